@@ -1,0 +1,35 @@
+# The image of every process of the gateway: `serve` (the default), `worker`, `db upgrade`.
+# It runs with a read-only root: nothing is written but to standard output.
+ARG PYTHON=3.13
+
+FROM python:${PYTHON}-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+COPY requirements/ requirements/
+RUN python -m venv /gateway \
+ && /gateway/bin/pip install --no-deps --require-hashes -r requirements/runtime.txt
+# The build tool and what it needs, with the hashes that developers use.
+RUN awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' \
+      requirements/dev.txt > requirements/build.txt \
+ && pip install --no-deps --require-hashes -r requirements/build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY gateway/ gateway/
+COPY migrations/ migrations/
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && /gateway/bin/pip install --no-deps dist/*.whl \
+ && /gateway/bin/pip check \
+ && /gateway/bin/pip uninstall --yes pip
+
+FROM python:${PYTHON}-slim
+LABEL org.opencontainers.image.title="job-gateway" \
+      org.opencontainers.image.description="A multi-tenant job gateway with signed webhooks" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /gateway /gateway
+ENV PATH=/gateway/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+USER 10001:10001
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["gateway", "health"]
+ENTRYPOINT ["gateway"]
+CMD ["serve"]

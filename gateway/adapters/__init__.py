@@ -1,0 +1,1 @@
+"""One vendor a file: the ports, on real libraries."""

@@ -1,0 +1,242 @@
+"""Wake-ups and announcements over Redis, in arq's format but without its round trips.
+
+Nothing here is truth: what cannot be sent is dropped and counted, and the sweep finds the work.
+The methods of the port are for the event loop's own thread.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+
+from gateway.adapters.bus import (
+    CHANGES,
+    JOB_KEY,
+    KICKS,
+    LOST,
+    QUEUE,
+    Subscription,
+    back_off,
+    connect,
+    end,
+    pipelined,
+)
+from gateway.ports import Clock, Ids, Verb
+
+EVERYTHING = "*"  # the subject that stands for all of them
+
+_WINDOW_SECONDS = 0.02
+_GRID_MS = 250
+_KEEP_MS = 86_400_000
+_FARTHEST_SECONDS = 30 * 86_400.0
+_MAX_REMEMBERED = 10_000
+_IDLE_SECONDS = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+class ArqQueue:
+    """The port Queue; a context manager that sends in the background while it is open.
+
+    `dropped` counts the wake-ups and announcements that were lost for want of Redis.
+    """
+
+    def __init__(self, redis_url: str, clock: Clock, ids: Ids) -> None:
+        self.dropped = 0
+        self._clock = clock
+        self._ids = ids
+        self._redis = connect(redis_url, Redis)
+        self._own = ids.random_bytes(6).hex()
+        self._count = 0
+        self._sent_at: dict[Verb, float] = {}
+        self._trailing: dict[Verb, asyncio.TimerHandle] = {}
+        self._remembered: set[str] = set()
+        self._wakes: dict[str, tuple[Verb, int]] = {}
+        self._subjects: set[str] = set()
+        self._wanted = asyncio.Event()
+        self._is_up = False
+        self._is_heard = False
+        self._listeners: list[Callable[[str], None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def connected(self) -> bool:
+        """Whether wake-ups leave and announcements arrive, as far as known."""
+        return self._is_up and self._is_heard
+
+    async def __aenter__(self) -> Self:
+        """Start sending and listening; Redis may be away."""
+        self._is_up = True
+        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._listen())]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Send what waits, once, and close."""
+        await end(self._tasks)
+        for verb in list(self._trailing):
+            self._trailing.pop(verb).cancel()
+            self._add(verb)
+        if self._is_up:
+            await self._flush()
+        self._is_up = False
+        await self._redis.aclose()
+
+    def listen(self, callback: Callable[[str], None]) -> None:
+        """Have every announced subject told, and `*` whenever some may have been missed."""
+        self._listeners.append(callback)
+
+    def announce(self, subject: str) -> None:
+        """Tell every process that a subject changed, and this one at once."""
+        self._tell(subject)
+        if self._is_up:
+            self._subjects.add(subject)
+            self._wanted.set()
+        else:
+            self.dropped += 1
+
+    def wake(self, verb: Verb, *, after: float = 0.0) -> None:
+        """Ask for a verb to run in `after` seconds, rounded up to a grid of 250 ms."""
+        if not self._is_up:
+            self.dropped += 1
+        elif after > 0:
+            self._add_later(verb, after)
+        elif verb not in self._trailing:
+            self._add_or_hold(verb)
+
+    def _add_or_hold(self, verb: Verb) -> None:
+        rest = self._sent_at.get(verb, 0.0) + _WINDOW_SECONDS - self._clock.monotonic()
+        if rest <= 0:
+            self._add(verb)
+        else:
+            loop = asyncio.get_running_loop()
+            self._trailing[verb] = loop.call_later(rest, self._release, verb)
+
+    def _release(self, verb: Verb) -> None:
+        del self._trailing[verb]
+        self._add(verb)
+
+    def _add(self, verb: Verb) -> None:
+        self._sent_at[verb] = self._clock.monotonic()
+        self._count += 1
+        self._wakes[f"{verb}:{self._own}{self._count:x}"] = (verb, self._now_ms())
+        self._wanted.set()
+
+    def _add_later(self, verb: Verb, after: float) -> None:
+        # One more, for the part of a millisecond: a wake-up before the row is due would be wasted.
+        due = self._now_ms() + 1 + math.ceil(min(after, _FARTHEST_SECONDS) * 1000)
+        due += -due % _GRID_MS
+        # Every process names it alike, so that all of them together make one wake-up.
+        name = f"{verb}:{due}"
+        if name in self._remembered:
+            return
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered.add(name)
+        self._wakes[name] = (verb, due)
+        self._wanted.set()
+
+    async def _send(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
+            self._wanted.clear()
+            if not await self._flush():
+                await self._reconnect()
+
+    async def _flush(self) -> bool:
+        wakes, self._wakes = self._wakes, {}
+        subjects, self._subjects = self._subjects, set()
+        try:
+            await pipelined(self._redis, self._commands(wakes, subjects) or [("PING",)])
+        except LOST as error:
+            _log.warning("wake-ups are lost: redis is away", error=str(error))
+            self.dropped += len(wakes) + len(subjects)
+            return False
+        return True
+
+    def _commands(
+        self, wakes: dict[str, tuple[Verb, int]], subjects: set[str]
+    ) -> list[tuple[str | bytes | int, ...]]:
+        commands: list[tuple[str | bytes | int, ...]] = []
+        now = self._now_ms()
+        if wakes:
+            for name, (verb, due) in wakes.items():
+                keep = max(due - now, 0) + _KEEP_MS
+                commands.append(("PSETEX", JOB_KEY + name, keep, _job(verb, now)))
+            scores = [part for name, (_, due) in wakes.items() for part in (due, name)]
+            commands.append(("ZADD", QUEUE, *scores))
+            kicks = " ".join(f"{verb}:{due}" for verb, due in set(wakes.values()))
+            commands.append(("PUBLISH", KICKS, kicks))
+        commands += [("PUBLISH", CHANGES, subject) for subject in subjects]
+        return commands
+
+    async def _reconnect(self) -> None:
+        self._is_up = False
+        failures = 0
+        while not self._is_up:
+            failures += 1
+            await back_off(self._clock, self._ids, failures)
+            self._is_up = await self._answers()
+        # Redis may have lost them with its memory.
+        self._remembered.clear()
+        _log.info("wake-ups are sent again: redis is back", dropped=self.dropped)
+
+    async def _answers(self) -> bool:
+        try:
+            await pipelined(self._redis, [("PING",)])
+        except LOST:
+            return False
+        return True
+
+    async def _listen(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with Subscription(self._redis, CHANGES) as subscription:
+                    failures = 0
+                    await self._hear(subscription)
+            except LOST:
+                self._is_heard = False
+                self._wanted.set()
+                failures += 1
+                await back_off(self._clock, self._ids, failures)
+
+    async def _hear(self, subscription: Subscription) -> None:
+        self._is_heard = True
+        self._tell(EVERYTHING)
+        is_asked = False
+        while True:
+            subject = await subscription.next(_IDLE_SECONDS)
+            if subject:
+                self._tell(subject)
+            elif subject is None and is_asked:
+                raise TimeoutError("redis has fallen silent")
+            elif subject is None:
+                await subscription.ping()
+            is_asked = subject is None
+
+    def _tell(self, subject: str) -> None:
+        for callback in self._listeners:
+            callback(subject)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
+
+
+def _job(verb: Verb, now_ms: int) -> bytes:
+    # What arq stores: try, function, arguments, keyword arguments, time of enqueuing.
+    job: dict[str, object] = {"t": None, "f": verb, "a": [], "k": {}, "et": now_ms}
+    return msgspec.msgpack.encode(job)

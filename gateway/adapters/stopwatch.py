@@ -1,0 +1,81 @@
+"""When each phase of one webhook began and ended.
+
+The marks are set where each thing happens, deep inside the HTTP library, and find their stopwatch
+through the context of the task that sends.
+"""
+
+from contextvars import ContextVar
+from ssl import SSLObject
+from time import perf_counter as now  # an event loop's own clock may count in milliseconds
+
+import aiohttp
+from aiohttp.connector import Connection
+from typing_extensions import override
+
+from gateway.core.webhook import Timings
+
+running: ContextVar["Stopwatch | None"] = ContextVar("stopwatch", default=None)
+
+
+class Stopwatch:
+    """Marks of one exchange, in seconds; None where nothing happened."""
+
+    __slots__ = ("answered", "began", "connecting", "looking_up", "ready", "resolved", "securing")
+
+    def __init__(self) -> None:
+        self.began = now()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the marks of a first try."""
+        self.looking_up: float | None = None
+        self.resolved: float | None = None
+        self.connecting: float | None = None
+        self.securing: float | None = None
+        self.ready: float | None = None
+        self.answered: float | None = None
+
+    @property
+    def reused(self) -> bool:
+        """The request went out over a connection that was already there."""
+        return self.ready is not None and self.connecting is None
+
+    def seconds(self) -> float:
+        """How long ago the exchange began."""
+        return now() - self.began
+
+    def timings(self) -> Timings:
+        """The phases as far as they ended."""
+        connected = self.ready if self.securing is None else self.securing
+        return Timings(
+            dns=_between(self.looking_up, self.resolved),
+            connect=_between(self.connecting, connected),
+            tls=_between(self.securing, self.ready),
+            first_byte=_between(self.ready, self.answered),
+        )
+
+
+class TimedRequest(aiohttp.ClientRequest):
+    """Marks the moment at which the request has its connection."""
+
+    @override
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        stopwatch = running.get()
+        if stopwatch is not None:
+            stopwatch.ready = now()
+        return await super().send(conn)
+
+
+class TimedHandshake(SSLObject):
+    """Marks the moment at which the connection stands and TLS begins."""
+
+    @override
+    def do_handshake(self) -> None:
+        stopwatch = running.get()
+        if stopwatch is not None and stopwatch.securing is None:
+            stopwatch.securing = now()
+        super().do_handshake()
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else end - start

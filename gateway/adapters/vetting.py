@@ -1,0 +1,109 @@
+"""Keeps the sender away from addresses that may not be called.
+
+Two lines of defence. The resolver refuses a name as soon as one of its addresses is forbidden. The
+socket factory then judges the very address that is about to be connected to, whichever way it was
+come by, so a literal address or a name that changed its answer gets no further than a name does.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from typing_extensions import override
+
+from gateway.adapters.stopwatch import now, running
+from gateway.core.addresses import Network, forbidden
+
+LOOKUP_SECONDS = 2.0
+_LOOKUP_THREADS = 32
+_MAX_ADDRESSES = 8  # a name with hundreds of addresses must not make us knock on all of them
+
+Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
+AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
+
+
+class BlockedError(OSError):
+    """The address may not be called."""
+
+
+class UnresolvedError(OSError):
+    """The name has no addresses, or none within the deadline; the text says which."""
+
+
+class Vetting(AbstractResolver):
+    """Resolves names and opens sockets, both only for addresses that may be called.
+
+    `lookup` finds the addresses of a name and raises OSError or UnicodeError where it has none.
+    """
+
+    def __init__(self, allowed: Sequence[Network], lookup: Lookup | None = None) -> None:
+        self._allowed = tuple(allowed)
+        self._lookup = lookup or self._look_up_in_thread
+        # Not the loop's own threads: names that hang must not stall the rest of the process.
+        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="dns")
+
+    def refuses(self, address: str) -> bool:
+        """Whether this address, as text, may not be called."""
+        return forbidden(ip_address(address), self._allowed) is not None
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """All addresses of a name; raises BlockedError if any is forbidden, or UnresolvedError."""
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                found = await self._lookup(host, port)
+        except TimeoutError:
+            raise UnresolvedError(f"did not resolve within {LOOKUP_SECONDS:g} s") from None
+        except (OSError, UnicodeError):
+            raise UnresolvedError("does not resolve") from None
+        if not found:
+            raise UnresolvedError("does not resolve")
+        if any(map(self.refuses, found)):
+            raise BlockedError
+        return list(dict.fromkeys(found))
+
+    @override
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        stopwatch = running.get()
+        started = now()
+        addresses = await self.addresses(host, port)
+        if stopwatch is not None:
+            stopwatch.looking_up, stopwatch.resolved = started, now()
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in addresses[:_MAX_ADDRESSES]
+        ]
+
+    def open_socket(self, info: AddressInfo) -> socket.socket:
+        """A socket for one concrete address; raises BlockedError."""
+        if self.refuses(info[4][0]):
+            raise BlockedError
+        stopwatch = running.get()
+        if stopwatch is not None and stopwatch.connecting is None:
+            stopwatch.connecting = now()
+        return socket.socket(info[0], info[1], info[2])
+
+    @override
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _look_up_in_thread(self, host: str, port: int) -> Sequence[str]:
+        def look_up() -> list[str]:
+            infos = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+            )
+            return [str(info[4][0]) for info in infos]
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, look_up)

@@ -1,0 +1,44 @@
+"""The command `gateway`: the only place that knows which commands there are."""
+
+import click
+
+from gateway.cli.group import Lazy, LazyGroup
+
+_EPILOG = """
+Exit status: 0 done, 1 error, 2 wrong usage or input, 3 not found, 4 no permission, 5 conflict or
+wrong state, 6 rate-limited, 7 server or upstream unreachable, 8 the awaited job failed, 9 time-out,
+130 interrupted.
+"""
+
+
+@click.group(cls=LazyGroup, epilog=_EPILOG)
+def cli() -> None:
+    """A multi-tenant job gateway with signed webhooks."""
+
+
+cli.lazy = {
+    "serve": Lazy("serve:serve", "Answer HTTP requests until SIGTERM."),
+    "worker": Lazy("worker:worker", "Run jobs and deliver webhooks until SIGTERM."),
+    "dev": Lazy(
+        "dev:dev",
+        "Run everything here: Postgres, Valkey, upstream simulator, receiver, API, workers.",
+    ),
+    "demo": Lazy(
+        "demo:demo",
+        "Run 60 jobs of three tenants through a gateway made for the purpose, then remove it.",
+    ),
+    "receive": Lazy(
+        "receiver:receive",
+        "Receive webhooks at /hook/SLUG, verify them, and list them at /received.",
+    ),
+    "simulate": Lazy("simulate:simulate", "Serve a simulated upstream until SIGTERM."),
+    "db": Lazy("db:db", "Bring the database's schema up to date."),
+    "key": Lazy("key:key", "Manage access keys, straight in the database."),
+    "tenant": Lazy("tenant:tenant", "Manage tenants."),
+    "credential": Lazy("credential:credential", "Manage tenants' keys for the upstream."),
+    "job": Lazy("job:job", "Submit jobs and see how they end."),
+    "endpoint": Lazy("endpoint:endpoint", "Manage where a tenant's webhooks go."),
+    "config": Lazy("config:config", "Look at the settings."),
+    "health": Lazy("health:health", "Ask the process on this host whether it is ready."),
+    "version": Lazy("version:version", "Print the version."),
+}

@@ -1,0 +1,135 @@
+"""Where a command finds the API and its key: its options, the environment, or dev.json."""
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, cast
+
+import click
+
+from gateway.cli.client import Access, Api
+from gateway.cli.failures import CommandError, ExitCode
+
+_HERE = Path(".gateway")
+_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
+Facts = dict[str, Any]
+
+_api_option = click.option("--api", metavar="URL", help="Root of the API; else GATEWAY_API.")
+_data_option = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Use the `gateway dev` that keeps its data there; else the one in .gateway, if nothing "
+    "else is given.",
+)
+_tenant_option = click.option(
+    "--tenant",
+    metavar="SLUG",
+    help="The tenant that a service key acts for, or whose key of `gateway dev` is used.",
+)
+
+
+def _key_option(variable: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--key-file", type=_FILE, help=f"File with the access key; else {variable} holds the key."
+    )
+
+
+def with_operator(command: Callable[Concatenate[Api, ...], None]) -> Callable[..., None]:
+    """Give a command its options for, and its first argument from, an operator's access."""
+
+    @_api_option
+    @_key_option("GATEWAY_OPERATOR_KEY")
+    @_data_option
+    @functools.wraps(command)
+    def wrapper(
+        *,
+        api: str | None,
+        key_file: Path | None,
+        data_dir: Path | None,
+        **kwargs: object,
+    ) -> None:
+        dev, root, key = _find(api, key_file, data_dir, "GATEWAY_OPERATOR_KEY")
+        access = Access(root, key) if dev is None else Access(root, key or dev["operatorKey"])
+        with Api(access) as opened:
+            command(opened, **kwargs)
+
+    return wrapper
+
+
+def with_tenant(command: Callable[Concatenate[Api, ...], None]) -> Callable[..., None]:
+    """Give a command its options for, and its first argument from, a tenant's access."""
+
+    @_api_option
+    @_key_option("GATEWAY_ACCESS_KEY")
+    @_tenant_option
+    @_data_option
+    @functools.wraps(command)
+    def wrapper(
+        *,
+        api: str | None,
+        key_file: Path | None,
+        tenant: str | None,
+        data_dir: Path | None,
+        **kwargs: object,
+    ) -> None:
+        dev, root, key = _find(api, key_file, data_dir, "GATEWAY_ACCESS_KEY")
+        access = Access(root, key, tenant) if dev is None or key else _of_dev(dev, root, tenant)
+        with Api(access) as opened:
+            command(opened, **kwargs)
+
+    return wrapper
+
+
+def _find(
+    api: str | None, key_file: Path | None, data_dir: Path | None, variable: str
+) -> tuple[Facts | None, str, str]:
+    """What `gateway dev` says, if that is to be used, the root of the API, and the key if given.
+
+    A key is never sent to an address that comes from a file that happens to lie around.
+    """
+    key = _read_key(key_file)
+    if data_dir is None:
+        api = api or os.environ.get("GATEWAY_API")
+        key = key or os.environ.get(variable, "").strip()
+    if data_dir is not None or not (api or key):
+        facts = _facts(data_dir or _HERE)
+        return facts, api or facts["api"], key
+    if not api:
+        raise CommandError("the API is not named", ExitCode.USAGE, "Set --api or GATEWAY_API.")
+    if not key:
+        hint = f"Set {variable} or --key-file; `gateway key create` makes a key."
+        raise CommandError("there is no access key", ExitCode.DENIED, hint)
+    return None, api, key
+
+
+def _read_key(file: Path | None) -> str:
+    return "" if file is None else read_secret(file)
+
+
+def read_secret(file: Path) -> str:
+    """The one line that a file, or standard input for `-`, holds."""
+    with click.open_file(str(file)) as opened:
+        return opened.read().strip()
+
+
+def _facts(folder: Path) -> Facts:
+    file = folder / "dev.json"
+    try:
+        return cast("Facts", json.loads(file.read_text()))
+    except FileNotFoundError:
+        raise CommandError(
+            f"the API is not named, and there is no {file}",
+            ExitCode.USAGE,
+            "Set GATEWAY_API and the key, or start `gateway dev`.",
+        ) from None
+
+
+def _of_dev(dev: Facts, root: str, slug: str | None) -> Access:
+    tenants: list[dict[str, str]] = dev["tenants"]
+    for tenant in tenants:
+        if slug in (None, tenant["slug"]):
+            return Access(root, tenant["accessKey"])
+    return Access(root, dev["serviceKey"], slug)

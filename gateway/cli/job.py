@@ -1,0 +1,174 @@
+"""`gateway job`: jobs of a tenant, through the API."""
+
+import time
+from typing import Any
+from urllib.parse import quote
+
+import click
+from rich_click import RichGroup
+
+from gateway.cli.access import with_tenant
+from gateway.cli.client import LONGEST_WAIT_SECONDS, Api
+from gateway.cli.failures import CommandError, ExitCode
+from gateway.cli.output import confirm, json_option, say, show, yes_option
+from gateway.cli.values import duration, json_object, pairs
+
+_STATUSES = ("QUEUED", "STARTED", "SUCCEEDED", "FAILED")
+_ENDED = ("SUCCEEDED", "FAILED")
+_COLUMNS = ("id", "status", "workflow", "name", "batchName", "error.code", "createdAt")
+_PAUSE_SECONDS = 0.2
+_JSON = "an object, @FILE, or - for standard input"
+
+_id = click.argument("job_id", metavar="ID")
+_timeout = click.option(
+    "--timeout", type=duration, help="Longest to wait, such as 15m; else there is no end."
+)
+
+
+@click.group(cls=RichGroup)
+def job() -> None:
+    """Submit jobs and see how they end.
+
+    Needs a tenant's or a service's key in GATEWAY_ACCESS_KEY, and the root of the API in
+    GATEWAY_API.
+    """
+
+
+@job.command()
+@click.argument("workflow")
+@click.option("--name", required=True, help="What to call the job.")
+@click.option("--params", type=json_object, default="{}", metavar="JSON", help=f"Input: {_JSON}.")
+@click.option("--param", multiple=True, metavar="NAME=VALUE", help="One more text in the input.")
+@click.option("--metadata", type=json_object, metavar="JSON", help=f"Kept with the job: {_JSON}.")
+@click.option("--batch-name", help="What it belongs to.")
+@click.option("--callback-url", help="Where a webhook tells its end.")
+@click.option("--deadline", type=duration, help="How long it may take, such as 2h.")
+@click.option("--priority", type=click.IntRange(0, 9), help="Higher goes first.")
+@click.option("--idempotency-key", help="Makes it safe to repeat this command.")
+@click.option("--wait", is_flag=True, help="Wait for its end.")
+@_timeout
+@with_tenant
+@json_option
+def submit(
+    api: Api,
+    *,
+    params: dict[str, Any],
+    param: tuple[str, ...],
+    idempotency_key: str | None,
+    wait: bool,
+    timeout: float | None,
+    as_json: bool,
+    **fields: object,
+) -> None:
+    """Submit a job for a WORKFLOW; prints its id, or with --wait how it ended."""
+    names = {"batch_name": "batchName", "callback_url": "callbackUrl"}
+    body = {names.get(name, name): value for name, value in fields.items() if value is not None}
+    body["params"] = params | pairs(param)
+    headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+    made = api.call("POST", "/v1/job", body, headers=headers)
+    if wait:
+        _show_end(_await_end(api, made["id"], timeout), as_json=as_json)
+    elif as_json:
+        show(made, as_json=True)
+    else:
+        click.echo(made["id"])
+
+
+@job.command(name="list")
+@click.option("--status", multiple=True, type=click.Choice(_STATUSES, case_sensitive=False))
+@click.option("--workflow", multiple=True)
+@click.option("--batch-name", multiple=True)
+@click.option("--name", multiple=True)
+@click.option("--limit", "size", type=click.IntRange(1, 1000), default=100, show_default=True)
+@with_tenant
+@json_option
+def list_(
+    api: Api,
+    *,
+    status: tuple[str, ...],
+    workflow: tuple[str, ...],
+    batch_name: tuple[str, ...],
+    name: tuple[str, ...],
+    size: int,
+    as_json: bool,
+) -> None:
+    """List jobs, newest first; a filter given twice means either."""
+    filters = {"status": status, "workflow": workflow, "batchName": batch_name, "name": name}
+    params: dict[str, Any] = {key: list(values) for key, values in filters.items() if values}
+    show(api.listed("/v1/job", params={**params, "size": size}), as_json=as_json, columns=_COLUMNS)
+
+
+@job.command()
+@_id
+@with_tenant
+@json_option
+def get(api: Api, *, job_id: str, as_json: bool) -> None:
+    """Print a job."""
+    show(api.call("GET", _path(job_id)), as_json=as_json)
+
+
+@job.command()
+@_id
+@_timeout
+@with_tenant
+@json_option
+def wait(api: Api, *, job_id: str, timeout: float | None, as_json: bool) -> None:
+    """Wait for the end of a job and print it.
+
+    The exit status is 8 when the job failed, and 9 when it did not end in time.
+    """
+    _show_end(_await_end(api, job_id, timeout), as_json=as_json)
+
+
+@job.command()
+@_id
+@with_tenant
+@json_option
+def events(api: Api, *, job_id: str, as_json: bool) -> None:
+    """Print the timeline of a job, with every attempt of its webhooks."""
+    found = api.listed(f"{_path(job_id)}/event")
+    show(found, as_json=as_json, columns=("at", "type", "text"))
+
+
+@job.command()
+@_id
+@yes_option
+@with_tenant
+@json_option
+def delete(api: Api, *, job_id: str, yes: bool, as_json: bool) -> None:
+    """Delete a job, here and upstream; one that was not submitted yet never will be."""
+    confirm(f"Delete the job {job_id}, here and upstream?", yes=yes)
+    show(api.call("DELETE", _path(job_id)), as_json=as_json)
+
+
+def _path(job_id: str) -> str:
+    return f"/v1/job/{quote(job_id, safe='')}"
+
+
+def _await_end(api: Api, job_id: str, timeout: float | None) -> dict[str, Any]:
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = LONGEST_WAIT_SECONDS if end is None else end - time.monotonic()
+        step = round(min(max(left, 0.0), LONGEST_WAIT_SECONDS), 3)
+        found = api.call("GET", _path(job_id), params={"wait": step})
+        if found["status"] in _ENDED:
+            return found
+        if left <= 0:
+            raise CommandError(
+                f"the job {job_id} is still {found['status']}",
+                ExitCode.TIMED_OUT,
+                f"It goes on all the same: `gateway job wait {job_id}` waits again.",
+            )
+        time.sleep(_PAUSE_SECONDS)  # a server that is stopping answers at once
+
+
+def _show_end(found: dict[str, Any], *, as_json: bool) -> None:
+    show(found, as_json=as_json)
+    if found["status"] == "FAILED":
+        error: dict[str, str] = found["error"]
+        raise CommandError(
+            f"the job failed: {error['message']} ({error['code']})",
+            ExitCode.JOB_FAILED,
+            f"`gateway job events {found['id']}` shows what happened to it.",
+        )
+    say("The job succeeded.")

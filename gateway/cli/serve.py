@@ -1,0 +1,22 @@
+"""`gateway serve`: the API process."""
+
+import click
+from rich_click import RichCommand
+
+from gateway.cli.environment import settings_of_environment
+from gateway.cli.listening import require_address
+from gateway.web import server
+
+
+@click.command(cls=RichCommand)
+@click.option("--host", help="Address to listen on, instead of GATEWAY_HOST.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of GATEWAY_PORT."
+)
+def serve(host: str | None, port: int | None) -> None:
+    """Answer HTTP requests until SIGTERM."""
+    given = {"host": host, "port": port}
+    update = {name: value for name, value in given.items() if value is not None}
+    settings = settings_of_environment().model_copy(update=update)
+    require_address(settings.host, settings.port)
+    server.run(settings)

@@ -1,0 +1,173 @@
+"""`gateway tenant`: tenants, through the API of operators."""
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+from rich_click import RichGroup
+
+from gateway.cli.access import with_operator
+from gateway.cli.client import Api
+from gateway.cli.output import confirm, json_option, show, yes_option
+from gateway.cli.values import json_object
+
+_COLUMNS = ("slug", "name", "suspendedAt", "limits.maxQueued", "limits.maxInFlight", "createdAt")
+_LARGEST_PAGE = 1000
+_DEFAULT = "default"
+
+
+def _limit(value: str) -> int | str:
+    if value == _DEFAULT:
+        return value
+    if not value.isdecimal() or int(value) == 0:
+        raise click.BadParameter("has to be a whole number from 1, or 'default'.")
+    return int(value)
+
+
+_slug = click.argument("slug")
+_name = click.option("--name", help="What people call it.")
+_metadata = click.option(
+    "--metadata",
+    type=json_object,
+    metavar="JSON",
+    help="Goes upstream with each of its jobs: an object, @FILE, or - for standard input.",
+)
+_max_queued = click.option("--max-queued", type=_limit, metavar="N", help="Most jobs that wait.")
+_max_in_flight = click.option(
+    "--max-in-flight", type=_limit, metavar="N", help="Most jobs at the upstream."
+)
+
+
+@click.group(cls=RichGroup)
+def tenant() -> None:
+    """Manage tenants.
+
+    Needs an operator's key in GATEWAY_OPERATOR_KEY, and the root of the API in GATEWAY_API.
+    """
+
+
+@tenant.command()
+@_slug
+@_name
+@_metadata
+@_max_queued
+@_max_in_flight
+@with_operator
+@json_option
+def create(
+    api: Api,
+    *,
+    slug: str,
+    name: str | None,
+    metadata: dict[str, Any] | None,
+    max_queued: int | str | None,
+    max_in_flight: int | str | None,
+    as_json: bool,
+) -> None:
+    """Create a tenant."""
+    body = {
+        "slug": slug,
+        "name": name or slug,
+        "metadata": metadata or {},
+        "limits": _limits({}, max_queued, max_in_flight),
+    }
+    show(api.call("POST", "/admin/v1/tenant", body), as_json=as_json)
+
+
+@tenant.command(name="list")
+@with_operator
+@json_option
+def list_(api: Api, *, as_json: bool) -> None:
+    """List all tenants in the order of their slugs."""
+    found: list[dict[str, Any]] = []
+    page: list[dict[str, Any]] | None = None
+    while page is None or len(page) == _LARGEST_PAGE:
+        after = found[-1]["slug"] if found else ""
+        params = {"limit": _LARGEST_PAGE, "after": after}
+        page = api.listed("/admin/v1/tenant", params=params)
+        found += page
+    show(found, as_json=as_json, columns=_COLUMNS)
+
+
+@tenant.command()
+@_slug
+@with_operator
+@json_option
+def get(api: Api, *, slug: str, as_json: bool) -> None:
+    """Print a tenant."""
+    show(api.call("GET", _path(slug)), as_json=as_json)
+
+
+@tenant.command()
+@_slug
+@_name
+@_metadata
+@_max_queued
+@_max_in_flight
+@with_operator
+@json_option
+def update(
+    api: Api,
+    *,
+    slug: str,
+    name: str | None,
+    metadata: dict[str, Any] | None,
+    max_queued: int | str | None,
+    max_in_flight: int | str | None,
+    as_json: bool,
+) -> None:
+    """Change what is given; the rest stays. Metadata is replaced whole.
+
+    The limit 'default' stands for the gateway's own.
+    """
+    body: dict[str, Any] = {"name": name, "metadata": metadata}
+    if (max_queued, max_in_flight) != (None, None):
+        before = api.call("GET", _path(slug))["limits"]
+        body["limits"] = _limits(before, max_queued, max_in_flight)
+    given = {field: value for field, value in body.items() if value is not None}
+    if not given:
+        raise click.UsageError("Say what to change.")
+    show(api.call("PATCH", _path(slug), given), as_json=as_json)
+
+
+@tenant.command()
+@_slug
+@with_operator
+@json_option
+def suspend(api: Api, *, slug: str, as_json: bool) -> None:
+    """Refuse a tenant's requests and hold its waiting jobs."""
+    show(api.call("POST", f"{_path(slug)}/suspend"), as_json=as_json)
+
+
+@tenant.command()
+@_slug
+@with_operator
+@json_option
+def resume(api: Api, *, slug: str, as_json: bool) -> None:
+    """Let a suspended tenant go on."""
+    show(api.call("POST", f"{_path(slug)}/resume"), as_json=as_json)
+
+
+@tenant.command()
+@_slug
+@yes_option
+@with_operator
+@json_option
+def delete(api: Api, *, slug: str, yes: bool, as_json: bool) -> None:
+    """Erase a tenant with its jobs, history, keys and endpoints, for good."""
+    confirm(f"Erase the tenant {slug} with all that is its, for good?", yes=yes)
+    show(api.call("DELETE", _path(slug)), as_json=as_json)
+
+
+def _path(slug: str) -> str:
+    return f"/admin/v1/tenant/{quote(slug, safe='')}"
+
+
+def _limits(
+    before: dict[str, int | None], max_queued: int | str | None, max_in_flight: int | str | None
+) -> dict[str, int | str | None]:
+    given = {"maxQueued": max_queued, "maxInFlight": max_in_flight}
+    return {
+        field: None if value == _DEFAULT else value or before.get(field)
+        for field, value in given.items()
+    }

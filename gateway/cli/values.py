@@ -1,0 +1,55 @@
+"""Option values that click does not know: durations, lists, JSON and pairs."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(value: str) -> float:
+    """Seconds from a number with its unit: 90s, 15m, 1h, 30d."""
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a duration such as 90s, 15m, 1h or 30d.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def comma_list(value: str) -> list[str]:
+    """Words from a text that separates them by commas."""
+    return [word.strip() for word in value.split(",") if word.strip()]
+
+
+def json_object(value: str) -> dict[str, Any]:
+    """A JSON object, given as it is, as @FILE, or as - for standard input."""
+    try:
+        found: object = json.loads(_content(value), parse_constant=_refuse_constant)
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"cannot be read as JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise click.BadParameter("has to be a JSON object.")
+    return cast("dict[str, Any]", found)
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _content(value: str) -> str:
+    if value == "-":
+        return sys.stdin.read()
+    return Path(value[1:]).read_text() if value.startswith("@") else value
+
+
+def pairs(values: Sequence[str]) -> dict[str, str]:
+    """A mapping from texts such as NAME=VALUE."""
+    wrong = next((value for value in values if "=" not in value), None)
+    if wrong is not None:
+        raise click.BadParameter(f"{wrong!r} is not of the form NAME=VALUE.")
+    return dict(value.split("=", 1) for value in values)

@@ -1,0 +1,177 @@
+"""Which addresses and which URLs a webhook may be sent to.
+
+The deny list is our own: the standard library calls NAT64, 6to4, multicast and site-local
+addresses global. It covers both IANA special-purpose registries whole, and for IPv6 everything
+outside the one block that IANA gives to the public internet.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import quote
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+MAX_URL = 2048
+MAX_HOST = 253
+_LAST_PORT = 65535
+
+# The first match names the reason, so narrow blocks stand above the wide ones that hold them.
+_DENIED: tuple[tuple[Network, str], ...] = tuple(
+    (ip_network(block), reason)
+    for reason, blocks in (
+        ("cloud metadata", "168.63.129.16 192.0.0.192 100.100.100.200 fd00:ec2::254"),
+        ("unspecified", "0.0.0.0/8 ::/128"),
+        ("loopback", "127.0.0.0/8 ::1/128"),
+        ("private", "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 fec0::/10"),
+        ("link-local", "169.254.0.0/16 fe80::/10"),
+        ("carrier-grade NAT", "100.64.0.0/10"),
+        ("multicast", "224.0.0.0/4 ff00::/8"),
+        (
+            "documentation",
+            "192.0.2.0/24 198.51.100.0/24 203.0.113.0/24 2001:db8::/32 3fff::/20",
+        ),
+        ("benchmarking", "198.18.0.0/15 2001:2::/48"),
+        ("tunnel", "192.88.99.0/24 192.52.193.0/24 2001::/32 2002::/16 64:ff9b:1::/48"),
+        ("AS112 sink", "192.31.196.0/24 192.175.48.0/24 2620:4f:8000::/48"),
+        ("protocol assignment", "192.0.0.0/24 2001::/23 5f00::/16"),
+        ("reserved", "240.0.0.0/4 ::/96 100::/64 100:0:0:1::/64"),
+    )
+    for block in blocks.split()
+)
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_MAPPED = IPv6Network("::ffff:0:0/96")
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+_PARTS = re.compile(r"([^:/?#]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?")
+_AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+# IDNA 2003 and 2008 send these four to different hosts.
+_AMBIGUOUS = frozenset("\u00df\u03c2\u200c\u200d")
+_URL_CHARACTERS = "/:@!$&'()*+,;=?%-._~[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL that may be called as far as its form goes; `url` is its one canonical spelling."""
+
+    url: str
+    host: str
+    port: int
+    address: Address | None  # when the host is an address and not a name
+
+
+def forbidden(address: Address, allowed: Sequence[Network] = ()) -> str | None:
+    """Why this address may not be called, or None; a network in `allowed` always wins.
+
+    IPv4 inside IPv6 (mapped, NAT64) is judged by the IPv4 address.
+    """
+    if any(address in network for network in allowed):
+        return None
+    if isinstance(address, IPv6Address) and (address in _MAPPED or address in _NAT64):
+        return forbidden(IPv4Address(address.packed[-4:]), allowed)
+    for network, reason in _DENIED:
+        if address in network:
+            return reason
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return "reserved"
+    return None
+
+
+def check_url(url: str, *, ports: Collection[int], schemes: Collection[str]) -> Target | str:
+    """The target of a URL, or a sentence on what is wrong with it; no `ports` means any port."""
+    if len(url) > MAX_URL:
+        return f"The URL is longer than {MAX_URL} characters."
+    if "\\" in url or " " in url or not url.isprintable():
+        return "The URL contains a space, a backslash or a character that cannot be seen."
+    parts = _PARTS.fullmatch(url)
+    if parts is None or parts[1].lower() not in schemes:
+        return f"The URL must start with {' or '.join(f'{name}://' for name in sorted(schemes))}."
+    scheme, authority, path, query, fragment = parts.groups(default="")
+    if fragment:
+        return "The URL must not have a fragment (#)."
+    if "@" in authority:
+        return "The URL must not contain a user name or password."
+    return _locate(scheme.lower(), authority, path, query, ports)
+
+
+def _locate(
+    scheme: str, authority: str, path: str, query: str, ports: Collection[int]
+) -> Target | str:
+    place = _AUTHORITY.fullmatch(authority)
+    if place is None or not place[1]:
+        return "The URL must name a host."
+    port = _port(place[2], _DEFAULT_PORTS[scheme])
+    if port is None:
+        return "The URL's port must be a number from 1 to 65535."
+    if ports and port not in ports:
+        return f"The URL's port {port} is not one of {', '.join(map(str, sorted(ports)))}."
+    host = _host(place[1])
+    if isinstance(host, _Misfit):
+        return host.reason
+    shown = f"[{host}]" if isinstance(host, IPv6Address) else str(host)
+    where = shown if port == _DEFAULT_PORTS[scheme] else f"{shown}:{port}"
+    rest = quote((path or "/") + query, safe=_URL_CHARACTERS)
+    address = None if isinstance(host, str) else host
+    return Target(f"{scheme}://{where}{rest}", str(host), port, address)
+
+
+def _port(text: str | None, default: int) -> int | None:
+    if text is None:
+        return default
+    port = int(text) if _PORT.fullmatch(text) else 0
+    return port if 0 < port <= _LAST_PORT else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Misfit:
+    reason: str
+
+
+def _host(text: str) -> str | Address | _Misfit:
+    if text.startswith("["):
+        return _literal(text[1:-1])
+    if len(text) > MAX_HOST + 1:
+        return _Misfit(f"The URL's host is longer than {MAX_HOST} characters.")
+    name = _ascii(text)
+    if name is None:
+        return _Misfit("The URL's host is not a valid international name; write its xn-- form.")
+    name = name.lower().removesuffix(".")
+    labels = name.split(".")
+    if len(name) > MAX_HOST or not all(map(_LABEL.fullmatch, labels)):
+        return _Misfit("The URL's host is not a valid host name.")
+    # The system's resolver reads 127.1, 0x7f.1 and 2130706433 as addresses; we read only one form.
+    return _dotted_quad(name) if _NUMBER.fullmatch(labels[-1]) else name
+
+
+def _literal(text: str) -> IPv6Address | _Misfit:
+    try:
+        address = IPv6Address(text)
+    except ValueError:
+        return _Misfit("The URL's host is not a valid IPv6 address.")
+    if address.scope_id is not None:
+        return _Misfit("The URL's IPv6 address must not have a zone (%).")
+    return address
+
+
+def _dotted_quad(text: str) -> Address | _Misfit:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return _Misfit("The URL's host is a number; write an IPv4 address as a.b.c.d in decimal.")
+
+
+def _ascii(host: str) -> str | None:
+    if host.isascii():
+        return host
+    if _AMBIGUOUS.intersection(host):
+        return None
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return None

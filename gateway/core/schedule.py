@@ -1,0 +1,148 @@
+"""When to try again: submits, polls, deliveries. Durations are in seconds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+DELIVERY_DELAYS = (
+    5.0,
+    5 * 60.0,
+    30 * 60.0,
+    2 * 3600.0,
+    5 * 3600.0,
+    10 * 3600.0,
+    14 * 3600.0,
+    20 * 3600.0,
+    24 * 3600.0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The tunables of the engine."""
+
+    lease: float = 30.0
+    # A call must end this long before its lease does, or it is not begun.
+    lease_margin: float = 5.0
+    batch: int = 100
+    quantum: int = 25
+    submit_concurrency: int = 100
+    deliver_concurrency: int = 100
+    lane_concurrency: int = 20
+    session: float = 10.0
+    max_in_flight: int = 1_000
+    max_queued: int = 100_000
+    # Ambiguous submits: the first look, the second look, then the job is sent again.
+    lookup_delay: float = 2.0
+    lookups: int = 2
+    lookup_skew: float = 60.0
+    lookup_pages: int = 20
+    breaker_failures: int = 5
+    poll_min: float = 0.25
+    poll_max: float = 30.0
+    list_from: int = 5
+    absences: int = 3
+    absence_delay: float = 60.0
+    delivery_delays: tuple[float, ...] = DELIVERY_DELAYS
+    retry_after_max: float = 10 * 3600.0
+    slow_down: float = 60.0
+    deadline: float = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """The jobs of one workflow at the upstream: how many, their ages, whether any waits to start."""
+
+    workflow: str
+    jobs: int
+    youngest: float
+    oldest: float
+    unstarted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the jobs of each workflow take: a moving average and the shortest seen lately."""
+
+    typical: Mapping[str, float] = field(default_factory=dict[str, float])
+    shortest: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+MAX_WORKFLOWS = 64
+_WEIGHT = 0.1
+
+
+def learn(pace: Pace, durations: Iterable[tuple[str, float]]) -> Pace:
+    """Take finished jobs, as (workflow, seconds from submit to end), into account."""
+    typical, shortest = dict(pace.typical), dict(pace.shortest)
+    for workflow, seconds in durations:
+        known = typical.pop(workflow, seconds)
+        typical[workflow] = known + _WEIGHT * (seconds - known)
+        low = shortest.pop(workflow, seconds)
+        shortest[workflow] = min(seconds, low + _WEIGHT * (known - low))
+    while len(typical) > MAX_WORKFLOWS:
+        oldest = next(iter(typical))
+        del typical[oldest], shortest[oldest]
+    return Pace(typical, shortest)
+
+
+def next_poll(groups: Sequence[InFlight], pace: Pace, policy: Policy) -> float:
+    """How long to wait until the upstream is asked again about these jobs.
+
+    Jobs of a known workflow are not asked about before they can be done, and then so often that
+    the wait adds an eighth of their duration, or less when one list call serves many.
+    """
+    jobs = sum(group.jobs for group in groups)
+    ages = [(g.workflow, age) for g in groups for age in (g.youngest, g.oldest)]
+    waits = [_wait(workflow, age, pace, jobs) for workflow, age in ages]
+    return min(max(min(waits, default=policy.poll_max), policy.poll_min), policy.poll_max)
+
+
+def _wait(workflow: str, age: float, pace: Pace, jobs: int) -> float:
+    typical = pace.typical.get(workflow)
+    if typical is None:
+        return 0.15 * age
+    step = max(typical, age) / max(8.0, 0.08 * jobs)
+    return max(step, 0.9 * pace.shortest[workflow] - age)
+
+
+def is_overdue(workflow: str, age: float, pace: Pace) -> bool:
+    """Whether the first pages of a list should have shown the end of such a job by now."""
+    return age > 1.0 + 1.5 * pace.typical.get(workflow, 0.0)
+
+
+def is_straggler(workflow: str, age: float, pace: Pace) -> bool:
+    """Whether such a job is asked about by itself, however many others are late."""
+    return age > max(10.0, 3.0 * pace.typical.get(workflow, 0.0))
+
+
+def deep_interval(pace: Pace) -> float:
+    """How often a list is walked to its full depth while jobs are overdue."""
+    return max(5.0, max(pace.typical.values(), default=0.0) / 12.0)
+
+
+def status_delay(age: float, policy: Policy) -> float:
+    """How long after a status call the same job is asked about again."""
+    return min(max(0.15 * age, policy.poll_min), 2 * policy.poll_max)
+
+
+def pause(failures: int, retry_after: float | None, jitter: float) -> float:
+    """How long a credential rests after its nth failure in a row: 0.5 s doubling to 60 s.
+
+    An upstream's Retry-After is honoured from 0.1 s to 10 minutes.
+    """
+    if retry_after is not None:
+        return min(max(retry_after, 0.1), 600.0)
+    return min(0.5 * 2.0 ** min(failures, 7), 60.0) * (1.0 + 0.2 * jitter)
+
+
+def redelivery(
+    attempts: int, policy: Policy, *, retry_after: float | None, jitter: float
+) -> float | None:
+    """How long until the next attempt of a delivery; None when there is none.
+
+    Jitter is only added, at most a tenth; Retry-After only pushes later.
+    """
+    if attempts > len(policy.delivery_delays):
+        return None
+    delay = policy.delivery_delays[attempts - 1] * (1.0 + 0.1 * jitter)
+    return max(delay, min(retry_after or 0.0, policy.retry_after_max))

@@ -1,0 +1,46 @@
+"""One HTTP request to a receiver, and what can come of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+FaultKind = Literal["dns", "connect", "tls", "timeout", "blocked", "body"]
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One HTTP request to a receiver; header names are lower case."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds spent in each phase; None where a phase did not happen."""
+
+    dns: float | None = None
+    connect: float | None = None
+    tls: float | None = None
+    first_byte: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a receiver answered; `body` is its first 16 KiB, undecoded."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    seconds: float
+    timings: Timings = Timings()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why there was no usable answer."""
+
+    kind: FaultKind
+    detail: str
+    seconds: float
+    timings: Timings = Timings()

@@ -1,0 +1,54 @@
+"""Private folders and files of the embedded servers, and who holds them."""
+
+import base64
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class FolderInUseError(Exception):
+    """Another process works on this folder; the text names it."""
+
+
+@contextmanager
+def hold(folder: Path) -> Generator[Path]:
+    """The folder's full path, made if need be and kept from other processes; the lock dies with us.
+
+    Raises FolderInUseError when another process holds it.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(handle, 32).decode().strip() or "unknown"
+        os.close(handle)
+        raise FolderInUseError(
+            f"{folder} is in use by process {holder}: stop it, or choose another folder."
+        ) from None
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield folder
+    finally:
+        os.close(handle)
+
+
+def keep_secret(file: Path) -> str:
+    """The random text (256 bits) in this file, made at the first call and readable by us only."""
+    if not file.exists():
+        write_private(file, base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("="))
+    return file.read_text()
+
+
+def write_private(file: Path, text: str) -> None:
+    """Replace the file at once and whole, with mode 0600."""
+    fresh = file.with_name(f"{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as stream:
+        stream.write(text)
+    fresh.replace(file)

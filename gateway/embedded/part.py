@@ -1,0 +1,196 @@
+"""One child process: started with its own log, watched until it answers, ended with us."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict, cast
+
+import psutil
+
+from gateway.embedded.account import Account
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 15.0
+_LOOK_AGAIN_SECONDS = 0.02
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class PartFailedError(Exception):
+    """A child process ended, or stayed silent, while it was starting; the text shows why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """How to run one child process, and how to tell that it works.
+
+    `is_ready` gets the pid and is asked again and again while the part starts.
+    `tidy` clears away what an earlier process of the part left in files, before each start.
+    `env` None means our own environment, `account` None our own user.
+    """
+
+    name: str
+    argv: Sequence[str]
+    folder: Path
+    log: Path
+    is_ready: Callable[[int], Awaitable[bool]]
+    env: Mapping[str, str] | None = None
+    account: Account | None = None
+    tidy: Callable[[], None] | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines of the part's log; empty where there is none."""
+        with suppress(OSError):
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return ""
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return cast("int", probe.getsockname()[1])
+
+
+async def spawn(part: Part) -> Process:
+    """Start the part in place of what an earlier run left, its output appended to its log.
+
+    On Linux it is ended when we die, even by SIGKILL.
+    """
+    await end_strays(part)
+    if part.tidy is not None:
+        part.tidy()
+    log = os.open(part.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return await asyncio.create_subprocess_exec(
+            *part.argv,
+            cwd=part.folder,
+            env=part.env,
+            stdin=DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Away from the terminal's process group: Ctrl-C is for us alone, who stop in order.
+            start_new_session=True,
+            preexec_fn=_die_with(os.getpid(), part.stop_signal),
+            **_as_user(part.account),
+        )
+    finally:
+        os.close(log)
+
+
+class _User(TypedDict):
+    user: int | None
+    group: int | None
+    extra_groups: tuple[int, ...] | None
+
+
+def _as_user(account: Account | None) -> _User:
+    if account is None:
+        return {"user": None, "group": None, "extra_groups": None}
+    return {"user": account.uid, "group": account.gid, "extra_groups": ()}
+
+
+def _die_with(parent: int, signum: int) -> Callable[[], None]:
+    def ask_kernel() -> None:
+        if sys.platform == "linux":
+            _libc.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
+            if os.getppid() != parent:  # it died before we asked
+                os._exit(1)
+
+    return ask_kernel
+
+
+async def wait_ready(part: Part, process: Process) -> None:
+    """Return once the part answers.
+
+    Raises PartFailedError if it ends first, or says nothing for 60 s.
+    """
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            while not await part.is_ready(process.pid):
+                if process.returncode is not None:
+                    raise PartFailedError(
+                        f"{part.name} ended with status {process.returncode} while starting:"
+                        f"\n{part.log_tail()}"
+                    )
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    except TimeoutError:
+        raise PartFailedError(
+            f"{part.name} did not answer within {_START_SECONDS:.0f} s:\n{part.log_tail()}"
+        ) from None
+
+
+async def stop(part: Part, process: Process) -> None:
+    """End the part by its own signal, or by SIGKILL when that brings nothing in 15 s."""
+    if process.returncode is None:
+        process.send_signal(part.stop_signal)
+    try:
+        await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+    except TimeoutError:
+        kill(process)
+        await process.wait()
+
+
+def kill(process: Process) -> None:
+    """End a part and all that it started, at once."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def running(part: Part) -> AsyncGenerator[Process]:
+    """The part, started on an emptied log and answering; stopped at the end of the block."""
+    part.log.unlink(missing_ok=True)
+    process = await spawn(part)
+    try:
+        await wait_ready(part, process)
+        yield process
+    finally:
+        await stop(part, process)
+
+
+async def end_strays(part: Part) -> None:
+    """End what an earlier run, killed with -9, left behind."""
+    strays = _find_strays(part)
+    for signum in (part.stop_signal, signal.SIGKILL):
+        for process in strays:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signum)
+        _, strays = await asyncio.to_thread(psutil.wait_procs, strays, _STOP_SECONDS)
+
+
+def _find_strays(part: Part) -> list[psutil.Process]:
+    """What works in the part's folder and runs the part's program.
+
+    Pids get reused; folders that we made for one program do not.
+    """
+    program = Path(part.argv[0]).resolve().name
+    strays: list[psutil.Process] = []
+    for process in psutil.process_iter(["cwd", "exe"]):
+        seen = cast("dict[str, str | None]", process.info)
+        if seen["cwd"] == str(part.folder) and Path(seen["exe"] or "").name.startswith(program):
+            strays.append(process)
+    return strays
+
+
+async def run_tool(
+    *argv: str, env: Mapping[str, str], account: Account | None = None, feed: str = ""
+) -> str:
+    """The output of a program that ends by itself; raises PartFailedError when it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *argv, env=env, cwd="/", stdin=PIPE, stdout=PIPE, stderr=PIPE, **_as_user(account)
+    )
+    output, complaint = await process.communicate(feed.encode())
+    if process.returncode != 0:
+        said = (output + complaint).decode(errors="replace").strip()
+        raise PartFailedError(f"{Path(argv[0]).name} failed:\n{said}")
+    return output.decode()

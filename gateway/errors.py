@@ -1,0 +1,137 @@
+"""Everything that a caller can be told went wrong.
+
+GatewayError
+├── BadRequest 400            ├── Conflict 409               ├── UpstreamUnavailable 502, 504
+├── Unauthorized 401          │   └── CredentialMissing      └── Unavailable 503
+├── Forbidden 403             ├── PayloadTooLarge 413
+│   └── TenantSuspended       ├── IdempotencyKeyReused 422
+├── NotFound 404              └── RateLimited 429
+│                                 └── QueueFull
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with one field of a request; nested fields are joined by dots."""
+
+    field: str
+    reason: str
+
+
+class GatewayError(Exception):
+    """The root: a stable code, an HTTP status, a title, and a detail for this occurrence."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.retry_after = retry_after
+
+
+class BadRequest(GatewayError):  # noqa: N818 - these are named as HTTP names them
+    """The request cannot be understood or breaks a rule."""
+
+    code, status, title = "BAD_REQUEST", 400, "Bad request"
+
+    @classmethod
+    def of(cls, field: str, reason: str) -> "BadRequest":
+        """One wrong field."""
+        return cls(f"{field}: {reason}", errors=[FieldError(field, reason)])
+
+
+class Unauthorized(GatewayError):  # noqa: N818
+    """No access key, or one that is not valid."""
+
+    code, status, title = "UNAUTHORIZED", 401, "Unauthorized"
+
+
+class Forbidden(GatewayError):  # noqa: N818
+    """The access key may not do this."""
+
+    code, status, title = "FORBIDDEN", 403, "Forbidden"
+
+
+class TenantSuspended(Forbidden):
+    """The tenant is suspended by an operator."""
+
+    code, title = "TENANT_SUSPENDED", "Tenant suspended"
+
+
+class NotFound(GatewayError):  # noqa: N818
+    """There is no such thing, or it is another tenant's."""
+
+    code, status, title = "NOT_FOUND", 404, "Not found"
+
+
+class MethodNotAllowed(GatewayError):  # noqa: N818
+    """The path exists, but not for this method."""
+
+    code, status, title = "METHOD_NOT_ALLOWED", 405, "Method not allowed"
+
+
+class Conflict(GatewayError):  # noqa: N818
+    """The request contradicts the present state."""
+
+    code, status, title = "CONFLICT", 409, "Conflict"
+
+
+class CredentialMissing(Conflict):
+    """The tenant has no upstream credential, so nothing can be done for it."""
+
+    code, title = "CREDENTIAL_MISSING", "Credential missing"
+
+
+class PayloadTooLarge(GatewayError):  # noqa: N818
+    """The body is larger than is allowed."""
+
+    code, status, title = "PAYLOAD_TOO_LARGE", 413, "Payload too large"
+
+
+class IdempotencyKeyReused(GatewayError):  # noqa: N818
+    """The idempotency key was used before with another body."""
+
+    code, status, title = "IDEMPOTENCY_KEY_REUSED", 422, "Idempotency key reused"
+
+
+class RateLimited(GatewayError):  # noqa: N818
+    """Too many requests."""
+
+    code, status, title = "RATE_LIMITED", 429, "Rate limited"
+
+
+class QueueFull(RateLimited):
+    """The tenant has as many jobs waiting as it may have."""
+
+    code, title = "QUEUE_FULL", "Queue full"
+
+
+class UpstreamUnavailable(GatewayError):  # noqa: N818
+    """The answer needs the upstream, which did not give a usable one."""
+
+    code, status, title = "UPSTREAM_UNAVAILABLE", 502, "Upstream unavailable"
+
+
+class UpstreamTimeout(UpstreamUnavailable):
+    """The answer needs the upstream, which did not give one in time."""
+
+    status, title = 504, "Upstream timed out"
+
+
+class Unavailable(GatewayError):  # noqa: N818
+    """The database is away; nothing was accepted."""
+
+    code, status, title = "UNAVAILABLE", 503, "Unavailable"

@@ -1,0 +1,1 @@
+"""One verb per file, each in the same beats: claim, act, decide, record, wake."""

@@ -1,0 +1,59 @@
+"""Ask about one job at the upstream by itself."""
+
+from dataclasses import dataclass
+
+from gateway.core.lifecycle import Finish, Start, lost, unreadable
+from gateway.core.model import JobState
+from gateway.core.schedule import status_delay
+from gateway.flows import reports
+from gateway.flows.deps import Deps
+from gateway.flows.reports import Told
+from gateway.ports import Absent, Access, Trouble, Unknown, UpstreamJob
+from gateway.store.polls import AtUpstream
+
+ENDS = ("SUCCEEDED", "FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one job's answer came to, and in how many seconds it is asked about again."""
+
+    job: AtUpstream
+    calls: int
+    delay: float
+    told: Told | None = None
+    trouble: Trouble | None = None
+    absences: int = 0
+
+
+async def ask(deps: Deps, access: Access, job: AtUpstream) -> Asked:
+    """Ask for the status, which is light, and for the whole job once it has ended."""
+    answer = await deps.upstream.status(access, job.upstream_id)
+    if answer in ENDS:
+        return _heard(deps, job, 2, await deps.upstream.fetch(access, job.upstream_id))
+    return _heard(deps, job, 1, answer)
+
+
+def _heard(
+    deps: Deps, job: AtUpstream, calls: int, answer: str | UpstreamJob | Absent | Trouble
+) -> Asked:
+    delay = status_delay(job.age, deps.policy)
+    match answer:
+        case UpstreamJob():
+            return Asked(job, calls, delay, reports.read(job, answer))
+        case str():
+            started = answer == "STARTED" and job.state == JobState.SUBMITTED
+            return Asked(job, calls, delay, Told(job, Start(None)) if started else None)
+        case Absent():
+            return _doubtful(deps, job, calls, lost())
+        case Unknown(unreadable=True):
+            return _doubtful(deps, job, calls, unreadable())
+        case _:
+            return Asked(job, calls, deps.policy.poll_min, trouble=answer, absences=job.absences)
+
+
+def _doubtful(deps: Deps, job: AtUpstream, calls: int, end: Finish) -> Asked:
+    """A job that cannot be had is given up only when that was said several times."""
+    seen = job.absences + 1
+    told = Told(job, end) if seen >= deps.policy.absences else None
+    return Asked(job, calls, deps.policy.absence_delay, told, absences=seen)

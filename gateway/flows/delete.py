@@ -1,0 +1,74 @@
+"""Delete: a job is gone for its tenant at once, and upstream as soon as that can be reached."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from gateway.core.events import JOB_DELETED
+from gateway.core.lifecycle import cancelled
+from gateway.core.model import TERMINAL
+from gateway.errors import NotFound
+from gateway.flows.deps import Deps
+from gateway.flows.doubt import open_access
+from gateway.flows.lookup import Lookup
+from gateway.flows.settle import Settled, announce, ending, publish_jobs, settle
+from gateway.ports import Absent, Access, Denied, Trouble
+from gateway.store import jobs, tenants
+from gateway.store.jobs import Doomed
+
+_BATCH = 20
+_RETRY_SECONDS = 60.0
+
+
+async def delete_job(deps: Deps, tenant_id: UUID, job_id: UUID) -> None:
+    """Delete a job; one that was not submitted yet never will be. Raises NotFound."""
+    async with deps.db.begin() as tx:
+        job = await jobs.hold(tx, tenant_id, job_id)
+        if job is None:
+            raise NotFound("There is no such job.")
+        if job.state in TERMINAL:
+            # Its end was told before; its deletion is news all the same.
+            settled = Settled(deliveries=await publish_jobs(tx, deps, [(JOB_DELETED, job)]))
+        else:
+            settled = await settle(tx, deps, [ending(job_id, cancelled())], event_type=JOB_DELETED)
+        _, upstream_id = await jobs.delete(tx, tenant_id, job_id, deps.policy.lease) or (None, None)
+        deps.reached("delete.marked")
+    deps.reached("delete.committed")
+    announce(deps, settled)
+    if upstream_id is not None:
+        await delete_upstream(deps)
+
+
+async def delete_upstream(deps: Deps) -> int:
+    """Tell the upstream of deleted jobs; what fails is tried again later. How many are done."""
+    async with deps.db.single() as tx:
+        doomed = await jobs.claim_doomed(tx, _BATCH, _RETRY_SECONDS)
+    done = [job.id for job in doomed if await _delete_one(deps, job)]
+    if done:
+        deps.reached("delete.told")
+        async with deps.db.single() as tx:
+            await jobs.forget_upstream(tx, done)
+    return len(done)
+
+
+async def _delete_one(deps: Deps, job: Doomed) -> bool:
+    async with deps.db.single() as tx:
+        credential = await tenants.credential_by_id(tx, job.credential_id)
+    if credential is None:
+        return True
+    access = open_access(deps, credential)
+    if isinstance(access, Denied):
+        return False
+    upstream_id = job.upstream_id or await _find(deps, access, job)
+    if not isinstance(upstream_id, str):
+        return upstream_id is None
+    answer = await deps.upstream.delete(access, upstream_id)
+    return answer is None or isinstance(answer, Absent)
+
+
+async def _find(deps: Deps, access: Access, job: Doomed) -> str | Trouble | None:
+    """The upstream's id of a job that was deleted while it was being submitted, if it took it."""
+    since = job.sent_at - timedelta(seconds=deps.policy.lookup_skew)
+    lookup = Lookup(deps.upstream, access, {str(job.id)}, since, job.now)
+    trouble = await lookup.run()
+    found = lookup.found.get(str(job.id))
+    return found.upstream_id if found else trouble

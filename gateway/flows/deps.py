@@ -1,0 +1,67 @@
+"""What every flow is handed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from gateway.core.cipher import CannotOpenError, Cipher, Place, Secret
+from gateway.core.schedule import Policy
+from gateway.flows.slots import Slots
+from gateway.ports import (
+    Access,
+    Catalogue,
+    Clock,
+    Denied,
+    Ids,
+    Observer,
+    Problem,
+    Queue,
+    Sender,
+    Upstream,
+)
+from gateway.store.engine import Database
+
+
+def credential_place(tenant_id: UUID, credential_id: UUID, version: int) -> Place:
+    """Where the key of a credential is sealed for."""
+    return Place("credential", str(tenant_id), str(credential_id), version)
+
+
+def secret_place(tenant_id: UUID, secret_id: UUID) -> Place:
+    """Where a signing secret is sealed for."""
+    return Place("signing_secret", str(tenant_id), str(secret_id))
+
+
+def go_on(_point: str) -> None:
+    """Nothing happens at a crash point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The outside, the rules, and this process's room for work."""
+
+    db: Database
+    upstream: Upstream
+    catalogue: Catalogue
+    sender: Sender
+    queue: Queue
+    clock: Clock
+    ids: Ids
+    observer: Observer
+    cipher: Cipher
+    policy: Policy
+    upstream_url: str
+    slots: Slots = field(default_factory=Slots)
+    # Called by name after every step that wrote or called out; tests end the process there.
+    reached: Callable[[str], None] = go_on
+
+    def access(
+        self, tenant_id: UUID, credential_id: UUID, version: int, base_url: str, sealed: bytes
+    ) -> Access | Denied:
+        """Open a credential for calls; one that no master key opens is denied before any call."""
+        place = credential_place(tenant_id, credential_id, version)
+        try:
+            key = self.cipher.open(sealed, place).decode()
+        except CannotOpenError as error:
+            return Denied(0, Problem("CANNOT_OPEN", "Credential sealed", str(error)))
+        return Access(credential_id, base_url, Secret(key))

@@ -1,0 +1,70 @@
+"""The health of a credential: rest after faults, park when it is not honoured, recover by itself."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from gateway.core.events import CREDENTIAL_REJECTED, event_body
+from gateway.core.schedule import pause
+from gateway.flows.deps import Deps
+from gateway.flows.settle import publish
+from gateway.ports import Busy, Denied, Unknown
+from gateway.store import polls
+from gateway.store.engine import Tx
+from gateway.store.outcomes import NewEvent
+
+# How often a rejected credential is tried again, in case the reason was mended at the upstream.
+REPROBE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A credential as it was claimed."""
+
+    id: UUID
+    tenant_id: UUID
+    version: int
+    failures: int
+    rejected: bool
+
+
+async def judge_credential(
+    tx: Tx, deps: Deps, standing: Standing, answers: Sequence[object]
+) -> float:
+    """Draw the consequences of what the upstream answered; seconds of rest, 0 when it is well.
+
+    A rejection is reported once, as an event to the tenant's endpoints.
+    """
+    denied = next((answer for answer in answers if isinstance(answer, Denied)), None)
+    if denied is not None:
+        await _reject(tx, deps, standing, denied)
+        return REPROBE_SECONDS
+    trouble = [answer for answer in answers if isinstance(answer, (Busy, Unknown))]
+    if trouble:
+        rest = pause(standing.failures, _longest(trouble), deps.ids.jitter())
+        await polls.failed(tx, standing.id, rest)
+        return rest
+    if is_unwell(standing):
+        await polls.well(tx, standing.id)
+    return 0.0
+
+
+def is_unwell(standing: Standing) -> bool:
+    """Whether there is anything to take back when the upstream answers again."""
+    return standing.failures > 0 or standing.rejected
+
+
+def _longest(trouble: Sequence[Busy | Unknown]) -> float | None:
+    return max((t.retry_after for t in trouble if t.retry_after is not None), default=None)
+
+
+async def _reject(tx: Tx, deps: Deps, standing: Standing, denied: Denied) -> None:
+    reason = f"HTTP {denied.status}: {denied.problem.message}"
+    if not await polls.reject(tx, standing.id, reason, REPROBE_SECONDS):
+        return
+    data = {"credential": {"version": standing.version}, "reason": reason}
+    body = event_body(CREDENTIAL_REJECTED, json.dumps(data), deps.clock.now())
+    event = NewEvent(deps.ids.uuid(), standing.tenant_id, None, CREDENTIAL_REJECTED, body)
+    if await publish(tx, deps, [event]):
+        deps.queue.wake("deliver", after=0.1)

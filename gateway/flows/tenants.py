@@ -1,0 +1,150 @@
+"""Administration of tenants and of their credentials for the upstream."""
+
+from uuid import UUID
+
+from gateway.core.cipher import NONCE_BYTES, Secret
+from gateway.core.model import Credential, Limits, Tenant
+from gateway.errors import BadRequest, Conflict, NotFound
+from gateway.flows import audit
+from gateway.flows.catalogue import unavailable
+from gateway.flows.deps import Deps, credential_place
+from gateway.flows.doubt import open_access
+from gateway.flows.endpoints import add_secret
+from gateway.ports import Access, Denied
+from gateway.store import polls, tenants
+from gateway.store.engine import Tx
+from gateway.store.tenants import CredentialInUse
+
+
+async def create_tenant(
+    deps: Deps, actor: str, *, slug: str, name: str, metadata: str, limits: Limits
+) -> Tenant:
+    """Create a tenant with a default signing secret; raises Conflict when the slug is taken."""
+    tenant_id = deps.ids.uuid()
+    async with deps.db.begin() as tx:
+        tenant = await tenants.add(
+            tx, tenant_id, slug=slug, name=name, metadata=metadata, limits=limits
+        )
+        if tenant is None:
+            raise Conflict(f"slug: there is a tenant '{slug}' already")
+        await add_secret(tx, deps, tenant_id, None, None)
+        await audit.note(tx, deps, actor, "tenant.created", slug, tenant_id=tenant_id)
+    deps.queue.announce(f"tenant:{slug}")
+    return tenant
+
+
+async def get_tenant(deps: Deps, slug: str) -> Tenant:
+    """Find a tenant; raises NotFound."""
+    async with deps.db.single() as tx:
+        return await _find(tx, slug)
+
+
+async def change_tenant(
+    deps: Deps,
+    actor: str,
+    slug: str,
+    *,
+    name: str | None,
+    metadata: str | None,
+    limits: Limits | None,
+) -> Tenant:
+    """Change what is given of a tenant; the rest stays. Raises NotFound."""
+    async with deps.db.begin() as tx:
+        before = await _find(tx, slug)
+        await tenants.lock(tx, before.id)
+        after = await tenants.change(
+            tx,
+            before.id,
+            name=before.name if name is None else name,
+            metadata=before.metadata if metadata is None else metadata,
+            limits=before.limits if limits is None else limits,
+        )
+        await audit.note(tx, deps, actor, "tenant.changed", slug, tenant_id=before.id)
+    deps.queue.announce(f"tenant:{slug}")
+    return after or before
+
+
+async def suspend_tenant(deps: Deps, actor: str, slug: str, *, suspended: bool) -> Tenant:
+    """Refuse a tenant's requests and hold its waiting jobs, or let it go on. Raises NotFound."""
+    async with deps.db.begin() as tx:
+        before = await _find(tx, slug)
+        after = await tenants.suspend(tx, before.id, suspended=suspended)
+        action = "tenant.suspended" if suspended else "tenant.resumed"
+        await audit.note(tx, deps, actor, action, slug, tenant_id=before.id)
+    deps.queue.announce(f"tenant:{slug}")
+    if not suspended:
+        deps.queue.wake("submit")
+    return after or before
+
+
+async def delete_tenant(deps: Deps, actor: str, slug: str) -> None:
+    """Erase a tenant with all that is its; raises NotFound."""
+    async with deps.db.begin() as tx:
+        tenant = await _find(tx, slug)
+        await tenants.lock(tx, tenant.id)
+        await tenants.erase(tx, tenant.id)
+        await audit.note(tx, deps, actor, "tenant.deleted", slug, tenant_id=tenant.id)
+    deps.queue.announce("*")
+
+
+async def put_credential(
+    deps: Deps, actor: str, slug: str, *, api_key: Secret, base_url: str | None
+) -> list[CredentialInUse]:
+    """Give a tenant a new credential, once the upstream has honoured it.
+
+    Jobs already at the upstream are polled with the credential that submitted them. The same key
+    again only ends a rejection. Raises NotFound, BadRequest, UpstreamUnavailable.
+    """
+    tenant = await get_tenant(deps, slug)
+    credential_id = deps.ids.uuid()
+    access = Access(credential_id, base_url or deps.upstream_url, api_key)
+    await _check(deps, access)
+    async with deps.db.begin() as tx:
+        await tenants.lock(tx, tenant.id)
+        current = await tenants.credential(tx, tenant.id)
+        if current is not None and _is_same(deps, current, access):
+            await polls.well(tx, current.id)
+        else:
+            version = 1 if current is None else current.version + 1
+            await _add(tx, deps, tenant.id, version, access)
+        await audit.note(tx, deps, actor, "credential.put", slug, tenant_id=tenant.id)
+        versions = await tenants.credentials(tx, tenant.id)
+    deps.queue.announce(f"tenant:{slug}")
+    deps.queue.wake("submit")
+    return versions
+
+
+async def _find(tx: Tx, slug: str) -> Tenant:
+    tenant = await tenants.by_slug(tx, slug)
+    if tenant is None:
+        raise NotFound(f"There is no tenant '{slug}'.")
+    return tenant
+
+
+async def _check(deps: Deps, access: Access) -> None:
+    answer = await deps.catalogue.application(access)
+    if isinstance(answer, Denied):
+        raise BadRequest.of("apiKey", f"the upstream refused it with status {answer.status}")
+    if not isinstance(answer, str):
+        raise unavailable(answer)
+
+
+def _is_same(deps: Deps, current: Credential, access: Access) -> bool:
+    known = open_access(deps, current)
+    return not isinstance(known, Denied) and (known.base_url, known.key) == (
+        access.base_url,
+        access.key,
+    )
+
+
+async def _add(tx: Tx, deps: Deps, tenant_id: UUID, version: int, access: Access) -> None:
+    place = credential_place(tenant_id, access.credential_id, version)
+    sealed = deps.cipher.seal(access.key.value.encode(), place, deps.ids.random_bytes(NONCE_BYTES))
+    await tenants.add_credential(
+        tx,
+        access.credential_id,
+        tenant_id,
+        version=version,
+        base_url=access.base_url,
+        sealed=sealed,
+    )

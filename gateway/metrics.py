@@ -1,0 +1,160 @@
+"""Metrics in Prometheus's form. Labels are bounded: never an id, a URL or a tenant."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from gateway import __version__
+
+REGISTRY = CollectorRegistry()
+
+_MAX_VALUES = 100
+_FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(f"gw_{name}", text, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = _FAST) -> Histogram:
+    return Histogram(f"gw_{name}", text, labels, buckets=buckets, registry=REGISTRY)
+
+
+_http = _counter("http_requests", "Requests answered.", "method", "route", "status")
+_http_seconds = _histogram("http_request_duration_seconds", "Time to answer.", "route")
+_accepted = _counter("jobs_accepted", "Jobs accepted.", "workflow")
+_rejected = _counter("jobs_rejected", "Jobs refused at the door.", "reason")
+_finished = _counter("jobs_finished", "Jobs that ended.", "workflow", "outcome")
+_wait = _histogram("job_queue_wait_seconds", "From accept to upstream.", buckets=_SLOW)
+_run = _histogram("job_upstream_seconds", "From upstream to end.", buckets=_SLOW)
+_whole = _histogram("job_end_to_end_seconds", "From accept to end.", buckets=_SLOW)
+_submits = _counter("upstream_submits", "Submits by outcome.", "outcome")
+_submit_seconds = _histogram("upstream_submit_duration_seconds", "Time of a submit, recorded.")
+_lookups = _counter("upstream_lookups", "Lookups of submits in doubt.", "outcome")
+_polls = _counter("job_polls", "Rounds of polling.", "result")
+_poll_calls = _counter("upstream_poll_calls", "Upstream calls made by polling.")
+_attempts = _counter("webhook_attempts", "Attempts to deliver.", "outcome", "error_class")
+_attempt_seconds = _histogram("webhook_attempt_duration_seconds", "Time of one attempt.")
+_webhook_whole = _histogram("webhook_end_to_end_seconds", "From event to delivered.", buckets=_SLOW)
+_sweeps = _counter("sweeps", "Rounds of the sweep by this process.", "result")
+_rescued = _counter("sweep_rescued", "Due rows that no wake-up had come for.", "verb")
+_expired = _counter("jobs_expired", "Jobs that outlived their deadline.")
+_current = Gauge("gw_jobs_current", "Open jobs.", ["state"], registry=REGISTRY)
+_oldest = Gauge("gw_queue_oldest_seconds", "Age of the oldest.", ["queue"], registry=REGISTRY)
+_due = Gauge("gw_queue_due", "Rows that are due.", ["queue"], registry=REGISTRY)
+_deferred = Gauge("gw_queue_deferred", "Rows that wait.", ["queue"], registry=REGISTRY)
+_bus = Gauge("gw_redis_connected", "1 while wake-ups pass through Redis.", registry=REGISTRY)
+Gauge("gw_build_info", "Always 1.", ["version"], registry=REGISTRY).labels(__version__).set(1)
+
+_seen: dict[str, set[str]] = {}
+
+
+def observe(work: str, outcome: str, seconds: float, fields: Mapping[str, object]) -> None:
+    """Count one finished unit of work."""
+    count = _COUNTS.get(work)
+    if count is not None:
+        count(outcome, seconds, fields)
+
+
+def show_depth(states: Mapping[str, tuple[int, float]], owed: tuple[int, int, float]) -> None:
+    """Show open jobs, as {state: (jobs, oldest)}, and deliveries, as (due, deferred, oldest)."""
+    for state in ("accepted", "submitting", "submitted", "running"):
+        jobs, oldest = states.get(state, (0, 0.0))
+        _current.labels(state).set(jobs)
+        _oldest.labels(state).set(oldest)
+    _due.labels("deliver").set(owed[0])
+    _deferred.labels("deliver").set(owed[1])
+    _oldest.labels("deliver").set(owed[2])
+
+
+def show_bus(*, connected: bool) -> None:
+    """Show whether Redis is there."""
+    _bus.set(1 if connected else 0)
+
+
+def _number(fields: Mapping[str, object], name: str) -> float:
+    value = fields.get(name, 0)
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _bounded(label: str, value: object) -> str:
+    """Callers choose workflow names, so only so many become labels."""
+    text, seen = str(value), _seen.setdefault(label, set())
+    if text in seen or len(seen) < _MAX_VALUES:
+        seen.add(text)
+        return text
+    return "other"
+
+
+# `labels` costs more than what it finds, so the two busiest are looked up once for each value.
+@cache
+def _http_series(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
+    return _http.labels(method, route, status), _http_seconds.labels(route)
+
+
+@cache
+def _accepted_series(workflow: str) -> Counter:
+    return _accepted.labels(workflow)
+
+
+def _on_http(outcome: str, seconds: float, fields: Mapping[str, object]) -> None:
+    method, route = str(fields.get("method", "")), str(fields.get("route", ""))
+    requests, times = _http_series(method, route, outcome)
+    requests.inc()
+    times.observe(seconds)
+
+
+def _on_accept(outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
+    if outcome == "accepted":
+        _accepted_series(_bounded("workflow", fields.get("workflow", ""))).inc()
+    else:
+        _rejected.labels(outcome).inc()
+
+
+def _on_submit(outcome: str, seconds: float, _fields: Mapping[str, object]) -> None:
+    _submits.labels(outcome).inc()
+    _submit_seconds.observe(seconds)
+
+
+def _on_lookup(outcome: str, _seconds: float, _fields: Mapping[str, object]) -> None:
+    _lookups.labels(outcome).inc()
+
+
+def _on_poll(outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
+    _polls.labels(outcome).inc()
+    _poll_calls.inc(_number(fields, "calls"))
+
+
+def _on_job(outcome: str, seconds: float, fields: Mapping[str, object]) -> None:
+    _finished.labels(_bounded("workflow", fields.get("workflow", "")), outcome).inc()
+    _wait.observe(_number(fields, "queue_seconds"))
+    _run.observe(_number(fields, "upstream_seconds"))
+    _whole.observe(seconds)
+
+
+def _on_deliver(outcome: str, seconds: float, fields: Mapping[str, object]) -> None:
+    _attempts.labels(outcome, str(fields.get("error_class") or "")).inc()
+    _attempt_seconds.observe(seconds)
+    if outcome == "delivered":
+        _webhook_whole.observe(_number(fields, "late_seconds"))
+
+
+def _on_sweep(outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
+    _sweeps.labels(outcome).inc()
+    _expired.inc(_number(fields, "expired"))
+    for verb in ("submit", "poll", "deliver"):
+        _rescued.labels(verb).inc(_number(fields, verb))
+
+
+_COUNTS = {
+    "http": _on_http,
+    "accept": _on_accept,
+    "submit": _on_submit,
+    "lookup": _on_lookup,
+    "poll": _on_poll,
+    "job": _on_job,
+    "deliver": _on_deliver,
+    "sweep": _on_sweep,
+}

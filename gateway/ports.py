@@ -1,0 +1,212 @@
+"""What the flows need from outside, each as small as its use, and the values that pass.
+
+Expected outcomes are values. An adapter raises only for its own defects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+from uuid import UUID
+
+from gateway.core.cipher import Secret
+from gateway.core.webhook import Fault, Reply, Webhook
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach the upstream for one credential."""
+
+    credential_id: UUID
+    base_url: str
+    key: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The job as it is sent upstream; params, metadata and copy_results_to are JSON texts."""
+
+    name: str
+    workflow: str
+    params: str
+    metadata: str
+    copy_results_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A reason that the upstream gave, in its own words."""
+
+    code: str
+    title: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamJob:
+    """A job as the upstream reports it; `status` is not to be trusted to be one of its four."""
+
+    upstream_id: str
+    status: str
+    result: str | None = None  # JSON
+    problem: Problem | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    marker: str | None = None  # metadata.gatewayJobId
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The upstream took the job."""
+
+    upstream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The upstream will never take this job (4xx)."""
+
+    status: int
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The upstream does not honour the credential (401, 402, 403)."""
+
+    status: int
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """The request was certainly not carried out; `limited` where that was a limit (429).
+
+    `retry_after` is the upstream's own word in seconds, or None.
+    """
+
+    reason: str
+    retry_after: float | None = None
+    limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody can tell whether the request was carried out.
+
+    `unreadable` where the upstream did answer with success, but with nothing usable.
+    """
+
+    reason: str
+    retry_after: float | None = None
+    unreadable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The upstream has no such job (404)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The upstream's signed URLs for one file."""
+
+    upload_url: str
+    download_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """One workflow that a credential may run; `raw` is the upstream's own JSON object."""
+
+    id: str
+    name: str
+    slug: str
+    raw: str
+
+
+Trouble = Denied | Busy | Unknown
+
+
+class Upstream(Protocol):
+    """The job API, as seen with one credential. Every call ends within its own deadline."""
+
+    async def submit(
+        self, access: Access, submission: Submission
+    ) -> Submitted | Refused | Trouble: ...
+
+    async def fetch(self, access: Access, upstream_id: str) -> UpstreamJob | Absent | Trouble: ...
+
+    async def status(self, access: Access, upstream_id: str) -> str | Absent | Trouble: ...
+
+    async def page(
+        self, access: Access, *, statuses: Sequence[str], page: int, size: int
+    ) -> list[UpstreamJob] | Trouble: ...
+
+    async def delete(self, access: Access, upstream_id: str) -> Absent | Trouble | None: ...
+
+
+class Catalogue(Protocol):
+    """The rest of the upstream, for callers that wait: the application's name, and lists."""
+
+    async def application(self, access: Access) -> str | Trouble: ...
+
+    async def workflows(
+        self, access: Access, *, page: int, size: int
+    ) -> list[Workflow] | Trouble: ...
+
+    async def upload(self, access: Access) -> Upload | Trouble: ...
+
+
+class Sender(Protocol):
+    """Posts webhooks to receivers, and only to addresses that may be called."""
+
+    async def send(self, webhook: Webhook) -> Reply | Fault: ...
+
+    async def refusal(self, url: str) -> str | None:
+        """Why this URL may not be called, for the person who gave it; None when it may."""
+        ...
+
+
+Verb = Literal["submit", "poll", "deliver"]
+
+
+class Queue(Protocol):
+    """Wake-ups: hints that rows may be due; losing, delaying or doubling one is harmless.
+
+    `announce` tells every process that what it knows of a subject is out of date. Neither of the
+    two ever raises or waits.
+    """
+
+    def wake(self, verb: Verb, *, after: float = 0.0) -> None: ...
+
+    def announce(self, subject: str) -> None: ...
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> datetime: ...
+
+    def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Ids(Protocol):
+    """Identity and chance."""
+
+    def uuid(self) -> UUID: ...
+
+    def random_bytes(self, count: int) -> bytes: ...
+
+    def jitter(self) -> float:
+        """A number from 0 up to 1."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears of every finished unit of work; it becomes a log line and metrics."""
+
+    def done(self, work: str, outcome: str, *, seconds: float, **fields: object) -> None: ...

@@ -1,0 +1,96 @@
+"""The composition root: settings become the parts that flows are handed."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from gateway import __version__, log, metrics
+from gateway.adapters.clock import SystemClock, SystemIds
+from gateway.adapters.musicai import MusicAi
+from gateway.adapters.queue import ArqQueue
+from gateway.adapters.sender import HttpSender
+from gateway.core.cipher import Cipher
+from gateway.core.schedule import Policy
+from gateway.flows.deps import Deps, go_on
+from gateway.ports import Clock
+from gateway.settings import Settings
+from gateway.store.engine import open_database
+
+# Work that found nothing to do is not worth a line, and accept has that of its request.
+_QUIET = frozenset({("sweep", "quiet"), ("poll", "ok")})
+_TROUBLE = frozenset({"denied", "busy", "unknown", "exhausted", "gone"})
+
+
+class Report:
+    """The observer of a real process: one wide log line and the metrics of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def done(self, work: str, outcome: str, *, seconds: float, **fields: object) -> None:
+        """Report a finished unit of work."""
+        metrics.observe(work, outcome, seconds, fields)
+        if (work, outcome) in _QUIET or work == "accept":
+            return
+        level = "warning" if outcome in _TROUBLE else "info"
+        wide = {"outcome": outcome, "seconds": round(seconds, 4), **fields}
+        log.write_wide(level, work, self._clock.now(), wide)
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The engine's tunables as the settings have them."""
+    return Policy(
+        submit_concurrency=settings.submit_concurrency,
+        deliver_concurrency=settings.deliver_concurrency,
+        max_in_flight=settings.max_in_flight,
+        max_queued=settings.max_queued,
+        delivery_delays=settings.delivery_delays,
+        deadline=settings.job_deadline_seconds,
+    )
+
+
+def sender_of(settings: Settings) -> HttpSender:
+    """The sender of webhooks, with the addresses that it may call."""
+    private = settings.allow_private_callbacks
+    return HttpSender(
+        allow_private=private,
+        allowed_networks=settings.callback_networks,
+        allowed_ports=frozenset() if private else settings.callback_ports,
+        allow_http=private,
+        timeout=settings.delivery_timeout_seconds,
+    )
+
+
+@asynccontextmanager
+async def open_deps(
+    settings: Settings, name: str, reached: Callable[[str], None] = go_on
+) -> AsyncGenerator[Deps]:
+    """Open everything that a process needs; `name` is what Postgres shows it as.
+
+    Nothing is connected until it is used, so a process starts while the others are away.
+    """
+    clock, ids = SystemClock(), SystemIds()
+    async with AsyncExitStack() as stack:
+        database = open_database(
+            settings.database_url.get_secret_value(), pool=settings.database_pool, name=name
+        )
+        stack.push_async_callback(database.close)
+        upstream = MusicAi(clock, user_agent=f"job-gateway/{__version__}")
+        stack.push_async_callback(upstream.close)
+        sender = sender_of(settings)
+        stack.push_async_callback(sender.aclose)
+        yield Deps(
+            db=database,
+            upstream=upstream,
+            catalogue=upstream,
+            sender=sender,
+            queue=await stack.enter_async_context(
+                ArqQueue(settings.redis_url.get_secret_value(), clock, ids)
+            ),
+            clock=clock,
+            ids=ids,
+            observer=Report(clock),
+            cipher=Cipher(settings.master_keys),
+            policy=policy_of(settings),
+            upstream_url=settings.upstream_url,
+            reached=reached,
+        )

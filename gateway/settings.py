@@ -1,0 +1,182 @@
+"""Settings: the only reader of the environment.
+
+Every setting is an environment variable with the prefix GATEWAY_. All that is wrong with them is
+reported at once, and nothing starts until it is right.
+"""
+
+import base64
+import binascii
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "GATEWAY_"
+_KEY_BYTES = 32
+_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
+
+
+class InvalidSettingsError(Exception):
+    """The environment does not make valid settings; the message lists every fault."""
+
+
+class Settings(BaseSettings):
+    """What the gateway is told by its environment."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    env: Literal["production", "dev"] = Field(
+        "production", description="`dev` allows plain HTTP and private addresses for receivers."
+    )
+    database_url: SecretStr = Field(
+        description="Postgres 15 or newer: `postgresql://user:password@host:port/database`."
+    )
+    redis_url: SecretStr = Field(description="Redis or Valkey: `redis://` or `rediss://`.")
+    master_key: SecretStr = Field(
+        description="32 random bytes in base64 that seal the stored secrets. Several, separated by "
+        "commas, rotate it: the first one seals, all of them open."
+    )
+    upstream_url: str = Field(
+        "https://api.music.ai/v1",
+        description="The upstream job API, for credentials that name none.",
+    )
+    host: str = Field("127.0.0.1", description="Address that `gateway serve` listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that `gateway serve` listens on.")
+    worker_port: int = Field(
+        0, ge=0, le=65535, description="Port for a worker's health and metrics; 0 for none."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe log line that is written."
+    )
+    log_format: Literal["json", "console"] = Field("json", description="How log lines look.")
+    allow_private_callbacks: bool = Field(
+        False, description="Receivers may be at private addresses and plain HTTP; only in `dev`."
+    )
+    callback_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), description="Private networks that receivers may be in, as CIDR, separated by commas."
+    )
+    callback_ports: Annotated[frozenset[int], NoDecode] = Field(
+        frozenset({443, 8443}), description="Ports that receivers may use, separated by commas."
+    )
+    database_pool: int = Field(
+        10, ge=2, le=200, description="Most connections that one process keeps to Postgres."
+    )
+    max_body_bytes: int = Field(
+        1_048_576, ge=1024, le=67_108_864, description="Largest request body that is read."
+    )
+    max_queued: int = Field(
+        100_000,
+        ge=1,
+        description="Most jobs of a tenant that may wait, unless it has its own limit.",
+    )
+    max_in_flight: int = Field(
+        1_000,
+        ge=1,
+        description="Most jobs of a tenant at the upstream, unless it has its own limit.",
+    )
+    job_deadline_seconds: float = Field(
+        86_400, gt=0, description="How long a job may take, unless it has its own deadline."
+    )
+    submit_concurrency: int = Field(
+        100, ge=1, le=1000, description="Most submits that one worker has under way."
+    )
+    deliver_concurrency: int = Field(
+        100, ge=1, le=1000, description="Most webhooks that one worker has under way."
+    )
+    delivery_delays: Annotated[tuple[float, ...], NoDecode] = Field(
+        (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
+        description="Seconds between the attempts of a delivery, separated by commas.",
+    )
+    delivery_timeout_seconds: float = Field(
+        15, gt=0, le=20, description="Longest that one attempt of a delivery may take."
+    )
+    drain_seconds: float = Field(
+        20, ge=0, le=600, description="How long a stopping process lets its work finish."
+    )
+
+    @field_validator("callback_networks", "callback_ports", "delivery_delays", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()]
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("callback_networks", mode="after")
+    @classmethod
+    def _networks(
+        cls, value: tuple[IPv4Network | IPv6Network, ...]
+    ) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(ip_network(str(network)) for network in value)
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr) -> SecretStr:
+        scheme, _, rest = value.get_secret_value().partition("://")
+        if scheme not in ("postgresql", "postgres", "postgresql+asyncpg") or not rest:
+            raise ValueError("must start with postgresql://")
+        return SecretStr(f"postgresql+asyncpg://{rest}")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("upstream_url")
+    @classmethod
+    def _upstream(cls, value: str) -> str:
+        if not _URL.fullmatch(value):
+            raise ValueError("must be an http or https URL without user, query or fragment")
+        return value.rstrip("/")
+
+    @field_validator("master_key")
+    @classmethod
+    def _master(cls, value: SecretStr) -> SecretStr:
+        _decode_keys(value)
+        return value
+
+    @model_validator(mode="after")
+    def _safe_in_production(self) -> "Settings":
+        if self.env == "production" and self.allow_private_callbacks:
+            raise ValueError("allow_private_callbacks is for dev only; use callback_networks")
+        return self
+
+    @property
+    def master_keys(self) -> list[bytes]:
+        """The master keys, the one that seals first."""
+        return _decode_keys(self.master_key)
+
+
+def load_settings() -> Settings:
+    """Read the environment; raises InvalidSettingsError that names every faulty variable."""
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue] - values come from the environment
+    except ValidationError as invalid:
+        lines = [_line(*map(str, e["loc"][:1]), e["type"], e["msg"]) for e in invalid.errors()]
+        raise InvalidSettingsError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _line(*fault: str) -> str:
+    *name, kind, message = fault
+    if not name:
+        return message.removeprefix("Value error, ")
+    said = "is not set" if kind == "missing" else message.removeprefix("Value error, ")
+    return f"{PREFIX}{name[0].upper()}: {said}"
+
+
+def _decode_keys(value: SecretStr) -> list[bytes]:
+    try:
+        keys = [base64.b64decode(k, validate=True) for k in value.get_secret_value().split(",")]
+    except (binascii.Error, ValueError):
+        raise ValueError("must be base64") from None
+    if any(len(key) != _KEY_BYTES for key in keys):
+        raise ValueError(
+            "must be the base64 of 32 random bytes: python3 -c "
+            "'import base64,os;print(base64.b64encode(os.urandom(32)).decode())'"
+        )
+    return keys

@@ -1,0 +1,51 @@
+"""The simulator's own time, which tests move forward."""
+
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
+
+
+class Clock:
+    """Wall time plus an offset that only grows; can be held still."""
+
+    __slots__ = ("_frozen_at", "offset")
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+        self._frozen_at: float | None = None
+
+    def now(self) -> float:
+        """Seconds since the epoch, as the simulated service sees them."""
+        base = self._frozen_at
+        return (time.time() if base is None else base) + self.offset
+
+    @staticmethod
+    def wall() -> float:
+        """Seconds since the epoch for the callers, whom no control moves."""
+        return time.time()
+
+    def advance(self, seconds: float) -> None:
+        self.offset += seconds
+
+    def freeze(self) -> None:
+        if self._frozen_at is None:
+            self._frozen_at = time.time()
+
+    def thaw(self) -> None:
+        """Runs on from the held instant, so time never goes backwards."""
+        if self._frozen_at is not None:
+            self.offset -= time.time() - self._frozen_at
+            self._frozen_at = None
+
+
+@lru_cache(maxsize=4096)
+def _second_text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def iso(instant: float | None) -> str | None:
+    """ISO 8601 UTC with milliseconds and `Z`; None stays None."""
+    if instant is None:
+        return None
+    milliseconds = int(instant * 1000)
+    return f"{_second_text(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"

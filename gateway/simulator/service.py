@@ -1,0 +1,98 @@
+"""One request in, one answer out: control, API or files, with faults and the log around it."""
+
+from collections.abc import Callable
+
+from gateway.simulator import api, control, files, trouble
+from gateway.simulator.behaviour import Partial
+from gateway.simulator.courier import Courier
+from gateway.simulator.exchange import Request, Response, problem
+from gateway.simulator.faults import Call
+from gateway.simulator.reading import workflow_named
+from gateway.simulator.record import Entry
+from gateway.simulator.state import State
+
+PREFIXES = frozenset({"v1", "api"})
+
+
+class Service:
+    """Answers for both listeners; needs a running event loop only for jobs that call out."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.courier = Courier(state)
+        self.go_down: Callable[[float], None] | None = None
+
+    def answer_api(self, request: Request) -> Response:
+        if request.path.startswith("/_control"):
+            return self.answer_control(request)
+        prefix, _, rest = request.path[1:].partition("/")
+        route, target = api.locate(request.method, rest) if prefix in PREFIXES else ("", "")
+        return self._logged(request, route, target)
+
+    def answer_files(self, request: Request) -> Response:
+        if request.path.startswith("/_control"):
+            return self.answer_control(request)
+        return self._logged(request, "files", "")
+
+    def answer_control(self, request: Request) -> Response:
+        self.state.jobs.advance(self.state.clock.now())
+        response = control.answer(self.state, request, self.go_down)
+        self._call_out()
+        return response
+
+    def _logged(self, request: Request, route: str, target: str) -> Response:
+        state = self.state
+        now = state.clock.now()
+        state.jobs.advance(now)
+        if state.faults.active and route:
+            response = self._with_faults(request, route, target)
+        else:
+            response = self._perform(request, route, target)
+        self._call_out()
+        self._note(request, route or "unknown", response, now)
+        return response
+
+    def _note(self, request: Request, route: str, response: Response, now: float) -> None:
+        headers = request.headers
+        key = headers.get("authorization", "")
+        self.state.record.note(
+            Entry(
+                now,
+                request.method,
+                request.path,
+                request.query,
+                route,
+                key if key in self.state.catalog.applications else "unknown",
+                response.status,
+                response.wire,
+                headers.get("user-agent", ""),
+                len(request.body),
+            )
+        )
+
+    def _perform(
+        self, request: Request, route: str, target: str, over: Partial | None = None
+    ) -> Response:
+        if route == "files":
+            return files.perform(self.state, request)
+        if not route:
+            return problem(404, f"No route {request.method} {request.path}.")
+        return api.perform(self.state, request, route, target, over)
+
+    def _with_faults(self, request: Request, route: str, target: str) -> Response:
+        call = Call(
+            method=request.method,
+            route=route,
+            key=request.headers.get("authorization", ""),
+            workflow=workflow_named(self.state, request, target),
+        )
+        actions = self.state.faults.actions_for(call)
+        return trouble.answer(
+            actions,
+            lambda over: self._perform(request, route, target, over),
+            self.state.clock,
+        )
+
+    def _call_out(self) -> None:
+        if self.state.jobs.to_copy or self.state.to_probe:
+            self.courier.send_all()

@@ -1,0 +1,152 @@
+"""The database: a pool, transactions, and one word for "away".
+
+SQLAlchemy keeps the pool. The statements go straight to the driver on its connections: its own
+execution layer would double the cost of each one.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from gateway.errors import BadRequest, Unavailable
+
+# Connection trouble, shutdown, full disk, too many connections, read-only, cancelled, no lock.
+_AWAY_STATES = ("08", "57", "53", "25006", "55P03", "25P03", "58", "40")
+_BAD_DATA = "22"
+_CONNECT_SECONDS = 2
+_POOL_SECONDS = 2
+_LOCK_SECONDS = 5
+_STATEMENT_SECONDS = 10
+_DETAIL = (
+    "The database cannot be reached just now. Try again; with an Idempotency-Key a repeated "
+    "request never makes a second job."
+)
+
+
+# The last of them is what the driver says when the connection ends in the middle of its own steps.
+_DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    DBAPIError,
+    asyncpg.InternalClientError,
+)
+
+
+class AnyRow(asyncpg.Record):
+    """A row whose columns are also attributes."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - what the statement selects
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Tx:
+    """One connection in use; statements are given with their arguments as $1, $2, ..."""
+
+    def __init__(self, connection: Any) -> None:  # noqa: ANN401 - asyncpg has no types
+        self._connection = connection
+
+    async def rows(self, sql: str, *arguments: object) -> Sequence[AnyRow]:
+        """Run a statement and return its rows."""
+        return await self._connection.fetch(sql, *arguments)
+
+    async def row(self, sql: str, *arguments: object) -> AnyRow | None:
+        """Run a statement and return its first row."""
+        return await self._connection.fetchrow(sql, *arguments)
+
+    async def run(self, sql: str, *arguments: object) -> int:
+        """Run a statement and return how many rows it changed."""
+        status: str = await self._connection.execute(sql, *arguments)
+        return int(status.rpartition(" ")[2])
+
+
+class Database:
+    """The pool of one process."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncGenerator[Tx]:
+        """A transaction: committed at the end, rolled back on an error.
+
+        Raises Unavailable when the database is away; whether a commit that was under way took
+        place is then not known.
+        """
+        async with self._connection() as driver, driver.transaction():
+            yield Tx(driver)
+
+    @asynccontextmanager
+    async def single(self) -> AsyncGenerator[Tx]:
+        """For statements that each are a transaction of their own."""
+        async with self._connection() as driver:
+            yield Tx(driver)
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[Any]:
+        try:
+            async with self._engine.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                try:
+                    yield driver
+                except BaseException:
+                    await _discard_if_broken(connection, driver)
+                    raise
+        except _DRIVER_ERRORS as error:
+            raise _translated(error) from error
+        except (PoolTimeoutError, OSError, TimeoutError) as error:
+            raise Unavailable(_DETAIL, retry_after=1) from error
+
+
+async def _discard_if_broken(connection: AsyncConnection, driver: Any) -> None:  # noqa: ANN401
+    """Keep a connection out of the pool that is lost, or whose state nobody knows."""
+    if driver.is_closed() or driver.is_in_transaction():
+        await connection.invalidate()
+
+
+def _translated(error: Exception) -> Exception:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(cause, "sqlstate", None)
+    if state is None or str(state).startswith(_AWAY_STATES):
+        return Unavailable(_DETAIL, retry_after=1)
+    if str(state).startswith(_BAD_DATA):
+        return BadRequest("The request holds a value that cannot be stored.")
+    return error
+
+
+def open_database(url: str, *, pool: int, name: str) -> Database:
+    """Make the pool; connections are opened as they are needed. `name` is seen in the server."""
+    engine = create_async_engine(
+        url,
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=_POOL_SECONDS,
+        pool_use_lifo=True,
+        # Stored JSON is passed on as it is, so it is never parsed on its way.
+        json_deserializer=str,
+        connect_args={
+            "record_class": AnyRow,
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": _STATEMENT_SECONDS + 2,
+            "server_settings": {
+                "application_name": name,
+                "jit": "off",
+                "statement_timeout": f"{_STATEMENT_SECONDS}s",
+                "lock_timeout": f"{_LOCK_SECONDS}s",
+                # A process that is stopped or cut off must not keep its row locks.
+                "idle_in_transaction_session_timeout": f"{_STATEMENT_SECONDS}s",
+            },
+        },
+    )
+    return Database(engine)

@@ -1,0 +1,166 @@
+"""Jobs as callers and accept see them: insert, find, delete."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from gateway.core.model import Job, JobState, NewJob
+from gateway.store.engine import AnyRow, Tx
+
+COLUMNS = """
+  j.id, j.tenant_id, t.slug, t.name AS app, j.name, j.batch_name, j.workflow, j.params,
+  j.copy_results_to, j.metadata, j.callback_url, j.state, j.result, j.error, j.created_at,
+  j.submitted_at, j.started_at, j.completed_at, j.deadline_at, j.next_at, j.credential_id,
+  j.upstream_id, j.submit_attempts, j.priority, j.version, j.retry_of"""
+_STATE = 11
+
+_INSERT = """
+INSERT INTO job (id, tenant_id, state, name, workflow, params, metadata, copy_results_to,
+  batch_name, callback_url, priority, deadline_at, idempotency_key, request_hash, retry_of)
+SELECT u.id, u.tenant_id, 'accepted', u.name, u.workflow, u.params, u.metadata, u.copy_results_to,
+  u.batch_name, u.callback_url, u.priority, now() + u.deadline * interval '1 second',
+  u.idempotency_key, u.request_hash, u.retry_of
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::json[], $6::jsonb[], $7::json[],
+  $8::text[], $9::text[], $10::smallint[], $11::float8[], $12::text[], $13::bytea[], $14::uuid[])
+  AS u(id, tenant_id, name, workflow, params, metadata, copy_results_to, batch_name, callback_url,
+    priority, deadline, idempotency_key, request_hash, retry_of)
+ON CONFLICT (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+RETURNING id"""
+
+_EARLIER = """
+SELECT j.tenant_id, j.idempotency_key, j.id, j.request_hash
+FROM unnest($1::uuid[], $2::text[]) AS u(tenant_id, idempotency_key)
+JOIN job j ON j.tenant_id = u.tenant_id AND j.idempotency_key = u.idempotency_key"""
+
+_ONE = f"""
+SELECT {COLUMNS} FROM job j JOIN tenant t ON t.id = j.tenant_id
+WHERE j.tenant_id = $1 AND j.id = $2 AND j.deleted_at IS NULL"""
+
+_AHEAD = """
+SELECT count(*) FROM (
+  SELECT 1 FROM job WHERE tenant_id = $1 AND state = 'accepted'
+    AND (priority > $2 OR (priority = $2 AND id < $3)) LIMIT 10000) AS ahead"""
+
+_QUEUED = """
+SELECT u.tenant_id, (SELECT count(*) FROM (SELECT 1 FROM job j
+  WHERE j.tenant_id = u.tenant_id AND j.state = 'accepted' LIMIT u.most) AS q) AS waiting
+FROM unnest($1::uuid[], $2::int[]) AS u(tenant_id, most)"""
+
+# A job that may be on its way upstream, or is there, is to be deleted there as well.
+_DELETE = """
+UPDATE job SET deleted_at = now(), version = version + 1, params = '{}', result = NULL,
+  copy_results_to = NULL, lease_token = NULL,
+  upstream_delete_at = CASE WHEN upstream_id IS NOT NULL THEN now()
+    WHEN submit_attempts > 0 AND state = 'cancelled' THEN now() + $3 * interval '1 second' END
+WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
+RETURNING credential_id, upstream_id"""
+
+_TO_DELETE_UPSTREAM = """
+UPDATE job SET upstream_delete_at = now() + $2 * interval '1 second'
+WHERE id IN (SELECT id FROM job WHERE upstream_delete_at <= now()
+  ORDER BY upstream_delete_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+RETURNING id, credential_id, upstream_id, sent_at, now()"""
+
+
+class Earlier(NamedTuple):
+    """The job that an idempotency key already made."""
+
+    tenant_id: UUID
+    idempotency_key: str
+    id: UUID
+    request_hash: bytes
+
+
+class Doomed(NamedTuple):
+    """A deleted job that the upstream may still hold."""
+
+    id: UUID
+    credential_id: UUID
+    upstream_id: str | None
+    sent_at: datetime
+    now: datetime  # by the clock that sent_at was taken from
+
+
+def job_of(row: AnyRow) -> Job:
+    """Read a row of COLUMNS."""
+    values = list(row)
+    values[_STATE] = JobState(values[_STATE])
+    return Job(*values)
+
+
+async def insert(tx: Tx, jobs: Sequence[NewJob]) -> set[UUID]:
+    """Store accepted jobs; those whose idempotency key exists already are left out."""
+    # One order for everybody: two processes that insert the same keys must not deadlock.
+    rows = sorted(jobs, key=lambda job: (job.tenant_id, job.idempotency_key or ""))
+    columns = (
+        [j.id for j in rows],
+        [j.tenant_id for j in rows],
+        [j.name for j in rows],
+        [j.workflow for j in rows],
+        [j.params for j in rows],
+        [j.metadata for j in rows],
+        [j.copy_results_to for j in rows],
+        [j.batch_name for j in rows],
+        [j.callback_url for j in rows],
+        [j.priority for j in rows],
+        [j.deadline_seconds for j in rows],
+        [j.idempotency_key for j in rows],
+        [j.request_hash for j in rows],
+        [j.retry_of for j in rows],
+    )
+    return {row.id for row in await tx.rows(_INSERT, *columns)}
+
+
+async def earlier(tx: Tx, keys: Iterable[tuple[UUID, str]]) -> list[Earlier]:
+    """Find the jobs that these idempotency keys of tenants made."""
+    pairs = list(keys)
+    rows = await tx.rows(_EARLIER, [tenant for tenant, _ in pairs], [key for _, key in pairs])
+    return [Earlier(*row) for row in rows]
+
+
+async def find(tx: Tx, tenant_id: UUID, job_id: UUID) -> Job | None:
+    """Find a job that was not deleted."""
+    row = await tx.row(_ONE, tenant_id, job_id)
+    return job_of(row) if row else None
+
+
+async def hold(tx: Tx, tenant_id: UUID, job_id: UUID) -> Job | None:
+    """Find a job that was not deleted, and let nobody change it until the transaction ends."""
+    row = await tx.row(f"{_ONE} FOR UPDATE OF j", tenant_id, job_id)
+    return job_of(row) if row else None
+
+
+async def ahead(tx: Tx, job: Job) -> int:
+    """How many jobs of its tenant will be submitted before this one, up to 10,000."""
+    row = await tx.row(_AHEAD, job.tenant_id, job.priority, job.id)
+    return row[0] if row else 0
+
+
+async def queued(tx: Tx, most: dict[UUID, int]) -> dict[UUID, int]:
+    """Count the waiting jobs of tenants, each up to the number given for it."""
+    rows = await tx.rows(_QUEUED, list(most), list(most.values()))
+    return {row.tenant_id: row.waiting for row in rows}
+
+
+async def delete(
+    tx: Tx, tenant_id: UUID, job_id: UUID, lease: float
+) -> tuple[UUID | None, str | None] | None:
+    """Hide a job and drop its payload; its credential and upstream id, or None if it is unknown.
+
+    A job that was being submitted is looked for upstream once that submit must be over.
+    """
+    row = await tx.row(_DELETE, tenant_id, job_id, lease)
+    return (row.credential_id, row.upstream_id) if row else None
+
+
+async def claim_doomed(tx: Tx, limit: int, lease: float) -> list[Doomed]:
+    """Take deleted jobs that the upstream still has to be told of."""
+    return [Doomed(*row) for row in await tx.rows(_TO_DELETE_UPSTREAM, limit, lease)]
+
+
+async def forget_upstream(tx: Tx, job_ids: Sequence[UUID]) -> None:
+    """Note that the upstream no longer holds these deleted jobs."""
+    await tx.run(
+        "UPDATE job SET upstream_delete_at = NULL WHERE id = ANY($1::uuid[])", list(job_ids)
+    )

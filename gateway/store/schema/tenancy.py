@@ -1,0 +1,83 @@
+"""Tenants, their keys and credentials, and the audit."""
+
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from gateway.store.schema.common import NOW, Time, made_at, metadata, own_id, owner
+
+tenant = Table(
+    "tenant",
+    metadata,
+    own_id(),
+    Column("slug", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("metadata", JSONB, nullable=False),
+    Column("max_queued", Integer),
+    Column("max_in_flight", Integer),
+    Column("suspended_at", Time),
+    made_at(),
+    Column("updated_at", Time, nullable=False, server_default=NOW),
+)
+
+access_key = Table(
+    "access_key",
+    metadata,
+    own_id(),
+    Column("key_id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("tenant_id", Uuid, ForeignKey("tenant.id"), index=True),
+    Column("tenants", ARRAY(Uuid)),  # what a service key may act for; null means all
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    made_at(),
+    Column("expires_at", Time),
+    Column("revoked_at", Time),
+    Column("last_used_at", Time),
+)
+
+credential = Table(
+    "credential",
+    metadata,
+    own_id(),
+    owner(),
+    Column("version", Integer, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    made_at(),
+    Column("rejected_at", Time),
+    Column("rejected_reason", Text),
+    # What the engine knows of the upstream behind this credential, shared by all workers.
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("paused_until", Time),
+    Column("poll_at", Time),
+    Column("poll_lease_until", Time),
+    Column("poll_token", Uuid),
+    Column("list_order", Text, nullable=False, server_default="unknown"),
+    Column("pace", Text, nullable=False, server_default="{}"),
+    UniqueConstraint("tenant_id", "version"),
+    Index("credential_poll_at", "poll_at", postgresql_where=text("poll_at IS NOT NULL")),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    own_id(),
+    Column("at", Time, nullable=False, server_default=NOW),
+    Column("key_id", Text, nullable=False),  # of the access key that did it
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("tenant_id", Uuid),
+    Column("detail", JSONB, nullable=False),
+)

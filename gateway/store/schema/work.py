@@ -1,0 +1,140 @@
+"""Jobs, the notes on them, and the usage that they add up to."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSON, JSONB
+
+from gateway.store.schema.common import NOW, Time, made_at, metadata, own_id, owner_of_many
+
+_OPEN = "state IN ('accepted', 'submitting', 'submitted', 'running')"
+_AT_UPSTREAM = "state IN ('submitted', 'running')"
+
+job = Table(
+    "job",
+    metadata,
+    own_id(),
+    owner_of_many(),
+    Column("state", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("batch_name", Text),
+    Column("workflow", Text, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("copy_results_to", JSON),
+    Column("metadata", JSONB, nullable=False),
+    Column("callback_url", Text),
+    Column("priority", SmallInteger, nullable=False, server_default="0"),
+    Column("idempotency_key", Text),
+    Column("request_hash", LargeBinary),
+    Column("retry_of", Uuid),
+    made_at(),
+    Column("deadline_at", Time, nullable=False),
+    # When somebody may act on the row next: its due time, or the end of the lease on it.
+    Column("next_at", Time, nullable=False, server_default=NOW),
+    Column("lease_token", Uuid),
+    Column("credential_id", Uuid),
+    Column("submit_attempts", Integer, nullable=False, server_default="0"),
+    Column("sent_at", Time),
+    Column("lookups", SmallInteger, nullable=False, server_default="0"),
+    Column("submitted_at", Time),
+    Column("upstream_id", Text),
+    Column("absences", SmallInteger, nullable=False, server_default="0"),
+    Column("started_at", Time),
+    Column("completed_at", Time),
+    Column("result", JSON),
+    Column("error", JSON),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("deleted_at", Time),
+    # Set while the upstream still has to be told of the deletion.
+    Column("upstream_delete_at", Time),
+    Index("job_tenant_id_id", "tenant_id", "id"),
+    Index("job_tenant_id_state_id", "tenant_id", "state", "id"),
+    Index(
+        "job_tenant_id_batch_name_id",
+        "tenant_id",
+        "batch_name",
+        "id",
+        postgresql_where=text("batch_name IS NOT NULL"),
+    ),
+    Index(
+        "job_idempotency",
+        "tenant_id",
+        "idempotency_key",
+        unique=True,
+        postgresql_where=text("idempotency_key IS NOT NULL"),
+    ),
+    Index(
+        "job_to_submit",
+        "tenant_id",
+        text("priority DESC"),
+        "id",
+        postgresql_where=text("state = 'accepted'"),
+    ),
+    Index("job_in_doubt", "next_at", postgresql_where=text("state = 'submitting'")),
+    Index(
+        "job_at_upstream",
+        "credential_id",
+        "submitted_at",
+        postgresql_where=text(_AT_UPSTREAM),
+    ),
+    Index(
+        "job_by_upstream_id",
+        "credential_id",
+        "upstream_id",
+        postgresql_where=text(_AT_UPSTREAM),
+    ),
+    Index(
+        "job_in_flight",
+        "tenant_id",
+        postgresql_where=text("state IN ('submitting', 'submitted', 'running')"),
+    ),
+    Index("job_deadline", "deadline_at", postgresql_where=text(_OPEN)),
+    Index(
+        "job_upstream_delete",
+        "upstream_delete_at",
+        postgresql_where=text("upstream_delete_at IS NOT NULL"),
+    ),
+    postgresql_with={
+        "fillfactor": "85",
+        "autovacuum_vacuum_scale_factor": "0.05",
+        "autovacuum_analyze_scale_factor": "0.05",
+    },
+)
+
+# The unusual things in the life of a job; the usual ones are columns of the job.
+job_event = Table(
+    "job_event",
+    metadata,
+    own_id(),
+    owner_of_many(),
+    Column("job_id", Uuid, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("at", Time, nullable=False, server_default=NOW),
+    Index("job_event_job_id_id", "job_id", "id"),
+)
+
+usage_hour = Table(
+    "usage_hour",
+    metadata,
+    owner_of_many(),
+    Column("hour", Time, nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error_code", Text, nullable=False),  # empty where there was no error
+    Column("jobs", BigInteger, nullable=False),
+    Column("wait_seconds", DOUBLE_PRECISION, nullable=False),
+    Column("run_seconds", DOUBLE_PRECISION, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "hour", "workflow", "status", "error_code"),
+    postgresql_with={"fillfactor": "70"},
+)

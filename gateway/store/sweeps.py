@@ -1,0 +1,127 @@
+"""What the sweep looks for: rows that are due and that no wake-up came for."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from gateway.store.engine import Tx
+
+_LEADER = 7_203_115_490
+
+# Late is what is due for longer than a wake-up may take and may go on at once. Where nobody is at
+# such work at all, a wake-up was lost; where somebody is, it waits for its turn.
+_LATE = """
+WITH RECURSIVE lane AS (
+  (SELECT tenant_id FROM job WHERE state = 'accepted' ORDER BY tenant_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT j.tenant_id FROM job j WHERE j.state = 'accepted'
+    AND j.tenant_id > lane.tenant_id ORDER BY j.tenant_id LIMIT 1)
+  FROM lane WHERE lane.tenant_id IS NOT NULL
+), patience AS (SELECT now() - $1 * interval '1 second' AS since)
+SELECT
+  (SELECT count(*) FROM lane JOIN tenant t ON t.id = lane.tenant_id
+    CROSS JOIN LATERAL (SELECT * FROM credential c WHERE c.tenant_id = t.id
+      ORDER BY c.version DESC LIMIT 1) AS c
+    WHERE t.suspended_at IS NULL AND (c.paused_until IS NULL OR c.paused_until <= now())
+      AND EXISTS (SELECT 1 FROM job j, patience WHERE j.tenant_id = t.id
+        AND j.state = 'accepted' AND j.next_at <= since)
+      AND (SELECT count(*) FROM job f WHERE f.tenant_id = t.id
+        AND f.state IN ('submitting', 'submitted', 'running')) < COALESCE(t.max_in_flight, $2)
+  ) AS accepted,
+  (SELECT count(*) FROM (SELECT 1 FROM patience, job j JOIN credential c ON c.id = j.credential_id
+    WHERE j.state = 'submitting' AND j.next_at <= since
+      AND (c.paused_until IS NULL OR c.paused_until <= now()) LIMIT 1000) AS b) AS doubtful,
+  (SELECT count(*) FROM (SELECT 1 FROM credential, patience WHERE poll_at <= since
+    AND (poll_lease_until IS NULL OR poll_lease_until <= now())
+    AND (paused_until IS NULL OR paused_until <= now()) LIMIT 1000) AS c) AS credentials,
+  (SELECT count(*) FROM (SELECT 1 FROM patience, delivery d LEFT JOIN endpoint p ON p.id = d.lane
+    WHERE d.state = 'pending' AND d.next_at <= since
+      AND (p.paused_until IS NULL OR p.paused_until <= now()) LIMIT 1000) AS d) AS deliveries,
+  EXISTS (SELECT 1 FROM job WHERE state = 'submitting' AND next_at > now()) AS submitting,
+  EXISTS (SELECT 1 FROM delivery WHERE state = 'pending' AND next_at > now()
+    AND lease_token IS NOT NULL) AS delivering"""
+
+# A credential with jobs at the upstream that nothing will poll: a crash between two commits.
+_FORGOTTEN = """
+UPDATE credential c SET poll_at = now()
+WHERE c.poll_at IS NULL AND EXISTS (SELECT 1 FROM job j WHERE j.credential_id = c.id
+  AND j.state IN ('submitted', 'running'))"""
+
+_EXPIRED = """
+SELECT id FROM job WHERE deadline_at <= now()
+  AND state IN ('accepted', 'submitting', 'submitted', 'running')
+  AND NOT (state = 'submitting' AND lease_token IS NOT NULL AND next_at > now())
+ORDER BY deadline_at LIMIT $1"""
+
+_DEPTH = """
+SELECT state, count(*) AS jobs, EXTRACT(epoch FROM now() - min(created_at))::float8 AS oldest
+FROM job WHERE state IN ('accepted', 'submitting', 'submitted', 'running') GROUP BY state"""
+
+_OWED = """
+SELECT count(*) FILTER (WHERE next_at <= now()) AS due,
+  count(*) FILTER (WHERE next_at > now()) AS deferred,
+  EXTRACT(epoch FROM now() - min(created_at))::float8 AS oldest
+FROM delivery WHERE state = 'pending'"""
+
+
+class Late(NamedTuple):
+    """What is late: tenants, jobs in doubt, credentials and deliveries, and who is at work."""
+
+    accepted: int
+    doubtful: int
+    credentials: int
+    deliveries: int
+    submitting: bool
+    delivering: bool
+
+
+class Depth(NamedTuple):
+    """How many open jobs are in one state, and the age of the oldest in seconds."""
+
+    state: str
+    jobs: int
+    oldest_seconds: float
+
+
+class Owed(NamedTuple):
+    """Deliveries that are due, those that wait, and the age of the oldest in seconds."""
+
+    due: int
+    deferred: int
+    oldest_seconds: float | None
+
+
+async def lead(tx: Tx) -> bool:
+    """Become the one that sweeps, for the length of the transaction."""
+    row = await tx.row("SELECT pg_try_advisory_xact_lock($1)", _LEADER)
+    return bool(row and row[0])
+
+
+async def late(tx: Tx, grace: float, max_in_flight: int) -> Late:
+    """Count what has been due for longer than `grace` seconds, each up to 1,000."""
+    row = await tx.row(_LATE, grace, max_in_flight)
+    if row is None:
+        raise RuntimeError("SELECT returned nothing")
+    return Late(*row)
+
+
+async def remember(tx: Tx) -> int:
+    """Have credentials polled again that were forgotten."""
+    return await tx.run(_FORGOTTEN)
+
+
+async def expired(tx: Tx, limit: int) -> list[UUID]:
+    """Open jobs past their deadline."""
+    return [row.id for row in await tx.rows(_EXPIRED, limit)]
+
+
+async def depth(tx: Tx) -> list[Depth]:
+    """Open jobs by state."""
+    return [Depth(*row) for row in await tx.rows(_DEPTH)]
+
+
+async def owed(tx: Tx) -> Owed:
+    """Deliveries that are still owed."""
+    row = await tx.row(_OWED)
+    if row is None:
+        raise RuntimeError("SELECT returned nothing")
+    return Owed(*row)

@@ -1,0 +1,132 @@
+"""POST /job, by hand: the one call whose cost counts."""
+
+import re
+from datetime import timedelta
+from uuid import UUID
+
+from gateway.core.events import job_json
+from gateway.core.model import STATE_STATUS, TERMINAL, NewJob, Scope, Tenant
+from gateway.errors import BadRequest, CredentialMissing, GatewayError
+from gateway.flows.accept import Accepted, Order
+from gateway.flows.deps import Deps
+from gateway.flows.endpoints import check_callback
+from gateway.web.answer import Answer
+from gateway.web.auth import identify
+from gateway.web.context import Context
+from gateway.web.envelope import Envelope
+from gateway.web.objects import fingerprint, over_tenants, read_metadata, read_object, read_texts
+from gateway.web.parameters import read_query
+from gateway.web.reading import read_body
+from gateway.web.waiting import awaited_job
+from gateway.web.wire import MAX_WAIT_SECONDS, JobIn, NoQuery
+from gateway.web.workflow import shown_workflow
+
+# Other spellings of these paths come through Litestar, which knows them all.
+PATHS = frozenset({"/v1/job", "/api/job"})
+
+_MAX_DEADLINE_SECONDS = 30 * 86_400.0
+_KEY = re.compile(r"[ -~]{1,255}")
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?=$|[,;\s])")
+_REPLAYED = (b"idempotency-replayed", b"true")
+
+
+async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
+    """Accept a job and answer its id, or with `Prefer: wait=N` the job; raises GatewayError."""
+    deps, started = context.deps, context.deps.clock.monotonic()
+    outcome, workflow = "accepted", ""
+    try:
+        caller = await identify(context.identities, envelope, Scope.JOBS_WRITE)
+        order = await _order(context, envelope, caller.acting.tenant, caller.acting.has_credential)
+        workflow = order.job.workflow
+        accepted = await context.acceptor.accept(order)
+        outcome = "replayed" if accepted.replayed else outcome
+    except GatewayError as refused:
+        outcome = refused.code
+        raise
+    finally:
+        seconds = deps.clock.monotonic() - started
+        deps.observer.done("accept", outcome, seconds=seconds, workflow=workflow)
+    wait = _WAIT.search(envelope.header(b"prefer"))
+    if wait is not None:
+        return await _finished(context, order.job.tenant_id, accepted, int(wait[1]), route)
+    headers = (_REPLAYED,) if accepted.replayed else ()
+    return Answer(200, b'{"id":"%s"}' % str(accepted.id).encode(), headers=headers)
+
+
+async def _order(
+    context: Context, envelope: Envelope, tenant: Tenant, has_credential: bool
+) -> Order:
+    if envelope.query:
+        read_query(NoQuery, envelope.query)
+    idempotency_key = _idempotency_key(envelope)
+    given = read_body(JobIn, envelope.body)
+    if not has_credential:
+        raise CredentialMissing(
+            "The tenant has no credential for the upstream, so the job was not accepted. "
+            "An operator has to put one first."
+        )
+    deps = context.deps
+    if given.callback_url is not None:
+        await check_callback(deps, "callbackUrl", given.callback_url)
+    job = _job(deps, tenant, given, idempotency_key)
+    cap = tenant.limits.max_queued
+    return Order(job, deps.policy.max_queued if cap is None else cap)
+
+
+def _job(deps: Deps, tenant: Tenant, given: JobIn, idempotency_key: str | None) -> NewJob:
+    params, params_value = read_object("params", given.params)
+    metadata, metadata_value = read_metadata(given.metadata)
+    copies, copies_value = read_texts("copyResultsTo", given.copy_results_to)
+    deadline = _deadline(given.deadline)
+    digest = None
+    if idempotency_key is not None:
+        plain = (given.name, given.workflow, given.batch_name, given.callback_url, given.priority)
+        digest = fingerprint([*plain, deadline, params_value, metadata_value, copies_value])
+    return NewJob(
+        id=deps.ids.uuid(),
+        tenant_id=tenant.id,
+        name=given.name,
+        workflow=given.workflow,
+        params=params,
+        metadata=over_tenants(tenant.metadata, metadata, metadata_value),
+        copy_results_to=copies,
+        batch_name=given.batch_name,
+        callback_url=given.callback_url,
+        priority=given.priority,
+        deadline_seconds=deps.policy.deadline if deadline is None else deadline,
+        idempotency_key=idempotency_key,
+        request_hash=digest,
+    )
+
+
+def _idempotency_key(envelope: Envelope) -> str | None:
+    if b"idempotency-key" not in envelope.headers:
+        return None
+    key = envelope.header(b"idempotency-key")
+    if not _KEY.fullmatch(key):
+        raise BadRequest.of("Idempotency-Key", "must have 1 to 255 printable ASCII characters")
+    return key
+
+
+def _deadline(given: timedelta | float | None) -> float | None:
+    if given is None:
+        return None
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if not 0 < seconds <= _MAX_DEADLINE_SECONDS:
+        raise BadRequest.of("deadline", "must be more than 0 seconds and at most 30 days (P30D)")
+    return seconds
+
+
+async def _finished(
+    context: Context, tenant_id: UUID, accepted: Accepted, seconds: int, route: str
+) -> Answer:
+    wait = min(seconds, MAX_WAIT_SECONDS)
+    job = await awaited_job(context.deps, tenant_id, accepted.id, wait)
+    headers = ((b"preference-applied", b"wait=%d" % wait),)
+    if accepted.replayed:
+        headers += (_REPLAYED,)
+    if job.state in TERMINAL:
+        workflow = await shown_workflow(context, route, job)
+        return Answer(200, job_json(job, workflow=workflow).encode(), headers=headers)
+    body = f'{{"id":"{job.id}","status":"{STATE_STATUS[job.state]}"}}'
+    return Answer(200, body.encode(), headers=headers)

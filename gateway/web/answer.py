@@ -1,0 +1,40 @@
+"""An answer that is written by hand."""
+
+from typing import NamedTuple
+
+from gateway.web.asgi import Message, Send
+from gateway.web.problems import MEDIA_TYPE, problem_of
+
+JSON = "application/json"
+
+
+class Answer(NamedTuple):
+    """Status, body, media type and further headers."""
+
+    status: int
+    body: bytes
+    media_type: str = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def refusal_answer(error: Exception, request_id: str) -> Answer:
+    """The answer that tells of an error."""
+    told, headers, body = problem_of(error, request_id)
+    pairs = tuple((name.encode(), value.encode()) for name, value in headers.items())
+    return Answer(told.status, body, MEDIA_TYPE, pairs)
+
+
+async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
+    """Send an answer."""
+    start: Message = {
+        "type": "http.response.start",
+        "status": answer.status,
+        "headers": [
+            (b"content-type", answer.media_type.encode()),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"x-request-id", request_id.encode()),
+            *answer.headers,
+        ],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

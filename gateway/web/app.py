@@ -1,0 +1,71 @@
+"""The application: routers, guards, error answers, and the front before it all."""
+
+from typing import cast
+
+from litestar import Litestar, Response, Router
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+
+from gateway.errors import GatewayError
+from gateway.flows.deps import Deps
+from gateway.web import account, admin_keys, admin_tenants, endpoints, health, jobs, listing
+from gateway.web.asgi import App
+from gateway.web.auth import guard_operator, guard_tenant
+from gateway.web.context import (
+    AnyRequest,
+    Context,
+    envelope_of,
+    operator_dependencies,
+    tenant_dependencies,
+)
+from gateway.web.front import Front
+from gateway.web.openapi import openapi_config
+from gateway.web.problems import MEDIA_TYPE, problem_of
+
+MAX_BODY_BYTES = 1024 * 1024
+
+_TENANT = [*jobs.HANDLERS, listing.list_jobs, *account.HANDLERS, *endpoints.HANDLERS]
+_OPERATOR = [*admin_tenants.HANDLERS, *admin_keys.HANDLERS]
+
+
+def create_app(deps: Deps, *, max_body_bytes: int = MAX_BODY_BYTES) -> Front:
+    """The ASGI application on open dependencies, which stay the caller's to close."""
+    context = Context.of(deps)
+    inner = Litestar(
+        [
+            *(_tenant_router(path) for path in ("/v1", "/api")),
+            Router(
+                "/admin/v1",
+                route_handlers=_OPERATOR,
+                guards=[guard_operator],
+                dependencies=operator_dependencies(),
+                tags=["admin"],
+            ),
+            Router(
+                "/",
+                route_handlers=health.HANDLERS,
+                dependencies=operator_dependencies(),
+            ),
+        ],
+        exception_handlers={HTTPException: _problem, GatewayError: _problem, Exception: _problem},
+        openapi_config=openapi_config(),
+        state=State({"context": context}),
+        logging_config=None,
+        request_max_body_size=None,  # the front has seen to it
+    )
+    return Front(context, cast("App", inner), max_body_bytes)
+
+
+def _tenant_router(path: str) -> Router:
+    return Router(
+        path,
+        route_handlers=_TENANT,
+        guards=[guard_tenant],
+        dependencies=tenant_dependencies(),
+        tags=[path],
+    )
+
+
+def _problem(request: AnyRequest, error: Exception) -> Response[bytes]:
+    told, headers, body = problem_of(error, envelope_of(request).request_id)
+    return Response(body, status_code=told.status, headers=headers, media_type=MEDIA_TYPE)

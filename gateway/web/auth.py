@@ -1,0 +1,122 @@
+"""Who may do what: from the access key of a request to the tenant that it acts for."""
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from gateway.core.model import AccessKey, KeyKind, Scope
+from gateway.errors import BadRequest, Forbidden, NotFound, TenantSuspended, Unauthorized
+from gateway.flows.identify import Identities, TenantContext
+from gateway.web.envelope import STATE, Caller, Envelope
+from gateway.web.parameters import read_query
+from gateway.web.wire import NoQuery
+
+AnyConnection = ASGIConnection[Any, Any, Any, Any]
+
+_BEARER = "bearer "
+_WRITES = frozenset({Scope.JOBS_WRITE, Scope.ENDPOINTS_WRITE})
+
+
+async def identify(
+    identities: Identities, envelope: Envelope, scope: Scope, *, across: bool = False
+) -> Caller:
+    """Find the caller of a tenant-facing request and note it in the envelope.
+
+    Tenant keys act for their tenant, and for nobody while it is suspended. Service keys act for
+    the tenant that `Gateway-Tenant` names, and while it is suspended they may still read;
+    `across` says that they may read without naming one. Raises Unauthorized, Forbidden,
+    TenantSuspended, NotFound, BadRequest.
+    """
+    key = await _key(identities, envelope)
+    if key.kind is KeyKind.OPERATOR:
+        raise Forbidden("An operator key is for /admin/v1 only. Use a tenant or a service key.")
+    _need(key, scope)
+    named = envelope.header(b"gateway-tenant")
+    if key.kind is KeyKind.TENANT:
+        context = await _own(identities, key, named)
+    else:
+        context = await _named(identities, key, named, needs_one=not across)
+    if context is not None and context.tenant.suspended_at is not None:
+        _refuse_suspended(key, scope)
+    envelope.caller = Caller(key, context)
+    return envelope.caller
+
+
+async def identify_operator(identities: Identities, envelope: Envelope) -> Caller:
+    """Find the operator of an administrative request; raises Unauthorized or Forbidden."""
+    key = await _key(identities, envelope)
+    if key.kind is not KeyKind.OPERATOR:
+        raise Forbidden("Administration needs an operator key.")
+    _need(key, Scope.ADMIN)
+    return Caller(key, None)
+
+
+async def guard_tenant(connection: AnyConnection, handler: BaseRouteHandler) -> None:
+    """Let callers in that have the scope which the handler names in its `opt`."""
+    envelope: Envelope = connection.scope["state"][STATE]
+    scope: Scope = handler.opt["scope"]
+    across = handler.opt.get("across", False)
+    await identify(_identities(connection), envelope, scope, across=across)
+    _read_parameters(envelope, handler)
+
+
+async def guard_operator(connection: AnyConnection, handler: BaseRouteHandler) -> None:
+    """Let operators in."""
+    envelope: Envelope = connection.scope["state"][STATE]
+    await identify_operator(_identities(connection), envelope)
+    _read_parameters(envelope, handler)
+
+
+def _read_parameters(envelope: Envelope, handler: BaseRouteHandler) -> None:
+    # Here and not in a dependency, so that no handler can forget to refuse what it does not know.
+    envelope.parameters = read_query(handler.opt.get("query", NoQuery), envelope.query)
+
+
+def _identities(connection: AnyConnection) -> Identities:
+    return connection.app.state.context.identities
+
+
+async def _key(identities: Identities, envelope: Envelope) -> AccessKey:
+    text = envelope.header(b"authorization")
+    if text[: len(_BEARER)].lower() == _BEARER:
+        text = text[len(_BEARER) :].lstrip()
+    if not text:
+        raise Unauthorized("There is no access key. Send it in the header Authorization.")
+    key = await identities.identify(text)
+    envelope.caller = Caller(key, None)
+    return key
+
+
+def _need(key: AccessKey, scope: Scope) -> None:
+    if scope not in key.scopes:
+        raise Forbidden(f"The access key lacks the scope {scope.value}.")
+
+
+async def _own(identities: Identities, key: AccessKey, named: str) -> TenantContext:
+    if key.tenant_id is None:
+        raise Unauthorized("The access key belongs to no tenant.")
+    context = await identities.tenant_by_id(key.tenant_id)
+    if named and named != context.tenant.slug:
+        raise Forbidden("Gateway-Tenant: a tenant key acts for its own tenant only.")
+    return context
+
+
+async def _named(
+    identities: Identities, key: AccessKey, named: str, *, needs_one: bool
+) -> TenantContext | None:
+    if not named:
+        if needs_one:
+            raise BadRequest.of(
+                "Gateway-Tenant", "a service key has to name the tenant it acts for"
+            )
+        return None
+    context = await identities.tenant(named)
+    if key.tenants is not None and context.tenant.id not in key.tenants:
+        raise NotFound(f"There is no tenant '{named}'.")
+    return context
+
+
+def _refuse_suspended(key: AccessKey, scope: Scope) -> None:
+    if key.kind is KeyKind.TENANT or scope in _WRITES:
+        raise TenantSuspended("The tenant is suspended. Only an operator can let it go on.")

@@ -1,0 +1,97 @@
+"""What the handlers are handed: the dependencies of the process and what it remembers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+import msgspec
+from litestar import Request
+from litestar.di import NamedDependency, Provide
+from litestar.params import SkipValidation
+
+from gateway.core.model import Tenant
+from gateway.flows.accept import Acceptor
+from gateway.flows.catalogue import Workflows
+from gateway.flows.deps import Deps
+from gateway.flows.identify import Identities
+from gateway.web.envelope import STATE, Caller, Envelope
+from gateway.web.reading import read_body
+
+AnyRequest = Request[Any, Any, Any]
+
+T = TypeVar("T")
+# What a handler is handed by name; it was made here, so it is not validated again.
+Handed: TypeAlias = NamedDependency[SkipValidation[T]]
+
+
+@runtime_checkable
+class _Announcer(Protocol):
+    """A queue that passes on what others announce."""
+
+    def listen(self, callback: Callable[[str], None]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of one process of the API."""
+
+    deps: Deps
+    identities: Identities
+    acceptor: Acceptor
+    workflows: Workflows
+
+    @classmethod
+    def of(cls, deps: Deps) -> "Context":
+        """Make the parts, and have them hear what other processes change."""
+        identities = Identities(deps)
+        if isinstance(deps.queue, _Announcer):
+            deps.queue.listen(identities.forget)
+        return cls(deps, identities, Acceptor(deps), Workflows(deps))
+
+
+def envelope_of(request: AnyRequest) -> Envelope:
+    """What the front knows of a request."""
+    return request.scope["state"][STATE]
+
+
+async def _context(request: AnyRequest) -> Context:
+    return request.app.state.context
+
+
+async def _deps(request: AnyRequest) -> Deps:
+    return request.app.state.context.deps
+
+
+async def _caller(request: AnyRequest) -> Caller:
+    caller = envelope_of(request).caller
+    if caller is None:
+        raise RuntimeError("a handler without a guard asked for its caller")
+    return caller
+
+
+async def _tenant(request: AnyRequest) -> Tenant:
+    return (await _caller(request)).acting.tenant
+
+
+async def _given(request: AnyRequest) -> msgspec.Struct:
+    return read_body(request.route_handler.opt["body"], envelope_of(request).body or b"{}")
+
+
+async def _asked(request: AnyRequest) -> msgspec.Struct | None:
+    return envelope_of(request).parameters
+
+
+def tenant_dependencies() -> dict[str, Provide]:
+    """For handlers that act for a tenant."""
+    return {**operator_dependencies(), "tenant": Provide(_tenant)}
+
+
+def operator_dependencies() -> dict[str, Provide]:
+    """For all handlers: `given` is the body that `opt` names, `asked` the query parameters."""
+    return {
+        "context": Provide(_context),
+        "deps": Provide(_deps),
+        "caller": Provide(_caller),
+        "given": Provide(_given),
+        "asked": Provide(_asked),
+    }

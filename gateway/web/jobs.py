@@ -1,0 +1,95 @@
+"""One job: read it, wait for it, delete it, see its timeline."""
+
+from uuid import UUID
+
+from litestar import Response, delete, get, post
+from litestar.params import FromPath
+
+from gateway.core.events import job_json
+from gateway.core.model import STATE_STATUS, Job, JobState, Scope, Tenant
+from gateway.flows.delete import delete_job
+from gateway.flows.deps import Deps
+from gateway.flows.timeline import timeline
+from gateway.store import jobs
+from gateway.web.accept import accept
+from gateway.web.answer import JSON
+from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.shown import Deleted, JobMade, JobOut, JobStatus, Moment, described, stamp
+from gateway.web.waiting import awaited_job, etag, find_job
+from gateway.web.wire import JobIn, JobQuery
+from gateway.web.workflow import shown_workflow
+
+
+@post(
+    "/job",
+    opt={"scope": Scope.JOBS_WRITE, "body": JobIn, "headers": ("Idempotency-Key", "Prefer")},
+    responses=described(JobMade),
+    status_code=200,
+    summary="Run a job",
+)
+async def make_job(context: Handed[Context], request: AnyRequest) -> Response[bytes]:
+    """Answered once the job is stored; nothing loses it after that."""
+    answer = await accept(context, envelope_of(request), request.scope["path"])
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    return Response(answer.body, media_type=answer.media_type, headers=headers)
+
+
+_READ = {"scope": Scope.JOBS_READ}
+_READ_AND_WAIT = {**_READ, "query": JobQuery, "headers": ("If-None-Match",)}
+
+
+@get("/job/{job_id:uuid}", opt=_READ_AND_WAIT, responses=described(JobOut), summary="Read a job")
+async def read_job(
+    job_id: FromPath[UUID],
+    asked: Handed[JobQuery],
+    tenant: Handed[Tenant],
+    context: Handed[Context],
+    request: AnyRequest,
+) -> Response[bytes]:
+    """The job; with `wait` once it has ended, or has another version than If-None-Match names."""
+    deps = context.deps
+    known = envelope_of(request).header(b"if-none-match")
+    job = await awaited_job(deps, tenant.id, job_id, asked.wait, known)
+    text = job_json(
+        job,
+        workflow=await shown_workflow(context, request.scope["path"], job),
+        queue_position=await _queue_position(deps, job),
+    )
+    return Response(text.encode(), media_type=JSON, headers={"ETag": etag(job)})
+
+
+async def _queue_position(deps: Deps, job: Job) -> int | None:
+    if job.state is not JobState.ACCEPTED:
+        return None
+    async with deps.db.single() as tx:
+        return await jobs.ahead(tx, job)
+
+
+@get("/job/{job_id:uuid}/status", opt=_READ, summary="Read only the status of a job")
+async def read_status(
+    job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> JobStatus:
+    """One of the upstream's four words."""
+    job = await find_job(deps, tenant.id, job_id)
+    return JobStatus(str(job.id), STATE_STATUS[job.state])
+
+
+@delete(
+    "/job/{job_id:uuid}", opt={"scope": Scope.JOBS_WRITE}, status_code=200, summary="Delete a job"
+)
+async def remove_job(job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]) -> Deleted:
+    """A job that was not submitted yet never will be; else it is deleted upstream too."""
+    await delete_job(deps, tenant.id, job_id)
+    return Deleted(str(job_id))
+
+
+@get("/job/{job_id:uuid}/event", opt=_READ, summary="See the timeline of a job")
+async def read_timeline(
+    job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> list[Moment]:
+    """All that happened to it, oldest first."""
+    moments = await timeline(deps, tenant.id, job_id)
+    return [Moment(stamp(one.at), one.type, one.text, one.detail) for one in moments]
+
+
+HANDLERS = [make_job, read_job, read_status, remove_job, read_timeline]

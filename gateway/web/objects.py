@@ -1,0 +1,84 @@
+"""JSON objects that are kept as their caller wrote them, once they are known to be sound."""
+
+import hashlib
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from gateway.core.submission import MARKER, merged
+from gateway.errors import BadRequest
+from gateway.web.faults import fault, refusal
+
+_MAX_KEYS = 100
+_MAX_KEY = 128
+_MAX_METADATA_BYTES = 16 * 1024
+
+_Object = dict[str, Any]
+_object = msgspec.json.Decoder(_Object)
+_texts = msgspec.json.Decoder(dict[str, str])
+_ABSENT = (b"", b"null")
+
+
+def read_object(field: str, raw: msgspec.Raw) -> tuple[str, _Object]:
+    """A JSON object as text and as a value; raises BadRequest naming the field."""
+    return _read(_object, field, raw)
+
+
+def read_texts(field: str, raw: msgspec.Raw) -> tuple[str | None, dict[str, str]]:
+    """A JSON object of strings, or null; raises BadRequest naming the field."""
+    return (None, {}) if bytes(raw) in _ABSENT else _read(_texts, field, raw)
+
+
+def read_metadata(raw: msgspec.Raw) -> tuple[str, _Object]:
+    """Metadata, `{}` where it is absent; raises BadRequest.
+
+    At most 100 keys of at most 128 characters, 16 KiB in all, and none of the gateway's own.
+    """
+    if bytes(raw) in _ABSENT:
+        return "{}", {}
+    text, metadata = _read(_object, "metadata", raw)
+    reason = _metadata_fault(bytes(raw), metadata)
+    if reason is not None:
+        raise BadRequest.of("metadata", reason)
+    if MARKER in metadata:
+        raise BadRequest.of(f"metadata.{MARKER}", "the gateway uses this key itself")
+    return text, metadata
+
+
+def over_tenants(tenant: str, request: str, keys: Collection[str]) -> str:
+    """The metadata of a request, with these keys, over that of its tenant; JSON objects all."""
+    if tenant != "{}" and _keys(tenant).isdisjoint(keys):
+        # Nothing to override, so the texts are joined as they are, which is 20 times cheaper.
+        return f"{tenant[:-1]},{request.lstrip()[1:]}" if keys else tenant
+    return merged(tenant, request)
+
+
+@lru_cache(maxsize=1024)
+def _keys(text: str) -> frozenset[str]:
+    return frozenset(_object.decode(text))
+
+
+def fingerprint(values: list[object]) -> bytes:
+    """A digest that is the same for equal values, whatever the order of keys and the spacing."""
+    return hashlib.sha256(msgspec.json.encode(values, order="sorted")).digest()
+
+
+def _metadata_fault(raw: bytes, metadata: _Object) -> str | None:
+    if len(raw) > _MAX_METADATA_BYTES:
+        return f"is {len(raw)} bytes long; at most {_MAX_METADATA_BYTES} are allowed"
+    if len(metadata) > _MAX_KEYS:
+        return f"has {len(metadata)} keys; at most {_MAX_KEYS} are allowed"
+    if max(map(len, metadata), default=0) > _MAX_KEY:
+        return f"has a key of more than {_MAX_KEY} characters"
+    return None
+
+
+def _read(decoder: msgspec.json.Decoder[Any], field: str, raw: msgspec.Raw) -> tuple[str, Any]:
+    try:
+        return bytes(raw).decode(), decoder.decode(raw)
+    except msgspec.ValidationError as invalid:
+        raise refusal([fault(str(invalid), field)]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
+        raise BadRequest.of(field, f"is not valid JSON: {malformed}") from None

@@ -1,0 +1,71 @@
+"""Strict reading of query strings: a struct, or one 400 that names every parameter that is wrong."""
+
+from datetime import UTC, datetime
+from typing import TypeVar, cast, get_origin
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from gateway.errors import BadRequest, FieldError
+from gateway.web.faults import fault, refusal, unknown
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_REPEATED = "is given more than once"
+
+
+def read_query(kind: type[T], raw: bytes) -> T:
+    """Read a query string; lists repeat, `prefix.<key>` fills a dict field, the rest occur once.
+
+    Raises BadRequest that names every wrong parameter.
+    """
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    values: dict[str, object] = {}
+    faults: list[FieldError] = []
+    pairs = _pairs(raw)
+    for name, texts in pairs.items():
+        prefix, dot, key = name.partition(".")
+        field = fields.get(prefix if dot else name)
+        if field is None or (get_origin(field.type) is dict) != bool(dot and key):
+            faults.append(unknown(name, fields))
+        elif dot:
+            cast("dict[str, object]", values.setdefault(field.name, {}))[key] = texts
+        else:
+            faults += _fill(values, field, texts)
+    for name, field in fields.items():
+        if field.required and field.name not in values and name not in pairs:
+            faults.append(FieldError(name, "is required"))
+    if faults:
+        raise refusal(faults)
+    return kind(**values)
+
+
+def _pairs(raw: bytes) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for part in filter(None, raw.split(b"&")):
+        try:
+            name, _, value = part.decode().partition("=")
+            name, value = unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict")
+        except UnicodeDecodeError:
+            raise BadRequest("The query string is not valid UTF-8.") from None
+        if "\0" in name or "\0" in value:
+            raise BadRequest("The query string has a NUL character.")
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _fill(
+    values: dict[str, object], field: msgspec.structs.FieldInfo, texts: list[str]
+) -> list[FieldError]:
+    is_list = get_origin(field.type) is list
+    if not is_list and len(texts) > 1:
+        return [FieldError(field.encode_name, _REPEATED)]
+    try:
+        value = msgspec.convert(texts if is_list else texts[0], field.type, strict=False)
+    except msgspec.ValidationError as invalid:
+        reason = fault(str(invalid), kind=field.type).reason
+        return [FieldError(field.encode_name, reason)]
+    if isinstance(value, datetime) and value.tzinfo is None:
+        value = value.replace(tzinfo=UTC)
+    values[field.name] = value
+    return []

@@ -1,0 +1,92 @@
+"""Strict reading of JSON bodies: a struct, or one 400 that names every field that is wrong."""
+
+import re
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from gateway.errors import BadRequest, FieldError
+from gateway.web.faults import fault, refusal, unknown
+
+MAX_DEPTH = 64
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+# The closing quote is optional, so that text without one is passed over once and not again and
+# again.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_SAME_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:  # noqa: ANN401 - any type can be read
+    return msgspec.json.Decoder(kind)
+
+
+def read_body(kind: type[T], raw: bytes) -> T:
+    """Read a JSON body; raises BadRequest that names every wrong field.
+
+    Refuses what Postgres or the upstream could not hold: bad UTF-8, lone surrogates, NUL, NaN,
+    nesting deeper than 64. Fields that stay raw are well-formed but not looked into otherwise.
+    """
+    try:
+        value = _decoder(kind).decode(raw)
+    except msgspec.ValidationError as invalid:
+        raise refusal(_faults(kind, raw, str(invalid))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
+        raise BadRequest(_malformed(malformed, raw)) from None
+    except RecursionError:
+        raise _too_deep() from None
+    if b"\\u0000" in raw and _NUL.search(raw):
+        raise BadRequest("The body has a string with a NUL character (\\u0000).")
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_too_deep(raw):
+        raise _too_deep()
+    return value
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.")
+
+
+def _is_too_deep(raw: bytes) -> bool:
+    brackets = _STRING.sub(b"", raw).translate(_SAME_BRACKETS, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        # Takes away the innermost level.
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)
+
+
+def _malformed(error: Exception, raw: bytes) -> str:
+    if not raw.strip():
+        return "The body is empty; it must be a JSON object."
+    if isinstance(error, UnicodeDecodeError):
+        return "The body is not valid UTF-8."
+    detail = str(error).removeprefix("JSON is malformed: ")
+    return f"The body is not valid JSON: {detail}."
+
+
+def _faults(kind: type[msgspec.Struct], raw: bytes, first: str) -> list[FieldError]:
+    """All faults, found field by field; parsing itself stops at the first one."""
+    try:
+        given = _decoder(dict[str, msgspec.Raw]).decode(raw)
+    except msgspec.ValidationError:
+        return [fault(first)]
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    faults = [unknown(name, fields) for name in given if name not in fields]
+    for name, field in fields.items():
+        if name in given:
+            faults += _field_faults(field.type, given[name], name)
+        elif field.required:
+            faults.append(FieldError(name, "is required"))
+    return faults or [fault(first)]
+
+
+def _field_faults(kind: Any, raw: msgspec.Raw, name: str) -> list[FieldError]:  # noqa: ANN401
+    try:
+        _decoder(kind).decode(raw)
+    except msgspec.ValidationError as invalid:
+        return [fault(str(invalid), name, kind)]
+    return []

@@ -1,0 +1,73 @@
+"""`gateway serve`: one process on granian, inside an event loop that is ours."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import uvloop
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from gateway import log
+from gateway.flows.deps import Deps, go_on
+from gateway.runtime import open_deps
+from gateway.settings import Settings
+from gateway.web.app import create_app
+from gateway.web.front import Front
+
+_CONNECTIONS = 4096
+_NOTICE_SHARE = 0.05
+_STEP_SECONDS = 0.02
+_log = structlog.get_logger("gateway.web")
+
+
+def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is under way.
+
+    `reached` is called at every crash point.
+    """
+    log.configure(settings.log_level, settings.log_format)
+    uvloop.run(_serve(settings, reached))
+
+
+async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.set_exception_handler(_log_failure)
+    async with open_deps(settings, "gateway serve", reached) as deps:
+        app = create_app(deps, max_body_bytes=settings.max_body_bytes)
+        server = Server(
+            app,
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.ASGINL,
+            websockets=False,
+            backlog=_CONNECTIONS,
+            log_enabled=False,
+        )
+        serving = asyncio.create_task(server.serve())
+        stopping = asyncio.create_task(stop.wait())
+        _log.info("api started", host=settings.host, port=settings.port)
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        await _drain(deps, app, server, settings.drain_seconds)
+        await serving
+
+
+async def _drain(deps: Deps, app: Front, server: Server, seconds: float) -> None:
+    """Not ready any more, then deaf, then done: the balancer hears of it before callers do."""
+    end = deps.clock.monotonic() + seconds
+    deps.slots.closing = True
+    await deps.clock.sleep(seconds * _NOTICE_SHARE)
+    server.stop()
+    while app.in_flight and deps.clock.monotonic() < end:
+        await deps.clock.sleep(_STEP_SECONDS)
+    _log.info("api stopped", cut_off=app.in_flight)
+
+
+def _log_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    _log.error(context.get("message", "task failed"), exc_info=context.get("exception"))

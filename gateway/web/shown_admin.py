@@ -1,0 +1,163 @@
+"""Tenants, credentials, keys, queues and the audit as operators are shown them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Self
+
+from gateway.core.model import AccessKey, KeyKind, Tenant
+from gateway.store.keys import AuditEntry
+from gateway.store.sweeps import Depth, Owed
+from gateway.store.tenants import CredentialInUse
+from gateway.web.shown import Out, maybe_stamp, stamp
+
+
+class LimitsOut(Out):
+    """Caps of a tenant; null is the gateway's default."""
+
+    max_queued: int | None
+    max_in_flight: int | None
+
+
+class TenantOut(Out):
+    """Whose work and history it is."""
+
+    id: str
+    slug: str
+    name: str
+    metadata: dict[str, Any]
+    limits: LimitsOut
+    suspended_at: str | None
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> Self:
+        """Show a tenant."""
+        return cls(
+            str(tenant.id),
+            tenant.slug,
+            tenant.name,
+            json.loads(tenant.metadata),
+            LimitsOut(tenant.limits.max_queued, tenant.limits.max_in_flight),
+            maybe_stamp(tenant.suspended_at),
+            stamp(tenant.created_at),
+            stamp(tenant.updated_at),
+        )
+
+
+class CredentialOut(Out):
+    """One version of a tenant's credential; the key itself is never shown."""
+
+    version: int
+    base_url: str
+    created_at: str
+    rejected_at: str | None
+    rejected_reason: str | None
+    failures: int
+    paused_until: str | None
+    in_flight: int
+
+    @classmethod
+    def of(cls, credential: CredentialInUse) -> Self:
+        """Show a version."""
+        return cls(
+            credential.version,
+            credential.base_url,
+            stamp(credential.created_at),
+            maybe_stamp(credential.rejected_at),
+            credential.rejected_reason,
+            credential.failures,
+            maybe_stamp(credential.paused_until),
+            credential.in_flight,
+        )
+
+
+class KeyOut(Out, kw_only=True):
+    """An access key; no tenants means that a service key may act for all."""
+
+    key_id: str
+    kind: KeyKind
+    tenant: str | None
+    tenants: Sequence[str] | None
+    name: str
+    scopes: Sequence[str]
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+    @classmethod
+    def of(
+        cls, key: AccessKey, tenant: str | None, tenants: Sequence[str] | None, **more: str
+    ) -> Self:
+        """Show a key of the tenants with these slugs."""
+        return cls(
+            key_id=key.key_id,
+            kind=key.kind,
+            tenant=tenant,
+            tenants=tenants,
+            name=key.name,
+            scopes=sorted(key.scopes),
+            created_at=stamp(key.created_at),
+            expires_at=maybe_stamp(key.expires_at),
+            revoked_at=maybe_stamp(key.revoked_at),
+            last_used_at=maybe_stamp(key.last_used_at),
+            **more,
+        )
+
+
+class KeyMade(KeyOut, kw_only=True):
+    """A new access key with its text, which is shown this once."""
+
+    access_key: str
+
+
+class DepthOut(Out):
+    """Open jobs in one state."""
+
+    state: str
+    jobs: int
+    oldest_seconds: float
+
+
+class OwedOut(Out):
+    """Deliveries that are due now, those that wait, and the age of the oldest."""
+
+    due: int
+    deferred: int
+    oldest_seconds: float | None
+
+
+class QueueOut(Out):
+    """All that is still to be done."""
+
+    jobs: list[DepthOut]
+    deliveries: OwedOut
+
+    @classmethod
+    def of(cls, depth: Sequence[Depth], owed: Owed) -> Self:
+        """Show the queues."""
+        return cls([DepthOut(*one) for one in depth], OwedOut(*owed))
+
+
+class AuditOut(Out):
+    """One administrative act."""
+
+    id: str
+    at: str
+    key_id: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+
+    @classmethod
+    def of(cls, entry: AuditEntry) -> Self:
+        """Show an act."""
+        return cls(
+            str(entry.id),
+            stamp(entry.at),
+            entry.key_id,
+            entry.action,
+            entry.subject,
+            json.loads(entry.detail),
+        )

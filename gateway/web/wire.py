@@ -1,0 +1,187 @@
+"""What callers send, field by field: the one description for reading, refusing and OpenAPI."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+
+# Not "$", which lets a line break follow.
+_END = r"(?![\s\S])"
+
+MAX_SIZE = 1_000
+MAX_WAIT_SECONDS = 60
+
+Status = Literal["QUEUED", "STARTED", "SUCCEEDED", "FAILED"]
+Name = Annotated[str, Meta(min_length=1, max_length=512)]
+Workflow = Annotated[str, Meta(min_length=1, max_length=256)]
+BatchName = Annotated[str, Meta(min_length=1, max_length=256)]
+Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}" + _END)]
+Label = Annotated[str, Meta(min_length=1, max_length=200)]
+Description = Annotated[str, Meta(max_length=1024)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86_400)]
+Page = Annotated[int, Meta(ge=0)]
+Size = Annotated[int, Meta(ge=1, le=MAX_SIZE)]
+Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)]
+ScopeName = Literal[
+    "jobs:read", "jobs:write", "endpoints:read", "endpoints:write", "usage:read", "admin"
+]
+Group = Literal["tenant", "hour", "day", "month", "workflow", "status", "errorCode"]
+
+
+class In(Struct, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Something that a caller sends."""
+
+
+# --- Bodies -----------------------------------------------------------------------------------
+
+
+class JobIn(In):
+    """A job to run."""
+
+    name: Name
+    workflow: Workflow
+    params: Raw
+    metadata: Raw = field(default_factory=Raw)
+    copy_results_to: Raw = field(default_factory=Raw)
+    batch_name: BatchName | None = None
+    callback_url: Url | None = None
+    deadline: timedelta | float | None = None
+    priority: Annotated[int, Meta(ge=0, le=9)] = 0
+
+
+class EndpointIn(In):
+    """A receiver of webhooks."""
+
+    url: Url
+    description: Description = ""
+    events: Annotated[list[str], Meta(max_length=50)] = field(default_factory=list[str])
+    secret: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+
+
+class LimitsIn(In):
+    """Caps of a tenant; null is the gateway's default."""
+
+    max_queued: Count | None = None
+    max_in_flight: Count | None = None
+
+
+class TenantIn(In):
+    """A tenant to create."""
+
+    slug: Slug
+    name: Label
+    metadata: Raw = field(default_factory=Raw)
+    limits: LimitsIn = field(default_factory=LimitsIn)
+
+
+class TenantChange(In):
+    """What is to change of a tenant; what is left out stays."""
+
+    name: Label | UnsetType = UNSET
+    metadata: Raw = field(default_factory=Raw)
+    limits: LimitsIn | UnsetType = UNSET
+
+
+class CredentialIn(In):
+    """A tenant's key for the upstream."""
+
+    api_key: Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[!-~]+" + _END)]
+    base_url: (
+        Annotated[str, Meta(max_length=2048, pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?" + _END)]
+        | None
+    ) = None
+
+
+class TenantKeyIn(In):
+    """An access key for one tenant."""
+
+    name: Label
+    scopes: list[ScopeName] | None = None
+    expires_seconds: Seconds | None = None
+
+
+class KeyIn(In):
+    """An access key for a service or an operator; no tenants means all of them."""
+
+    kind: Literal["service", "operator"]
+    name: Label
+    tenants: Annotated[list[Slug], Meta(max_length=10_000)] | None = None
+    scopes: list[ScopeName] | None = None
+    expires_seconds: Seconds | None = None
+
+
+class RotationIn(In):
+    """How long the old key goes on working."""
+
+    overlap_seconds: Annotated[float, Meta(ge=0, le=30 * 86_400)] = 0
+
+
+# --- Query strings ----------------------------------------------------------------------------
+
+
+class NoQuery(In):
+    """No parameters."""
+
+
+class JobQuery(In):
+    """How long to wait for a change of the job."""
+
+    wait: Wait = 0
+
+
+class JobsQuery(In):
+    """Which jobs to list."""
+
+    status: list[Status] = field(default_factory=list[Status])
+    workflow: list[str] = field(default_factory=list[str])
+    batch_name: list[str] = field(default_factory=list[str])
+    name: list[str] = field(default_factory=list[str])
+    tenant: list[str] = field(default_factory=list[str])
+    error_code: list[str] = field(default_factory=list[str])
+    metadata: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    completed_after: datetime | None = None
+    completed_before: datetime | None = None
+    page: Page = 0
+    size: Size = 100
+    cursor: str = ""
+
+
+class PageQuery(In):
+    """One page of a short list."""
+
+    page: Page = 0
+    size: Size = 100
+
+
+class UsageQuery(In):
+    """How to group usage, and of whom and when; `groupBy` is a list with commas."""
+
+    group_by: str = ""
+    tenant: list[str] = field(default_factory=list[str])
+    from_: datetime | None = field(default=None, name="from")
+    to: datetime | None = None
+
+
+class DeliveriesQuery(In):
+    """Whose deliveries to list."""
+
+    job: UUID
+
+
+class TenantsQuery(In):
+    """Tenants after this slug."""
+
+    after: str = ""
+    limit: Size = 100
+
+
+class AuditQuery(In):
+    """Acts before this cursor."""
+
+    cursor: str = ""
+    limit: Size = 100

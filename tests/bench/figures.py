@@ -1,0 +1,93 @@
+"""The figures of a run beside the ones to reach."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import override
+
+from tests.bench.accept import FLOOR, OURS, REPLAY
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure to reach: at most `value`, or at least."""
+
+    value: float
+    at_least: bool = False
+
+    def is_met(self, figure: float) -> bool:
+        """Whether the figure reaches it."""
+        return figure >= self.value if self.at_least else figure <= self.value
+
+    @override
+    def __str__(self) -> str:
+        return f"{'>=' if self.at_least else '<='} {self.value:g}"
+
+
+# Where a figure is in the report, how it is called, its unit, and what it should be.
+GOALS: Mapping[str, tuple[str, str, Goal]] = {
+    "accept.rateToFloor": ("accepts, rate to the floor's", "x", Goal(1.0, at_least=True)),
+    "accept.cpuToFloor": ("accepts, CPU to the floor's", "x", Goal(0.65)),
+    "accept.replayCpuToFresh": ("replays, CPU to fresh accepts'", "x", Goal(1.0)),
+    "drain.jobsPerSecond": ("drain by one worker", "jobs/s", Goal(500, at_least=True)),
+    "drain.upstreamCallsPerJob": ("upstream calls", "per job", Goal(1.1)),
+    "drain.valkeyCommandsPerJob": ("Valkey commands", "per job", Goal(1.0)),
+    "drain.transactionsPerJob.all": ("Postgres transactions", "per job", Goal(4.0)),
+    "latency.addedSeconds.p50": ("added latency, p50", "s", Goal(0.3)),
+    "latency.addedSeconds.p99": ("added latency, p99", "s", Goal(0.8)),
+    "latency.acceptToSubmitSeconds.p50": ("accept to submit, p50", "s", Goal(0.06)),
+    "idle.gatewayCpuPercent": ("idle, API and worker", "% of a core", Goal(3.0)),
+}
+_NAMES = {OURS: "accept", FLOOR: "floor", REPLAY: "replay"}
+
+
+def judge(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every figure of the report that has a goal, and whether it reaches it."""
+    return [
+        {"figure": place, "value": value, "goal": str(goal), "ok": goal.is_met(value)}
+        for place, (_, _, goal) in GOALS.items()
+        if (value := _find(report, place)) is not None
+    ]
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """All figures for people."""
+    lines = [f"{'figure':<42} {'value':>10} {'unit':<12} {'goal':<9}"]
+    lines += [_line(*row) for row in _plain(report)]
+    for one in report["figures"]:
+        name, unit, _ = GOALS[one["figure"]]
+        lines.append(_line(name, one["value"], unit, one["goal"], "ok" if one["ok"] else "MISS"))
+    return "\n".join(lines)
+
+
+def _line(name: str, value: float, unit: str, goal: str = "", mark: str = "") -> str:
+    return f"{name:<42} {value:>10,.3f} {unit:<12} {goal:<9} {mark}".rstrip()
+
+
+def _find(report: Mapping[str, Any], place: str) -> float | None:
+    found: Any = report
+    for name in place.split("."):
+        if name not in found:
+            return None
+        found = found[name]
+    return found
+
+
+def _plain(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
+    for name, row in report.get("accept", {}).get("medians", {}).items():
+        called = _NAMES[name]
+        yield f"{called}, rate", row["ratePerSecond"], "per s"
+        yield f"{called}, CPU of the server", row["serverCpuMs"], "ms each"
+        yield f"{called}, CPU of Postgres", row["postgresCpuMs"], "ms each"
+        yield f"{called}, p99 of 64 callers", row["p99Seconds"], "s"
+    if drain := report.get("drain"):
+        for part, used in drain["acceptCpuMsPerJob"].items():
+            yield f"accepting these jobs, CPU of {part}", used, "ms per job"
+        for part, used in drain["cpuMsPerJob"].items():
+            yield f"drain, CPU of {part}", used, "ms per job"
+    if latency := report.get("latency"):
+        yield "latency, load", latency["ratePerSecond"], "jobs/s"
+        yield "accept to submit, p99", latency["acceptToSubmitSeconds"]["p99"], "s"
+    for part, used in report.get("idle", {}).get("cpuPercent", {}).items():
+        yield f"idle, {part}", used, "% of a core"

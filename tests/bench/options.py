@@ -1,0 +1,62 @@
+"""What a run is asked to do."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SECTIONS = ("accept", "drain", "latency", "idle")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Which sections, and how much of each; `rate` 0 is half of what the drain reaches."""
+
+    sections: tuple[str, ...]
+    rounds: int
+    jobs: int
+    rate: float
+    accept_seconds: float
+    warm_up_seconds: float
+    latency_seconds: float
+    idle_seconds: float
+    json: Path | None
+
+
+def read_options(arguments: Sequence[str] | None = None) -> Options:
+    """Read the command line; ends the process when it is wrong."""
+    parser = argparse.ArgumentParser("python -m tests.bench", description="Measure the gateway.")
+    parser.add_argument(
+        "--only", type=_sections, default=SECTIONS, help=f"sections, of {','.join(SECTIONS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="a look, not a measurement")
+    parser.add_argument("--rounds", type=_count, help="rounds of accepts (3, quick: 1)")
+    parser.add_argument("--jobs", type=_count, help="jobs to drain (5000, quick: 500)")
+    parser.add_argument("--rate", type=float, default=0.0, help="jobs per second for latency")
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    given = parser.parse_args(arguments)
+    quick = given.quick
+    return Options(
+        sections=tuple(given.only),
+        rounds=given.rounds or (1 if quick else 3),
+        jobs=given.jobs or (500 if quick else 5000),
+        rate=given.rate,
+        accept_seconds=1.0 if quick else 3.0,
+        warm_up_seconds=1.0 if quick else 4.0,
+        latency_seconds=3.0 if quick else 20.0,
+        idle_seconds=3.0 if quick else 15.0,
+        json=given.json,
+    )
+
+
+def _sections(text: str) -> tuple[str, ...]:
+    named = text.split(",")
+    if unknown := set(named) - set(SECTIONS):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+    return tuple(name for name in SECTIONS if name in named)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)

@@ -1,0 +1,74 @@
+"""The receiver: takes webhooks as cheaply as can be, `python -m tests.bench.receiver PORT`.
+
+`GET /count` answers how many distinct jobs it heard of, `GET /arrivals` the instant at which it
+first heard of each.
+"""
+
+import asyncio
+import sys
+import time
+from typing import cast
+
+import msgspec
+import uvloop
+from typing_extensions import override
+
+_END = b"\r\n\r\n"
+_LENGTH = b"content-length:"
+_DATA = b'"data":{"id":"'
+_ID_LENGTH = 36
+_OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+
+
+class Arrivals(msgspec.Struct):
+    """When the first webhook of each job came, and how many webhooks came in all."""
+
+    instants: dict[str, float]
+    webhooks: int = 0
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, arrivals: Arrivals) -> None:
+        self._arrivals = arrivals
+        self._transport: asyncio.Transport
+        self._buffer = b""
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, end, body = self._buffer.partition(_END)
+        if end and len(body) >= _length_of(head):
+            self._buffer = b""
+            self._transport.write(self._answer(head, body))
+
+    def _answer(self, head: bytes, body: bytes) -> bytes:
+        if head.startswith(b"GET"):
+            whole = b"/arrivals" in head
+            shown = self._arrivals if whole else len(self._arrivals.instants)
+            text = msgspec.json.encode(shown)
+            return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
+        job_id = body.partition(_DATA)[2][:_ID_LENGTH].decode()
+        self._arrivals.webhooks += 1
+        self._arrivals.instants.setdefault(job_id, time.time())
+        return _OK
+
+
+def _length_of(head: bytes) -> int:
+    found = head.lower().partition(_LENGTH)[2]
+    return int(found.split(b"\r\n", 1)[0]) if found else 0
+
+
+async def _serve(port: int) -> None:
+    arrivals = Arrivals({})
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Connection(arrivals), "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(int(sys.argv[1])))

@@ -1,0 +1,115 @@
+"""`gateway db`, on a real Postgres."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.cli.commands import bare_environment, call, run, settings_for
+from tests.conftest import at_database, run_sql
+
+NAME = "t_cli_db"
+
+
+@pytest.fixture
+def empty_database(postgres: str) -> Iterator[str]:
+    """A database in which nothing was done yet."""
+    run_sql(postgres, f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)", f"CREATE DATABASE {NAME}")
+    yield at_database(postgres, NAME)
+    run_sql(postgres, f"DROP DATABASE {NAME} WITH (FORCE)")
+
+
+def test_upgrade_needs_only_the_address_of_the_database(empty_database: str) -> None:
+    env = {"GATEWAY_DATABASE_URL": empty_database}
+    first = run("db", "upgrade", env=env)
+    assert (first.returncode, first.stdout) == (0, "")
+    assert re.fullmatch(r"The schema is at \w+\.\n", first.stderr)
+    again = run("db", "upgrade", env=env)
+    assert again.returncode == 0
+    assert "already" in again.stderr
+
+
+def test_two_upgrades_at_once_take_turns(empty_database: str) -> None:
+    processes = [
+        subprocess.Popen(
+            (sys.executable, "-m", "gateway", "db", "upgrade"),
+            env={**bare_environment(), "GATEWAY_DATABASE_URL": empty_database},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    ends = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    assert [code for _, code in ends] == [0, 0], ends
+
+
+def test_status_tells_whether_the_schema_is_behind(empty_database: str, database_url: str) -> None:
+    behind = call("db", "status", "--json", env=settings_for(empty_database))
+    assert behind.exit_code == 5
+    shown = json.loads(behind.stdout)
+    assert shown["revision"] is None
+    assert "gateway db upgrade" in behind.stderr
+    good = call("db", "status", "--json", env=settings_for(database_url))
+    assert good.exit_code == 0
+    assert json.loads(good.stdout) == {"revision": shown["head"], "head": shown["head"]}
+
+
+def test_a_percent_sign_in_the_address_does_no_harm(empty_database: str) -> None:
+    escaped = empty_database.replace(NAME, f"{NAME[:-1]}%{ord(NAME[-1]):x}")
+    upgraded = call("db", "upgrade", env=settings_for(escaped))
+    assert (upgraded.exit_code, upgraded.stdout) == (0, "")
+
+
+def test_a_wrong_password_is_one_line(postgres: str) -> None:
+    password = urlsplit(postgres).password or ""
+    refused = call("db", "status", env=settings_for(postgres.replace(password, "wrong")))
+    assert refused.exit_code == 4
+    assert "password authentication failed" in refused.stderr
+    assert "wrong" not in refused.stderr
+    assert refused.stderr.count("\n") == 2  # what and why, then what to do
+
+
+def test_a_refused_migration_is_one_line(empty_database: str) -> None:
+    run_sql(empty_database, "CREATE TABLE job (id int)")
+    refused = call("db", "upgrade", env=settings_for(empty_database))
+    assert refused.exit_code == 5
+    assert "already exists" in refused.stderr
+    assert refused.stderr.count("\n") == 2
+
+
+def test_a_database_that_is_away() -> None:
+    away = call("db", "upgrade", env=settings_for("postgresql://u:p@127.0.0.1:1/x"))
+    assert away.exit_code == 7
+    assert "cannot be reached" in away.stderr
+
+
+def test_it_waits_for_a_postgres_that_lets_nobody_in_yet(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = f"{NAME}_owner"
+    run_sql(
+        empty_database,
+        f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'",
+        f"ALTER DATABASE {NAME} OWNER TO {role}",
+        f"ALTER SCHEMA public OWNER TO {role}",
+        f"ALTER DATABASE {NAME} CONNECTION LIMIT 0",
+    )
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        run_sql(empty_database, f"ALTER DATABASE {NAME} CONNECTION LIMIT -1")
+
+    monkeypatch.setattr(time, "sleep", pause)
+    server = urlsplit(empty_database)
+    url = server._replace(netloc=f"{role}:hunter2@{server.hostname}:{server.port}").geturl()
+    try:
+        waited = call("db", "upgrade", "--wait", "30", env=settings_for(url))
+        assert (waited.exit_code, len(pauses)) == (0, 1)
+    finally:
+        run_sql(empty_database, f"REASSIGN OWNED BY {role} TO CURRENT_USER", f"DROP ROLE {role}")

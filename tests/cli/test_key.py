@@ -1,0 +1,140 @@
+"""`gateway key`, on a real Postgres."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.core.keys import parse_key
+from tests.cli.commands import call, run, settings_for
+from tests.conftest import run_sql
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command sets up logging for its own process, which here is ours."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def env(database_url: str, redis_url: str) -> Mapping[str, str]:
+    return settings_for(database_url, redis_url)
+
+
+def made(env: Mapping[str, str], *options: str) -> dict[str, Any]:
+    result = call("key", "create", "--json", *options, env=env)
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def listed(env: Mapping[str, str], *options: str) -> dict[str, dict[str, Any]]:
+    result = call("key", "list", "--json", *options, env=env)
+    assert result.exit_code == 0, result.stderr
+    return {one["keyId"]: one for one in json.loads(result.stdout)}
+
+
+def add_tenant(database_url: str, slug: str) -> None:
+    run_sql(
+        database_url,
+        f"INSERT INTO tenant (id, slug, name, metadata) VALUES (gen_random_uuid(), '{slug}', '', '{{}}')"
+        " ON CONFLICT DO NOTHING",
+    )
+
+
+def test_the_first_operator_key_needs_no_redis(database_url: str) -> None:
+    env = settings_for(database_url, "redis://127.0.0.1:1")
+    done = run("key", "create", "--operator", "--name", "first", "--json", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    parsed = parse_key(answer["accessKey"])
+    assert parsed is not None
+    assert parsed.key_id == answer["keyId"]
+    assert answer["scopes"] == ["admin"]
+
+
+def test_without_json_the_key_alone_is_on_standard_output(env: Mapping[str, str]) -> None:
+    result = call("key", "create", "--operator", "--name", "x", env=env)
+    assert parse_key(result.stdout.strip()) is not None
+    assert "only time" in result.stderr
+
+
+def test_kinds_of_keys(env: Mapping[str, str], database_url: str) -> None:
+    add_tenant(database_url, "acme")
+    tenant = made(env, "--tenant", "acme", "--name", "a", "--scopes", "jobs:read,usage:read")
+    assert (tenant["kind"], tenant["scopes"]) == ("tenant", ["jobs:read", "usage:read"])
+    service = made(env, "--service", "--tenants", "acme", "--name", "b", "--expires", "30d")
+    assert service["kind"] == "service"
+    assert service["expiresAt"] > service["createdAt"]
+    assert tenant["keyId"] in listed(env, "--tenant", "acme")
+    assert service["keyId"] in listed(env)
+    assert tenant["keyId"] not in listed(env)
+    assert "accessKey" not in json.dumps(listed(env))
+
+
+def test_rotation_and_revocation(env: Mapping[str, str]) -> None:
+    old = made(env, "--service", "--name", "rotated")
+    result = call("key", "rotate", old["keyId"], "--overlap", "15m", "--json", env=env)
+    assert result.exit_code == 0, result.stderr
+    new = json.loads(result.stdout)
+    assert (new["name"], new["expiresAt"]) == ("rotated", None)
+    assert listed(env)[old["keyId"]]["expiresAt"] is not None
+    revoked = call("key", "revoke", new["keyId"], "--yes", env=env)
+    assert revoked.exit_code == 0, revoked.stderr
+    assert listed(env)[new["keyId"]]["revokedAt"] is not None
+    assert call("key", "rotate", new["keyId"], env=env).exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("create", "--name", "x"), 2, "one of --operator, --service"),
+        (("create", "--name", "x", "--operator", "--tenant", "acme"), 2, "one of --operator"),
+        (("create", "--name", "x", "--operator", "--tenants", "acme"), 2, "is for --service"),
+        (("create", "--name", "x", "--tenant", "nobody"), 3, "no tenant 'nobody'"),
+        (("create", "--name", "x", "--service", "--tenants", "nobody"), 2, "no tenant 'nobody'"),
+        (("create", "--name", "x", "--service", "--scopes", "admin"), 2, "cannot have admin"),
+        (("create", "--name", "x", "--service", "--expires", "soon"), 2, "is not a duration"),
+        (("list", "--tenant", "nobody"), 3, "no tenant 'nobody'"),
+        (("rotate", "0" * 16), 3, "no key"),
+        (("revoke", "0" * 16, "--yes"), 3, "no key"),
+        (("revoke", "0" * 16), 2, "--yes"),
+    ],
+)
+def test_what_cannot_be_done(
+    env: Mapping[str, str], arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    result = call("key", *arguments, env=env)
+    assert result.exit_code == code, result.output
+    assert words in " ".join(result.stderr.split())
+    assert result.stdout == ""
+
+
+def test_settings_that_are_wrong_are_all_named() -> None:
+    result = call("key", "list", env={"GATEWAY_MASTER_KEY": "short"})
+    assert result.exit_code == 2
+    for name in ("GATEWAY_DATABASE_URL", "GATEWAY_REDIS_URL", "GATEWAY_MASTER_KEY"):
+        assert name in result.stderr
+    assert "short" not in result.stderr
+
+
+def test_a_schema_that_is_behind(postgres: str) -> None:
+    result = call("key", "list", env=settings_for(postgres))
+    assert result.exit_code == 5
+    assert "gateway db upgrade" in result.stderr
+
+
+def test_a_revocation_that_cannot_be_announced_says_so(
+    env: Mapping[str, str], database_url: str
+) -> None:
+    key_id = made(env, "--service", "--name", "x")["keyId"]
+    away = settings_for(database_url, "redis://127.0.0.1:1")
+    done = run("key", "revoke", key_id, "--yes", "--json", env=away)
+    assert (done.returncode, json.loads(done.stdout)["keyId"]) == (0, key_id)
+    assert "redis is away" in done.stderr

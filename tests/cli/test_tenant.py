@@ -1,0 +1,91 @@
+"""`gateway tenant` and `gateway credential` against a real gateway."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.commands import call
+from tests.cli.conftest import Running
+
+
+def shown(running: Running, *arguments: str, stdin: str = "") -> Any:
+    result = call(*arguments, "--json", env=running.operator, stdin=stdin)
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_the_life_of_a_tenant(running: Running) -> None:
+    made = shown(
+        running, "tenant", "create", "hooli", "--name", "Hooli", "--metadata", '{"plan": "gold"}',
+        "--max-queued", "7",
+    )  # fmt: skip
+    assert (made["name"], made["metadata"]) == ("Hooli", {"plan": "gold"})
+    assert made["limits"] == {"maxQueued": 7, "maxInFlight": None}
+    assert shown(running, "tenant", "get", "hooli") == made
+    assert made in shown(running, "tenant", "list")
+    assert shown(running, "tenant", "suspend", "hooli")["suspendedAt"] is not None
+    assert shown(running, "tenant", "resume", "hooli")["suspendedAt"] is None
+    refused = call("tenant", "delete", "hooli", env=running.operator)
+    assert (refused.exit_code, "--yes" in refused.stderr) == (2, True)
+    assert shown(running, "tenant", "delete", "hooli", "--yes") == {"id": made["id"]}
+    assert call("tenant", "get", "hooli", env=running.operator).exit_code == 3
+
+
+def test_an_update_leaves_the_rest_as_it_was(running: Running) -> None:
+    shown(running, "tenant", "create", "umbrella", "--max-in-flight", "3")
+    updated = shown(running, "tenant", "update", "umbrella", "--max-queued", "5")
+    assert updated["limits"] == {"maxQueued": 5, "maxInFlight": 3}
+    assert updated["name"] == "umbrella"
+    updated = shown(running, "tenant", "update", "umbrella", "--max-in-flight", "default")
+    assert updated["limits"] == {"maxQueued": 5, "maxInFlight": None}
+    updated = shown(running, "tenant", "update", "umbrella", "--name", "Umbrella")
+    assert (updated["name"], updated["limits"]["maxQueued"]) == ("Umbrella", 5)
+    assert call("tenant", "update", "umbrella", env=running.operator).exit_code == 2
+
+
+def test_a_slug_that_is_taken(running: Running) -> None:
+    result = call("tenant", "create", "acme", env=running.operator)
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "there is a tenant 'acme' already (CONFLICT)" in result.stderr
+
+
+@pytest.mark.parametrize("slug", ["Not A Slug", "../key", "%2e%2e"])
+def test_a_slug_cannot_be_one(running: Running, slug: str) -> None:
+    assert call("tenant", "create", slug, env=running.operator).exit_code == 2
+    assert call("tenant", "get", slug, env=running.operator).exit_code == 3
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many"])
+def test_a_limit_cannot_be_one(limit: str) -> None:
+    result = call("tenant", "create", "x", f"--max-queued={limit}")
+    assert result.exit_code == 2
+    assert "whole number from 1" in " ".join(result.stderr.split())
+
+
+def test_people_see_a_table(running: Running) -> None:
+    lines = call("tenant", "list", env=running.operator).stdout.splitlines()
+    assert lines[0].split()[:2] == ["SLUG", "NAME"]
+    assert "acme" in [line.split()[0] for line in lines[1:]]
+
+
+def test_credentials_are_tried_kept_and_never_shown(running: Running, tmp_path: Path) -> None:
+    shown(running, "tenant", "create", "wonka")
+    file = tmp_path / "key"
+    file.write_text("sim-acme\n")
+    first = shown(running, "credential", "put", "wonka", f"--api-key-file={file}")
+    assert [one["version"] for one in first] == [1]
+    base = f"{running.facts['simulator']}/api"
+    second = shown(running, "credential", "put", "wonka", "--base-url", base, stdin="sim-globex\n")
+    assert (second[0]["version"], second[0]["baseUrl"]) == (2, base)
+    assert shown(running, "credential", "list", "wonka") == second
+    assert "sim-" not in json.dumps(second)
+
+
+def test_a_credential_that_the_upstream_refuses(running: Running) -> None:
+    result = call("credential", "put", "globex", env=running.operator, stdin="nonsense\n")
+    assert result.exit_code == 2
+    assert "apiKey" in result.stderr
+    assert "nonsense" not in result.stderr
+    assert call("credential", "put", "globex", env=running.operator, stdin="\n").exit_code == 2

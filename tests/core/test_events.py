@@ -1,0 +1,225 @@
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.events import (
+    EVENT_TYPES,
+    JOB_DELETED,
+    JOB_FAILED,
+    JOB_STARTED,
+    JOB_SUCCEEDED,
+    MAX_BODY_BYTES,
+    TERMINAL_EVENTS,
+    event_body,
+    instant,
+    job_event,
+    job_event_type,
+    job_json,
+)
+from gateway.core.model import STATE_STATUS, TERMINAL, JobState
+from tests.builders import job_of
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678_999, tzinfo=UTC)
+SHOWN_AT = "2026-01-02T03:04:05.678Z"
+KEYS = [
+    "id",
+    "app",
+    "name",
+    "batchName",
+    "workflow",
+    "workflowParams",
+    "status",
+    "result",
+    "error",
+    "metadata",
+    "createdAt",
+    "startedAt",
+    "completedAt",
+    "gateway",
+]
+GATEWAY_KEYS = [
+    "tenant",
+    "state",
+    "upstreamId",
+    "submitAttempts",
+    "nextAttemptAt",
+    "queuePosition",
+    "version",
+    "retryOf",
+]
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (None, "null"),
+        (AT, f'"{SHOWN_AT}"'),
+        (AT.astimezone(timezone(timedelta(hours=5, minutes=30))), f'"{SHOWN_AT}"'),
+        (datetime(2026, 1, 2, tzinfo=UTC), '"2026-01-02T00:00:00.000Z"'),
+        (datetime(1, 1, 1, tzinfo=UTC), '"0001-01-01T00:00:00.000Z"'),
+    ],
+)
+def test_a_time_has_milliseconds_and_z(at: datetime | None, text: str) -> None:
+    assert instant(at) == text
+
+
+def test_a_job_holds_every_key_in_order() -> None:
+    job = job_of(
+        state=JobState.SUCCEEDED,
+        result='{"a":1.10}',
+        started_at=AT,
+        completed_at=AT,
+        upstream_id="u-1",
+        retry_of=UUID(int=9),
+        batch_name="b",
+        next_at=AT,
+    )
+    shown = json.loads(job_json(job))
+    assert list(shown) == KEYS
+    assert list(shown["gateway"]) == GATEWAY_KEYS
+    assert shown == {
+        "id": str(job.id),
+        "app": "Acme",
+        "name": "name",
+        "batchName": "b",
+        "workflow": "flow",
+        "workflowParams": {},
+        "status": "SUCCEEDED",
+        "result": {"a": 1.1},
+        "error": None,
+        "metadata": {},
+        "createdAt": "2026-01-02T03:04:05.000Z",
+        "startedAt": SHOWN_AT,
+        "completedAt": SHOWN_AT,
+        "gateway": {
+            "tenant": "acme",
+            "state": "succeeded",
+            "upstreamId": "u-1",
+            "submitAttempts": 0,
+            "nextAttemptAt": None,
+            "queuePosition": None,
+            "version": 1,
+            "retryOf": str(UUID(int=9)),
+        },
+    }
+
+
+def test_stored_json_goes_in_as_it_is() -> None:
+    job = job_of(params='{ "n": 1.10 }', metadata='{"big": 123456789012345678901}', error='{"c":1}')
+    text = job_json(job)
+    assert '"workflowParams":{ "n": 1.10 }' in text
+    assert '"metadata":{"big": 123456789012345678901}' in text
+    assert '"error":{"c":1}' in text
+
+
+@given(st.text(), st.text(), st.text(), st.none() | st.text(), st.none() | st.text())
+def test_any_text_makes_sound_json(
+    app: str, name: str, workflow: str, batch: str | None, upstream_id: str | None
+) -> None:
+    job = job_of(app=app, name=name, workflow=workflow, batch_name=batch, upstream_id=upstream_id)
+    text = job_json(job)
+    shown = json.loads(text)
+    assert list(shown) == KEYS
+    assert (shown["app"], shown["name"], shown["workflow"]) == (app, name, workflow)
+    assert (shown["batchName"], shown["gateway"]["upstreamId"]) == (batch, upstream_id)
+    assert text.isascii()
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_job_shows_its_status_and_its_state(state: JobState) -> None:
+    shown = json.loads(job_json(job_of(state=state, next_at=AT)))
+    assert shown["status"] == STATE_STATUS[state]
+    assert shown["gateway"]["state"] == state.value
+    assert shown["gateway"]["nextAttemptAt"] == (None if state in TERMINAL else SHOWN_AT)
+
+
+def test_a_workflow_and_a_place_in_the_queue_may_be_given() -> None:
+    shown = json.loads(job_json(job_of(), workflow='{"slug":"flow"}', queue_position=0))
+    assert shown["workflow"] == {"slug": "flow"}
+    assert shown["gateway"]["queuePosition"] == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        (JobState.SUCCEEDED, JOB_SUCCEEDED),
+        (JobState.FAILED, JOB_FAILED),
+        (JobState.CANCELLED, JOB_FAILED),
+        (JobState.EXPIRED, JOB_FAILED),
+    ],
+)
+def test_the_event_of_an_end(state: JobState, kind: str) -> None:
+    assert job_event_type(state) == kind
+
+
+def test_the_types_of_events() -> None:
+    assert len(set(EVENT_TYPES)) == len(EVENT_TYPES) == 7
+    assert {JOB_SUCCEEDED, JOB_FAILED, JOB_DELETED} == TERMINAL_EVENTS < set(EVENT_TYPES)
+
+
+def test_the_body_of_an_event() -> None:
+    assert event_body("test.ping", '{"a":1}', AT) == (
+        f'{{"type":"test.ping","timestamp":"{SHOWN_AT}","data":{{"a":1}}}}'
+    )
+
+
+def body_of(*, result: str | None = None, params: str = "{}") -> Mapping[str, object]:
+    job = job_of(state=JobState.SUCCEEDED, result=result, params=params)
+    body = job_event(JOB_SUCCEEDED, job, AT)
+    assert len(body.encode()) <= MAX_BODY_BYTES
+    event = json.loads(body)
+    assert list(event) == ["type", "timestamp", "data"]
+    assert (event["type"], event["timestamp"]) == (JOB_SUCCEEDED, SHOWN_AT)
+    return event["data"]
+
+
+def test_an_event_about_a_job_holds_the_job() -> None:
+    job = job_of(state=JobState.RUNNING)
+    event = json.loads(job_event(JOB_STARTED, job, AT))
+    assert event == {"type": JOB_STARTED, "timestamp": SHOWN_AT, "data": json.loads(job_json(job))}
+
+
+def test_a_large_result_is_left_out() -> None:
+    data = body_of(result=json.dumps("x" * 20_000), params='{"p":1}')
+    assert list(data) == [*KEYS, "truncated"]
+    assert data["truncated"] is True
+    assert (data["result"], data["workflowParams"]) == (None, {"p": 1})
+
+
+def test_large_params_are_left_out_as_well() -> None:
+    data = body_of(result='"r"', params=json.dumps(["x" * 20_000]))
+    assert list(data) == [*KEYS, "truncated"]
+    assert (data["result"], data["workflowParams"], data["truncated"]) == (None, None, True)
+
+
+@pytest.mark.parametrize("filler", ["x", "é", "😀"])
+def test_twenty_kilobytes_are_not_too_many_and_one_byte_more_is(filler: str) -> None:
+    job = job_of(state=JobState.SUCCEEDED, result='""')
+    room = MAX_BODY_BYTES - len(job_event(JOB_SUCCEEDED, job, AT).encode())
+    count, rest = divmod(room, len(filler.encode()))
+    full = filler * count + "y" * rest
+    whole = body_of(result=f'"{full}"')
+    assert whole["result"] == full
+    assert "truncated" not in whole
+    assert body_of(result=f'"{full}y"')["truncated"] is True
+
+
+def test_metadata_and_error_are_never_left_out() -> None:
+    job = job_of(
+        state=JobState.FAILED,
+        error=json.dumps({"code": "X", "message": "m" * 10_000}),
+        metadata=json.dumps({"m": "m" * 10_000}),
+        params="[1]",
+        result="[2]",
+    )
+    data = json.loads(job_event(JOB_FAILED, job, AT))["data"]
+    assert (data["error"], data["metadata"]) == (
+        json.loads(job.error or ""),
+        json.loads(job.metadata),
+    )
+    assert (data["result"], data["workflowParams"], data["truncated"]) == (None, None, True)

@@ -1,0 +1,148 @@
+"""Stand-ins for what lies outside: time that is told, chance that is counted, ports that record."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from gateway.ports import (
+    Absent,
+    Access,
+    Reply,
+    Submission,
+    Submitted,
+    Trouble,
+    Upload,
+    UpstreamJob,
+    Verb,
+    Webhook,
+    Workflow,
+)
+
+
+class FixedClock:
+    """Time that passes only by `advance`, or by sleeping."""
+
+    def __init__(self, at: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) -> None:
+        self._at = at
+        self._seconds = 1000.0
+
+    def now(self) -> datetime:
+        return self._at
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+        await asyncio.sleep(0)
+
+    def advance(self, seconds: float) -> None:
+        self._at += timedelta(seconds=seconds)
+        self._seconds += seconds
+
+
+class FakeIds:
+    """Real uuid7, so that their order is that of time; bytes and jitter from a seed."""
+
+    def __init__(self, seed: int | None = 0, jitter: float = 0.5) -> None:
+        self._random = random.Random(seed)
+        self._jitter = jitter
+
+    def uuid(self) -> UUID:
+        return uuid7()
+
+    def random_bytes(self, count: int) -> bytes:
+        return self._random.randbytes(count)
+
+    def jitter(self) -> float:
+        return self._jitter
+
+
+@dataclass
+class FakeQueue:
+    """Records wake-ups as (verb, after); passes announcements on at once."""
+
+    wakes: list[tuple[Verb, float]] = field(default_factory=list)
+    announced: list[str] = field(default_factory=list)
+    connected: bool = True
+    _listeners: list[Callable[[str], None]] = field(default_factory=list)
+
+    def wake(self, verb: Verb, *, after: float = 0.0) -> None:
+        self.wakes.append((verb, after))
+
+    def announce(self, subject: str) -> None:
+        self.announced.append(subject)
+        for listener in self._listeners:
+            listener(subject)
+
+    def listen(self, callback: Callable[[str], None]) -> None:
+        self._listeners.append(callback)
+
+
+@dataclass
+class FakeObserver:
+    """Records finished work as (work, outcome, fields)."""
+
+    seen: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
+
+    def done(self, work: str, outcome: str, *, seconds: float, **fields: object) -> None:
+        self.seen.append((work, outcome, fields))
+
+
+@dataclass
+class FakeUpstream:
+    """An upstream that takes everything; what it answers can be set."""
+
+    name: Trouble | str = "Application"
+    listed: list[Workflow] | Trouble = field(default_factory=list)
+    signed: Upload | Trouble = field(default_factory=lambda: Upload("https://put", "https://get"))
+    deleted: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+    async def submit(self, access: Access, submission: Submission) -> Submitted:
+        return Submitted(str(uuid7()))
+
+    async def fetch(self, access: Access, upstream_id: str) -> UpstreamJob | Absent | Trouble:
+        return Absent()
+
+    async def status(self, access: Access, upstream_id: str) -> str | Absent | Trouble:
+        return Absent()
+
+    async def page(
+        self, access: Access, *, statuses: Sequence[str], page: int, size: int
+    ) -> list[UpstreamJob] | Trouble:
+        return []
+
+    async def delete(self, access: Access, upstream_id: str) -> Absent | Trouble | None:
+        self.deleted.append(upstream_id)
+        return None
+
+    async def application(self, access: Access) -> str | Trouble:
+        self.keys.append(access.key.value)
+        return self.name
+
+    async def workflows(self, access: Access, *, page: int, size: int) -> list[Workflow] | Trouble:
+        return self.listed
+
+    async def upload(self, access: Access) -> Upload | Trouble:
+        return self.signed
+
+
+@dataclass
+class FakeSender:
+    """Receivers that answer 200, at any address but those that are refused."""
+
+    refused: dict[str, str] = field(default_factory=dict)
+    sent: list[Webhook] = field(default_factory=list)
+
+    async def send(self, webhook: Webhook) -> Reply:
+        self.sent.append(webhook)
+        return Reply(200, (), b"", 0.01)
+
+    async def refusal(self, url: str) -> str | None:
+        return self.refused.get(url)

@@ -1,0 +1,179 @@
+"""Doubt: an unclear submit is looked up upstream, and repeated only after two misses."""
+
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from typing_extensions import override
+
+from gateway.core.cipher import Cipher
+from gateway.flows.doubt import claim_doubtful
+from gateway.flows.slots import Slots
+from gateway.flows.tenants import delete_tenant
+from gateway.ports import Busy, Denied, Problem, Unknown, Verb
+from tests.flows.fakes import UNREADABLE, Gate, upstream_jobs
+from tests.flows.scenes import in_doubt
+from tests.flows.world import HOOK, World
+
+DENIED = Denied(401, Problem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
+
+
+async def test_a_job_that_the_upstream_took_is_adopted(world: World):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=True)
+    assert await world.look_up() == 1
+    job = await world.job(job_id)
+    (theirs,) = world.upstream.marked(job_id)
+    assert (job.state, job.upstream_id) == ("submitted", theirs.upstream_id)
+    assert (job.submit_attempts, job.lease_token) == (1, None)
+    assert world.queue.wakes == [("poll", 0.25)]
+    assert (await world.health()).poll_in <= 0.25
+    outcome, fields = world.seen("lookup")[0]
+    assert (outcome, fields["jobs"], fields["found"]) == ("complete", 1, 1)
+    assert await world.submit() == 0
+
+
+async def test_a_job_that_is_not_there_is_sent_again_only_after_two_misses(world: World):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=False)
+    await world.look_up()
+    job = await world.job(job_id)
+    assert (job.state, job.lookups) == ("submitting", 1)
+    assert 1 < job.due_in <= 2
+    assert world.queue.wakes == [("submit", 0.25), ("submit", 2.0)]
+    assert (await world.look_up(), await world.submit()) == (0, 0)
+    await world.pass_time(2)
+    assert await world.look_up() == 1
+    assert (await world.job(job_id)).state == "accepted"
+    assert await world.notes(job_id) == ["submit.in_doubt", "submit.repeated"]
+    assert await world.submit() == 1
+    assert (await world.job(job_id)).submit_attempts == 2
+    assert len(world.upstream.marked(job_id)) == 1
+
+
+async def test_a_list_that_lags_is_given_a_second_look(world: World):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=True)
+    world.upstream.will("page", [])
+    await world.look_up()
+    await world.pass_time(2)
+    await world.look_up()
+    assert (await world.job(job_id)).state == "submitted"
+    assert len(world.upstream.marked(job_id)) == 1
+
+
+async def test_a_job_whose_process_died_is_looked_up_once_its_lease_is_over(world: World):
+    job_id = await world.accept_one(await world.tenant())
+    world.upstream.gates["answer"] = held = Gate()
+    await world.submitter.claim(10)
+    await held.came.wait()
+    await world.deps.slots.drain(0)
+    world.upstream.gates.clear()
+    survivor = world.other_process(slots=Slots())
+    await survivor.pass_time(29)
+    assert await survivor.look_up() == 0
+    await survivor.pass_time(2)
+    assert await survivor.look_up() == 1
+    assert (await world.job(job_id)).state == "submitted"
+    assert len(world.upstream.marked(job_id)) == 1
+
+
+async def test_one_lookup_serves_all_jobs_of_a_credential(world: World):
+    acme, other = await world.tenant(), await world.tenant("other")
+    await in_doubt(world, acme, 20, taken=True)
+    await in_doubt(world, other, 5, taken=True)
+    assert await world.look_up() == 25
+    assert world.upstream.count("page") == 2
+    assert await world.states() == {"submitted": 25}
+
+
+async def test_found_and_missing_jobs_of_one_lookup_go_their_own_ways(world: World):
+    tenant = await world.tenant()
+    (found,) = await in_doubt(world, tenant, taken=True)
+    (missing,) = await in_doubt(world, tenant, taken=False)
+    assert await world.look_up() == 2
+    assert (await world.job(found)).state == "submitted"
+    assert (await world.job(missing)).lookups == 1
+    assert world.queue.wakes == [("poll", 0.25), ("submit", 2.0)]
+
+
+# --- lookups that fail -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", [UNREADABLE, Unknown("timeout"), Busy("refused")])
+async def test_a_list_that_cannot_be_read_proves_nothing_and_rests_the_credential(
+    world: World, trouble: object
+):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=False)
+    world.upstream.will("page", trouble)
+    before = (await world.health()).failures
+    await world.look_up()
+    job, health = await world.job(job_id), await world.health()
+    assert (job.state, job.lookups, job.lease_token) == ("submitting", 0, None)
+    assert health.failures == before + 1
+    assert job.due_in > 0
+    assert health.rest > 0
+    assert await world.look_up() == 0
+    await world.pass_time(120)
+    assert await world.look_up() == 1
+
+
+async def test_what_was_found_before_the_list_broke_off_is_kept(world: World):
+    tenant = await world.tenant()
+    (found,) = await in_doubt(world, tenant, taken=True)
+    (missing,) = await in_doubt(world, tenant, taken=False)
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    page = [*upstream_jobs(99, start=soon, step=-0.001), *world.upstream.jobs]
+    world.upstream.will("page", page, Busy("busy", retry_after=7.0))
+    await world.look_up()
+    assert (await world.job(found)).state == "submitted"
+    job = await world.job(missing)
+    assert (job.state, job.lookups) == ("submitting", 0)
+    assert 6 < job.due_in <= 7
+
+
+async def test_a_credential_that_is_not_honoured_in_a_lookup_is_parked(world: World):
+    (job_id,) = await in_doubt(world, await world.tenant(hook=HOOK), taken=True)
+    world.upstream.will("page", DENIED)
+    await world.look_up()
+    assert (await world.health()).rejected_at is not None
+    assert await world.event_types() == ["credential.rejected"]
+    assert await world.look_up() == 0
+    await world.pass_time(301)
+    await world.look_up()
+    assert (await world.job(job_id)).state == "submitted"
+    assert (await world.health()).rejected_at is None
+
+
+async def test_a_credential_that_cannot_be_opened_leaves_its_jobs_in_doubt(world: World):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=True)
+    elsewhere = world.other_process(cipher=Cipher([b"x" * 32]))
+    await elsewhere.look_up()
+    assert world.upstream.count("page") == 0
+    assert (await world.job(job_id)).state == "submitting"
+    assert (await world.health()).rejected_at is not None
+
+
+class Held(Slots):
+    """Begins nothing before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[Coroutine[None, None, None]] = []
+
+    @override
+    def start(self, verb: Verb, work: Coroutine[None, None, None]) -> None:
+        self.held.append(work)
+
+    def let_go(self) -> None:
+        for work in self.held:
+            super().start("submit", work)
+
+
+async def test_a_tenant_that_was_erased_meanwhile_is_nobodys_error(world: World):
+    await in_doubt(world, await world.tenant(), taken=True)
+    slots = Held()
+    elsewhere = world.other_process(slots=slots)
+    assert await claim_doubtful(elsewhere.deps, 10) == 1
+    await delete_tenant(world.deps, "test", "acme")
+    slots.let_go()
+    await elsewhere.idle()
+    assert world.seen("lookup") == []
+    assert world.upstream.count("page") == 0

@@ -1,0 +1,118 @@
+"""Lookup: a job is found by its marker in lists of every kind."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gateway.ports import UpstreamJob
+from tests.flows.fakes import upstream_jobs
+from tests.flows.scenes import in_doubt
+from tests.flows.world import World
+
+
+def bury(world: World, below: int, *, newest_first: bool, step: float = 1.0) -> None:
+    """Other jobs before and after those in doubt: 250 older ones, and `below` newer ones."""
+    now = datetime.now(UTC)
+    older = upstream_jobs(250, start=now - timedelta(hours=10), step=step)
+    newer = upstream_jobs(below, start=now + timedelta(seconds=1), step=0.001)
+    world.upstream.jobs = [*older, *world.upstream.jobs, *newer]
+    world.upstream.newest_first = newest_first
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("below", [0, 60, 350])
+async def test_a_job_is_found_deep_in_a_list_sorted_either_way(
+    world: World, newest_first: bool, below: int
+):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=True)
+    bury(world, below, newest_first=newest_first)
+    await world.look_up()
+    assert (await world.job(job_id)).state == "submitted"
+    assert world.upstream.count("page") <= 12
+
+
+async def test_the_newest_jobs_are_read_and_not_the_whole_history(world: World):
+    await in_doubt(world, await world.tenant(), taken=False)
+    now = datetime.now(UTC)
+    world.upstream.jobs = upstream_jobs(3000, start=now - timedelta(hours=10))
+    await world.look_up()
+    assert world.upstream.count("page") == 1
+    assert world.seen("lookup")[0][0] == "complete"
+
+
+async def test_of_a_list_that_begins_with_the_oldest_only_the_end_is_read(world: World):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=False)
+    start = datetime.now(UTC) - timedelta(hours=10)
+    world.upstream.jobs = upstream_jobs(3000, start=start)
+    world.upstream.newest_first = False
+    await world.look_up()
+    assert world.upstream.count("page") <= 15
+    assert (await world.job(job_id)).lookups == 1
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_a_list_without_times_is_read_to_its_end(world: World, newest_first: bool):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=True)
+    bury(world, 350, newest_first=newest_first)
+    world.upstream.move("SUCCEEDED", created_at=None)
+    await world.look_up()
+    assert (await world.job(job_id)).state == "submitted"
+
+
+async def test_a_list_whose_first_page_has_one_time_is_not_taken_for_the_newest(world: World):
+    """The upstream's times may be whole seconds, and a hundred jobs fit in one."""
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=True)
+    bury(world, 60, newest_first=False, step=0.0)
+    await world.look_up()
+    assert (await world.job(job_id)).state == "submitted"
+
+
+async def test_a_list_that_never_ends_proves_nothing(world: World):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=False)
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    world.upstream.always["page"] = upstream_jobs(100, start=soon, step=-0.001)
+    for _ in range(3):
+        assert await world.look_up() == 1
+        job = await world.job(job_id)
+        assert (job.state, job.lookups) == ("submitting", 0)
+        await world.pass_time(120)
+    assert world.upstream.count("page") == 180
+    assert world.seen("lookup")[0][0] == "unknown"
+    assert len(world.upstream.sent) == 1
+
+
+async def test_a_list_that_shrinks_while_it_is_read_is_no_error(world: World):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=False)
+    pages = upstream_jobs(300, start=datetime.now(UTC) - timedelta(seconds=30), step=0.001)
+    first, second, third = pages[:100], pages[100:200], pages[200:]
+    # It ended behind its third page, which is gone when it is read for the markers.
+    world.upstream.will("page", first, second, third, [], [], second)
+    world.upstream.newest_first = False
+    await world.look_up()
+    assert (await world.job(job_id)).state == "submitting"
+    assert not world.failures
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_two_jobs_with_one_marker_leave_the_older_one(world: World, newest_first: bool):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=True)
+    (theirs,) = world.upstream.jobs
+    assert theirs.created_at
+    later = theirs.created_at + timedelta(seconds=1)
+    twin = UpstreamJob("0", "QUEUED", created_at=later, marker=theirs.marker)
+    world.upstream.jobs.append(twin)
+    world.upstream.newest_first = newest_first
+    await world.look_up()
+    assert (await world.job(job_id)).upstream_id == theirs.upstream_id
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_two_without_times_leave_the_one_with_the_smaller_id(
+    world: World, newest_first: bool
+):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=True)
+    twin = UpstreamJob("0", "QUEUED", created_at=None, marker=str(job_id))
+    world.upstream.jobs.append(twin)
+    world.upstream.newest_first = newest_first
+    await world.look_up()
+    assert (await world.job(job_id)).upstream_id == "0"

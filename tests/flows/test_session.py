@@ -1,0 +1,149 @@
+"""Sessions: one wake-up does all that is due, within the room there is and for a bounded time."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from gateway.adapters.clock import SystemClock
+from gateway.flows.session import Sessions
+from gateway.ports import Unknown
+from tests.flows.fakes import Gate, Took
+from tests.flows.world import CALLBACK, World
+
+
+@pytest.fixture
+async def sessions(world: World) -> Sessions:
+    return Sessions(world.deps)
+
+
+def with_policy(world: World, **changes: object) -> World:
+    return world.other_process(policy=replace(world.deps.policy, **changes))
+
+
+async def test_one_wake_up_submits_all_that_waits(world: World, sessions: Sessions):
+    for slug in ("acme", "other"):
+        await world.accept(await world.tenant(slug), 120)
+    await sessions.submit()
+    await world.idle()
+    assert await world.states() == {"submitted": 240}
+
+
+async def test_no_more_is_under_way_than_there_is_room_for(world: World):
+    small = with_policy(world, submit_concurrency=7)
+    await world.accept(await world.tenant(), 40)
+    await Sessions(small.deps).submit()
+    await world.idle()
+    assert world.upstream.most_busy <= 7
+    assert await world.states() == {"submitted": 40}
+
+
+async def test_a_full_session_goes_on_as_soon_as_there_is_room(world: World):
+    small = with_policy(world, submit_concurrency=1)
+    await world.accept(await world.tenant(), 2)
+    world.upstream.gates["submit"] = held = Gate()
+    working = asyncio.create_task(Sessions(small.deps).submit())
+    await held.came.wait()
+    assert len(world.upstream.sent) == 1
+    held.open.set()
+    await working
+    await world.idle()
+    assert await world.states() == {"submitted": 2}
+
+
+async def test_a_session_also_looks_into_what_is_in_doubt(world: World, sessions: Sessions):
+    await world.accept(await world.tenant())
+    world.upstream.will("submit", Took(Unknown("reset")))
+    await world.submit()
+    await world.pass_time(3)
+    await sessions.submit()
+    await world.idle()
+    assert await world.states() == {"submitted": 1}
+
+
+async def test_a_session_that_took_long_makes_way_and_asks_for_another(world: World):
+    short = with_policy(world, session=-1.0, submit_concurrency=5)
+    await world.accept(await world.tenant(), 20)
+    world.queue.wakes.clear()
+    await Sessions(short.deps).submit()
+    assert world.queue.wakes[0] == ("submit", 0.0)
+    await world.idle()
+    assert (await world.states())["accepted"] == 15
+
+
+async def test_a_stopping_process_begins_nothing(world: World, sessions: Sessions):
+    await world.accept(await world.tenant())
+    world.upstream.calls.clear()
+    world.deps.slots.closing = True
+    await sessions.submit()
+    await sessions.poll()
+    await sessions.deliver()
+    assert world.upstream.calls == []
+    assert await world.states() == {"accepted": 1}
+
+
+async def test_one_wake_up_delivers_all_that_is_owed(world: World, sessions: Sessions):
+    tenant = await world.tenant()
+    await world.ended(tenant, 30, callback_url=CALLBACK)
+    await sessions.deliver()
+    await world.idle()
+    assert len(world.sender.sent) == 20, "a receiver is not called more often at a time"
+    await sessions.deliver()
+    await world.idle()
+    assert {row.state for row in await world.deliveries()} == {"delivered"}
+    assert len({dict(sent.headers)["webhook-id"] for sent in world.sender.sent}) == 30
+
+
+async def test_polling_ends_when_nothing_is_upstream(world: World, sessions: Sessions):
+    await world.tenant()
+    await sessions.poll()
+    assert world.upstream.calls == ["application"]
+    assert world.queue.wakes[-1:] == [("submit", 0.0)]
+
+
+async def test_polling_stays_while_something_is_due_within_moments(world: World):
+    await world.at_upstream(await world.tenant())
+    await world.run("UPDATE credential SET poll_at = now() + interval '0.3 seconds'")
+    world.queue.wakes.clear()
+    await Sessions(world.other_process(clock=SystemClock()).deps).poll()
+    await world.idle()
+    assert world.upstream.count("status") == 1
+    assert world.queue.wakes[0][0] == "poll"
+
+
+async def test_polling_leaves_a_later_round_to_a_wake_up(world: World, sessions: Sessions):
+    await world.at_upstream(await world.tenant())
+    await world.run("UPDATE credential SET poll_at = now() + interval '20 seconds'")
+    world.queue.wakes.clear()
+    await sessions.poll()
+    ((verb, after),) = world.queue.wakes
+    assert verb == "poll"
+    assert 19 < after <= 20
+    await world.run("UPDATE credential SET poll_at = now() + interval '1 hour'")
+    await sessions.poll()
+    assert world.queue.wakes[-1] == ("poll", 60.0)
+
+
+async def test_polling_makes_way_after_its_time(world: World):
+    long = with_policy(world, session=1.0)
+    await world.at_upstream(await world.tenant())
+    world.upstream.gates["status"] = held = Gate()
+    world.queue.wakes.clear()
+    await world.run("UPDATE credential SET poll_at = now() + interval '0.9 seconds'")
+    before = world.clock.monotonic()
+    await Sessions(long.deps).poll()
+    assert world.queue.wakes[0][0] == "poll"
+    assert 1.0 < world.clock.monotonic() - before < 2.0
+    held.open.set()
+    await world.idle()
+
+
+async def test_polling_claims_nothing_while_all_its_room_is_taken(world: World):
+    await world.at_upstream(await world.tenant())
+    short = with_policy(world, session=0.5)
+    before = world.upstream.count("status")
+    for _ in range(50):
+        world.deps.slots.start("poll", asyncio.sleep(60))
+    await Sessions(short.deps).poll()
+    assert world.upstream.count("status") == before
+    await world.deps.slots.drain(0)

@@ -1,0 +1,210 @@
+"""Administration of tenants and credentials: noted, announced, sealed, and each tenant's own."""
+
+import asyncio
+import json
+
+import pytest
+
+from gateway.core.cipher import Cipher, Secret
+from gateway.core.model import KeyKind, Limits
+from gateway.core.signing import parse_secret
+from gateway.errors import BadRequest, Conflict, NotFound, UpstreamTimeout, UpstreamUnavailable
+from gateway.flows.endpoints import default_secret
+from gateway.flows.keys import create_key
+from gateway.flows.tenants import (
+    change_tenant,
+    create_tenant,
+    delete_tenant,
+    get_tenant,
+    put_credential,
+    suspend_tenant,
+)
+from gateway.ports import Busy, Denied, Problem, Unknown
+from gateway.store import keys
+from gateway.store.keys import AuditEntry
+from tests.flows.world import CALLBACK, HOOK, World
+
+
+async def audited(world: World) -> list[AuditEntry]:
+    async with world.deps.db.single() as tx:
+        return await keys.audit_page(tx, None, 100)
+
+
+async def test_a_tenant_is_created_once_with_its_own_secret(world: World):
+    made = await create_tenant(
+        world.deps,
+        "jgw_1",
+        slug="acme",
+        name="Acme",
+        metadata='{"plan":"gold"}',
+        limits=Limits(5, 6),
+    )
+    assert await get_tenant(world.deps, "acme") == made
+    assert (made.slug, made.name, json.loads(made.metadata)) == ("acme", "Acme", {"plan": "gold"})
+    assert (made.limits, made.suspended_at) == (Limits(5, 6), None)
+    assert len(parse_secret(await default_secret(world.deps, made.id))) == 32
+    assert world.queue.announced == ["tenant:acme"]
+    (entry,) = await audited(world)
+    assert (entry.key_id, entry.action, entry.subject) == ("jgw_1", "tenant.created", "acme")
+    with pytest.raises(Conflict, match="'acme'"):
+        await world.tenant("acme")
+    assert len(await audited(world)) == 1
+
+
+async def test_what_is_not_there_cannot_be_administered(world: World):
+    deps = world.deps
+    acts = [
+        get_tenant(deps, "none"),
+        change_tenant(deps, "t", "none", name="x", metadata=None, limits=None),
+        suspend_tenant(deps, "t", "none", suspended=True),
+        delete_tenant(deps, "t", "none"),
+        put_credential(deps, "t", "none", api_key=Secret("k"), base_url=None),
+    ]
+    for act in acts:
+        with pytest.raises(NotFound, match="'none'"):
+            await act
+    assert await audited(world) == []
+
+
+async def test_only_what_is_given_of_a_tenant_changes(world: World):
+    before = await world.tenant(limits=Limits(5, 6), metadata='{"a": 1}')
+    renamed = await change_tenant(world.deps, "t", "acme", name="New", metadata=None, limits=None)
+    assert (renamed.name, renamed.metadata, renamed.limits) == ("New", '{"a": 1}', before.limits)
+    changed = await change_tenant(
+        world.deps, "t", "acme", name=None, metadata="{}", limits=Limits()
+    )
+    assert (changed.name, changed.metadata, changed.limits) == ("New", "{}", Limits())
+    assert await get_tenant(world.deps, "acme") == changed
+    assert [e.action for e in await audited(world)][:2] == ["tenant.changed"] * 2
+    assert world.queue.announced[-1] == "tenant:acme"
+
+
+async def test_a_tenant_is_suspended_and_let_go_on(world: World):
+    await world.tenant(credential=False)
+    world.queue.wakes.clear()
+    suspended = await suspend_tenant(world.deps, "t", "acme", suspended=True)
+    assert suspended.suspended_at is not None
+    again = await suspend_tenant(world.deps, "t", "acme", suspended=True)
+    assert again.suspended_at == suspended.suspended_at
+    assert world.queue.wakes == []
+    resumed = await suspend_tenant(world.deps, "t", "acme", suspended=False)
+    assert resumed.suspended_at is None
+    assert world.queue.wakes == [("submit", 0.0)]
+    assert [e.action for e in await audited(world)][:3] == [
+        "tenant.resumed",
+        "tenant.suspended",
+        "tenant.suspended",
+    ]
+    assert world.queue.announced[-3:] == ["tenant:acme"] * 3
+
+
+async def test_an_erased_tenant_leaves_nothing_and_takes_nothing_of_others(world: World):
+    for slug in ("acme", "other"):
+        tenant = await world.tenant(slug, hook=HOOK)
+        await world.ended(tenant, callback_url=CALLBACK)
+        await world.deliver()
+        await world.accept(tenant)
+        world.upstream.will("submit", Busy("busy"))
+        await world.submit()
+        await create_key(world.deps, "t", kind=KeyKind.TENANT, name="k", tenant=slug)
+    acme = await get_tenant(world.deps, "acme")
+    await delete_tenant(world.deps, "t", "acme")
+    tables = await world.rows(
+        "SELECT table_name FROM information_schema.columns"
+        " WHERE column_name = 'tenant_id' AND table_schema = 'public'"
+    )
+    for (table,) in tables:
+        kept = await world.rows(f"SELECT DISTINCT tenant_id FROM {table}")
+        if table != "audit":
+            assert acme.id not in {row[0] for row in kept}, table
+        assert len(kept) >= 1, table
+    assert world.queue.announced[-1] == "*"
+    assert (await audited(world))[0].action == "tenant.deleted"
+    with pytest.raises(NotFound):
+        await get_tenant(world.deps, "acme")
+
+
+# --- credentials -----------------------------------------------------------------------------------
+
+
+async def test_a_credential_is_tried_then_sealed_and_its_jobs_woken(world: World):
+    await world.tenant(credential=False)
+    world.queue.wakes.clear()
+    (version,) = await put_credential(
+        world.deps, "jgw_1", "acme", api_key=Secret("the-key"), base_url=None
+    )
+    assert (version.version, version.base_url) == (1, world.deps.upstream_url)
+    assert (version.rejected_at, version.in_flight) == (None, 0)
+    ((_, access),) = [one for one in world.upstream.asked if one[0] == "application"]
+    assert (access.key, access.base_url) == (Secret("the-key"), world.deps.upstream_url)
+    stored = await world.health()
+    assert b"the-key" not in stored.sealed
+    assert stored.id == access.credential_id
+    assert world.queue.wakes == [("submit", 0.0)]
+    assert world.queue.announced[-1] == "tenant:acme"
+    entry = (await audited(world))[0]
+    assert (entry.action, entry.subject) == ("credential.put", "acme")
+    assert "the-key" not in entry.detail
+
+
+async def test_versions_are_kept_newest_first(world: World):
+    await world.tenant()
+    await world.credential("acme", "second")
+    versions = await put_credential(
+        world.deps, "t", "acme", api_key=Secret("second"), base_url="https://eu.example.com"
+    )
+    assert [(v.version, v.base_url) for v in versions] == [
+        (3, "https://eu.example.com"),
+        (2, world.deps.upstream_url),
+        (1, world.deps.upstream_url),
+    ]
+
+
+async def test_the_same_credential_again_is_no_new_version(world: World):
+    await world.tenant()
+    await world.credential("acme", "key-of-acme")
+    assert (await world.health()).version == 1
+
+
+async def test_a_credential_that_cannot_be_opened_is_replaced_by_the_same_key(world: World):
+    await world.tenant()
+    blind = world.other_process(cipher=Cipher([b"x" * 32]))
+    await blind.credential("acme", "key-of-acme")
+    assert (await world.health()).version == 2
+
+
+async def test_two_that_rotate_at_once_make_two_versions(world: World):
+    await world.tenant()
+    await asyncio.gather(world.credential("acme", "b"), world.credential("acme", "c"))
+    rows = await world.rows("SELECT version FROM credential ORDER BY version")
+    assert [row[0] for row in rows] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "match"),
+    [
+        (Denied(401, Problem("", "", "")), BadRequest, "apiKey: .*status 401"),
+        (Busy("busy", retry_after=7.0), UpstreamUnavailable, "busy"),
+        (Unknown("timeout"), UpstreamTimeout, "timeout"),
+    ],
+)
+async def test_a_credential_the_upstream_does_not_honour_is_not_stored(
+    world: World, answer: object, error: type[Exception], match: str
+):
+    await world.tenant(credential=False)
+    world.upstream.will("application", answer)
+    with pytest.raises(error, match=match):
+        await world.credential("acme", "bad")
+    assert await world.value("SELECT count(*) FROM credential") == 0
+    assert [entry.action for entry in await audited(world)] == ["tenant.created"]
+
+
+async def test_an_act_that_fails_is_not_noted(world: World):
+    await world.tenant()
+    await world.rows("ALTER TABLE credential RENAME TO hidden")
+    try:
+        with pytest.raises(Exception, match="credential"):
+            await world.credential("acme", "new")
+    finally:
+        await world.rows("ALTER TABLE hidden RENAME TO credential")
+    assert [e.action for e in await audited(world)] == ["credential.put", "tenant.created"]

@@ -1,0 +1,227 @@
+"""Tick: one round by list, whatever the list is like."""
+
+from datetime import UTC, datetime, timedelta
+
+from gateway.ports import UpstreamJob
+from gateway.store import polls
+from tests.flows.fakes import PROBLEM, UNREADABLE, upstream_jobs
+from tests.flows.scenes import set_pace
+from tests.flows.world import HOOK, World
+
+
+async def test_one_list_call_ends_many_jobs(world: World):
+    tenant = await world.tenant()
+    await world.at_upstream(tenant, 20)
+    world.upstream.move("SUCCEEDED")
+    await world.poll()
+    assert await world.states() == {"succeeded": 20}
+    assert world.upstream.count("page") <= 2, "the page, and one to see that it was the last"
+    assert world.upstream.count("status") == world.upstream.count("fetch") == 0
+    assert world.seen("poll")[-1][1]["calls"] == world.upstream.count("page")
+    assert world.seen("poll")[-1][1]["ended"] == 20
+    asked = [what for call, what in world.upstream.asked if call == "page"]
+    assert asked[0][1:] == (("SUCCEEDED", "FAILED"), 0)
+
+
+async def test_pages_are_read_while_they_bring_news(world: World):
+    await world.at_upstream(await world.tenant(), 250)
+    world.upstream.move("SUCCEEDED")
+    start = datetime.now(UTC) - timedelta(days=1)
+    world.upstream.jobs = [*upstream_jobs(500, start=start), *world.upstream.jobs]
+    await world.poll()
+    assert await world.states() == {"succeeded": 250}
+    assert world.upstream.count("page") == 4, "two full of news, one half, one without"
+    assert (await world.health()).list_order == "newest"
+
+
+async def test_what_a_round_dealt_with_is_not_matched_again(world: World):
+    await world.at_upstream(await world.tenant(), 8)
+    world.upstream.move("SUCCEEDED", *[job.upstream_id for job in world.upstream.jobs[:2]])
+    await world.poll_again()
+    await world.poll_again()
+    assert await world.states() == {"succeeded": 2, "submitted": 6}
+    world.upstream.move("SUCCEEDED")
+    await world.poll_again()
+    assert await world.states() == {"succeeded": 8}
+
+
+async def test_a_list_that_begins_with_the_oldest_is_done_without(world: World):
+    await world.at_upstream(await world.tenant(), 6)
+    start = datetime.now(UTC) - timedelta(days=1)
+    world.upstream.jobs = [*upstream_jobs(300, start=start), *world.upstream.jobs]
+    world.upstream.move("SUCCEEDED")
+    world.upstream.newest_first = False
+    await world.poll_again()
+    assert (await world.health()).list_order == "unusable"
+    assert world.upstream.count("page") == 1
+    await world.poll_again()
+    assert world.upstream.count("page") == 1
+    assert await world.states() == {"succeeded": 6}
+
+
+async def test_a_list_that_cannot_be_read_is_done_without_and_no_outage(world: World):
+    await world.at_upstream(await world.tenant(), 6)
+    world.upstream.move("SUCCEEDED")
+    world.upstream.always["page"] = UNREADABLE
+    for _ in range(3):
+        assert (await world.health()).list_order == "unknown"
+        await world.poll_again()
+    health = await world.health()
+    assert (health.list_order, health.failures) == ("unusable", 0)
+    await world.poll_again()
+    assert await world.states() == {"succeeded": 6}
+    assert world.upstream.count("page") == 3
+
+
+async def test_a_list_that_was_unusable_is_tried_again_later(world: World):
+    tenant = await world.tenant()
+    await world.at_upstream(tenant, 6)
+    await world.run("UPDATE credential SET list_order = 'unusable'")
+    await world.poll_again()
+    assert world.upstream.count("page") == 1, "a new process has not tried yet"
+    await world.poll_again(200)
+    assert world.upstream.count("page") == 1
+    world.upstream.move("SUCCEEDED")
+    world.upstream.jobs += upstream_jobs(2, start=datetime.now(UTC))
+    await world.at_upstream(tenant, 6)
+    await world.poll_again(101)
+    assert (await world.health()).list_order == "newest"
+
+
+async def test_a_list_without_times_is_used_all_the_same(world: World):
+    await world.at_upstream(await world.tenant(), 6)
+    world.upstream.move("SUCCEEDED", created_at=None)
+    await world.poll_again()
+    assert await world.states() == {"succeeded": 6}
+    assert (await world.health()).list_order == "unknown"
+
+
+async def test_reports_in_a_list_are_not_trusted_to_be_about_our_jobs(world: World):
+    await world.at_upstream(await world.tenant(), 5)
+    mine = world.upstream.jobs[0].upstream_id
+    page = [
+        UpstreamJob("foreign", "SUCCEEDED"),
+        UpstreamJob(mine, "RUNNING?"),
+        UpstreamJob(mine, "FAILED", problem=PROBLEM),
+        UpstreamJob(mine, "FAILED", problem=PROBLEM),
+    ]
+    world.upstream.will("page", page)
+    await world.poll_again()
+    assert await world.states() == {"failed": 1, "submitted": 4}
+
+
+async def test_what_the_list_does_not_show_is_asked_for_by_itself(world: World):
+    tenant = await world.tenant()
+    await set_pace(world, 1.0)
+    await world.at_upstream(tenant, 5)
+    hidden = world.upstream.jobs[0]
+    world.upstream.move("SUCCEEDED")
+    world.upstream.will("page", world.upstream.jobs[1:])
+    await world.poll_again(4)
+    assert await world.states() == {"succeeded": 5}
+    assert [what[1] for call, what in world.upstream.asked if call == "status"] == [
+        hidden.upstream_id
+    ]
+
+
+async def test_jobs_that_are_not_late_are_left_to_the_list(world: World):
+    tenant = await world.tenant()
+    await set_pace(world, 100.0)
+    await world.at_upstream(tenant, 5)
+    await world.poll_again(4)
+    assert world.upstream.count("status") == 0
+
+
+async def test_many_late_jobs_wait_for_a_walk_through_the_whole_list(world: World):
+    tenant = await world.tenant()
+    await set_pace(world, 6.0)
+    await world.at_upstream(tenant, 10)
+    await world.pass_time(11)
+    ours = world.upstream.jobs
+    newer = upstream_jobs(250, start=datetime.now(UTC) - timedelta(seconds=9), step=0.01)
+    world.upstream.jobs = [*ours, *newer]
+    world.upstream.move("SUCCEEDED")
+    await world.poll_again()
+    assert await world.states() == {"submitted": 10}
+    assert (world.upstream.count("page"), world.upstream.count("status")) == (2, 0)
+    await world.poll_again()
+    assert await world.states() == {"succeeded": 10}
+    assert world.upstream.count("status") == 0
+
+
+async def test_a_walk_ends_at_the_age_of_the_oldest_job_and_is_not_repeated_at_once(
+    world: World,
+):
+    tenant = await world.tenant()
+    await set_pace(world, 20.0)
+    await world.at_upstream(tenant, 10)
+    await world.pass_time(40)
+    history = upstream_jobs(900, start=datetime.now(UTC) - timedelta(seconds=130), step=0.1)
+    world.upstream.jobs = [*history, *world.upstream.jobs]
+    await world.poll_again()
+
+    async def pages_of_a_round(seconds: float = 0.0) -> list[int]:
+        world.upstream.asked.clear()
+        await world.poll_again(seconds)
+        asked = [what for call, what in world.upstream.asked if call == "page"]
+        return [number for _, statuses, number in asked if "FAILED" in statuses]
+
+    # The newest hundred are 40 s old and more, and no job that is awaited is older.
+    assert await pages_of_a_round() == [0]
+    await set_pace(world, 12.0)
+    world.upstream.shift(-15)
+    assert await pages_of_a_round(6) == [0, 1]
+    assert await pages_of_a_round() == [0]
+
+
+async def test_a_list_that_never_ends_is_left_after_fifty_pages(world: World):
+    tenant = await world.tenant()
+    await set_pace(world, 6.0)
+    await world.at_upstream(tenant, 10)
+    await world.pass_time(11)
+    recent = datetime.now(UTC) + timedelta(seconds=60)
+    world.upstream.always["page"] = upstream_jobs(100, start=recent, step=-0.001)
+    await world.poll_again()
+    before = world.upstream.count("page")
+    await world.poll_again()
+    assert world.upstream.count("page") == before + 50
+    assert (await world.health()).poll_lease_until is None
+
+
+async def test_of_many_late_jobs_the_very_late_are_asked_for_though(world: World):
+    tenant = await world.tenant()
+    await set_pace(world, 1.0)
+    await world.at_upstream(tenant, 30)
+    await world.poll_again(60)
+    assert world.upstream.count("status") == 20
+
+
+async def test_starts_of_slow_jobs_are_listed_now_and_then(world: World):
+    tenant = await world.tenant(hook=HOOK, events=["job.started"])
+    await set_pace(world, 60.0)
+    await world.at_upstream(tenant, 6)
+    world.upstream.move("STARTED")
+    await world.poll_again(2)
+    assert await world.states() == {"running": 6}
+    assert await world.event_types() == ["job.started"] * 6
+    assert world.upstream.count("page") == 2
+    await world.at_upstream(tenant, 1)
+    await world.poll_again(1)
+    assert world.upstream.count("page") == 3, "the starts were listed a moment ago"
+    await world.poll_again(6)
+    assert world.upstream.count("page") == 5
+
+
+async def test_an_empty_list_of_starts_is_no_news(world: World):
+    tenant = await world.tenant()
+    await set_pace(world, 60.0)
+    await world.at_upstream(tenant, 6)
+    await world.poll_again(2)
+    assert await world.states() == {"submitted": 6}
+
+
+async def test_durations_are_learned(world: World):
+    await world.ended(await world.tenant(), 3)
+    pace = polls.pace_of((await world.health()).pace)
+    assert 0 < pace.typical["stems"] < 5
+    assert pace.shortest.keys() == {"stems"}

@@ -1,0 +1,24 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.store.engine import Database, Tx, open_database
+from gateway.store.schema import metadata
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """The pool of a process, on a database without rows."""
+    database = open_database(database_url, pool=5, name="tests")
+    async with database.begin() as tx:
+        for table in reversed(metadata.sorted_tables):
+            await tx.run(f"DELETE FROM {table.name}")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def tx(db: Database) -> AsyncIterator[Tx]:
+    """A transaction around the whole test, in which time stands still."""
+    async with db.begin() as tx:
+        yield tx

@@ -1,0 +1,31 @@
+"""What must answer with a row, and a database that does not."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from gateway.store import endpoints, keys, sweeps, tenants
+from gateway.store.engine import Tx
+from tests.builders import MADE_AT, key_of
+
+ID = key_of().id
+CALLS: dict[str, Callable[[Tx], Awaitable[object]]] = {
+    "endpoint": lambda tx: endpoints.add(tx, ID, ID, url="", description="", events=[]),
+    "key": lambda tx: keys.add(tx, key_of(created_at=MADE_AT)),
+    "credential": lambda tx: tenants.add_credential(tx, ID, ID, version=1, base_url="", sealed=b""),
+    "late": lambda tx: sweeps.late(tx, 1.0, 1),
+    "owed": sweeps.owed,
+}
+
+
+class _Silent:
+    """A driver's connection on which no statement has an answer."""
+
+    async def fetchrow(self, sql: str, *arguments: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_no_answer_is_a_defect_and_not_an_empty_one(name: str) -> None:
+    with pytest.raises(RuntimeError, match="returned nothing"):
+        await CALLS[name](Tx(_Silent()))

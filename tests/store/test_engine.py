@@ -1,0 +1,405 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from sqlalchemy.exc import DBAPIError
+from uuid_utils.compat import uuid7
+
+from gateway.core.model import Limits
+from gateway.errors import BadRequest, NotFound, Unavailable
+from gateway.store import jobs, tenants
+from gateway.store.engine import Database, Tx, open_database
+from tests.builders import add_tenant, new_job
+from tests.conftest import at_database
+from tests.store.blocking import until
+
+SLEEPS = "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'"
+
+
+@asynccontextmanager
+async def pool_of(url: str, pool: int = 1) -> AsyncIterator[Database]:
+    database = open_database(url, pool=pool, name="own pool")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def one(database_url: str, db: Database) -> AsyncIterator[Database]:
+    """A pool of a single connection."""
+    async with pool_of(database_url) as database:
+        yield database
+
+
+async def scalar(tx: Tx, sql: str, *arguments: object) -> Any:
+    row = await tx.row(sql, *arguments)
+    assert row is not None
+    return row[0]
+
+
+async def pid_of(database: Database) -> int:
+    async with database.single() as tx:
+        return await scalar(tx, "SELECT pg_backend_pid()")
+
+
+async def kill(db: Database, pid: int) -> None:
+    """End a server process and wait until it is gone."""
+    async with db.single() as tx:
+        await tx.row("SELECT pg_terminate_backend($1, 5000)", pid)
+
+
+async def slugs(db: Database) -> list[str]:
+    async with db.single() as tx:
+        return [tenant.slug for tenant in await tenants.page(tx, None, 99)]
+
+
+async def add_slug(tx: Tx, slug: str) -> None:
+    await tenants.add(tx, uuid7(), slug=slug, name="", metadata="{}", limits=Limits())
+
+
+def assert_away(failed: pytest.ExceptionInfo[Unavailable]) -> None:
+    """The words for callers tell nothing of the inside."""
+    assert failed.value.status == 503
+    assert failed.value.retry_after == 1
+    assert failed.value.detail.startswith("The database cannot be reached just now.")
+
+
+# --- Transactions and rows ----------------------------------------------------------------------
+
+
+async def test_a_transaction_is_committed_at_its_end(db: Database) -> None:
+    async with db.begin() as tx:
+        await add_slug(tx, "kept")
+        assert await slugs(db) == []
+    assert await slugs(db) == ["kept"]
+
+
+@pytest.mark.parametrize("error", [NotFound("x"), ValueError("x"), asyncio.CancelledError()])
+async def test_a_transaction_is_rolled_back_on_any_error(
+    one: Database, db: Database, error: BaseException
+) -> None:
+    pid = await pid_of(one)
+
+    async def work() -> None:
+        async with one.begin() as tx:
+            await add_slug(tx, "lost")
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        await work()
+    assert raised.value is error
+    assert await slugs(db) == []
+    assert await pid_of(one) == pid
+
+
+async def test_single_statements_are_committed_one_by_one(db: Database) -> None:
+    async def work() -> None:
+        async with db.single() as tx:
+            await add_slug(tx, "kept")
+            raise ValueError("later")
+
+    with pytest.raises(ValueError, match="later"):
+        await work()
+    assert await slugs(db) == ["kept"]
+
+
+async def test_rows_have_attributes(tx: Tx) -> None:
+    row = await tx.row("SELECT 1 AS one, 'b' AS two")
+    assert row is not None
+    assert (row.one, row.two, tuple(row)) == (1, "b", (1, "b"))
+    with pytest.raises(AttributeError, match="three"):
+        _ = row.three
+    assert await tx.row("SELECT 1 WHERE false") is None
+    assert [r.n for r in await tx.rows("SELECT n FROM generate_series(1, $1::int) n", 3)] == [
+        1,
+        2,
+        3,
+    ]
+
+
+async def test_a_change_says_how_many_rows_it_met(tx: Tx) -> None:
+    for slug in ("a", "b"):
+        await add_slug(tx, slug)
+    assert await tx.run("UPDATE tenant SET name = 'x'") == 2
+    assert await tx.run("UPDATE tenant SET name = 'x' WHERE slug = $1", "c") == 0
+    assert await tx.run("DELETE FROM tenant WHERE slug = $1", "a") == 1
+
+
+async def test_stored_json_is_text_and_passed_on_as_it_is(tx: Tx) -> None:
+    text = '{ "n": 1.10, "n": 2 }'
+    row = await tx.row("SELECT $1::json AS plain, $2::jsonb AS sorted", text, '{"a": 1.10}')
+    assert row is not None
+    assert (row.plain, row.sorted) == (text, '{"a": 1.10}')
+
+
+async def test_the_server_knows_who_it_is_and_bounds_every_wait(db: Database) -> None:
+    async with db.single() as tx:
+        names = ("application_name", "statement_timeout", "lock_timeout", "jit")
+        shown = [await scalar(tx, f"SHOW {name}") for name in names]
+        idle = await scalar(tx, "SHOW idle_in_transaction_session_timeout")
+    assert (shown, idle) == (["tests", "10s", "5s", "off"], "10s")
+
+
+async def test_a_closed_pool_leaves_no_connection(database_url: str, db: Database) -> None:
+    async with pool_of(database_url, 3) as database:
+        await asyncio.gather(*(pid_of(database) for _ in range(3)))
+    await until(db, "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'own pool'")
+
+
+# --- Away ---------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_refuses_connections_is_away() -> None:
+    async with pool_of("postgresql+asyncpg://u:p@127.0.0.1:1/x") as database:
+        for use in (database.begin, database.single):
+            with pytest.raises(Unavailable) as failed:
+                async with use():
+                    pytest.fail("it cannot be used")
+            assert_away(failed)
+            assert "127.0.0.1" not in failed.value.detail
+
+
+async def test_a_server_that_does_not_answer_is_away() -> None:
+    silence = asyncio.Event()
+
+    async def be_silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await silence.wait()
+        writer.close()
+
+    server = await asyncio.start_server(be_silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, pool_of(f"postgresql+asyncpg://u:p@127.0.0.1:{port}/x") as database:
+        with pytest.raises(Unavailable) as failed:
+            await pid_of(database)
+        silence.set()
+    assert_away(failed)
+
+
+async def test_an_exhausted_pool_is_away_and_recovers(one: Database) -> None:
+    async with one.begin():
+        with pytest.raises(Unavailable) as failed:
+            await pid_of(one)
+    assert_away(failed)
+    assert await pid_of(one)
+
+
+async def test_a_connection_killed_at_rest_costs_one_call_at_most(
+    one: Database, db: Database
+) -> None:
+    pid = await pid_of(one)
+    await kill(db, pid)
+    try:
+        fresh = await pid_of(one)
+    except Unavailable:
+        fresh = await pid_of(one)
+    assert fresh != pid
+
+
+async def test_a_connection_killed_within_a_transaction_is_away_and_replaced(
+    one: Database, db: Database
+) -> None:
+    pid = await pid_of(one)
+
+    async def work() -> None:
+        async with one.begin() as tx:
+            await add_slug(tx, "lost")
+            await kill(db, pid)
+            await add_slug(tx, "lost too")
+
+    with pytest.raises(Unavailable) as failed:
+        await work()
+    assert_away(failed)
+    assert await slugs(db) == []
+    assert await pid_of(one) != pid
+
+
+async def test_a_connection_killed_before_its_commit_is_away(one: Database, db: Database) -> None:
+    pid = await pid_of(one)
+
+    async def work() -> None:
+        async with one.begin() as tx:
+            await add_slug(tx, "lost")
+            await kill(db, pid)
+
+    with pytest.raises(Unavailable) as failed:
+        await work()
+    assert_away(failed)
+    assert await slugs(db) == []
+
+
+async def test_a_connection_killed_during_a_statement_is_away(one: Database, db: Database) -> None:
+    pid = await pid_of(one)
+
+    async def sleep() -> None:
+        async with one.single() as tx:
+            await tx.row("SELECT pg_sleep(60)")
+
+    sleeping = asyncio.create_task(sleep())
+    await until(db, SLEEPS, pid)
+    await kill(db, pid)
+    with pytest.raises(Unavailable) as failed:
+        await sleeping
+    assert_away(failed)
+    assert await pid_of(one) != pid
+
+
+@pytest.mark.parametrize(
+    ("setting", "statement"),
+    [
+        ("statement_timeout = '20ms'", "SELECT pg_sleep(60)"),
+        ("transaction_read_only = on", "DELETE FROM tenant"),
+    ],
+)
+async def test_a_server_that_will_not_do_it_now_is_away(
+    one: Database, setting: str, statement: str
+) -> None:
+    pid = await pid_of(one)
+
+    async def work() -> None:
+        async with one.begin() as tx:
+            await tx.rows(f"SET LOCAL {setting}")
+            await tx.rows(statement)
+
+    with pytest.raises(Unavailable) as failed:
+        await work()
+    assert_away(failed)
+    assert await pid_of(one) == pid
+
+
+async def test_a_lock_that_does_not_come_is_away(one: Database, db: Database) -> None:
+    async with db.begin() as tx:
+        tenant = await add_tenant(tx)
+
+    async def work() -> None:
+        async with one.begin() as other:
+            await other.rows("SET LOCAL lock_timeout = '20ms'")
+            await tenants.lock(other, tenant)
+
+    async with db.begin() as tx:
+        await tenants.lock(tx, tenant)
+        with pytest.raises(Unavailable) as failed:
+            await work()
+    assert_away(failed)
+
+
+async def test_of_two_in_a_deadlock_one_goes_on_and_one_hears_of_it(db: Database) -> None:
+    async with db.begin() as tx:
+        ids = [await add_tenant(tx), await add_tenant(tx)]
+    meeting = asyncio.Barrier(2)
+
+    async def lock(first: int) -> None:
+        async with db.begin() as tx:
+            await tx.rows("SET LOCAL deadlock_timeout = '20ms'")
+            await tenants.lock(tx, ids[first])
+            await meeting.wait()
+            await tenants.lock(tx, ids[1 - first])
+
+    ends = await asyncio.gather(lock(0), lock(1), return_exceptions=True)
+    assert {type(end) for end in ends} == {type(None), Unavailable}
+
+
+async def test_a_transaction_that_was_stopped_for_too_long_is_away(
+    one: Database, db: Database
+) -> None:
+    pid = await pid_of(one)
+
+    async def work() -> None:
+        async with one.begin() as tx:
+            await tx.rows("SET LOCAL idle_in_transaction_session_timeout = '10ms'")
+            await until(db, "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $1", pid)
+            await add_slug(tx, "lost")
+
+    with pytest.raises(Unavailable) as failed:
+        await work()
+    assert_away(failed)
+    assert await slugs(db) == []
+
+
+async def test_a_cancelled_statement_leaves_a_pool_that_works(one: Database, db: Database) -> None:
+    pid = await pid_of(one)
+
+    async def work() -> None:
+        async with one.begin() as tx:
+            await add_slug(tx, "lost")
+            await tx.row("SELECT pg_sleep(60)")
+
+    working = asyncio.create_task(work())
+    await until(db, SLEEPS, pid)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert await slugs(one) == []
+
+
+async def test_a_connection_in_a_state_nobody_knows_is_not_used_again(one: Database) -> None:
+    pid = await pid_of(one)
+
+    async def work() -> None:
+        async with one.single() as tx:
+            await tx.rows("BEGIN")
+            raise RuntimeError("oops")
+
+    with pytest.raises(RuntimeError, match="oops"):
+        await work()
+    assert await pid_of(one) != pid
+
+
+# --- Not away -----------------------------------------------------------------------------------
+
+
+async def test_a_defect_of_ours_is_not_called_away(db: Database) -> None:
+    async def ask_nonsense() -> None:
+        async with db.begin() as tx:
+            await tx.row("SELECT * FROM nonsense")
+
+    async def repeat_an_id() -> None:
+        async with db.begin() as tx:
+            tenant, new = await add_tenant(tx), uuid7()
+            for _ in range(2):
+                await jobs.insert(tx, [new_job(tenant, id=new)])
+
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await ask_nonsense()
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await repeat_an_id()
+
+
+@pytest.mark.parametrize("wrong", ["password", "database"])
+async def test_a_server_that_does_not_let_us_in_says_why(database_url: str, wrong: str) -> None:
+    password = urlsplit(database_url).password or ""
+    url = {
+        "password": database_url.replace(password, "wrong"),
+        "database": at_database(database_url, "nowhere"),
+    }[wrong]
+    async with pool_of(url) as database:
+        with pytest.raises(DBAPIError, match=wrong):
+            await pid_of(database)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "a\0b"},
+        {"params": "{"},
+        {"metadata": '{"a":"\\u0000"}'},
+        {"metadata": '{"a":"\\ud800"}'},
+        {"metadata": '{"a":1e999999}'},
+        # These do not even get past the driver.
+        {"name": "a\ud800b"},
+        {"priority": 2**15},
+    ],
+    ids=ascii,
+)
+async def test_what_cannot_be_stored_is_a_bad_request(
+    db: Database, changes: dict[str, object]
+) -> None:
+    async with db.begin() as tx:
+        tenant = await add_tenant(tx)
+    with pytest.raises(BadRequest, match="holds a value that cannot be stored"):
+        async with db.begin() as tx:
+            await jobs.insert(tx, [new_job(tenant, **changes)])
+    async with db.begin() as tx:
+        assert await jobs.queued(tx, {tenant: 9}) == {tenant: 0}

@@ -1,0 +1,250 @@
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from gateway.core.model import Job
+from gateway.store import history, jobs, outcomes
+from gateway.store.engine import Tx
+from gateway.store.history import JobFilter, NewNote, Note, UsageRow
+from gateway.store.outcomes import Ending
+from tests.builders import add_jobs, add_tenant, put
+
+AT = datetime(2026, 3, 4, 5, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+async def page(
+    tx: Tx, wanted: JobFilter, before: UUID | None = None, offset: int = 0, limit: int = 100
+) -> list[Job]:
+    return await history.page(tx, wanted, before=before, offset=offset, limit=limit)
+
+
+# --- Lists --------------------------------------------------------------------------------------
+
+
+async def test_jobs_come_newest_first_and_as_they_are_found_alone(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    ids = await add_jobs(tx, tenant, 3, metadata='{"a":"b"}')
+    found = await page(tx, JobFilter((tenant,)))
+    assert [job.id for job in found] == ids[::-1]
+    assert found[0] == await jobs.find(tx, tenant, ids[2])
+
+
+async def test_keyset_pages_skip_nothing_while_jobs_come_and_go(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    ids = await add_jobs(tx, tenant, 25)
+    seen: list[UUID] = []
+    while found := await page(tx, JobFilter((tenant,)), seen[-1] if seen else None, limit=7):
+        seen += [job.id for job in found]
+        await add_jobs(tx, tenant, 2)
+        await jobs.delete(tx, tenant, seen[0], 30.0)
+    assert seen == ids[::-1]
+
+
+async def test_offsets_page_too(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    ids = await add_jobs(tx, tenant, 5)
+    assert [j.id for j in await page(tx, JobFilter((tenant,)), offset=2, limit=2)] == ids[2:0:-1]
+    assert await page(tx, JobFilter((tenant,)), offset=5) == []
+    assert [j.id for j in await page(tx, JobFilter((tenant,)), ids[3], 1, 1)] == [ids[1]]
+
+
+async def test_whose_jobs_are_shown(tx: Tx) -> None:
+    one, other, third = [await add_tenant(tx) for _ in range(3)]
+    mine, theirs, last = [(await add_jobs(tx, owner))[0] for owner in (one, other, third)]
+    assert {j.id for j in await page(tx, JobFilter((one, third)))} == {mine, last}
+    assert {j.id for j in await page(tx, JobFilter(None))} == {mine, theirs, last}
+    assert await page(tx, JobFilter(())) == []
+    assert [j.tenant for j in await page(tx, JobFilter((other,)))] == [f"t-{other.hex}"]
+
+
+async def test_deleted_jobs_are_not_shown(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    (job_id,) = await add_jobs(tx, tenant)
+    await jobs.delete(tx, tenant, job_id, 30.0)
+    assert await page(tx, JobFilter((tenant,))) == []
+
+
+# Each filter: what of the job it looks at, and values of it that pass and that do not.
+SHAPES: dict[str, dict[str, Any]] = {
+    "yes": {
+        "workflow": "w1",
+        "batch_name": "b1",
+        "name": "n1",
+        "metadata": '{"k":"v1","l":"x","n":7}',
+    },
+    "no": {"workflow": "w3", "batch_name": None, "name": "n3", "metadata": '{"k":"v3","l":"y"}'},
+}
+FILTERS: dict[str, Any] = {
+    "states": ("failed", "running"),
+    "workflows": ("w1", "w2"),
+    "batch_names": ("b1", "b2"),
+    "names": ("n1", "n2"),
+    "error_codes": ("E1", "E2"),
+    "metadata": (("k", ("v1", "v2")), ("l", ("x",)), ("n", ("7",))),
+    "created_after": AT - DAY,
+    "created_before": AT + DAY,
+    "completed_after": AT,
+    "completed_before": AT + 2 * DAY,
+}
+
+
+async def add_shaped(tx: Tx, tenant: UUID, **differs: Any) -> UUID:
+    """A job that passes all filters, but for what it is told to differ in."""
+    how = {
+        "state": "failed",
+        "code": "E1",
+        "made": AT,
+        "ended": AT + DAY,
+        **SHAPES["yes"],
+        **differs,
+    }
+    accepted = {name: how[name] for name in ("workflow", "batch_name", "name", "metadata")}
+    (job_id,) = await add_jobs(tx, tenant, **accepted)
+    error = f'{{"code":"{how["code"]}"}}' if how["code"] else None
+    await outcomes.finish(tx, [Ending(job_id, how["state"], None, error, None, how["ended"])])
+    await put(tx, "job", job_id, created_at=how["made"])
+    return job_id
+
+
+OUTSIDERS: dict[str, list[dict[str, Any]]] = {
+    "states": [{"state": "expired"}],
+    "workflows": [{"workflow": "w3"}],
+    "batch_names": [{"batch_name": "b3"}, {"batch_name": None}],
+    "names": [{"name": "n3"}],
+    "error_codes": [{"code": "E3"}, {"code": None}],
+    "metadata": [
+        {"metadata": '{"k":"v3","l":"x","n":7}'},
+        {"metadata": '{"k":"v1","n":7}'},
+        {"metadata": '{"k":"v1","l":"x","n":8}'},
+        {"metadata": "{}"},
+    ],
+    "created_after": [{"made": AT - 2 * DAY}, {"made": AT - DAY}],
+    "created_before": [{"made": AT + 2 * DAY}, {"made": AT + DAY}],
+    "completed_after": [{"ended": AT}, {"ended": AT - DAY}],
+    "completed_before": [{"ended": AT + 2 * DAY}],
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+async def test_each_filter_keeps_what_it_asks_for(tx: Tx, name: str) -> None:
+    tenant = await add_tenant(tx)
+    inside = await add_shaped(tx, tenant)
+    for differs in OUTSIDERS[name]:
+        await add_shaped(tx, tenant, **differs)
+    found = await page(tx, JobFilter((tenant,), **{name: FILTERS[name]}))
+    assert [job.id for job in found] == [inside]
+    assert len(await page(tx, JobFilter((tenant,)))) == 1 + len(OUTSIDERS[name])
+
+
+async def test_all_filters_together_keep_what_passes_each(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    inside = [await add_shaped(tx, tenant) for _ in range(3)]
+    for differs in itertools.chain.from_iterable(OUTSIDERS.values()):
+        await add_shaped(tx, tenant, **differs)
+    wanted = JobFilter((tenant,), **FILTERS)
+    assert [job.id for job in await page(tx, wanted)] == inside[::-1]
+    assert [job.id for job in await page(tx, wanted, inside[2], 1, 5)] == [inside[0]]
+
+
+async def test_a_filter_is_a_value_and_never_sql(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    strange = "x'; DROP TABLE job; --$1"
+    (job_id,) = await add_jobs(tx, tenant, name=strange, metadata=f'{{"{strange}":"{strange}"}}')
+    wanted = JobFilter((tenant,), names=(strange,), metadata=((strange, (strange,)),))
+    assert [job.id for job in await page(tx, wanted)] == [job_id]
+
+
+# --- Usage --------------------------------------------------------------------------------------
+
+
+async def add_usage(
+    tx: Tx, tenant: UUID, hour: datetime, status: str = "SUCCEEDED", **how: Any
+) -> None:
+    await tx.run(
+        "INSERT INTO usage_hour VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        tenant,
+        hour,
+        how.get("workflow", "w"),
+        status,
+        how.get("code", ""),
+        how.get("jobs", 1),
+        1.5,
+        10.0,
+    )
+
+
+async def test_usage_is_summed_by_each_group(tx: Tx) -> None:
+    one, other = await add_tenant(tx), await add_tenant(tx)
+    await add_usage(tx, one, AT, jobs=2)
+    await add_usage(tx, one, AT, "FAILED", code="X")
+    await add_usage(tx, one, AT + timedelta(hours=1), workflow="v")
+    await add_usage(tx, one, AT + DAY)
+    await add_usage(tx, other, AT + 40 * DAY, jobs=4)
+    slugs = [f"t-{id_.hex}" for id_ in (one, other)]
+    day, month = AT.replace(hour=0), AT.replace(day=1, hour=0)
+    late = AT + 40 * DAY
+    expected: dict[tuple[str, ...], list[tuple[object, ...]]] = {
+        (): [(9, 7.5, 50.0)],
+        ("tenant",): [(slugs[0], 5, 6.0, 40.0), (slugs[1], 4, 1.5, 10.0)],
+        ("workflow",): [("v", 1, 1.5, 10.0), ("w", 8, 6.0, 40.0)],
+        ("status", "errorCode"): [("FAILED", "X", 1, 1.5, 10.0), ("SUCCEEDED", "", 8, 6.0, 40.0)],
+        ("hour", "status"): [
+            (AT, "FAILED", 1, 1.5, 10.0),
+            (AT, "SUCCEEDED", 2, 1.5, 10.0),
+            (AT + timedelta(hours=1), "SUCCEEDED", 1, 1.5, 10.0),
+            (AT + DAY, "SUCCEEDED", 1, 1.5, 10.0),
+            (late, "SUCCEEDED", 4, 1.5, 10.0),
+        ],
+        ("day",): [
+            (day, 4, 4.5, 30.0),
+            (day + DAY, 1, 1.5, 10.0),
+            (late.replace(hour=0), 4, 1.5, 10.0),
+        ],
+        ("month", "tenant"): [
+            (month, slugs[0], 5, 6.0, 40.0),
+            (late.replace(day=1, hour=0), slugs[1], 4, 1.5, 10.0),
+        ],
+    }
+    for group_by, rows in expected.items():
+        found = await history.usage(tx, group_by, None, None, None)
+        assert found == [UsageRow(row[:-3], *row[-3:]) for row in rows], group_by  # type: ignore[arg-type]
+    assert set(history.USAGE_GROUPS) == set(itertools.chain.from_iterable(expected))
+
+
+async def test_usage_of_some_tenants_and_hours(tx: Tx) -> None:
+    one, other = await add_tenant(tx), await add_tenant(tx)
+    for hours in range(4):
+        await add_usage(tx, one, AT + timedelta(hours=hours), jobs=10**hours)
+        await add_usage(tx, other, AT + timedelta(hours=hours), jobs=5)
+    since, until = AT + timedelta(hours=1), AT + timedelta(hours=3)
+
+    async def total(*how: Any) -> int:
+        ((_, count, _, _),) = await history.usage(tx, [], *how)
+        return count
+
+    assert await total([one], None, None) == 1111
+    assert await total([one], since, until) == 110
+    assert await total([one], since, None) == 1110
+    assert await total([one], None, until) == 111
+    assert await total([one, other], since, until) == 120
+    assert await total([], None, None) == 0
+    assert await history.usage(tx, ["status"], [], None, None) == []
+
+
+# --- Timelines ----------------------------------------------------------------------------------
+
+
+async def test_a_timeline_is_in_order_and_of_its_tenant(tx: Tx) -> None:
+    tenant, other, job_id = await add_tenant(tx), await add_tenant(tx), uuid7()
+    new = [NewNote(uuid7(), tenant, job_id, f"type{n}", f"detail{n}") for n in range(3)]
+    await history.add_notes(tx, [*new[::-1], NewNote(uuid7(), tenant, uuid7(), "x", "y")])
+    row = await tx.row("SELECT now()")
+    assert row is not None
+    found = await history.notes(tx, tenant, job_id)
+    assert found == [Note(row[0], note.type, note.detail) for note in new]
+    assert await history.notes(tx, other, job_id) == []

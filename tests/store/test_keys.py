@@ -1,0 +1,109 @@
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from gateway.core.model import AccessKey, KeyKind
+from gateway.store import keys
+from gateway.store.engine import Tx
+from gateway.store.keys import AuditEntry
+from tests.builders import MADE_AT, add_tenant, key_of, put, row_of, seconds_until
+
+
+@pytest.mark.parametrize("tenants", [None, frozenset[UUID](), frozenset({uuid7(), uuid7()})])
+async def test_a_key_is_found_as_it_was_added(tx: Tx, tenants: frozenset[UUID] | None) -> None:
+    tenant = await add_tenant(tx)
+    key = key_of(
+        kind=KeyKind.SERVICE,
+        tenant_id=tenant,
+        tenants=tenants,
+        scopes=frozenset({"jobs:read", "jobs:write"}),
+        expires_at=MADE_AT,
+    )
+    stored = await keys.add(tx, key)
+    now = (await row_of(tx, "access_key", key.id)).now
+    assert stored == AccessKey(
+        id=key.id,
+        key_id=key.key_id,
+        kind=KeyKind.SERVICE,
+        tenant_id=tenant,
+        tenants=tenants,
+        name="a key",
+        scopes=frozenset({"jobs:read", "jobs:write"}),
+        digest=b"d" * 32,
+        created_at=now,
+        expires_at=MADE_AT,
+        revoked_at=None,
+        last_used_at=None,
+    )
+    assert await keys.find(tx, key.key_id) == stored
+    assert await keys.find(tx, "unknown") is None
+
+
+async def test_keys_are_listed_by_their_tenant(tx: Tx) -> None:
+    tenant, other = await add_tenant(tx), await add_tenant(tx)
+    mine = [await keys.add(tx, key_of(tenant_id=tenant)) for _ in range(2)]
+    theirs = await keys.add(tx, key_of(tenant_id=other))
+    ours = await keys.add(tx, key_of())
+    assert await keys.of_tenant(tx, tenant) == mine
+    assert await keys.of_tenant(tx, other) == [theirs]
+    assert await keys.of_tenant(tx, None) == [ours]
+
+
+async def test_a_revoked_key_stays_so_since_the_first_time(tx: Tx) -> None:
+    key = await keys.add(tx, key_of())
+    revoked = await keys.revoke(tx, key.key_id)
+    assert revoked is not None
+    assert revoked.revoked_at == revoked.created_at
+    await put(tx, "access_key", key.id, revoked_at=-60)
+    again = await keys.revoke(tx, key.key_id)
+    assert again is not None
+    assert again.revoked_at == key.created_at - timedelta(seconds=60)
+    assert await keys.find(tx, key.key_id) == again
+    assert await keys.revoke(tx, "unknown") is None
+
+
+async def test_a_key_ends_after_its_overlap_but_never_later_than_before(tx: Tx) -> None:
+    key = await keys.add(tx, key_of())
+    ending = await keys.expire(tx, key.key_id, 60.0)
+    assert ending is not None
+    assert ending.expires_at == key.created_at + timedelta(seconds=60)
+    await keys.expire(tx, key.key_id, 90.0)
+    assert await seconds_until(tx, "access_key", key.id, "expires_at") == 60.0
+    await keys.expire(tx, key.key_id, 5.0)
+    assert await seconds_until(tx, "access_key", key.id, "expires_at") == 5.0
+    await keys.revoke(tx, key.key_id)
+    assert await keys.expire(tx, key.key_id, 5.0) is None
+    assert await keys.expire(tx, "unknown", 5.0) is None
+
+
+async def test_use_is_noted_to_the_minute(tx: Tx) -> None:
+    fresh, recent, old, unused = [await keys.add(tx, key_of()) for _ in range(4)]
+    await put(tx, "access_key", recent.id, last_used_at=-60)
+    await put(tx, "access_key", old.id, last_used_at=-60.001)
+    await keys.used(tx, [fresh.key_id, recent.key_id, old.key_id, "unknown"])
+    for key, ago in ((fresh, 0.0), (recent, -60.0), (old, 0.0)):
+        assert await seconds_until(tx, "access_key", key.id, "last_used_at") == ago
+    assert (await row_of(tx, "access_key", unused.id)).last_used_at is None
+
+
+async def test_the_audit_is_paged_newest_first(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    ids = [uuid7() for _ in range(3)]
+    for number, id_ in enumerate(ids):
+        await keys.add_audit(
+            tx,
+            id_,
+            key_id=f"k{number}",
+            action="tenant.create",
+            subject="acme",
+            tenant_id=tenant if number else None,
+            detail='{"a": 1}',
+        )
+    now = (await row_of(tx, "audit", ids[0])).now
+    first = await keys.audit_page(tx, None, 2)
+    assert [entry.id for entry in first] == ids[:0:-1]
+    assert first[0] == AuditEntry(ids[2], now, "k2", "tenant.create", "acme", '{"a": 1}')
+    assert [entry.id for entry in await keys.audit_page(tx, ids[1], 2)] == [ids[0]]
+    assert (await row_of(tx, "audit", ids[1])).tenant_id == tenant

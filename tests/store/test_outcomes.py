@@ -1,0 +1,213 @@
+import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from gateway.core.model import TERMINAL, Job, JobState
+from gateway.store import deliveries, endpoints, history, jobs, outcomes, polls
+from gateway.store.engine import Database, Tx
+from gateway.store.outcomes import Ending, NewDelivery, NewEvent, Receiver, Usage
+from tests.builders import (
+    add_endpoint,
+    add_jobs,
+    add_submitted,
+    add_tenant,
+    claim_jobs,
+    put,
+    row_of,
+)
+from tests.store.blocking import blocked
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+LATER = datetime(2026, 1, 3, tzinfo=UTC)
+
+
+def end(job_id: UUID, state: str = "succeeded", token: UUID | None = None) -> Ending:
+    return Ending(job_id, state, '{"r": 1.10}', None, None, None, token)
+
+
+# --- Finish -------------------------------------------------------------------------------------
+
+
+async def test_an_ended_job_is_returned_as_it_stands(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    (job_id,) = await add_submitted(tx, tenant)
+    (job,) = await outcomes.finish(
+        tx, [Ending(job_id, "failed", '{ "r": 1.10 }', '{"code":"X"}', AT, LATER)]
+    )
+    assert job == await jobs.find(tx, tenant, job_id)
+    assert (job.state, job.result, job.error) == (JobState.FAILED, '{ "r": 1.10 }', '{"code":"X"}')
+    assert (job.started_at, job.completed_at, job.version) == (AT, LATER, 4)
+
+
+async def test_times_that_nobody_told_are_our_own(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    (started, silent) = await add_submitted(tx, tenant, 2)
+    await polls.started(tx, [(started, AT)])
+    ended = {job.id: job for job in await outcomes.finish(tx, [end(started), end(silent)])}
+    now = (await row_of(tx, "job", started)).now
+    assert (ended[started].started_at, ended[started].completed_at) == (AT, now)
+    assert (ended[silent].started_at, ended[silent].completed_at) == (None, now)
+
+
+@pytest.mark.parametrize("state", JobState)
+async def test_a_job_ends_once_and_stays_ended(tx: Tx, state: JobState) -> None:
+    tenant = await add_tenant(tx)
+    (job_id,) = await add_jobs(tx, tenant)
+    await put(tx, "job", job_id, state=state.value)
+    before = await row_of(tx, "job", job_id)
+    ended = await outcomes.finish(tx, [end(job_id, "expired")])
+    assert len(ended) == (state not in TERMINAL)
+    assert await outcomes.finish(tx, [end(job_id, "failed")]) == []
+    row = await row_of(tx, "job", job_id)
+    assert row.state == ("expired" if ended else state.value)
+    assert ended or row == before
+
+
+async def test_with_a_token_only_the_holder_of_the_lease_may_end_a_job(tx: Tx) -> None:
+    await add_jobs(tx, await add_tenant(tx), 2)
+    token = uuid7()
+    one, other = [job.id for job in await claim_jobs(tx, token=token)]
+    assert await outcomes.finish(tx, [end(one, token=uuid7())]) == []
+    ended = await outcomes.finish(tx, [end(one, token=token), end(other)])
+    assert {job.id for job in ended} == {one, other}
+    assert (await row_of(tx, "job", one)).lease_token is None
+
+
+async def test_a_job_that_ends_twice_in_one_batch_ends_once(tx: Tx) -> None:
+    (job_id,) = await add_submitted(tx, await add_tenant(tx))
+    ended = await outcomes.finish(tx, [end(job_id), end(job_id, "failed")])
+    assert [job.id for job in ended] == [job_id]
+    assert (await row_of(tx, "job", job_id)).state == ended[0].state
+    assert (await row_of(tx, "job", job_id)).version == 4
+
+
+async def test_a_job_nobody_knows_does_not_end(tx: Tx) -> None:
+    assert await outcomes.finish(tx, [end(uuid7())]) == []
+
+
+async def test_many_who_end_the_same_jobs_at_once_end_each_once(db: Database) -> None:
+    async with db.begin() as tx:
+        ids = await add_submitted(tx, await add_tenant(tx), 25)
+
+    async def finish(order: list[UUID], state: str) -> list[Job]:
+        async with db.begin() as tx:
+            return await outcomes.finish(tx, [end(id_, state) for id_ in order])
+
+    ended = await asyncio.gather(
+        finish(ids, "succeeded"),
+        finish(ids[::-1], "failed"),
+        finish(ids[10:] + ids[:10], "expired"),
+    )
+    assert sorted(job.id for jobs_ in ended for job in jobs_) == sorted(ids)
+    async with db.begin() as tx:
+        for job in [job for jobs_ in ended for job in jobs_]:
+            row = await row_of(tx, "job", job.id)
+            assert (row.state, row.version) == (job.state.value, 4)
+
+
+async def test_who_ends_the_same_jobs_in_any_order_does_not_deadlock(db: Database) -> None:
+    async with db.begin() as tx:
+        ids = await add_submitted(tx, await add_tenant(tx), 2)
+
+    async def finish_both() -> list[Job]:
+        async with db.begin() as tx:
+            return await outcomes.finish(tx, [end(id_, "failed") for id_ in ids[::-1]])
+
+    async with db.begin() as tx:
+        await outcomes.finish(tx, [end(ids[0])])
+        finishing = await blocked(db, finish_both())
+        # It waits for the first row and holds no other.
+        assert len(await outcomes.finish(tx, [end(ids[1])])) == 1
+    assert await finishing == []
+
+
+# --- Events and deliveries ----------------------------------------------------------------------
+
+
+async def test_receivers_are_the_endpoints_of_these_tenants(tx: Tx) -> None:
+    one, other, foreign = [await add_tenant(tx) for _ in range(3)]
+    some, disabled = await add_endpoint(tx, one, "job.failed"), await add_endpoint(tx, other)
+    deleted = await add_endpoint(tx, one)
+    await add_endpoint(tx, foreign)
+    await deliveries.disable(tx, disabled, "gone")
+    await endpoints.delete(tx, one, deleted)
+    assert sorted(await outcomes.receivers(tx, [one, other])) == sorted(
+        [Receiver(some, one, ["job.failed"], False), Receiver(disabled, other, [], True)]
+    )
+    assert await outcomes.receivers(tx, []) == []
+
+
+async def test_events_and_deliveries_are_kept_as_given(tx: Tx) -> None:
+    tenant, job_id = await add_tenant(tx), uuid7()
+    endpoint = await add_endpoint(tx, tenant)
+    events = [
+        NewEvent(uuid7(), tenant, job_id, "job.failed", '{ "frozen": 1.10 }'),
+        NewEvent(uuid7(), tenant, None, "test.ping", "{}"),
+    ]
+    await outcomes.add_events(tx, events)
+    for event in events:
+        row = await row_of(tx, "event", event.id)
+        assert NewEvent(row.id, row.tenant_id, row.job_id, row.type, row.body) == event
+        assert row.created_at == row.now
+    lane = uuid7()
+    owed = [
+        NewDelivery(uuid7(), tenant, events[0].id, job_id, endpoint, None, endpoint, "parked"),
+        NewDelivery(uuid7(), tenant, events[1].id, None, None, "https://a", lane, "pending"),
+    ]
+    await outcomes.add_deliveries(tx, owed)
+    for one in owed:
+        row = await row_of(tx, "delivery", one.id)
+        assert tuple(row[name] for name in NewDelivery._fields) == one
+        assert (row.attempts, row.next_at) == (0, row.now)
+
+
+# --- Usage --------------------------------------------------------------------------------------
+
+
+async def test_usage_adds_up(tx: Tx) -> None:
+    one, other = await add_tenant(tx), await add_tenant(tx)
+    first = [
+        Usage(one, "w", "SUCCEEDED", "", 2, 1.5, 10.0),
+        Usage(one, "w", "FAILED", "X", 1, 0.5, 1.0),
+        Usage(other, "w", "SUCCEEDED", "", 1, 0.0, 0.0),
+    ]
+    await outcomes.add_usage(tx, first)
+    await outcomes.add_usage(tx, [Usage(one, "w", "SUCCEEDED", "", 3, 0.25, 5.0)])
+    rows = await history.usage(tx, ["tenant", "status", "errorCode"], None, None, None)
+    assert sorted(rows) == sorted(
+        [
+            history.UsageRow((f"t-{one.hex}", "SUCCEEDED", ""), 5, 1.75, 15.0),
+            history.UsageRow((f"t-{one.hex}", "FAILED", "X"), 1, 0.5, 1.0),
+            history.UsageRow((f"t-{other.hex}", "SUCCEEDED", ""), 1, 0.0, 0.0),
+        ]
+    )
+
+
+async def test_usage_belongs_to_the_present_hour(tx: Tx) -> None:
+    await outcomes.add_usage(tx, [Usage(await add_tenant(tx), "w", "FAILED", "X", 1, 0.0, 0.0)])
+    row = await tx.row("SELECT hour, date_trunc('hour', now()) AS present FROM usage_hour")
+    assert row is not None
+    assert row.hour == row.present
+
+
+async def test_who_adds_to_the_same_rows_in_any_order_does_not_deadlock(db: Database) -> None:
+    async with db.begin() as tx:
+        owners = sorted([await add_tenant(tx), await add_tenant(tx)])
+    one, other = (Usage(id_, "w", "X", "", 1, 1.0, 2.0) for id_ in owners)
+
+    async def add_both() -> None:
+        async with db.begin() as tx:
+            await outcomes.add_usage(tx, [other, one])
+
+    async with db.begin() as tx:
+        await outcomes.add_usage(tx, [one])
+        adding = await blocked(db, add_both())
+        # It waits for the first row and holds no other.
+        await outcomes.add_usage(tx, [other])
+    await adding
+    async with db.begin() as tx:
+        (total,) = await history.usage(tx, [], None, None, None)
+    assert total == history.UsageRow((), 4, 4.0, 8.0)

@@ -1,0 +1,151 @@
+"""The composition root: settings reach the parts, and reports reach log and metrics."""
+
+import base64
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from gateway import log, metrics
+from gateway.adapters.clock import SystemClock
+from gateway.adapters.musicai import MusicAi
+from gateway.adapters.queue import ArqQueue
+from gateway.core.cipher import Place
+from gateway.errors import Unavailable
+from gateway.runtime import Report, open_deps, policy_of, sender_of
+from gateway.settings import Settings
+from tests.fakes import FixedClock
+
+DEV = {"env": "dev", "allow_private_callbacks": True}
+
+
+def settings(database_url: str = "postgresql://u@127.0.0.1:1/d", **changes: object) -> Settings:
+    given = {
+        "database_url": database_url,
+        "redis_url": "redis://127.0.0.1:1/0",
+        "master_key": base64.b64encode(bytes(32)).decode(),
+    }
+    return Settings.model_validate(given | changes)
+
+
+def test_the_engines_tunables_come_from_the_settings():
+    policy = policy_of(
+        settings(
+            submit_concurrency=7,
+            deliver_concurrency=8,
+            max_in_flight=9,
+            max_queued=10,
+            delivery_delays="1,2",
+            job_deadline_seconds=11,
+        )
+    )
+    assert (policy.submit_concurrency, policy.deliver_concurrency) == (7, 8)
+    assert (policy.max_in_flight, policy.max_queued, policy.deadline) == (9, 10, 11)
+    assert policy.delivery_delays == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "url", "refused"),
+    [
+        ({}, "http://93.184.216.34/", True),
+        ({}, "https://127.0.0.1/", True),
+        ({}, "https://10.1.2.3/", True),
+        ({}, "https://93.184.216.34/", False),
+        ({}, "https://93.184.216.34:9000/", True),
+        ({"callback_ports": "9000"}, "https://93.184.216.34:9000/", False),
+        ({"callback_networks": "10.0.0.0/8"}, "https://10.1.2.3/", False),
+        (DEV, "http://127.0.0.1:9000/", False),
+    ],
+    ids=str,
+)
+async def test_whom_the_sender_may_call_comes_from_the_settings(
+    changes: dict, url: str, refused: bool
+):
+    sender = sender_of(settings(**changes))
+    try:
+        assert (await sender.refusal(url) is not None) == refused
+    finally:
+        await sender.aclose()
+
+
+async def test_a_process_opens_though_nothing_can_be_reached():
+    reached: list[str] = []
+    with capture_logs():
+        async with open_deps(
+            settings(upstream_url="http://sim:1/v1"), "test", reached.append
+        ) as deps:
+            assert deps.upstream_url == "http://sim:1/v1"
+            assert isinstance(deps.upstream, MusicAi)
+            assert deps.catalogue is deps.upstream
+            assert isinstance(deps.queue, ArqQueue)
+            assert isinstance(deps.clock, SystemClock)
+            assert isinstance(deps.observer, Report)
+            deps.reached("here")
+            with pytest.raises(Unavailable):
+                async with deps.db.begin():
+                    pass
+    assert reached == ["here"]
+
+
+async def test_parts_are_real(database_url: str, redis_url: str):
+    named = settings(database_url, redis_url=redis_url)
+    async with open_deps(named, "the-name") as deps:
+        async with deps.db.single() as tx:
+            row = await tx.row("SELECT current_setting('application_name')")
+            assert row is not None
+            assert row[0] == "the-name"
+        place = Place("t", "a", "b")
+        sealed = deps.cipher.seal(b"plain", place, deps.ids.random_bytes(12))
+        assert deps.cipher.open(sealed, place) == b"plain"
+
+
+@pytest.fixture
+def report() -> Iterator[Report]:
+    """A report that writes JSON; logging is left as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    log.configure("info", "json")
+    yield Report(FixedClock())
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize(
+    ("work", "outcome", "level"),
+    [
+        ("submit", "submitted", "info"),
+        ("submit", "unknown", "warning"),
+        ("submit", "busy", "warning"),
+        ("poll", "denied", "warning"),
+        ("deliver", "exhausted", "warning"),
+        ("deliver", "gone", "warning"),
+    ],
+)
+def test_a_unit_of_work_is_one_wide_line(
+    report: Report, capsys: pytest.CaptureFixture[str], work: str, outcome: str, level: str
+):
+    report.done(work, outcome, seconds=0.123456, job_id="j")
+    assert json.loads(capsys.readouterr().err) == {
+        "event": work,
+        "level": level,
+        "timestamp": "2026-01-02T03:04:05Z",
+        "outcome": outcome,
+        "seconds": 0.1235,
+        "job_id": "j",
+    }
+
+
+@pytest.mark.parametrize(
+    ("work", "outcome", "sample"),
+    [("sweep", "quiet", "gw_sweeps_total"), ("poll", "ok", "gw_job_polls_total")],
+)
+def test_work_that_found_nothing_is_counted_but_not_logged(
+    report: Report, capsys: pytest.CaptureFixture[str], work: str, outcome: str, sample: str
+):
+    before = metrics.REGISTRY.get_sample_value(sample, {"result": outcome}) or 0.0
+    report.done(work, outcome, seconds=0.1)
+    assert capsys.readouterr().err == ""
+    assert metrics.REGISTRY.get_sample_value(sample, {"result": outcome}) == before + 1

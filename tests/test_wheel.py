@@ -1,0 +1,64 @@
+"""The package works as it is built, away from the repository."""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import bare_environment
+from tests.conftest import at_database, run_sql
+
+ROOT = Path(__file__).parent.parent
+NAME = "t_wheel"
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The content of a wheel that was just built."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        (sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder),
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture
+def empty_database(postgres: str) -> Iterator[str]:
+    run_sql(postgres, f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)", f"CREATE DATABASE {NAME}")
+    yield at_database(postgres, NAME)
+    run_sql(postgres, f"DROP DATABASE {NAME} WITH (FORCE)")
+
+
+def run(unpacked: Path, folder: Path, *arguments: str, **env: str) -> str:
+    """What the unpacked package prints, or an error."""
+    return subprocess.run(
+        (sys.executable, *arguments),
+        env={**bare_environment(), **env, "PYTHONPATH": str(unpacked)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_it_brings_its_migrations(unpacked: Path, tmp_path: Path, empty_database: str) -> None:
+    where = "import gateway, migrations; print(gateway.__path__[0], migrations.__path__[0])"
+    places = run(unpacked, tmp_path, "-c", where).split()
+    assert places == [str(unpacked / "gateway"), str(unpacked / "migrations")]
+    gateway = ("-m", "gateway", "db")
+    run(unpacked, tmp_path, *gateway, "upgrade", GATEWAY_DATABASE_URL=empty_database)
+    run(unpacked, tmp_path, *gateway, "status", GATEWAY_DATABASE_URL=empty_database)
+
+
+def test_it_has_nothing_else(unpacked: Path) -> None:
+    names = {path.name.partition("-")[0] for path in unpacked.iterdir()}
+    assert names == {"gateway", "migrations", "job_gateway"}
+    assert not list(unpacked.rglob("__pycache__"))

@@ -1,0 +1,112 @@
+"""Health, metrics, OpenAPI."""
+
+import pytest
+
+from gateway.store.engine import open_database
+from tests.web.conftest import World
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_live_process_says_so(world: World) -> None:
+    assert (await world.call("GET", "/health/live")).json() == {"status": "ok"}
+
+
+async def test_a_ready_process_says_so(world: World) -> None:
+    answer = await world.call("GET", "/health/ready")
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "redis": True})
+
+
+async def test_without_redis_it_is_still_ready(world: World) -> None:
+    world.queue.connected = False
+    try:
+        answer = await world.call("GET", "/health/ready")
+    finally:
+        world.queue.connected = True
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "redis": False})
+
+
+async def test_a_draining_process_is_not_ready_but_still_answers(world: World, acme: str) -> None:
+    world.deps.slots.closing = True
+    try:
+        answer = await world.call("GET", "/health/ready")
+        job_id = await world.job(acme)
+    finally:
+        world.deps.slots.closing = False
+
+    assert (answer.status_code, answer.json()["status"]) == (503, "draining")
+    assert job_id
+
+
+async def test_without_the_database_it_is_not_ready(world: World, unused_tcp_port: int) -> None:
+    url = f"postgresql+asyncpg://nobody@127.0.0.1:{unused_tcp_port}/none"
+    away = open_database(url, pool=2, name="test")
+    world.client = await world.serve(db=away)
+
+    answer = await world.call("GET", "/health/ready")
+
+    assert (answer.status_code, answer.json()["status"]) == (503, "database away")
+    assert (await world.call("GET", "/health/live")).status_code == 200
+    await away.close()
+
+
+async def test_metrics_are_prometheus_text(world: World) -> None:
+    answer = await world.call("GET", "/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "gw_http_requests_total" in answer.text
+
+
+async def test_every_path_is_described(world: World) -> None:
+    schema = (await world.call("GET", "/schema/openapi.json")).json()
+
+    assert schema["openapi"].startswith("3.1")
+    tenant_paths = {path for path in schema["paths"] if path.startswith("/v1/")}
+    assert {path.replace("/v1/", "/api/", 1) for path in tenant_paths} <= schema["paths"].keys()
+    assert {"/v1/job", "/v1/job/{job_id}", "/v1/usage", "/v1/endpoint"} <= tenant_paths
+    accept = schema["paths"]["/v1/job"]["post"]
+    assert accept["requestBody"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/JobIn"
+    }
+    shape = schema["components"]["schemas"]["JobIn"]
+    assert set(shape["required"]) == {"name", "workflow", "params"}
+    assert shape["additionalProperties"] is False
+    assert {"Idempotency-Key", "Prefer"} <= {one["name"] for one in accept["parameters"]}
+
+
+async def test_the_description_holds_together(world: World) -> None:
+    schema = (await world.call("GET", "/schema/openapi.json")).json()
+
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            default = operation["responses"]["default"]["content"]
+            assert "application/problem+json" in default
+            assert "200" in operation["responses"], path
+            assert bool(operation.get("security")) == (not path.startswith("/health")), path
+    for name in _references(schema):
+        assert name in schema["components"]["schemas"]
+    ids = [one["operationId"] for path in schema["paths"].values() for one in path.values()]
+    assert len(ids) == len(set(ids))
+
+
+def _references(part: object) -> set[str]:
+    if isinstance(part, dict):
+        own = {str(part["$ref"]).rpartition("/")[2]} if "$ref" in part else set[str]()
+        return own.union(*map(_references, part.values()))
+    return set[str]().union(*map(_references, part)) if isinstance(part, list) else set()
+
+
+async def test_the_filters_of_a_list_are_described(world: World) -> None:
+    schema = (await world.call("GET", "/schema/openapi.json")).json()
+
+    parameters = {one["name"]: one for one in schema["paths"]["/v1/job"]["get"]["parameters"]}
+
+    assert {"status", "page", "size", "cursor", "metadata.<key>", "createdAfter"} <= set(parameters)
+    assert parameters["size"]["schema"]["maximum"] == 1000
+
+
+async def test_no_page_is_served_that_loads_from_elsewhere(world: World) -> None:
+    for path in ("/schema", "/schema/swagger", "/schema/redoc", "/schema/scalar"):
+        assert "<script" not in (await world.call("GET", path)).text
