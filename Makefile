@@ -13,7 +13,7 @@ LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 
 # The parts whose every line and branch must run under test.
 WHOLE := gateway/core/*,gateway/store/*,gateway/flows/*
 
-.PHONY: help setup fmt lint type test check demo dev bench lock
+.PHONY: help setup fmt lint type test check demo dev bench faults lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,9 @@ dev: $(READY) ## Run every part on this machine until Ctrl-C
 
 bench: $(READY) ## Measure rates, CPU and latency on the embedded parts
 	@$(BIN)/python -m tests.bench
+
+faults: $(READY) ## Draw faults from a seed against a steady load (SEED=1 MINUTES=1)
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),1)
 
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	$(LOCK) --output-file requirements/runtime.txt

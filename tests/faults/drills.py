@@ -1,0 +1,74 @@
+"""What all drills share: a world under load, its healing, and the check at the end."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from tests.faults.checker import check
+from tests.faults.history import Entry, History
+from tests.faults.rest import drain
+from tests.faults.rig import Rig
+from tests.faults.world import World, start_world
+
+TERMINATE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+
+
+@asynccontextmanager
+async def drill(
+    rig: Rig, name: str, *, seconds: float = 60, links: bool = True, **world_args: Any
+) -> AsyncGenerator[History]:
+    """A world to break in the block; afterwards it is healed, comes to rest, and is checked."""
+    async with start_world(rig, links=links, **world_args) as world:
+        history = History(world)
+        yield history
+        if world.links is not None:
+            world.links.heal()
+        rest = await drain(world, seconds)
+        breaches = await check(history)
+        assert not breaches, "\n".join(breaches)
+        print(f"\n{name}: at rest {rest:.1f} s after the drill, calls {history.calls}")
+
+
+async def submit_many(history: History, count: int, seconds: float = 0.0, **changes: Any) -> None:
+    """Submit jobs for the tenants in turn, spread over so many seconds."""
+    tenants = history.world.tenants
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(seconds * number / count)
+        await history.submit(tenants[number % len(tenants)], **changes)
+
+    await asyncio.gather(*(one(number) for number in range(count)))
+
+
+async def until_ended(history: History, entries: Sequence[Entry], seconds: float) -> float:
+    """Wait until these jobs have ended, by what the API says; how long that took."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        for entry in entries:
+            while True:
+                job = await history.read(entry)
+                if job is not None and job["status"] in ("SUCCEEDED", "FAILED"):
+                    break
+                await asyncio.sleep(0.1)
+    return time.monotonic() - began
+
+
+async def query(world: World, sql: str, *arguments: object) -> list[Any]:
+    """Rows of the world's database, past every proxy."""
+    connection = await asyncpg.connect(world.database.replace("+asyncpg", ""))
+    try:
+        return await connection.fetch(sql, *arguments)
+    finally:
+        await connection.close()
+
+
+async def add_fault(rig: Rig, tenant: Any, route: str, action: Any, **more: Any) -> None:
+    """Have the simulator misbehave towards one tenant."""
+    match = {"route": route, "key": tenant.upstream_key}
+    await rig.control("/faults", {"match": match, "action": action, **more})

@@ -1,0 +1,167 @@
+"""The nemesis: draws faults from a seed and injects them, one after the other."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from tests.faults.drills import TERMINATE, query
+from tests.faults.nursery import Child
+from tests.faults.proxy import Proxy
+from tests.faults.rig import Rig
+from tests.faults.world import Links, World
+
+_KEEPER_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Nemesis:
+    """Does harm to one world until it is told to stop; `done` counts what it did."""
+
+    world: World
+    workers: int
+    chance: random.Random
+    done: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def rig(self) -> Rig:
+        """Where the servers are."""
+        return self.world.rig
+
+    async def rage(self, seconds: float) -> None:
+        """Inject faults for so long, then heal."""
+        kinds: dict[str, Callable[[], Awaitable[None]]] = {
+            "kill worker": self._kill_worker,
+            "kill api": self._kill_api,
+            "stop worker": self._stop_worker,
+            "freeze worker": self._freeze_worker,
+            "flush valkey": self._flush_valkey,
+            "kill valkey": self._kill_valkey,
+            "kill postgres": self._kill_postgres,
+            "end backends": self._end_backends,
+            "break a link": self._break_link,
+            "lose commits": self._lose_commits,
+            "upstream trouble": self._trouble_upstream,
+            "receiver trouble": self._trouble_receiver,
+        }
+        keeper = asyncio.create_task(self._keep())
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        try:
+            while loop.time() < end:
+                kind = self.chance.choice(sorted(kinds))
+                self.done[kind] = self.done.get(kind, 0) + 1
+                await kinds[kind]()
+                await asyncio.sleep(self.chance.uniform(0.2, 1.5))
+        finally:
+            await self._heal(keeper)
+
+    async def _heal(self, keeper: asyncio.Task[None]) -> None:
+        self._links.heal()
+        await self.rig.client.delete(f"{self.rig.simulator}/_control/faults")
+        for worker in self.world.workers:
+            worker.signal(signal.SIGCONT)
+        await asyncio.sleep(2 * _KEEPER_SECONDS)
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        await self._restart()
+
+    async def _keep(self) -> None:
+        """Start again what has ended, as a supervisor does."""
+        while True:
+            await asyncio.sleep(_KEEPER_SECONDS)
+            await self._restart()
+
+    async def _restart(self) -> None:
+        if self.world.api is None or not self.world.api.alive:
+            await self.world.serve()
+        living = sum(worker.alive for worker in self.world.workers)
+        for _ in range(self.workers - living):
+            await self.world.work()
+
+    @property
+    def _links(self) -> Links:
+        assert self.world.links is not None
+        return self.world.links
+
+    def _a_worker(self) -> Child:
+        return self.chance.choice(self.world.workers)
+
+    async def _pause(self, longest: float) -> None:
+        await asyncio.sleep(self.chance.uniform(0.2, longest))
+
+    async def _kill_worker(self) -> None:
+        self._a_worker().signal(signal.SIGKILL)
+
+    async def _kill_api(self) -> None:
+        if self.world.api is not None:
+            self.world.api.signal(signal.SIGKILL)
+
+    async def _stop_worker(self) -> None:
+        self._a_worker().signal(signal.SIGTERM)
+
+    async def _freeze_worker(self) -> None:
+        worker = self._a_worker()
+        worker.signal(signal.SIGSTOP)
+        await self._pause(6)
+        worker.signal(signal.SIGCONT)
+
+    async def _flush_valkey(self) -> None:
+        async with Redis.from_url(self.rig.valkey.url) as valkey:
+            await valkey.flushall()
+
+    async def _kill_valkey(self) -> None:
+        await self.rig.valkey_server.kill()
+        await self._pause(4)
+        await self.rig.valkey_server.start()
+
+    async def _kill_postgres(self) -> None:
+        await self.rig.postgres_server.kill()
+        await self._pause(3)
+        await self.rig.postgres_server.start()
+
+    async def _end_backends(self) -> None:
+        await query(self.world, TERMINATE)
+
+    async def _break_link(self) -> None:
+        links = self._links
+        proxy: Proxy = self.chance.choice(
+            [links.postgres, links.valkey, links.upstream, links.receiver]
+        )
+        way = self.chance.choice(["cut", "stall", "delay", "reset"])
+        if way == "cut":
+            proxy.cut()
+        elif way == "stall":
+            proxy.stall()
+        elif way == "delay":
+            proxy.delay = 0.2
+        else:
+            proxy.limit = 500
+        await self._pause(4)
+        proxy.heal()
+
+    async def _lose_commits(self) -> None:
+        proxy = self._links.postgres
+        proxy.reset_on, proxy.after = b"COMMIT;", self.chance.random() < 0.5
+        await self._pause(0.5)
+        proxy.heal()
+
+    async def _trouble_upstream(self) -> None:
+        actions = [
+            {"type": "ambiguous", "then": "reset"},
+            {"type": "ambiguous", "then": {"type": "respond", "status": 504, "body": "html"}},
+            {"type": "respond", "status": 503},
+            {"type": "respond", "status": 429, "retryAfter": 1},
+            {"type": "cut"},
+            {"type": "reset"},
+        ]
+        fault = {"match": {}, "times": 5, "action": self.chance.choice(actions)}
+        await self.rig.control("/faults", fault)
+
+    async def _trouble_receiver(self) -> None:
+        tenant = self.chance.choice(self.world.tenants)
+        status = self.chance.choice([500, 503, 302])
+        await self.rig.behave(f"/hook/{tenant.slug}", status=status, times=2)
