@@ -114,6 +114,7 @@ async def test_it_comes_back_after_everything_was_killed(db: Path, keep: Keep) -
     owner.send_signal(19)  # stopped, so that it cannot tidy up
     psutil.Process(pid).kill()
     owner.kill()
+    owner.wait()  # its lock on the folder goes with it
 
     _gone(pid)
     assert (db / "data/postmaster.pid").exists()
@@ -125,6 +126,7 @@ async def test_a_stale_lock_file_whose_pid_is_in_use_again(
 ) -> None:
     owner, pid = keep(db)
     owner.kill()
+    owner.wait()
     _gone(pid)
     lock = db / "data/postmaster.pid"
     lock.write_text(f"{other_process.pid}\n{db}/data\n1\n5432\n\n\n  1 2\nready   \n")
