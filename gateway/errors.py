@@ -114,9 +114,14 @@ class RateLimited(GatewayError):  # noqa: N818
 
 
 class QueueFull(RateLimited):
-    """The tenant has as many jobs waiting as it may have."""
+    """The tenant has as many jobs waiting as it may have, `quota`; so many more have room."""
 
     code, title = "QUEUE_FULL", "Queue full"
+
+    def __init__(self, detail: str, *, quota: int, room: int, retry_after: float) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.quota = quota
+        self.room = room
 
 
 class UpstreamUnavailable(GatewayError):  # noqa: N818

@@ -9,6 +9,7 @@ from gateway import __version__
 
 REGISTRY = CollectorRegistry()
 
+FAILING_PERCENTS = (50, 70, 90, 100)
 _MAX_VALUES = 100
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
@@ -40,11 +41,25 @@ _attempt_seconds = _histogram("webhook_attempt_duration_seconds", "Time of one a
 _webhook_whole = _histogram("webhook_end_to_end_seconds", "From event to delivered.", buckets=_SLOW)
 _sweeps = _counter("sweeps", "Rounds of the sweep by this process.", "result")
 _rescued = _counter("sweep_rescued", "Due rows that no wake-up had come for.", "verb")
+_shares = _histogram(
+    "claim_largest_share",
+    "Share of the tenant with most jobs in one claim, where several had jobs in it.",
+    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+)
+_restored = _counter("database_restored", "Times that the database was found to have gone back.")
+_bulk = _counter("bulk_rows", "Rows that bulk operations dealt with.", "kind")
 _expired = _counter("jobs_expired", "Jobs that outlived their deadline.")
 _current = Gauge("gw_jobs_current", "Open jobs.", ["state"], registry=REGISTRY)
 _oldest = Gauge("gw_queue_oldest_seconds", "Age of the oldest.", ["queue"], registry=REGISTRY)
 _due = Gauge("gw_queue_due", "Rows that are due.", ["queue"], registry=REGISTRY)
 _deferred = Gauge("gw_queue_deferred", "Rows that wait.", ["queue"], registry=REGISTRY)
+_waiting = Gauge("gw_tenants_waiting", "Tenants with jobs to submit.", registry=REGISTRY)
+_failing = Gauge(
+    "gw_endpoints_failing",
+    "Endpoints that only fail, at least so far on their way to be disabled; 100: that were.",
+    ["percent"],
+    registry=REGISTRY,
+)
 _bus = Gauge("gw_redis_connected", "1 while wake-ups pass through Redis.", registry=REGISTRY)
 Gauge("gw_build_info", "Always 1.", ["version"], registry=REGISTRY).labels(__version__).set(1)
 
@@ -146,6 +161,21 @@ def _on_sweep(outcome: str, _seconds: float, fields: Mapping[str, object]) -> No
     _expired.inc(_number(fields, "expired"))
     for verb in ("submit", "poll", "deliver"):
         _rescued.labels(verb).inc(_number(fields, verb))
+    _waiting.set(_number(fields, "waiting_tenants"))
+    for percent in FAILING_PERCENTS:
+        _failing.labels(str(percent)).set(_number(fields, f"failing_{percent}"))
+
+
+def _on_claim(_outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
+    _shares.observe(_number(fields, "largest_share"))
+
+
+def _on_restore(_outcome: str, _seconds: float, _fields: Mapping[str, object]) -> None:
+    _restored.inc()
+
+
+def _on_bulk(_outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
+    _bulk.labels(str(fields.get("kind", ""))).inc(_number(fields, "rows"))
 
 
 _COUNTS = {
@@ -157,4 +187,7 @@ _COUNTS = {
     "job": _on_job,
     "deliver": _on_deliver,
     "sweep": _on_sweep,
+    "claim": _on_claim,
+    "restore": _on_restore,
+    "bulk": _on_bulk,
 }

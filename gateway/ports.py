@@ -3,7 +3,7 @@
 Expected outcomes are values. An adapter raises only for its own defects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -169,19 +169,49 @@ class Sender(Protocol):
         ...
 
 
-Verb = Literal["submit", "poll", "deliver"]
+Verb = Literal["submit", "poll", "deliver", "bulk"]
 
 
 class Queue(Protocol):
     """Wake-ups: hints that rows may be due; losing, delaying or doubling one is harmless.
 
-    `announce` tells every process that what it knows of a subject is out of date. Neither of the
-    two ever raises or waits.
+    `announce` tells every process that what it knows of a subject is out of date. `mirror` keeps a
+    copy of the number of a database's beacon, and `mirrored` tells it, by database. None of them
+    ever raises, and only `mirrored` waits.
     """
 
     def wake(self, verb: Verb, *, after: float = 0.0) -> None: ...
 
     def announce(self, subject: str) -> None: ...
+
+    def listen(self, callback: Callable[[str], None]) -> None:
+        """Have every announced subject told, and `*` whenever some may have been missed."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """Whether wake-ups leave and announcements arrive, as far as known."""
+        ...
+
+    def mirror(self, beacon: UUID, count: int) -> None: ...
+
+    async def mirrored(self) -> Mapping[UUID, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a limiter says of one request: how many are left, and in how many seconds there are more."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: float
+
+
+class Limiter(Protocol):
+    """Counts requests of a subject over all processes. Never raises."""
+
+    async def hit(self, subject: str, per_second: int) -> Allowance: ...
 
 
 class Clock(Protocol):

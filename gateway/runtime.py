@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway import __version__, log, metrics
 from gateway.adapters.clock import SystemClock, SystemIds
+from gateway.adapters.egress import Proxy
+from gateway.adapters.limiter import WindowLimiter
 from gateway.adapters.musicai import MusicAi
 from gateway.adapters.queue import ArqQueue
 from gateway.adapters.sender import HttpSender
@@ -16,8 +18,8 @@ from gateway.settings import Settings
 from gateway.store.engine import open_database
 
 # Work that found nothing to do is not worth a line, and accept has that of its request.
-_QUIET = frozenset({("sweep", "quiet"), ("poll", "ok")})
-_TROUBLE = frozenset({"denied", "busy", "unknown", "exhausted", "gone"})
+_QUIET = frozenset({("sweep", "quiet"), ("poll", "ok"), ("claim", "shared")})
+_TROUBLE = frozenset({"denied", "busy", "unknown", "broken", "exhausted", "gone", "distrusted"})
 
 
 class Report:
@@ -45,18 +47,26 @@ def policy_of(settings: Settings) -> Policy:
         max_queued=settings.max_queued,
         delivery_delays=settings.delivery_delays,
         deadline=settings.job_deadline_seconds,
+        keep_days={
+            "payloads": settings.keep_payloads_days,
+            "jobs": settings.keep_jobs_days,
+            "attempts": settings.keep_attempts_days,
+            "events": settings.keep_events_days,
+        },
     )
 
 
 def sender_of(settings: Settings) -> HttpSender:
     """The sender of webhooks, with the addresses that it may call."""
     private = settings.allow_private_callbacks
+    proxy = settings.egress_proxy.get_secret_value()
     return HttpSender(
         allow_private=private,
         allowed_networks=settings.callback_networks,
         allowed_ports=frozenset() if private else settings.callback_ports,
         allow_http=private,
         timeout=settings.delivery_timeout_seconds,
+        proxy=Proxy.of(proxy) if proxy else None,
     )
 
 
@@ -76,6 +86,8 @@ async def open_deps(
         stack.push_async_callback(database.close)
         upstream = MusicAi(clock, user_agent=f"job-gateway/{__version__}")
         stack.push_async_callback(upstream.close)
+        limiter = WindowLimiter(settings.redis_url.get_secret_value(), clock)
+        stack.push_async_callback(limiter.aclose)
         sender = sender_of(settings)
         stack.push_async_callback(sender.aclose)
         yield Deps(
@@ -86,6 +98,7 @@ async def open_deps(
             queue=await stack.enter_async_context(
                 ArqQueue(settings.redis_url.get_secret_value(), clock, ids)
             ),
+            limiter=limiter,
             clock=clock,
             ids=ids,
             observer=Report(clock),

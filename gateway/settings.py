@@ -9,6 +9,7 @@ import binascii
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 PREFIX = "GATEWAY_"
 _KEY_BYTES = 32
 _URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
+_PROXY = re.compile(r"http://(?:[^/?#@\s]+@)?(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+/?")
 
 
 class InvalidSettingsError(Exception):
@@ -60,6 +62,11 @@ class Settings(BaseSettings):
     callback_ports: Annotated[frozenset[int], NoDecode] = Field(
         frozenset({443, 8443}), description="Ports that receivers may use, separated by commas."
     )
+    egress_proxy: SecretStr = Field(
+        SecretStr(""),
+        description="Proxy that all webhooks go through: `http://user:password@host:port`, what is "
+        "special in user and password percent-encoded. It must allow CONNECT to addresses.",
+    )
     database_pool: int = Field(
         10, ge=2, le=200, description="Most connections that one process keeps to Postgres."
     )
@@ -91,6 +98,27 @@ class Settings(BaseSettings):
     )
     delivery_timeout_seconds: float = Field(
         15, gt=0, le=20, description="Longest that one attempt of a delivery may take."
+    )
+    keep_payloads_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="How long params, results and webhook bodies are kept; 0: for good.",
+    )
+    keep_jobs_days: int = Field(
+        0, ge=0, le=36_500, description="How long jobs that have ended are kept; 0: for good."
+    )
+    keep_attempts_days: int = Field(
+        30,
+        ge=0,
+        le=36_500,
+        description="How long the attempts of deliveries are kept; 0: for good.",
+    )
+    keep_events_days: int = Field(
+        90,
+        ge=0,
+        le=36_500,
+        description="How long events and their deliveries are kept; 0: for good.",
     )
     drain_seconds: float = Field(
         20, ge=0, le=600, description="How long a stopping process lets its work finish."
@@ -125,6 +153,13 @@ class Settings(BaseSettings):
     def _redis(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("egress_proxy")
+    @classmethod
+    def _egress(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _is_proxy(value.get_secret_value()):
+            raise ValueError("must be http://host:port or http://user:password@host:port")
         return value
 
     @field_validator("upstream_url")
@@ -167,6 +202,13 @@ def _line(*fault: str) -> str:
         return message.removeprefix("Value error, ")
     said = "is not set" if kind == "missing" else message.removeprefix("Value error, ")
     return f"{PREFIX}{name[0].upper()}: {said}"
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        return _PROXY.fullmatch(url) is not None and bool(urlsplit(url).port)
+    except ValueError:
+        return False
 
 
 def _decode_keys(value: SecretStr) -> list[bytes]:

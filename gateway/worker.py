@@ -14,14 +14,18 @@ from typing_extensions import override
 
 from gateway import log, metrics
 from gateway.adapters.pool import Pool
+from gateway.descriptors import raise_limit
 from gateway.flows.deps import go_on
 from gateway.flows.session import Sessions
 from gateway.flows.sweep import sweep
 from gateway.runtime import open_deps
 from gateway.settings import Settings
+from gateway.watchdog import watch_loop
 
 _log = structlog.get_logger("gateway.worker")
 _ALIVE_SECONDS = 30.0
+# A handler that never gives the loop back would hold up all others: the process ends instead.
+_STUCK_SECONDS = 30
 _SWEEP_SECONDS = 5
 
 Environ = dict[str, Any]
@@ -34,6 +38,7 @@ def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
     `reached` is called at every crash point.
     """
     log.configure(settings.log_level, settings.log_format)
+    raise_limit()
     uvloop.run(_work(settings, reached))
 
 
@@ -58,12 +63,16 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
                 "submit": sessions.submit,
                 "poll": sessions.poll,
                 "deliver": sessions.deliver,
+                "bulk": sessions.bulk,
             },
             sweep=lambda: sweep(deps),
             sweep_seconds=_SWEEP_SECONDS,
             drain_seconds=settings.drain_seconds,
         )
         deps.slots.on_room(pool.nudge)
+        watch_loop(loop, _STUCK_SECONDS)
+        # What Redis remembers of the database is asked before the first row is claimed.
+        deps.beacon.recall(await deps.queue.mirrored())
         if settings.worker_port:
             _serve_health(settings, lambda: deps.clock.monotonic() - pool.alive_at)
         _log.info("worker started")

@@ -8,7 +8,10 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import AccessKey, Attempt, Job, JobState, KeyKind, Limits, NewJob
-from gateway.store import endpoints, jobs, outcomes, submits, tenants
+from gateway.store import deliveries, endpoints, jobs, outcomes, submits, tenants
+from gateway.store.attempts import Recorded
+from gateway.store.deliveries import ToDeliver
+from gateway.store.endpoints import Options
 from gateway.store.engine import AnyRow, Tx
 from gateway.store.outcomes import NewDelivery, NewEvent
 from gateway.store.submits import ToSubmit
@@ -144,7 +147,13 @@ async def claim_jobs(
     tx: Tx, limit: int = 100, *, token: UUID | None = None, **changes: Any
 ) -> list[ToSubmit]:
     """Claim as the engine does."""
-    how: dict[str, Any] = {"quantum": 25, "in_flight": 1000, "lease": 30.0, "breaker": 5}
+    how: dict[str, Any] = {
+        "quantum": 25,
+        "in_flight": 1000,
+        "lease": 30.0,
+        "breaker": 5,
+        "suspicious": 2,
+    }
     return await submits.claim(tx, limit, **how | changes, token=token or uuid7())
 
 
@@ -158,12 +167,16 @@ async def add_submitted(tx: Tx, tenant_id: UUID, count: int = 1, **changes: Any)
     return ids
 
 
-async def add_endpoint(tx: Tx, tenant_id: UUID, *events: str) -> UUID:
+def options_of(**changes: Any) -> Options:
+    """An endpoint for all events, with nothing else said."""
+    plain = Options("https://hooks.example/x", "", [], [], None, None, None, None)
+    return plain._replace(**changes)
+
+
+async def add_endpoint(tx: Tx, tenant_id: UUID, *events: str, **options: Any) -> UUID:
     """An endpoint for these events, or for all."""
-    made = await endpoints.add(
-        tx, uuid7(), tenant_id, url="https://hooks.example/x", description="", events=list(events)
-    )
-    return made.id
+    wanted = options_of(events=list(events), **options)
+    return (await endpoints.add(tx, uuid7(), tenant_id, "v1", wanted)).id
 
 
 async def add_deliveries(
@@ -197,6 +210,49 @@ async def add_deliveries(
     return [delivery.id for delivery in owed]
 
 
+async def claim_deliveries(
+    tx: Tx, limit: int = 100, *, token: UUID | None = None, **changes: Any
+) -> list[ToDeliver]:
+    """Claim as the engine does."""
+    how: dict[str, Any] = {"cap": 20, "lease": 30.0, "suspicious": 2}
+    how["held"] = [one.id for one in await deliveries.hold_capped(tx)]
+    return await deliveries.claim(tx, limit, **how | changes, token=token or uuid7())
+
+
+async def claim_one(tx: Tx) -> tuple[ToDeliver, UUID]:
+    """A delivery to a new endpoint that is being sent, and the token of its lease."""
+    tenant = await add_tenant(tx)
+    await add_deliveries(tx, tenant, await add_endpoint(tx, tenant))
+    token = uuid7()
+    (one,) = await claim_deliveries(tx, token=token)
+    return one, token
+
+
+def id_at(at: datetime) -> UUID:
+    """An id as it would have been made at an instant."""
+    time, chance = int(at.timestamp() * 1000) << 80, uuid7().int & ((1 << 80) - 1)
+    return UUID(int=time | chance)
+
+
+async def add_event(tx: Tx, tenant_id: UUID, kind: str = "test.ping", **fields: Any) -> UUID:
+    """An event that nobody is owed."""
+    given: dict[str, Any] = {"id": uuid7(), "job_id": None, "body": "{}"} | fields
+    await outcomes.add_events(tx, [NewEvent(tenant_id=tenant_id, type=kind, **given)])
+    return given["id"]
+
+
+def recorded_of(
+    one: ToDeliver,
+    token: UUID,
+    state: str,
+    delay: float = 0.0,
+    **attempt: Any,
+) -> Recorded:
+    """What an attempt came to."""
+    tried = attempt_of(one.attempts, **attempt)
+    return Recorded(one.id, one.tenant_id, token, state, delay, tried)
+
+
 # --- Looking and meddling -----------------------------------------------------------------------
 
 
@@ -210,7 +266,7 @@ async def row_of(tx: Tx, table: str, id_: UUID) -> AnyRow:
 async def put(tx: Tx, table: str, id_: UUID, **values: object) -> None:
     """Set columns of a row; a number of seconds in a column of time means that far from now."""
     for column, value in values.items():
-        is_time = column.endswith(("_at", "_until")) and isinstance(value, (int, float))
+        is_time = column.endswith(("_at", "_until", "_since")) and isinstance(value, (int, float))
         given = "now() + $2 * interval '1 second'" if is_time else "$2"
         assert await tx.run(f"UPDATE {table} SET {column} = {given} WHERE id = $1", id_, value) == 1
 

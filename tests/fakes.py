@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from gateway.ports import (
     Absent,
     Access,
+    Allowance,
     Reply,
     Submission,
     Submitted,
@@ -70,7 +71,14 @@ class FakeQueue:
     wakes: list[tuple[Verb, float]] = field(default_factory=list)
     announced: list[str] = field(default_factory=list)
     connected: bool = True
+    beacons: dict[UUID, int] = field(default_factory=dict)
     _listeners: list[Callable[[str], None]] = field(default_factory=list)
+
+    def mirror(self, beacon: UUID, count: int) -> None:
+        self.beacons[beacon] = count
+
+    async def mirrored(self) -> dict[UUID, int]:
+        return self.beacons
 
     def wake(self, verb: Verb, *, after: float = 0.0) -> None:
         self.wakes.append((verb, after))
@@ -82,6 +90,17 @@ class FakeQueue:
 
     def listen(self, callback: Callable[[str], None]) -> None:
         self._listeners.append(callback)
+
+
+@dataclass
+class FakeLimiter:
+    """Lets so many requests of a subject pass, whatever its rate is."""
+
+    left: int = 1_000_000
+
+    async def hit(self, subject: str, per_second: int) -> Allowance:
+        self.left -= 1
+        return Allowance(self.left >= 0, per_second, max(self.left, 0), 0.5)
 
 
 @dataclass

@@ -69,6 +69,27 @@ def test_what_the_sweep_finds_is_counted():
     assert grown("sweep", "late", "gw_jobs_expired_total", expired=3) == 3
 
 
+def test_endpoints_on_their_way_to_be_disabled_are_shown():
+    given = {f"failing_{percent}": count for percent, count in ((50, 4), (70, 3), (100, 1))}
+    metrics.observe("sweep", "quiet", 0.1, {**given, "waiting_tenants": 6})
+    shown = [value("gw_endpoints_failing", percent=p) for p in ("50", "70", "90", "100")]
+    assert shown == [4, 3, 0, 1]
+    assert value("gw_tenants_waiting") == 6
+    metrics.observe("sweep", "quiet", 0.1, {})
+    assert value("gw_endpoints_failing", percent="50") == 0
+
+
+def test_the_largest_share_of_a_claim_and_a_restored_database_are_counted():
+    assert grown("claim", "taken", "gw_claim_largest_share_sum", largest_share=0.25) == 0.25
+    assert grown("restore", "behind", "gw_database_restored_total") == 1
+
+
+def test_what_bulk_operations_deal_with_is_counted():
+    labels = {"kind": "recover"}
+    rows = "gw_bulk_rows_total"
+    assert grown("bulk", "batch", rows, labels=labels, kind="recover", rows=200) == 200
+
+
 def test_a_value_that_is_no_number_counts_as_none():
     assert grown("poll", "ok", "gw_upstream_poll_calls_total", calls="many") == 0
 

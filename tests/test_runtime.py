@@ -15,8 +15,11 @@ from gateway.adapters.musicai import MusicAi
 from gateway.adapters.queue import ArqQueue
 from gateway.core.cipher import Place
 from gateway.errors import Unavailable
+from gateway.ports import Reply
 from gateway.runtime import Report, open_deps, policy_of, sender_of
 from gateway.settings import Settings
+from tests.adapters.connect_proxy import proxying
+from tests.adapters.receiver import receiving
 from tests.fakes import FixedClock
 
 DEV = {"env": "dev", "allow_private_callbacks": True}
@@ -69,6 +72,17 @@ async def test_whom_the_sender_may_call_comes_from_the_settings(
         assert (await sender.refusal(url) is not None) == refused
     finally:
         await sender.aclose()
+
+
+async def test_webhooks_go_through_the_egress_proxy_of_the_settings():
+    async with proxying() as proxy, receiving() as receiver:
+        way = f"http://me:pw@127.0.0.1:{proxy.port}"
+        sender = sender_of(settings(**DEV, egress_proxy=way))
+        try:
+            assert isinstance(await sender.send(receiver.webhook()), Reply)
+        finally:
+            await sender.aclose()
+    assert proxy.asked_for == [f"127.0.0.1:{receiver.port}"]
 
 
 async def test_a_process_opens_though_nothing_can_be_reached():

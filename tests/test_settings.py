@@ -87,6 +87,13 @@ def test_everything_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyP
         ("MASTER_KEY", "not base64!", "must be base64"),
         ("MASTER_KEY", base64.b64encode(b"short").decode(), "32 random bytes"),
         ("MASTER_KEY", "", "32 random bytes"),
+        ("EGRESS_PROXY", "https://proxy-secret@p:1", "must be http://host:port"),
+        ("EGRESS_PROXY", "http://u:proxy-secret@p", "must be http://host:port"),
+        ("EGRESS_PROXY", "http://u:proxy-secret@p:0", "must be http://host:port"),
+        ("EGRESS_PROXY", "http://u:proxy-secret@p:65536", "must be http://host:port"),
+        ("EGRESS_PROXY", "http://u:proxy-secret@p:1/path", "must be http://host:port"),
+        ("EGRESS_PROXY", "http://u:proxy@secret@p:1", "must be http://host:port"),
+        ("EGRESS_PROXY", "http://u:proxy-secret@[::::]:1", "must be http://host:port"),
         ("UPSTREAM_URL", "ftp://x", "must be an http or https URL"),
         ("UPSTREAM_URL", "https://user@x/v1", "must be an http or https URL"),
         ("UPSTREAM_URL", "https://x/v1?a=1", "must be an http or https URL"),
@@ -123,6 +130,8 @@ def test_production_never_calls_private_addresses_at_large(monkeypatch: pytest.M
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch):
-    shown = repr(load(monkeypatch)) + str(load(monkeypatch))
-    for secret in ("db-secret", "redis-secret", KEY):
+    settings = load(monkeypatch, EGRESS_PROXY="http://me:proxy-secret@10.0.0.1:3128/")
+    assert settings.egress_proxy.get_secret_value() == "http://me:proxy-secret@10.0.0.1:3128/"
+    shown = repr(settings) + str(settings)
+    for secret in ("db-secret", "redis-secret", "proxy-secret", KEY):
         assert secret not in shown

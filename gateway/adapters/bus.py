@@ -16,6 +16,7 @@ QUEUE = "gateway:queue"
 KICKS = "gateway:kick"
 CHANGES = "gateway:changed"
 JOB_KEY = "arq:job:"
+BEACON = "gateway:beacon"
 
 LOST = (RedisError, OSError)  # OSError includes TimeoutError
 

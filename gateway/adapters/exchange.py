@@ -13,7 +13,7 @@ from typing import cast
 import aiohttp
 import httpx
 
-from gateway.adapters.mishap import explain, hung_up
+from gateway.adapters.mishap import explain, passing
 from gateway.adapters.stopwatch import Stopwatch, now
 from gateway.core.webhook import Fault, Reply
 
@@ -35,14 +35,14 @@ class Exchange:
         self.stopwatch = Stopwatch()
 
     async def run(self) -> Reply:
+        """The answer; one that failed before anything was sent is asked for once more."""
         try:
             return await self._try_once()
-        except httpx.HTTPError as error:
-            if self._response is not None or not self.stopwatch.reused or not hung_up(error):
+        except MISHAPS as error:
+            if self._response is not None or not passing(error, self.stopwatch):
                 raise
-            # The receiver closed an idle connection just as it was used again.
-            self.stopwatch.restart()
-            return await self._try_once()
+        self.stopwatch.restart()
+        return await self._try_once()
 
     def broken(self, error: BaseException) -> Reply | Fault:
         """What an exchange that broke off came to."""

@@ -1,16 +1,20 @@
 """Says why a webhook got no answer, from what the HTTP library raised."""
 
+import errno
 import os
 import ssl
 
 import aiohttp
 import httpx
 
+from gateway.adapters.egress import EgressError, ProxyAwayError
 from gateway.adapters.stopwatch import Stopwatch
-from gateway.adapters.vetting import BlockedError, UnresolvedError
+from gateway.adapters.vetting import BlockedError, SlowLookupError, UnresolvedError
 from gateway.core.webhook import FaultKind
 
 _WRAPPERS = (httpx.HTTPError, aiohttp.ClientConnectorError)
+# This machine has no room for one more connection; no receiver can help that.
+_NO_ROOM = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL])
 
 
 def origin(error: BaseException) -> BaseException:
@@ -26,21 +30,52 @@ def hung_up(error: BaseException) -> bool:
     return isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError)
 
 
+def passing(error: BaseException, stopwatch: Stopwatch) -> bool:
+    """Whether to try again at once: nothing was sent, and what went wrong may be over.
+
+    That is so where an idle connection turned out to be closed, and where a new one failed
+    quickly and for no reason that stays, such as a bad certificate.
+    """
+    if stopwatch.ready is not None:
+        return stopwatch.reused and hung_up(error)
+    match origin(error):
+        case BlockedError() | SlowLookupError() | TimeoutError():
+            return False
+        case ssl.SSLError() as failure:
+            return isinstance(failure, ssl.SSLEOFError)
+        case OSError() | ProxyAwayError():
+            return True
+        case _:
+            return False
+
+
 def explain(error: BaseException, stopwatch: Stopwatch) -> tuple[FaultKind, str]:
     """The kind of fault, and a sentence for the people who run the receiver."""
     if hung_up(error):
         return "body", "The connection was closed before an answer came."
-    match origin(error):
-        case BlockedError():
-            return "blocked", "The URL's host is at an address that may not be called."
-        case UnresolvedError() as unresolved:
-            return "dns", f"The name of the URL's host {unresolved}."
+    cause = origin(error)
+    own = _our_own(cause, stopwatch)
+    if own is not None:
+        return "egress", f"The gateway's own way out failed: {own}."
+    match cause:
         case TimeoutError():
             return "timeout", f"{_missing(stopwatch)} within {stopwatch.seconds():.1f} s."
-        case OSError() as failure:
-            return _unconnected(failure, stopwatch)
+        case OSError():
+            return _unconnected(cause, stopwatch)
         case _:
             return "body", "The answer is not valid HTTP."
+
+
+def _our_own(cause: BaseException, stopwatch: Stopwatch) -> str | None:
+    match cause:
+        case EgressError():
+            return f"the egress proxy {cause}"
+        case TimeoutError() if stopwatch.at_proxy:
+            return "the egress proxy cannot be reached in time"
+        case OSError(errno=code) if code in _NO_ROOM:
+            return "it has no room for one more connection"
+        case _:
+            return None
 
 
 def _missing(stopwatch: Stopwatch) -> str:
@@ -50,11 +85,17 @@ def _missing(stopwatch: Stopwatch) -> str:
         return "The TLS handshake did not end"
     if stopwatch.connecting is not None:
         return "No connection was made"
+    if stopwatch.looking_up is not None:
+        return "The name of the URL's host did not resolve"
     return "None of the connections to this host was free"
 
 
 def _unconnected(failure: OSError, stopwatch: Stopwatch) -> tuple[FaultKind, str]:
     match failure:
+        case BlockedError():
+            return "blocked", "The URL's host is at an address that may not be called."
+        case UnresolvedError():
+            return "dns", f"The name of the URL's host {failure}."
         case ssl.SSLCertVerificationError():
             return "tls", f"The certificate was refused: {failure.verify_message.rstrip('.')}."
         case ssl.SSLError():

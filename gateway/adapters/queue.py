@@ -6,29 +6,29 @@ The methods of the port are for the event loop's own thread.
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
 
+from gateway.adapters.announcements import Announcements
 from gateway.adapters.bus import (
+    BEACON,
     CHANGES,
     JOB_KEY,
     KICKS,
     LOST,
     QUEUE,
-    Subscription,
     back_off,
     connect,
     end,
     pipelined,
 )
 from gateway.ports import Clock, Ids, Verb
-
-EVERYTHING = "*"  # the subject that stands for all of them
 
 _WINDOW_SECONDS = 0.02
 _GRID_MS = 250
@@ -58,21 +58,21 @@ class ArqQueue:
         self._remembered: set[str] = set()
         self._wakes: dict[str, tuple[Verb, int]] = {}
         self._subjects: set[str] = set()
+        self._beacons: dict[UUID, int] = {}
         self._wanted = asyncio.Event()
         self._is_up = False
-        self._is_heard = False
-        self._listeners: list[Callable[[str], None]] = []
+        self._heard = Announcements(self._redis, clock, ids, on_lost=self._wanted.set)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def connected(self) -> bool:
         """Whether wake-ups leave and announcements arrive, as far as known."""
-        return self._is_up and self._is_heard
+        return self._is_up and self._heard.connected
 
     async def __aenter__(self) -> Self:
         """Start sending and listening; Redis may be away."""
         self._is_up = True
-        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._listen())]
+        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._heard.run())]
         return self
 
     async def __aexit__(
@@ -93,16 +93,30 @@ class ArqQueue:
 
     def listen(self, callback: Callable[[str], None]) -> None:
         """Have every announced subject told, and `*` whenever some may have been missed."""
-        self._listeners.append(callback)
+        self._heard.listen(callback)
 
     def announce(self, subject: str) -> None:
         """Tell every process that a subject changed, and this one at once."""
-        self._tell(subject)
+        self._heard.tell(subject)
         if self._is_up:
             self._subjects.add(subject)
             self._wanted.set()
         else:
             self.dropped += 1
+
+    def mirror(self, beacon: UUID, count: int) -> None:
+        """Keep the number of a database's beacon where a restored database is not its only copy."""
+        self._beacons[beacon] = count
+        self._wanted.set()
+
+    async def mirrored(self) -> Mapping[UUID, int]:
+        """The numbers kept; none while Redis is away."""
+        try:
+            (found,) = await pipelined(self._redis, [("ZRANGE", BEACON, 0, -1, "WITHSCORES")])
+        except LOST:
+            return {}
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return {UUID(id_.decode()): int(float(count)) for id_, count in pairs}
 
     def wake(self, verb: Verb, *, after: float = 0.0) -> None:
         """Ask for a verb to run in `after` seconds, rounded up to a grid of 250 ms."""
@@ -159,8 +173,11 @@ class ArqQueue:
     async def _flush(self) -> bool:
         wakes, self._wakes = self._wakes, {}
         subjects, self._subjects = self._subjects, set()
+        beacons, self._beacons = self._beacons, {}
+        commands = self._commands(wakes, subjects)
+        commands += [("ZADD", BEACON, "GT", n, str(id_)) for id_, n in beacons.items()]
         try:
-            await pipelined(self._redis, self._commands(wakes, subjects) or [("PING",)])
+            await pipelined(self._redis, commands or [("PING",)])
         except LOST as error:
             _log.warning("wake-ups are lost: redis is away", error=str(error))
             self.dropped += len(wakes) + len(subjects)
@@ -200,37 +217,6 @@ class ArqQueue:
         except LOST:
             return False
         return True
-
-    async def _listen(self) -> None:
-        failures = 0
-        while True:
-            try:
-                async with Subscription(self._redis, CHANGES) as subscription:
-                    failures = 0
-                    await self._hear(subscription)
-            except LOST:
-                self._is_heard = False
-                self._wanted.set()
-                failures += 1
-                await back_off(self._clock, self._ids, failures)
-
-    async def _hear(self, subscription: Subscription) -> None:
-        self._is_heard = True
-        self._tell(EVERYTHING)
-        is_asked = False
-        while True:
-            subject = await subscription.next(_IDLE_SECONDS)
-            if subject:
-                self._tell(subject)
-            elif subject is None and is_asked:
-                raise TimeoutError("redis has fallen silent")
-            elif subject is None:
-                await subscription.ping()
-            is_asked = subject is None
-
-    def _tell(self, subject: str) -> None:
-        for callback in self._listeners:
-            callback(subject)
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

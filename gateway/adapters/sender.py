@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
@@ -12,15 +12,16 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from gateway.adapters.egress import CONNECT_SECONDS, Proxy, TunnelConnector
 from gateway.adapters.exchange import MAX_KEPT, MISHAPS, Exchange
 from gateway.adapters.stopwatch import TimedHandshake, TimedRequest, running
 from gateway.adapters.vetting import BlockedError, Lookup, UnresolvedError, Vetting
 from gateway.core.addresses import Network, Target, check_url
 from gateway.core.webhook import Fault, Reply, Webhook
 
-CONNECT_SECONDS = 5.0
+# For one host as for all: many endpoints may be there, of which those that hang must not keep the rest
+# waiting. How many requests one endpoint gets at a time is the engine's to say.
 _MAX_CONNECTIONS = 500
-MAX_PER_HOST = 50
 _KEEPALIVE_SECONDS = 15.0
 _CHECKED_URLS = 4096
 
@@ -61,7 +62,8 @@ class HttpSender:
 
     `allow_private` lets it call loopback and private networks, for one machine; the networks in
     `allowed_networks` may be called always. An empty `allowed_ports` means any port, which only
-    `allow_private` may have. `timeout` in seconds bounds a whole exchange. Raises ValueError.
+    `allow_private` may have. `timeout` in seconds bounds a whole exchange. With a `proxy`, no
+    receiver is connected to but through it. Raises ValueError.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class HttpSender:
         allowed_ports: frozenset[int],
         allow_http: bool,
         timeout: float = 15.0,
+        proxy: Proxy | None = None,
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -82,13 +85,14 @@ class HttpSender:
         self._schemes = ("https", "http") if allow_http else ("https",)
         allowed = (*allowed_networks, *(_DEV_NETWORKS if allow_private else ()))
         self._vetting = Vetting(allowed, lookup)
+        self._proxy = proxy
         self._tls = tls or trusted_authorities()
         self._tls.sslobject_class = TimedHandshake
         self._transport = AiohttpTransport(verify=self._tls, client=self._open_session)
         self._check = lru_cache(_CHECKED_URLS)(self._judge)
 
     async def send(self, webhook: Webhook) -> Reply | Fault:
-        """Post a webhook once; a connection that had gone stale is replaced and does not count."""
+        """Post a webhook; where no connection came about, or it was stale, try at once again."""
         request = self._request(webhook)
         if isinstance(request, str):
             return Fault("blocked", request, 0.0)
@@ -157,21 +161,26 @@ class HttpSender:
         return request
 
     def _open_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            resolver=self._vetting,
-            socket_factory=self._vetting.open_socket,
-            ssl=self._tls,
-            limit=_MAX_CONNECTIONS,
-            limit_per_host=MAX_PER_HOST,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-        )
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector(),
             request_class=TimedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
             read_bufsize=MAX_KEPT,
+        )
+
+    def _connector(self) -> aiohttp.TCPConnector:
+        kind = (
+            partial(aiohttp.TCPConnector, socket_factory=self._vetting.open_socket)
+            if self._proxy is None
+            else partial(TunnelConnector, self._proxy, self._vetting)
+        )
+        return kind(
+            resolver=self._vetting,
+            ssl=self._tls,
+            limit=_MAX_CONNECTIONS,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
         )
 
 

@@ -20,7 +20,16 @@ running: ContextVar["Stopwatch | None"] = ContextVar("stopwatch", default=None)
 class Stopwatch:
     """Marks of one exchange, in seconds; None where nothing happened."""
 
-    __slots__ = ("answered", "began", "connecting", "looking_up", "ready", "resolved", "securing")
+    __slots__ = (
+        "answered",
+        "at_proxy",
+        "began",
+        "connecting",
+        "looking_up",
+        "ready",
+        "resolved",
+        "securing",
+    )
 
     def __init__(self) -> None:
         self.began = now()
@@ -31,9 +40,15 @@ class Stopwatch:
         self.looking_up: float | None = None
         self.resolved: float | None = None
         self.connecting: float | None = None
+        self.at_proxy = False  # the egress proxy is being called and has not been reached
         self.securing: float | None = None
         self.ready: float | None = None
         self.answered: float | None = None
+
+    def connect(self) -> None:
+        """Mark a new connection; the time lost on one that failed before it counts as its own."""
+        self.connecting = self.connecting or now()
+        self.securing = None
 
     @property
     def reused(self) -> bool:

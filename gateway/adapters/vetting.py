@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
-from gateway.adapters.stopwatch import now, running
+from gateway.adapters.stopwatch import Stopwatch, now, running
 from gateway.core.addresses import Network, forbidden
 
 LOOKUP_SECONDS = 2.0
@@ -34,6 +34,10 @@ class UnresolvedError(OSError):
     """The name has no addresses, or none within the deadline; the text says which."""
 
 
+class SlowLookupError(UnresolvedError):
+    """The name had no addresses within the deadline."""
+
+
 class Vetting(AbstractResolver):
     """Resolves names and opens sockets, both only for addresses that may be called.
 
@@ -50,30 +54,36 @@ class Vetting(AbstractResolver):
         """Whether this address, as text, may not be called."""
         return forbidden(ip_address(address), self._allowed) is not None
 
-    async def addresses(self, host: str, port: int) -> list[str]:
-        """All addresses of a name; raises BlockedError if any is forbidden, or UnresolvedError."""
+    async def find(self, host: str, port: int) -> list[str]:
+        """All addresses of a name, whatever they are; raises UnresolvedError."""
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 found = await self._lookup(host, port)
         except TimeoutError:
-            raise UnresolvedError(f"did not resolve within {LOOKUP_SECONDS:g} s") from None
+            raise SlowLookupError(f"did not resolve within {LOOKUP_SECONDS:g} s") from None
         except (OSError, UnicodeError):
             raise UnresolvedError("does not resolve") from None
         if not found:
             raise UnresolvedError("does not resolve")
+        return list(dict.fromkeys(found))
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """All addresses of a name; raises BlockedError if any is forbidden, or UnresolvedError."""
+        found = await self.find(host, port)
         if any(map(self.refuses, found)):
             raise BlockedError
-        return list(dict.fromkeys(found))
+        return found
 
     @override
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        stopwatch = running.get()
-        started = now()
-        addresses = await self.addresses(host, port)
-        if stopwatch is not None:
-            stopwatch.looking_up, stopwatch.resolved = started, now()
+        stopwatch = running.get() or Stopwatch()
+        stopwatch.looking_up = now()
+        try:
+            addresses = await self.addresses(host, port)
+        finally:
+            stopwatch.resolved = now()
         return [
             ResolveResult(
                 hostname=host,
@@ -90,9 +100,7 @@ class Vetting(AbstractResolver):
         """A socket for one concrete address; raises BlockedError."""
         if self.refuses(info[4][0]):
             raise BlockedError
-        stopwatch = running.get()
-        if stopwatch is not None and stopwatch.connecting is None:
-            stopwatch.connecting = now()
+        (running.get() or Stopwatch()).connect()
         return socket.socket(info[0], info[1], info[2])
 
     @override

@@ -1,7 +1,7 @@
 """The gateway's own API as a client sees it, with its refusals as failures of the command."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
 from urllib.parse import quote
@@ -34,12 +34,12 @@ class Api:
     def __init__(self, access: Access) -> None:
         if not _KEY.fullmatch(access.key):
             raise CommandError("the access key is malformed", ExitCode.USAGE)
-        headers = {"Authorization": access.key}
+        self.headers = {"Authorization": access.key}
         if access.tenant is not None:
-            headers["Gateway-Tenant"] = quote(access.tenant)
-        self._root = access.root.rstrip("/")
+            self.headers["Gateway-Tenant"] = quote(access.tenant)
+        self.root = access.root.rstrip("/")
         try:
-            self._client = httpx.Client(base_url=self._root, headers=headers, timeout=_SECONDS)
+            self._client = httpx.Client(base_url=self.root, headers=self.headers, timeout=_SECONDS)
         except httpx.InvalidURL as error:
             raise CommandError(f"the API's URL is malformed: {error}", ExitCode.USAGE) from None
 
@@ -65,9 +65,9 @@ class Api:
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """The object that a call answers."""
-        answer = self._send(method, path, json=body, params=params, headers=headers)
-        if isinstance(answer, dict):
-            return cast("dict[str, Any]", answer)
+        _, content = self._send(method, path, json=body, params=params, headers=headers)
+        if isinstance(content, dict):
+            return cast("dict[str, Any]", content)
         raise self._not_a_gateway()
 
     def listed(
@@ -79,38 +79,81 @@ class Api:
         params: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """The list that a call answers, only its first page."""
-        answer = self._send(method, path, json=body, params=params)
-        if isinstance(answer, list):
-            return cast("list[dict[str, Any]]", answer)
+        _, content = self._send(method, path, json=body, params=params)
+        if isinstance(content, list):
+            return cast("list[dict[str, Any]]", content)
         raise self._not_a_gateway()
 
-    def _send(self, method: str, path: str, **options: Any) -> object:  # noqa: ANN401 - httpx's
+    def pages(
+        self, path: str, params: Mapping[str, Any] | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The pages of a list, one after the other."""
+        link: str | None = path
+        while link is not None:
+            answer, content = self._send("GET", link, params=params)
+            if not isinstance(content, list):
+                raise self._not_a_gateway()
+            yield cast("list[dict[str, Any]]", content)
+            link, params = answer.links.get("next", {}).get("url"), None
+
+    def download(self, path: str, take: Callable[[bytes], object]) -> None:
+        """Hand on what a call answers, piece by piece, however much it is."""
+        try:
+            with self._client.stream("GET", path) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise refusal(answer, self.root)
+                for piece in answer.iter_bytes():
+                    take(piece)
+        except httpx.RemoteProtocolError:
+            raise CommandError(
+                "the answer broke off: it is not all there",
+                ExitCode.UNREACHABLE,
+                "Ask again: the process that answered was stopped, or lost its database.",
+            ) from None
+        except httpx.HTTPError as error:
+            raise self._silent(error) from None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        **options: Any,  # noqa: ANN401 - httpx's
+    ) -> tuple[httpx.Response, object]:
         try:
             answer = self._client.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise CommandError(
-                f"{self._root} does not answer: {error or type(error).__name__}",
-                ExitCode.UNREACHABLE,
-                "Is `gateway serve` running there? --api or GATEWAY_API names another.",
-            ) from None
+            raise self._silent(error) from None
         except ValueError as error:  # such as half a surrogate pair
             raise CommandError(f"this cannot be sent: {error}", ExitCode.USAGE) from None
-        try:
-            content = answer.json()
-        except ValueError:
-            content = None
+        content = _content(answer)
         if not answer.is_success:
-            raise _refusal(answer.status_code, content, self._root)
-        return content
+            raise refusal(answer, self.root)
+        return answer, content
+
+    def _silent(self, error: httpx.HTTPError) -> CommandError:
+        return CommandError(
+            f"{self.root} does not answer: {error or type(error).__name__}",
+            ExitCode.UNREACHABLE,
+            "Is `gateway serve` running there? --api or GATEWAY_API names another.",
+        )
 
     def _not_a_gateway(self) -> CommandError:
-        return CommandError(f"what answers at {self._root} is not a gateway", ExitCode.UNREACHABLE)
+        return CommandError(f"what answers at {self.root} is not a gateway", ExitCode.UNREACHABLE)
 
 
-def _refusal(status: int, content: object, root: str) -> CommandError:
-    code = code_of_status(status)
+def refusal(answer: httpx.Response, root: str) -> CommandError:
+    """The failure that an answer, whose body was read, is for the command."""
+    code, content = code_of_status(answer.status_code), _content(answer)
     problem = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
-    text = problem.get("detail", f"{root} answered {status}")
+    text = problem.get("detail", f"{root} answered {answer.status_code}")
     return CommandError(
         f"{text} ({problem['code']})" if "code" in problem else text, code, _HINTS.get(code, "")
     )
+
+
+def _content(answer: httpx.Response) -> object:
+    try:
+        return answer.json()
+    except ValueError:
+        return None

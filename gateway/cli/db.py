@@ -1,30 +1,42 @@
-"""`gateway db`: the schema of the database."""
+"""`gateway db`: the schema of the database, and what is counted in it."""
 
 import asyncio
 import time
+from collections import Counter
+from typing import Any
 
 import click
 from rich_click import RichGroup
 
-from gateway.cli.environment import database_url
+from gateway.cli.environment import database_url, settings_of_environment
 from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.output import json_option, say, show
 from gateway.errors import Unavailable
+from gateway.flows.check_usage import check_usage
+from gateway.flows.prune import prune_now
+from gateway.runtime import open_deps
+from gateway.settings import Settings
+from gateway.store.engine import open_database
 from gateway.store.migrate import (
     DatabaseRefusedError,
     newest_revision,
     present_revision,
     upgrade_schema,
 )
+from gateway.store.prune import KINDS
 
 _LOOK_AGAIN_SECONDS = 0.25
+_DRIFT = (
+    *("tenant", "rollUp", "at", "workflow", "status", "errorCode", "batch"),
+    *("jobs", "submitted", "retried", "delivered", "undelivered"),
+)
 
 
 @click.group(cls=RichGroup)
 def db() -> None:
     """Bring the database's schema up to date.
 
-    Needs no setting but GATEWAY_DATABASE_URL.
+    Needs no setting but GATEWAY_DATABASE_URL; `prune` needs those of a worker.
     """
 
 
@@ -63,6 +75,69 @@ def status(*, as_json: bool) -> None:
     url = database_url()
     show({"revision": _present(url), "head": newest_revision()}, as_json=as_json)
     require_schema(url)
+
+
+@db.command("check-usage")
+@click.option("--fix", is_flag=True, help="Put the roll-ups right.")
+@json_option
+def check(*, fix: bool, as_json: bool) -> None:
+    """Count jobs and webhooks once more, and compare with the usage that was rolled up.
+
+    Prints what the rows have more than the roll-ups, or less; exit status 1 when that is anything
+    that was not put right. Hours that rows have been pruned of are not compared. Work may go on
+    meanwhile, and nothing is locked for long.
+    """
+    url = database_url()
+    require_schema(url)
+    found = asyncio.run(_check(url, fix=fix))
+    if found or as_json:
+        show(found, as_json=as_json, columns=_DRIFT)
+    if not found:
+        say("The roll-ups agree with the rows.")
+    elif fix:
+        say("The roll-ups have been put right.")
+    else:
+        raise CommandError(
+            f"the roll-ups differ from the rows in {len(found)} places",
+            ExitCode.ERROR,
+            "`gateway db check-usage --fix` puts them right.",
+        )
+
+
+@db.command("prune")
+@click.option("--tenant", "slug", metavar="SLUG", help="Only this tenant's.")
+@click.option("--dry-run", is_flag=True, help="Only tell how many rows are older than is kept.")
+@json_option
+def prune(*, slug: str | None, dry_run: bool, as_json: bool) -> None:
+    """Drop what is older than it is kept, in small batches; workers do the same by themselves.
+
+    How long that is, settings say, and the limits of each tenant. Usage is never dropped.
+    """
+    settings = settings_of_environment()
+    require_schema(settings.database_url.get_secret_value())
+    found = asyncio.run(_prune(settings, slug, dry_run=dry_run))
+    if slug is not None and not found:
+        raise CommandError(f"there is no tenant '{slug}'", ExitCode.NOT_FOUND, "Check the slug.")
+    rows = [{"tenant": name, **{kind: counts[kind] for kind in KINDS}} for name, counts in found]
+    show(rows, as_json=as_json, columns=("tenant", *KINDS))
+
+
+async def _prune(
+    settings: Settings, slug: str | None, *, dry_run: bool
+) -> list[tuple[str, Counter[str]]]:
+    async with open_deps(settings, "gateway db") as deps:
+        return list((await prune_now(deps, slug, dry_run=dry_run)).items())
+
+
+async def _check(url: str, *, fix: bool) -> list[dict[str, Any]]:
+    database = open_database(url, pool=1, name="gateway db")
+    try:
+        return [
+            dict(zip(_DRIFT, (slug, one.roll_up, one.at.isoformat(), *one[2:]), strict=True))
+            async for slug, one in check_usage(database, fix=fix)
+        ]
+    finally:
+        await database.close()
 
 
 def require_schema(url: str) -> None:

@@ -155,6 +155,10 @@ def _line(one: Mapping[str, Any], jobs: Mapping[str, Expected]) -> str:
     return f"[dim]webhook ...{one['webhookId'][-12:]} verified[/] {place}"
 
 
+def _mean(times: Mapping[str, float] | None) -> str:
+    return f"{times['mean']:.2f}" if times else "-"
+
+
 def _short(workflow: str) -> str:
     return workflow.rpartition("/")[2]
 
@@ -205,7 +209,7 @@ async def _show(
     names = ("tenant", "workflow", "status", "jobs", "mean wait s", "mean run s")
     groups = Table(*names, title="Usage")
     for row in usage["rows"]:
-        wait, run = (f"{row[name]['mean']:.2f}" for name in ("queueWaitSeconds", "runSeconds"))
+        wait, run = (_mean(row[name]) for name in ("queueWaitSeconds", "runSeconds"))
         what = (row["tenant"], _short(row["workflow"]), row["status"], str(row["jobs"]))
         groups.add_row(*what, wait, run)
     console.print(groups)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -15,8 +14,8 @@ import click
 from aiohttp import web
 from rich_click import RichCommand
 
-from gateway.core.signing import SignatureError, parse_secret, verify
 from gateway.embedded import write_private
+from gateway.webhooks import WebhookVerificationError, read_key, verify
 
 _MOST_BODY_BYTES = 16 * 1024 * 1024
 _HOOKS = "/hook/"
@@ -87,10 +86,9 @@ class Receiver:
         known = self._secrets.get(slug) if request.path.startswith(_HOOKS) else None
         if not known:
             return "no secret is known for this path"
-        headers = {name.lower(): value for name, value in request.headers.items()}
         try:
-            verify(map(parse_secret, known), headers, body, now=time.time())
-        except SignatureError as error:
+            verify(body, request.headers, known)
+        except WebhookVerificationError as error:
             return str(error)
         return None
 
@@ -137,7 +135,7 @@ class Receiver:
         given = cast("dict[str, str | list[str]]", await request.json())
         told = {slug: [one] if isinstance(one, str) else one for slug, one in given.items()}
         for secret in (secret for secrets in told.values() for secret in secrets):
-            parse_secret(secret)
+            read_key(secret)
         self._secrets.update(told)
         if self._file is not None:
             write_private(self._file, json.dumps(self._secrets))

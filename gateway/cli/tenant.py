@@ -1,5 +1,7 @@
 """`gateway tenant`: tenants, through the API of operators."""
 
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -8,6 +10,7 @@ from rich_click import RichGroup
 
 from gateway.cli.access import with_operator
 from gateway.cli.client import Api
+from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.output import confirm, json_option, show, yes_option
 from gateway.cli.values import json_object
 
@@ -159,6 +162,33 @@ def delete(api: Api, *, slug: str, yes: bool, as_json: bool) -> None:
     show(api.call("DELETE", _path(slug)), as_json=as_json)
 
 
+@tenant.command()
+@_slug
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write; else standard output. It is there only once all of it is.",
+)
+@with_operator
+def export(api: Api, *, slug: str, output: Path | None) -> None:
+    """Take along all that is kept of a tenant: a JSON object a line, its kind first, no secrets.
+
+    Its jobs with their notes, events, deliveries with their attempts, endpoints, usage and audit.
+    """
+    if output is None:
+        api.download(f"{_path(slug)}/export", sys.stdout.buffer.write)
+        return
+    part = output.with_name(f"{output.name}.part")
+    try:
+        with part.open("wb") as file:
+            api.download(f"{_path(slug)}/export", file.write)
+        part.replace(output)
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {error}", ExitCode.USAGE) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _path(slug: str) -> str:
     return f"/admin/v1/tenant/{quote(slug, safe='')}"
 
@@ -167,7 +197,8 @@ def _limits(
     before: dict[str, int | None], max_queued: int | str | None, max_in_flight: int | str | None
 ) -> dict[str, int | str | None]:
     given = {"maxQueued": max_queued, "maxInFlight": max_in_flight}
-    return {
+    told = {
         field: None if value == _DEFAULT else value or before.get(field)
         for field, value in given.items()
     }
+    return {**before, **told}

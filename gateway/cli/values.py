@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,21 @@ def duration(value: str) -> float:
     if match is None:
         raise click.BadParameter(f"{value!r} is not a duration such as 90s, 15m, 1h or 30d.")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def moment(value: str) -> str:
+    """A time as the API takes it, from one with its offset, or from how long ago it was: 2h."""
+    try:
+        if _DURATION.fullmatch(value):
+            at = datetime.now(UTC) - timedelta(seconds=duration(value))
+        else:
+            at = datetime.fromisoformat(value)
+    except (ValueError, OverflowError):
+        at = None
+    if at is None or at.tzinfo is None:
+        reason = "is neither how long ago, such as 15m or 2h, nor like 2026-01-31T12:00:00Z."
+        raise click.BadParameter(f"{value!r} {reason}")
+    return at.isoformat()
 
 
 def comma_list(value: str) -> list[str]:

@@ -18,11 +18,13 @@ MAX_URL = 2048
 MAX_HOST = 253
 _LAST_PORT = 65535
 
+_METADATA = "cloud metadata"
 # The first match names the reason, so narrow blocks stand above the wide ones that hold them.
 _DENIED: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(block), reason)
     for reason, blocks in (
-        ("cloud metadata", "168.63.129.16 192.0.0.192 100.100.100.200 fd00:ec2::254"),
+        (_METADATA, "169.254.169.254 169.254.170.2 169.254.170.23 168.63.129.16 192.0.0.192"),
+        (_METADATA, "100.100.100.200 fd00:ec2::254 fd00:ec2::23 fd20:ce::254"),
         ("unspecified", "0.0.0.0/8 ::/128"),
         ("loopback", "127.0.0.0/8 ::1/128"),
         ("private", "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 fec0::/10"),
@@ -42,8 +44,11 @@ _DENIED: tuple[tuple[Network, str], ...] = tuple(
     for block in blocks.split()
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-_MAPPED = IPv6Network("::ffff:0:0/96")
-_NAT64 = IPv6Network("64:ff9b::/96")
+# What is called by such an address is the IPv4 address in its last four bytes, and nothing else.
+_IPV4_IN_DISGUISE = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+# Denied as they are; where the operator allows them, they still carry an IPv4 address.
+_IPV4_AT_THE_END = (*_IPV4_IN_DISGUISE, IPv6Network("64:ff9b:1::/96"), IPv6Network("::/96"))
+_LOWEST_COMPATIBLE = IPv6Address("::2")  # below it are the unspecified address and loopback
 
 _PARTS = re.compile(r"([^:/?#]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?")
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")
@@ -67,14 +72,37 @@ class Target:
 
 
 def forbidden(address: Address, allowed: Sequence[Network] = ()) -> str | None:
-    """Why this address may not be called, or None; a network in `allowed` always wins.
+    """Why this address may not be called, or None.
 
-    IPv4 inside IPv6 (mapped, NAT64) is judged by the IPv4 address.
+    A network in `allowed` opens what is denied, and cloud metadata only where it is that one
+    address. IPv4 inside IPv6 (mapped, compatible, NAT64, 6to4, Teredo) is judged by the IPv4
+    address, whatever `allowed` says of the IPv6 address around it.
     """
-    if any(address in network for network in allowed):
-        return None
-    if isinstance(address, IPv6Address) and (address in _MAPPED or address in _NAT64):
-        return forbidden(IPv4Address(address.packed[-4:]), allowed)
+    if isinstance(address, IPv6Address):
+        for inner in _carried(address):
+            reason = forbidden(inner, allowed)
+            if reason is not None:
+                return reason
+        if any(address in block for block in _IPV4_IN_DISGUISE):
+            return None
+    reason = _denied(address)
+    holding = [network for network in allowed if address in network]
+    if reason == _METADATA:
+        holding = [network for network in holding if network.num_addresses == 1]
+    return None if holding else reason
+
+
+def _carried(address: IPv6Address) -> tuple[IPv4Address, ...]:
+    if address.teredo is not None:
+        return address.teredo
+    if address.sixtofour is not None:
+        return (address.sixtofour,)
+    if address >= _LOWEST_COMPATIBLE and any(address in block for block in _IPV4_AT_THE_END):
+        return (IPv4Address(address.packed[-4:]),)
+    return ()
+
+
+def _denied(address: Address) -> str | None:
     for network, reason in _DENIED:
         if address in network:
             return reason

@@ -1,7 +1,7 @@
 """What a receiver's answer means for a delivery and for its endpoint."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from gateway.core.schedule import Policy, redelivery
+from gateway.core.webhook import Fault, Reply
 
 _GONE = 410
 _OVERLOADED = frozenset({429, 502, 503, 504})
@@ -39,22 +40,39 @@ class Gone:
 
 Judgement = Delivered | Retry | Exhausted | Gone
 
+# An endpoint that fails for so long, and so often, is disabled.
+PATIENCE_SECONDS = 5 * 86_400.0
+PATIENCE_ATTEMPTS = 20
+
 
 def judge(
-    status: int | None, attempts: int, policy: Policy, *, retry_after: float | None, jitter: float
+    answer: Reply | Fault,
+    attempts: int,
+    policy: Policy,
+    *,
+    delays: Sequence[float] | None = None,
+    retry_after: float | None = None,
+    jitter: float = 0.0,
 ) -> Judgement:
-    """Decide by the status of the nth attempt; None where there was no usable answer."""
+    """Decide by the answer to the nth attempt that counts; `delays` are the endpoint's own."""
+    status = answer.status if isinstance(answer, Reply) else None
     if status is not None and 200 <= status < 300:  # noqa: PLR2004 - the class of success
         return Delivered()
     if status == _GONE:
         return Gone()
     overloaded = status in _OVERLOADED
     wish = retry_after if overloaded else None
-    after = redelivery(attempts, policy, retry_after=wish, jitter=jitter)
+    after = redelivery(attempts, policy, delays=delays, retry_after=wish, jitter=jitter)
     if after is None:
         return Exhausted()
     slow = min(wish or policy.slow_down, policy.retry_after_max) if overloaded else 0.0
     return Retry(max(after, slow), slow)
+
+
+def failing_percent(seconds: float, attempts: int) -> int:
+    """How far an endpoint that only fails is on its way to be disabled, from 0 to 100."""
+    share = min(seconds / PATIENCE_SECONDS, attempts / PATIENCE_ATTEMPTS, 1.0)
+    return int(share * 100)
 
 
 def error_class(status: int) -> str | None:

@@ -154,3 +154,34 @@ def unreadable() -> Finish:
             retryable=True,
         ),
     )
+
+
+def out_of_reach() -> Finish:
+    """The end of a job whose credential was revoked upstream, and that no later one can see."""
+    return Finish(
+        JobState.FAILED,
+        error=JobError(
+            "UPSTREAM_LOST",
+            "Out of reach upstream",
+            "The credential that the job was submitted with is revoked, and the tenant's present "
+            "one does not show the job. It may have run; retry it if its result is needed.",
+            ORIGIN_UPSTREAM,
+            retryable=True,
+        ),
+    )
+
+
+def given_up(strikes: int) -> Finish:
+    """The end of a job that the gateway began to submit several times and never came to an end."""
+    return Finish(
+        JobState.FAILED,
+        error=JobError(
+            "GATEWAY_FAULT",
+            "Given up by the gateway",
+            f"The gateway began to submit the job {strikes} times and broke down each time. The "
+            "upstream does not have it. This is a fault of the gateway: report it with the job's "
+            "id, then retry the job.",
+            ORIGIN_GATEWAY,
+            retryable=True,
+        ),
+    )

@@ -32,7 +32,7 @@ STATE_STATUS = {state: status for status, states in STATUS_STATES.items() for st
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands: pending, then one of the others."""
+    """Where a delivery stands: pending, then one of the others, and pending again when replayed."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -61,10 +61,18 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Caps of one tenant; None means the gateway's default."""
+    """Caps of one tenant; None means the gateway's default.
+
+    `max_rate` is requests a second; things are kept for so many days, 0 is for good.
+    """
 
     max_queued: int | None = None
     max_in_flight: int | None = None
+    max_rate: int | None = None
+    keep_payloads: int | None = None
+    keep_jobs: int | None = None
+    keep_attempts: int | None = None
+    keep_events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +175,24 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A tenant's URL with its event filter; no events means all of them."""
+    """A tenant's URL with its event filter; no events means all of them.
+
+    `delays` are the seconds between attempts, `rate_limit` is a second, `concurrency` at a time;
+    None means the gateway's own. Of the headers only the names are known without a master key.
+    """
 
     id: UUID
     tenant_id: UUID
     url: str
     description: str
     events: tuple[str, ...]
+    algorithm: str
+    header_names: tuple[str, ...]
+    delays: tuple[int, ...] | None
+    concurrency: int | None
+    rate_limit: int | None
+    failing_since: datetime | None
+    failures: int
     disabled_at: datetime | None
     disabled_reason: str | None
     created_at: datetime
@@ -194,6 +213,8 @@ class Attempt:
     response_body: str | None
     error_class: str | None
     detail: str | None
+    timings: str | None = None  # JSON object: seconds of each phase
+    next_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +232,8 @@ class Delivery:
     attempts: int
     next_at: datetime | None
     last_status: int | None
+    last_class: str | None
     last_error: str | None
+    resent_at: datetime | None
     created_at: datetime
     completed_at: datetime | None

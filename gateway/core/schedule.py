@@ -16,18 +16,24 @@ DELIVERY_DELAYS = (
 )
 
 
+KEEP_DAYS = {"payloads": 0, "jobs": 0, "attempts": 30, "events": 90}
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The tunables of the engine."""
 
-    lease: float = 30.0
-    # A call must end this long before its lease does, or it is not begun.
-    lease_margin: float = 5.0
+    # Short enough that what a killed process left is taken over within 35 s, with all the waiting.
+    lease: float = 26.0
+    # A call is not begun later than this before the end of its lease: it must end within it.
+    lease_margin: float = 15.0
     batch: int = 100
     quantum: int = 25
     submit_concurrency: int = 100
     deliver_concurrency: int = 100
     lane_concurrency: int = 20
+    # Of one receiver in one claim: a burst at once would open as many connections to it.
+    lane_quantum: int = 5
     session: float = 10.0
     max_in_flight: int = 1_000
     max_queued: int = 100_000
@@ -37,15 +43,24 @@ class Policy:
     lookup_skew: float = 60.0
     lookup_pages: int = 20
     breaker_failures: int = 5
+    # Claims without a recorded outcome after which a row is handled alone, and given up.
+    suspicious: int = 2
+    strikes: int = 5
+    # How long such a row is waited for, before and after it is begun, before others go on beside it.
+    quiet: float = 1.0
     poll_min: float = 0.25
     poll_max: float = 30.0
     list_from: int = 5
-    absences: int = 3
-    absence_delay: float = 60.0
+    # After the nth time that an unfinished job could not be had; as many times it is asked about.
+    absence_delays: tuple[float, ...] = (5.0, 20.0, 60.0)
     delivery_delays: tuple[float, ...] = DELIVERY_DELAYS
     retry_after_max: float = 10 * 3600.0
     slow_down: float = 60.0
     deadline: float = 24 * 3600.0
+    # Rows a second that one bulk operation deals with.
+    bulk_rate: float = 1_000.0
+    # How many days things are kept; 0 is for good.
+    keep_days: Mapping[str, int] = field(default_factory=lambda: dict(KEEP_DAYS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +150,26 @@ def pause(failures: int, retry_after: float | None, jitter: float) -> float:
     return min(0.5 * 2.0 ** min(failures, 7), 60.0) * (1.0 + 0.2 * jitter)
 
 
+def absence_delay(seen: int, policy: Policy) -> float | None:
+    """How long until a job that could not be had `seen` times is asked about; None: given up."""
+    return policy.absence_delays[seen - 1] if seen <= len(policy.absence_delays) else None
+
+
 def redelivery(
-    attempts: int, policy: Policy, *, retry_after: float | None, jitter: float
+    attempts: int,
+    policy: Policy,
+    *,
+    delays: Sequence[float] | None = None,
+    retry_after: float | None,
+    jitter: float,
 ) -> float | None:
     """How long until the next attempt of a delivery; None when there is none.
 
-    Jitter is only added, at most a tenth; Retry-After only pushes later.
+    `delays` take the place of the policy's. Jitter is only added, at most a tenth; Retry-After only
+    pushes later.
     """
-    if attempts > len(policy.delivery_delays):
+    schedule = policy.delivery_delays if delays is None else delays
+    if attempts > len(schedule):
         return None
-    delay = policy.delivery_delays[attempts - 1] * (1.0 + 0.1 * jitter)
+    delay = schedule[attempts - 1] * (1.0 + 0.1 * jitter)
     return max(delay, min(retry_after or 0.0, policy.retry_after_max))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-FaultKind = Literal["dns", "connect", "tls", "timeout", "blocked", "body"]
+FaultKind = Literal["dns", "connect", "tls", "timeout", "blocked", "body", "egress"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,11 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds spent in each phase; None where a phase did not happen."""
+    """Seconds spent in each phase; None where a phase did not happen.
+
+    A kept connection has only `first_byte`, which counts from the request to the end of the
+    answer's head. Through an egress proxy, `connect` ends when the tunnel stands.
+    """
 
     dns: float | None = None
     connect: float | None = None
@@ -38,7 +42,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why there was no usable answer."""
+    """Why there was no usable answer; `egress` where it was our own way out that failed."""
 
     kind: FaultKind
     detail: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.core.model import NewJob
-from gateway.errors import GatewayError, IdempotencyKeyReused, QueueFull
+from gateway.errors import GatewayError, IdempotencyKeyReused, QueueFull, Unauthorized
 from gateway.flows.deps import Deps
 from gateway.flows.group_commit import GroupCommit
 from gateway.ports import Clock
@@ -91,7 +91,8 @@ class Acceptor:
         finally:
             self._waiting.close(fresh, stored)
         self._deps.reached("accept.committed")
-        return [self._outcome(order, stored, known.get(_key(order.job))) for order in orders]
+        refused = {job.id for job in fresh} - stored
+        return [self._outcome(o, stored, refused, known.get(_key(o.job))) for o in orders]
 
     def _admit(self, orders: list[Order], known: set[Key]) -> list[NewJob]:
         """The jobs that are new and that their tenant's queue has room for."""
@@ -107,14 +108,18 @@ class Acceptor:
         return admitted
 
     def _outcome(
-        self, order: Order, stored: set[UUID], earlier: jobs.Earlier | None
+        self, order: Order, stored: set[UUID], refused: set[UUID], earlier: jobs.Earlier | None
     ) -> Accepted | GatewayError:
         if order.job.id in stored:
             return Accepted(order.job.id)
+        if earlier is None and order.job.id in refused:
+            return Unauthorized("The tenant of this access key does not exist any more.")
         if earlier is None:
             return QueueFull(
                 f"The tenant has {order.max_queued} jobs waiting, as many as it may have. "
                 "Try again when some have been submitted.",
+                quota=order.max_queued,
+                room=0,
                 retry_after=5,
             )
         if earlier.request_hash != order.job.request_hash:

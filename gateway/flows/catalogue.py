@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.errors import CredentialMissing, UpstreamTimeout, UpstreamUnavailable
+from gateway.flows.access import open_access
 from gateway.flows.deps import Deps
-from gateway.flows.doubt import open_access
 from gateway.ports import Access, Denied, Trouble, Upload, Workflow
 from gateway.store import tenants
 

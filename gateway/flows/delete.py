@@ -7,10 +7,11 @@ from gateway.core.events import JOB_DELETED
 from gateway.core.lifecycle import cancelled
 from gateway.core.model import TERMINAL
 from gateway.errors import NotFound
+from gateway.flows.access import open_access
 from gateway.flows.deps import Deps
-from gateway.flows.doubt import open_access
 from gateway.flows.lookup import Lookup
 from gateway.flows.settle import Settled, announce, ending, publish_jobs, settle
+from gateway.flows.waiters import announce_feed, announce_jobs
 from gateway.ports import Absent, Access, Denied, Trouble
 from gateway.store import jobs, tenants
 from gateway.store.jobs import Doomed
@@ -19,12 +20,19 @@ _BATCH = 20
 _RETRY_SECONDS = 60.0
 
 
-async def delete_job(deps: Deps, tenant_id: UUID, job_id: UUID) -> None:
-    """Delete a job; one that was not submitted yet never will be. Raises NotFound."""
-    async with deps.db.begin() as tx:
+async def delete_job(
+    deps: Deps, tenant_id: UUID, job_id: UUID, *, unless_ended: bool = False
+) -> None:
+    """Delete a job; one that was not submitted yet never will be. Raises NotFound.
+
+    With `unless_ended` a job that has ended meanwhile stays.
+    """
+    async with deps.db.of(tenant_id) as tx:
         job = await jobs.hold(tx, tenant_id, job_id)
         if job is None:
             raise NotFound("There is no such job.")
+        if unless_ended and job.state in TERMINAL:
+            return
         if job.state in TERMINAL:
             # Its end was told before; its deletion is news all the same.
             settled = Settled(deliveries=await publish_jobs(tx, deps, [(JOB_DELETED, job)]))
@@ -34,6 +42,8 @@ async def delete_job(deps: Deps, tenant_id: UUID, job_id: UUID) -> None:
         deps.reached("delete.marked")
     deps.reached("delete.committed")
     announce(deps, settled)
+    announce_jobs(deps, [job_id])
+    announce_feed(deps, [tenant_id])
     if upstream_id is not None:
         await delete_upstream(deps)
 

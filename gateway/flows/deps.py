@@ -6,6 +6,7 @@ from uuid import UUID
 
 from gateway.core.cipher import CannotOpenError, Cipher, Place, Secret
 from gateway.core.schedule import Policy
+from gateway.flows.beacon import Beacon
 from gateway.flows.slots import Slots
 from gateway.ports import (
     Access,
@@ -13,6 +14,7 @@ from gateway.ports import (
     Clock,
     Denied,
     Ids,
+    Limiter,
     Observer,
     Problem,
     Queue,
@@ -45,6 +47,7 @@ class Deps:
     catalogue: Catalogue
     sender: Sender
     queue: Queue
+    limiter: Limiter
     clock: Clock
     ids: Ids
     observer: Observer
@@ -52,6 +55,7 @@ class Deps:
     policy: Policy
     upstream_url: str
     slots: Slots = field(default_factory=Slots)
+    beacon: Beacon = field(default_factory=Beacon)
     # Called by name after every step that wrote or called out; tests end the process there.
     reached: Callable[[str], None] = go_on
 

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from gateway.core.model import Credential
+from gateway.core.lifecycle import given_up, out_of_reach
+from gateway.flows.access import Asking, asking_for
 from gateway.flows.deps import Deps
 from gateway.flows.health import Standing, judge_credential
 from gateway.flows.lookup import Lookup
+from gateway.flows.settle import Settled, announce, ending, settle
 from gateway.ports import Access, Denied, Trouble, Verb
 from gateway.store import history, polls, submits, tenants
 from gateway.store.engine import Tx
@@ -29,7 +31,13 @@ async def claim_doubtful(deps: Deps, room: int) -> int:
     """Claim doubtful jobs, start to look them up, and say how many."""
     token = deps.ids.uuid()
     async with deps.db.single() as tx:
-        jobs = await submits.claim_doubtful(tx, room, lease=deps.policy.lease, token=token)
+        jobs = await submits.claim_doubtful(
+            tx,
+            room,
+            lease=deps.policy.lease,
+            breaker=deps.policy.breaker_failures,
+            token=token,
+        )
     if jobs:
         deps.reached("doubt.claimed")
     groups: defaultdict[UUID, list[Doubtful]] = defaultdict(list)
@@ -40,39 +48,28 @@ async def claim_doubtful(deps: Deps, room: int) -> int:
     return len(jobs)
 
 
-def open_access(deps: Deps, credential: Credential) -> Access | Denied:
-    """Open a stored credential."""
-    return deps.access(
-        credential.tenant_id,
-        credential.id,
-        credential.version,
-        credential.base_url,
-        credential.sealed,
-    )
-
-
 async def _resolve(deps: Deps, jobs: Sequence[Doubtful], token: UUID) -> None:
     started = deps.clock.monotonic()
     async with deps.db.single() as tx:
         credential = await tenants.credential_by_id(tx, jobs[0].credential_id)
-    if credential is None:
+        asking = credential and await asking_for(tx, deps, credential)
+    if asking is None:
         return  # its tenant was erased meanwhile
-    found, trouble = seen = await _look(deps, credential, jobs)
+    found, trouble = seen = await _look(deps, asking.access, jobs)
     deps.reached("doubt.looked")
-    await _record(deps, credential, jobs, token, seen)
+    await _record(deps, asking, jobs, token, seen)
     deps.reached("doubt.committed")
     deps.observer.done(
         "lookup",
         "complete" if trouble is None else type(trouble).__name__.lower(),
         seconds=deps.clock.monotonic() - started,
-        credential_id=credential.id,
+        credential_id=asking.credential.id,
         jobs=len(jobs),
         found=len(found),
     )
 
 
-async def _look(deps: Deps, credential: Credential, jobs: Sequence[Doubtful]) -> Seen:
-    access = open_access(deps, credential)
+async def _look(deps: Deps, access: Access | Denied, jobs: Sequence[Doubtful]) -> Seen:
     if isinstance(access, Denied):
         return {}, access
     since = min(job.sent_at for job in jobs) - timedelta(seconds=deps.policy.lookup_skew)
@@ -83,54 +80,64 @@ async def _look(deps: Deps, credential: Credential, jobs: Sequence[Doubtful]) ->
 
 
 async def _record(
-    deps: Deps,
-    credential: Credential,
-    jobs: Sequence[Doubtful],
-    token: UUID,
-    seen: Seen,
+    deps: Deps, asking: Asking, jobs: Sequence[Doubtful], token: UUID, seen: Seen
 ) -> None:
     found, trouble = seen
+    credential = asking.credential
     standing = Standing(
         credential.id,
         credential.tenant_id,
         credential.version,
-        failures=1,
+        failures=0 if asking.lent else jobs[0].failures,
         rejected=credential.rejected_at is not None,
     )
     missing = [job for job in jobs if job.id not in found]
+    settled = Settled()
     async with deps.db.begin() as tx:
         if found:
             await submits.submitted(tx, [(id_, token, theirs) for id_, theirs in found.items()])
-            await polls.poll_soon(tx, [credential.id], deps.policy.poll_min)
+            await polls.poll_soon(tx, [jobs[0].credential_id], deps.policy.poll_min)
         if missing and trouble is None:
-            await _not_found(deps, tx, missing, token)
+            settled = await _not_found(deps, tx, missing, token, lent=asking.lent)
+        if asking.lent:
+            await polls.unpause(tx, jobs[0].credential_id)
         rest = await judge_credential(tx, deps, standing, [trouble])
         if missing and trouble is not None:
-            await submits.doubt(tx, [Doubt(j.id, token, rest, j.lookups) for j in missing])
+            doubts = [Doubt(j.id, token, rest, j.lookups, j.strikes) for j in missing]
+            await submits.doubt(tx, doubts)
         deps.reached("doubt.recorded")
+    announce(deps, settled)
     deps.queue.wake("poll" if found else "submit", after=deps.policy.poll_min)
     if missing:
         deps.queue.wake("submit", after=deps.policy.lookup_delay)
 
 
-async def _not_found(deps: Deps, tx: Tx, jobs: Sequence[Doubtful], token: UUID) -> None:
-    """Look again later, or submit again what was not there at the last look."""
-    last = deps.policy.lookups - 1
+async def _not_found(
+    deps: Deps, tx: Tx, jobs: Sequence[Doubtful], token: UUID, *, lent: bool
+) -> Settled:
+    """Look again later; after the last look submit again, or give up what cannot be submitted."""
+    policy = deps.policy
+    last = [job for job in jobs if job.lookups >= policy.lookups - 1]
     again = [
-        Doubt(j.id, token, deps.policy.lookup_delay, j.lookups + 1)
+        Doubt(j.id, token, policy.lookup_delay, j.lookups + 1, j.strikes)
         for j in jobs
-        if j.lookups < last
+        if j not in last
     ]
     if again:
         await submits.doubt(tx, again)
-    resubmit = [job for job in jobs if job.lookups >= last]
-    if resubmit:
-        await submits.back(tx, [Back(job.id, token, 0.0, counted=True) for job in resubmit])
-        detail = "The upstream does not have the job, so it is submitted again."
-        await history.add_notes(
-            tx,
-            [
-                NewNote(deps.ids.uuid(), j.tenant_id, j.id, "submit.repeated", detail)
-                for j in resubmit
-            ],
-        )
+    hopeless = [job for job in last if lent or job.strikes >= policy.strikes]
+    ends = [
+        ending(job.id, out_of_reach() if lent else given_up(job.strikes), token) for job in hopeless
+    ]
+    repeat = [job for job in last if job not in hopeless]
+    if repeat:
+        await _repeat(deps, tx, repeat, token)
+    return await settle(tx, deps, ends)
+
+
+async def _repeat(deps: Deps, tx: Tx, jobs: Sequence[Doubtful], token: UUID) -> None:
+    backs = [Back(job.id, token, 0.0, counted=True, strikes=job.strikes) for job in jobs]
+    await submits.back(tx, backs)
+    detail = "The upstream does not have the job, so it is submitted again."
+    notes = [NewNote(deps.ids.uuid(), j.tenant_id, j.id, "submit.repeated", detail) for j in jobs]
+    await history.add_notes(tx, notes)

@@ -1,64 +1,112 @@
-"""Administration of webhook endpoints and their signing secrets."""
+"""Administration of webhook endpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from gateway.core.cipher import NONCE_BYTES
+from gateway.core import custom_headers
 from gateway.core.events import EVENT_TYPES
 from gateway.core.model import Endpoint
-from gateway.core.signing import InvalidSecretError, format_secret, parse_secret
+from gateway.core.signing import (
+    Ed25519Key,
+    InvalidSecretError,
+    SigningKey,
+    parse_secret,
+)
 from gateway.errors import BadRequest, NotFound
-from gateway.flows.deps import Deps, secret_place
+from gateway.flows.deps import Deps
+from gateway.flows.endpoint_health import disable
+from gateway.flows.signing_keys import V1, V1A, keep_key, new_key, seal_headers
 from gateway.store import endpoints
-from gateway.store.engine import Tx
+from gateway.store.endpoints import Options
 
-_SECRET_BYTES = 32
+DISABLED = "disabled by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An endpoint as its caller wants it; None for `headers` keeps those that it has."""
+
+    url: str
+    description: str = ""
+    events: Sequence[str] = ()
+    headers: Mapping[str, str] | None = None
+    schedule: Sequence[int] | None = None
+    concurrency: int | None = None
+    rate_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enabled:
+    """An endpoint that is delivered to again, and how many parked deliveries could be replayed."""
+
+    endpoint: Endpoint
+    parked: int
 
 
 async def create_endpoint(
-    deps: Deps,
-    tenant_id: UUID,
-    *,
-    url: str,
-    description: str,
-    events: Sequence[str],
-    secret: str | None,
-) -> tuple[Endpoint, str]:
-    """Create an endpoint with its signing secret, given or made. Raises BadRequest."""
-    unknown = sorted(set(events) - set(EVENT_TYPES))
-    if unknown:
-        raise BadRequest.of("events", f"'{unknown[0]}' is not one of {', '.join(EVENT_TYPES)}")
-    await check_callback(deps, "url", url)
+    deps: Deps, tenant_id: UUID, wanted: Wanted, *, algorithm: str = V1, secret: str | None = None
+) -> tuple[Endpoint, SigningKey]:
+    """Create an endpoint with its signing key, given or made. Raises BadRequest."""
+    await _check(deps, wanted)
+    key = chosen_key(deps, algorithm, secret)
     endpoint_id = deps.ids.uuid()
-    async with deps.db.begin() as tx:
-        endpoint = await endpoints.add(
-            tx,
-            endpoint_id,
-            tenant_id,
-            url=url,
-            description=description,
-            events=list(dict.fromkeys(events)),
+    options = _options(deps, tenant_id, endpoint_id, wanted, ())
+    async with deps.db.of(tenant_id) as tx:
+        endpoint = await endpoints.add(tx, endpoint_id, tenant_id, algorithm, options)
+        await keep_key(tx, deps, tenant_id, endpoint_id, key)
+    return endpoint, key
+
+
+async def change_endpoint(
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID, changes: Mapping[str, object]
+) -> Endpoint:
+    """Change fields of an endpoint, by the names of Wanted. Raises NotFound, BadRequest."""
+    given = replace(Wanted(""), **changes)
+    await _check(
+        deps, given, url_too="url" in changes
+    )  # which may ask the network: before any lock
+    async with deps.db.of(tenant_id) as tx:
+        before = await endpoints.hold(tx, tenant_id, endpoint_id)
+        if before is None:
+            raise missing()
+        wanted = replace(_as_wanted(before), **changes)
+        options = _options(deps, tenant_id, endpoint_id, wanted, before.header_names)
+        after = await endpoints.change(
+            tx, tenant_id, endpoint_id, options, headers_too=wanted.headers is not None
         )
-        text = await add_secret(tx, deps, tenant_id, endpoint_id, secret)
-    return endpoint, text
+    deps.queue.wake("deliver")  # a wider limit may let more go at once
+    return after or before
+
+
+async def enable_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Enabled:
+    """Deliver to an endpoint again, from now on. Raises NotFound."""
+    async with deps.db.of(tenant_id) as tx:
+        endpoint = await endpoints.enable(tx, tenant_id, endpoint_id)
+        if endpoint is None:
+            raise missing()
+        parked = await endpoints.parked(tx, tenant_id, endpoint_id)
+    return Enabled(endpoint, parked)
+
+
+async def disable_endpoint(
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID, reason: str = DISABLED
+) -> Endpoint:
+    """Deliver nothing more to an endpoint; what it is owed is kept, parked. Raises NotFound."""
+    async with deps.db.of(tenant_id) as tx:
+        before = await endpoints.hold(tx, tenant_id, endpoint_id)
+        if before is None:
+            raise missing()
+        await disable(tx, deps, endpoint_id, reason)
+        return await endpoints.find(tx, tenant_id, endpoint_id) or before
 
 
 async def delete_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> None:
     """Delete an endpoint; raises NotFound."""
-    async with deps.db.begin() as tx:
+    async with deps.db.of(tenant_id) as tx:
         found = await endpoints.delete(tx, tenant_id, endpoint_id)
     if not found:
-        raise NotFound("There is no such endpoint.")
-
-
-async def default_secret(deps: Deps, tenant_id: UUID) -> str:
-    """The secret that signs what goes to the callback URLs of a tenant's jobs."""
-    async with deps.db.single() as tx:
-        stored = await endpoints.secret(tx, tenant_id, None)
-    if stored is None:
-        raise NotFound("The tenant has no default signing secret.")
-    secret_id, sealed = stored
-    return format_secret(deps.cipher.open(sealed, secret_place(tenant_id, secret_id)))
+        raise missing()
 
 
 async def check_callback(deps: Deps, field: str, url: str) -> None:
@@ -68,16 +116,60 @@ async def check_callback(deps: Deps, field: str, url: str) -> None:
         raise BadRequest.of(field, refusal)
 
 
-async def add_secret(
-    tx: Tx, deps: Deps, tenant_id: UUID, endpoint_id: UUID | None, secret: str | None
-) -> str:
-    """Store a signing secret, given or made, and return its text. Raises BadRequest."""
+def missing() -> NotFound:
+    """There is no endpoint of that id."""
+    return NotFound("There is no such endpoint.")
+
+
+def chosen_key(deps: Deps, algorithm: str, secret: str | None) -> SigningKey:
+    """The key that a caller brings, or a fresh one. Raises BadRequest."""
+    if secret is None:
+        return new_key(deps, algorithm)
     try:
-        raw = parse_secret(secret) if secret else deps.ids.random_bytes(_SECRET_BYTES)
+        key = parse_secret(secret)
     except InvalidSecretError as invalid:
         raise BadRequest.of("secret", str(invalid)) from None
-    secret_id = deps.ids.uuid()
-    nonce = deps.ids.random_bytes(NONCE_BYTES)
-    sealed = deps.cipher.seal(raw, secret_place(tenant_id, secret_id), nonce)
-    await endpoints.add_secret(tx, secret_id, tenant_id, endpoint_id, sealed)
-    return format_secret(raw)
+    if isinstance(key, Ed25519Key) != (algorithm == V1A):
+        raise BadRequest.of(
+            "secret", "v1 is signed with a 'whsec_' secret, and v1a with a 'whsk_' one"
+        )
+    return key
+
+
+async def _check(deps: Deps, wanted: Wanted, *, url_too: bool = True) -> None:
+    unknown = sorted(set(wanted.events) - set(EVENT_TYPES))
+    if unknown:
+        raise BadRequest.of("events", f"'{unknown[0]}' is not one of {', '.join(EVENT_TYPES)}")
+    refusal = custom_headers.check(wanted.headers or {})
+    if refusal is not None:
+        raise BadRequest.of("headers", refusal)
+    if url_too:
+        await check_callback(deps, "url", wanted.url)
+
+
+def _as_wanted(endpoint: Endpoint) -> Wanted:
+    return Wanted(
+        endpoint.url,
+        endpoint.description,
+        endpoint.events,
+        None,
+        endpoint.delays,
+        endpoint.concurrency,
+        endpoint.rate_limit,
+    )
+
+
+def _options(
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID, wanted: Wanted, names: Sequence[str]
+) -> Options:
+    headers = wanted.headers
+    return Options(
+        wanted.url,
+        wanted.description,
+        list(dict.fromkeys(wanted.events)),
+        sorted(names if headers is None else headers),
+        None if headers is None else seal_headers(deps, tenant_id, endpoint_id, headers),
+        None if wanted.schedule is None else list(wanted.schedule),
+        wanted.concurrency,
+        wanted.rate_limit,
+    )

@@ -66,6 +66,10 @@ class GroupCommit(Generic[T, R]):
                 for one in batch:
                     await self._flush([one])
                 return
+            if isinstance(error, Unavailable):
+                # The next batch would only wait as long for the same answer.
+                batch += self._waiting
+                self._waiting.clear()
             for _, future in batch:
                 _fail(future, error)
             return

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.core.events import CREDENTIAL_REJECTED, event_body
-from gateway.core.schedule import pause
+from gateway.core.schedule import Policy, pause
 from gateway.flows.deps import Deps
 from gateway.flows.settle import publish
-from gateway.ports import Busy, Denied, Unknown
+from gateway.flows.waiters import announce_feed
+from gateway.ports import Busy, Denied, Submitted, Unknown
 from gateway.store import polls
 from gateway.store.engine import Tx
 from gateway.store.outcomes import NewEvent
@@ -20,13 +21,14 @@ REPROBE_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A credential as it was claimed."""
+    """A credential as it was claimed; `narrow` while its room for submits is not all it had."""
 
     id: UUID
     tenant_id: UUID
     version: int
     failures: int
     rejected: bool
+    narrow: bool = False
 
 
 async def judge_credential(
@@ -36,35 +38,47 @@ async def judge_credential(
 
     A rejection is reported once, as an event to the tenant's endpoints.
     """
+    room = deps.policy.submit_concurrency
     denied = next((answer for answer in answers if isinstance(answer, Denied)), None)
     if denied is not None:
-        await _reject(tx, deps, standing, denied)
-        return REPROBE_SECONDS
+        return await _reject(tx, deps, standing, denied)
     trouble = [answer for answer in answers if isinstance(answer, (Busy, Unknown))]
     if trouble:
         rest = pause(standing.failures, _longest(trouble), deps.ids.jitter())
-        await polls.failed(tx, standing.id, rest)
+        probe = is_probe(standing, deps.policy)
+        await polls.failed(tx, standing.id, rest, probe=probe, room=room)
         return rest
     if is_unwell(standing):
-        await polls.well(tx, standing.id)
+        submits = sum(isinstance(answer, Submitted) for answer in answers)
+        await polls.well(tx, standing.id, submits=submits, room=room)
     return 0.0
 
 
 def is_unwell(standing: Standing) -> bool:
     """Whether there is anything to take back when the upstream answers again."""
-    return standing.failures > 0 or standing.rejected
+    return standing.failures > 0 or standing.rejected or standing.narrow
+
+
+def is_probe(standing: Standing, policy: Policy) -> bool:
+    """Whether work that was claimed with such a credential is there to try it."""
+    return standing.rejected or standing.failures >= policy.breaker_failures
 
 
 def _longest(trouble: Sequence[Busy | Unknown]) -> float | None:
     return max((t.retry_after for t in trouble if t.retry_after is not None), default=None)
 
 
-async def _reject(tx: Tx, deps: Deps, standing: Standing, denied: Denied) -> None:
+async def _reject(tx: Tx, deps: Deps, standing: Standing, denied: Denied) -> float:
     reason = f"HTTP {denied.status}: {denied.problem.message}"
-    if not await polls.reject(tx, standing.id, reason, REPROBE_SECONDS):
-        return
-    data = {"credential": {"version": standing.version}, "reason": reason}
-    body = event_body(CREDENTIAL_REJECTED, json.dumps(data), deps.clock.now())
-    event = NewEvent(deps.ids.uuid(), standing.tenant_id, None, CREDENTIAL_REJECTED, body)
-    if await publish(tx, deps, [event]):
-        deps.queue.wake("deliver", after=0.1)
+    is_news, superseded = await polls.reject(tx, standing.id, reason, REPROBE_SECONDS)
+    if superseded:
+        return 0.0  # its jobs are asked about with the credential that came after it
+    if is_news:
+        data = {"credential": {"version": standing.version}, "reason": reason}
+        body = event_body(CREDENTIAL_REJECTED, json.dumps(data), deps.clock.now())
+        event = NewEvent(deps.ids.uuid(), standing.tenant_id, None, CREDENTIAL_REJECTED, body)
+        if await publish(tx, deps, [event]):
+            deps.queue.wake("deliver", after=0.1)
+        # Before the commit: who follows the feed looks more than once.
+        announce_feed(deps, [standing.tenant_id])
+    return REPROBE_SECONDS

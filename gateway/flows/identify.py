@@ -10,6 +10,7 @@ from gateway.core.keys import parse_key, same_digest
 from gateway.core.model import AccessKey, Tenant
 from gateway.errors import NotFound, Unauthorized
 from gateway.flows.deps import Deps
+from gateway.ports import Allowance
 from gateway.store import keys, tenants
 from gateway.store.engine import Tx
 
@@ -70,6 +71,11 @@ class Identities:
             raise NotFound("The tenant of this access key does not exist any more.")
         return await self.tenant(slug)
 
+    async def allowance(self, tenant: Tenant) -> Allowance | None:
+        """Count a request of a tenant; None where its rate has no limit."""
+        rate = tenant.limits.max_rate
+        return None if rate is None else await self._deps.limiter.hit(str(tenant.id), rate)
+
     def forget(self, subject: str) -> None:
         """Drop what is remembered of `key:<id>`, `tenant:<slug>`, or everything for `*`."""
         kind, _, name = subject.partition(":")
@@ -77,7 +83,7 @@ class Identities:
             self._keys.drop(name)
         elif kind == "tenant":
             self._tenants.drop(name)
-        else:
+        elif kind == "*":
             for known in (self._keys, self._tenants, self._slugs):
                 known.clear()
 

@@ -5,12 +5,14 @@ from uuid import UUID
 
 from gateway.core.schedule import learn, next_poll
 from gateway.errors import Unavailable
+from gateway.flows.access import asking_for
 from gateway.flows.deps import Deps
-from gateway.flows.health import Standing, is_unwell, judge_credential
+from gateway.flows.health import Standing, is_probe, is_unwell, judge_credential
 from gateway.flows.patience import patiently
-from gateway.flows.tick import Memory, Tick
-from gateway.ports import Access, Denied, Verb
-from gateway.store import polls
+from gateway.flows.poll_memory import Memory
+from gateway.flows.tick import Tick
+from gateway.ports import Verb
+from gateway.store import polls, tenants
 from gateway.store.polls import ToPoll
 
 VERB: Verb = "poll"
@@ -28,7 +30,13 @@ class Poller:
         """Claim credentials that are due, start to poll them, and say how many."""
         deps, token = self._deps, self._deps.ids.uuid()
         async with deps.db.single() as tx:
-            due = await polls.claim(tx, room, lease=deps.policy.lease, token=token)
+            due = await polls.claim(
+                tx,
+                room,
+                lease=deps.policy.lease,
+                breaker=deps.policy.breaker_failures,
+                token=token,
+            )
         if due:
             deps.reached("poll.claimed")
         for credential in due:
@@ -42,20 +50,21 @@ class Poller:
 
     async def _poll(self, credential: ToPoll, token: UUID) -> None:
         deps, started = self._deps, self._deps.clock.monotonic()
+        standing = _standing(credential)
         tick = Tick(
             deps,
             credential,
-            self._access(credential),
             polls.pace_of(credential.pace),
             self._remember(credential.id),
+            probe=is_probe(standing, deps.policy),
         )
         # What a lost database kept from being written will be learned again; only the credential
         # must not stay taken.
         with suppress(Unavailable):
-            await tick.run()
+            standing = await self._ask(credential, standing, tick)
         deps.reached("poll.asked")
         until = started + deps.policy.lease
-        await patiently(deps.clock, until, lambda: self._release(credential, token, tick))
+        await patiently(deps.clock, until, lambda: self._release(credential, token, standing, tick))
         deps.reached("poll.released")
         deps.observer.done(
             "poll",
@@ -68,39 +77,50 @@ class Poller:
             ended=len(tick.durations),
         )
 
-    async def _release(self, credential: ToPoll, token: UUID, tick: Tick) -> None:
+    async def _ask(self, credential: ToPoll, standing: Standing, tick: Tick) -> Standing:
+        """Run the round; the standing of the credential that it asked with."""
         deps = self._deps
-        pace = learn(tick.pace, tick.durations)
-        rest = await self._judge(credential, tick)
-        # Nothing is only certain to be in flight where that was asked; then no round is due.
-        idle = tick.in_flight is not None and not tick.jobs
-        wait = None if idle else max(next_poll(tick.groups, pace, deps.policy), rest)
-        async with deps.db.single() as tx:
-            await polls.release(
-                tx, credential.id, token, wait=wait, list_order=tick.order, pace=pace
-            )
-
-    async def _judge(self, credential: ToPoll, tick: Tick) -> float:
-        standing = Standing(
-            credential.id,
-            credential.tenant_id,
-            credential.version,
-            credential.failures,
-            credential.rejected,
-        )
-        if not (tick.troubles or is_unwell(standing)):
-            return 0.0
-        async with self._deps.db.begin() as tx:
-            return await judge_credential(tx, self._deps, standing, tick.troubles)
-
-    def _access(self, credential: ToPoll) -> Access | Denied:
-        return self._deps.access(
+        access = deps.access(
             credential.tenant_id,
             credential.id,
             credential.version,
             credential.base_url,
             credential.sealed,
         )
+        if credential.rejected:
+            async with deps.db.single() as tx:
+                stored = await tenants.credential_by_id(tx, credential.id)
+                asking = stored and await asking_for(tx, deps, stored)
+            if asking is not None and asking.lent:
+                other = asking.credential
+                standing = Standing(other.id, other.tenant_id, other.version, 0, rejected=False)
+                access, tick.lent, tick.probe = asking.access, True, False
+        await tick.run(access)
+        return standing
+
+    async def _release(
+        self, credential: ToPoll, token: UUID, standing: Standing, tick: Tick
+    ) -> None:
+        deps = self._deps
+        pace = learn(tick.pace, tick.durations)
+        async with deps.db.begin() as tx:
+            rest = 0.0
+            if is_probe(_standing(credential), deps.policy) and (tick.lent or not tick.calls):
+                await polls.unpause(tx, credential.id)
+            if tick.troubles or (tick.calls and is_unwell(standing)):
+                rest = await judge_credential(tx, deps, standing, tick.troubles)
+            # Nothing is only certain to be in flight where that was asked; then no round is due.
+            idle = tick.in_flight is not None and not tick.jobs
+            wait = None if idle else max(next_poll(tick.groups, pace, deps.policy), rest)
+            await polls.release(
+                tx,
+                credential.id,
+                token,
+                wait=wait,
+                list_order=tick.order,
+                pace=pace,
+                is_safe=tick.is_safe,
+            )
 
     def _remember(self, credential_id: UUID) -> Memory:
         memory = self._memory.pop(credential_id, None) or Memory()
@@ -108,3 +128,13 @@ class Poller:
         if len(self._memory) > _CREDENTIALS:
             del self._memory[next(iter(self._memory))]
         return memory
+
+
+def _standing(credential: ToPoll) -> Standing:
+    return Standing(
+        credential.id,
+        credential.tenant_id,
+        credential.version,
+        credential.failures,
+        credential.rejected,
+    )

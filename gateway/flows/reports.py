@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from gateway.core.events import JOB_STARTED
-from gateway.core.lifecycle import Finish, JobError, Start, after_poll, error_of
+from gateway.core.lifecycle import Finish, JobError, Start, after_poll, error_of, unreadable
 from gateway.core.model import JobState
+from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.settle import announce, ending, publish_jobs, settle
+from gateway.flows.waiters import announce_feed, announce_jobs
 from gateway.ports import UpstreamJob
-from gateway.store import polls
-from gateway.store.engine import Tx
+from gateway.store import job_strikes, polls
 from gateway.store.polls import AtUpstream
 
 
@@ -24,8 +24,24 @@ class Told:
     move: Finish | Start | None
 
 
-def read(job: AtUpstream, report: UpstreamJob) -> Told:
-    """Decide what a full report means for a job."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came of writing: the (workflow, seconds) that ended jobs took, and the jobs that failed."""
+
+    took: Sequence[tuple[str, float]] = ()
+    failed: frozenset[UUID] = frozenset()
+
+
+def read(deps: Deps, job: AtUpstream, report: UpstreamJob) -> Told | None:
+    """Decide what a full report means for a job; None where that breaks down."""
+    try:
+        return _read(job, report)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
+        deps.slots.report("poll", error)
+        return None
+
+
+def _read(job: AtUpstream, report: UpstreamJob) -> Told:
     problem = report.problem
     error: JobError | None = None
     if problem is not None:
@@ -41,27 +57,64 @@ def read(job: AtUpstream, report: UpstreamJob) -> Told:
     return Told(job, move)
 
 
-async def record(deps: Deps, told: Sequence[Told]) -> list[tuple[str, float]]:
-    """Write starts and ends; the (workflow, seconds) that the ended jobs took."""
+async def strike_before(deps: Deps, jobs: Sequence[AtUpstream]) -> list[AtUpstream]:
+    """Count that the answers of jobs may break this process down; without those that did so often.
+
+    They are given up.
+    """
+    async with deps.db.single() as tx:
+        strikes = await job_strikes.strike(tx, [job.id for job in jobs])
+    hopeless = [job for job in jobs if strikes.get(job.id, 0) > deps.policy.strikes]
+    await record(deps, [Told(job, unreadable()) for job in hopeless])
+    return [job for job in jobs if job not in hopeless]
+
+
+async def record(deps: Deps, told: Sequence[Told]) -> Written:
+    """Write starts and ends.
+
+    What cannot be written fails alone, and after several times its job is given up as unreadable.
+    """
+    news = [one for one in told if one.move is not None]
+    if not news:
+        return Written()
+    try:
+        return Written(await _record(deps, news))
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
+        if len(news) > 1:
+            parts = [await record(deps, [one]) for one in news]
+            took = [one for part in parts for one in part.took]
+            return Written(took, frozenset(id_ for part in parts for id_ in part.failed))
+        deps.slots.report("poll", error)
+        return await strike(deps, news[0])
+
+
+async def strike(deps: Deps, one: Told) -> Written:
+    """Count that the handling of a job broke down, and give it up after several times."""
+    async with deps.db.single() as tx:
+        strikes = (await job_strikes.strike(tx, [one.job.id])).get(one.job.id, 0)
+    if strikes < deps.policy.strikes or one.move == unreadable():
+        return Written(failed=frozenset({one.job.id}))
+    return await record(deps, [Told(one.job, unreadable())])
+
+
+async def _record(deps: Deps, told: Sequence[Told]) -> list[tuple[str, float]]:
     ends = [ending(one.job.id, one.move) for one in told if isinstance(one.move, Finish)]
     starts = [(one.job.id, one.move.started_at) for one in told if isinstance(one.move, Start)]
-    if not ends and not starts:
-        return []
     async with deps.db.begin() as tx:
-        owed = await _start(tx, deps, starts) if starts else 0
+        started = await polls.started(tx, starts) if starts else []
+        owed = await publish_jobs(tx, deps, [(JOB_STARTED, j) for j in started]) if started else 0
         settled = await settle(tx, deps, ends)
         deps.reached("poll.settled")
     deps.reached("poll.committed")
     if owed:
         deps.queue.wake("deliver")
+    announce_jobs(deps, [job.id for job in started])
+    announce_feed(deps, [job.tenant_id for job in started])
     announce(deps, settled)
     if settled.jobs:
         # An end makes room at the upstream for a job that waits.
         deps.queue.wake("submit")
     ages = {one.job.id: (one.job.workflow, one.job.age) for one in told}
     return [ages[job.id] for job in settled.jobs]
-
-
-async def _start(tx: Tx, deps: Deps, starts: Sequence[tuple[UUID, datetime | None]]) -> int:
-    jobs = await polls.started(tx, starts)
-    return await publish_jobs(tx, deps, [(JOB_STARTED, job) for job in jobs]) if jobs else 0

@@ -1,7 +1,9 @@
 """Sessions: what a wake-up starts. Each claims and acts until nothing is due."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
+from gateway.flows.bulk import step
 from gateway.flows.deliver import Deliverer
 from gateway.flows.deps import Deps
 from gateway.flows.doubt import claim_doubtful
@@ -14,10 +16,12 @@ _POLL_CONCURRENCY = 50
 _POLL_PAUSE = 0.08
 _POLL_STEP = 0.25
 _LONGEST_WAKE = 60.0
+# Some work that is under way may have become slow by then, and so left its room.
+_LOOK_AGAIN_SECONDS = 0.5
 
 
 class Sessions:
-    """The three verbs of one worker."""
+    """The verbs of one worker."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
@@ -29,11 +33,25 @@ class Sessions:
         """Submit all that is due and has room, and look into what is in doubt."""
         room = self._deps.policy.submit_concurrency
         await claim_doubtful(self._deps, room)
-        await self._work("submit", room, self._submitter.claim)
+        await self._quarantine("submit", self._submitter.claim_suspect)
+        slots = self._deps.slots
+        await self._work("submit", lambda: room - slots.used("submit"), self._submitter.claim)
 
     async def deliver(self) -> None:
         """Send all deliveries that are due."""
-        await self._work("deliver", self._deps.policy.deliver_concurrency, self._deliverer.claim)
+        await self._quarantine("deliver", self._deliverer.claim_suspect)
+        slots, most = self._deps.slots, self._deps.policy.deliver_concurrency
+        # Receivers that hang must not keep the webhooks of all others waiting.
+        room = partial(slots.room_beside_slow, "deliver", most)
+        await self._work("deliver", room, self._deliverer.claim)
+
+    async def bulk(self) -> None:
+        """Do what is due of bulk operations."""
+        end = self._deps.clock.monotonic() + self._deps.policy.session
+        while not self._deps.slots.closing and await step(self._deps):
+            if self._deps.clock.monotonic() > end:
+                self._deps.queue.wake("bulk")
+                return
 
     async def poll(self) -> None:
         """Poll credentials as they come due, for as long as one is due within moments."""
@@ -50,12 +68,23 @@ class Sessions:
                 return
             await clock.sleep(min(max(wait, _POLL_PAUSE), _POLL_STEP))
 
-    async def _work(self, verb: Verb, room: int, claim: Callable[[int], Awaitable[int]]) -> None:
+    async def _quarantine(self, verb: Verb, claim: Callable[[], Awaitable[bool]]) -> None:
+        """Handle what seems to bring processes down: one at a time, and if possible nothing beside.
+
+        What takes longer goes on while the others are served.
+        """
+        slots, quiet = self._deps.slots, self._deps.policy.quiet
+        while not slots.closing and not slots.has_suspect(verb) and await claim():
+            await slots.idle(verb, quiet)
+
+    async def _work(
+        self, verb: Verb, room: Callable[[], int], claim: Callable[[int], Awaitable[int]]
+    ) -> None:
         slots, end = self._deps.slots, self._deps.clock.monotonic() + self._deps.policy.session
         while not slots.closing:
-            free = room - slots.used(verb)
+            free = room()
             if free <= 0:
-                await slots.freed(1.0)
+                await slots.freed(_LOOK_AGAIN_SECONDS)
             elif await claim(free) == 0:
                 return
             if self._deps.clock.monotonic() > end:

@@ -7,13 +7,14 @@ from datetime import datetime
 from uuid import UUID
 
 from gateway.core.delivery import callback_lane
-from gateway.core.events import job_event, job_event_type
-from gateway.core.lifecycle import Finish, error_code
-from gateway.core.model import STATE_STATUS, DeliveryState, Job
+from gateway.core.events import job_event, job_event_id, job_event_type
+from gateway.core.lifecycle import Finish
+from gateway.core.model import DeliveryState, Job
 from gateway.flows.deps import Deps
-from gateway.store import outcomes
+from gateway.flows.waiters import announce_feed, announce_jobs
+from gateway.store import outcomes, usage
 from gateway.store.engine import Tx
-from gateway.store.outcomes import Ending, NewDelivery, NewEvent, Receiver, Usage
+from gateway.store.outcomes import Ending, NewDelivery, NewEvent, Receiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ async def settle(
     deps.reached("settle.finished")
     owed = await publish_jobs(tx, deps, [(event_type or job_event_type(j.state), j) for j in jobs])
     deps.reached("settle.published")
-    await outcomes.add_usage(tx, _usage(jobs))
+    await usage.add_jobs(tx, [job.id for job in jobs])
     return Settled(jobs, owed)
 
 
@@ -57,7 +58,8 @@ async def publish_jobs(tx: Tx, deps: Deps, news: Sequence[tuple[str, Job]]) -> i
     events: list[NewEvent] = []
     callbacks: dict[UUID, str] = {}
     for kind, job in news:
-        event = NewEvent(deps.ids.uuid(), job.tenant_id, job.id, kind, job_event(kind, job, now))
+        event_id = job_event_id(kind, job.id)
+        event = NewEvent(event_id, job.tenant_id, job.id, kind, job_event(kind, job, now))
         events.append(event)
         if job.callback_url is not None and job.completed_at is not None:
             callbacks[event.id] = job.callback_url
@@ -95,9 +97,12 @@ async def publish(
 
 
 def announce(deps: Deps, settled: Settled) -> None:
-    """After the commit: wake the deliverers and report each end."""
+    """After the commit: wake the deliverers and those who wait, and report each end."""
     if settled.deliveries:
         deps.queue.wake("deliver")
+    if settled.jobs:
+        announce_jobs(deps, [job.id for job in settled.jobs])
+        announce_feed(deps, [job.tenant_id for job in settled.jobs])
     for job in settled.jobs:
         deps.observer.done(
             "job",
@@ -122,6 +127,7 @@ def _to_endpoint(deps: Deps, event: NewEvent, receiver: Receiver) -> NewDelivery
         None,
         receiver.id,
         state.value,
+        event.type,
     )
 
 
@@ -136,23 +142,8 @@ def _to_callback(deps: Deps, event: NewEvent, url: str) -> NewDelivery:
         url,
         lane,
         DeliveryState.PENDING.value,
+        event.type,
     )
-
-
-def _usage(jobs: Sequence[Job]) -> list[Usage]:
-    groups: defaultdict[tuple[UUID, str, str, str], list[Job]] = defaultdict(list)
-    for job in jobs:
-        code = error_code(job.error) if job.error else ""
-        groups[job.tenant_id, job.workflow, STATE_STATUS[job.state], code].append(job)
-    return [
-        Usage(
-            *key,
-            len(group),
-            sum(_between(job.created_at, job.submitted_at) for job in group),
-            sum(_between(job.submitted_at, job.completed_at) for job in group),
-        )
-        for key, group in groups.items()
-    ]
 
 
 def _between(start: datetime | None, end: datetime | None) -> float:

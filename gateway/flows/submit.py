@@ -1,50 +1,39 @@
 """Submit: take due jobs to the upstream, each at most once."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import assert_never
 from uuid import UUID
 
-from gateway.core.lifecycle import Finish, error_of
-from gateway.core.model import JobState
 from gateway.core.submission import with_marker
 from gateway.flows.deps import Deps
 from gateway.flows.group_commit import GroupCommit
 from gateway.flows.health import Standing, is_unwell, judge_credential
 from gateway.flows.patience import patiently
-from gateway.flows.settle import Settled, announce, ending, settle
-from gateway.ports import (
-    Busy,
-    Denied,
-    Refused,
-    Submission,
-    Submitted,
-    Trouble,
-    Unknown,
-    Verb,
+from gateway.flows.restore import distrust
+from gateway.flows.sent import (
+    Answer,
+    Broken,
+    Sent,
+    back,
+    by_credential,
+    doubt,
+    note,
+    reason,
+    refusal,
 )
+from gateway.flows.settle import Settled, announce, ending, settle
+from gateway.flows.waiters import announce_jobs
+from gateway.ports import Denied, Refused, Submission, Submitted, Unknown, Verb
 from gateway.store import history, polls, submits
 from gateway.store.engine import Tx
 from gateway.store.history import NewNote
-from gateway.store.submits import Back, Doubt, ToSubmit
+from gateway.store.submits import Back, ToSubmit
 
 VERB: Verb = "submit"
 _LINGER = 0.03
 _WRITERS = 2
 # A longer wait than this is left to the sweep.
 _WAKE_WITHIN = 60.0
-
-Answer = Submitted | Refused | Trouble
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A job and what the upstream said to it."""
-
-    job: ToSubmit
-    token: UUID
-    answer: Answer
 
 
 class Submitter:
@@ -58,6 +47,17 @@ class Submitter:
 
     async def claim(self, room: int) -> int:
         """Claim due jobs, start to submit them, and say how many."""
+        return await self._claim(room, suspects=False)
+
+    async def claim_suspect(self) -> bool:
+        """Claim a job that brought down those who submitted it, or seemed to, and submit it alone."""
+        async with self._deps.db.single() as tx:
+            if not await submits.has_suspects(tx, self._deps.policy.suspicious):
+                return False
+        await self._deps.slots.idle(VERB, self._deps.policy.quiet)
+        return await self._claim(1, suspects=True) > 0
+
+    async def _claim(self, room: int, *, suspects: bool) -> int:
         deps, policy = self._deps, self._deps.policy
         claimed_at, token = deps.clock.monotonic(), deps.ids.uuid()
         async with deps.db.single() as tx:
@@ -68,18 +68,46 @@ class Submitter:
                 in_flight=policy.max_in_flight,
                 lease=policy.lease,
                 breaker=policy.breaker_failures,
+                suspicious=policy.suspicious,
                 token=token,
+                suspects=suspects,
             )
         if jobs:
             deps.reached("submit.claimed")
+            if deps.beacon.is_behind(jobs[0].beacon_id, jobs[0].beacon):
+                await self._hold(jobs, token)
+                return 0
+        announce_jobs(deps, [job.id for job in jobs])
+        self._report_shares(jobs)
         for job in jobs:
-            deps.slots.start(VERB, self._submit(job, token, claimed_at))
+            work = self._submit(job, token, claimed_at)
+            deps.slots.start(VERB, work, suspect=suspects)
         return len(jobs)
+
+    def _report_shares(self, jobs: Sequence[ToSubmit]) -> None:
+        """Show how evenly a claim was shared out, where several tenants had a part in it."""
+        shares = Counter(job.tenant_id for job in jobs)
+        if len(shares) > 1:
+            largest = max(shares.values()) / len(jobs)
+            self._deps.observer.done("claim", "shared", seconds=0.0, largest_share=largest)
+
+    async def _hold(self, jobs: Sequence[ToSubmit], token: UUID) -> None:
+        """Send nothing: the database went back in time, so all of this may be upstream already."""
+        async with self._deps.db.single() as tx:
+            backs = [Back(j.id, token, 0.0, counted=False, strikes=j.strikes - 1) for j in jobs]
+            await submits.back(tx, backs)
+        await distrust(self._deps)
+        self._deps.queue.wake(VERB)
 
     async def _submit(self, job: ToSubmit, token: UUID, claimed_at: float) -> None:
         deps = self._deps
         started = deps.clock.monotonic()
-        answer = await self._send(job, claimed_at + deps.policy.lease - deps.policy.lease_margin)
+        not_after = claimed_at + deps.policy.lease - deps.policy.lease_margin
+        try:
+            answer = await self._send(job, not_after)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
+            deps.slots.report(VERB, error)
+            answer = Broken(f"the gateway broke down: {type(error).__name__}")
         deps.reached("submit.sent")
         sent = Sent(job, token, answer)
         until = claimed_at + deps.policy.lease
@@ -91,7 +119,7 @@ class Submitter:
             job_id=job.id,
             tenant_id=job.tenant_id,
             credential_id=job.credential_id,
-            reason=_reason(answer),
+            reason=reason(answer),
         )
 
     async def _send(self, job: ToSubmit, not_after: float) -> Answer:
@@ -118,12 +146,13 @@ class Submitter:
         taken = {one.job.credential_id for one in sent if isinstance(one.answer, Submitted)}
         async with deps.db.begin() as tx:
             settled = await self._record_jobs(tx, sent)
-            rests = [await self._record_trouble(tx, group) for group in _by_credential(sent)]
+            rests = [await self._record_trouble(tx, group) for group in by_credential(sent)]
             if taken:
                 await polls.poll_soon(tx, sorted(taken), deps.policy.poll_min)
             deps.reached("submit.recorded")
         deps.reached("submit.committed")
         announce(deps, settled)
+        announce_jobs(deps, [one.job.id for one in sent])
         if taken:
             deps.queue.wake("poll", after=deps.policy.poll_min)
         for rest in rests:
@@ -140,7 +169,7 @@ class Submitter:
         if taken:
             await submits.submitted(tx, taken)
         refused = [
-            ending(one.job.id, _refusal(one.answer), one.token)
+            ending(one.job.id, refusal(one.answer), one.token)
             for one in sent
             if isinstance(one.answer, Refused)
         ]
@@ -155,83 +184,29 @@ class Submitter:
             first.credential_version,
             first.failures,
             first.rejected,
+            first.narrow,
         )
         clear = all(isinstance(one.answer, (Submitted, Refused)) for one in sent)
         if clear and not is_unwell(standing):
             return 0.0
-        rest = await judge_credential(tx, self._deps, standing, [one.answer for one in sent])
+        heard = [one.answer for one in sent if not isinstance(one.answer, Broken)]
+        rest = await judge_credential(tx, self._deps, standing, heard) if heard else 0.0
         await self._put_back(tx, sent, rest)
-        in_doubt = any(isinstance(one.answer, Unknown) for one in sent)
+        in_doubt = any(isinstance(one.answer, (Unknown, Broken)) for one in sent)
         return max(rest, self._deps.policy.lookup_delay) if in_doubt else rest
 
     async def _put_back(self, tx: Tx, sent: Sequence[Sent], rest: float) -> None:
-        backs = [back for one in sent if (back := _back(one, rest)) is not None]
+        backs = [row for one in sent if (row := back(one, rest)) is not None]
         if backs:
             await submits.back(tx, backs)
         delay = max(self._deps.policy.lookup_delay, rest)
-        doubts = [
-            Doubt(one.job.id, one.token, delay, 0)
-            for one in sent
-            if isinstance(one.answer, Unknown)
-        ]
+        doubts = [row for one in sent if (row := doubt(one, delay)) is not None]
         if doubts:
             await submits.doubt(tx, doubts)
         notes = [
-            NewNote(self._deps.ids.uuid(), one.job.tenant_id, one.job.id, kind, reason)
+            NewNote(self._deps.ids.uuid(), one.job.tenant_id, one.job.id, kind, detail)
             for one in sent
-            for kind, reason in _note(one.answer)
+            for kind, detail in note(one.answer)
         ]
         if notes:
             await history.add_notes(tx, notes)
-
-
-def _back(one: Sent, rest: float) -> Back | None:
-    match one.answer:
-        case Denied():
-            # The credential is at fault, so the job waits without having used an attempt.
-            return Back(one.job.id, one.token, 0.0, counted=False)
-        case Busy():
-            return Back(one.job.id, one.token, rest, counted=True)
-        case Submitted() | Refused() | Unknown():
-            return None
-        case _:
-            assert_never(one.answer)
-
-
-def _refusal(refused: Refused) -> Finish:
-    problem = refused.problem
-    return Finish(JobState.FAILED, error=error_of(problem.code, problem.title, problem.message))
-
-
-def _note(answer: Answer) -> list[tuple[str, str]]:
-    match answer:
-        case Submitted() | Refused():
-            return []
-        case Denied():
-            return [("credential.rejected", answer.problem.message)]
-        case Busy():
-            return [("submit.postponed", answer.reason)]
-        case Unknown():
-            return [("submit.in_doubt", answer.reason)]
-        case _:
-            assert_never(answer)
-
-
-def _reason(answer: Answer) -> str | None:
-    match answer:
-        case Submitted():
-            return None
-        case Refused() | Denied():
-            return f"{answer.problem.code}: {answer.problem.message}"
-        case Busy() | Unknown():
-            return answer.reason
-        case _:
-            assert_never(answer)
-
-
-def _by_credential(sent: Sequence[Sent]) -> list[list[Sent]]:
-    groups: defaultdict[UUID, list[Sent]] = defaultdict(list)
-    for one in sent:
-        groups[one.job.credential_id].append(one)
-    # In one order for everybody: two writers that touch the same credentials must not deadlock.
-    return [groups[credential_id] for credential_id in sorted(groups)]

@@ -1,49 +1,135 @@
 """Sweep: find what is due and that no wake-up came for; end what outlived its deadline."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+from uuid import UUID
+
+from gateway.core.delivery import failing_percent
 from gateway.core.lifecycle import expired
+from gateway.errors import Unavailable
 from gateway.flows.delete import delete_upstream
 from gateway.flows.deps import Deps
+from gateway.flows.endpoint_health import REASONS
+from gateway.flows.prune import prune_some
+from gateway.flows.restore import distrust
 from gateway.flows.settle import announce, ending, settle
 from gateway.ports import Verb
-from gateway.store import sweeps
+from gateway.store import bulk, endpoints, restores, sweeps
+from gateway.store.endpoints import Failing
+from gateway.store.sweeps import Late
 
 # A wake-up may take this long without anybody calling it lost.
 _GRACE = 3.0
 _BATCH = 500
+_PRUNE_SECONDS = 1.0
+_FAILING_PERCENTS = (50, 70, 90, 100)
+
+
+class Found(NamedTuple):
+    """What one round found."""
+
+    late: Late
+    forgotten: int
+    bulk_is_due: bool
+    failing: Sequence[Failing]
 
 
 async def sweep(deps: Deps) -> None:
     """One round; of several workers that sweep at once, one does it."""
     started = deps.clock.monotonic()
+    found = await _look(deps)
+    if found is None:
+        return
+    due = _wake(deps, found)
+    expired = await _expire(deps)
+    deleted = await delete_upstream(deps)
+    pruned = await prune_some(deps, _PRUNE_SECONDS)
+    deps.observer.done(
+        "sweep",
+        "late" if any(due.values()) else "quiet",
+        seconds=deps.clock.monotonic() - started,
+        expired=expired,
+        deleted=deleted,
+        pruned=sum(pruned.values()),
+        waiting_tenants=found.late.waiting,
+        **_failing(found.failing),
+        **due,
+    )
+
+
+async def _look(deps: Deps) -> Found | None:
+    """What waits for nobody, mended where a row is enough; None where another one sweeps."""
+    deps.beacon.recall(await deps.queue.mirrored())
     async with deps.db.begin() as tx:
         if not await sweeps.lead(tx):
-            return
+            return None
+        id_, count = await restores.hold_beacon(tx)
+        is_behind = deps.beacon.is_behind(id_, count)
+        if not is_behind:
+            id_, count = await restores.beat(tx)
         forgotten = await sweeps.remember(tx)
+        await sweeps.put_away(tx)
         late = await sweeps.late(tx, _GRACE, deps.policy.max_in_flight)
-        ids = await sweeps.expired(tx, _BATCH)
-        settled = await settle(tx, deps, [ending(job_id, expired()) for job_id in ids])
-        deps.reached("sweep.settled")
-    deps.reached("sweep.committed")
-    announce(deps, settled)
+        found = Found(late, forgotten, await bulk.is_due(tx), await endpoints.failing(tx, REASONS))
+    if is_behind:
+        await distrust(deps)
+    else:
+        deps.beacon.recall({id_: count})
+        deps.queue.mirror(id_, count)
+    return found
+
+
+def _wake(deps: Deps, found: Found) -> dict[str, int]:
+    """Wake who is needed; the rows that no wake-up had come for, by verb."""
+    late = found.late
     due: dict[Verb, int] = {
         "submit": late.accepted + late.doubtful,
-        "poll": late.credentials + forgotten,
+        "poll": late.credentials + found.forgotten,
         "deliver": late.deliveries,
     }
     for verb, rows in due.items():
         if rows:
             deps.queue.wake(verb)
+    if found.bulk_is_due:
+        deps.queue.wake("bulk")
     # What waits while others of its kind are served waits for its turn, not for a lost wake-up.
     if late.submitting:
         due["submit"] = 0
     if late.delivering:
         due["deliver"] = 0
-    deleted = await delete_upstream(deps)
-    deps.observer.done(
-        "sweep",
-        "late" if any(due.values()) else "quiet",
-        seconds=deps.clock.monotonic() - started,
-        expired=len(settled.jobs),
-        deleted=deleted,
-        **due,
-    )
+    return {str(verb): rows for verb, rows in due.items()}
+
+
+def _failing(endpoints_: Sequence[Failing]) -> dict[str, int]:
+    """How many endpoints are at least so far on their way to be disabled, or have come to its end."""
+    percents = [
+        100 if one.is_disabled else failing_percent(one.seconds, one.failures) for one in endpoints_
+    ]
+    return {f"failing_{most}": sum(p >= most for p in percents) for most in _FAILING_PERCENTS}
+
+
+async def _expire(deps: Deps) -> int:
+    """End what outlived its deadline; a job that cannot be ended holds up no other."""
+    async with deps.db.single() as tx:
+        ids = await sweeps.expired(tx, _BATCH)
+    try:
+        return await _end(deps, ids)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
+        deps.slots.report("submit", error)
+    ended = 0
+    for job_id in ids:
+        with suppress(Exception):  # reported with the first
+            ended += await _end(deps, [job_id])
+    return ended
+
+
+async def _end(deps: Deps, ids: Sequence[UUID]) -> int:
+    async with deps.db.begin() as tx:
+        settled = await settle(tx, deps, [ending(job_id, expired()) for job_id in ids])
+        deps.reached("sweep.settled")
+    deps.reached("sweep.committed")
+    announce(deps, settled)
+    return len(settled.jobs)

@@ -6,14 +6,17 @@ from gateway.core.cipher import NONCE_BYTES, Secret
 from gateway.core.model import Credential, Limits, Tenant
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.flows import audit
+from gateway.flows.access import open_access
 from gateway.flows.catalogue import unavailable
 from gateway.flows.deps import Deps, credential_place
-from gateway.flows.doubt import open_access
-from gateway.flows.endpoints import add_secret
+from gateway.flows.signing_keys import V1, keep_key, new_key
 from gateway.ports import Access, Denied
 from gateway.store import polls, tenants
 from gateway.store.engine import Tx
 from gateway.store.tenants import CredentialInUse
+
+# Of each kind, in one transaction.
+_ERASED = 1_000
 
 
 async def create_tenant(
@@ -27,7 +30,7 @@ async def create_tenant(
         )
         if tenant is None:
             raise Conflict(f"slug: there is a tenant '{slug}' already")
-        await add_secret(tx, deps, tenant_id, None, None)
+        await keep_key(tx, deps, tenant_id, None, new_key(deps, V1))
         await audit.note(tx, deps, actor, "tenant.created", slug, tenant_id=tenant_id)
     deps.queue.announce(f"tenant:{slug}")
     return tenant
@@ -78,9 +81,17 @@ async def suspend_tenant(deps: Deps, actor: str, slug: str, *, suspended: bool) 
 
 
 async def delete_tenant(deps: Deps, actor: str, slug: str) -> None:
-    """Erase a tenant with all that is its; raises NotFound."""
+    """Erase a tenant with all that is its, but for its usage, which is nobody's then.
+
+    What it has much of goes first, in batches, while it is suspended; to repeat a deletion that was
+    cut short goes on with it. Raises NotFound.
+    """
+    tenant = await suspend_tenant(deps, actor, slug, suspended=True)
+    more = True
+    while more:
+        async with deps.db.begin() as tx:
+            more = await tenants.erase_some(tx, tenant.id, _ERASED)
     async with deps.db.begin() as tx:
-        tenant = await _find(tx, slug)
         await tenants.lock(tx, tenant.id)
         await tenants.erase(tx, tenant.id)
         await audit.note(tx, deps, actor, "tenant.deleted", slug, tenant_id=tenant.id)
@@ -103,14 +114,16 @@ async def put_credential(
         await tenants.lock(tx, tenant.id)
         current = await tenants.credential(tx, tenant.id)
         if current is not None and _is_same(deps, current, access):
-            await polls.well(tx, current.id)
+            await polls.well(tx, current.id, submits=0, room=deps.policy.submit_concurrency)
         else:
             version = 1 if current is None else current.version + 1
             await _add(tx, deps, tenant.id, version, access)
+            await polls.reconsider(tx, tenant.id)
         await audit.note(tx, deps, actor, "credential.put", slug, tenant_id=tenant.id)
         versions = await tenants.credentials(tx, tenant.id)
     deps.queue.announce(f"tenant:{slug}")
     deps.queue.wake("submit")
+    deps.queue.wake("poll")
     return versions
 
 

@@ -6,7 +6,6 @@ do not show is asked for by itself: absence from a list proves nothing.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from gateway.core.schedule import (
     InFlight,
@@ -17,7 +16,10 @@ from gateway.core.schedule import (
 )
 from gateway.flows import reports
 from gateway.flows.ask import ENDS, ask
+from gateway.flows.care import with_care
 from gateway.flows.deps import Deps
+from gateway.flows.poll_memory import Memory
+from gateway.flows.reports import Told
 from gateway.ports import Access, Denied, Trouble, Unknown, UpstreamJob
 from gateway.store import polls
 from gateway.store.polls import AtUpstream, ToPoll
@@ -30,41 +32,25 @@ _LATE = 50
 _FEW = 5
 _MANY = 20
 _LONG = 5.0
-_REMEMBERED = 20_000
-_SURELY_RECORDED = 60.0
+# By then a job that is not awaited never will be: the outcome of its submit was looked up long ago.
+_SURELY_RECORDED = 600.0
 _TRY_AGAIN = 300.0
 _UNREADABLE = 3
-
-
-@dataclass(slots=True)
-class Memory:
-    """What a process remembers between rounds; losing it costs a few calls."""
-
-    ended: dict[str, None] = field(default_factory=dict[str, None])
-    tried_at: float = float("-inf")
-    unreadable: int = 0
-    largest: int = 0
-    wants_walk: bool = False
-    walked_at: float = float("-inf")
-    started_at: float = float("-inf")
-
-    def add(self, upstream_ids: Sequence[str]) -> None:
-        """Remember jobs whose end was dealt with."""
-        self.ended.update(dict.fromkeys(upstream_ids))
-        while len(self.ended) > _REMEMBERED:
-            del self.ended[next(iter(self.ended))]
 
 
 class Tick:
     """One round; its findings are read from its attributes afterwards."""
 
     def __init__(
-        self, deps: Deps, credential: ToPoll, access: Access | Denied, pace: Pace, memory: Memory
+        self, deps: Deps, credential: ToPoll, pace: Pace, memory: Memory, *, probe: bool = False
     ) -> None:
         self._deps = deps
         self._credential = credential
-        self._access = access
         self._memory = memory
+        self.probe = probe
+        self.lent = False
+        # Not so while rounds were begun of late and not ended.
+        self.is_safe = credential.strikes < deps.policy.suspicious
         self.pace = pace
         self.order = credential.list_order
         self.in_flight: list[InFlight] | None = None
@@ -72,14 +58,17 @@ class Tick:
         self.troubles: list[Trouble] = []
         self.calls = 0
 
-    async def run(self) -> None:
-        """Ask what is worth asking now, and write down what was learned."""
+    async def run(self, access: Access | Denied) -> None:
+        """Ask what is worth asking now, and write down what was learned.
+
+        A probe asks one thing. Where the credential is `lent`, what it does not show is given up.
+        """
         async with self._deps.db.single() as tx:
             self.in_flight = await polls.in_flight(tx, self._credential.id, _SAMPLE)
-        if isinstance(self._access, Denied):
-            self.troubles.append(self._access)
+        if isinstance(access, Denied):
+            self.troubles.append(access)
         elif self.jobs:
-            await self._ask(self._access)
+            await (self._ask(access) if self.is_safe else self._ask_with_care(access))
 
     @property
     def jobs(self) -> int:
@@ -92,8 +81,8 @@ class Tick:
         return self.in_flight or ()
 
     async def _ask(self, access: Access) -> None:
-        if self.jobs < self._deps.policy.list_from or not self._may_list():
-            await self._ask_each(access, await self._late(0.0))
+        if self.probe or self.jobs < self._deps.policy.list_from or not self._may_list():
+            await self._ask_each(access, await self._late(0.0, 1 if self.probe else _LATE))
             return
         await self._list_ends(access)
         if self._wants_starts():
@@ -128,7 +117,7 @@ class Tick:
             page = await self._page(access, ENDS, number)
             if page is None:
                 return
-            news = await self._take(page)
+            news = await self._take(page, anew=deep)
             if not self._is_full(page) or self.order == UNUSABLE:
                 return
             if not news and not (deep and self._age(page[-1]) < horizon):
@@ -151,21 +140,31 @@ class Tick:
             return float("inf")
         return (self._deps.clock.now() - job.created_at).total_seconds()
 
-    async def _take(self, page: Sequence[UpstreamJob]) -> int:
+    async def _take(self, page: Sequence[UpstreamJob], *, anew: bool = False) -> int:
         """Settle the jobs of a page that are awaited; how many there were."""
-        fresh = {j.upstream_id: j for j in page if j.upstream_id not in self._memory.ended}
+        known = {} if anew else self._memory.ended
+        fresh = {job.upstream_id: job for job in page if job.upstream_id not in known}
         if not fresh:
             return 0
         async with self._deps.db.single() as tx:
             awaited = await polls.match(tx, self._credential.id, list(fresh))
         if awaited:
             self._deps.reached("poll.matched")
-        told = [reports.read(job, fresh[job.upstream_id]) for job in awaited]
-        self.durations += await reports.record(self._deps, told)
+        read = [reports.read(self._deps, job, fresh[job.upstream_id]) for job in awaited]
+        told = [one for one in read if one is not None]
+        for job in (job for job, one in zip(awaited, read, strict=True) if one is None):
+            await reports.strike(self._deps, Told(job, None))
+        written = await reports.record(self._deps, told)
+        self.durations += written.took
         # A job that ended before its submit was recorded is awaited in a moment: not to be forgotten.
-        known = {job.upstream_id for job in awaited}
+        theirs = {job.upstream_id for job in awaited}
+        done = {one.job.upstream_id for one in told if one.job.id not in written.failed}
         self._memory.add(
-            [id_ for id_, job in fresh.items() if id_ in known or self._age(job) > _SURELY_RECORDED]
+            [
+                id_
+                for id_, job in fresh.items()
+                if id_ in done or (id_ not in theirs and self._age(job) > _SURELY_RECORDED)
+            ]
         )
         return len(awaited)
 
@@ -210,18 +209,33 @@ class Tick:
 
     # --- one by one ------------------------------------------------------------------------------
 
-    async def _late(self, age: float) -> list[AtUpstream]:
+    async def _late(self, age: float, most: int = _LATE) -> list[AtUpstream]:
         async with self._deps.db.single() as tx:
-            return await polls.stragglers(tx, self._credential.id, age, _LATE)
+            return await polls.stragglers(tx, self._credential.id, age, most)
+
+    async def _ask_with_care(self, access: Access) -> None:
+        """Ask about each job by itself, with a strike before: what brings the process down is given up."""
+        clock, end = self._deps.clock, self._deps.clock.monotonic() + self._deps.policy.lease / 3
+
+        async def ask_them(jobs: Sequence[AtUpstream]) -> bool:
+            await self._ask_each(access, jobs)
+            return not self.troubles and clock.monotonic() < end
+
+        jobs = await self._late(0.0, 1 if self.probe else _SAMPLE)
+        self.is_safe = await with_care(self._deps, jobs, ask_them) and not self.probe
 
     async def _ask_each(self, access: Access, jobs: Sequence[AtUpstream]) -> None:
         if not jobs or self.troubles:
             return
-        asked = await asyncio.gather(*(ask(self._deps, access, job) for job in jobs))
+        asked = await asyncio.gather(
+            *(ask(self._deps, access, job, lent=self.lent) for job in jobs)
+        )
         self.calls += sum(one.calls for one in asked)
         self.troubles += [one.trouble for one in asked if one.trouble is not None]
         self._deps.reached("poll.answered")
         told = [one.told for one in asked if one.told is not None]
-        self.durations += await reports.record(self._deps, told)
+        self.durations += (await reports.record(self._deps, told)).took
+        for broken in (one.job for one in asked if one.is_broken):
+            await reports.strike(self._deps, Told(broken, None))
         async with self._deps.db.single() as tx:
             await polls.ask_later(tx, [(one.job.id, one.delay, one.absences) for one in asked])

@@ -9,7 +9,7 @@ from gateway.core.lifecycle import error_code
 from gateway.core.model import TERMINAL, Attempt, Delivery, Job
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
-from gateway.store import deliveries, history, jobs
+from gateway.store import delivery_log, history, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class Moment:
 
 async def timeline(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[Moment]:
     """All moments of a job in the order of time; raises NotFound."""
-    async with deps.db.begin() as tx:
+    async with deps.db.of(tenant_id) as tx:
         job = await jobs.find(tx, tenant_id, job_id)
         if job is None:
             raise NotFound("There is no such job.")
         notes = await history.notes(tx, tenant_id, job_id)
-        owed = await deliveries.of_job(tx, tenant_id, job_id)
-        tries = await deliveries.attempts(tx, tenant_id, [delivery.id for delivery in owed])
+        owed = await delivery_log.of_job(tx, tenant_id, job_id)
+        tries = await delivery_log.attempts(tx, tenant_id, [delivery.id for delivery in owed])
     by_id = {delivery.id: delivery for delivery in owed}
     others = [Moment(note.at, note.type, note.detail) for note in notes]
     others += [_of_attempt(by_id[delivery_id], attempt) for delivery_id, attempt in tries]

@@ -1,12 +1,23 @@
-"""Deliveries: claim, record attempts, read, send again."""
+"""Deliveries that are due: claim them, with what is needed to send them."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from gateway.core.model import Attempt, Delivery, DeliveryState
-from gateway.store.engine import AnyRow, Tx
+from gateway.store.engine import Tx
+
+# Endpoints with a rate or a concurrency of their own that have something due. Their rows are held, so
+# that no two claims count the same room; and before the claim, so that it sees what others took.
+_HOLD = """
+SELECT p.id, p.rate_limit, GREATEST(0, 1 - LEAST(p.rate_limit, p.tokens + p.rate_limit
+    * EXTRACT(epoch FROM now() - GREATEST(p.tokens_at, now() - interval '1 minute'))))::float8
+FROM endpoint p WHERE (p.rate_limit IS NOT NULL OR p.concurrency IS NOT NULL)
+  AND (p.paused_until IS NULL OR p.paused_until <= now())
+  AND p.disabled_at IS NULL AND p.deleted_at IS NULL
+  AND EXISTS (SELECT 1 FROM delivery d WHERE d.lane = p.id AND d.state = 'pending'
+    AND d.next_at <= now())
+ORDER BY p.id FOR UPDATE OF p SKIP LOCKED"""
 
 # Walks the lanes that owe something, and takes from each at most what its cap leaves free, in
 # random order of lanes: an endpoint that hangs holds its own cap and nothing else.
@@ -17,28 +28,43 @@ WITH RECURSIVE lane AS (
   SELECT (SELECT d.lane FROM delivery d WHERE d.state = 'pending' AND d.lane > lane.lane
     ORDER BY d.lane LIMIT 1) FROM lane WHERE lane.lane IS NOT NULL
 ), room AS (
-  SELECT lane.lane, $2 - (SELECT count(*) FROM delivery b WHERE b.lane = lane.lane
-    AND b.state = 'pending' AND b.next_at > now()
-    AND b.next_at <= now() + $3 * interval '1 second' AND b.lease_token IS NOT NULL) AS free
+  SELECT lane.lane, p.rate_limit, LEAST(p.rate_limit, p.tokens + p.rate_limit
+      * EXTRACT(epoch FROM now() - GREATEST(p.tokens_at, now() - interval '1 minute'))) AS tokens,
+    -- One that only fails keeps two places: ten of them that hang must not hold all there are.
+    LEAST(COALESCE(p.concurrency, $2), CASE WHEN p.failures >= 5 THEN 2 END)
+      - (SELECT count(*) FROM delivery b
+      WHERE b.lane = lane.lane AND b.state = 'pending' AND b.next_at > now()
+        AND b.next_at <= now() + ($3 + 60) * interval '1 second' AND b.lease_token IS NOT NULL)
+      AS free
   FROM lane LEFT JOIN endpoint p ON p.id = lane.lane
   WHERE lane.lane IS NOT NULL AND (p.paused_until IS NULL OR p.paused_until <= now())
+    AND p.disabled_at IS NULL AND p.deleted_at IS NULL
+    AND (p.rate_limit IS NULL AND p.concurrency IS NULL OR p.id = ANY($7::uuid[]))
   ORDER BY random()
 ), pick AS (
-  SELECT d.id FROM room CROSS JOIN LATERAL (
+  -- LEAST leaves a null out: that of a lane without a rate.
+  SELECT d.id, room.lane, room.tokens FROM room CROSS JOIN LATERAL (
     SELECT id FROM delivery WHERE lane = room.lane AND state = 'pending' AND next_at <= now()
-    ORDER BY next_at LIMIT GREATEST(room.free, 0) FOR UPDATE SKIP LOCKED) AS d
+      AND CASE WHEN $6::bool THEN strikes >= $5 ELSE strikes < $5 END
+    ORDER BY next_at LIMIT GREATEST(LEAST(room.free, floor(room.tokens), $8::int), 0)::int
+    FOR UPDATE SKIP LOCKED) AS d
   LIMIT $1
+), spent AS (
+  UPDATE endpoint p SET tokens = taken.tokens - taken.count, tokens_at = now()
+  FROM (SELECT lane, tokens, count(*) FROM pick WHERE tokens IS NOT NULL GROUP BY lane, tokens)
+    AS taken WHERE p.id = taken.lane
 )
-UPDATE delivery d SET attempts = d.attempts + 1, next_at = now() + $3 * interval '1 second',
-  lease_token = $4
-FROM pick, event e
-WHERE d.id = pick.id AND e.id = d.event_id
-RETURNING d.id, d.tenant_id, d.event_id, d.job_id, d.endpoint_id,
-  COALESCE(d.url, (SELECT p.url FROM endpoint p WHERE p.id = d.endpoint_id)) AS url, d.attempts,
-  e.type, e.body, e.created_at"""
+UPDATE delivery d SET attempts = d.attempts + 1, strikes = d.strikes + 1,
+  next_at = now() + $3 * interval '1 second', lease_token = $4
+FROM pick JOIN delivery o ON o.id = pick.id JOIN event e ON e.id = o.event_id
+  LEFT JOIN endpoint p ON p.id = o.endpoint_id
+WHERE d.id = pick.id
+RETURNING d.id, d.tenant_id, d.event_id, d.job_id, d.endpoint_id, COALESCE(d.url, p.url),
+  d.attempts, d.spared, d.resent_at IS NOT NULL, e.type, e.body, e.created_at, p.delays,
+  p.headers_sealed, p.failing_since IS NOT NULL, now()"""
 
 _SECRETS = """
-SELECT s.id, s.tenant_id, s.endpoint_id, s.sealed
+SELECT s.id, s.tenant_id, s.endpoint_id, s.algorithm, s.sealed
 FROM (SELECT DISTINCT tenant_id, endpoint_id
   FROM unnest($1::uuid[], $2::uuid[]) AS u(tenant_id, endpoint_id)) AS u
 JOIN signing_secret s ON s.tenant_id = u.tenant_id
@@ -46,63 +72,25 @@ JOIN signing_secret s ON s.tenant_id = u.tenant_id
 WHERE s.expires_at IS NULL OR s.expires_at > now()
 ORDER BY s.id DESC"""
 
-_ATTEMPTS = """
-INSERT INTO attempt (delivery_id, number, tenant_id, started_at, duration_ms, url,
-  request_headers, status, response_headers, response_body, error_class, detail)
-SELECT u.* FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::timestamptz[], $5::int[],
-  $6::text[], $7::json[], $8::smallint[], $9::json[], $10::text[], $11::text[], $12::text[])
-  AS u(delivery_id, number, tenant_id, started_at, duration_ms, url, request_headers, status,
-    response_headers, response_body, error_class, detail)
-JOIN delivery d ON d.id = u.delivery_id  -- whose tenant was erased meanwhile leaves nothing
-ON CONFLICT DO NOTHING"""
+# The literal is that of the index.
+_SUSPECTS = """
+SELECT EXISTS (SELECT 1 FROM delivery d LEFT JOIN endpoint p ON p.id = d.lane
+  WHERE d.state = 'pending' AND d.strikes >= 2 AND d.strikes >= $1 AND d.next_at <= now()
+    AND (p.paused_until IS NULL OR p.paused_until <= now())
+    AND p.disabled_at IS NULL AND p.deleted_at IS NULL)"""
 
-_RECORD = """
-UPDATE delivery d SET state = u.state, next_at = now() + u.delay * interval '1 second',
-  lease_token = NULL, last_status = u.status, last_error = u.error,
-  completed_at = CASE WHEN u.state = 'pending' THEN NULL ELSE now() END
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::float8[], $5::smallint[], $6::text[])
-  AS u(id, token, state, delay, status, error)
-WHERE d.id = u.id AND d.lease_token = u.token AND d.state = 'pending'"""
-
-_POSTPONE = """
-UPDATE delivery SET attempts = attempts - 1, next_at = now() + $3 * interval '1 second',
-  lease_token = NULL, last_error = $4
-WHERE id = ANY($1::uuid[]) AND lease_token = $2 AND state = 'pending'"""
-
-_SLOW = """
-UPDATE endpoint SET paused_until = GREATEST(paused_until, now() + $2 * interval '1 second')
-WHERE id = $1"""
-
-_DISABLE = """
-UPDATE endpoint SET disabled_at = now(), disabled_reason = $2, updated_at = now()
-WHERE id = $1 AND disabled_at IS NULL RETURNING tenant_id"""
-
-_PARK = """
-UPDATE delivery SET state = 'parked', lease_token = NULL, completed_at = now(), last_error = $2
-WHERE endpoint_id = $1 AND state = 'pending'"""
-
-_COLUMNS = """
-  d.id, d.tenant_id, d.event_id, e.type, d.job_id, d.endpoint_id,
-  COALESCE(d.url, (SELECT p.url FROM endpoint p WHERE p.id = d.endpoint_id), '') AS url,
-  d.state, d.attempts, d.next_at, d.last_status, d.last_error, d.created_at, d.completed_at"""
-_STATE = 7
-
-_ONE = f"""
-SELECT {_COLUMNS} FROM delivery d JOIN event e ON e.id = d.event_id
-WHERE d.tenant_id = $1 AND d.id = $2"""
-
-_OF_JOB = f"""
-SELECT {_COLUMNS} FROM delivery d JOIN event e ON e.id = d.event_id
-WHERE d.tenant_id = $1 AND d.job_id = $2 ORDER BY d.id"""
-
-_ATTEMPTS_OF = """
-SELECT delivery_id, number, started_at, duration_ms, url, request_headers, status,
-  response_headers, response_body, error_class, detail
-FROM attempt WHERE tenant_id = $1 AND delivery_id = ANY($2::uuid[]) ORDER BY delivery_id, number"""
+_GIVE_UP = """
+UPDATE delivery SET state = 'parked', lease_token = NULL, completed_at = now(), last_error =
+  'the gateway broke down ' || strikes || ' times while it handled this delivery; report it, then '
+  || 'resend the delivery'
+WHERE state = 'pending' AND strikes >= 2 AND strikes >= $1 AND next_at <= now()"""
 
 
 class ToDeliver(NamedTuple):
-    """A claimed delivery with the frozen bytes that it sends."""
+    """A claimed delivery with the frozen bytes that it sends.
+
+    `spared` of its attempts do not count on the schedule; `unwell` while its endpoint fails.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -111,9 +99,28 @@ class ToDeliver(NamedTuple):
     endpoint_id: UUID | None
     url: str
     attempts: int
+    spared: int
+    resent: bool
     type: str
     body: str
     event_at: datetime
+    delays: list[int] | None
+    headers_sealed: bytes | None
+    unwell: bool
+    claimed_at: datetime
+
+
+class Capped(NamedTuple):
+    """An endpoint with caps of its own; `missing` is the part of a token that it lacks, or null."""
+
+    id: UUID
+    rate_limit: int | None
+    missing: float | None
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds until it may take one more after this; None where no rate is limited."""
+        return None if self.rate_limit is None else (self.missing or 1.0) / self.rate_limit
 
 
 class SealedSecret(NamedTuple):
@@ -122,104 +129,50 @@ class SealedSecret(NamedTuple):
     id: UUID
     tenant_id: UUID
     endpoint_id: UUID | None
+    algorithm: str
     sealed: bytes
 
 
-class Recorded(NamedTuple):
-    """What one attempt came to: the delivery's new state, and when it is due again."""
-
-    delivery_id: UUID
-    tenant_id: UUID
-    token: UUID
-    state: str
-    delay: float
-    attempt: Attempt
+async def hold_capped(tx: Tx) -> list[Capped]:
+    """Hold the endpoints with caps of their own that have something due, but for those held."""
+    return [Capped(*row) for row in await tx.rows(_HOLD)]
 
 
-async def claim(tx: Tx, limit: int, *, cap: int, lease: float, token: UUID) -> list[ToDeliver]:
-    """Take due deliveries, fairly over receivers; the attempt is counted by being claimed."""
-    return [ToDeliver(*row) for row in await tx.rows(_CLAIM, limit, cap, lease, token)]
+async def claim(
+    tx: Tx,
+    limit: int,
+    *,
+    cap: int,
+    lease: float,
+    suspicious: int,
+    token: UUID,
+    quantum: int | None = None,
+    held: Sequence[UUID] = (),
+    suspects: bool = False,
+) -> list[ToDeliver]:
+    """Take due deliveries, fairly over receivers; the attempt is counted by being claimed.
+
+    Of one receiver at most a quantum; of those with caps of their own only from those that are held, in
+    the same transaction.
+    Suspects are those that were claimed that often without a recorded outcome: they or the others.
+    """
+    rows = await tx.rows(
+        _CLAIM, limit, cap, lease, token, suspicious, suspects, list(held), quantum
+    )
+    return [ToDeliver(*row) for row in rows]
 
 
-async def secrets(tx: Tx, claimed: Sequence[ToDeliver]) -> list[SealedSecret]:
-    """The live signing secrets for these deliveries, newest first."""
-    rows = await tx.rows(_SECRETS, [d.tenant_id for d in claimed], [d.endpoint_id for d in claimed])
+async def secrets(tx: Tx, wanted: Sequence[tuple[UUID, UUID | None]]) -> list[SealedSecret]:
+    """The live signing secrets of receivers, as (tenant, endpoint), newest first."""
+    rows = await tx.rows(_SECRETS, [one[0] for one in wanted], [one[1] for one in wanted])
     return [SealedSecret(*row) for row in rows]
 
 
-async def record(tx: Tx, done: Sequence[Recorded]) -> None:
-    """Store attempts and move their deliveries; a lease that was lost changes nothing."""
-    done = sorted(done, key=lambda one: one.delivery_id)
-    tries = [one.attempt for one in done]
-    await tx.run(
-        _ATTEMPTS,
-        [one.delivery_id for one in done],
-        [a.number for a in tries],
-        [one.tenant_id for one in done],
-        [a.started_at for a in tries],
-        [a.duration_ms for a in tries],
-        [a.url for a in tries],
-        [a.request_headers for a in tries],
-        [a.status for a in tries],
-        [a.response_headers for a in tries],
-        [a.response_body for a in tries],
-        [a.error_class for a in tries],
-        [a.detail for a in tries],
-    )
-    await tx.run(
-        _RECORD,
-        [one.delivery_id for one in done],
-        [one.token for one in done],
-        [one.state for one in done],
-        [one.delay for one in done],
-        [a.status for a in tries],
-        [a.detail or a.error_class for a in tries],
-    )
+async def has_suspects(tx: Tx, suspicious: int) -> bool:
+    """Whether deliveries are due that were claimed that often without a recorded outcome."""
+    return bool((await tx.one(_SUSPECTS, suspicious))[0])
 
 
-async def postpone(
-    tx: Tx, delivery_ids: Sequence[UUID], token: UUID, seconds: float, why: str
-) -> None:
-    """Put claimed deliveries off that were not tried, without counting an attempt."""
-    await tx.run(_POSTPONE, list(delivery_ids), token, seconds, why)
-
-
-async def slow(tx: Tx, endpoint_id: UUID, seconds: float) -> None:
-    """Let an endpoint rest."""
-    await tx.run(_SLOW, endpoint_id, seconds)
-
-
-async def disable(tx: Tx, endpoint_id: UUID, reason: str) -> UUID | None:
-    """Disable an endpoint and park what it is owed; its tenant, or None if it was disabled."""
-    row = await tx.row(_DISABLE, endpoint_id, reason)
-    await tx.run(_PARK, endpoint_id, reason)
-    return row.tenant_id if row else None
-
-
-async def find(tx: Tx, tenant_id: UUID, delivery_id: UUID) -> Delivery | None:
-    """Find a delivery."""
-    row = await tx.row(_ONE, tenant_id, delivery_id)
-    return _delivery(row) if row else None
-
-
-async def of_job(tx: Tx, tenant_id: UUID, job_id: UUID) -> list[Delivery]:
-    """All deliveries that a job caused."""
-    return [_delivery(row) for row in await tx.rows(_OF_JOB, tenant_id, job_id)]
-
-
-async def attempts(
-    tx: Tx, tenant_id: UUID, delivery_ids: Sequence[UUID]
-) -> list[tuple[UUID, Attempt]]:
-    """The attempts of deliveries, in order."""
-    rows = await tx.rows(_ATTEMPTS_OF, tenant_id, list(delivery_ids))
-    return [(row.delivery_id, _attempt(row)) for row in rows]
-
-
-def _delivery(row: AnyRow) -> Delivery:
-    values = list(row)
-    values[_STATE] = DeliveryState(values[_STATE])
-    return Delivery(*values)
-
-
-def _attempt(row: AnyRow) -> Attempt:
-    return Attempt(*tuple(row)[1:])
+async def give_up(tx: Tx, strikes: int) -> int:
+    """Park what was claimed that often without a recorded outcome; how many."""
+    return await tx.run(_GIVE_UP, strikes)

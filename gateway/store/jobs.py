@@ -14,6 +14,7 @@ COLUMNS = """
   j.submitted_at, j.started_at, j.completed_at, j.deadline_at, j.next_at, j.credential_id,
   j.upstream_id, j.submit_attempts, j.priority, j.version, j.retry_of"""
 _STATE = 11
+_FARTHEST = 10_000
 
 _INSERT = """
 INSERT INTO job (id, tenant_id, state, name, workflow, params, metadata, copy_results_to,
@@ -23,10 +24,12 @@ SELECT u.id, u.tenant_id, 'accepted', u.name, u.workflow, u.params, u.metadata, 
   u.idempotency_key, u.request_hash, u.retry_of
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::json[], $6::jsonb[], $7::json[],
   $8::text[], $9::text[], $10::smallint[], $11::float8[], $12::text[], $13::bytea[], $14::uuid[])
-  AS u(id, tenant_id, name, workflow, params, metadata, copy_results_to, batch_name, callback_url,
-    priority, deadline, idempotency_key, request_hash, retry_of)
+  WITH ORDINALITY AS u(id, tenant_id, name, workflow, params, metadata, copy_results_to, batch_name,
+    callback_url, priority, deadline, idempotency_key, request_hash, retry_of, place)
+WHERE EXISTS (SELECT 1 FROM tenant t WHERE t.id = u.tenant_id)
+ORDER BY u.place
 ON CONFLICT (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-RETURNING id"""
+RETURNING job.id"""
 
 _EARLIER = """
 SELECT j.tenant_id, j.idempotency_key, j.id, j.request_hash
@@ -37,10 +40,18 @@ _ONE = f"""
 SELECT {COLUMNS} FROM job j JOIN tenant t ON t.id = j.tenant_id
 WHERE j.tenant_id = $1 AND j.id = $2 AND j.deleted_at IS NULL"""
 
-_AHEAD = """
-SELECT count(*) FROM (
-  SELECT 1 FROM job WHERE tenant_id = $1 AND state = 'accepted'
-    AND (priority > $2 OR (priority = $2 AND id < $3)) LIMIT 10000) AS ahead"""
+_ALL = f"""
+SELECT {COLUMNS} FROM job j JOIN tenant t ON t.id = j.tenant_id
+WHERE j.id = ANY($1::uuid[]) AND j.deleted_at IS NULL"""
+
+# Each queue is walked once, however many of its jobs are asked for.
+_AHEAD = f"""
+SELECT j.id, COALESCE(w.place, CASE j.state WHEN 'accepted' THEN {_FARTHEST} ELSE 0 END) AS place
+FROM job j LEFT JOIN (unnest($1::uuid[]) AS u(id) CROSS JOIN LATERAL (
+  SELECT id, row_number() OVER (ORDER BY priority DESC, id) - 1 AS place
+  FROM job WHERE tenant_id = u.id AND state = 'accepted'
+  ORDER BY priority DESC, id LIMIT {_FARTHEST}) AS w) ON w.id = j.id
+WHERE j.id = ANY($2::uuid[])"""
 
 _QUEUED = """
 SELECT u.tenant_id, (SELECT count(*) FROM (SELECT 1 FROM job j
@@ -90,7 +101,10 @@ def job_of(row: AnyRow) -> Job:
 
 
 async def insert(tx: Tx, jobs: Sequence[NewJob]) -> set[UUID]:
-    """Store accepted jobs; those whose idempotency key exists already are left out."""
+    """Store accepted jobs.
+
+    Those whose idempotency key exists already, or whose tenant does not any more, are left out.
+    """
     # One order for everybody: two processes that insert the same keys must not deadlock.
     rows = sorted(jobs, key=lambda job: (job.tenant_id, job.idempotency_key or ""))
     columns = (
@@ -125,16 +139,31 @@ async def find(tx: Tx, tenant_id: UUID, job_id: UUID) -> Job | None:
     return job_of(row) if row else None
 
 
+async def find_all(tx: Tx, job_ids: Sequence[UUID]) -> list[Job]:
+    """Those of these jobs that were not deleted, whosever they are and in no order."""
+    return [job_of(row) for row in await tx.rows(_ALL, list(job_ids))]
+
+
+async def versions(tx: Tx, job_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """The versions of those of these jobs that are still there."""
+    rows = await tx.rows(
+        "SELECT id, version FROM job WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL",
+        list(job_ids),
+    )
+    return {row.id: row.version for row in rows}
+
+
 async def hold(tx: Tx, tenant_id: UUID, job_id: UUID) -> Job | None:
     """Find a job that was not deleted, and let nobody change it until the transaction ends."""
     row = await tx.row(f"{_ONE} FOR UPDATE OF j", tenant_id, job_id)
     return job_of(row) if row else None
 
 
-async def ahead(tx: Tx, job: Job) -> int:
-    """How many jobs of its tenant will be submitted before this one, up to 10,000."""
-    row = await tx.row(_AHEAD, job.tenant_id, job.priority, job.id)
-    return row[0] if row else 0
+async def ahead(tx: Tx, waiting: Sequence[Job]) -> dict[UUID, int]:
+    """How many jobs of its tenant will be submitted before each of these, up to 10,000."""
+    tenants = {job.tenant_id for job in waiting}
+    rows = await tx.rows(_AHEAD, list(tenants), [job.id for job in waiting])
+    return {row.id: row.place for row in rows}
 
 
 async def queued(tx: Tx, most: dict[UUID, int]) -> dict[UUID, int]:

@@ -52,7 +52,7 @@ class AuditEntry(NamedTuple):
 
 async def add(tx: Tx, key: AccessKey) -> AccessKey:
     """Store a new key."""
-    row = await tx.row(
+    row = await tx.one(
         _ADD,
         key.id,
         key.key_id,
@@ -64,8 +64,6 @@ async def add(tx: Tx, key: AccessKey) -> AccessKey:
         key.digest,
         key.expires_at,
     )
-    if row is None:
-        raise RuntimeError("INSERT returned nothing")
     return _key(row)
 
 

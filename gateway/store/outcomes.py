@@ -1,4 +1,4 @@
-"""The end of jobs, and all that is written in the same transaction: event, deliveries, usage."""
+"""The end of jobs, and what is written in the same transaction: event and deliveries."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,28 +20,21 @@ WHERE j.id = u.id AND j.state IN ('accepted', 'submitting', 'submitted', 'runnin
 RETURNING {COLUMNS}"""
 
 _EVENTS = """
-INSERT INTO event (id, tenant_id, job_id, type, body)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[])"""
+INSERT INTO event (id, tenant_id, job_id, type, body, endpoint_id, is_sample)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::uuid[],
+  $7::bool[])"""
 
 _RECEIVERS = """
 SELECT id, tenant_id, events, disabled_at IS NOT NULL FROM endpoint
 WHERE tenant_id = ANY($1::uuid[]) AND deleted_at IS NULL"""
 
 _DELIVERIES = """
-INSERT INTO delivery (id, tenant_id, event_id, job_id, endpoint_id, url, lane, state)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[],
-  $7::uuid[], $8::text[])"""
-
-_USAGE = """
-INSERT INTO usage_hour AS h (tenant_id, hour, workflow, status, error_code, jobs, wait_seconds,
-  run_seconds)
-SELECT u.tenant_id, date_trunc('hour', now()), u.workflow, u.status, u.error_code, u.jobs,
-  u.wait_seconds, u.run_seconds
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::float8[],
-  $7::float8[]) AS u(tenant_id, workflow, status, error_code, jobs, wait_seconds, run_seconds)
-ON CONFLICT (tenant_id, hour, workflow, status, error_code) DO UPDATE SET
-  jobs = h.jobs + excluded.jobs, wait_seconds = h.wait_seconds + excluded.wait_seconds,
-  run_seconds = h.run_seconds + excluded.run_seconds"""
+INSERT INTO delivery
+  (id, tenant_id, event_id, job_id, endpoint_id, url, lane, state, type, last_error)
+SELECT *, CASE WHEN u.state = 'parked' THEN 'the endpoint is disabled' END
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::uuid[],
+  $8::text[], $9::text[])
+  AS u(id, tenant_id, event_id, job_id, endpoint_id, url, lane, state, type)"""
 
 
 class Ending(NamedTuple):
@@ -66,17 +59,19 @@ class Receiver(NamedTuple):
 
 
 class NewEvent(NamedTuple):
-    """An event whose body is frozen."""
+    """An event whose body is frozen; a sample is for one endpoint alone, and in no feed."""
 
     id: UUID
     tenant_id: UUID
     job_id: UUID | None
     type: str
     body: str
+    endpoint_id: UUID | None = None
+    is_sample: bool = False
 
 
 class NewDelivery(NamedTuple):
-    """An event owed to one receiver."""
+    """An event owed to one receiver; its type is looked up where it is not given."""
 
     id: UUID
     tenant_id: UUID
@@ -86,18 +81,7 @@ class NewDelivery(NamedTuple):
     url: str | None
     lane: UUID
     state: str
-
-
-class Usage(NamedTuple):
-    """What a group of ended jobs adds to a roll-up row; seconds are sums."""
-
-    tenant_id: UUID
-    workflow: str
-    status: str
-    error_code: str
-    jobs: int
-    wait_seconds: float
-    run_seconds: float
+    type: str | None = None
 
 
 async def finish(tx: Tx, endings: Sequence[Ending]) -> list[Job]:
@@ -118,12 +102,6 @@ async def add_events(tx: Tx, events: Sequence[NewEvent]) -> None:
 async def add_deliveries(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
     """Store deliveries that are due at once."""
     await tx.run(_DELIVERIES, *_columns(deliveries))
-
-
-async def add_usage(tx: Tx, usage: Sequence[Usage]) -> None:
-    """Add to the roll-up of the present hour."""
-    # Sorted, so that two workers that touch the same rows do not deadlock.
-    await tx.run(_USAGE, *_columns(sorted(usage)))
 
 
 def _job(ending: Ending) -> UUID:

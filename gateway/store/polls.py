@@ -10,15 +10,20 @@ from gateway.core.schedule import InFlight, Pace
 from gateway.store.engine import Tx
 from gateway.store.jobs import COLUMNS, job_of
 
+# A credential with an open breaker, or a rejected one, is tried once it rested, by whoever takes the
+# probe: that pauses it for everybody else.
 _CLAIM = """
 UPDATE credential SET poll_at = now() + $2 * interval '1 second',
-  poll_lease_until = now() + $2 * interval '1 second', poll_token = $3
+  poll_lease_until = now() + $2 * interval '1 second', poll_token = $3,
+  poll_strikes = LEAST(poll_strikes, 1000) + 1,
+  paused_until = CASE WHEN failures >= $4 OR rejected_at IS NOT NULL
+    THEN now() + $2 * interval '1 second' END
 WHERE id IN (SELECT id FROM credential
   WHERE poll_at <= now() AND (poll_lease_until IS NULL OR poll_lease_until <= now())
     AND (paused_until IS NULL OR paused_until <= now())
   ORDER BY poll_at LIMIT $1 FOR UPDATE SKIP LOCKED)
 RETURNING id, tenant_id, version, base_url, sealed, failures, rejected_at IS NOT NULL, list_order,
-  pace"""
+  pace, poll_strikes - 1"""
 
 _NEXT = """
 SELECT EXTRACT(epoch FROM min(GREATEST(poll_at, paused_until, poll_lease_until)) - now())::float8
@@ -36,6 +41,7 @@ WHERE credential.id = pick.id"""
 # left, as the row is read again once its lock is there.
 _RELEASE = """
 UPDATE credential SET poll_lease_until = NULL, poll_token = NULL, list_order = $4, pace = $5,
+  poll_strikes = CASE WHEN $6::bool THEN 0 ELSE 1 END,
   poll_at = CASE WHEN poll_at < poll_lease_until THEN LEAST(poll_at, now() + $3 * interval '1 second')
     ELSE now() + $3 * interval '1 second' END
 WHERE id = $1 AND poll_token = $2"""
@@ -70,22 +76,49 @@ UPDATE job j SET state = 'running', started_at = COALESCE(u.at, now()), version 
 FROM unnest($1::uuid[], $2::timestamptz[]) AS u(id, at), tenant t
 WHERE j.id = u.id AND j.state = 'submitted' AND t.id = j.tenant_id RETURNING {COLUMNS}"""
 
+# Additive increase, multiplicative decrease. What fails while the credential rests already belongs
+# to the same trouble; only a probe is a new one.
 _FAILED = """
-UPDATE credential SET failures = failures + 1,
-  paused_until = GREATEST(paused_until, now() + $2 * interval '1 second') WHERE id = $1"""
+UPDATE credential SET
+  failures = failures + CASE WHEN paused_until > now() AND NOT $3::bool THEN 0 ELSE 1 END,
+  submit_room = CASE WHEN paused_until > now() AND NOT $3::bool THEN submit_room
+    ELSE GREATEST(1, COALESCE(submit_room, $4::int) / 2) END,
+  paused_until = GREATEST(CASE WHEN $3 THEN NULL ELSE paused_until END,
+    now() + $2 * interval '1 second')
+WHERE id = $1"""
 
 _WELL = """
-UPDATE credential SET failures = 0, paused_until = NULL, rejected_at = NULL, rejected_reason = NULL
-WHERE id = $1 AND (failures > 0 OR rejected_at IS NOT NULL)"""
+UPDATE credential SET failures = 0, paused_until = NULL, rejected_at = NULL, rejected_reason = NULL,
+  submit_room = CASE WHEN submit_room < $3 THEN
+    submit_room + GREATEST(LEAST($2::int, 1), $4::int * $2 / submit_room) END
+WHERE id = $1"""
 
 _REJECT = """
-UPDATE credential SET rejected_at = now(), rejected_reason = $2,
-  paused_until = now() + $3 * interval '1 second'
-WHERE id = $1"""
+UPDATE credential c SET rejected_at = now(), rejected_reason = $2,
+  paused_until = CASE WHEN n.superseded THEN NULL ELSE now() + $3 * interval '1 second' END
+FROM (SELECT o.id, o.rejected_at IS NULL AS is_news, EXISTS (SELECT 1 FROM credential later
+    WHERE later.tenant_id = o.tenant_id AND later.version > o.version) AS superseded
+  FROM credential o WHERE o.id = $1 FOR UPDATE OF o) AS n
+WHERE c.id = n.id RETURNING n.is_news, n.superseded"""
+
+_RECONSIDER = (
+    "UPDATE credential SET paused_until = NULL WHERE tenant_id = $1 AND rejected_at IS NOT NULL",
+    """
+UPDATE job SET next_at = now() FROM credential c WHERE c.id = job.credential_id
+  AND c.rejected_at IS NOT NULL AND job.tenant_id = $1 AND job.state = 'submitting'
+  AND job.lease_token IS NULL AND job.next_at > now()""",
+)
+
+
+# How much the room grows with each round of submits that it admits.
+_WIDER = 4
 
 
 class ToPoll(NamedTuple):
-    """A credential whose jobs are to be asked about, taken for the length of a lease."""
+    """A credential whose jobs are to be asked about, taken for the length of a lease.
+
+    `strikes` rounds in a row before this one were begun and not ended.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -96,6 +129,7 @@ class ToPoll(NamedTuple):
     rejected: bool
     list_order: str
     pace: str
+    strikes: int
 
 
 class AtUpstream(NamedTuple):
@@ -116,9 +150,9 @@ def pace_of(text: str) -> Pace:
     return Pace(raw.get("typical", {}), raw.get("shortest", {}))
 
 
-async def claim(tx: Tx, limit: int, *, lease: float, token: UUID) -> list[ToPoll]:
+async def claim(tx: Tx, limit: int, *, lease: float, breaker: int, token: UUID) -> list[ToPoll]:
     """Take credentials that are due to be polled."""
-    return [ToPoll(*row) for row in await tx.rows(_CLAIM, limit, lease, token)]
+    return [ToPoll(*row) for row in await tx.rows(_CLAIM, limit, lease, token, breaker)]
 
 
 async def next_due(tx: Tx) -> float | None:
@@ -133,11 +167,21 @@ async def poll_soon(tx: Tx, credential_ids: Sequence[UUID], seconds: float) -> N
 
 
 async def release(
-    tx: Tx, credential_id: UUID, token: UUID, *, wait: float | None, list_order: str, pace: Pace
+    tx: Tx,
+    credential_id: UUID,
+    token: UUID,
+    *,
+    wait: float | None,
+    list_order: str,
+    pace: Pace,
+    is_safe: bool,
 ) -> None:
-    """Give a credential back, due again in `wait` seconds; None when no job is at the upstream."""
+    """Give a credential back, due again in `wait` seconds; None when no job is at the upstream.
+
+    Its strikes are forgotten where asking about it is safe, else all but one.
+    """
     known = json.dumps({"typical": dict(pace.typical), "shortest": dict(pace.shortest)})
-    await tx.run(_RELEASE, credential_id, token, wait, list_order, known)
+    await tx.run(_RELEASE, credential_id, token, wait, list_order, known, is_safe)
 
 
 async def in_flight(tx: Tx, credential_id: UUID, limit: int) -> list[InFlight]:
@@ -166,20 +210,28 @@ async def started(tx: Tx, rows: Sequence[tuple[UUID, object]]) -> list[Job]:
     return [job_of(row) for row in found]
 
 
-async def failed(tx: Tx, credential_id: UUID, pause: float) -> None:
-    """Count a failure of the upstream against a credential and let it rest."""
-    await tx.run(_FAILED, credential_id, pause)
+async def failed(tx: Tx, credential_id: UUID, pause: float, *, probe: bool, room: int) -> None:
+    """Count a failure of the upstream against a credential, let it rest, and halve its room."""
+    await tx.run(_FAILED, credential_id, pause, probe, room)
 
 
-async def well(tx: Tx, credential_id: UUID) -> None:
-    """Note that the upstream answers for a credential."""
-    await tx.run(_WELL, credential_id)
+async def well(tx: Tx, credential_id: UUID, *, submits: int, room: int) -> None:
+    """Note that the upstream answers for a credential, and widen its room by what it took."""
+    await tx.run(_WELL, credential_id, submits, room, _WIDER)
 
 
-async def reject(tx: Tx, credential_id: UUID, reason: str, pause: float) -> bool:
-    """Park a credential that the upstream does not honour; True when that is news."""
-    before = await tx.row(
-        "SELECT rejected_at FROM credential WHERE id = $1 FOR UPDATE", credential_id
-    )
-    await tx.run(_REJECT, credential_id, reason, pause)
-    return before is not None and before.rejected_at is None
+async def unpause(tx: Tx, credential_id: UUID) -> None:
+    """Give a probe back that was not used."""
+    await tx.run("UPDATE credential SET paused_until = NULL WHERE id = $1", credential_id)
+
+
+async def reject(tx: Tx, credential_id: UUID, reason: str, pause: float) -> tuple[bool, bool]:
+    """Park a credential that the upstream does not honour: if that is news, if it is superseded."""
+    row = await tx.row(_REJECT, credential_id, reason, pause)
+    return (row.is_news, row.superseded) if row else (False, False)
+
+
+async def reconsider(tx: Tx, tenant_id: UUID) -> None:
+    """Have the jobs of rejected credentials asked about at once: there is a new one to ask with."""
+    for statement in _RECONSIDER:
+        await tx.run(statement, tenant_id)

@@ -9,7 +9,6 @@ from gateway.store.engine import Tx
 
 # Walks the tenants that have something waiting, one index probe each, and takes at most a
 # quantum from each in random order: a tenant with 100,000 waiting jobs delays nobody.
-# A credential with an open breaker, or a rejected one, is tried with a single job once it rested.
 _CLAIM = """
 WITH RECURSIVE lane AS (
   (SELECT tenant_id FROM job WHERE state = 'accepted' ORDER BY tenant_id LIMIT 1)
@@ -19,12 +18,17 @@ WITH RECURSIVE lane AS (
   FROM lane WHERE lane.tenant_id IS NOT NULL
 ), room AS (
   SELECT t.id AS tenant_id, c.id AS credential_id, c.base_url, c.sealed, c.version,
-    c.failures, c.rejected_at IS NOT NULL AS rejected,
+    c.failures, c.rejected_at IS NOT NULL AS rejected, c.submit_room IS NOT NULL AS narrow,
+    c.failures >= $5 OR c.rejected_at IS NOT NULL AS probing,
     CASE WHEN c.failures >= $5 OR c.rejected_at IS NOT NULL THEN 1 ELSE LEAST($2::bigint,
       COALESCE(t.max_in_flight, $3) - (SELECT count(*) FROM (
         SELECT 1 FROM job f WHERE f.tenant_id = t.id
           AND f.state IN ('submitting', 'submitted', 'running')
-        LIMIT COALESCE(t.max_in_flight, $3)) AS busy)) END AS free
+        LIMIT COALESCE(t.max_in_flight, $3)) AS busy),
+      -- LEAST leaves a null out: only after trouble is the room narrower.
+      CASE WHEN c.submit_room IS NOT NULL THEN c.submit_room - (SELECT count(*) FROM job f
+        WHERE f.tenant_id = t.id AND f.state = 'submitting' AND f.next_at > now()
+          AND f.lease_token IS NOT NULL) END) END AS free
   FROM lane
   JOIN tenant t ON t.id = lane.tenant_id
   CROSS JOIN LATERAL (SELECT * FROM credential c WHERE c.tenant_id = t.id
@@ -34,29 +38,59 @@ WITH RECURSIVE lane AS (
 ), pick AS (
   SELECT j.id, room.* FROM room CROSS JOIN LATERAL (
     SELECT id FROM job WHERE tenant_id = room.tenant_id AND state = 'accepted' AND next_at <= now()
+      AND CASE WHEN $8::bool THEN strikes >= $7 ELSE strikes < $7 END
     ORDER BY priority DESC, id LIMIT GREATEST(room.free, 0) FOR UPDATE SKIP LOCKED) AS j
   LIMIT $1
+), probe AS (
+  -- One probe for all processes and verbs: whoever takes it pauses the credential for the others.
+  UPDATE credential SET paused_until = now() + $4 * interval '1 second'
+  WHERE id IN (SELECT id FROM credential
+    WHERE id IN (SELECT credential_id FROM pick WHERE probing) ORDER BY id FOR UPDATE)
+    AND (paused_until IS NULL OR paused_until <= now())
+  RETURNING id
 )
 UPDATE job SET state = 'submitting', submit_attempts = submit_attempts + 1, sent_at = now(),
   lookups = 0, next_at = now() + $4 * interval '1 second', lease_token = $6,
-  credential_id = pick.credential_id, version = job.version + 1
+  credential_id = pick.credential_id, version = job.version + 1, strikes = strikes + 1
 FROM pick WHERE job.id = pick.id
+  AND (NOT pick.probing OR pick.credential_id IN (SELECT id FROM probe))
 RETURNING job.id, job.tenant_id, job.name, job.workflow, job.params, job.metadata,
   job.copy_results_to, job.credential_id, pick.version, pick.base_url, pick.sealed,
-  pick.failures, pick.rejected"""
+  pick.failures, pick.rejected, pick.narrow, job.strikes,
+  (SELECT id FROM beacon), (SELECT count FROM beacon)"""
+
+# The literal is that of the index.
+_SUSPECTS = """
+SELECT EXISTS (SELECT 1 FROM job j JOIN tenant t ON t.id = j.tenant_id
+  CROSS JOIN LATERAL (SELECT * FROM credential c WHERE c.tenant_id = t.id
+    ORDER BY c.version DESC LIMIT 1) AS c
+  WHERE j.state = 'accepted' AND j.strikes >= 2 AND j.strikes >= $1 AND j.next_at <= now()
+    AND t.suspended_at IS NULL AND (c.paused_until IS NULL OR c.paused_until <= now()))"""
 
 _CLAIM_DOUBTFUL = """
-UPDATE job SET next_at = now() + $2 * interval '1 second', lease_token = $3
-FROM (SELECT j.id FROM job j JOIN credential c ON c.id = j.credential_id
+WITH pick AS (
+  SELECT j.id, j.credential_id, c.failures,
+    c.failures >= $4 OR c.rejected_at IS NOT NULL AS probing
+  FROM job j JOIN credential c ON c.id = j.credential_id
   WHERE j.state = 'submitting' AND j.next_at <= now()
     AND (c.paused_until IS NULL OR c.paused_until <= now())
-  ORDER BY j.next_at LIMIT $1 FOR UPDATE OF j SKIP LOCKED) AS pick
-WHERE job.id = pick.id
-RETURNING job.id, job.tenant_id, job.credential_id, job.sent_at, job.lookups, now()"""
+  ORDER BY j.next_at LIMIT $1 FOR UPDATE OF j SKIP LOCKED
+), probe AS (
+  UPDATE credential SET paused_until = now() + $2 * interval '1 second'
+  WHERE id IN (SELECT id FROM credential
+    WHERE id IN (SELECT credential_id FROM pick WHERE probing) ORDER BY id FOR UPDATE)
+    AND (paused_until IS NULL OR paused_until <= now())
+  RETURNING id
+)
+UPDATE job SET next_at = now() + $2 * interval '1 second', lease_token = $3
+FROM pick WHERE job.id = pick.id
+  AND (NOT pick.probing OR pick.credential_id IN (SELECT id FROM probe))
+RETURNING job.id, job.tenant_id, job.credential_id, job.sent_at, job.lookups, job.strikes,
+  pick.failures, now()"""
 
 _SUBMITTED = """
 UPDATE job SET state = 'submitted', upstream_id = u.upstream_id, submitted_at = now(),
-  next_at = now(), lease_token = NULL, version = version + 1
+  next_at = now(), lease_token = NULL, strikes = 0, version = version + 1
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS u(id, token, upstream_id)
 WHERE job.id = u.id AND job.state = 'submitting' AND job.lease_token = u.token
 RETURNING job.id"""
@@ -69,16 +103,18 @@ WHERE job.id = u.id AND job.deleted_at IS NOT NULL AND job.upstream_id IS NULL""
 
 _BACK = """
 UPDATE job SET state = 'accepted', next_at = now() + u.delay * interval '1 second',
-  lease_token = NULL, version = version + 1,
+  lease_token = NULL, version = version + 1, strikes = u.strikes,
   submit_attempts = submit_attempts - CASE WHEN u.counted THEN 0 ELSE 1 END
-FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::bool[]) AS u(id, token, delay, counted)
+FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::bool[], $5::smallint[])
+  AS u(id, token, delay, counted, strikes)
 WHERE job.id = u.id AND job.state = 'submitting' AND job.lease_token = u.token
 RETURNING job.id"""
 
 _DOUBT = """
 UPDATE job SET next_at = now() + u.delay * interval '1 second', lease_token = NULL,
-  lookups = u.lookups
-FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::smallint[]) AS u(id, token, delay, lookups)
+  lookups = u.lookups, strikes = u.strikes
+FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::smallint[], $5::smallint[])
+  AS u(id, token, delay, lookups, strikes)
 WHERE job.id = u.id AND job.state = 'submitting' AND job.lease_token = u.token"""
 
 
@@ -98,6 +134,10 @@ class ToSubmit(NamedTuple):
     sealed: bytes
     failures: int
     rejected: bool
+    narrow: bool
+    strikes: int
+    beacon_id: UUID
+    beacon: int
 
 
 class Doubtful(NamedTuple):
@@ -108,6 +148,8 @@ class Doubtful(NamedTuple):
     credential_id: UUID
     sent_at: datetime
     lookups: int
+    strikes: int
+    failures: int  # of its credential
     now: datetime  # by the clock that sent_at was taken from
 
 
@@ -118,6 +160,7 @@ class Back(NamedTuple):
     token: UUID
     delay: float
     counted: bool
+    strikes: int = 0
 
 
 class Doubt(NamedTuple):
@@ -127,19 +170,37 @@ class Doubt(NamedTuple):
     token: UUID
     delay: float
     lookups: int
+    strikes: int = 0
 
 
 async def claim(
-    tx: Tx, limit: int, *, quantum: int, in_flight: int, lease: float, breaker: int, token: UUID
+    tx: Tx,
+    limit: int,
+    *,
+    quantum: int,
+    in_flight: int,
+    lease: float,
+    breaker: int,
+    suspicious: int,
+    token: UUID,
+    suspects: bool = False,
 ) -> list[ToSubmit]:
-    """Take due jobs, fairly over tenants, within each tenant's room at the upstream."""
-    rows = await tx.rows(_CLAIM, limit, quantum, in_flight, lease, breaker, token)
+    """Take due jobs, fairly over tenants, within each tenant's room at the upstream.
+
+    Suspects are those that were claimed that often without a recorded outcome: they or the others.
+    A credential with an open breaker, or a rejected one, is tried with a single job once it rested.
+    """
+    rows = await tx.rows(
+        _CLAIM, limit, quantum, in_flight, lease, breaker, token, suspicious, suspects
+    )
     return [ToSubmit(*row) for row in rows]
 
 
-async def claim_doubtful(tx: Tx, limit: int, *, lease: float, token: UUID) -> list[Doubtful]:
+async def claim_doubtful(
+    tx: Tx, limit: int, *, lease: float, breaker: int, token: UUID
+) -> list[Doubtful]:
     """Take jobs whose submit has no known outcome, once its lease is over."""
-    return [Doubtful(*row) for row in await tx.rows(_CLAIM_DOUBTFUL, limit, lease, token)]
+    return [Doubtful(*r) for r in await tx.rows(_CLAIM_DOUBTFUL, limit, lease, token, breaker)]
 
 
 async def submitted(tx: Tx, rows: Sequence[tuple[UUID, UUID, str]]) -> set[UUID]:
@@ -160,3 +221,8 @@ async def back(tx: Tx, rows: Sequence[Back]) -> None:
 async def doubt(tx: Tx, rows: Sequence[Doubt]) -> None:
     """Have jobs looked up after a delay."""
     await tx.run(_DOUBT, *(list(column) for column in zip(*rows, strict=True)))
+
+
+async def has_suspects(tx: Tx, suspicious: int) -> bool:
+    """Whether jobs wait that were claimed that often without a recorded outcome."""
+    return bool((await tx.one(_SUSPECTS, suspicious))[0])

@@ -16,6 +16,11 @@ WITH RECURSIVE lane AS (
   SELECT (SELECT j.tenant_id FROM job j WHERE j.state = 'accepted'
     AND j.tenant_id > lane.tenant_id ORDER BY j.tenant_id LIMIT 1)
   FROM lane WHERE lane.tenant_id IS NOT NULL
+), road AS (
+  (SELECT lane FROM delivery WHERE state = 'pending' ORDER BY lane LIMIT 1)
+  UNION ALL
+  SELECT (SELECT d.lane FROM delivery d WHERE d.state = 'pending' AND d.lane > road.lane
+    ORDER BY d.lane LIMIT 1) FROM road WHERE road.lane IS NOT NULL
 ), patience AS (SELECT now() - $1 * interval '1 second' AS since)
 SELECT
   (SELECT count(*) FROM lane JOIN tenant t ON t.id = lane.tenant_id
@@ -33,12 +38,24 @@ SELECT
   (SELECT count(*) FROM (SELECT 1 FROM credential, patience WHERE poll_at <= since
     AND (poll_lease_until IS NULL OR poll_lease_until <= now())
     AND (paused_until IS NULL OR paused_until <= now()) LIMIT 1000) AS c) AS credentials,
-  (SELECT count(*) FROM (SELECT 1 FROM patience, delivery d LEFT JOIN endpoint p ON p.id = d.lane
-    WHERE d.state = 'pending' AND d.next_at <= since
-      AND (p.paused_until IS NULL OR p.paused_until <= now()) LIMIT 1000) AS d) AS deliveries,
+  (SELECT count(*) FROM road LEFT JOIN endpoint p ON p.id = road.lane
+    WHERE (p.paused_until IS NULL OR p.paused_until <= now()) AND p.rate_limit IS NULL
+      AND EXISTS (SELECT 1 FROM delivery d, patience WHERE d.lane = road.lane
+        AND d.state = 'pending' AND d.next_at <= since)) AS deliveries,
   EXISTS (SELECT 1 FROM job WHERE state = 'submitting' AND next_at > now()) AS submitting,
   EXISTS (SELECT 1 FROM delivery WHERE state = 'pending' AND next_at > now()
-    AND lease_token IS NOT NULL) AS delivering"""
+    AND lease_token IS NOT NULL) AS delivering,
+  (SELECT count(*) FROM lane WHERE tenant_id IS NOT NULL) AS waiting"""
+
+# An event that was stored in the moment in which its endpoint was disabled or deleted.
+_PUT_AWAY = """
+UPDATE delivery d SET state = CASE WHEN p.deleted_at IS NULL THEN 'parked' ELSE 'exhausted' END,
+  lease_token = NULL, completed_at = now(),
+  last_error = CASE WHEN p.deleted_at IS NULL THEN 'the endpoint is disabled'
+    ELSE 'the endpoint was deleted' END
+FROM endpoint p WHERE d.lane = p.id AND d.id IN (SELECT o.id FROM endpoint q
+  JOIN delivery o ON o.lane = q.id AND o.state = 'pending' AND o.next_at <= now()
+  WHERE q.disabled_at IS NOT NULL OR q.deleted_at IS NOT NULL LIMIT 1000)"""
 
 # A credential with jobs at the upstream that nothing will poll: a crash between two commits.
 _FORGOTTEN = """
@@ -64,7 +81,10 @@ FROM delivery WHERE state = 'pending'"""
 
 
 class Late(NamedTuple):
-    """What is late: tenants, jobs in doubt, credentials and deliveries, and who is at work."""
+    """What is late: tenants, jobs in doubt, credentials and receivers, and who is at work.
+
+    `waiting` is how many tenants have jobs to submit at all.
+    """
 
     accepted: int
     doubtful: int
@@ -72,6 +92,7 @@ class Late(NamedTuple):
     deliveries: int
     submitting: bool
     delivering: bool
+    waiting: int
 
 
 class Depth(NamedTuple):
@@ -98,15 +119,18 @@ async def lead(tx: Tx) -> bool:
 
 async def late(tx: Tx, grace: float, max_in_flight: int) -> Late:
     """Count what has been due for longer than `grace` seconds, each up to 1,000."""
-    row = await tx.row(_LATE, grace, max_in_flight)
-    if row is None:
-        raise RuntimeError("SELECT returned nothing")
+    row = await tx.one(_LATE, grace, max_in_flight)
     return Late(*row)
 
 
 async def remember(tx: Tx) -> int:
     """Have credentials polled again that were forgotten."""
     return await tx.run(_FORGOTTEN)
+
+
+async def put_away(tx: Tx) -> None:
+    """Park what disabled endpoints are owed, and end what deleted ones are."""
+    await tx.run(_PUT_AWAY)
 
 
 async def expired(tx: Tx, limit: int) -> list[UUID]:
@@ -121,7 +145,5 @@ async def depth(tx: Tx) -> list[Depth]:
 
 async def owed(tx: Tx) -> Owed:
     """Deliveries that are still owed."""
-    row = await tx.row(_OWED)
-    if row is None:
-        raise RuntimeError("SELECT returned nothing")
+    row = await tx.one(_OWED)
     return Owed(*row)

@@ -1,22 +1,26 @@
 """Tenants and their credentials for the upstream."""
 
 from collections.abc import Sequence
+from dataclasses import astuple, fields
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.model import Credential, Limits, Tenant
 from gateway.store.engine import AnyRow, Tx
+from gateway.store.usage import KEY, summed, upsert
 
-_COLUMNS = """id, slug, name, metadata, max_queued, max_in_flight, suspended_at, created_at,
-  updated_at"""
+_LIMITS = [one.name for one in fields(Limits)]
+_COLUMNS = f"id, slug, name, metadata, suspended_at, created_at, updated_at, {', '.join(_LIMITS)}"
 
 _ADD = f"""
-INSERT INTO tenant (id, slug, name, metadata, max_queued, max_in_flight)
-VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (slug) DO NOTHING RETURNING {_COLUMNS}"""
+INSERT INTO tenant (id, slug, name, metadata, {", ".join(_LIMITS)})
+VALUES ($1, $2, $3, $4, {", ".join(f"${n}" for n in range(5, 5 + len(_LIMITS)))})
+ON CONFLICT (slug) DO NOTHING RETURNING {_COLUMNS}"""
 
 _CHANGE = f"""
-UPDATE tenant SET name = $2, metadata = $3, max_queued = $4, max_in_flight = $5, updated_at = now()
+UPDATE tenant SET name = $2, metadata = $3, updated_at = now(),
+  {", ".join(f"{name} = ${place + 4}" for place, name in enumerate(_LIMITS))}
 WHERE id = $1 RETURNING {_COLUMNS}"""
 
 _SUSPEND = f"""
@@ -26,18 +30,44 @@ UPDATE tenant SET suspended_at = CASE WHEN $2 THEN COALESCE(suspended_at, now())
 _PAGE = f"""
 SELECT {_COLUMNS} FROM tenant WHERE ($1::text IS NULL OR slug > $1) ORDER BY slug LIMIT $2"""
 
-# Everything of a tenant but its usage, children first.
+# Of what there may be millions, at most $2 of each; who finishes it counts what it deleted.
+_ERASE_SOME = """
+WITH sent AS MATERIALIZED (SELECT id FROM delivery WHERE tenant_id = $1 LIMIT $2),
+  made AS MATERIALIZED (SELECT id FROM job WHERE tenant_id = $1 LIMIT $2),
+  told AS MATERIALIZED (SELECT id FROM event WHERE tenant_id = $1 LIMIT $2),
+  tried AS (DELETE FROM attempt WHERE delivery_id IN (SELECT id FROM sent)),
+  noted AS (DELETE FROM job_event WHERE job_id IN (SELECT id FROM made)),
+  owed AS (DELETE FROM delivery WHERE id IN (SELECT id FROM sent) RETURNING 1),
+  done AS (DELETE FROM job WHERE id IN (SELECT id FROM made) RETURNING 1),
+  fed AS (DELETE FROM event WHERE id IN (SELECT id FROM told) RETURNING 1)
+SELECT (SELECT count(*) FROM owed) + (SELECT count(*) FROM done) + (SELECT count(*) FROM fed)"""
+
+_OF_HOUR = "tenant_id, hour, workflow, status, error_code"
+# The names of batches are the tenant's own words.
+_FORGET_BATCHES = (
+    "WITH moved AS (DELETE FROM usage_hourly WHERE tenant_id = $1 AND batch_name <> '' RETURNING *) "
+) + upsert(
+    "usage_hourly",
+    KEY,
+    f"SELECT {_OF_HOUR}, '', shard, {summed()} FROM moved GROUP BY {_OF_HOUR}, shard",
+)
+
+# Everything of a tenant but its usage, children first. Those of many rows are found by their parents.
 _ERASE = (
-    "DELETE FROM attempt WHERE tenant_id = $1",
+    "DELETE FROM attempt WHERE delivery_id IN (SELECT id FROM delivery WHERE tenant_id = $1)",
+    "DELETE FROM job_event WHERE job_id IN (SELECT id FROM job WHERE tenant_id = $1)",
+    _FORGET_BATCHES,
+    "DELETE FROM bulk WHERE tenant_id = $1",
+    "DELETE FROM prune_cursor WHERE tenant_id = $1",
     "DELETE FROM delivery WHERE tenant_id = $1",
     "DELETE FROM event WHERE tenant_id = $1",
-    "DELETE FROM job_event WHERE tenant_id = $1",
     "DELETE FROM job WHERE tenant_id = $1",
     "DELETE FROM signing_secret WHERE tenant_id = $1",
     "DELETE FROM endpoint WHERE tenant_id = $1",
     "DELETE FROM access_key WHERE tenant_id = $1",
     "DELETE FROM credential WHERE tenant_id = $1",
     "DELETE FROM usage_hour WHERE tenant_id = $1",
+    "DELETE FROM usage_horizon WHERE tenant_id = $1",
     "DELETE FROM tenant WHERE id = $1",
 )
 
@@ -76,9 +106,7 @@ async def add(
     tx: Tx, tenant_id: UUID, *, slug: str, name: str, metadata: str, limits: Limits
 ) -> Tenant | None:
     """Create a tenant; None when the slug is taken."""
-    row = await tx.row(
-        _ADD, tenant_id, slug, name, metadata, limits.max_queued, limits.max_in_flight
-    )
+    row = await tx.row(_ADD, tenant_id, slug, name, metadata, *astuple(limits))
     return _tenant(row) if row else None
 
 
@@ -86,7 +114,7 @@ async def change(
     tx: Tx, tenant_id: UUID, *, name: str, metadata: str, limits: Limits
 ) -> Tenant | None:
     """Replace what may change of a tenant."""
-    row = await tx.row(_CHANGE, tenant_id, name, metadata, limits.max_queued, limits.max_in_flight)
+    row = await tx.row(_CHANGE, tenant_id, name, metadata, *astuple(limits))
     return _tenant(row) if row else None
 
 
@@ -94,6 +122,11 @@ async def suspend(tx: Tx, tenant_id: UUID, *, suspended: bool) -> Tenant | None:
     """Suspend a tenant or let it go on."""
     row = await tx.row(_SUSPEND, tenant_id, suspended)
     return _tenant(row) if row else None
+
+
+async def erase_some(tx: Tx, tenant_id: UUID, limit: int) -> bool:
+    """Delete some of what a tenant may have much of; whether there was anything."""
+    return (await tx.one(_ERASE_SOME, tenant_id, limit))[0] > 0
 
 
 async def erase(tx: Tx, tenant_id: UUID) -> None:
@@ -134,9 +167,7 @@ async def add_credential(
     tx: Tx, credential_id: UUID, tenant_id: UUID, *, version: int, base_url: str, sealed: bytes
 ) -> Credential:
     """Store the next version of a tenant's credential."""
-    row = await tx.row(_ADD_CREDENTIAL, credential_id, tenant_id, version, base_url, sealed)
-    if row is None:
-        raise RuntimeError("INSERT returned nothing")
+    row = await tx.one(_ADD_CREDENTIAL, credential_id, tenant_id, version, base_url, sealed)
     return Credential(*row)
 
 
@@ -163,7 +194,7 @@ def _tenant(row: AnyRow) -> Tenant:
         row.slug,
         row.name,
         row.metadata,
-        Limits(row.max_queued, row.max_in_flight),
+        Limits(*(row[name] for name in _LIMITS)),
         row.suspended_at,
         row.created_at,
         row.updated_at,

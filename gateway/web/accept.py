@@ -1,12 +1,13 @@
 """POST /job, by hand: the one call whose cost counts."""
 
 import re
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
 from gateway.core.events import job_json
 from gateway.core.model import STATE_STATUS, TERMINAL, NewJob, Scope, Tenant
-from gateway.errors import BadRequest, CredentialMissing, GatewayError
+from gateway.errors import BadRequest, CredentialMissing, GatewayError, NotFound, Unavailable
 from gateway.flows.accept import Accepted, Order
 from gateway.flows.deps import Deps
 from gateway.flows.endpoints import check_callback
@@ -18,7 +19,7 @@ from gateway.web.objects import fingerprint, over_tenants, read_metadata, read_o
 from gateway.web.parameters import read_query
 from gateway.web.reading import read_body
 from gateway.web.waiting import awaited_job
-from gateway.web.wire import MAX_WAIT_SECONDS, JobIn, NoQuery
+from gateway.web.wire import MAX_WAIT_SECONDS, BatchJobIn, JobIn, NoQuery
 from gateway.web.workflow import shown_workflow
 
 # Other spellings of these paths come through Litestar, which knows them all.
@@ -48,7 +49,9 @@ async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
         deps.observer.done("accept", outcome, seconds=seconds, workflow=workflow)
     wait = _WAIT.search(envelope.header(b"prefer"))
     if wait is not None:
-        return await _finished(context, order.job.tenant_id, accepted, int(wait[1]), route)
+        # It is accepted, whatever comes now: an error would say that it is not.
+        with suppress(Unavailable, NotFound):
+            return await _finished(context, order.job.tenant_id, accepted, int(wait[1]), route)
     headers = (_REPLAYED,) if accepted.replayed else ()
     return Answer(200, b'{"id":"%s"}' % str(accepted.id).encode(), headers=headers)
 
@@ -58,29 +61,46 @@ async def _order(
 ) -> Order:
     if envelope.query:
         read_query(NoQuery, envelope.query)
-    idempotency_key = _idempotency_key(envelope)
+    idempotency_key = idempotency_key_of(envelope)
     given = read_body(JobIn, envelope.body)
+    require_credential(has_credential=has_credential)
+    deps = context.deps
+    if given.callback_url is not None:
+        await check_callback(deps, "callbackUrl", given.callback_url)
+    job = new_job(deps, tenant, given, idempotency_key, given.batch_name)
+    return Order(job, max_queued_of(deps, tenant))
+
+
+def require_credential(*, has_credential: bool) -> None:
+    """Refuse jobs that could not be submitted; raises CredentialMissing."""
     if not has_credential:
         raise CredentialMissing(
             "The tenant has no credential for the upstream, so the job was not accepted. "
             "An operator has to put one first."
         )
-    deps = context.deps
-    if given.callback_url is not None:
-        await check_callback(deps, "callbackUrl", given.callback_url)
-    job = _job(deps, tenant, given, idempotency_key)
+
+
+def max_queued_of(deps: Deps, tenant: Tenant) -> int:
+    """How many jobs of a tenant may wait."""
     cap = tenant.limits.max_queued
-    return Order(job, deps.policy.max_queued if cap is None else cap)
+    return deps.policy.max_queued if cap is None else cap
 
 
-def _job(deps: Deps, tenant: Tenant, given: JobIn, idempotency_key: str | None) -> NewJob:
+def new_job(
+    deps: Deps,
+    tenant: Tenant,
+    given: BatchJobIn,
+    idempotency_key: str | None,
+    batch_name: str | None,
+) -> NewJob:
+    """A job as it will be stored; raises BadRequest."""
     params, params_value = read_object("params", given.params)
     metadata, metadata_value = read_metadata(given.metadata)
     copies, copies_value = read_texts("copyResultsTo", given.copy_results_to)
     deadline = _deadline(given.deadline)
     digest = None
     if idempotency_key is not None:
-        plain = (given.name, given.workflow, given.batch_name, given.callback_url, given.priority)
+        plain = (given.name, given.workflow, batch_name, given.callback_url, given.priority)
         digest = fingerprint([*plain, deadline, params_value, metadata_value, copies_value])
     return NewJob(
         id=deps.ids.uuid(),
@@ -90,7 +110,7 @@ def _job(deps: Deps, tenant: Tenant, given: JobIn, idempotency_key: str | None) 
         params=params,
         metadata=over_tenants(tenant.metadata, metadata, metadata_value),
         copy_results_to=copies,
-        batch_name=given.batch_name,
+        batch_name=batch_name,
         callback_url=given.callback_url,
         priority=given.priority,
         deadline_seconds=deps.policy.deadline if deadline is None else deadline,
@@ -99,7 +119,8 @@ def _job(deps: Deps, tenant: Tenant, given: JobIn, idempotency_key: str | None) 
     )
 
 
-def _idempotency_key(envelope: Envelope) -> str | None:
+def idempotency_key_of(envelope: Envelope) -> str | None:
+    """The key that a caller gave, if any; raises BadRequest."""
     if b"idempotency-key" not in envelope.headers:
         return None
     key = envelope.header(b"idempotency-key")
@@ -121,7 +142,7 @@ async def _finished(
     context: Context, tenant_id: UUID, accepted: Accepted, seconds: int, route: str
 ) -> Answer:
     wait = min(seconds, MAX_WAIT_SECONDS)
-    job = await awaited_job(context.deps, tenant_id, accepted.id, wait)
+    job = await awaited_job(context, tenant_id, accepted.id, wait)
     headers = ((b"preference-applied", b"wait=%d" % wait),)
     if accepted.replayed:
         headers += (_REPLAYED,)

@@ -6,7 +6,6 @@ from uuid import UUID
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
 
-from gateway.core.cursor import encode_cursor
 from gateway.core.model import AccessKey, KeyKind
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
@@ -16,7 +15,7 @@ from gateway.flows.tenants import get_tenant
 from gateway.store import keys, sweeps
 from gateway.web.context import AnyRequest, Context, Handed
 from gateway.web.envelope import Caller
-from gateway.web.listing import read_cursor
+from gateway.web.paging import one_page, read_cursor
 from gateway.web.shown_admin import AuditOut, KeyMade, KeyOut, QueueOut
 from gateway.web.wire import AuditQuery, KeyIn, RotationIn, TenantKeyIn
 
@@ -143,12 +142,7 @@ async def read_audit(
     """Newest first; the header Link names the next page."""
     async with deps.db.single() as tx:
         found = await keys.audit_page(tx, read_cursor(asked.cursor), asked.limit + 1)
-    page = found[: asked.limit]
-    headers: dict[str, str] = {}
-    if len(found) > asked.limit:
-        cursor = encode_cursor(page[-1].id)
-        place = f"{request.scope['path']}?cursor={cursor}&limit={asked.limit}"
-        headers["Link"] = f'<{place}>; rel="next"'
+    page, headers = one_page(request, found, asked.limit)
     return Response([AuditOut.of(one) for one in page], headers=headers)
 
 

@@ -25,7 +25,15 @@ from gateway.web.wire import CredentialIn, LimitsIn, TenantChange, TenantIn, Ten
 
 
 def _limits(given: LimitsIn) -> Limits:
-    return Limits(given.max_queued, given.max_in_flight)
+    return Limits(
+        given.max_queued,
+        given.max_in_flight,
+        given.max_rate,
+        given.keep_payloads_days,
+        given.keep_jobs_days,
+        given.keep_attempts_days,
+        given.keep_events_days,
+    )
 
 
 @post("/tenant", opt={"body": TenantIn}, status_code=200, summary="Create a tenant")

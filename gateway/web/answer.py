@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from gateway.web.asgi import Message, Send
+from gateway.web.envelope import Envelope
 from gateway.web.problems import MEDIA_TYPE, problem_of
 
 JSON = "application/json"
@@ -24,7 +25,7 @@ def refusal_answer(error: Exception, request_id: str) -> Answer:
     return Answer(told.status, body, MEDIA_TYPE, pairs)
 
 
-async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
+async def send_answer(send: Send, answer: Answer, envelope: Envelope) -> None:
     """Send an answer."""
     start: Message = {
         "type": "http.response.start",
@@ -32,8 +33,9 @@ async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
         "headers": [
             (b"content-type", answer.media_type.encode()),
             (b"content-length", b"%d" % len(answer.body)),
-            (b"x-request-id", request_id.encode()),
+            (b"x-request-id", envelope.request_id.encode()),
             *answer.headers,
+            *envelope.notes,
         ],
     }
     await send(start)

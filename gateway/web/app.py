@@ -8,7 +8,21 @@ from litestar.exceptions import HTTPException
 
 from gateway.errors import GatewayError
 from gateway.flows.deps import Deps
-from gateway.web import account, admin_keys, admin_tenants, endpoints, health, jobs, listing
+from gateway.web import (
+    account,
+    admin_keys,
+    admin_tenants,
+    batch,
+    bulk,
+    deliveries,
+    endpoints,
+    export,
+    feed,
+    health,
+    jobs,
+    listing,
+    secrets,
+)
 from gateway.web.asgi import App
 from gateway.web.auth import guard_operator, guard_tenant
 from gateway.web.context import (
@@ -24,8 +38,18 @@ from gateway.web.problems import MEDIA_TYPE, problem_of
 
 MAX_BODY_BYTES = 1024 * 1024
 
-_TENANT = [*jobs.HANDLERS, listing.list_jobs, *account.HANDLERS, *endpoints.HANDLERS]
-_OPERATOR = [*admin_tenants.HANDLERS, *admin_keys.HANDLERS]
+_TENANT = [
+    *feed.HANDLERS,
+    *jobs.HANDLERS,
+    *batch.HANDLERS,
+    listing.list_jobs,
+    *account.HANDLERS,
+    *endpoints.HANDLERS,
+    *secrets.HANDLERS,
+    *deliveries.HANDLERS,
+    *bulk.HANDLERS,
+]
+_OPERATOR = [*admin_tenants.HANDLERS, export.take_tenant, *admin_keys.HANDLERS]
 
 
 def create_app(deps: Deps, *, max_body_bytes: int = MAX_BODY_BYTES) -> Front:
@@ -43,7 +67,7 @@ def create_app(deps: Deps, *, max_body_bytes: int = MAX_BODY_BYTES) -> Front:
             ),
             Router(
                 "/",
-                route_handlers=health.HANDLERS,
+                route_handlers=[*health.HANDLERS, *secrets.OPEN_HANDLERS],
                 dependencies=operator_dependencies(),
             ),
         ],

@@ -6,11 +6,20 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from gateway.core.model import AccessKey, KeyKind, Scope
-from gateway.errors import BadRequest, Forbidden, NotFound, TenantSuspended, Unauthorized
+from gateway.errors import (
+    BadRequest,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    TenantSuspended,
+    Unauthorized,
+)
 from gateway.flows.identify import Identities, TenantContext
 from gateway.web.envelope import STATE, Caller, Envelope
 from gateway.web.parameters import read_query
-from gateway.web.wire import NoQuery
+from gateway.web.rates import rate_headers
+from gateway.web.reading import read_body
+from gateway.web.wire import NoBody, NoQuery
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
@@ -19,14 +28,19 @@ _WRITES = frozenset({Scope.JOBS_WRITE, Scope.ENDPOINTS_WRITE})
 
 
 async def identify(
-    identities: Identities, envelope: Envelope, scope: Scope, *, across: bool = False
+    identities: Identities,
+    envelope: Envelope,
+    scope: Scope,
+    *,
+    across: bool = False,
+    counted: bool = True,
 ) -> Caller:
     """Find the caller of a tenant-facing request and note it in the envelope.
 
     Tenant keys act for their tenant, and for nobody while it is suspended. Service keys act for
     the tenant that `Gateway-Tenant` names, and while it is suspended they may still read;
-    `across` says that they may read without naming one. Raises Unauthorized, Forbidden,
-    TenantSuspended, NotFound, BadRequest.
+    `across` says that they may read without naming one. A request is counted against the rate of
+    its tenant. Raises Unauthorized, Forbidden, TenantSuspended, NotFound, BadRequest, RateLimited.
     """
     key = await _key(identities, envelope)
     if key.kind is KeyKind.OPERATOR:
@@ -40,6 +54,8 @@ async def identify(
     if context is not None and context.tenant.suspended_at is not None:
         _refuse_suspended(key, scope)
     envelope.caller = Caller(key, context)
+    if counted and context is not None:
+        await _count(identities, envelope, context)
     return envelope.caller
 
 
@@ -68,9 +84,28 @@ async def guard_operator(connection: AnyConnection, handler: BaseRouteHandler) -
     _read_parameters(envelope, handler)
 
 
+async def guard_nobody(connection: AnyConnection, handler: BaseRouteHandler) -> None:
+    """Let everybody in."""
+    _read_parameters(connection.scope["state"][STATE], handler)
+
+
 def _read_parameters(envelope: Envelope, handler: BaseRouteHandler) -> None:
     # Here and not in a dependency, so that no handler can forget to refuse what it does not know.
     envelope.parameters = read_query(handler.opt.get("query", NoQuery), envelope.query)
+    if "body" not in handler.opt and envelope.body:
+        read_body(NoBody, envelope.body)
+
+
+async def _count(identities: Identities, envelope: Envelope, context: TenantContext) -> None:
+    allowance = await identities.allowance(context.tenant)
+    if allowance is None:
+        return
+    envelope.notes += rate_headers("rate", allowance.limit, allowance.remaining, allowance.reset)
+    if not allowance.allowed:
+        raise RateLimited(
+            f"The tenant may make {allowance.limit} requests a second. Try again in a moment.",
+            retry_after=allowance.reset,
+        )
 
 
 def _identities(connection: AnyConnection) -> Identities:

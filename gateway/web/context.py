@@ -1,8 +1,7 @@
 """What the handlers are handed: the dependencies of the process and what it remembers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from litestar import Request
@@ -14,21 +13,16 @@ from gateway.flows.accept import Acceptor
 from gateway.flows.catalogue import Workflows
 from gateway.flows.deps import Deps
 from gateway.flows.identify import Identities
+from gateway.flows.waiters import Waiters
 from gateway.web.envelope import STATE, Caller, Envelope
 from gateway.web.reading import read_body
+from gateway.web.streams import Streams
 
 AnyRequest = Request[Any, Any, Any]
 
 T = TypeVar("T")
 # What a handler is handed by name; it was made here, so it is not validated again.
 Handed: TypeAlias = NamedDependency[SkipValidation[T]]
-
-
-@runtime_checkable
-class _Announcer(Protocol):
-    """A queue that passes on what others announce."""
-
-    def listen(self, callback: Callable[[str], None]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +33,16 @@ class Context:
     identities: Identities
     acceptor: Acceptor
     workflows: Workflows
+    waiters: Waiters
+    streams: Streams
 
     @classmethod
     def of(cls, deps: Deps) -> "Context":
         """Make the parts, and have them hear what other processes change."""
-        identities = Identities(deps)
-        if isinstance(deps.queue, _Announcer):
-            deps.queue.listen(identities.forget)
-        return cls(deps, identities, Acceptor(deps), Workflows(deps))
+        identities, waiters = Identities(deps), Waiters(deps)
+        deps.queue.listen(identities.forget)
+        deps.queue.listen(waiters.hear)
+        return cls(deps, identities, Acceptor(deps), Workflows(deps), waiters, Streams())
 
 
 def envelope_of(request: AnyRequest) -> Envelope:

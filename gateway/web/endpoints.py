@@ -1,28 +1,50 @@
-"""Receivers of webhooks, and what was delivered to them."""
+"""Receivers of webhooks: made, changed, tried out, switched off and on."""
 
 from uuid import UUID
 
-from litestar import delete, get, post
+from litestar import delete, get, patch, post
 from litestar.params import FromPath
+from msgspec import UNSET
 
 from gateway.core.model import Scope, Tenant
-from gateway.errors import NotFound
+from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
-from gateway.flows.endpoints import create_endpoint, default_secret, delete_endpoint
-from gateway.store import deliveries, endpoints
+from gateway.flows.endpoints import (
+    DISABLED,
+    Wanted,
+    change_endpoint,
+    create_endpoint,
+    delete_endpoint,
+    disable_endpoint,
+    enable_endpoint,
+    missing,
+)
+from gateway.flows.trial import try_endpoint
+from gateway.store import endpoints
 from gateway.web.context import Handed
 from gateway.web.shown import Deleted
+from gateway.web.shown_deliveries import TrialOut
 from gateway.web.shown_webhooks import (
-    DeliveryOut,
-    DeliveryWithAttempts,
+    HIDDEN,
+    EndpointEnabled,
     EndpointMade,
     EndpointOut,
-    SecretOut,
+    shown_key,
 )
-from gateway.web.wire import DeliveriesQuery, EndpointIn
+from gateway.web.wire_webhooks import DisablingIn, EndpointChange, EndpointIn, Headers, SampleIn
 
 _READ = {"scope": Scope.ENDPOINTS_READ}
 _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
+# The names of Wanted, and what null stands for; None is the gateway's default.
+_DEFAULTS = {
+    "url": None,
+    "description": "",
+    "events": (),
+    "headers": dict[str, str](),
+    "schedule": None,
+    "concurrency": None,
+    "rate_limit": None,
+}
 
 
 @post(
@@ -34,22 +56,26 @@ _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
 async def make_endpoint(
     given: Handed[EndpointIn], tenant: Handed[Tenant], deps: Handed[Deps]
 ) -> EndpointMade:
-    """Without events it gets all of them."""
-    endpoint, secret = await create_endpoint(
-        deps,
-        tenant.id,
-        url=given.url,
-        description=given.description,
-        events=given.events,
-        secret=given.secret,
+    """Without events it gets all of them; of an ed25519 key only the public one is ever shown."""
+    wanted = Wanted(
+        given.url,
+        given.description or "",
+        given.events or (),
+        _sound(given.headers or {}),
+        given.schedule,
+        given.concurrency,
+        given.rate_limit,
     )
-    return EndpointMade.of(endpoint, secret=secret)
+    endpoint, key = await create_endpoint(
+        deps, tenant.id, wanted, algorithm=given.algorithm, secret=given.secret
+    )
+    return EndpointMade.of(endpoint, **shown_key(key, endpoint.id))
 
 
 @get("/endpoint", opt=_READ, summary="List the endpoints")
 async def list_endpoints(tenant: Handed[Tenant], deps: Handed[Deps]) -> list[EndpointOut]:
     """All of the tenant's, oldest first."""
-    async with deps.db.single() as tx:
+    async with deps.db.of(tenant.id) as tx:
         return [EndpointOut.of(one) for one in await endpoints.of_tenant(tx, tenant.id)]
 
 
@@ -57,12 +83,36 @@ async def list_endpoints(tenant: Handed[Tenant], deps: Handed[Deps]) -> list[End
 async def read_endpoint(
     endpoint_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
 ) -> EndpointOut:
-    """Without its secret."""
-    async with deps.db.single() as tx:
+    """Without its secret, and without the values of its headers."""
+    async with deps.db.of(tenant.id) as tx:
         endpoint = await endpoints.find(tx, tenant.id, endpoint_id)
     if endpoint is None:
-        raise NotFound("There is no such endpoint.")
+        raise missing()
     return EndpointOut.of(endpoint)
+
+
+@patch(
+    "/endpoint/{endpoint_id:uuid}",
+    opt={**_WRITE, "body": EndpointChange},
+    status_code=200,
+    summary="Change an endpoint",
+)
+async def alter_endpoint(
+    endpoint_id: FromPath[UUID],
+    given: Handed[EndpointChange],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> EndpointOut:
+    """What is left out stays, null is the default again; headers are replaced all together."""
+    if given.headers is not UNSET:
+        _sound(given.headers or {})
+    named = {name: getattr(given, name) for name in _DEFAULTS}
+    changes = {
+        name: _DEFAULTS[name] if value is None else value
+        for name, value in named.items()
+        if value is not UNSET
+    }
+    return EndpointOut.of(await change_endpoint(deps, tenant.id, endpoint_id, changes))
 
 
 @delete("/endpoint/{endpoint_id:uuid}", opt=_WRITE, status_code=200, summary="Delete an endpoint")
@@ -74,45 +124,68 @@ async def remove_endpoint(
     return Deleted(str(endpoint_id))
 
 
-@get("/endpoint/default-secret", opt=_WRITE, summary="Read the default signing secret")
-async def read_default_secret(tenant: Handed[Tenant], deps: Handed[Deps]) -> SecretOut:
-    """It signs what goes to the callback URLs of jobs."""
-    return SecretOut(await default_secret(deps, tenant.id))
-
-
-@get(
-    "/delivery",
-    opt={**_READ, "query": DeliveriesQuery},
-    summary="List the deliveries that a job caused",
+@post(
+    "/endpoint/{endpoint_id:uuid}/test",
+    opt={**_WRITE, "body": SampleIn},
+    status_code=200,
+    summary="Send a sample event now and see what happens",
 )
-async def list_deliveries(
-    asked: Handed[DeliveriesQuery], tenant: Handed[Tenant], deps: Handed[Deps]
-) -> list[DeliveryOut]:
-    """Oldest first."""
-    async with deps.db.single() as tx:
-        found = await deliveries.of_job(tx, tenant.id, asked.job)
-    return [DeliveryOut.of(one) for one in found]
+async def test_endpoint(
+    endpoint_id: FromPath[UUID],
+    given: Handed[SampleIn],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> TrialOut:
+    """200 whatever the receiver does; also to a disabled endpoint, and never tried again."""
+    return TrialOut.of(await try_endpoint(deps, tenant, endpoint_id, given.type))
 
 
-@get("/delivery/{delivery_id:uuid}", opt=_READ, summary="Read a delivery with every attempt")
-async def read_delivery(
-    delivery_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
-) -> DeliveryWithAttempts:
-    """What was sent, what came back, and when."""
-    async with deps.db.single() as tx:
-        delivery = await deliveries.find(tx, tenant.id, delivery_id)
-        tries = await deliveries.attempts(tx, tenant.id, [delivery_id])
-    if delivery is None:
-        raise NotFound("There is no such delivery.")
-    return DeliveryWithAttempts.of_all(delivery, [attempt for _, attempt in tries])
+@post(
+    "/endpoint/{endpoint_id:uuid}/enable",
+    opt=_WRITE,
+    status_code=200,
+    summary="Deliver to an endpoint again",
+)
+async def switch_on(
+    endpoint_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> EndpointEnabled:
+    """From now on; what was parked meanwhile is sent by `recover`."""
+    enabled = await enable_endpoint(deps, tenant.id, endpoint_id)
+    return EndpointEnabled.of(enabled.endpoint, parked_deliveries=enabled.parked)
+
+
+@post(
+    "/endpoint/{endpoint_id:uuid}/disable",
+    opt={**_WRITE, "body": DisablingIn},
+    status_code=200,
+    summary="Deliver nothing more to an endpoint",
+)
+async def switch_off(
+    endpoint_id: FromPath[UUID],
+    given: Handed[DisablingIn],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> EndpointOut:
+    """What it is owed from now on is kept, parked."""
+    reason = given.reason or DISABLED
+    return EndpointOut.of(await disable_endpoint(deps, tenant.id, endpoint_id, reason))
+
+
+def _sound(headers: Headers) -> Headers:
+    for name, value in headers.items():
+        if value == HIDDEN:
+            reason = f"{HIDDEN} is what values are shown as; send them all, or leave headers out"
+            raise BadRequest.of(f"headers.{name}", reason)
+    return headers
 
 
 HANDLERS = [
     make_endpoint,
     list_endpoints,
     read_endpoint,
+    alter_endpoint,
     remove_endpoint,
-    read_default_secret,
-    list_deliveries,
-    read_delivery,
+    test_endpoint,
+    switch_on,
+    switch_off,
 ]

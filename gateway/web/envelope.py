@@ -13,7 +13,9 @@ from gateway.ports import Ids
 
 STATE = "envelope"  # where Litestar's handlers find it, in the state of the scope
 
-_ONCE = frozenset({b"idempotency-key", b"gateway-tenant", b"prefer", b"if-none-match"})
+_ONCE = frozenset(
+    {b"idempotency-key", b"gateway-tenant", b"prefer", b"if-none-match", b"last-event-id"}
+)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -47,6 +49,9 @@ class Envelope:
     body: bytes = field(default=b"", repr=False)
     caller: Caller | None = None
     parameters: Struct | None = None
+    bodiless: bool = False
+    # Headers that the answer carries, whatever it is.
+    notes: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
 
     def header(self, name: bytes) -> str:
         """The value of a header; empty where it is absent."""

@@ -57,6 +57,7 @@ class _Exchange:
         request_id = request_id_of(scope["headers"], deps.ids)
         self._envelope = Envelope(request_id, {}, scope["query_string"])
         self._method: str = scope["method"]
+        self._envelope.bodiless = self._method == "HEAD"
         path: str = scope["path"]
         self._route = path if self._method == "POST" and path in PATHS else ""
 
@@ -95,7 +96,7 @@ class _Exchange:
 
     async def _answer(self, answer: Answer) -> None:
         self._status = answer.status
-        await send_answer(self._send, answer, self._envelope.request_id)
+        await send_answer(self._send, answer, self._envelope)
 
     async def _refuse(self, error: Exception) -> None:
         answer = refusal_answer(error, self._envelope.request_id)
@@ -114,7 +115,7 @@ class _Exchange:
                 message["headers"] = [pair for pair in message["headers"] if pair[0] == b"allow"]
             self._status = message["status"]
             stamp = (b"x-request-id", self._envelope.request_id.encode())
-            message["headers"] = [*message["headers"], stamp]
+            message["headers"] = [*message["headers"], stamp, *self._envelope.notes]
         elif self._method in _ASKED_AS:
             message["body"] = b""
         await self._send(message)

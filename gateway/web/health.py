@@ -43,7 +43,7 @@ async def live() -> Live:
 async def ready(deps: Handed[Deps]) -> Response[Ready]:
     """503 while the process drains, Postgres is silent for a second, or its schema is behind."""
     status = "draining" if deps.slots.closing else await _database(deps)
-    connected = bool(getattr(deps.queue, "connected", True))
+    connected = deps.queue.connected
     return Response(Ready(status, connected), status_code=200 if status == "ok" else _UNREADY)
 
 
@@ -72,7 +72,7 @@ async def metrics(deps: Handed[Deps]) -> Response[bytes]:
             {one.state: (one.jobs, one.oldest_seconds) for one in states},
             (owed.due, owed.deferred, owed.oldest_seconds or 0.0),
         )
-    show_bus(connected=bool(getattr(deps.queue, "connected", True)))
+    show_bus(connected=deps.queue.connected)
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -10,7 +10,6 @@ from gateway.core.model import STATE_STATUS, Job, JobState, Scope, Tenant
 from gateway.flows.delete import delete_job
 from gateway.flows.deps import Deps
 from gateway.flows.timeline import timeline
-from gateway.store import jobs
 from gateway.web.accept import accept
 from gateway.web.answer import JSON
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
@@ -47,22 +46,18 @@ async def read_job(
     request: AnyRequest,
 ) -> Response[bytes]:
     """The job; with `wait` once it has ended, or has another version than If-None-Match names."""
-    deps = context.deps
     known = envelope_of(request).header(b"if-none-match")
-    job = await awaited_job(deps, tenant.id, job_id, asked.wait, known)
+    job = await awaited_job(context, tenant.id, job_id, asked.wait, known)
     text = job_json(
         job,
         workflow=await shown_workflow(context, request.scope["path"], job),
-        queue_position=await _queue_position(deps, job),
+        queue_position=await _queue_position(context, job),
     )
     return Response(text.encode(), media_type=JSON, headers={"ETag": etag(job)})
 
 
-async def _queue_position(deps: Deps, job: Job) -> int | None:
-    if job.state is not JobState.ACCEPTED:
-        return None
-    async with deps.db.single() as tx:
-        return await jobs.ahead(tx, job)
+async def _queue_position(context: Context, job: Job) -> int | None:
+    return await context.waiters.reads.ahead(job) if job.state is JobState.ACCEPTED else None
 
 
 @get("/job/{job_id:uuid}/status", opt=_READ, summary="Read only the status of a job")

@@ -1,21 +1,26 @@
 """GET /job: a tenant's history, or that of all tenants a service key may see."""
 
 from collections.abc import Sequence
-from urllib.parse import parse_qsl, urlencode
+from functools import partial
+from typing import cast
 from uuid import UUID
 
-from litestar import Response, get
+from litestar import get
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
-from gateway.core.cursor import BadCursorError, decode_cursor, encode_cursor
 from gateway.core.events import job_json
-from gateway.core.model import STATUS_STATES, Job, Scope
+from gateway.core.model import STATUS_STATES, Scope
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
-from gateway.store import history, tenants
-from gateway.store.history import JobFilter
+from gateway.flows.export import export_jobs, job_page
+from gateway.store import tenants
+from gateway.store.job_filter import JobFilter
 from gateway.web.answer import JSON
 from gateway.web.context import AnyRequest, Context, Handed
 from gateway.web.envelope import Caller
+from gateway.web.export import Format, format_of, jobs_download
+from gateway.web.paging import one_page, read_cursor
 from gateway.web.shown import JobOut, described
 from gateway.web.wire import JobsQuery
 from gateway.web.workflow import shown_workflow
@@ -31,18 +36,24 @@ _DEEPEST = 10_000
 )
 async def list_jobs(
     asked: Handed[JobsQuery], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
-) -> Response[bytes]:
-    """A bare array; the header Link names the next page whenever there is one."""
-    before, offset = _place(asked)
-    visible = await visible_tenants(context.deps, caller, asked.tenant)
-    async with context.deps.db.single() as tx:
-        found = await history.page(
-            tx, _filter(asked, visible), before=before, offset=offset, limit=asked.size + 1
-        )
-    page = found[: asked.size]
-    headers = {"Link": _next_link(request, page[-1].id)} if len(found) > asked.size else {}
-    body = await _rendered(context, request.scope["path"], page)
-    return Response(body, media_type=JSON, headers=headers)
+) -> ASGIApp:
+    """A bare array; the header Link names the next page whenever there is one.
+
+    As CSV or NDJSON, all that the filter shows.
+    """
+    kind = format_of(request, asked.format)
+    before, offset = _place(asked, kind)
+    wanted = _filter(asked, await visible_tenants(context.deps, caller, asked.tenant))
+    shown = partial(shown_workflow, context, request.scope["path"])
+    if kind != "json":
+        pages = export_jobs(context.deps, wanted, before)
+        return jobs_download(context, request, kind, pages=pages, shown=shown)
+    found = await job_page(context.deps, wanted, before=before, offset=offset, limit=asked.size + 1)
+    page, headers = one_page(request, found, asked.size)
+    texts = [job_json(job, workflow=await shown(job)) for job in page]
+    body = f"[{','.join(texts)}]".encode()
+    answer = ASGIResponse(body=body, media_type=JSON, headers={**headers, "Vary": "Accept"})
+    return cast("ASGIApp", answer)
 
 
 async def visible_tenants(
@@ -57,19 +68,10 @@ async def visible_tenants(
     return tuple(one for one in found if allowed is None or one in allowed)
 
 
-def read_cursor(text: str) -> UUID | None:
-    """The id that a cursor stands for, None where there is no cursor; raises BadRequest."""
-    if not text:
-        return None
-    try:
-        return decode_cursor(text)
-    except BadCursorError:
-        reason = "is not a cursor of this list; start without one and follow the header Link"
-        raise BadRequest.of("cursor", reason) from None
-
-
-def _place(asked: JobsQuery) -> tuple[UUID | None, int]:
+def _place(asked: JobsQuery, kind: Format) -> tuple[UUID | None, int]:
     before, offset = read_cursor(asked.cursor), asked.page * asked.size
+    if kind != "json" and asked.page:
+        raise BadRequest.of("page", f"does not go with {kind}, which holds all pages")
     if before is not None and asked.page:
         raise BadRequest.of("page", "cannot be combined with cursor")
     if offset + asked.size > _DEEPEST and asked.page:
@@ -92,15 +94,3 @@ def _filter(asked: JobsQuery, visible: tuple[UUID, ...] | None) -> JobFilter:
         completed_after=asked.completed_after,
         completed_before=asked.completed_before,
     )
-
-
-def _next_link(request: AnyRequest, last: UUID) -> str:
-    given = parse_qsl(request.scope["query_string"].decode(), keep_blank_values=True)
-    kept = [(name, value) for name, value in given if name not in ("page", "cursor")]
-    query = urlencode([*kept, ("cursor", encode_cursor(last))])
-    return f'<{request.scope["path"]}?{query}>; rel="next"'
-
-
-async def _rendered(context: Context, path: str, page: Sequence[Job]) -> bytes:
-    texts = [job_json(job, workflow=await shown_workflow(context, path, job)) for job in page]
-    return f"[{','.join(texts)}]".encode()

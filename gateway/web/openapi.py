@@ -1,5 +1,6 @@
 """OpenAPI at /schema/openapi.json: Litestar's, with what this package reads and answers by hand."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias, get_origin
 
@@ -21,12 +22,13 @@ Json: TypeAlias = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/{name}"
 _KEY = "accessKey"
-_OPEN = ("/health/", "/schema/")
+_OPEN = re.compile(r"/(health|schema|((v1|api)/)?\.well-known)/")
 _HEADERS = {
     "Gateway-Tenant": "The slug of the tenant that a service key acts for.",
     "Idempotency-Key": "1 to 255 characters. The same key with the same body makes no second job.",
     "Prefer": "`wait=N` answers the finished job, or its status after N seconds, at most 60.",
     "If-None-Match": "The ETag of the job as the caller knows it.",
+    "Last-Event-ID": "The last id that the stream showed, to go on behind it.",
 }
 
 
@@ -76,7 +78,7 @@ def _complete(operation: Json, path: str, handler: HTTPRouteHandler) -> list[Any
     """Add what a handler reads by hand; the types that this names."""
     operation["responses"].pop("400", None)
     operation["responses"]["default"] = _problem()
-    if not path.startswith(_OPEN):
+    if not _OPEN.match(path):
         operation["security"] = [{_KEY: []}]
     parameters: list[Json] = operation.setdefault("parameters", [])
     headers = ["Gateway-Tenant"] if "scope" in handler.opt else []

@@ -1,6 +1,6 @@
 """Strict reading of query strings: a struct, or one 400 that names every parameter that is wrong."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar, cast, get_origin
 from urllib.parse import unquote_plus
 
@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.errors import BadRequest, FieldError
 from gateway.web.faults import fault, refusal, unknown
+from gateway.web.instants import in_utc
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -62,10 +63,12 @@ def _fill(
         return [FieldError(field.encode_name, _REPEATED)]
     try:
         value = msgspec.convert(texts if is_list else texts[0], field.type, strict=False)
+        if isinstance(value, datetime):
+            value = in_utc(field.encode_name, value)
     except msgspec.ValidationError as invalid:
         reason = fault(str(invalid), kind=field.type).reason
         return [FieldError(field.encode_name, reason)]
-    if isinstance(value, datetime) and value.tzinfo is None:
-        value = value.replace(tzinfo=UTC)
+    except BadRequest as refused:
+        return list(refused.errors)
     values[field.name] = value
     return []

@@ -12,8 +12,10 @@ from gateway.errors import (
     GatewayError,
     MethodNotAllowed,
     NotFound,
+    QueueFull,
     Unauthorized,
 )
+from gateway.web.rates import rate_headers
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -46,6 +48,10 @@ def problem_of(error: Exception, request_id: str) -> tuple[GatewayError, dict[st
     told, headers = _told(error, request_id)
     if told.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(told.retry_after)))
+    if isinstance(told, QueueFull):
+        reset = told.retry_after or 1.0
+        pairs = rate_headers("queue", told.quota, told.room, reset, window=None)
+        headers |= {name.decode(): value.decode() for name, value in pairs}
     if isinstance(told, Unauthorized):
         headers["www-authenticate"] = "Bearer"
     return told, headers, _body(told, request_id)

@@ -1,6 +1,7 @@
 """Strict reading of JSON bodies: a struct, or one 400 that names every field that is wrong."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -8,10 +9,11 @@ import msgspec
 
 from gateway.errors import BadRequest, FieldError
 from gateway.web.faults import fault, refusal, unknown
+from gateway.web.wire import In
 
 MAX_DEPTH = 64
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T", bound=In)
 
 # The closing quote is optional, so that text without one is passed over once and not again and
 # again.
@@ -68,14 +70,14 @@ def _malformed(error: Exception, raw: bytes) -> str:
     return f"The body is not valid JSON: {detail}."
 
 
-def _faults(kind: type[msgspec.Struct], raw: bytes, first: str) -> list[FieldError]:
+def _faults(kind: type[In], raw: bytes | msgspec.Raw, first: str) -> list[FieldError]:
     """All faults, found field by field; parsing itself stops at the first one."""
     try:
         given = _decoder(dict[str, msgspec.Raw]).decode(raw)
     except msgspec.ValidationError:
         return [fault(first)]
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    faults = [unknown(name, fields) for name in given if name not in fields]
+    faults = [_unknown(kind, name, fields) for name in given if name not in fields]
     for name, field in fields.items():
         if name in given:
             faults += _field_faults(field.type, given[name], name)
@@ -84,9 +86,17 @@ def _faults(kind: type[msgspec.Struct], raw: bytes, first: str) -> list[FieldErr
     return faults or [fault(first)]
 
 
+def _unknown(kind: type[In], name: str, known: Iterable[str]) -> FieldError:
+    reason = kind.elsewhere.get(name)
+    return unknown(name, known) if reason is None else FieldError(name, reason)
+
+
 def _field_faults(kind: Any, raw: msgspec.Raw, name: str) -> list[FieldError]:  # noqa: ANN401
     try:
         _decoder(kind).decode(raw)
     except msgspec.ValidationError as invalid:
+        if isinstance(kind, type) and issubclass(kind, In):
+            inner = _faults(kind, raw, str(invalid))
+            return [FieldError(f"{name}.{one.field}".rstrip("."), one.reason) for one in inner]
         return [fault(str(invalid), name, kind)]
     return []

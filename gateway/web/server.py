@@ -11,6 +11,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from gateway import log
+from gateway.descriptors import raise_limit
 from gateway.flows.deps import Deps, go_on
 from gateway.runtime import open_deps
 from gateway.settings import Settings
@@ -18,8 +19,11 @@ from gateway.web.app import create_app
 from gateway.web.front import Front
 
 _CONNECTIONS = 4096
+# Requests that wait included, which cost little: what limits them is how many files may be open.
+_MOST_AT_ONCE = 50_000
 _NOTICE_SHARE = 0.05
 _STEP_SECONDS = 0.02
+_FLUSH_SECONDS = 1.0
 _log = structlog.get_logger("gateway.web")
 
 
@@ -29,6 +33,7 @@ def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
     `reached` is called at every crash point.
     """
     log.configure(settings.log_level, settings.log_format)
+    raise_limit()
     uvloop.run(_serve(settings, reached))
 
 
@@ -47,6 +52,7 @@ async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
             interface=Interfaces.ASGINL,
             websockets=False,
             backlog=_CONNECTIONS,
+            backpressure=_MOST_AT_ONCE,
             log_enabled=False,
         )
         serving = asyncio.create_task(server.serve())
@@ -55,7 +61,10 @@ async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         await _drain(deps, app, server, settings.drain_seconds)
-        await serving
+        # The server itself would wait for ever for one who does not read its answer.
+        ended, _ = await asyncio.wait((serving,), timeout=_FLUSH_SECONDS)
+        for task in ended:
+            task.result()
 
 
 async def _drain(deps: Deps, app: Front, server: Server, seconds: float) -> None:

@@ -3,9 +3,10 @@
 import json
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 from litestar.openapi import ResponseSpec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from gateway.core.events import instant
 from gateway.core.model import JobState
@@ -29,6 +30,11 @@ def stamp(at: datetime) -> str:
 def maybe_stamp(at: datetime | None) -> str | None:
     """A time that may not have come."""
     return None if at is None else stamp(at)
+
+
+def maybe_id(value: UUID | None) -> str | None:
+    """An id that may not be there."""
+    return None if value is None else str(value)
 
 
 class JobGateway(Out):
@@ -73,6 +79,20 @@ class JobOut(Out):
     gateway: JobGateway
 
 
+class BatchMade(Out):
+    """The jobs of a batch, in the order given."""
+
+    batch_name: str
+    ids: list[str]
+
+
+class RetryMade(Out):
+    """A new job, and the one that it repeats."""
+
+    id: str
+    retry_of: str
+
+
 class JobMade(Out):
     """The job was accepted."""
 
@@ -101,6 +121,17 @@ class Moment(Out):
     detail: dict[str, Any]
 
 
+class EventOut(Out):
+    """An event of the feed; its data is what the webhook says."""
+
+    id: str
+    type: str
+    timestamp: str
+    tenant: str
+    job_id: str | None
+    data: dict[str, Any]
+
+
 class UploadOut(Out):
     """Where to put a file, and where it is then."""
 
@@ -121,14 +152,46 @@ class Application(Out):
     name: str
 
 
-class Mean(Out):
-    """An average."""
+class Times(Out):
+    """Durations in seconds: their mean, and what half, 95 % and 99 % of them do not exceed."""
 
     mean: float
+    p50: float
+    p95: float
+    p99: float
+
+
+class WebhookCounts(Out):
+    """Webhooks about jobs that came to their end."""
+
+    delivered: int
+    failed: int
+
+
+class UsageRow(Out, kw_only=True):
+    """Ended jobs of one group; of the first eight only those that were asked for are there."""
+
+    tenant: str | UnsetType = UNSET
+    hour: str | UnsetType = UNSET
+    day: str | UnsetType = UNSET
+    month: str | UnsetType = UNSET
+    workflow: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    batch: str | UnsetType = UNSET
+    error_code: str | UnsetType = UNSET
+    jobs: int
+    succeeded: int
+    failed: int
+    failed_by_code: dict[str, int]
+    retried: int
+    queue_wait_seconds: Times | None
+    run_seconds: Times | None
+    end_to_end_seconds: Times | None
+    webhooks: WebhookCounts
 
 
 class Usage(Out):
-    """Groups of ended jobs; each row has the columns that it is grouped by."""
+    """Groups of ended jobs, in the order of what they are grouped by."""
 
     group_by: list[str]
-    rows: list[dict[str, Any]]
+    rows: list[UsageRow]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any, Self
 
 from gateway.core.model import AccessKey, KeyKind, Tenant
@@ -12,10 +13,15 @@ from gateway.web.shown import Out, maybe_stamp, stamp
 
 
 class LimitsOut(Out):
-    """Caps of a tenant; null is the gateway's default."""
+    """Caps of a tenant; null is the gateway's default, and 0 days are for good."""
 
     max_queued: int | None
     max_in_flight: int | None
+    max_rate: int | None
+    keep_payloads_days: int | None
+    keep_jobs_days: int | None
+    keep_attempts_days: int | None
+    keep_events_days: int | None
 
 
 class TenantOut(Out):
@@ -38,7 +44,7 @@ class TenantOut(Out):
             tenant.slug,
             tenant.name,
             json.loads(tenant.metadata),
-            LimitsOut(tenant.limits.max_queued, tenant.limits.max_in_flight),
+            LimitsOut(*astuple(tenant.limits)),
             maybe_stamp(tenant.suspended_at),
             stamp(tenant.created_at),
             stamp(tenant.updated_at),

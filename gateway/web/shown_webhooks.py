@@ -1,36 +1,55 @@
-"""Endpoints, deliveries and attempts as callers are shown them."""
+"""Endpoints, their secrets and bulk operations as callers are shown them."""
 
-import json
-from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
-from gateway.core.model import Attempt, Delivery, DeliveryState, Endpoint
-from gateway.web.shown import Out, maybe_stamp, stamp
+from msgspec import UNSET, UnsetType
+
+from gateway.core.model import Endpoint
+from gateway.core.signing import Ed25519Key, SigningKey, format_secret, public_key
+from gateway.store.bulk import Operation
+from gateway.web.shown import Out, maybe_id, maybe_stamp, stamp
+
+HIDDEN = "[hidden]"
+JWKS_PATH = "/.well-known/jwks.json"
 
 
 class EndpointOut(Out, kw_only=True):
-    """A receiver of webhooks; no events means all of them."""
+    """A receiver of webhooks; no events means all of them, null is the gateway's default."""
 
     id: str
     url: str
     events: tuple[str, ...]
     description: str
+    algorithm: str
+    headers: dict[str, Literal["[hidden]"]]
+    rate_limit: int | None
+    concurrency: int | None
+    schedule: tuple[int, ...] | None
     disabled: bool
     disabled_reason: str | None
+    failing_since: str | None
+    failures: int
     created_at: str
     updated_at: str
 
     @classmethod
-    def of(cls, endpoint: Endpoint, **more: str) -> Self:
+    def of(cls, endpoint: Endpoint, **more: Any) -> Self:  # noqa: ANN401 - of a class below
         """Show an endpoint."""
         return cls(
             id=str(endpoint.id),
             url=endpoint.url,
             events=endpoint.events,
             description=endpoint.description,
+            algorithm=endpoint.algorithm,
+            headers=dict.fromkeys(endpoint.header_names, HIDDEN),
+            rate_limit=endpoint.rate_limit,
+            concurrency=endpoint.concurrency,
+            schedule=endpoint.delays,
             disabled=endpoint.disabled_at is not None,
             disabled_reason=endpoint.disabled_reason,
+            failing_since=maybe_stamp(endpoint.failing_since),
+            failures=endpoint.failures,
             created_at=stamp(endpoint.created_at),
             updated_at=stamp(endpoint.updated_at),
             **more,
@@ -38,98 +57,70 @@ class EndpointOut(Out, kw_only=True):
 
 
 class EndpointMade(EndpointOut, kw_only=True):
-    """A new receiver, with its signing secret."""
+    """A new receiver, with its secret (v1) or its public key and where to find it (v1a)."""
 
-    secret: str
+    secret: str | UnsetType = UNSET
+    public_key: str | UnsetType = UNSET
+    jwks_url: str | UnsetType = UNSET
+
+
+class EndpointEnabled(EndpointOut, kw_only=True):
+    """A receiver that is delivered to again, and how much was parked for it, up to 10,000."""
+
+    parked_deliveries: int
 
 
 class SecretOut(Out):
-    """A signing secret."""
+    """A signing secret (v1), or the public key and where to find it (v1a)."""
 
-    secret: str
+    secret: str | UnsetType = UNSET
+    public_key: str | UnsetType = UNSET
+    jwks_url: str | UnsetType = UNSET
 
 
-class DeliveryOut(Out, kw_only=True):
-    """One event owed to one receiver."""
+def shown_key(key: SigningKey, endpoint_id: UUID | None = None) -> dict[str, str]:
+    """What its owner may see of a signing key: a private one never."""
+    if not isinstance(key, Ed25519Key):
+        return {"secret": format_secret(key)}
+    query = f"?endpoint={endpoint_id}" if endpoint_id else ""
+    return {"public_key": public_key(key), "jwks_url": JWKS_PATH + query}
+
+
+class Jwks(Out):
+    """The public keys that check v1a signatures, as JWKs of RFC 8037."""
+
+    keys: list[dict[str, str]]
+
+
+class BulkOut(Out):
+    """Deliveries sent again, many of them: how many there are, and how many are dealt with."""
 
     id: str
-    event_id: str
-    type: str
-    job_id: str | None
+    kind: str
     endpoint_id: str | None
-    url: str
-    state: DeliveryState
-    attempt_count: int
-    next_attempt_at: str | None
-    last_status: int | None
-    last_error: str | None
+    state: str
+    total: int
+    done: int
     created_at: str
     completed_at: str | None
 
     @classmethod
-    def of(cls, delivery: Delivery, **more: list[Any]) -> Self:
-        """Show a delivery."""
-        waits = delivery.state is DeliveryState.PENDING
+    def of(cls, operation: Operation) -> Self:
+        """Show an operation."""
         return cls(
-            id=str(delivery.id),
-            event_id=str(delivery.event_id),
-            type=delivery.event_type,
-            job_id=_maybe_id(delivery.job_id),
-            endpoint_id=_maybe_id(delivery.endpoint_id),
-            url=delivery.url,
-            state=delivery.state,
-            attempt_count=delivery.attempts,
-            next_attempt_at=maybe_stamp(delivery.next_at) if waits else None,
-            last_status=delivery.last_status,
-            last_error=delivery.last_error,
-            created_at=stamp(delivery.created_at),
-            completed_at=maybe_stamp(delivery.completed_at),
-            **more,
+            str(operation.id),
+            operation.kind,
+            maybe_id(operation.endpoint_id),
+            operation.state,
+            operation.total,
+            operation.done,
+            stamp(operation.created_at),
+            maybe_stamp(operation.completed_at),
         )
 
 
-class AttemptOut(Out):
-    """One HTTP try; bodies up to 16 KiB."""
+class DryRunOut(Out):
+    """How much an operation would deal with; nothing was begun."""
 
-    number: int
-    started_at: str
-    duration_ms: int
-    url: str
-    request_headers: dict[str, Any]
-    status: int | None
-    response_headers: dict[str, Any] | None
-    response_body: str | None
-    error_class: str | None
-    detail: str | None
-
-    @classmethod
-    def of(cls, attempt: Attempt) -> Self:
-        """Show an attempt."""
-        answered = attempt.response_headers
-        return cls(
-            attempt.number,
-            stamp(attempt.started_at),
-            attempt.duration_ms,
-            attempt.url,
-            json.loads(attempt.request_headers),
-            attempt.status,
-            None if answered is None else json.loads(answered),
-            attempt.response_body,
-            attempt.error_class,
-            attempt.detail,
-        )
-
-
-class DeliveryWithAttempts(DeliveryOut, kw_only=True):
-    """A delivery and all that was tried for it."""
-
-    attempts: list[AttemptOut]
-
-    @classmethod
-    def of_all(cls, delivery: Delivery, attempts: Iterable[Attempt]) -> Self:
-        """Show a delivery and its attempts."""
-        return cls.of(delivery, attempts=[AttemptOut.of(one) for one in attempts])
-
-
-def _maybe_id(value: UUID | None) -> str | None:
-    return None if value is None else str(value)
+    dry_run: bool
+    count: int

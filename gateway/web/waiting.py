@@ -1,40 +1,49 @@
 """Answers that wait for a job."""
 
+from contextlib import suppress
 from uuid import UUID
 
 from gateway.core.model import TERMINAL, Job
-from gateway.errors import NotFound
+from gateway.errors import NotFound, Unavailable
 from gateway.flows.deps import Deps
 from gateway.store import jobs
-
-_STEP_SECONDS = 0.25
+from gateway.web.context import Context
 
 
 async def find_job(deps: Deps, tenant_id: UUID, job_id: UUID) -> Job:
     """A job of a tenant; raises NotFound."""
-    async with deps.db.single() as tx:
-        job = await jobs.find(tx, tenant_id, job_id)
-    if job is None:
-        raise NotFound("There is no such job.")
-    return job
+    async with deps.db.of(tenant_id) as tx:
+        return _known(await jobs.find(tx, tenant_id, job_id))
 
 
 async def awaited_job(
-    deps: Deps, tenant_id: UUID, job_id: UUID, seconds: float, known: str = ""
+    context: Context, tenant_id: UUID, job_id: UUID, seconds: float, known: str = ""
 ) -> Job:
     """The job once it has ended, or as it is when the time is up or the process stops.
 
     `known` is the ETag that the caller has; any other version is news enough. Raises NotFound.
     """
+    deps, waiters = context.deps, context.waiters
+    if seconds <= 0:
+        return await find_job(deps, tenant_id, job_id)
     end = deps.clock.monotonic() + seconds
-    while True:
-        job = await find_job(deps, tenant_id, job_id)
-        if job.state in TERMINAL or (known and known != etag(job)):
-            return job
-        left = end - deps.clock.monotonic()
-        if left <= 0 or deps.slots.closing:
-            return job
-        await deps.clock.sleep(min(left, _STEP_SECONDS))
+    with waiters.watching(job_id) as watch:
+        # Those who come all at once, as after a restart, share their first read as well.
+        job = _known(await waiters.reads.job(tenant_id, job_id))
+        while job.state not in TERMINAL and (not known or known == etag(job)):
+            left = end - deps.clock.monotonic()
+            if left <= 0 or deps.slots.closing:
+                break
+            await watch.changed(job.version, left)
+            with suppress(Unavailable):  # it is told again, and what is known of it still holds
+                job = _known(await waiters.reads.job(tenant_id, job_id))
+    return job
+
+
+def _known(job: Job | None) -> Job:
+    if job is None:
+        raise NotFound("There is no such job.")
+    return job
 
 
 def etag(job: Job) -> str:

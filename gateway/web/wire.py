@@ -1,8 +1,8 @@
 """What callers send, field by field: the one description for reading, refusing and OpenAPI."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
-from uuid import UUID
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
@@ -11,6 +11,7 @@ _END = r"(?![\s\S])"
 
 MAX_SIZE = 1_000
 MAX_WAIT_SECONDS = 60
+MAX_BATCH = 1_000
 
 Status = Literal["QUEUED", "STARTED", "SUCCEEDED", "FAILED"]
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -21,6 +22,7 @@ Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}" + _END)]
 Label = Annotated[str, Meta(min_length=1, max_length=200)]
 Description = Annotated[str, Meta(max_length=1024)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Days = Annotated[int, Meta(ge=0, le=36_500)]
 Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86_400)]
 Page = Annotated[int, Meta(ge=0)]
 Size = Annotated[int, Meta(ge=1, le=MAX_SIZE)]
@@ -28,44 +30,73 @@ Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)]
 ScopeName = Literal[
     "jobs:read", "jobs:write", "endpoints:read", "endpoints:write", "usage:read", "admin"
 ]
-Group = Literal["tenant", "hour", "day", "month", "workflow", "status", "errorCode"]
 
 
 class In(Struct, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """Something that a caller sends."""
+    """Something that a caller sends; `elsewhere` are fields that another call takes, and which."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = {}
 
 
 # --- Bodies -----------------------------------------------------------------------------------
 
 
-class JobIn(In):
-    """A job to run."""
+class BatchJobIn(In):
+    """A job of a batch."""
 
     name: Name
     workflow: Workflow
     params: Raw
     metadata: Raw = field(default_factory=Raw)
     copy_results_to: Raw = field(default_factory=Raw)
-    batch_name: BatchName | None = None
     callback_url: Url | None = None
     deadline: timedelta | float | None = None
     priority: Annotated[int, Meta(ge=0, le=9)] = 0
 
 
-class EndpointIn(In):
-    """A receiver of webhooks."""
+class JobIn(BatchJobIn):
+    """A job to run."""
 
-    url: Url
-    description: Description = ""
-    events: Annotated[list[str], Meta(max_length=50)] = field(default_factory=list[str])
-    secret: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    batch_name: BatchName | None = None
+
+
+class BatchIn(In):
+    """Jobs to run under one batch name, all or none."""
+
+    name: BatchName
+    jobs: Annotated[list[BatchJobIn], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class JobsFilterIn(In):
+    """Which jobs a bulk operation is about; it must name something."""
+
+    status: list[Status] = field(default_factory=list[Status])
+    workflow: list[str] = field(default_factory=list[str])
+    batch_name: list[str] = field(default_factory=list[str])
+    name: list[str] = field(default_factory=list[str])
+    error_code: list[str] = field(default_factory=list[str])
+    metadata: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    created_after: Annotated[datetime, Meta(tz=True)] | None = None
+    created_before: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class JobsBulkIn(In):
+    """Many jobs to cancel or to retry; a dry run only counts them."""
+
+    filter: JobsFilterIn
+    dry_run: bool = False
 
 
 class LimitsIn(In):
-    """Caps of a tenant; null is the gateway's default."""
+    """Caps of a tenant; null is the gateway's default, and 0 days are for good."""
 
     max_queued: Count | None = None
     max_in_flight: Count | None = None
+    max_rate: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    keep_payloads_days: Days | None = None
+    keep_jobs_days: Days | None = None
+    keep_attempts_days: Days | None = None
+    keep_events_days: Days | None = None
 
 
 class TenantIn(In):
@@ -119,6 +150,10 @@ class RotationIn(In):
     overlap_seconds: Annotated[float, Meta(ge=0, le=30 * 86_400)] = 0
 
 
+class NoBody(In):
+    """No fields."""
+
+
 # --- Query strings ----------------------------------------------------------------------------
 
 
@@ -149,6 +184,7 @@ class JobsQuery(In):
     page: Page = 0
     size: Size = 100
     cursor: str = ""
+    format: Literal["json", "csv", "ndjson"] | None = None
 
 
 class PageQuery(In):
@@ -165,12 +201,7 @@ class UsageQuery(In):
     tenant: list[str] = field(default_factory=list[str])
     from_: datetime | None = field(default=None, name="from")
     to: datetime | None = None
-
-
-class DeliveriesQuery(In):
-    """Whose deliveries to list."""
-
-    job: UUID
+    format: Literal["json", "csv"] | None = None
 
 
 class TenantsQuery(In):

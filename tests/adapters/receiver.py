@@ -9,8 +9,11 @@ from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 
-from gateway.adapters.sender import HttpSender
+from gateway.adapters.egress import Proxy
+from gateway.adapters.sender import HttpSender, trusted_authorities
+from gateway.adapters.vetting import Lookup
 from gateway.core.addresses import Network
 from gateway.ports import Fault, Reply, Webhook
 
@@ -67,9 +70,11 @@ def reset(writer: Writer) -> None:
 
 @contextlib.asynccontextmanager
 async def receiving(
-    talk: Talk | None = None, tls: ssl.SSLContext | None = None
+    talk: Talk | None = None,
+    tls: ssl.SSLContext | None = None,
+    listener: socket.socket | None = None,
 ) -> AsyncIterator[Receiver]:
-    """A receiver on a free port of the loopback addresses, gone at the end with all it began."""
+    """A receiver at a free port of 127.0.0.1, or at `listener`; its talks end with it."""
     receiver = Receiver()
     talks: set[asyncio.Task[None]] = set()
 
@@ -87,7 +92,8 @@ async def receiving(
             writer.close()
             talks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    sock = listener or socket.create_server(("127.0.0.1", 0))
+    server = await asyncio.start_server(serve, sock=sock, ssl=tls)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver
@@ -106,7 +112,9 @@ async def sending(
     allowed_ports: frozenset[int] = frozenset(),
     timeout: float = 10.0,
     names: dict[str, list[str]] | None = None,
+    lookup: Lookup | None = None,
     tls: ssl.SSLContext | None = None,
+    proxy: Proxy | None = None,
 ) -> AsyncIterator[HttpSender]:
     """A sender whose names, where given, are the only ones that resolve."""
 
@@ -119,13 +127,20 @@ async def sending(
         allowed_ports=allowed_ports,
         allow_http=True,
         timeout=timeout,
-        lookup=None if names is None else look_up,
-        tls=tls,
+        lookup=lookup if names is None else look_up,
+        tls=tls or public_authorities(),
+        proxy=proxy,
     )
     try:
         yield sender
     finally:
         await sender.aclose()
+
+
+@cache
+def public_authorities() -> ssl.SSLContext:
+    """What a sender would load by itself, loaded once."""
+    return trusted_authorities()
 
 
 async def send_to(talk: Talk, timeout: float = 10.0, body: bytes = b"{}") -> Reply | Fault:

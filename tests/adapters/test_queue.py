@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from arq.connections import ArqRedis
 from redis.asyncio import Redis
 from typing_extensions import override
 
+from gateway.adapters import announcements as announcements_module
 from gateway.adapters import queue as queue_module
 from gateway.adapters.bus import KICKS, QUEUE, Subscription, connect
 from gateway.adapters.clock import SystemClock, SystemIds
@@ -207,10 +209,42 @@ async def test_redis_may_come_late_and_go(own: OwnValkey) -> None:
         await redis.aclose()
 
 
+async def test_the_number_of_a_beacon_is_kept_for_every_process(redis_url: str) -> None:
+    one, other = UUID(int=1), UUID(int=2)
+    async with new_queue(redis_url) as queue:
+        port: Queue = queue
+        assert await port.mirrored() == {}
+        port.mirror(one, 5)
+        port.mirror(other, 2**40)
+        port.mirror(one, 6)
+        await eventually_mirrored(queue, {one: 6, other: 2**40})
+        port.mirror(one, 7)
+    async with new_queue(redis_url) as late:
+        assert await late.mirrored() == {one: 7, other: 2**40}
+
+
+async def eventually_mirrored(queue: ArqQueue, expected: Mapping[UUID, int]) -> None:
+    async with asyncio.timeout(20):
+        while await queue.mirrored() != expected:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.005)
+
+
+async def test_without_redis_no_number_is_known_and_none_is_waited_for(own: OwnValkey) -> None:
+    async with new_queue(own.url) as queue:
+        queue.mirror(UUID(int=1), 5)
+        assert await queue.mirrored() == {}
+        await until(lambda: not queue.connected)
+        await own.start()
+        await until(lambda: queue.connected)
+        queue.mirror(UUID(int=1), 6)
+        await eventually_mirrored(queue, {UUID(int=1): 6})
+
+
 async def test_a_redis_that_answers_no_more_is_noticed(
     own: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_module, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(announcements_module, "_IDLE_SECONDS", 0.2)
     await own.start()
     heard: list[str] = []
     async with new_queue(own.url) as queue:

@@ -6,8 +6,9 @@ from asyncio import StreamWriter as Writer
 import pytest
 
 from gateway.adapters.mishap import explain
-from gateway.adapters.sender import MAX_PER_HOST, HttpSender
+from gateway.adapters.sender import HttpSender
 from gateway.adapters.stopwatch import Stopwatch
+from gateway.core.custom_headers import MAX_VALUE, added, check
 from gateway.ports import Fault, Reply, Sender, Webhook
 from tests.adapters.receiver import (
     OK,
@@ -17,6 +18,8 @@ from tests.adapters.receiver import (
     receiving,
     sending,
 )
+
+_HANGING = 200
 
 
 async def test_a_webhook_arrives_as_it_was_given_and_the_answer_comes_back() -> None:
@@ -84,21 +87,21 @@ async def test_a_host_that_does_not_take_connections_is_a_timeout() -> None:
     assert fault.detail.startswith("No connection was made within")
 
 
-async def test_connections_to_one_host_are_bounded() -> None:
+async def test_many_that_hang_at_one_host_keep_no_other_there_waiting() -> None:
     full = asyncio.Event()
 
     async def talk(reader: Reader, writer: Writer) -> None:
-        if receiver.connections >= MAX_PER_HOST:
+        if receiver.connections > _HANGING:
+            await answering(OK)(reader, writer)
+        elif receiver.connections == _HANGING:
             full.set()
         await hang(reader, writer)
 
     async with receiving(talk) as receiver, sending() as sender:
-        sends = [
-            asyncio.create_task(sender.send(receiver.webhook())) for _ in range(MAX_PER_HOST + 9)
-        ]
+        sends = [asyncio.create_task(sender.send(receiver.webhook())) for _ in range(_HANGING)]
         await full.wait()
-        await asyncio.sleep(0.1)  # time for one too many
-        assert receiver.connections == MAX_PER_HOST
+        reply = await sender.send(receiver.webhook())
+        assert isinstance(reply, Reply)
         for send in sends:
             send.cancel()
         await asyncio.gather(*sends, return_exceptions=True)
@@ -140,6 +143,31 @@ async def test_a_header_that_bends_the_request_is_never_sent(header: tuple[str, 
     assert isinstance(fault, Fault)
     assert fault.kind == "blocked"
     assert receiver.connections == 0
+
+
+async def test_every_header_that_a_tenant_may_set_arrives() -> None:
+    requests: list[bytes] = []
+    custom = {
+        "X-!#$%&'*+-.^_`|~": "".join(map(chr, range(0x21, 0x7F))),
+        "x-empty": "",
+        "x-inner": "a  b",
+        "authorization": "Bearer abc",
+        "cookie": "a=b",
+        "user-agent": "Acme/1",
+        "x-long": "v" * MAX_VALUE,
+    }
+    assert check(custom) is None
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        requests.append(await read_request(reader))
+        writer.write(OK)
+
+    async with receiving(talk) as receiver, sending() as sender:
+        headers = added((("user-agent", "ours"),), custom)
+        assert isinstance(await sender.send(Webhook(receiver.url(), headers, b"{}")), Reply)
+    lines = requests[0].decode().split("\r\n")
+    assert {f"{name.lower()}: {value}" for name, value in custom.items()} <= set(lines)
+    assert sum(line.lower().startswith("user-agent:") for line in lines) == 1
 
 
 async def test_a_send_that_is_cancelled_stays_cancelled() -> None:

@@ -27,6 +27,7 @@ def server(certificate: trustme.LeafCert) -> ssl.SSLContext:
     return context
 
 
+@cache
 def client() -> ssl.SSLContext:
     context = trusted_authorities()
     authority().configure_trust(context)

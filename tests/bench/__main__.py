@@ -13,13 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from gateway.embedded import PartFailedError
-from tests.bench import accept, drain, idle, latency
+from tests.bench import accept, delivery, drain, history, idle, isolation, latency
 from tests.bench.figures import judge, table
 from tests.bench.options import Options, read_options
 from tests.bench.parts import ROOT, Servers, start_servers
 
 # Half of the drain to reach, where no drain was measured.
 _RATE = 250.0
+
+
+_SECTIONS = {
+    "accept": accept,
+    "drain": drain,
+    "idle": idle,
+    "delivery": delivery,
+    "isolation": isolation,
+    "history": history,
+}
 
 
 async def _measure(options: Options, folder: Path, report: dict[str, Any]) -> None:
@@ -38,16 +48,9 @@ async def _measure(options: Options, folder: Path, report: dict[str, Any]) -> No
 async def _section(
     name: str, servers: Servers, options: Options, report: dict[str, Any]
 ) -> dict[str, Any]:
-    match name:
-        case "accept":
-            return await accept.measure(servers, options)
-        case "drain":
-            return await drain.measure(servers, options)
-        case "latency":
-            rate = options.rate or _half(report) or _RATE
-            return await latency.measure(servers, options, rate)
-        case _:
-            return await idle.measure(servers, options)
+    if name == "latency":
+        return await latency.measure(servers, options, options.rate or _half(report) or _RATE)
+    return await _SECTIONS[name].measure(servers, options)
 
 
 def _half(report: dict[str, Any]) -> float:

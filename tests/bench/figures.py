@@ -7,6 +7,9 @@ from typing import Any
 from typing_extensions import override
 
 from tests.bench.accept import FLOOR, OURS, REPLAY
+from tests.bench.delivery import ALL_WELL, SOME_DEAD
+from tests.bench.history_data import ROWS
+from tests.bench.isolation import NOISY, QUIET
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Goal:
         return f"{'>=' if self.at_least else '<='} {self.value:g}"
 
 
+_PAGE_MS = 10.0 if ROWS <= 1_000_000 else 20.0
+
 # Where a figure is in the report, how it is called, its unit, and what it should be.
 GOALS: Mapping[str, tuple[str, str, Goal]] = {
     "accept.rateToFloor": ("accepts, rate to the floor's", "x", Goal(1.0, at_least=True)),
@@ -38,8 +43,41 @@ GOALS: Mapping[str, tuple[str, str, Goal]] = {
     "latency.addedSeconds.p99": ("added latency, p99", "s", Goal(0.8)),
     "latency.acceptToSubmitSeconds.p50": ("accept to submit, p50", "s", Goal(0.06)),
     "idle.gatewayCpuPercent": ("idle, API and worker", "% of a core", Goal(3.0)),
+    "delivery.medians.allWell.perSecond": (
+        "delivery by one worker",
+        "webhooks/s",
+        Goal(1_000, at_least=True),
+    ),
+    "delivery.medians.allWell.cpuMs.ours": ("delivery, CPU all counted", "ms each", Goal(0.9)),
+    "delivery.rateToAllWell": (
+        "ten dead of 100, rate of the others",
+        "x",
+        Goal(0.9, at_least=True),
+    ),
+    "delivery.p99ToAllWell": ("ten dead of 100, p99 of the others", "x", Goal(2.0)),
+    "isolation.noisyToQuiet.acceptToEndSeconds.p99": (
+        "noisy tenant, others' p99 to end",
+        "x",
+        Goal(2.0),
+    ),
+    "isolation.noisyToQuiet.eventToWebhookSeconds.p99": (
+        "noisy tenant, others' p99 to webhook",
+        "x",
+        Goal(2.0),
+    ),
+    "history.slowestP99Ms.tenant-0000": (
+        "slowest page of the largest tenant, p99",
+        "ms",
+        Goal(_PAGE_MS),
+    ),
+    "history.slowestP99Ms.all tenants": ("slowest page of all tenants, p99", "ms", Goal(_PAGE_MS)),
+    "history.deepToFirst": ("page at 95 % to the first", "x", Goal(2.0)),
+    "history.export.ndjson.jobsPerSecond": ("export", "jobs/s", Goal(30_000, at_least=True)),
+    "history.export.ndjson.memoryGrowthMb": ("export, growth of memory", "MB", Goal(20.0)),
 }
 _NAMES = {OURS: "accept", FLOOR: "floor", REPLAY: "replay"}
+_TURNS = {ALL_WELL: "all well", SOME_DEAD: "ten dead", QUIET: "alone", NOISY: "with noise"}
+_SEEN = {"acceptToEndSeconds": "to end", "eventToWebhookSeconds": "to webhook"}
 
 
 def judge(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -91,3 +129,33 @@ def _plain(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
         yield "accept to submit, p99", latency["acceptToSubmitSeconds"]["p99"], "s"
     for part, used in report.get("idle", {}).get("cpuPercent", {}).items():
         yield f"idle, {part}", used, "% of a core"
+    yield from _contests(report)
+    yield from _history(report.get("history", {}))
+
+
+def _history(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
+    for who, pages in report.get("pages", {}).items():
+        for name, row in pages.items():
+            yield f"{who}, {name}, p50", row["p50Ms"], "ms"
+            yield f"{who}, {name}, p99", row["p99Ms"], "ms"
+            yield f"{who}, {name}, CPU", row["cpuMs"], "ms"
+    for name, row in report.get("export", {}).items():
+        yield f"export as {name}", row["jobsPerSecond"], "jobs/s"
+        yield f"export as {name}, CPU of the API", row["cpuUsPerJob"], "us per job"
+        yield f"export as {name}, memory", row["memoryMb"], "MB"
+
+
+def _contests(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
+    for name, row in report.get("delivery", {}).get("medians", {}).items():
+        called = _TURNS[name]
+        yield f"delivery, {called}", row["perSecond"], "webhooks/s"
+        for part, used in row["cpuMs"].items():
+            if part != "ours":
+                yield f"delivery, {called}, CPU of {part}", used, "ms each"
+        yield f"event to receipt, {called}, load", row["pacePerSecond"], "webhooks/s"
+        yield f"event to receipt, {called}, p50", row["p50Seconds"], "s"
+        yield f"event to receipt, {called}, p99", row["p99Seconds"], "s"
+    for name, row in report.get("isolation", {}).get("medians", {}).items():
+        for figure, what in _SEEN.items():
+            for part, seconds in row[figure].items():
+                yield f"nine tenants, {_TURNS[name]}, {what}, {part}", seconds, "s"

@@ -17,8 +17,8 @@ from tests.bench.parts import Outside, Running, Servers, bare_environment, start
 
 TENANTS = 10
 _IN_FLIGHT = 500
-_DATABASES = ("accept", "drain", "latency", "idle")
-_WORKFLOW = "music-ai/stems-vocals-accompaniment"
+_DATABASES = ("accept", "drain", "latency", "idle", "delivery", "isolation", "history")
+WORKFLOW = "music-ai/stems-vocals-accompaniment"
 _ENDS = ["job.succeeded", "job.failed"]
 
 
@@ -27,7 +27,7 @@ def body(run_seconds: float) -> str:
     return json.dumps(
         {
             "name": f"Track {NUMBER}",
-            "workflow": _WORKFLOW,
+            "workflow": WORKFLOW,
             "params": {
                 "inputUrl": "https://media.example.com/uploads/2026/a-song-with-a-usual-name.wav",
                 "quality": "high",

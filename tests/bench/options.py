@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECTIONS = ("accept", "drain", "latency", "idle")
+SECTIONS = ("accept", "drain", "latency", "idle", "delivery", "isolation", "history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,11 @@ class Options:
     warm_up_seconds: float
     latency_seconds: float
     idle_seconds: float
+    deliveries: int
+    paced_seconds: float
+    noisy_jobs: int
+    isolation_seconds: float
+    page_samples: int
     json: Path | None
 
 
@@ -30,8 +35,11 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         "--only", type=_sections, default=SECTIONS, help=f"sections, of {','.join(SECTIONS)}"
     )
     parser.add_argument("--quick", action="store_true", help="a look, not a measurement")
-    parser.add_argument("--rounds", type=_count, help="rounds of accepts (3, quick: 1)")
+    parser.add_argument(
+        "--rounds", type=_count, help="rounds of what is measured in turns (3, quick: 1)"
+    )
     parser.add_argument("--jobs", type=_count, help="jobs to drain (5000, quick: 500)")
+    parser.add_argument("--deliveries", type=_count, help="webhooks at once (5000, quick: 500)")
     parser.add_argument("--rate", type=float, default=0.0, help="jobs per second for latency")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     given = parser.parse_args(arguments)
@@ -45,6 +53,11 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         warm_up_seconds=1.0 if quick else 4.0,
         latency_seconds=3.0 if quick else 20.0,
         idle_seconds=3.0 if quick else 15.0,
+        deliveries=given.deliveries or (500 if quick else 5000),
+        paced_seconds=2.0 if quick else 10.0,
+        noisy_jobs=1000 if quick else 100_000,
+        isolation_seconds=5.0 if quick else 30.0,
+        page_samples=20 if quick else 200,
         json=given.json,
     )
 

@@ -158,6 +158,10 @@ class Outside:
         """When the first webhook of each job came."""
         return (await self._get(f"{self.receiver.url}/arrivals"))["instants"]
 
+    async def ports(self) -> list[int]:
+        """At which further ports the receiver listens."""
+        return await self._get(f"{self.receiver.url}/ports")
+
     async def _get(self, url: str) -> Any:
         return (await self.client.get(url)).raise_for_status().json()
 

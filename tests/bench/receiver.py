@@ -1,7 +1,7 @@
-"""The receiver: takes webhooks as cheaply as can be, `python -m tests.bench.receiver PORT`.
+"""The receiver: takes webhooks as cheaply as can be, `python -m tests.bench.receiver PORT [MORE]`.
 
 `GET /count` answers how many distinct jobs it heard of, `GET /arrivals` the instant at which it
-first heard of each.
+first heard of each, `GET /ports` at which MORE ports it listens, each as a host of its own.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ class Arrivals(msgspec.Struct):
 
     instants: dict[str, float]
     webhooks: int = 0
+    ports: list[int] = []
 
 
 class _Connection(asyncio.Protocol):
@@ -47,14 +48,17 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, head: bytes, body: bytes) -> bytes:
         if head.startswith(b"GET"):
-            whole = b"/arrivals" in head
-            shown = self._arrivals if whole else len(self._arrivals.instants)
-            text = msgspec.json.encode(shown)
+            text = msgspec.json.encode(self._shown(head))
             return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
         job_id = body.partition(_DATA)[2][:_ID_LENGTH].decode()
         self._arrivals.webhooks += 1
         self._arrivals.instants.setdefault(job_id, time.time())
         return _OK
+
+    def _shown(self, head: bytes) -> object:
+        if b"/ports" in head:
+            return self._arrivals.ports
+        return self._arrivals if b"/arrivals" in head else len(self._arrivals.instants)
 
 
 def _length_of(head: bytes) -> int:
@@ -62,13 +66,16 @@ def _length_of(head: bytes) -> int:
     return int(found.split(b"\r\n", 1)[0]) if found else 0
 
 
-async def _serve(port: int) -> None:
+async def _serve(port: int, more: int = 0) -> None:
     arrivals = Arrivals({})
     loop = asyncio.get_running_loop()
+    for _ in range(more):
+        server = await loop.create_server(lambda: _Connection(arrivals), "127.0.0.1", 0)
+        arrivals.ports.append(server.sockets[0].getsockname()[1])
     server = await loop.create_server(lambda: _Connection(arrivals), "127.0.0.1", port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(int(sys.argv[1])))
+        runner.run(_serve(*map(int, sys.argv[1:])))

@@ -94,7 +94,10 @@ def test_it_waits_for_a_postgres_that_lets_nobody_in_yet(
     role = f"{NAME}_owner"
     run_sql(
         empty_database,
+        "DO $$ BEGIN CREATE ROLE gateway_tenant NOLOGIN; "
+        "EXCEPTION WHEN duplicate_object THEN NULL; END $$",
         f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'",
+        f"GRANT gateway_tenant TO {role}",
         f"ALTER DATABASE {NAME} OWNER TO {role}",
         f"ALTER SCHEMA public OWNER TO {role}",
         f"ALTER DATABASE {NAME} CONNECTION LIMIT 0",
@@ -113,3 +116,48 @@ def test_it_waits_for_a_postgres_that_lets_nobody_in_yet(
         assert (waited.exit_code, len(pauses)) == (0, 1)
     finally:
         run_sql(empty_database, f"REASSIGN OWNED BY {role} TO CURRENT_USER", f"DROP ROLE {role}")
+
+
+_TENANT = """
+INSERT INTO tenant (id, slug, name, metadata)
+VALUES ('0190e3a0-0000-7000-8000-000000000000', 'drifted', 'Drifted', '{}')"""
+_ENDED = """
+INSERT INTO job (id, tenant_id, state, name, batch_name, workflow, params, metadata, created_at,
+  deadline_at, submitted_at, completed_at)
+SELECT id, id, 'succeeded', 'a', 'b', 'flow', '{}', '{}', '2026-03-04 05:06:00Z', now(),
+  '2026-03-04 05:06:07Z', '2026-03-04 05:07:08Z' FROM tenant WHERE slug = 'drifted'"""
+
+
+# --- Usage --------------------------------------------------------------------------------------
+
+
+def test_usage_that_agrees_with_the_rows_is_quiet(database_url: str) -> None:
+    checked = call("db", "check-usage", env=settings_for(database_url))
+    assert (checked.exit_code, checked.stdout) == (0, "")
+    assert "agree" in checked.stderr
+    as_json = call("db", "check-usage", "--json", env=settings_for(database_url))
+    assert json.loads(as_json.stdout) == []
+
+
+def test_usage_that_differs_is_told_and_put_right(database_url: str) -> None:
+    run_sql(database_url, _TENANT, _ENDED)
+    env = settings_for(database_url)
+    found = call("db", "check-usage", env=env)
+    assert found.exit_code == 1
+    heading, line = found.stdout.splitlines()
+    assert heading.split()[:4] == ["TENANT", "ROLL_UP", "AT", "WORKFLOW"]
+    assert line.split() == [
+        *("drifted", "hourly", "2026-03-04T05:00:00+00:00", "flow", "SUCCEEDED", "b"),
+        *("1", "1", "0", "0", "0"),
+    ]
+    assert "--fix" in found.stderr
+    fixed = call("db", "check-usage", "--fix", "--json", env=env)
+    assert fixed.exit_code == 0
+    assert [(one["tenant"], one["jobs"]) for one in json.loads(fixed.stdout)] == [("drifted", 1)]
+    assert "put right" in fixed.stderr
+    assert call("db", "check-usage", env=env).exit_code == 0
+
+
+def test_usage_of_a_schema_that_is_behind_cannot_be_checked(empty_database: str) -> None:
+    refused = call("db", "check-usage", env=settings_for(empty_database))
+    assert refused.exit_code == 5

@@ -1,6 +1,8 @@
 """`gateway tenant` and `gateway credential` against a real gateway."""
 
 import json
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,14 @@ import pytest
 
 from tests.cli.commands import call
 from tests.cli.conftest import Running
+
+NO_LIMITS = {
+    "maxRate": None,
+    "keepPayloadsDays": None,
+    "keepJobsDays": None,
+    "keepAttemptsDays": None,
+    "keepEventsDays": None,
+}
 
 
 def shown(running: Running, *arguments: str, stdin: str = "") -> Any:
@@ -22,7 +32,7 @@ def test_the_life_of_a_tenant(running: Running) -> None:
         "--max-queued", "7",
     )  # fmt: skip
     assert (made["name"], made["metadata"]) == ("Hooli", {"plan": "gold"})
-    assert made["limits"] == {"maxQueued": 7, "maxInFlight": None}
+    assert made["limits"] == NO_LIMITS | {"maxQueued": 7, "maxInFlight": None}
     assert shown(running, "tenant", "get", "hooli") == made
     assert made in shown(running, "tenant", "list")
     assert shown(running, "tenant", "suspend", "hooli")["suspendedAt"] is not None
@@ -36,10 +46,10 @@ def test_the_life_of_a_tenant(running: Running) -> None:
 def test_an_update_leaves_the_rest_as_it_was(running: Running) -> None:
     shown(running, "tenant", "create", "umbrella", "--max-in-flight", "3")
     updated = shown(running, "tenant", "update", "umbrella", "--max-queued", "5")
-    assert updated["limits"] == {"maxQueued": 5, "maxInFlight": 3}
+    assert updated["limits"] == NO_LIMITS | {"maxQueued": 5, "maxInFlight": 3}
     assert updated["name"] == "umbrella"
     updated = shown(running, "tenant", "update", "umbrella", "--max-in-flight", "default")
-    assert updated["limits"] == {"maxQueued": 5, "maxInFlight": None}
+    assert updated["limits"] == NO_LIMITS | {"maxQueued": 5, "maxInFlight": None}
     updated = shown(running, "tenant", "update", "umbrella", "--name", "Umbrella")
     assert (updated["name"], updated["limits"]["maxQueued"]) == ("Umbrella", 5)
     assert call("tenant", "update", "umbrella", env=running.operator).exit_code == 2
@@ -89,3 +99,49 @@ def test_a_credential_that_the_upstream_refuses(running: Running) -> None:
     assert "apiKey" in result.stderr
     assert "nonsense" not in result.stderr
     assert call("credential", "put", "globex", env=running.operator, stdin="\n").exit_code == 2
+
+
+def test_a_tenant_is_taken_along(running: Running, tmp_path: Path) -> None:
+    file = tmp_path / "globex.ndjson"
+    written = call("tenant", "export", "globex", "--output", str(file), env=running.operator)
+    assert (written.exit_code, written.stdout) == (0, ""), written.stderr
+    printed = call("tenant", "export", "globex", env=running.operator)
+    first, *_ = (json.loads(line) for line in file.read_text().splitlines())
+    assert (first["kind"], first["slug"]) == ("tenant", "globex")
+    assert printed.stdout.startswith(file.read_text().splitlines()[0])
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_export_that_fails_leaves_no_file(running: Running, tmp_path: Path) -> None:
+    file = tmp_path / "x"
+    assert (
+        call("tenant", "export", "nobody", "--output", str(file), env=running.operator).exit_code
+        == 3
+    )
+    below = tmp_path / "none" / "x"
+    refused = call("tenant", "export", "globex", "--output", str(below), env=running.operator)
+    assert (refused.exit_code, "cannot be written" in refused.stderr) == (2, True)
+    nobody = {**running.operator, "GATEWAY_API": "http://127.0.0.1:1"}
+    assert call("tenant", "export", "globex", "--output", str(file), env=nobody).exit_code == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_breaks_off_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        env = {
+            "GATEWAY_API": f"http://127.0.0.1:{server.getsockname()[1]}",
+            "GATEWAY_OPERATOR_KEY": "k",
+        }
+        thread = threading.Thread(target=_half_an_answer, args=(server,))
+        thread.start()
+        result = call("tenant", "export", "acme", "--output", str(tmp_path / "x"), env=env)
+        thread.join()
+    assert "not all there" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def _half_an_answer(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")

@@ -1,4 +1,6 @@
 import ipaddress
+from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -22,10 +24,13 @@ REGISTRY_6 = """
 """
 # Not in those registries, and not for webhooks either.
 BESIDES = """
-224.0.0.0/4 168.63.129.16/32 192.0.0.192/32 100.100.100.200/32 169.254.169.254/32
-ff00::/8 fec0::/10 ::/96 fd00:ec2::254/128 4000::/3 8000::/3 0100::/8 0200::/7
+224.0.0.0/4 ff00::/8 fec0::/10 ::/96 ::ffff:0:0:0/96 4000::/3 8000::/3 0100::/8 0200::/7
 """
-DENIED = [ip_network(text) for text in (REGISTRY_4 + REGISTRY_6 + BESIDES).split()]
+METADATA = """
+169.254.169.254 169.254.170.2 169.254.170.23 168.63.129.16 192.0.0.192 100.100.100.200
+fd00:ec2::254 fd00:ec2::23 fd20:ce::254
+"""
+DENIED = [ip_network(text) for text in (REGISTRY_4 + REGISTRY_6 + BESIDES + METADATA).split()]
 PUBLIC = [
     ip_network(text)
     for text in [
@@ -51,8 +56,28 @@ def inside(networks: list[Network]) -> st.SearchStrategy[IPv4Address | IPv6Addre
     return st.sampled_from(networks).flatmap(lambda network: st.ip_addresses(network=str(network)))
 
 
-def in_nat64(inner: IPv4Address) -> IPv6Address:
-    return IPv6Address(int(IPv6Address("64:ff9b::")) + int(inner))
+def at_the_end(prefix: str, inner: IPv4Address) -> IPv6Address:
+    return IPv6Address(int(IPv6Address(prefix)) + int(inner))
+
+
+def in_6to4(inner: IPv4Address) -> IPv6Address:
+    return IPv6Address(0x2002 << 112 | int(inner) << 80 | 1)
+
+
+def in_teredo(inner: IPv4Address) -> IPv6Address:
+    return IPv6Address(0x20010000 << 96 | 0x08080808 << 64 | int(inner) ^ 0xFFFFFFFF)
+
+
+def by_teredo(server: IPv4Address) -> IPv6Address:
+    return IPv6Address(0x20010000 << 96 | int(server) << 64 | 0x08080808 ^ 0xFFFFFFFF)
+
+
+CARRIERS: list[Callable[[IPv4Address], IPv6Address]] = [
+    in_6to4,
+    in_teredo,
+    by_teredo,
+    *(partial(at_the_end, prefix) for prefix in ("::", "::ffff:0:0", "64:ff9b::", "64:ff9b:1::")),
+]
 
 
 @pytest.mark.parametrize("network", DENIED, ids=str)
@@ -81,13 +106,45 @@ def test_it_is_stricter_than_the_standard_library(address: IPv4Address | IPv6Add
 
 @given(st.ip_addresses(v=4) | inside([n for n in DENIED if n.version == 4]))
 def test_ipv4_within_ipv6_is_judged_by_the_ipv4_address(inner: IPv4Address) -> None:
-    assert forbidden(IPv6Address(f"::ffff:{inner}")) == forbidden(inner)
-    assert forbidden(in_nat64(inner)) == forbidden(inner)
+    assert forbidden(at_the_end("::ffff:0:0", inner)) == forbidden(inner)
+    assert forbidden(at_the_end("64:ff9b::", inner)) == forbidden(inner)
 
 
-@given(inside(DENIED))
+@given(inside([n for n in DENIED if n.version == 4 and n[0] not in ip_network("0.0.0.0/8")]))
+def test_a_carrier_that_the_operator_allows_opens_nothing_that_it_carries(
+    inner: IPv4Address,
+) -> None:
+    for carry in CARRIERS:
+        allowed = [ip_network(carry(inner)), IPv6Network("::/0")]
+        assert forbidden(carry(inner), allowed) == forbidden(inner)
+        assert forbidden(carry(inner), [*allowed, ip_network(inner)]) is None
+
+
+@pytest.mark.parametrize("carry", CARRIERS)
+def test_a_carrier_of_a_public_address_is_the_operators_choice(
+    carry: Callable[[IPv4Address], IPv6Address],
+) -> None:
+    address = carry(IPv4Address("93.184.216.34"))
+    assert forbidden(address, [ip_network(address)]) is None
+
+
+@given(inside([n for n in DENIED if n.version == 4 or n.subnet_of(IPv6Network("fc00::/7"))]))
 def test_what_the_operator_allows_may_be_called(address: IPv4Address | IPv6Address) -> None:
     assert forbidden(address, [ip_network(address)]) is None
+
+
+@pytest.mark.parametrize("text", METADATA.split())
+def test_cloud_metadata_is_opened_by_its_own_address_alone(text: str) -> None:
+    address = ip_address(text)
+    around = ip_network(address).supernet(1)
+    assert forbidden(address, [around, around.supernet(8)]) == "cloud metadata"
+    assert forbidden(address, [ip_network(address)]) is None
+
+
+@pytest.mark.parametrize("text", ["::", "::1"])
+def test_the_first_two_addresses_carry_nothing(text: str) -> None:
+    assert forbidden(ip_address(text)) in ("unspecified", "loopback")
+    assert forbidden(ip_address(text), [ip_network(text)]) is None
 
 
 def test_an_allowed_network_opens_nothing_else() -> None:

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.delivery import (
+    PATIENCE_ATTEMPTS,
+    PATIENCE_SECONDS,
     Delivered,
     Exhausted,
     Gone,
@@ -14,14 +16,22 @@ from gateway.core.delivery import (
     Retry,
     callback_lane,
     error_class,
+    failing_percent,
     judge,
     parse_retry_after,
 )
 from gateway.core.schedule import DELIVERY_DELAYS, Policy
+from gateway.core.webhook import Fault, FaultKind, Reply
 
 POLICY = Policy(delivery_delays=(5.0, 300.0), slow_down=60.0, retry_after_max=1000.0)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TENANT = UUID(int=1)
+FAULTS: tuple[FaultKind, ...] = ("dns", "connect", "tls", "timeout", "blocked", "body", "egress")
+
+
+def answered(status: int | None) -> Reply | Fault:
+    """A reply, or None for no reply at all."""
+    return Fault("timeout", "", 15.0) if status is None else Reply(status, (), b"", 0.1)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +71,56 @@ TENANT = UUID(int=1)
 def test_what_an_answer_means(
     status: int | None, attempts: int, wish: float | None, judgement: Judgement
 ) -> None:
-    assert judge(status, attempts, POLICY, retry_after=wish, jitter=0.0) == judgement
+    answer = answered(status)
+    assert judge(answer, attempts, POLICY, retry_after=wish, jitter=0.0) == judgement
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_every_fault_is_tried_again(kind: FaultKind) -> None:
+    assert judge(Fault(kind, "", 0.1), 1, POLICY) == Retry(5.0)
+    assert judge(Fault(kind, "", 0.1), 3, POLICY) == Exhausted()
 
 
 def test_the_first_attempt_and_nine_more() -> None:
-    ends = [judge(500, n, Policy(), retry_after=None, jitter=0.0) for n in range(1, 11)]
+    ends = [judge(answered(500), n, Policy()) for n in range(1, 11)]
     assert ends == [*map(Retry, DELIVERY_DELAYS), Exhausted()]
+
+
+def test_an_endpoint_has_a_schedule_of_its_own() -> None:
+    ends = [judge(answered(500), n, POLICY, delays=[1, 2, 3]) for n in range(1, 5)]
+    assert ends == [Retry(1.0), Retry(2.0), Retry(3.0), Exhausted()]
+    assert judge(answered(503), 1, POLICY, delays=[1]) == Retry(60.0, 60.0)
+    assert judge(answered(500), 1, POLICY, delays=[]) == Exhausted()
+    assert judge(answered(200), 9, POLICY, delays=[]) == Delivered()
+
+
+@pytest.mark.parametrize(
+    ("days", "attempts", "percent"),
+    [
+        (0.0, 0, 0),
+        (5.0, 20, 100),
+        (50.0, 200, 100),
+        (5.0, 19, 95),
+        (4.99, 500, 99),
+        (5.0, 10, 50),
+        (2.5, 20, 50),
+        (3.5, 14, 70),
+        (0.0, 10_000, 0),
+        (400.0, 1, 5),
+    ],
+)
+def test_only_long_and_often_together_count_as_failing(
+    days: float, attempts: int, percent: int
+) -> None:
+    assert failing_percent(days * 86_400, attempts) == percent
+
+
+@given(st.floats(0, 1e9), st.integers(0, 10**6))
+def test_nobody_is_disabled_before_five_days_and_twenty_attempts(
+    seconds: float, attempts: int
+) -> None:
+    is_due = seconds >= PATIENCE_SECONDS and attempts >= PATIENCE_ATTEMPTS
+    assert (failing_percent(seconds, attempts) == 100) is is_due
 
 
 @given(
@@ -79,7 +133,7 @@ def test_a_retry_is_never_before_its_schedule_nor_before_the_rest(
     status: int | None, attempts: int, wish: float | None, jitter: float
 ) -> None:
     policy = Policy()
-    move = judge(status, attempts, policy, retry_after=wish, jitter=jitter)
+    move = judge(answered(status), attempts, policy, retry_after=wish, jitter=jitter)
     if isinstance(move, Retry):
         assert policy.delivery_delays[attempts - 1] <= move.after
         assert move.slow <= move.after < DELIVERY_DELAYS[-1] * 1.1 + 1

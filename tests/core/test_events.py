@@ -1,7 +1,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,7 @@ from gateway.core.events import (
     event_body,
     instant,
     job_event,
+    job_event_id,
     job_event_type,
     job_json,
 )
@@ -223,3 +224,28 @@ def test_metadata_and_error_are_never_left_out() -> None:
         json.loads(job.metadata),
     )
     assert (data["result"], data["workflowParams"], data["truncated"]) == (None, None, True)
+
+
+# --- Ids ----------------------------------------------------------------------------------------
+
+
+@given(st.uuids(), st.sampled_from(EVENT_TYPES))
+def test_the_id_of_an_event_follows_from_its_job_and_begins_with_its_time(
+    job_id: UUID, kind: str
+) -> None:
+    made = job_event_id(kind, job_id)
+    assert made == job_event_id(kind, job_id)
+    assert made.bytes[:6] == job_id.bytes[:6]
+    assert (made.version, made.variant) == (8, RFC_4122)
+
+
+@given(st.sets(st.uuids(), min_size=2, max_size=5))
+def test_no_two_events_have_one_id(job_ids: set[UUID]) -> None:
+    made = {job_event_id(kind, job_id) for kind in EVENT_TYPES for job_id in job_ids}
+    assert len(made) == len(EVENT_TYPES) * len(job_ids)
+
+
+def test_the_id_of_an_event_is_the_same_in_every_version_of_the_gateway() -> None:
+    """Receivers that saw it before a backup was restored must know it again."""
+    job_id = UUID("01934f2c-7a3b-7c4d-8e5f-0123456789ab")
+    assert str(job_event_id(JOB_SUCCEEDED, job_id)) == "01934f2c-7a3b-84aa-bd61-c1cd50825b96"

@@ -14,7 +14,9 @@ from gateway.core.lifecycle import (
     error_code,
     error_of,
     expired,
+    given_up,
     lost,
+    out_of_reach,
     unreadable,
 )
 from gateway.core.model import STATE_STATUS, STATUS_STATES, TERMINAL, JobState
@@ -95,6 +97,8 @@ def test_whose_fault_an_upstream_reason_is(code: str, origin: str, retryable: bo
         (cancelled(), JobState.CANCELLED, "CANCELLED", "caller", False),
         (lost(), JobState.FAILED, "UPSTREAM_LOST", "upstream", True),
         (unreadable(), JobState.FAILED, "UPSTREAM_UNREADABLE", "upstream", True),
+        (out_of_reach(), JobState.FAILED, "UPSTREAM_LOST", "upstream", True),
+        (given_up(5), JobState.FAILED, "GATEWAY_FAULT", "gateway", True),
     ],
 )
 def test_the_ends_that_the_gateway_decides(
@@ -106,6 +110,12 @@ def test_the_ends_that_the_gateway_decides(
     assert end.error.title
     assert end.error.message.endswith(".")
     assert (end.result, end.started_at, end.completed_at) == (None, None, None)
+
+
+def test_a_job_that_is_given_up_says_how_often_it_was_begun() -> None:
+    error = given_up(7).error
+    assert error is not None
+    assert "began to submit the job 7 times" in error.message
 
 
 @given(st.text(), st.text(), st.text())

@@ -6,36 +6,28 @@ from hypothesis import strategies as st
 
 from gateway.core.schedule import (
     DELIVERY_DELAYS,
-    MAX_WORKFLOWS,
     InFlight,
     Pace,
     Policy,
+    absence_delay,
     deep_interval,
     is_overdue,
     is_straggler,
-    learn,
     next_poll,
     pause,
     redelivery,
     status_delay,
 )
+from tests.core.paces import KNOWN, SECONDS, paces
 
 POLICY = Policy()
 JITTER = st.floats(0, 1, exclude_max=True)
-SECONDS = st.floats(0, 1e6)
-KNOWN = Pace({"w": 80.0}, {"w": 60.0})
 
 
 @st.composite
 def groups(draw: st.DrawFn) -> InFlight:
     young, old = sorted((draw(SECONDS), draw(SECONDS)))
     return InFlight(draw(st.sampled_from("wxyz")), draw(st.integers(1, 1000)), young, old)
-
-
-@st.composite
-def paces(draw: st.DrawFn) -> Pace:
-    typical = draw(st.dictionaries(st.sampled_from("wxyz"), SECONDS))
-    return Pace(typical, {name: draw(st.floats(0, most)) for name, most in typical.items()})
 
 
 # --- Deliveries ---------------------------------------------------------------------------------
@@ -72,6 +64,17 @@ def test_the_schedule_can_be_another() -> None:
     assert redelivery(1, nothing, retry_after=60.0, jitter=0.0) is None
 
 
+@given(st.lists(st.integers(0, 10**6), max_size=20), st.integers(1, 30), JITTER)
+def test_the_schedule_of_an_endpoint_takes_the_place_of_the_gateways(
+    delays: list[int], attempts: int, jitter: float
+) -> None:
+    delay = redelivery(attempts, POLICY, delays=delays, retry_after=None, jitter=jitter)
+    if attempts > len(delays):
+        assert delay is None
+    else:
+        assert delay == pytest.approx(delays[attempts - 1] * (1 + jitter / 10))
+
+
 # --- The rest of a credential -------------------------------------------------------------------
 
 
@@ -94,6 +97,13 @@ def test_a_rest_is_only_lengthened_by_jitter(failures: int, jitter: float) -> No
 )
 def test_the_word_of_the_upstream_goes_before_our_own(wish: float, rest: float) -> None:
     assert pause(7, wish, 0.9) == pause(0, wish, 0.0) == rest
+
+
+def test_a_job_that_cannot_be_had_is_asked_about_as_often_as_there_are_delays() -> None:
+    policy = replace(POLICY, absence_delays=(1.0, 2.0))
+    assert [absence_delay(seen, policy) for seen in (1, 2, 3, 4)] == [1.0, 2.0, None, None]
+    assert absence_delay(len(POLICY.absence_delays), POLICY) == 60.0
+    assert absence_delay(len(POLICY.absence_delays) + 1, POLICY) is None
 
 
 # --- Polls --------------------------------------------------------------------------------------
@@ -188,58 +198,3 @@ def test_how_often_a_list_is_walked_to_its_end() -> None:
 @given(SECONDS)
 def test_a_status_call_is_repeated_more_rarely_with_age(age: float) -> None:
     assert status_delay(age, POLICY) == min(max(0.15 * age, 0.25), 60.0)
-
-
-# --- Learning how long jobs take ----------------------------------------------------------------
-
-
-def test_the_first_job_of_a_workflow_is_believed() -> None:
-    assert learn(Pace(), [("w", 40.0)]) == Pace({"w": 40.0}, {"w": 40.0})
-
-
-def test_later_jobs_move_the_average_by_a_tenth() -> None:
-    assert learn(KNOWN, [("w", 180.0)]).typical == {"w": 90.0}
-    assert learn(KNOWN, [("w", 180.0), ("w", 90.0)]).typical == {"w": 90.0}
-
-
-def test_the_shortest_falls_at_once_and_rises_slowly() -> None:
-    assert learn(KNOWN, [("w", 10.0)]).shortest == {"w": 10.0}
-    assert learn(KNOWN, [("w", 80.0)]).shortest == {"w": 62.0}
-
-
-@settings(max_examples=40)
-@given(paces(), st.lists(st.tuples(st.sampled_from("wxyz"), SECONDS)))
-def test_what_is_learned_stays_between_what_was_seen(
-    pace: Pace, seen: list[tuple[str, float]]
-) -> None:
-    learned = learn(pace, seen)
-    assert (
-        learned.typical.keys()
-        == learned.shortest.keys()
-        == pace.typical.keys() | {w for w, _ in seen}
-    )
-    for name, typical in learned.typical.items():
-        values = [s for w, s in seen if w == name]
-        known = [pace.typical[name], pace.shortest[name]] if name in pace.typical else []
-        low, high = min(values + known), max(values + known)
-        assert (
-            low * (1 - 1e-9) <= learned.shortest[name] <= typical * (1 + 1e-9) <= high * (1 + 2e-9)
-        )
-
-
-@settings(max_examples=40)
-@given(paces(), st.lists(st.tuples(st.sampled_from("wxyz"), SECONDS), min_size=1))
-def test_learning_leaves_the_old_knowledge_as_it_was(
-    pace: Pace, seen: list[tuple[str, float]]
-) -> None:
-    before = Pace(dict(pace.typical), dict(pace.shortest))
-    learn(pace, seen)
-    assert pace == before
-
-
-def test_of_too_many_workflows_those_not_seen_for_longest_are_forgotten() -> None:
-    pace = learn(Pace(), [(f"w{n}", 1.0) for n in range(MAX_WORKFLOWS)])
-    pace = learn(pace, [("w0", 1.0), ("new", 1.0), ("newer", 1.0)])
-    assert len(pace.typical) == len(pace.shortest) == MAX_WORKFLOWS
-    assert {"w0", "new", "newer"} <= pace.typical.keys() == pace.shortest.keys()
-    assert not {"w1", "w2"} & pace.typical.keys()

@@ -24,7 +24,8 @@ from gateway.core.model import Limits, NewJob, Tenant
 from gateway.core.signing import parse_secret, verify
 from gateway.flows.accept import Acceptor, Order
 from gateway.flows.deps import Deps
-from gateway.flows.endpoints import create_endpoint, default_secret
+from gateway.flows.endpoints import Wanted, create_endpoint
+from gateway.flows.secrets import default_secret
 from gateway.flows.tenants import create_tenant, put_credential
 from gateway.settings import Settings
 
@@ -161,15 +162,9 @@ async def new_tenant(deps: Deps, slug: str, simulator: Simulator) -> Tenant:
 
 async def listen(deps: Deps, tenant: Tenant, inbox: Inbox) -> None:
     """Have the ends of a tenant's jobs posted to an inbox."""
-    _, secret = await create_endpoint(
-        deps,
-        tenant.id,
-        url=inbox.url,
-        description="",
-        events=["job.succeeded", "job.failed"],
-        secret=None,
-    )
-    inbox.secret = parse_secret(secret)
+    wanted = Wanted(inbox.url, events=["job.succeeded", "job.failed"])
+    _, key = await create_endpoint(deps, tenant.id, wanted)
+    inbox.secret = key
 
 
 async def listen_to_callbacks(deps: Deps, tenant: Tenant, inbox: Inbox) -> None:

@@ -103,6 +103,7 @@ async def test_it_dies_with_its_owner_and_comes_back_with_its_data(db: Path, kee
     owner, pid = keep(db)
 
     owner.kill()
+    owner.wait()  # its lock on the folder goes with it
 
     _gone(pid)
     assert await _table_survives(db)
@@ -138,6 +139,7 @@ async def test_a_stale_lock_file_whose_pid_is_in_use_again(
 async def test_an_empty_lock_file(db: Path, keep: Keep) -> None:
     owner, pid = keep(db)
     owner.kill()
+    owner.wait()
     _gone(pid)
     (db / "data/postmaster.pid").touch()
 
@@ -196,6 +198,7 @@ async def test_an_ordinary_user_runs_it_as_itself_and_then_root_as_that_user(
 
     assert psutil.Process(pid).uids().real == 65534
     owner.kill()
+    owner.wait()
     _gone(pid)
     async with start_postgres(folder / "db") as server:
         assert psutil.Process(server.pid).uids().real == 65534

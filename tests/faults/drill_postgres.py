@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import asyncpg
 import httpx
@@ -9,7 +10,10 @@ import pytest
 
 from tests.faults.drills import TERMINATE, drill, query, submit_many
 from tests.faults.history import INPUT, Entry, History
+from tests.faults.rest import connect
 from tests.faults.rig import Rig
+from tests.faults.waiting import until
+from tests.faults.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -47,11 +51,12 @@ async def test_11_lost_connections_are_never_answered_500(rig: Rig) -> None:
         world = history.world
         assert world.links is not None
         await world.work()
-        load = asyncio.create_task(submit_many(history, 200, 5.0, run=0.3))
-        proxy = world.links.postgres
-        for number in range(60):
+        load = asyncio.create_task(submit_many(history, 100, 4.0, run=0.3))
+        proxy, number, end = world.links.postgres, 0, time.monotonic() + 5
+        while time.monotonic() < end:
             await query(world, TERMINATE)
-            proxy.limit = 200 + 40 * number if number % 3 == 0 else None
+            number += 1
+            proxy.limit = 200 + 40 * (number % 60) if number % 3 == 0 else None
             await asyncio.sleep(0.05)
         world.links.postgres.heal()
         await load
@@ -69,7 +74,7 @@ async def test_11_the_link_to_postgres_is_cut_then_stalls(rig: Rig) -> None:
         world.links.postgres.heal()
         await asyncio.sleep(1)
         world.links.postgres.stall()
-        await _is_refused_at_once(history, 14.5)
+        await _is_refused_at_once(history, 2.5)
         world.links.postgres.heal()
         world.links.postgres.reset()
         await load
@@ -116,7 +121,7 @@ async def test_13_somebody_holds_a_lock_on_the_jobs(rig: Rig) -> None:
         world = history.world
         await world.work()
         await submit_many(history, 10)
-        connection = await asyncpg.connect(world.database.replace("+asyncpg", ""))
+        connection = await connect(world)
         try:
             async with connection.transaction():
                 await connection.execute("LOCK TABLE job IN ACCESS EXCLUSIVE MODE")
@@ -124,6 +129,22 @@ async def test_13_somebody_holds_a_lock_on_the_jobs(rig: Rig) -> None:
         finally:
             await connection.close()
         await submit_many(history, 10)
+
+
+async def test_13_deadlocks(rig: Rig) -> None:
+    """Somebody takes the tables in the opposite order, again and again."""
+    async with drill(rig, "13 deadlocks", links=False) as history:
+        world = history.world
+        for _ in range(2):
+            await world.work()
+        load = asyncio.create_task(submit_many(history, 80, 5.0, run=0.2))
+        while not load.done():
+            with suppress(asyncpg.DeadlockDetectedError):
+                await _lock_in_turn(world, "delivery", "event", "job")
+            await asyncio.sleep(0.3)
+        await load
+        counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        await until(lambda: query(world, f"{counted} AND deadlocks > 0"), 10)
 
 
 async def test_13_more_requests_than_connections(rig: Rig) -> None:
@@ -135,6 +156,17 @@ async def test_13_more_requests_than_connections(rig: Rig) -> None:
         ]
         answers = await asyncio.gather(*waiting)
         assert {answer.status_code for answer in answers} <= {200, 503}
+
+
+async def _lock_in_turn(world: World, *tables: str) -> None:
+    connection = await connect(world)
+    try:
+        async with connection.transaction():
+            for table in tables:
+                await connection.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+                await asyncio.sleep(0.1)
+    finally:
+        await connection.close()
 
 
 async def _is_refused_at_once(history: History, seconds: float) -> None:

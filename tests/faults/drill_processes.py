@@ -5,11 +5,14 @@ import base64
 import os
 import signal
 import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 
+import psutil
 import pytest
 
-from tests.faults.drills import add_fault, drill, query, submit_many
-from tests.faults.rig import Rig
+from tests.faults.drills import add_fault, drill, query, submit_many, until_ended
+from tests.faults.rig import HOST, Rig
 from tests.faults.waiting import until
 from tests.faults.world import SHORT
 
@@ -37,14 +40,15 @@ async def test_05_sigterm_during_work_loses_no_attempt(rig: Rig) -> None:
     assert (doubts, again) == ([], [])
 
 
-async def test_05_the_work_of_a_killed_worker_goes_on_within_35_seconds(rig: Rig) -> None:
+async def test_01_the_work_of_a_killed_worker_goes_on_within_35_seconds(rig: Rig) -> None:
     async with drill(rig, "kill -9 of the only worker") as history:
         world = history.world
         worker = await world.work()
         for tenant in world.tenants:
             await add_fault(rig, tenant, "submit", {"type": "delay", "seconds": 1}, times=20)
         load = asyncio.create_task(submit_many(history, 100, 2.0, run=0.5))
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1)
+        await until(lambda: query(world, _HELD), 20)
         await worker.kill()
         began = time.monotonic()
         held = [row["lease_token"] for row in await query(world, _HELD)]
@@ -91,6 +95,8 @@ async def test_30_three_sweepers_at_once(rig: Rig) -> None:
 async def test_33_a_worker_with_the_wrong_master_key(rig: Rig) -> None:
     async with drill(rig, "33 wrong master key") as history:
         world = history.world
+        none = await world.work(GATEWAY_MASTER_KEY="")
+        assert await none.ended() != 0
         other = base64.b64encode(os.urandom(32)).decode()
         wrong = await world.work(GATEWAY_MASTER_KEY=other)
         await submit_many(history, 10)
@@ -98,8 +104,9 @@ async def test_33_a_worker_with_the_wrong_master_key(rig: Rig) -> None:
         states = await query(world, "SELECT DISTINCT state FROM job")
         assert [row["state"] for row in states] == ["accepted"]
         await wrong.stop()
-        # As if the five minutes had gone by after which a rejected credential is tried again.
+        # As if the minutes had gone by after which what could not be opened is tried again.
         await query(world, "UPDATE credential SET paused_until = now()")
+        await query(world, "UPDATE delivery SET next_at = now() WHERE lease_token IS NULL")
         await world.work(GATEWAY_MASTER_KEY=f"{other},{rig.master_key}")
     assert {row["state"] for row in await query(world, "SELECT state FROM job")} == {"succeeded"}
 
@@ -114,3 +121,65 @@ async def test_36_one_key_fifty_times_at_once(rig: Rig) -> None:
         answer = await world.ask("POST", "/v1/job", tenant.key, other, idempotency_key="same")
         assert (answer.status_code, answer.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
         assert len(await query(world, "SELECT 1 FROM job")) == 1
+
+
+@pytest.mark.parametrize("skew", [600, -600])
+async def test_29_the_clock_of_one_worker_is_wrong(rig: Rig, skew: int) -> None:
+    async with drill(rig, f"29 clock skew {skew:+} s", policy=SHORT) as history:
+        world = history.world
+        wrong = await world.work(harm={"skew": skew})
+        load = asyncio.create_task(submit_many(history, 40, 4.0, run=0.5))
+        await asyncio.sleep(2)
+        await world.work()
+        await asyncio.sleep(2)
+        await wrong.kill()
+        await load
+    early = "SELECT 1 FROM job WHERE completed_at < created_at OR started_at < created_at"
+    assert await query(world, early) == []
+    assert await query(world, "SELECT 1 FROM job WHERE submit_attempts > 2") == []
+
+
+async def test_34_the_api_runs_out_of_files(rig: Rig) -> None:
+    async with drill(rig, "34 API, 80 files", links=False, harm={"nofile": 80}) as history:
+        world = history.world
+        await world.work()
+        await submit_many(history, 10)
+        async with AsyncExitStack() as idle:
+            for _ in range(150):
+                await idle.enter_async_context(_idle_connection(world.port))
+            assert world.api is not None
+            api = psutil.Process(world.api.pid)
+            load = asyncio.create_task(submit_many(history, 20))
+            await asyncio.sleep(2)
+            assert api.num_fds() >= 79
+        await load
+        assert world.api.alive
+        await submit_many(history, 10)
+
+
+async def test_34_a_worker_runs_out_of_files(rig: Rig) -> None:
+    async with drill(rig, "34 worker, 48 files", links=False) as history:
+        world = history.world
+        worker = await world.work(harm={"nofile": 48})
+        for tenant in world.tenants:
+            await add_fault(rig, tenant, "submit", {"type": "delay", "seconds": 0.5}, times=100)
+            await rig.behave(f"/hook/{tenant.slug}", delaySeconds=0.5, times=100)
+        load = asyncio.create_task(submit_many(history, 100, 2.0, run=0.2))
+        process = psutil.Process(worker.pid)
+
+        async def is_out_of_files() -> bool:
+            return process.num_fds() >= 47
+
+        await until(is_out_of_files, 20)
+        await load
+        await until_ended(history, history.entries, 60)
+        assert worker.alive
+
+
+@asynccontextmanager
+async def _idle_connection(port: int) -> AsyncGenerator[None]:
+    _, writer = await asyncio.open_connection(HOST, port)
+    try:
+        yield
+    finally:
+        writer.transport.abort()

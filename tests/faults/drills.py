@@ -12,7 +12,11 @@ from tests.faults.checker import check
 from tests.faults.history import Entry, History
 from tests.faults.rest import drain
 from tests.faults.rig import Rig
-from tests.faults.world import World, start_world
+from tests.faults.waiting import until
+from tests.faults.world import Harm, World, start_world
+
+KEEPER_SECONDS = 0.2
+_SHOWN = 20
 
 TERMINATE = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -26,13 +30,37 @@ async def drill(
     """A world to break in the block; afterwards it is healed, comes to rest, and is checked."""
     async with start_world(rig, links=links, **world_args) as world:
         history = History(world)
-        yield history
-        if world.links is not None:
-            world.links.heal()
-        rest = await drain(world, seconds)
-        breaches = await check(history)
-        assert not breaches, "\n".join(breaches)
+        try:
+            yield history
+            if world.links is not None:
+                world.links.heal()
+            rest = await drain(world, seconds)
+            breaches = await check(history)
+            assert not breaches, "\n".join([*breaches[:_SHOWN], f"{len(breaches)} breaches"])
+        except BaseException:
+            print(world.complaints())
+            raise
         print(f"\n{name}: at rest {rest:.1f} s after the drill, calls {history.calls}")
+
+
+@asynccontextmanager
+async def supervised(
+    world: World, workers: int = 1, harm: Harm | None = None, **env: str
+) -> AsyncGenerator[None]:
+    """So many workers run during the block: each that ends is started again, as deployments do."""
+
+    async def keep() -> None:
+        while True:
+            for _ in range(workers - sum(worker.alive for worker in world.workers)):
+                await world.work(harm=harm, **env)
+            await asyncio.sleep(KEEPER_SECONDS)
+
+    keeper = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
 
 
 async def submit_many(history: History, count: int, seconds: float = 0.0, **changes: Any) -> None:
@@ -44,6 +72,15 @@ async def submit_many(history: History, count: int, seconds: float = 0.0, **chan
         await history.submit(tenants[number % len(tenants)], **changes)
 
     await asyncio.gather(*(one(number) for number in range(count)))
+
+
+async def until_refused(history: History, seconds: float) -> None:
+    """Wait until a call has failed."""
+
+    async def is_refused() -> bool:
+        return history.calls["failed"] > 0
+
+    await until(is_refused, seconds)
 
 
 async def until_ended(history: History, entries: Sequence[Entry], seconds: float) -> float:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx
 
+from gateway.flows.batch import key_in_batch
 from tests.faults.world import Tenant, World
 
 _PAUSE_SECONDS = 0.2
@@ -25,6 +26,11 @@ class Entry:
     deleted: bool = False
     calls: list[str] = field(default_factory=list[str])
 
+    @property
+    def given_key(self) -> str:
+        """The key that the client gave; of a job of a batch, that of the batch."""
+        return self.idempotency_key.partition("\x1f")[0]
+
 
 @dataclass(slots=True)
 class History:
@@ -33,6 +39,8 @@ class History:
     world: World
     entries: list[Entry] = field(default_factory=list[Entry])
     surprises: list[str] = field(default_factory=list[str])
+    # Tenants that had jobs run again by a bulk operation.
+    retrying: set[str] = field(default_factory=set[str])
 
     @property
     def calls(self) -> dict[str, int]:
@@ -53,6 +61,22 @@ class History:
                 await asyncio.sleep(_PAUSE_SECONDS)
         return entry
 
+    async def submit_batch(self, tenant: Tenant, count: int, **changes: Any) -> list[Entry]:
+        """Submit a batch of jobs, again and again until it is accepted."""
+        request = Entry(tenant, f"b{len(self.entries)}")
+        keys = [key_in_batch(request.idempotency_key, place) for place in range(count)]
+        made = [Entry(tenant, key) for key in keys]
+        self.entries += made
+        body = {"name": request.idempotency_key, "jobs": [job(**changes)] * count}
+        while made[0].job_id is None:
+            answer = await self._call(request, "POST", "/v1/batch", body)
+            if answer is None:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            for entry, job_id in zip(made, answer["ids"], strict=True):
+                entry.job_id = UUID(job_id)
+        return made
+
     async def delete(self, entry: Entry) -> None:
         """Delete a job, again and again until that is known to be done."""
         path = f"/v1/job/{entry.job_id}"
@@ -72,7 +96,7 @@ class History:
     ) -> Any:
         try:
             answer = await self.world.ask(
-                method, path, entry.tenant.key, body, idempotency_key=entry.idempotency_key
+                method, path, entry.tenant.key, body, idempotency_key=entry.given_key
             )
         except httpx.ConnectError:
             entry.calls.append("failed")
@@ -82,7 +106,8 @@ class History:
             return None
         if answer.status_code >= 500 or answer.status_code in _LATER:
             entry.calls.append("failed")
-            if answer.status_code not in _LATER:
+            is_clean = answer.status_code in _LATER and "retry-after" in answer.headers
+            if not is_clean:
                 self.surprises.append(f"{method} {path}: {answer.status_code} {answer.text}")
             return None
         assert answer.status_code in (200, also), f"{answer.status_code}: {answer.text}"

@@ -1,20 +1,26 @@
 """The nemesis: draws faults from a seed and injects them, one after the other."""
 
 import asyncio
+import os
 import random
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+import httpx
 from redis.asyncio import Redis
 
-from tests.faults.drills import TERMINATE, query
+from gateway.core.signing import format_secret
+from tests.faults.drills import KEEPER_SECONDS, TERMINATE, query
+from tests.faults.links import Links
 from tests.faults.nursery import Child
 from tests.faults.proxy import Proxy
 from tests.faults.rig import Rig
-from tests.faults.world import Links, World
+from tests.faults.world import Tenant, World
 
-_KEEPER_SECONDS = 0.2
+# As much as receivers tolerate in the time that a webhook was signed at.
+_SKEW_SECONDS = 240
 
 
 @dataclass(slots=True)
@@ -46,6 +52,12 @@ class Nemesis:
             "lose commits": self._lose_commits,
             "upstream trouble": self._trouble_upstream,
             "receiver trouble": self._trouble_receiver,
+            "skew a clock": self._skew_clock,
+            "rotate a credential": self._rotate_credential,
+            "revoke a credential": self._revoke_credential,
+            "move an endpoint": self._move_endpoint,
+            "replace an endpoint": self._replace_endpoint,
+            "rotate a secret": self._rotate_secret,
         }
         keeper = asyncio.create_task(self._keep())
         loop = asyncio.get_running_loop()
@@ -64,7 +76,7 @@ class Nemesis:
         await self.rig.client.delete(f"{self.rig.simulator}/_control/faults")
         for worker in self.world.workers:
             worker.signal(signal.SIGCONT)
-        await asyncio.sleep(2 * _KEEPER_SECONDS)
+        await asyncio.sleep(2 * KEEPER_SECONDS)
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         await self._restart()
@@ -72,12 +84,13 @@ class Nemesis:
     async def _keep(self) -> None:
         """Start again what has ended, as a supervisor does."""
         while True:
-            await asyncio.sleep(_KEEPER_SECONDS)
+            await asyncio.sleep(KEEPER_SECONDS)
             await self._restart()
 
     async def _restart(self) -> None:
         if self.world.api is None or not self.world.api.alive:
-            await self.world.serve()
+            with suppress(TimeoutError):  # it may be slow to answer, and stays supervised
+                await self.world.serve()
         living = sum(worker.alive for worker in self.world.workers)
         for _ in range(self.workers - living):
             await self.world.work()
@@ -162,6 +175,50 @@ class Nemesis:
         await self.rig.control("/faults", fault)
 
     async def _trouble_receiver(self) -> None:
-        tenant = self.chance.choice(self.world.tenants)
+        tenant = self._a_tenant()
         status = self.chance.choice([500, 503, 302])
         await self.rig.behave(f"/hook/{tenant.slug}", status=status, times=2)
+
+    async def _skew_clock(self) -> None:
+        """One worker is replaced by one whose clock is wrong."""
+        worker = self._a_worker()
+        harm = {"skew": self.chance.choice([-_SKEW_SECONDS, _SKEW_SECONDS])}
+        await self.world.work(harm=harm)
+        worker.signal(signal.SIGTERM)
+
+    async def _rotate_credential(self) -> None:
+        tenant, number = self._a_tenant(), sum(self.done.values())
+        tenant.upstream_key = f"sim-{tenant.slug}-{number}"
+        path = f"/admin/v1/tenant/{tenant.slug}/credential"
+        await self._try("PUT", path, {"apiKey": tenant.upstream_key})
+
+    async def _revoke_credential(self) -> None:
+        key = self._a_tenant().upstream_key
+        await self.rig.control("/keys", {"key": key, "state": "revoked"})
+        await self._pause(2)
+        await self.rig.control("/keys", {"key": key, "state": "active"})
+
+    async def _move_endpoint(self) -> None:
+        tenant, number = self._a_tenant(), sum(self.done.values())
+        url = f"{self.world.hooks}/hook/{tenant.slug}/{number}"
+        await self._try("PATCH", f"/v1/endpoint/{tenant.endpoint_id}", {"url": url}, key=tenant.key)
+
+    async def _replace_endpoint(self) -> None:
+        tenant = self._a_tenant()
+        await self._try("DELETE", f"/v1/endpoint/{tenant.endpoint_id}", key=tenant.key)
+        with suppress(AssertionError, httpx.HTTPError):
+            url = f"{self.world.hooks}/hook/{tenant.slug}"
+            tenant.endpoint_id = await self.world.add_endpoint(tenant, url)
+
+    async def _rotate_secret(self) -> None:
+        tenant, secret = self._a_tenant(), format_secret(os.urandom(32))
+        await self.world.trust(tenant, secret)
+        path = f"/v1/endpoint/{tenant.endpoint_id}/rotate-secret"
+        await self._try("POST", path, {"secret": secret, "overlapSeconds": 1}, key=tenant.key)
+
+    async def _try(self, method: str, path: str, body: object = None, *, key: str = "") -> None:
+        with suppress(httpx.HTTPError):
+            await self.world.ask(method, path, key or self.rig.operator_key, body)
+
+    def _a_tenant(self) -> Tenant:
+        return self.chance.choice(self.world.tenants)

@@ -9,6 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from tests.bench.parts import ROOT, bare_environment
 from tests.faults.process import Order
@@ -85,10 +86,18 @@ class Nursery:
 
 
 @asynccontextmanager
-async def start_nursery() -> AsyncGenerator[Nursery]:
-    """A nursery for the time of the block; what it started ends with it."""
+async def start_nursery(code: Path = ROOT) -> AsyncGenerator[Nursery]:
+    """A nursery for the time of the block; what it started ends with it.
+
+    `code` is the tree whose `gateway` it runs; the nursery itself is always this one.
+    """
+    # The first folder to be searched is the one with the code, before that of the tests.
+    start = (
+        f"import sys; sys.path[:0] = {[str(code), str(ROOT)]!r}; "
+        "from tests.faults.process import main; main()"
+    )
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.faults.process"),
+        *(sys.executable, "-P", "-c", start),
         env=bare_environment(),
         cwd=ROOT,
         stdin=PIPE,

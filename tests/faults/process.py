@@ -1,4 +1,4 @@
-"""The parts of a rig as processes that share one import: `python -m tests.faults.process`.
+"""The parts of a rig as processes that share one import; tests/faults/nursery.py starts it.
 
 Orders come in as JSON lines, each answered by the pid of a new process; the end of each is told on
 another line. A start costs milliseconds of CPU instead of the seconds that the imports take. The
@@ -15,6 +15,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ _PR_SET_PDEATHSIG = 1
 class Order:
     """What to run, with which environment, where to die, and what differs from the usual policy.
 
-    `die_at` is a crash point, or `point:n` for the nth time that it is reached.
+    `die_at` is a crash point, or `point:n` for the nth time that it is reached; `harm` is what
+    tests/faults/harm.py tells of.
     """
 
     role: str
@@ -40,7 +42,8 @@ class Order:
     arguments: list[str] = field(default_factory=list[str])
     env: dict[str, str] = field(default_factory=dict[str, str])
     die_at: str = ""
-    policy: dict[str, float] = field(default_factory=dict[str, float])
+    policy: dict[str, Any] = field(default_factory=dict[str, Any])
+    harm: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def line(self) -> bytes:
         """The order as it is sent."""
@@ -60,17 +63,21 @@ def _reached(die_at: str) -> Callable[[str], None]:
     return reached
 
 
-def _override_policy(changes: Mapping[str, float]) -> None:
+def _override_policy(changes: Mapping[str, Any]) -> None:
     usual = runtime.policy_of
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
 
     def policy_of(settings: Settings) -> Any:
-        return replace(usual(settings), **changes)
+        return replace(usual(settings), **values)
 
     runtime.policy_of = policy_of
 
 
 def _run(order: Order) -> None:
     _override_policy(order.policy)
+    if order.harm:
+        # Not imported for all: it names parts that an older version may not have.
+        import_module("tests.faults.harm").suffer(order.harm)
     match order.role:
         case "worker":
             worker.run(load_settings(), _reached(order.die_at))
@@ -130,6 +137,7 @@ def _reap() -> None:
 
 def main() -> None:
     """Serve orders until the other end of standard input is closed, then end what still runs."""
+    os.chdir(Path(os.sep))
     unread = b""
     while True:
         if select.select([0], [], [], _STEP_SECONDS)[0]:
@@ -140,8 +148,3 @@ def main() -> None:
             for line in lines:
                 _fork(Order(**json.loads(line)))
         _reap()
-
-
-if __name__ == "__main__":
-    os.chdir(Path(os.sep))
-    main()

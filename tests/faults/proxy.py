@@ -95,10 +95,10 @@ class Proxy:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            ours.close()  # before the wait, in which this task may be cancelled
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            ours.close()
 
     async def _pump(
         self,
@@ -145,4 +145,5 @@ async def proxied(host: str, port: int) -> AsyncGenerator[Proxy]:
         yield proxy
     finally:
         server.close()
+        proxy.is_cut = True  # for what was accepted and is not yet met
         await proxy.close()

@@ -14,6 +14,15 @@ SELECT (SELECT count(*) FROM job WHERE state IN ('accepted','submitting','submit
   + (SELECT count(*) FROM job WHERE upstream_delete_at IS NOT NULL)"""
 
 
+_LATER = (
+    "UPDATE job SET upstream_delete_at = now() WHERE upstream_delete_at IS NOT NULL",
+    "UPDATE credential SET paused_until = now() WHERE paused_until > now()",
+    "UPDATE credential SET poll_at = now() WHERE poll_at > now()",
+    "UPDATE endpoint SET paused_until = now() WHERE paused_until > now()",
+    "UPDATE delivery SET next_at = now() WHERE state = 'pending' AND lease_token IS NULL",
+)
+
+
 async def drain(world: World, seconds: float) -> float:
     """Wait until nothing is open any more; how long that took. Raises TimeoutError."""
     loop = asyncio.get_running_loop()
@@ -29,12 +38,11 @@ async def drain(world: World, seconds: float) -> float:
 
 
 async def pass_time(world: World) -> None:
-    """As if a minute had gone by: the upstream is told of deletions again now."""
+    """As if minutes had gone by: what rests for so long is tried again now."""
     connection = await connect(world)
     try:
-        await connection.execute(
-            "UPDATE job SET upstream_delete_at = now() WHERE upstream_delete_at IS NOT NULL"
-        )
+        for statement in _LATER:
+            await connection.execute(statement)
     finally:
         await connection.close()
 

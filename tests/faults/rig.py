@@ -7,12 +7,15 @@ import os
 import shutil
 from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
+from httpx_aiohttp import AiohttpTransport
 
 from gateway.embedded import (
     Part,
@@ -24,7 +27,7 @@ from gateway.embedded import (
     prepare_postgres,
     prepare_valkey,
 )
-from gateway.embedded.part import kill, spawn, stop, wait_ready
+from gateway.embedded.part import PartFailedError, kill, spawn, stop, wait_ready
 from tests.bench.parts import bare_environment
 from tests.faults.nursery import Nursery, start_nursery
 from tests.faults.process import Order
@@ -34,6 +37,7 @@ TEMPLATE = "faults_template"
 READY_SECONDS = 60.0
 STEP_SECONDS = 0.02
 HOST = "127.0.0.1"
+_commands = count(1)
 
 
 class Server:
@@ -47,6 +51,13 @@ class Server:
         """Start it and wait until it answers."""
         self._process = await spawn(self._part)
         await wait_ready(self._part, self._process)
+
+    async def revive(self) -> None:
+        """Start it unless it runs; as a supervisor does, try again where it ends by itself."""
+        async with asyncio.timeout(READY_SECONDS):
+            while self._process is None or self._process.returncode is not None:
+                with suppress(PartFailedError):
+                    await self.start()
 
     async def kill(self) -> None:
         """End all of its processes by SIGKILL."""
@@ -71,12 +82,21 @@ class Rig:
     valkey_server: Server
     nursery: Nursery
     client: httpx.AsyncClient
+    callers: httpx.AsyncClient
     simulator: str = ""
     receiver: str = ""
     operator_key: str = ""
     master_key: str = field(
         default_factory=lambda: base64.b64encode(os.urandom(32)).decode(), repr=False
     )
+
+    def env(self, database: str) -> dict[str, str]:
+        """What a command needs that works on a database."""
+        return bare_environment() | {
+            "GATEWAY_DATABASE_URL": self.postgres.url_of(database),
+            "GATEWAY_REDIS_URL": self.valkey.url,
+            "GATEWAY_MASTER_KEY": self.master_key,
+        }
 
     async def control(self, path: str, body: object) -> Any:
         """Tell the simulator something."""
@@ -114,9 +134,16 @@ async def start_rig() -> AsyncGenerator[Rig]:
         await asyncio.gather(*(server.start() for server in servers))
         nursery = await stack.enter_async_context(start_nursery())
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=15))
-        rig = Rig(folder, postgres, valkey, *servers, nursery, client)
+        # httpx's own pool takes time that grows with the square of its connections.
+        many = httpx.AsyncClient(timeout=15, transport=AiohttpTransport(client=_session))
+        callers = await stack.enter_async_context(many)
+        rig = Rig(folder, postgres, valkey, *servers, nursery, client, callers)
         await asyncio.gather(_make_template(rig), _start_outside(rig))
         yield rig
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
 async def _start_outside(rig: Rig) -> None:
@@ -146,21 +173,24 @@ async def _outside(rig: Rig, role: str, port: int, *arguments: str) -> str:
 async def _make_template(rig: Rig) -> None:
     """A migrated database that knows one operator's key."""
     await drop_database(rig.postgres, TEMPLATE)
-    await create_database(rig.postgres, TEMPLATE)
-    env = bare_environment() | {
-        "GATEWAY_DATABASE_URL": rig.postgres.url_of(TEMPLATE),
-        "GATEWAY_REDIS_URL": rig.valkey.url,
-        "GATEWAY_MASTER_KEY": rig.master_key,
-    }
-    await _run(rig, env, "db", "upgrade")
+    rig.operator_key = await make_template(rig, TEMPLATE, rig.nursery)
+
+
+async def make_template(rig: Rig, name: str, nursery: Nursery) -> str:
+    """Make a database as the code of a nursery has it; the key of its operator."""
+    await create_database(rig.postgres, name)
+    env = rig.env(name)
+    await run_command(rig, env, "db", "upgrade", nursery=nursery)
     command = ("key", "create", "--operator", "--name", "faults", "--json")
-    rig.operator_key = json.loads(await _run(rig, env, *command))["accessKey"]
+    return json.loads(await run_command(rig, env, *command, nursery=nursery))["accessKey"]
 
 
-async def _run(rig: Rig, env: dict[str, str], *arguments: str) -> str:
+async def run_command(
+    rig: Rig, env: dict[str, str], *arguments: str, nursery: Nursery | None = None
+) -> str:
     """What a command of the gateway prints."""
-    log = rig.folder / f"{arguments[0]}.log"
+    log = rig.folder / f"command-{next(_commands)}.log"
     order = Order(role="gateway", log=str(log), arguments=list(arguments), env=env)
-    status = await (await rig.nursery.start(order)).ended()
+    status = await (await (nursery or rig.nursery).start(order)).ended()
     assert status == 0, log.read_text()
     return log.read_text()

@@ -3,19 +3,24 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
+from redis.asyncio import Redis
 
+from gateway.adapters.bus import BEACON
 from tests.bench.parts import ROOT
 from tests.faults.checker import check
 from tests.faults.history import Entry, History
-from tests.faults.rest import drain, pass_time
+from tests.faults.nursery import Child
+from tests.faults.rest import connect, drain, pass_time
 from tests.faults.rig import Rig
 from tests.faults.waiting import until
-from tests.faults.world import SHORT, start_world
+from tests.faults.world import SHORT, Tenant, World, start_world
 
 POINTS = {
     "accept": ("inserted", "committed", "woken"),
+    "batch": ("inserted", "committed"),
     "submit": ("claimed", "sent", "recorded", "committed"),
     "doubt": ("claimed", "looked", "recorded", "committed"),
     "poll": ("claimed", "matched", "answered", "asked", "settled", "committed", "released"),
@@ -23,15 +28,36 @@ POINTS = {
     "deliver": ("claimed", "sent", "recorded", "committed"),
     "sweep": ("settled", "committed"),
     "delete": ("marked", "committed", "told"),
+    "restore": ("distrusted", "committed"),
+    "bulk": ("claimed", "recorded", "committed"),
+    "prune": ("committed",),
 }
 # Together, as each mostly waits for leases and sweeps.
 GROUPS = {
-    "accept and delete": ("accept", "delete"),
+    "accept, batch and delete": ("accept", "batch", "delete"),
     "submit and doubt": ("submit", "doubt"),
     "poll": ("poll",),
     "settle, deliver and sweep": ("settle", "deliver", "sweep"),
+    "restore, bulk and prune": ("restore", "bulk", "prune"),
 }
-_IN_API = ("accept", "delete")
+_IN_API = ("accept", "batch", "delete")
+# A backup is restored: what happened since, and the beacon's number, are gone.
+_GO_BACK = (
+    "DELETE FROM attempt",
+    "DELETE FROM delivery",
+    "DELETE FROM event",
+    """UPDATE job SET state = 'accepted', upstream_id = NULL, submitted_at = NULL, started_at = NULL,
+      sent_at = NULL, submit_attempts = 0, lease_token = NULL, credential_id = NULL
+      WHERE state IN ('submitted', 'running')""",
+    "UPDATE beacon SET count = 1",
+)
+_BEFORE = {
+    "restore": ("UPDATE beacon SET count = 100",),
+    # Not before there is something to prune.
+    "prune": ("UPDATE tenant SET pruned_at = now()",),
+}
+# In days: what has ended goes at once, but for what the checker looks at.
+_KEEP_NOTHING = {"payloads": 1e-6, "jobs": 0, "attempts": 1e-6, "events": 0}
 _REACHED = re.compile(r"\breached\(\s*[\"']([a-z.]+)")
 _ANY = re.compile(r"\breached\((?!\w*:)")
 
@@ -56,15 +82,17 @@ async def test_a_process_killed_at_a_crash_point_loses_and_repeats_nothing(
 
 
 async def _die_at(rig: Rig, point: str) -> Sequence[str]:
-    in_api = point.startswith(_IN_API)
-    async with start_world(rig, policy=SHORT, die_at=point if in_api else "") as world:
+    flow, in_api = point.partition(".")[0], point.startswith(_IN_API)
+    policy = {**SHORT, "keep_days": _KEEP_NOTHING} if flow == "prune" else SHORT
+    async with start_world(rig, policy=policy, die_at=point if in_api else "") as world:
         history = History(world)
+        await _run(world, *_BEFORE.get(flow, ()))
         worker = await world.work("" if in_api else point)
         doomed = world.api if in_api else worker
         assert doomed is not None
-        load = asyncio.create_task(_load(history))
+        load = asyncio.create_task(_LOADS.get(flow, _load)(history))
         try:
-            status = await doomed.ended(30)
+            status = await _end_of(doomed, load)
             assert status == -9, f"{point}: ended by itself ({status})"
             await (world.serve() if in_api else world.work())
             await load
@@ -73,6 +101,105 @@ async def _die_at(rig: Rig, point: str) -> Sequence[str]:
         await pass_time(world)
         await drain(world, 60)
         return await check(history)
+
+
+# So that nobody notes an attempt of a delivery that is gone.
+_STARTED_AND_TOLD = """
+SELECT (SELECT count(*) FROM job WHERE state <> 'running')
+  + (SELECT count(*) FROM delivery WHERE state = 'pending') = 0"""
+
+
+async def _end_of(doomed: Child, load: "asyncio.Task[None]") -> int:
+    ending = asyncio.create_task(doomed.ended())
+    try:
+        await asyncio.wait({ending, load}, return_when=asyncio.FIRST_COMPLETED)
+        if load.done():
+            await load  # where it failed, nothing more will happen
+        return await ending
+    finally:
+        ending.cancel()
+
+
+async def _go_back(history: History) -> None:
+    """The database forgets that a job is upstream, though its number was higher; then the load."""
+    world = history.world
+    running = [await history.submit(tenant, run=12) for tenant in world.tenants]
+    for entry in running:
+        await until(lambda entry=entry: _is_upstream(history, entry), 30)
+    await until(partial(_holds, world, _STARTED_AND_TOLD), 30)
+    async with Redis.from_url(world.env["GATEWAY_REDIS_URL"]) as redis:
+        await until(lambda: redis.exists(BEACON), 30)
+    await _run(world, *_GO_BACK)
+    await _load(history)
+
+
+async def _load_a_little(history: History) -> None:
+    many, few = history.world.tenants
+    await asyncio.gather(
+        *(history.submit(many, run=0.1) for _ in range(4)),
+        *(history.submit(few, workflow="no-such-workflow") for _ in range(2)),
+    )
+
+
+async def _work_in_bulk(history: History) -> None:
+    """Some jobs; then they are sent again, run again, and cancelled by filters."""
+    world = history.world
+    many, few = world.tenants
+    await _load_a_little(history)
+    await drain(world, 60)
+    doomed = await history.submit_batch(many, 3, run=60)
+    for entry in doomed:
+        await until(lambda entry=entry: _is_upstream(history, entry), 60)
+        entry.deleted = True
+    wanted = {"batchName": [doomed[0].given_key]}
+    history.retrying.add(few.slug)
+    begun = [
+        (tenant, await world.told("POST", f"/v1/{path}", tenant.key, {"filter": filter_}))
+        for tenant, path, filter_ in (
+            (many, "delivery/resend", {"status": ["delivered"]}),
+            (few, "job/retry", {"status": ["FAILED"]}),
+            (many, "job/cancel", wanted),
+        )
+    ]
+    assert [operation["total"] > 0 for _, operation in begun] == [True] * 3
+    for tenant, operation in begun:
+        await until(partial(_is_done, world, tenant, operation["id"]), 60)
+
+
+async def _is_done(world: World, tenant: Tenant, operation_id: str) -> bool:
+    operation = await world.told("GET", f"/v1/bulk/{operation_id}", tenant.key)
+    return operation["state"] == "done" and operation["done"] == operation["total"]
+
+
+async def _grow_old(history: History) -> None:
+    """Some jobs; and when all of them have ended, they are old."""
+    world = history.world
+    await _load_a_little(history)
+    await drain(world, 60)
+    await _run(world, "UPDATE tenant SET pruned_at = NULL")
+    await until(partial(_holds, world, _PRUNED), 60)
+
+
+_PRUNED = """
+SELECT (SELECT count(*) FROM tenant WHERE pruned_at IS NULL) + (SELECT count(*) FROM attempt)
+  + (SELECT count(*) FROM job WHERE params::text <> '{}') = 0"""
+
+
+async def _holds(world: World, sql: str) -> bool:
+    connection = await connect(world)
+    try:
+        return await connection.fetchval(sql)
+    finally:
+        await connection.close()
+
+
+async def _run(world: World, *statements: str) -> None:
+    connection = await connect(world)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 async def _load(history: History) -> None:
@@ -93,6 +220,7 @@ async def _load(history: History) -> None:
         *(history.submit(few, run=0.5 * n) for n in range(3)),
         history.submit(few, workflow="no-such-workflow"),
         history.submit(few, run=60, deadline=2),
+        history.submit_batch(few, 3),
         _submit_and_delete(history, is_running=True),
         _submit_and_delete(history, is_running=False),
     )
@@ -108,3 +236,6 @@ async def _submit_and_delete(history: History, *, is_running: bool) -> None:
 async def _is_upstream(history: History, entry: Entry) -> bool:
     job = await history.read(entry)
     return job is not None and job["gateway"]["upstreamId"] is not None
+
+
+_LOADS = {"restore": _go_back, "bulk": _work_in_bulk, "prune": _grow_old}

@@ -1,7 +1,8 @@
 """A world: a gateway of its own on a rig, with tenants, processes to kill, and links to cut."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -9,31 +10,21 @@ from typing import Any
 
 import httpx
 
+from gateway.core.signing import format_secret
 from gateway.embedded import create_database, free_port
 from tests.bench.parts import bare_environment
-from tests.faults.nursery import Child
+from tests.faults.links import Links, linked
+from tests.faults.nursery import Child, Nursery
 from tests.faults.process import Order
-from tests.faults.proxy import Proxy, proxied
 from tests.faults.rig import HOST, READY_SECONDS, STEP_SECONDS, TEMPLATE, Rig
 
 # Crash points would wait half a minute for each lease; all else is as in production.
-SHORT: Mapping[str, float] = {"lease": 3.0, "lease_margin": 1.0, "lookup_delay": 0.5}
+SHORT: Mapping[str, Any] = {"lease": 3.0, "lease_margin": 1.0, "lookup_delay": 0.5}
+Harm = Mapping[str, Any]
+_SHOWN_LINES = 100
+_UNAVAILABLE = 503
+_TRIES = 10
 _numbers = count(1)
-
-
-@dataclass(slots=True)
-class Links:
-    """Proxies on the four ways out of a gateway."""
-
-    postgres: Proxy
-    valkey: Proxy
-    upstream: Proxy
-    receiver: Proxy
-
-    def heal(self) -> None:
-        """All as at the start."""
-        for proxy in (self.postgres, self.valkey, self.upstream, self.receiver):
-            proxy.heal()
 
 
 @dataclass(slots=True)
@@ -44,6 +35,7 @@ class Tenant:
     key: str
     upstream_key: str
     endpoint_id: str = ""
+    secrets: list[str] = field(default_factory=list[str], repr=False)
 
 
 @dataclass(slots=True)
@@ -56,7 +48,8 @@ class World:
     port: int
     env: dict[str, str]
     links: Links | None
-    policy: dict[str, float] = field(default_factory=dict[str, float])
+    nursery: Nursery
+    policy: dict[str, Any] = field(default_factory=dict[str, Any])
     tenants: list[Tenant] = field(default_factory=list[Tenant])
     api: Child | None = None
     workers: list[Child] = field(default_factory=list[Child])
@@ -71,41 +64,56 @@ class World:
         """The root of the receiver as the gateway reaches it."""
         return f"http://{HOST}:{self.links.receiver.port}" if self.links else self.rig.receiver
 
-    async def serve(self, die_at: str = "", **env: str) -> Child:
+    async def serve(self, die_at: str = "", harm: Harm | None = None, **env: str) -> Child:
         """Start the API; with a crash point it is not waited for longer than it lives."""
-        self.api = await self._start("serve", die_at, env)
+        self.api = await self._start("serve", die_at, harm, env)
         await self.ready(self.api)
         return self.api
 
-    async def work(self, die_at: str = "", **env: str) -> Child:
+    async def move(self) -> Child:
+        """Start an API at another port, and have the clients go there once it answers."""
+        port = free_port()
+        self.env["GATEWAY_PORT"] = str(port)
+        self.api = await self._start("serve", "", None, {})
+        await self.ready(self.api, port)
+        self.port = port
+        return self.api
+
+    async def work(self, die_at: str = "", harm: Harm | None = None, **env: str) -> Child:
         """Start one more worker."""
-        worker = await self._start("worker", die_at, env)
+        worker = await self._start("worker", die_at, harm, env)
         self.workers = [one for one in self.workers if one.alive] + [worker]
         return worker
 
-    async def ready(self, api: Child) -> None:
+    async def ready(self, api: Child, port: int = 0) -> None:
         """Wait until the API answers, or is dead."""
         async with asyncio.timeout(READY_SECONDS):
             while api.alive:
                 try:
-                    await self.rig.client.get(f"{self.url}/health/live")
+                    await self.rig.client.get(f"http://{HOST}:{port or self.port}/health/live")
                 except httpx.HTTPError:
                     await asyncio.sleep(STEP_SECONDS)
                 else:
                     return
 
-    async def _start(self, role: str, die_at: str, env: Mapping[str, str]) -> Child:
-        log = str(self.rig.folder / f"{self.name}-{role}.log")
+    async def _start(
+        self, role: str, die_at: str, harm: Harm | None, env: Mapping[str, str]
+    ) -> Child:
         order = Order(
-            role=role, log=log, env={**self.env, **env}, die_at=die_at, policy=self.policy
+            role=role,
+            log=str(self.rig.folder / f"{self.name}-{role}.log"),
+            env={**self.env, **env},
+            die_at=die_at,
+            policy=self.policy,
+            harm=dict(harm or {}),
         )
-        return await self.rig.nursery.start(order)
+        return await self.nursery.start(order)
 
     async def ask(
         self, method: str, path: str, key: str, body: object = None, **headers: str
     ) -> httpx.Response:
         """One request, with no expectation; raises httpx.HTTPError."""
-        return await self.rig.client.request(
+        return await self.rig.callers.request(
             method,
             f"{self.url}{path}",
             headers={"Authorization": key, **{n.replace("_", "-"): t for n, t in headers.items()}},
@@ -113,12 +121,17 @@ class World:
         )
 
     async def told(self, method: str, path: str, key: str, body: object = None) -> Any:
-        """One request that must succeed."""
+        """One request that must succeed, though a machine that is busy may refuse it at first."""
         answer = await self.ask(method, path, key, body)
+        for _ in range(_TRIES):
+            if answer.status_code != _UNAVAILABLE:
+                break
+            await asyncio.sleep(1)
+            answer = await self.ask(method, path, key, body)
         assert answer.status_code == 200, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()
 
-    async def add_tenant(self) -> Tenant:
+    async def add_tenant(self, *, hook: bool = True) -> Tenant:
         """A tenant with a credential, a key, and an endpoint at the receiver."""
         slug = f"{self.name}-{len(self.tenants)}"
         place, operator = f"/admin/v1/tenant/{slug}", self.rig.operator_key
@@ -126,20 +139,36 @@ class World:
         await self.told("PUT", f"{place}/credential", operator, {"apiKey": f"sim-{slug}"})
         made = await self.told("POST", f"{place}/key", operator, {"name": "faults"})
         tenant = Tenant(slug, made["accessKey"], f"sim-{slug}")
-        hook = {"url": f"{self.hooks}/hook/{slug}"}
-        endpoint = await self.told("POST", "/v1/endpoint", tenant.key, hook)
-        tenant.endpoint_id = endpoint["id"]
         default = await self.told("GET", "/v1/endpoint/default-secret", tenant.key)
-        secrets = {slug: [endpoint["secret"], default["secret"]]}
-        await self.rig.client.post(f"{self.rig.receiver}/secrets", json=secrets)
+        tenant.secrets.append(default["secret"])
+        if hook:
+            tenant.endpoint_id = await self.add_endpoint(tenant, f"{self.hooks}/hook/{slug}")
         self.tenants.append(tenant)
         return tenant
+
+    async def add_endpoint(self, tenant: Tenant, url: str) -> str:
+        """One more endpoint, whose secret the receiver knows before it exists; its id."""
+        secret = format_secret(os.urandom(32))
+        await self.trust(tenant, secret)
+        body = {"url": url, "secret": secret}
+        return (await self.told("POST", "/v1/endpoint", tenant.key, body))["id"]
+
+    async def trust(self, tenant: Tenant, secret: str) -> None:
+        """Tell the receiver one more secret of a tenant."""
+        tenant.secrets.append(secret)
+        secrets = {tenant.slug: tenant.secrets}
+        await self.rig.client.post(f"{self.rig.receiver}/secrets", json=secrets)
 
     async def end(self) -> None:
         """Kill what still runs."""
         for child in (*self.workers, *([self.api] if self.api else [])):
             if child.alive:
                 await child.kill()
+
+    def complaints(self) -> str:
+        """The last lines of the logs that tell of something unusual."""
+        lines = (self.log("serve") + self.log("worker")).splitlines(keepends=True)
+        return "".join([one for one in lines if '"level":"info"' not in one][-_SHOWN_LINES:])
 
     def log(self, role: str) -> str:
         """What the processes of a role have written."""
@@ -153,22 +182,34 @@ async def start_world(
     *,
     tenants: int = 2,
     links: bool = False,
-    policy: Mapping[str, float] | None = None,
+    policy: Mapping[str, Any] | None = None,
     die_at: str = "",
+    harm: Harm | None = None,
+    nursery: Nursery | None = None,
+    make_database: Callable[[str], Awaitable[None]] | None = None,
     **env: str,
 ) -> AsyncGenerator[World]:
     """A world with its API, which may die at a crash point, its tenants, and no worker yet."""
     number = next(_numbers)
     name = f"w{number}"
-    await create_database(rig.postgres, name, TEMPLATE)
+    if make_database is None:
+        await create_database(rig.postgres, name, TEMPLATE)
+    else:
+        await make_database(name)
     async with AsyncExitStack() as stack:
-        proxies = await stack.enter_async_context(_links(rig)) if links else None
         world = World(
-            rig, name, rig.postgres.url_of(name), free_port(), {}, proxies, dict(policy or {})
+            rig,
+            name,
+            rig.postgres.url_of(name),
+            free_port(),
+            {},
+            await stack.enter_async_context(linked(rig)) if links else None,
+            nursery or rig.nursery,
+            dict(policy or {}),
         )
         world.env = _environment(world, number % 60) | env
         stack.push_async_callback(world.end)
-        await world.serve(die_at)
+        await world.serve(die_at, harm)
         for _ in range(tenants):
             await world.add_tenant()
         yield world
@@ -192,14 +233,3 @@ def _environment(world: World, logical: int) -> dict[str, str]:
         "GATEWAY_DRAIN_SECONDS": "5",
         "GATEWAY_PORT": str(world.port),
     }
-
-
-@asynccontextmanager
-async def _links(rig: Rig) -> AsyncGenerator[Links]:
-    ports = (rig.postgres.port, rig.valkey.port, _port(rig.simulator), _port(rig.receiver))
-    async with AsyncExitStack() as stack:
-        yield Links(*[await stack.enter_async_context(proxied(HOST, port)) for port in ports])
-
-
-def _port(url: str) -> int:
-    return httpx.URL(url).port or 80

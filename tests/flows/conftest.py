@@ -10,7 +10,7 @@ from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps
 from gateway.store.engine import open_database
-from tests.fakes import FakeIds, FakeObserver, FakeQueue
+from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue
 from tests.flows.fakes import ScriptedSender, ScriptedUpstream, StepClock
 from tests.flows.world import TABLES, World, async_url
 
@@ -27,11 +27,13 @@ async def open_world(url: str) -> AsyncGenerator[World]:
         catalogue=upstream,
         sender=sender,
         queue=queue,
+        limiter=FakeLimiter(),
         clock=clock,
         ids=FakeIds(seed=None),
         observer=observer,
         cipher=Cipher([bytes(32)]),
-        policy=Policy(),
+        # One claim takes all there is, but where a test says otherwise.
+        policy=Policy(lane_quantum=100),
         upstream_url="https://upstream.invalid/v1",
     )
     world = World(deps, upstream, sender, queue, observer, clock)

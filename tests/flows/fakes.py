@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from typing_extensions import override
 from uuid_utils.compat import uuid7
 
+from gateway.flows.slots import Slots
 from gateway.ports import (
     Absent,
     Access,
@@ -23,6 +24,7 @@ from gateway.ports import (
     Unknown,
     Upload,
     UpstreamJob,
+    Verb,
     Webhook,
     Workflow,
 )
@@ -43,6 +45,42 @@ class StepClock(FixedClock):
         return datetime.now(UTC) + timedelta(seconds=self.ahead)
 
 
+class HeldClock(StepClock):
+    """A clock whose sleepers sleep until they are let go; short sleeps only give way."""
+
+    def __init__(self, short: float = 0.1) -> None:
+        super().__init__()
+        self.sleepers: list[asyncio.Future[None]] = []
+        self._short = short
+        self._came = asyncio.Event()
+
+    @override
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+        if seconds <= self._short:
+            await asyncio.sleep(0)
+            return
+        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sleepers.append(sleeper)
+        self._came.set()
+        await sleeper
+
+    async def held(self) -> None:
+        """Wait until somebody sleeps."""
+        async with asyncio.timeout(30):
+            while not self.sleepers:
+                self._came.clear()
+                await self._came.wait()
+
+    async def let_go(self) -> None:
+        """Wake those who sleep, once somebody does."""
+        await self.held()
+        sleepers, self.sleepers = self.sleepers, []
+        for sleeper in sleepers:
+            if not sleeper.done():
+                sleeper.set_result(None)
+
+
 @dataclass(frozen=True)
 class Took:
     """The upstream takes the job, and the caller hears something else."""
@@ -60,6 +98,25 @@ class Gate:
     async def __call__(self) -> None:
         self.came.set()
         await self.open.wait()
+
+
+class Held(Slots):
+    """Begins no work before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[Coroutine[None, None, None]] = []
+
+    @override
+    def start(
+        self, verb: Verb, work: Coroutine[None, None, None], *, suspect: bool = False
+    ) -> None:
+        del suspect
+        self.held.append(work)
+
+    def let_go(self, verb: Verb) -> None:
+        for work in self.held:
+            super().start(verb, work)
 
 
 @dataclass

@@ -9,6 +9,8 @@ from gateway.core.signing import verify
 from gateway.flows.deps import secret_place
 from gateway.ports import Unknown, Webhook
 from gateway.store import endpoints
+from gateway.store.engine import AnyRow
+from tests.builders import add_deliveries
 from tests.flows.fakes import Took
 from tests.flows.world import HOOK, World
 
@@ -39,7 +41,7 @@ async def secret_of(world: World, endpoint_id: UUID | None, tenant: Tenant) -> b
     async with world.deps.db.single() as tx:
         stored = await endpoints.secret(tx, tenant.id, endpoint_id)
     assert stored is not None
-    return world.deps.cipher.open(stored[1], secret_place(tenant.id, stored[0]))
+    return world.deps.cipher.open(stored.sealed, secret_place(tenant.id, stored.id))
 
 
 def check(webhook: Webhook, secret: bytes, now: datetime | None = None) -> None:
@@ -53,6 +55,23 @@ def check(webhook: Webhook, secret: bytes, now: datetime | None = None) -> None:
 
 async def attempts(world: World) -> list:
     return list(await world.rows("SELECT * FROM attempt ORDER BY delivery_id, number"))
+
+
+async def endpoint_row(world: World, url: str = HOOK) -> AnyRow:
+    """An endpoint; `tenant` is its tenant's slug."""
+    return await world.row(
+        "SELECT e.*, t.slug AS tenant FROM endpoint e JOIN tenant t ON t.id = e.tenant_id"
+        " WHERE e.url = $1",
+        url,
+    )
+
+
+async def owe_rows(
+    world: World, tenant: Tenant, endpoint_id: UUID, count: int, state: str = "exhausted"
+) -> list[UUID]:
+    """Deliveries to an endpoint, without the jobs that would cause them."""
+    async with world.deps.db.begin() as tx:
+        return await add_deliveries(tx, tenant.id, endpoint_id, count, state=state)
 
 
 async def set_pace(world: World, seconds: float, workflow: str = "stems") -> None:

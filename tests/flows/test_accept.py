@@ -7,10 +7,29 @@ import asyncpg
 import pytest
 
 from gateway.core.model import Tenant
-from gateway.errors import BadRequest, IdempotencyKeyReused, QueueFull, Unavailable
+from gateway.errors import (
+    BadRequest,
+    IdempotencyKeyReused,
+    QueueFull,
+    Unauthorized,
+    Unavailable,
+)
 from gateway.flows.accept import Accepted, Acceptor
+from gateway.flows.tenants import delete_tenant
 from gateway.store.engine import open_database
 from tests.flows.world import World
+
+
+async def test_a_job_of_an_erased_tenant_is_refused_and_not_stored(world: World):
+    gone, kept = await world.tenant(), await world.tenant("kept")
+    await delete_tenant(world.deps, "test", "acme")
+    keyed = {"idempotency_key": "k", "request_hash": b"h"}
+    orders = [world.order(gone), world.order(gone, **keyed), world.order(kept)]
+    answers = await accept_all(world.acceptor, orders)
+    assert [type(answer) for answer in answers] == [Unauthorized, Unauthorized, Accepted]
+    assert "does not exist any more" in str(answers[0])
+    assert await world.value("SELECT count(*) FROM job WHERE tenant_id = $1", gone.id) == 0
+    assert await count(world) == 1
 
 
 async def accept_all(acceptor: Acceptor, orders: list) -> list[Accepted | BaseException]:
@@ -202,12 +221,13 @@ async def test_nothing_is_accepted_while_the_database_is_away(world: World, unus
         f"postgresql+asyncpg://nobody@127.0.0.1:{unused_tcp_port}/none", pool=1, name="test"
     )
     elsewhere = world.other_process(db=away)
+    world.queue.wakes.clear()
     with pytest.raises(Unavailable) as caught:
         await elsewhere.acceptor.accept(world.order(tenant))
     await away.close()
     assert caught.value.retry_after == 1
     assert await count(world) == 0
-    assert world.queue.wakes[1:] == []
+    assert world.queue.wakes == []
 
 
 async def test_a_connection_that_is_cut_stores_nothing_and_is_replaced(world: World):

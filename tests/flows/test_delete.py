@@ -55,7 +55,7 @@ async def test_an_ended_job_stays_ended_and_its_deletion_is_news(world: World):
     assert len(owed) == 2
     assert CALLBACK in owed
     assert len(world.upstream.gone) == 1
-    assert await world.value("SELECT sum(jobs)::int FROM usage_hour") == 1
+    assert await world.value("SELECT sum(jobs)::int FROM usage_hourly") == 1
 
 
 async def test_nobody_deletes_what_is_not_there_or_not_theirs(world: World):

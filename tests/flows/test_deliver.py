@@ -1,17 +1,13 @@
 """Deliver: signed, recorded, tried again on schedule, and never at another receiver's cost."""
 
 import json
-from uuid import UUID
 
 import pytest
 
-from gateway.core.cipher import NONCE_BYTES, Cipher
-from gateway.core.model import Tenant
+from gateway.core.cipher import Cipher
 from gateway.core.signing import SignatureError, parse_secret
-from gateway.flows.deps import secret_place
-from gateway.flows.endpoints import default_secret
+from gateway.flows.secrets import default_secret
 from gateway.flows.slots import Slots
-from gateway.store import endpoints
 from tests.flows.fakes import Gate, reply
 from tests.flows.scenes import OTHER, attempts, check, owe, secret_of
 from tests.flows.world import CALLBACK, HOOK, World
@@ -64,33 +60,6 @@ async def test_a_callback_is_signed_with_the_tenants_own_secret(world: World):
     (sent,) = world.sender.sent
     assert sent.url == CALLBACK
     check(sent, parse_secret(await default_secret(world.deps, tenant.id)))
-
-
-async def test_every_live_secret_signs(world: World):
-    tenant = await owe(world)
-    endpoint_id = (await world.deliveries())[0].endpoint_id
-    first = await secret_of(world, endpoint_id, tenant)
-    await add_secret(world, tenant, endpoint_id, second := b"2" * 32)
-    ended = await add_secret(world, tenant, endpoint_id, expired := b"3" * 32)
-    await world.run(
-        "UPDATE signing_secret SET expires_at = now() - interval '1 s' WHERE id = $1", ended
-    )
-    await world.deliver()
-    (sent,) = world.sender.sent
-    assert len(dict(sent.headers)["webhook-signature"].split(" ")) == 2
-    check(sent, first)
-    check(sent, second)
-    with pytest.raises(SignatureError):
-        check(sent, expired)
-
-
-async def add_secret(world: World, tenant: Tenant, endpoint_id: UUID | None, raw: bytes) -> UUID:
-    secret_id = world.deps.ids.uuid()
-    nonce = world.deps.ids.random_bytes(NONCE_BYTES)
-    sealed = world.deps.cipher.seal(raw, secret_place(tenant.id, secret_id), nonce)
-    async with world.deps.db.single() as tx:
-        await endpoints.add_secret(tx, secret_id, tenant.id, endpoint_id, sealed)
-    return secret_id
 
 
 # --- processes that stand still --------------------------------------------------------------------

@@ -1,17 +1,15 @@
 """Doubt: an unclear submit is looked up upstream, and repeated only after two misses."""
 
-from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from typing_extensions import override
 
 from gateway.core.cipher import Cipher
 from gateway.flows.doubt import claim_doubtful
 from gateway.flows.slots import Slots
 from gateway.flows.tenants import delete_tenant
-from gateway.ports import Busy, Denied, Problem, Unknown, Verb
-from tests.flows.fakes import UNREADABLE, Gate, upstream_jobs
+from gateway.ports import Busy, Denied, Problem, Unknown
+from tests.flows.fakes import UNREADABLE, Gate, Held, upstream_jobs
 from tests.flows.scenes import in_doubt
 from tests.flows.world import HOOK, World
 
@@ -67,7 +65,7 @@ async def test_a_job_whose_process_died_is_looked_up_once_its_lease_is_over(worl
     await world.deps.slots.drain(0)
     world.upstream.gates.clear()
     survivor = world.other_process(slots=Slots())
-    await survivor.pass_time(29)
+    await survivor.pass_time(25)
     assert await survivor.look_up() == 0
     await survivor.pass_time(2)
     assert await survivor.look_up() == 1
@@ -151,29 +149,13 @@ async def test_a_credential_that_cannot_be_opened_leaves_its_jobs_in_doubt(world
     assert (await world.health()).rejected_at is not None
 
 
-class Held(Slots):
-    """Begins nothing before it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: list[Coroutine[None, None, None]] = []
-
-    @override
-    def start(self, verb: Verb, work: Coroutine[None, None, None]) -> None:
-        self.held.append(work)
-
-    def let_go(self) -> None:
-        for work in self.held:
-            super().start("submit", work)
-
-
 async def test_a_tenant_that_was_erased_meanwhile_is_nobodys_error(world: World):
     await in_doubt(world, await world.tenant(), taken=True)
     slots = Held()
     elsewhere = world.other_process(slots=slots)
     assert await claim_doubtful(elsewhere.deps, 10) == 1
     await delete_tenant(world.deps, "test", "acme")
-    slots.let_go()
+    slots.let_go("submit")
     await elsewhere.idle()
     assert world.seen("lookup") == []
     assert world.upstream.count("page") == 0

@@ -6,13 +6,15 @@ from uuid import uuid4
 import pytest
 
 from gateway.core.keys import make_key
-from gateway.core.model import KeyKind
+from gateway.core.model import KeyKind, Limits
 from gateway.errors import NotFound, Unauthorized
 from gateway.flows import identify
 from gateway.flows.identify import Fresh, Identities
 from gateway.flows.keys import create_key, revoke_key, rotate_key
 from gateway.flows.tenants import delete_tenant, suspend_tenant
+from gateway.ports import Allowance
 from gateway.store.engine import Tx
+from tests.fakes import FakeLimiter
 from tests.flows.world import World
 
 
@@ -132,6 +134,26 @@ async def test_what_is_remembered_of_a_tenant_is_forgotten_by_name(
     identities.forget("tenant:acme")
     assert (await identities.tenant("acme")).tenant.suspended_at is not None
     assert (await identities.tenant("other")).tenant.suspended_at is None
+
+
+async def test_what_is_announced_of_other_things_is_passed_over(
+    world: World, identities: Identities
+):
+    await world.tenant()
+    await identities.tenant("acme")
+    await suspend_tenant(world.deps, "t", "acme", suspended=True)
+    for subject in ("feed", f"jobs:{uuid4()}", "acme"):
+        identities.forget(subject)
+    assert (await identities.tenant("acme")).tenant.suspended_at is None
+
+
+async def test_requests_are_counted_where_a_tenant_has_a_rate(world: World):
+    bare, slow = await world.tenant(), await world.tenant("slow", limits=Limits(max_rate=3))
+    limiter = FakeLimiter(1)
+    identities = Identities(world.other_process(limiter=limiter).deps)
+    assert await identities.allowance(bare) is None
+    assert await identities.allowance(slow) == Allowance(True, 3, 0, 0.5)
+    assert await identities.allowance(slow) == Allowance(False, 3, 0, 0.5)
 
 
 async def test_everything_can_be_forgotten(world: World, identities: Identities):

@@ -6,8 +6,11 @@ from dataclasses import replace
 import pytest
 
 from gateway.adapters.clock import SystemClock
+from gateway.flows.bulk_jobs import cancel_jobs
 from gateway.flows.session import Sessions
+from gateway.flows.slots import Slots
 from gateway.ports import Unknown
+from gateway.store.job_filter import JobFilter
 from tests.flows.fakes import Gate, Took
 from tests.flows.world import CALLBACK, World
 
@@ -82,6 +85,65 @@ async def test_a_stopping_process_begins_nothing(world: World, sessions: Session
     assert await world.states() == {"accepted": 1}
 
 
+async def test_what_is_suspect_is_handled_one_by_one_before_the_rest(
+    world: World, sessions: Sessions
+):
+    tenant = await world.tenant()
+    await world.accept(tenant, 3, name="suspect", priority=-1)
+    await world.run("UPDATE job SET strikes = 2")
+    await world.accept(tenant, 4)
+    beside: list[int] = []
+
+    async def look() -> None:
+        beside.append(world.deps.slots.used("submit"))
+
+    world.upstream.gates["submit"] = look
+    await sessions.submit()
+    await world.idle()
+    assert [sent.name for _, sent in world.upstream.sent[:3]] == ["suspect"] * 3
+    assert beside[:3] == [1, 1, 1]
+    assert await world.states() == {"submitted": 7}
+
+
+async def test_suspect_deliveries_are_sent_one_by_one_before_the_rest(
+    world: World, sessions: Sessions
+):
+    tenant = await world.tenant()
+    await world.ended(tenant, 2, callback_url=CALLBACK)
+    await world.run("UPDATE delivery SET strikes = 2")
+    await world.ended(tenant, 3, callback_url=f"{CALLBACK}/other")
+    await sessions.deliver()
+    await world.idle()
+    assert [sent.url for sent in world.sender.sent[:2]] == [CALLBACK] * 2
+    assert {row.state for row in await world.deliveries()} == {"delivered"}
+    assert {row.strikes for row in await world.deliveries()} == {0}
+
+
+async def test_a_suspect_that_hangs_holds_up_nobody(world: World):
+    world = with_policy(world, quiet=0.01)
+    await world.ended(await world.tenant(), 2, callback_url=CALLBACK)
+    await world.run("UPDATE delivery SET strikes = 2")
+    await world.ended(await world.tenant("other"), 3, callback_url=f"{CALLBACK}/other")
+    held = Gate()
+
+    async def hang() -> None:
+        if world.sender.sent[-1].url == CALLBACK:
+            await held()
+
+    world.sender.gate = hang
+    sessions = Sessions(world.deps)
+    for _ in range(2):
+        await sessions.deliver()
+        while len(world.sender.to(f"{CALLBACK}/other")) < 3:
+            await world.deps.slots.freed(0.05)
+        assert len(world.sender.to(CALLBACK)) == 1
+    held.open.set()
+    await world.idle()
+    await sessions.deliver()
+    await world.idle()
+    assert {row.state for row in await world.deliveries()} == {"delivered"}
+
+
 async def test_one_wake_up_delivers_all_that_is_owed(world: World, sessions: Sessions):
     tenant = await world.tenant()
     await world.ended(tenant, 30, callback_url=CALLBACK)
@@ -96,9 +158,10 @@ async def test_one_wake_up_delivers_all_that_is_owed(world: World, sessions: Ses
 
 async def test_polling_ends_when_nothing_is_upstream(world: World, sessions: Sessions):
     await world.tenant()
+    world.queue.wakes.clear()
     await sessions.poll()
     assert world.upstream.calls == ["application"]
-    assert world.queue.wakes[-1:] == [("submit", 0.0)]
+    assert world.queue.wakes == []
 
 
 async def test_polling_stays_while_something_is_due_within_moments(world: World):
@@ -147,3 +210,34 @@ async def test_polling_claims_nothing_while_all_its_room_is_taken(world: World):
     await Sessions(short.deps).poll()
     assert world.upstream.count("status") == before
     await world.deps.slots.drain(0)
+
+
+async def cancelling(world: World, *slugs: str) -> None:
+    """A bulk operation of each of these tenants."""
+    for slug in slugs:
+        tenant = await world.tenant(slug)
+        await world.accept(tenant)
+        await cancel_jobs(world.deps, tenant.id, JobFilter(None))
+    world.queue.wakes.clear()
+
+
+async def test_one_wake_up_does_all_bulk_operations_that_are_due(world: World, sessions: Sessions):
+    await cancelling(world, "a", "b", "c")
+    await sessions.bulk()
+    assert await world.states() == {"cancelled": 3}
+    assert "bulk" not in [verb for verb, _ in world.queue.wakes]
+
+
+async def test_bulk_operations_make_way_after_their_time(world: World):
+    await cancelling(world, "a", "b")
+    await Sessions(with_policy(world, session=-1.0).deps).bulk()
+    assert await world.states() == {"cancelled": 1, "accepted": 1}
+    assert world.queue.wakes[-1] == ("bulk", 0.0)
+
+
+async def test_no_bulk_operation_is_begun_while_the_process_ends(world: World):
+    await cancelling(world, "a")
+    other = world.other_process(slots=Slots())
+    other.deps.slots.closing = True
+    await Sessions(other.deps).bulk()
+    assert await world.states() == {"accepted": 1}

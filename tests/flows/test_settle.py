@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from gateway.core.events import TEST_PING, event_body
-from gateway.core.lifecycle import Finish, cancelled, error_of, expired
+from gateway.core.lifecycle import Finish, cancelled, expired
 from gateway.core.model import JobState
 from gateway.flows.delete import delete_job
 from gateway.flows.endpoints import delete_endpoint
@@ -33,7 +33,7 @@ async def test_a_job_ends_once_and_in_one_way(world: World):
     assert (await world.job(job_id)).state == "succeeded"
     assert await world.event_types() == ["job.succeeded"]
     assert len(await world.deliveries()) == 1
-    assert await world.value("SELECT sum(jobs)::int FROM usage_hour") == 1
+    assert await world.value("SELECT sum(jobs)::int FROM usage_hourly") == 1
 
 
 async def test_of_many_ends_at_once_one_counts(world: World):
@@ -67,7 +67,7 @@ async def test_the_end_and_all_that_follows_exist_together_or_not_at_all(world: 
     assert (await world.job(job_id)).state == "accepted"
     assert await world.events() == []
     assert await world.deliveries() == []
-    assert await world.value("SELECT count(*) FROM usage_hour") == 0
+    assert await world.value("SELECT count(*) FROM usage_hourly") == 0
 
 
 async def test_only_the_holder_of_a_lease_may_end_a_job_where_a_token_is_given(world: World):
@@ -150,30 +150,6 @@ async def test_an_event_may_be_about_no_job(world: World):
     assert (delivery.job_id, delivery.event_id) == (None, event.id)
 
 
-async def test_usage_is_rolled_up_by_workflow_and_outcome(world: World):
-    acme, other = await world.tenant(), await world.tenant("other")
-    ids = await world.at_upstream(acme, 4)
-    await world.at_upstream(acme, workflow="chords")
-    await world.at_upstream(other)
-    await world.run(
-        "UPDATE job SET created_at = now() - interval '10 s', submitted_at = now() - interval '6 s'"
-    )
-    bad = Finish(JobState.FAILED, error=error_of("TIMEOUT", "Timeout", "Too slow."))
-    await settle_one(world, ids[0], bad)
-    async with world.deps.db.begin() as tx:
-        rest = await tx.rows("SELECT id FROM job WHERE state = 'submitted'")
-        await settle(tx, world.deps, [ending(row.id, DONE) for row in rest])
-    usage = await world.rows("SELECT * FROM usage_hour ORDER BY tenant_id, workflow, status, jobs")
-    assert [(u.tenant_id, u.workflow, u.status, u.error_code, u.jobs) for u in usage] == [
-        (acme.id, "chords", "SUCCEEDED", "", 1),
-        (acme.id, "stems", "FAILED", "TIMEOUT", 1),
-        (acme.id, "stems", "SUCCEEDED", "", 3),
-        (other.id, "stems", "SUCCEEDED", "", 1),
-    ]
-    assert usage[2].wait_seconds == pytest.approx(12, abs=1)
-    assert usage[2].run_seconds == pytest.approx(18, abs=3)
-
-
 async def test_ends_that_roll_up_at_once_neither_lose_nor_lock(world: World):
     tenants = [await world.tenant(slug) for slug in ("a", "b", "c")]
     batches = [[await world.accept_one(t) for t in tenants[:: 1 - 2 * (n % 2)]] for n in range(6)]
@@ -183,7 +159,8 @@ async def test_ends_that_roll_up_at_once_neither_lose_nor_lock(world: World):
             await settle(tx, world.deps, [ending(id_, DONE) for id_ in ids])
 
     await asyncio.gather(*map(end, batches))
-    assert [row[0] for row in await world.rows("SELECT jobs FROM usage_hour")] == [6, 6, 6]
+    counted = await world.rows("SELECT sum(jobs)::int FROM usage_daily GROUP BY tenant_id")
+    assert [row[0] for row in counted] == [6, 6, 6]
 
 
 async def test_each_end_is_reported_with_its_times(world: World):
@@ -204,4 +181,4 @@ async def test_a_report_from_a_clock_that_is_behind_counts_no_negative_time(worl
     (job_id,) = await world.at_upstream(await world.tenant())
     early = datetime.now(UTC) - timedelta(hours=1)
     await settle_one(world, job_id, Finish(JobState.SUCCEEDED, completed_at=early))
-    assert await world.value("SELECT run_seconds FROM usage_hour") == 0
+    assert await world.value("SELECT run_microseconds FROM usage_hourly") == 0

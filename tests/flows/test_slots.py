@@ -45,6 +45,23 @@ async def test_waiting_for_room_ends_by_itself(slots: Slots):
     await slots.drain(0)
 
 
+async def test_a_verb_is_idle_once_all_its_work_has_ended(slots: Slots):
+    free = asyncio.Event()
+    slots.start("deliver", asyncio.sleep(10))
+    await slots.idle("submit", 10)
+    for _ in range(2):
+        slots.start("submit", _wait(free))
+    waiting = asyncio.create_task(slots.idle("submit", 10))
+    await asyncio.wait([waiting], timeout=0.01)
+    assert not waiting.done()
+    free.set()
+    await waiting
+    assert (slots.used("submit"), slots.used("deliver")) == (0, 1)
+    await slots.idle("deliver", 0.001)
+    assert slots.used("deliver") == 1
+    await slots.drain(0)
+
+
 async def test_an_error_goes_to_the_handler_of_the_loop_and_frees_the_room(slots: Slots):
     heard: list[dict] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: heard.append(context))

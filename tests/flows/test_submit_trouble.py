@@ -87,7 +87,7 @@ async def test_a_new_credential_or_the_same_again_ends_a_rejection_at_once(world
     world.upstream.will("submit", DENIED, DENIED)
     await world.submit()
     await world.credential("acme", key)
-    assert world.queue.wakes[-1] == ("submit", 0.0)
+    assert world.queue.wakes[-2:] == [("submit", 0.0), ("poll", 0.0)]
     assert await world.submit() == 2
     assert world.upstream.sent[-1][0].key.value == key
     assert (await world.health()).rejected_at is None
@@ -174,8 +174,9 @@ async def test_the_breaker_opens_tries_one_job_and_closes(world: World):
     await world.pass_time(60)
     world.upstream.always.clear()
     assert await world.submit() == 1
-    assert (await world.health()).failures == 0
-    assert await world.submit() == 9
+    health = await world.health()
+    assert (health.failures, health.submit_room) == (0, 1 + 4)
+    assert [await world.submit(), await world.submit()] == [5, 4]
     assert len(world.upstream.jobs) == 10
 
 

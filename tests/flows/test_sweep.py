@@ -4,11 +4,14 @@ import json
 
 import pytest
 
+from gateway.errors import Unavailable
+from gateway.flows.bulk_jobs import cancel_jobs
 from gateway.flows.delete import delete_job
 from gateway.flows.endpoints import delete_endpoint
 from gateway.flows.sweep import sweep
 from gateway.ports import Busy, Unknown
 from gateway.store import sweeps
+from gateway.store.job_filter import JobFilter
 from tests.flows.world import HOOK, World
 
 
@@ -111,6 +114,16 @@ async def test_a_late_delivery_is_sent(world: World):
     assert world.queue.wakes == [("deliver", 0.0)]
 
 
+async def test_a_bulk_operation_whose_wake_up_was_lost_is_gone_on_with(world: World):
+    tenant = await world.tenant()
+    await world.accept(tenant)
+    assert (await swept(world))[0] == "quiet"
+    assert world.queue.wakes == []
+    await cancel_jobs(world.deps, tenant.id, JobFilter(None))
+    await swept(world)
+    assert world.queue.wakes == [("bulk", 0.0)]
+
+
 async def test_everything_is_rebuilt_from_the_rows(world: World):
     """After FLUSHALL, say: no wake-up is left, and each verb has work."""
     tenant = await world.tenant(hook=HOOK)
@@ -138,6 +151,57 @@ async def test_a_job_that_outlived_its_deadline_expires(world: World, at_upstrea
     assert ("deliver", 0.0) in world.queue.wakes
     assert (await world.job(keep)).state != "expired"
     assert await world.states() == {"expired": 1, "accepted": 1}
+
+
+async def test_a_job_that_cannot_be_ended_holds_up_no_other(world: World):
+    tenant = await world.tenant()
+    (stuck,) = await world.accept(tenant, name="stuck", deadline_seconds=50.0)
+    await world.accept(tenant, 3, deadline_seconds=51.0)
+    await world.pass_time(60)
+    check = "CHECK (name <> 'stuck' OR state <> 'expired')"
+    await world.rows(f"ALTER TABLE job ADD CONSTRAINT stuck {check}")
+    try:
+        assert (await swept(world))[1]["expired"] == 3
+    finally:
+        await world.rows("ALTER TABLE job DROP CONSTRAINT stuck")
+    assert [one["message"] for one in world.failures] == ["submit failed"]
+    world.failures.clear()
+    assert await world.states() == {"accepted": 1, "expired": 3}
+    assert (await swept(world))[1]["expired"] == 1
+    assert (await world.job(stuck)).state == "expired"
+
+
+async def test_a_database_that_goes_away_ends_a_sweep(world: World):
+    await world.accept(await world.tenant(), 2, deadline_seconds=50.0)
+    await world.pass_time(51)
+
+    def be_away(point: str) -> None:
+        if point == "sweep.settled":
+            raise Unavailable("away", retry_after=1)
+
+    with pytest.raises(Unavailable):
+        await sweep(world.other_process(reached=be_away).deps)
+    assert await world.states() == {"accepted": 2}
+    assert (await swept(world))[1]["expired"] == 2
+
+
+async def test_what_was_owed_in_the_moment_an_endpoint_was_disabled_is_parked(world: World):
+    await world.ended(await world.tenant(hook=HOOK))
+    await world.run("UPDATE endpoint SET disabled_at = now()")
+    await world.pass_time(10)
+    assert (await swept(world))[0] == "quiet"
+    (delivery,) = await world.deliveries()
+    assert (delivery.state, delivery.last_error) == ("parked", "the endpoint is disabled")
+
+
+async def test_each_sweep_counts_the_beacon_up_and_mirrors_it(world: World):
+    before = await world.value("SELECT count FROM beacon")
+    for _ in range(2):
+        await swept(world)
+    assert await world.value("SELECT count FROM beacon") == before + 2
+    id_ = await world.value("SELECT id FROM beacon")
+    assert world.queue.beacons == {id_: before + 2}
+    assert world.seen("restore") == []
 
 
 async def test_a_job_that_is_being_submitted_just_now_is_not_expired_meanwhile(world: World):

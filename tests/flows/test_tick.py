@@ -149,6 +149,26 @@ async def test_many_late_jobs_wait_for_a_walk_through_the_whole_list(world: Worl
     assert world.upstream.count("status") == 0
 
 
+async def test_a_walk_finds_what_was_known_upstream_long_before_it_was_known_here(world: World):
+    """A submit whose process died is looked up late, when this process took it for somebody else's."""
+    await world.at_upstream(await world.tenant(), 14)
+    ended = [job.upstream_id for job in world.upstream.jobs[:8]]
+    world.upstream.move("SUCCEEDED", *ended)
+    await world.run(
+        "UPDATE job SET state = 'submitting', next_at = 'infinity' WHERE upstream_id = ANY($1)",
+        ended,
+    )
+    await world.poll_again(601)
+    await world.run(
+        "UPDATE job SET state = 'submitted', submitted_at = now(), next_at = now()"
+        " WHERE state = 'submitting'"
+    )
+    for _ in range(2):
+        await world.poll_again(6)
+    assert await world.states() == {"succeeded": 8, "submitted": 6}
+    assert world.upstream.count("fetch") == 0, "by list"
+
+
 async def test_a_walk_ends_at_the_age_of_the_oldest_job_and_is_not_repeated_at_once(
     world: World,
 ):

@@ -12,7 +12,7 @@ from gateway.flows.accept import Acceptor, Order
 from gateway.flows.deliver import Deliverer
 from gateway.flows.deps import Deps
 from gateway.flows.doubt import claim_doubtful
-from gateway.flows.endpoints import create_endpoint
+from gateway.flows.endpoints import Wanted, create_endpoint
 from gateway.flows.poll import Poller
 from gateway.flows.slots import Slots
 from gateway.flows.submit import Submitter
@@ -20,14 +20,14 @@ from gateway.flows.tenants import create_tenant, put_credential
 from gateway.ports import Verb
 from gateway.store.engine import AnyRow
 from tests.fakes import FakeObserver, FakeQueue
-from tests.flows.fakes import ScriptedSender, ScriptedUpstream, StepClock
+from tests.flows.fakes import Gate, ScriptedSender, ScriptedUpstream, StepClock
 
 HOOK = "https://hooks.example.com/gateway"
 CALLBACK = "https://callbacks.example.com/done"
 
 TABLES = (
     "attempt, delivery, event, job_event, job, signing_secret, endpoint, access_key, credential,"
-    " usage_hour, audit, tenant"
+    " usage_hour, usage_hourly, usage_daily, usage_horizon, audit, bulk, prune_cursor, tenant"
 )
 _INSTANTS = {
     "job": (
@@ -35,8 +35,9 @@ _INSTANTS = {
         " deleted_at upstream_delete_at"
     ),
     "credential": "rejected_at paused_until poll_at poll_lease_until",
-    "delivery": "created_at next_at completed_at",
-    "endpoint": "disabled_at paused_until",
+    "delivery": "created_at next_at completed_at resent_at",
+    "endpoint": "disabled_at paused_until failing_since tokens_at",
+    "bulk": "created_at next_at completed_at",
     "signing_secret": "expires_at",
     "access_key": "expires_at revoked_at last_used_at",
 }
@@ -91,10 +92,10 @@ class World:
     async def credential(self, slug: str, key: str) -> None:
         await put_credential(self.deps, "test", slug, api_key=Secret(key), base_url=None)
 
-    async def endpoint(self, tenant: Tenant, url: str, *, events: Sequence[str] = ()) -> UUID:
-        made, _ = await create_endpoint(
-            self.deps, tenant.id, url=url, description="", events=events, secret=None
-        )
+    async def endpoint(
+        self, tenant: Tenant, url: str, *, events: Sequence[str] = (), **wanted: Any
+    ) -> UUID:
+        made, _ = await create_endpoint(self.deps, tenant.id, Wanted(url, events=events, **wanted))
         return made.id
 
     def order(self, tenant: Tenant, max_queued: int = 100_000, **fields: Any) -> Order:
@@ -150,15 +151,39 @@ class World:
         await self.idle()
         return claimed
 
+    async def poll_soon(self) -> int:
+        """Poll all credentials that have jobs upstream and do not rest."""
+        await self.run("UPDATE credential SET poll_at = now() WHERE poll_at IS NOT NULL")
+        return await self.poll()
+
     async def poll_again(self, seconds: float = 0.0) -> None:
         """Poll all credentials that have jobs upstream, after so many seconds."""
         await self.pass_time(seconds)
-        await self.run("UPDATE credential SET poll_at = now() WHERE poll_at IS NOT NULL")
-        assert await self.poll()
+        assert await self.poll_soon()
 
     async def deliver(self, room: int = 100) -> int:
         claimed = await self.deliverer.claim(room)
         await self.idle()
+        return claimed
+
+    async def deliver_all(self) -> int:
+        """Send what is due until nothing is; how many were sent."""
+        sent = 0
+        while claimed := await self.deliver():
+            sent += claimed
+        return sent
+
+    async def submit_beside(self, room: int, held: Gate) -> int:
+        """Claim, and go on once a submit hangs in that gate."""
+        claimed = await self.submitter.claim(room)
+        await held.came.wait()
+        return claimed
+
+    async def submit_and_die(self, held: Gate) -> int:
+        """Claim, and end without a word as soon as a submit hangs in that gate."""
+        claimed = await self.submitter.claim(100)
+        await held.came.wait()
+        await self.deps.slots.drain(0)
         return claimed
 
     async def idle(self) -> None:
@@ -210,7 +235,7 @@ class World:
         return [row[0] for row in rows]
 
     async def events(self, job_id: UUID | None = None) -> list[AnyRow]:
-        sql = "SELECT * FROM event WHERE $1::uuid IS NULL OR job_id = $1 ORDER BY id"
+        sql = "SELECT * FROM event WHERE $1::uuid IS NULL OR job_id = $1 ORDER BY created_at, id"
         return list(await self.rows(sql, job_id))
 
     async def event_types(self, job_id: UUID | None = None) -> list[str]:

@@ -4,17 +4,21 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway.store import endpoints, keys, sweeps, tenants
+from gateway.store import deliveries, endpoints, keys, restores, submits, sweeps, tenants
 from gateway.store.engine import Tx
-from tests.builders import MADE_AT, key_of
+from tests.builders import MADE_AT, key_of, options_of
 
 ID = key_of().id
 CALLS: dict[str, Callable[[Tx], Awaitable[object]]] = {
-    "endpoint": lambda tx: endpoints.add(tx, ID, ID, url="", description="", events=[]),
+    "endpoint": lambda tx: endpoints.add(tx, ID, ID, "v1", options_of()),
     "key": lambda tx: keys.add(tx, key_of(created_at=MADE_AT)),
     "credential": lambda tx: tenants.add_credential(tx, ID, ID, version=1, base_url="", sealed=b""),
     "late": lambda tx: sweeps.late(tx, 1.0, 1),
     "owed": sweeps.owed,
+    "beacon": restores.beat,
+    "beacon held": restores.hold_beacon,
+    "suspect jobs": lambda tx: submits.has_suspects(tx, 2),
+    "suspect deliveries": lambda tx: deliveries.has_suspects(tx, 2),
 }
 
 
@@ -27,5 +31,5 @@ class _Silent:
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_no_answer_is_a_defect_and_not_an_empty_one(name: str) -> None:
-    with pytest.raises(RuntimeError, match="returned nothing"):
+    with pytest.raises(RuntimeError, match="always has a row"):
         await CALLS[name](Tx(_Silent()))

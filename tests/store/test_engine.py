@@ -120,6 +120,12 @@ async def test_rows_have_attributes(tx: Tx) -> None:
     ]
 
 
+async def test_a_row_that_is_always_there_is_a_defect_where_it_is_not(tx: Tx) -> None:
+    assert (await tx.one("SELECT 1 AS n")).n == 1
+    with pytest.raises(RuntimeError, match="always has a row"):
+        await tx.one("SELECT 1 WHERE false")
+
+
 async def test_a_change_says_how_many_rows_it_met(tx: Tx) -> None:
     for slug in ("a", "b"):
         await add_slug(tx, slug)

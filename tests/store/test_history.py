@@ -9,7 +9,8 @@ from uuid_utils.compat import uuid7
 from gateway.core.model import Job
 from gateway.store import history, jobs, outcomes
 from gateway.store.engine import Tx
-from gateway.store.history import JobFilter, NewNote, Note, UsageRow
+from gateway.store.history import NewNote, Note
+from gateway.store.job_filter import JobFilter, first_id
 from gateway.store.outcomes import Ending
 from tests.builders import add_jobs, add_tenant, put
 
@@ -93,6 +94,12 @@ FILTERS: dict[str, Any] = {
 }
 
 
+def id_at(at: datetime) -> UUID:
+    """An id as it would have been made then."""
+    fresh = uuid7()
+    return UUID(int=first_id(at).int | fresh.int & (1 << 80) - 1)
+
+
 async def add_shaped(tx: Tx, tenant: UUID, **differs: Any) -> UUID:
     """A job that passes all filters, but for what it is told to differ in."""
     how = {
@@ -104,7 +111,7 @@ async def add_shaped(tx: Tx, tenant: UUID, **differs: Any) -> UUID:
         **differs,
     }
     accepted = {name: how[name] for name in ("workflow", "batch_name", "name", "metadata")}
-    (job_id,) = await add_jobs(tx, tenant, **accepted)
+    (job_id,) = await add_jobs(tx, tenant, id=id_at(how["made"]), **accepted)
     error = f'{{"code":"{how["code"]}"}}' if how["code"] else None
     await outcomes.finish(tx, [Ending(job_id, how["state"], None, error, None, how["ended"])])
     await put(tx, "job", job_id, created_at=how["made"])
@@ -143,7 +150,8 @@ async def test_each_filter_keeps_what_it_asks_for(tx: Tx, name: str) -> None:
 
 async def test_all_filters_together_keep_what_passes_each(tx: Tx) -> None:
     tenant = await add_tenant(tx)
-    inside = [await add_shaped(tx, tenant) for _ in range(3)]
+    soon = [AT + timedelta(seconds=n) for n in range(3)]
+    inside = [await add_shaped(tx, tenant, made=made) for made in soon]
     for differs in itertools.chain.from_iterable(OUTSIDERS.values()):
         await add_shaped(tx, tenant, **differs)
     wanted = JobFilter((tenant,), **FILTERS)
@@ -157,83 +165,6 @@ async def test_a_filter_is_a_value_and_never_sql(tx: Tx) -> None:
     (job_id,) = await add_jobs(tx, tenant, name=strange, metadata=f'{{"{strange}":"{strange}"}}')
     wanted = JobFilter((tenant,), names=(strange,), metadata=((strange, (strange,)),))
     assert [job.id for job in await page(tx, wanted)] == [job_id]
-
-
-# --- Usage --------------------------------------------------------------------------------------
-
-
-async def add_usage(
-    tx: Tx, tenant: UUID, hour: datetime, status: str = "SUCCEEDED", **how: Any
-) -> None:
-    await tx.run(
-        "INSERT INTO usage_hour VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        tenant,
-        hour,
-        how.get("workflow", "w"),
-        status,
-        how.get("code", ""),
-        how.get("jobs", 1),
-        1.5,
-        10.0,
-    )
-
-
-async def test_usage_is_summed_by_each_group(tx: Tx) -> None:
-    one, other = await add_tenant(tx), await add_tenant(tx)
-    await add_usage(tx, one, AT, jobs=2)
-    await add_usage(tx, one, AT, "FAILED", code="X")
-    await add_usage(tx, one, AT + timedelta(hours=1), workflow="v")
-    await add_usage(tx, one, AT + DAY)
-    await add_usage(tx, other, AT + 40 * DAY, jobs=4)
-    slugs = [f"t-{id_.hex}" for id_ in (one, other)]
-    day, month = AT.replace(hour=0), AT.replace(day=1, hour=0)
-    late = AT + 40 * DAY
-    expected: dict[tuple[str, ...], list[tuple[object, ...]]] = {
-        (): [(9, 7.5, 50.0)],
-        ("tenant",): [(slugs[0], 5, 6.0, 40.0), (slugs[1], 4, 1.5, 10.0)],
-        ("workflow",): [("v", 1, 1.5, 10.0), ("w", 8, 6.0, 40.0)],
-        ("status", "errorCode"): [("FAILED", "X", 1, 1.5, 10.0), ("SUCCEEDED", "", 8, 6.0, 40.0)],
-        ("hour", "status"): [
-            (AT, "FAILED", 1, 1.5, 10.0),
-            (AT, "SUCCEEDED", 2, 1.5, 10.0),
-            (AT + timedelta(hours=1), "SUCCEEDED", 1, 1.5, 10.0),
-            (AT + DAY, "SUCCEEDED", 1, 1.5, 10.0),
-            (late, "SUCCEEDED", 4, 1.5, 10.0),
-        ],
-        ("day",): [
-            (day, 4, 4.5, 30.0),
-            (day + DAY, 1, 1.5, 10.0),
-            (late.replace(hour=0), 4, 1.5, 10.0),
-        ],
-        ("month", "tenant"): [
-            (month, slugs[0], 5, 6.0, 40.0),
-            (late.replace(day=1, hour=0), slugs[1], 4, 1.5, 10.0),
-        ],
-    }
-    for group_by, rows in expected.items():
-        found = await history.usage(tx, group_by, None, None, None)
-        assert found == [UsageRow(row[:-3], *row[-3:]) for row in rows], group_by  # type: ignore[arg-type]
-    assert set(history.USAGE_GROUPS) == set(itertools.chain.from_iterable(expected))
-
-
-async def test_usage_of_some_tenants_and_hours(tx: Tx) -> None:
-    one, other = await add_tenant(tx), await add_tenant(tx)
-    for hours in range(4):
-        await add_usage(tx, one, AT + timedelta(hours=hours), jobs=10**hours)
-        await add_usage(tx, other, AT + timedelta(hours=hours), jobs=5)
-    since, until = AT + timedelta(hours=1), AT + timedelta(hours=3)
-
-    async def total(*how: Any) -> int:
-        ((_, count, _, _),) = await history.usage(tx, [], *how)
-        return count
-
-    assert await total([one], None, None) == 1111
-    assert await total([one], since, until) == 110
-    assert await total([one], since, None) == 1110
-    assert await total([one], None, until) == 111
-    assert await total([one, other], since, until) == 120
-    assert await total([], None, None) == 0
-    assert await history.usage(tx, ["status"], [], None, None) == []
 
 
 # --- Timelines ----------------------------------------------------------------------------------

@@ -150,20 +150,34 @@ async def test_nobody_finds_the_job_of_another(tx: Tx) -> None:
     assert await jobs.find(tx, tenant, uuid7()) is None
 
 
-async def test_how_many_are_ahead(tx: Tx) -> None:
+async def test_how_many_are_ahead(tx: Tx, monkeypatch: pytest.MonkeyPatch) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     low = await add_jobs(tx, tenant, 2, priority=-1)
     middle = await add_jobs(tx, tenant, 2)
     high = await add_jobs(tx, tenant, 2, priority=1)
-    await add_jobs(tx, other, 5, priority=9)
-    for place, job_id in enumerate([*high, *middle, *low]):
-        job = await jobs.find(tx, tenant, job_id)
-        assert job is not None
-        assert await jobs.ahead(tx, job) == place
+    theirs = await add_jobs(tx, other, 5, priority=9)
+    order = [*high, *middle, *low]
+    asked = await jobs.find_all(tx, [*order, theirs[3]])
+    places = {job_id: place for place, job_id in enumerate(order)} | {theirs[3]: 3}
+    assert await jobs.ahead(tx, asked) == places
+    assert await jobs.ahead(tx, asked[:1]) == {asked[0].id: places[asked[0].id]}
+    assert await jobs.ahead(tx, []) == {}
     await outcomes.finish(tx, [Ending(high[0], "cancelled", None, "{}", None, None)])
-    last = await jobs.find(tx, tenant, low[1])
-    assert last is not None
-    assert await jobs.ahead(tx, last) == 4
+    later = {job_id: place for place, job_id in enumerate(order[1:])}
+    assert await jobs.ahead(tx, asked) == later | {high[0]: 0, theirs[3]: 3}
+    monkeypatch.setattr(jobs, "_AHEAD", jobs._AHEAD.replace("10000", "3"))  # pyright: ignore[reportPrivateUsage]
+    assert (await jobs.ahead(tx, asked))[low[1]] == 3, "it is not counted beyond a bound"
+
+
+async def test_several_are_found_in_one_question(tx: Tx) -> None:
+    tenant, other = await add_tenant(tx), await add_tenant(tx)
+    mine, (theirs,) = await add_jobs(tx, tenant, 3), await add_jobs(tx, other, 1)
+    await jobs.delete(tx, tenant, mine[2], 30.0)
+    found = await jobs.find_all(tx, [*mine, theirs, uuid7()])
+    assert {job.id: job for job in found} == {
+        id_: await jobs.find(tx, owner, id_)
+        for owner, id_ in [(tenant, mine[0]), (tenant, mine[1]), (other, theirs)]
+    }
 
 
 async def test_waiting_jobs_are_counted_up_to_a_bound(tx: Tx) -> None:
@@ -261,4 +275,4 @@ async def test_a_deleted_job_leaves_the_queue(tx: Tx) -> None:
     await outcomes.finish(tx, [Ending(job_id, "cancelled", None, "{}", None, None)])
     await jobs.delete(tx, tenant, job_id, 30.0)
     assert await claim_jobs(tx) == []
-    assert await submits.claim_doubtful(tx, 9, lease=1.0, token=uuid7()) == []
+    assert await submits.claim_doubtful(tx, 9, lease=1.0, breaker=5, token=uuid7()) == []

@@ -2,15 +2,17 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
+import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import TERMINAL, Job, JobState
-from gateway.store import deliveries, endpoints, history, jobs, outcomes, polls
+from gateway.store import attempts, endpoints, jobs, outcomes, polls
 from gateway.store.engine import Database, Tx
-from gateway.store.outcomes import Ending, NewDelivery, NewEvent, Receiver, Usage
+from gateway.store.outcomes import Ending, NewDelivery, NewEvent, Receiver
 from tests.builders import (
     add_endpoint,
+    add_event,
     add_jobs,
     add_submitted,
     add_tenant,
@@ -132,7 +134,7 @@ async def test_receivers_are_the_endpoints_of_these_tenants(tx: Tx) -> None:
     some, disabled = await add_endpoint(tx, one, "job.failed"), await add_endpoint(tx, other)
     deleted = await add_endpoint(tx, one)
     await add_endpoint(tx, foreign)
-    await deliveries.disable(tx, disabled, "gone")
+    await attempts.disable(tx, disabled, "gone")
     await endpoints.delete(tx, one, deleted)
     assert sorted(await outcomes.receivers(tx, [one, other])) == sorted(
         [Receiver(some, one, ["job.failed"], False), Receiver(disabled, other, [], True)]
@@ -145,17 +147,21 @@ async def test_events_and_deliveries_are_kept_as_given(tx: Tx) -> None:
     endpoint = await add_endpoint(tx, tenant)
     events = [
         NewEvent(uuid7(), tenant, job_id, "job.failed", '{ "frozen": 1.10 }'),
-        NewEvent(uuid7(), tenant, None, "test.ping", "{}"),
+        NewEvent(uuid7(), tenant, None, "test.ping", "{}", endpoint, is_sample=True),
     ]
     await outcomes.add_events(tx, events)
     for event in events:
         row = await row_of(tx, "event", event.id)
-        assert NewEvent(row.id, row.tenant_id, row.job_id, row.type, row.body) == event
+        assert tuple(row[name] for name in NewEvent._fields) == event
         assert row.created_at == row.now
     lane = uuid7()
     owed = [
-        NewDelivery(uuid7(), tenant, events[0].id, job_id, endpoint, None, endpoint, "parked"),
-        NewDelivery(uuid7(), tenant, events[1].id, None, None, "https://a", lane, "pending"),
+        NewDelivery(
+            uuid7(), tenant, events[0].id, job_id, endpoint, None, endpoint, "parked", "job.failed"
+        ),
+        NewDelivery(
+            uuid7(), tenant, events[1].id, None, None, "https://a", lane, "pending", "test.ping"
+        ),
     ]
     await outcomes.add_deliveries(tx, owed)
     for one in owed:
@@ -164,50 +170,14 @@ async def test_events_and_deliveries_are_kept_as_given(tx: Tx) -> None:
         assert (row.attempts, row.next_at) == (0, row.now)
 
 
-# --- Usage --------------------------------------------------------------------------------------
-
-
-async def test_usage_adds_up(tx: Tx) -> None:
-    one, other = await add_tenant(tx), await add_tenant(tx)
-    first = [
-        Usage(one, "w", "SUCCEEDED", "", 2, 1.5, 10.0),
-        Usage(one, "w", "FAILED", "X", 1, 0.5, 1.0),
-        Usage(other, "w", "SUCCEEDED", "", 1, 0.0, 0.0),
+async def test_no_endpoint_is_owed_an_event_twice(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    event = await add_event(tx, tenant)
+    one, other = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)
+    owed = [
+        NewDelivery(uuid7(), tenant, event, None, endpoint, None, endpoint, "pending")
+        for endpoint in (one, other, one)
     ]
-    await outcomes.add_usage(tx, first)
-    await outcomes.add_usage(tx, [Usage(one, "w", "SUCCEEDED", "", 3, 0.25, 5.0)])
-    rows = await history.usage(tx, ["tenant", "status", "errorCode"], None, None, None)
-    assert sorted(rows) == sorted(
-        [
-            history.UsageRow((f"t-{one.hex}", "SUCCEEDED", ""), 5, 1.75, 15.0),
-            history.UsageRow((f"t-{one.hex}", "FAILED", "X"), 1, 0.5, 1.0),
-            history.UsageRow((f"t-{other.hex}", "SUCCEEDED", ""), 1, 0.0, 0.0),
-        ]
-    )
-
-
-async def test_usage_belongs_to_the_present_hour(tx: Tx) -> None:
-    await outcomes.add_usage(tx, [Usage(await add_tenant(tx), "w", "FAILED", "X", 1, 0.0, 0.0)])
-    row = await tx.row("SELECT hour, date_trunc('hour', now()) AS present FROM usage_hour")
-    assert row is not None
-    assert row.hour == row.present
-
-
-async def test_who_adds_to_the_same_rows_in_any_order_does_not_deadlock(db: Database) -> None:
-    async with db.begin() as tx:
-        owners = sorted([await add_tenant(tx), await add_tenant(tx)])
-    one, other = (Usage(id_, "w", "X", "", 1, 1.0, 2.0) for id_ in owners)
-
-    async def add_both() -> None:
-        async with db.begin() as tx:
-            await outcomes.add_usage(tx, [other, one])
-
-    async with db.begin() as tx:
-        await outcomes.add_usage(tx, [one])
-        adding = await blocked(db, add_both())
-        # It waits for the first row and holds no other.
-        await outcomes.add_usage(tx, [other])
-    await adding
-    async with db.begin() as tx:
-        (total,) = await history.usage(tx, [], None, None, None)
-    assert total == history.UsageRow((), 4, 4.0, 8.0)
+    await outcomes.add_deliveries(tx, owed[:2])
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await outcomes.add_deliveries(tx, owed[2:])

@@ -35,7 +35,13 @@ async def add_due(tx: Tx, ago: float = 0.0) -> UUID:
 
 async def release(tx: Tx, credential: UUID, token: UUID, wait: float | None) -> None:
     await polls.release(
-        tx, credential, token, wait=wait, list_order="newest", pace=Pace({"w": 2.0}, {"w": 1.0})
+        tx,
+        credential,
+        token,
+        wait=wait,
+        list_order="newest",
+        pace=Pace({"w": 2.0}, {"w": 1.0}),
+        is_safe=True,
     )
 
 
@@ -44,7 +50,7 @@ async def release(tx: Tx, credential: UUID, token: UUID, wait: float | None) -> 
 
 async def test_a_claimed_credential_is_leased(tx: Tx) -> None:
     credential, token = await add_due(tx), uuid7()
-    (taken,) = await polls.claim(tx, 9, lease=30.0, token=token)
+    (taken,) = await polls.claim(tx, 9, lease=30.0, breaker=5, token=token)
     row = await row_of(tx, "credential", credential)
     assert taken == ToPoll(
         credential,
@@ -56,26 +62,27 @@ async def test_a_claimed_credential_is_leased(tx: Tx) -> None:
         False,
         "unknown",
         "{}",
+        0,
     )
     assert polls.pace_of(taken.pace) == Pace()
     assert row.poll_token == token
     assert row.poll_at == row.poll_lease_until
     assert await seconds_until(tx, "credential", credential, "poll_at") == 30.0
-    assert await polls.claim(tx, 9, lease=30.0, token=uuid7()) == []
+    assert await polls.claim(tx, 9, lease=30.0, breaker=5, token=uuid7()) == []
 
 
 @pytest.mark.parametrize("column", ["poll_at", "poll_lease_until", "paused_until"])
 async def test_a_credential_waits_for_each_of_its_times(tx: Tx, column: str) -> None:
     credential = await add_due(tx)
     await put(tx, "credential", credential, **{column: 0.001})
-    assert await polls.claim(tx, 9, lease=30.0, token=uuid7()) == []
+    assert await polls.claim(tx, 9, lease=30.0, breaker=5, token=uuid7()) == []
     await put(tx, "credential", credential, **{column: 0})
-    assert len(await polls.claim(tx, 9, lease=30.0, token=uuid7())) == 1
+    assert len(await polls.claim(tx, 9, lease=30.0, breaker=5, token=uuid7())) == 1
 
 
 async def test_a_credential_without_jobs_is_not_polled(tx: Tx) -> None:
     await add_tenant(tx)
-    assert await polls.claim(tx, 9, lease=30.0, token=uuid7()) == []
+    assert await polls.claim(tx, 9, lease=30.0, breaker=5, token=uuid7()) == []
     assert await polls.next_due(tx) is None
 
 
@@ -83,7 +90,9 @@ async def test_the_longest_due_is_polled_first_and_a_rejected_one_too(tx: Tx) ->
     ids = [await add_due(tx, ago) for ago in (1, 3, 2)]
     await put(tx, "credential", ids[1], failures=7, rejected_at=-1)
     await without_indexes(tx)
-    first, second = [(await polls.claim(tx, 1, lease=9.0, token=uuid7()))[0] for _ in range(2)]
+    first, second = [
+        (await polls.claim(tx, 1, lease=9.0, breaker=5, token=uuid7()))[0] for _ in range(2)
+    ]
     assert (first.id, first.failures, first.rejected) == (ids[1], 7, True)
     assert second.id == ids[2]
 
@@ -92,8 +101,8 @@ async def test_two_pollers_never_get_the_same_credential(db: Database) -> None:
     async with db.begin() as tx:
         ids = [await add_due(tx, ago) for ago in range(5)]
     async with db.begin() as one, db.begin() as other:
-        first = await polls.claim(one, 3, lease=30.0, token=uuid7())
-        second = await polls.claim(other, 9, lease=30.0, token=uuid7())
+        first = await polls.claim(one, 3, lease=30.0, breaker=5, token=uuid7())
+        second = await polls.claim(other, 9, lease=30.0, breaker=5, token=uuid7())
     assert (len(first), len(second)) == (3, 2)
     assert sorted(c.id for c in [*first, *second]) == sorted(ids)
 
@@ -123,7 +132,7 @@ async def test_a_poll_is_only_brought_forward(tx: Tx) -> None:
 
 async def test_a_released_credential_is_due_again_and_knows_more(tx: Tx) -> None:
     credential, token = await add_due(tx), uuid7()
-    await polls.claim(tx, 9, lease=30.0, token=token)
+    await polls.claim(tx, 9, lease=30.0, breaker=5, token=token)
     await release(tx, credential, token, 4.0)
     row = await row_of(tx, "credential", credential)
     assert (row.poll_token, row.poll_lease_until, row.list_order) == (None, None, "newest")
@@ -133,7 +142,7 @@ async def test_a_released_credential_is_due_again_and_knows_more(tx: Tx) -> None
 
 async def test_a_credential_with_nothing_left_is_not_polled_again(tx: Tx) -> None:
     credential, token = await add_due(tx), uuid7()
-    await polls.claim(tx, 9, lease=30.0, token=token)
+    await polls.claim(tx, 9, lease=30.0, breaker=5, token=token)
     await release(tx, credential, token, None)
     assert (await row_of(tx, "credential", credential)).poll_at is None
 
@@ -141,9 +150,9 @@ async def test_a_credential_with_nothing_left_is_not_polled_again(tx: Tx) -> Non
 @pytest.mark.parametrize(("wait", "due"), [(None, 0.25), (4.0, 0.25), (0.1, 0.1)])
 async def test_a_round_asked_for_meanwhile_stands(tx: Tx, wait: float | None, due: float) -> None:
     credential, token = await add_due(tx), uuid7()
-    await polls.claim(tx, 9, lease=30.0, token=token)
+    await polls.claim(tx, 9, lease=30.0, breaker=5, token=token)
     await polls.poll_soon(tx, [credential], 0.25)
-    assert await polls.claim(tx, 9, lease=30.0, token=uuid7()) == []
+    assert await polls.claim(tx, 9, lease=30.0, breaker=5, token=uuid7()) == []
     await release(tx, credential, token, wait)
     assert await seconds_until(tx, "credential", credential, "poll_at") == due
 
@@ -152,7 +161,7 @@ async def test_a_round_asked_for_while_another_is_given_back_is_not_lost(db: Dat
     token = uuid7()
     async with db.begin() as tx:
         credential = await add_due(tx)
-        await polls.claim(tx, 9, lease=30.0, token=token)
+        await polls.claim(tx, 9, lease=30.0, breaker=5, token=token)
 
     async def give_back() -> None:
         async with db.begin() as tx:
@@ -180,7 +189,7 @@ async def test_a_round_asked_for_while_another_is_given_back_is_not_lost(db: Dat
 
 async def test_who_lost_the_credential_changes_nothing(tx: Tx) -> None:
     credential = await add_due(tx)
-    await polls.claim(tx, 9, lease=30.0, token=uuid7())
+    await polls.claim(tx, 9, lease=30.0, breaker=5, token=uuid7())
     before = await row_of(tx, "credential", credential)
     await release(tx, credential, uuid7(), 4.0)
     assert await row_of(tx, "credential", credential) == before
@@ -197,32 +206,38 @@ async def test_pollers_that_ask_for_the_same_rounds_do_not_deadlock(db: Database
             await polls.poll_soon(tx, ids[::-1], 0.25)
 
     async with db.begin() as tx:
-        await polls.failed(tx, ids[0], 1.0)
+        await polls.failed(tx, ids[0], 1.0, probe=False, room=100)
         asking = await blocked(db, ask())
         # It waits for the first row and holds no other.
-        await polls.failed(tx, ids[1], 1.0)
+        await polls.failed(tx, ids[1], 1.0, probe=False, room=100)
     await asking
 
 
 # --- Health -------------------------------------------------------------------------------------
 
 
-async def test_failures_add_up_and_a_rest_is_never_shortened(tx: Tx) -> None:
+async def test_failures_add_up_but_for_those_of_one_rest_which_is_never_shortened(tx: Tx) -> None:
     credential = await add_due(tx)
-    await polls.failed(tx, credential, 60.0)
-    await polls.failed(tx, credential, 5.0)
-    assert (await row_of(tx, "credential", credential)).failures == 2
+    await polls.failed(tx, credential, 60.0, probe=False, room=100)
+    await polls.failed(tx, credential, 5.0, probe=False, room=100)
+    row = await row_of(tx, "credential", credential)
+    assert (row.failures, row.submit_room) == (1, 50)
     assert await seconds_until(tx, "credential", credential, "paused_until") == 60.0
-    await polls.failed(tx, credential, 90.0)
+    await polls.failed(tx, credential, 90.0, probe=False, room=100)
     assert await seconds_until(tx, "credential", credential, "paused_until") == 90.0
+    assert (await row_of(tx, "credential", credential)).failures == 1
+    await put(tx, "credential", credential, paused_until=0)
+    await polls.failed(tx, credential, 5.0, probe=False, room=100)
+    row = await row_of(tx, "credential", credential)
+    assert (row.failures, row.submit_room) == (2, 25)
 
 
 async def test_an_answer_takes_all_trouble_back(tx: Tx) -> None:
     failing, rejected = await add_due(tx), await add_due(tx)
-    await polls.failed(tx, failing, 60.0)
+    await polls.failed(tx, failing, 60.0, probe=False, room=100)
     await polls.reject(tx, rejected, "no", 300.0)
     for credential in (failing, rejected):
-        await polls.well(tx, credential)
+        await polls.well(tx, credential, submits=0, room=100)
         row = await row_of(tx, "credential", credential)
         assert (row.failures, row.paused_until) == (0, None)
         assert (row.rejected_at, row.rejected_reason) == (None, None)
@@ -230,27 +245,27 @@ async def test_an_answer_takes_all_trouble_back(tx: Tx) -> None:
 
 async def test_a_rejection_is_news_once(tx: Tx) -> None:
     credential = await add_due(tx)
-    assert await polls.reject(tx, credential, "first", 300.0) is True
+    assert await polls.reject(tx, credential, "first", 300.0) == (True, False)
     row = await row_of(tx, "credential", credential)
     assert (row.rejected_at, row.rejected_reason) == (row.now, "first")
     assert await seconds_until(tx, "credential", credential, "paused_until") == 300.0
-    assert await polls.reject(tx, credential, "second", 10.0) is False
+    assert await polls.reject(tx, credential, "second", 10.0) == (False, False)
     assert (await row_of(tx, "credential", credential)).rejected_reason == "second"
-    assert await polls.reject(tx, uuid7(), "no such", 1.0) is False
+    assert await polls.reject(tx, uuid7(), "no such", 1.0) == (False, False)
 
 
 async def test_of_two_rejections_at_once_one_is_news(db: Database) -> None:
     async with db.begin() as tx:
         credential = await add_due(tx)
 
-    async def reject() -> bool:
+    async def reject() -> tuple[bool, bool]:
         async with db.begin() as tx:
             return await polls.reject(tx, credential, "no", 300.0)
 
     async with db.begin() as tx:
-        assert await polls.reject(tx, credential, "no", 300.0) is True
+        assert await polls.reject(tx, credential, "no", 300.0) == (True, False)
         second = await blocked(db, reject())
-    assert await second is False
+    assert await second == (False, False)
 
 
 # --- Jobs at the upstream -----------------------------------------------------------------------

@@ -45,6 +45,7 @@ async def test_a_claimed_job_comes_with_all_that_its_submit_needs(tx: Tx) -> Non
         metadata='{"m": 1}',
         copy_results_to='{ "a": "b" }',
     )
+    beacon = await tx.one("SELECT id, count FROM beacon")
     (job,) = await claim_jobs(tx)
     assert job == submits.ToSubmit(
         id=job_id,
@@ -60,6 +61,10 @@ async def test_a_claimed_job_comes_with_all_that_its_submit_needs(tx: Tx) -> Non
         sealed=b"sealed",
         failures=0,
         rejected=False,
+        narrow=False,
+        strikes=1,
+        beacon_id=beacon.id,
+        beacon=beacon.count,
     )
 
 
@@ -164,7 +169,7 @@ async def test_a_credential_that_rests_holds_only_its_own_tenant(tx: Tx) -> None
     resting, well = await add_tenant(tx), await add_tenant(tx)
     await add_jobs(tx, resting, 3)
     await add_jobs(tx, well, 3)
-    await polls.failed(tx, await credential_of(tx, resting), 20.0)
+    await polls.failed(tx, await credential_of(tx, resting), 20.0, probe=False, room=100)
     assert {job.tenant_id for job in await claim_jobs(tx)} == {well}
     await put(tx, "credential", await credential_of(tx, resting), paused_until=0)
     claimed = await claim_jobs(tx)
@@ -181,7 +186,7 @@ async def test_a_rejected_credential_is_tried_with_one_job(tx: Tx) -> None:
     await put(tx, "credential", credential, paused_until=0)
     (probe,) = await claim_jobs(tx)
     assert probe.rejected
-    await polls.well(tx, credential)
+    await polls.well(tx, credential, submits=0, room=100)
     assert len(await claim_jobs(tx)) == 4
 
 
@@ -260,33 +265,35 @@ async def test_a_doubtful_job_is_looked_up_after_its_delay(tx: Tx) -> None:
     row = await row_of(tx, "job", job_id)
     assert (row.state, row.lease_token, row.lookups) == ("submitting", None, 1)
     assert await seconds_until(tx, "job", job_id, "next_at") == 2.0
-    assert await submits.claim_doubtful(tx, 9, lease=30.0, token=token) == []
+    assert await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=token) == []
     await put(tx, "job", job_id, next_at=0)
-    (doubtful,) = await submits.claim_doubtful(tx, 9, lease=40.0, token=token)
+    (doubtful,) = await submits.claim_doubtful(tx, 9, lease=40.0, breaker=5, token=token)
     assert doubtful == submits.Doubtful(
-        job_id, row.tenant_id, row.credential_id, row.sent_at, 1, row.now
+        job_id, row.tenant_id, row.credential_id, row.sent_at, 1, 0, 0, row.now
     )
     assert await seconds_until(tx, "job", job_id, "next_at") == 40.0
     assert (await row_of(tx, "job", job_id)).lease_token == token
-    assert await submits.claim_doubtful(tx, 9, lease=30.0, token=token) == []
+    assert await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=token) == []
 
 
 async def test_a_submit_that_nobody_ended_is_in_doubt_once_its_lease_is_over(tx: Tx) -> None:
     job_id, _ = await claim_one(tx)
     token = uuid7()
-    assert await submits.claim_doubtful(tx, 9, lease=30.0, token=token) == []
+    assert await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=token) == []
     await put(tx, "job", job_id, next_at=-0.001)
-    assert [d.id for d in await submits.claim_doubtful(tx, 9, lease=30.0, token=token)] == [job_id]
+    assert [
+        d.id for d in await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=token)
+    ] == [job_id]
 
 
 async def test_doubt_waits_while_its_credential_rests(tx: Tx) -> None:
     job_id, _ = await claim_one(tx)
     await put(tx, "job", job_id, next_at=0)
     credential = (await row_of(tx, "job", job_id)).credential_id
-    await polls.failed(tx, credential, 20.0)
-    assert await submits.claim_doubtful(tx, 9, lease=30.0, token=uuid7()) == []
+    await polls.failed(tx, credential, 20.0, probe=False, room=100)
+    assert await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=uuid7()) == []
     await put(tx, "credential", credential, paused_until=0)
-    assert len(await submits.claim_doubtful(tx, 9, lease=30.0, token=uuid7())) == 1
+    assert len(await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=uuid7())) == 1
 
 
 async def test_the_longest_in_doubt_is_looked_up_first(tx: Tx) -> None:
@@ -294,7 +301,7 @@ async def test_the_longest_in_doubt_is_looked_up_first(tx: Tx) -> None:
     for age, job_id in zip((2, 3, 1), ids, strict=True):
         await put(tx, "job", job_id, next_at=-age)
     await without_indexes(tx)
-    taken = await submits.claim_doubtful(tx, 2, lease=30.0, token=uuid7())
+    taken = await submits.claim_doubtful(tx, 2, lease=30.0, breaker=5, token=uuid7())
     assert {d.id for d in taken} == set(ids[:2])
 
 
@@ -304,8 +311,8 @@ async def test_two_who_look_into_doubt_share_it(db: Database) -> None:
         for job_id in ids:
             await put(tx, "job", job_id, next_at=-1)
     async with db.begin() as one, db.begin() as other:
-        first = await submits.claim_doubtful(one, 3, lease=30.0, token=uuid7())
-        second = await submits.claim_doubtful(other, 3, lease=30.0, token=uuid7())
+        first = await submits.claim_doubtful(one, 3, lease=30.0, breaker=5, token=uuid7())
+        second = await submits.claim_doubtful(other, 3, lease=30.0, breaker=5, token=uuid7())
     assert (len(first), len(second)) == (3, 1)
     assert sorted(d.id for d in [*first, *second]) == sorted(ids)
 
@@ -313,7 +320,7 @@ async def test_two_who_look_into_doubt_share_it(db: Database) -> None:
 async def test_who_lost_the_lease_changes_nothing(tx: Tx) -> None:
     job_id, stale = await claim_one(tx)
     await put(tx, "job", job_id, next_at=0)
-    await submits.claim_doubtful(tx, 9, lease=30.0, token=uuid7())
+    await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=uuid7())
     before = await row_of(tx, "job", job_id)
     assert await submits.submitted(tx, [(job_id, stale, "late")]) == set()
     await submits.back(tx, [Back(job_id, stale, 0.0, False)])

@@ -1,10 +1,21 @@
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import Credential, Limits, Tenant
-from gateway.store import deliveries, endpoints, history, keys, outcomes, polls, tenants
+from gateway.store import (
+    attempts,
+    bulk,
+    endpoints,
+    history,
+    keys,
+    outcomes,
+    polls,
+    tenants,
+    usage,
+    usage_drift,
+)
 from gateway.store.engine import Database, Tx
 from gateway.store.history import NewNote
-from gateway.store.outcomes import Usage
+from gateway.store.outcomes import Ending
 from gateway.store.schema import metadata
 from gateway.store.tenants import CredentialInUse
 from tests.builders import (
@@ -14,13 +25,14 @@ from tests.builders import (
     add_jobs,
     add_submitted,
     add_tenant,
+    claim_deliveries,
     credential_of,
     key_of,
     put,
+    recorded_of,
     row_of,
 )
 from tests.store.blocking import blocked
-from tests.store.test_deliveries import claim, tried
 
 
 async def test_a_tenant_is_found_as_it_was_made(tx: Tx) -> None:
@@ -130,7 +142,7 @@ async def test_operators_see_the_state_of_every_version(tx: Tx) -> None:
     first = await credential_of(tx, tenant)
     _, running = await add_submitted(tx, tenant, 2)
     await polls.started(tx, [(running, None)])
-    await polls.failed(tx, first, 20.0)
+    await polls.failed(tx, first, 20.0, probe=False, room=100)
     await polls.reject(tx, first, "no", 300.0)
     row = await row_of(tx, "credential", first)
     await add_credential(tx, tenant, 2)
@@ -153,40 +165,55 @@ async def fill(tx: Tx) -> None:
     await history.add_notes(tx, [NewNote(uuid7(), tenant, job_id, "t", "d")])
     endpoint = await add_endpoint(tx, tenant)
     for of in (endpoint, None):
-        await endpoints.add_secret(tx, uuid7(), tenant, of, b"s")
+        await endpoints.add_secret(
+            tx, uuid7(), tenant, of, algorithm="v1", sealed=b"s", public_key=None
+        )
     await add_deliveries(tx, tenant, endpoint, job_id=job_id)
     token = uuid7()
-    (one,) = await claim(tx, token=token)
-    await deliveries.record(tx, [tried(one, token, "delivered")])
-    await outcomes.add_usage(tx, [Usage(tenant, "w", "X", "", 1, 0.0, 0.0)])
+    (one,) = await claim_deliveries(tx, token=token)
+    await attempts.record(tx, [recorded_of(one, token, "delivered")])
+    await outcomes.finish(tx, [Ending(job_id, "succeeded", None, None, None, None)])
+    await usage.add_jobs(tx, [job_id])
+    await usage_drift.note_pruning(tx, "jobs", [job_id])
+    await tx.run("INSERT INTO usage_hour VALUES ($1, now(), '', '', '', 1, 0, 0)", tenant)
+    await tx.run("INSERT INTO prune_cursor VALUES ($1, 'jobs', $2)", tenant, job_id)
+    await bulk.add(
+        tx, uuid7(), tenant, kind="resend", endpoint_id=None, filter_="{}", total=1, until=one.id
+    )
     await keys.add(tx, key_of(tenant_id=tenant))
 
 
+USAGE = ("usage_hourly", "usage_daily")  # of whom nobody can tell any more
+
+
 async def counts(tx: Tx) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name in metadata.tables:
-        row = await tx.row(f"SELECT count(*) FROM {name}")
-        assert row is not None
-        found[name] = row[0]
-    return found
+    return {
+        name: (await tx.one(f"SELECT count(*) FROM {name}"))[0]
+        for name in metadata.tables
+        if name != "beacon"  # the database's own
+    }
 
 
-async def test_nothing_of_an_erased_tenant_is_left_and_all_of_the_others(tx: Tx) -> None:
+async def test_nothing_of_an_erased_tenant_is_left_but_its_usage_and_all_of_the_others(
+    tx: Tx,
+) -> None:
     await fill(tx)
     one = await counts(tx)
     assert all(count for name, count in one.items() if name != "audit")
     await fill(tx)
-    assert await counts(tx) == {name: 2 * count for name, count in one.items()}
+    both = {name: 2 * count for name, count in one.items()}
+    assert await counts(tx) == both
+    left = one | {name: both[name] for name in USAGE}
     first = await tx.row("SELECT min(id::text)::uuid AS id FROM tenant")
     assert first is not None
     await tenants.erase(tx, first.id)
-    assert await counts(tx) == one
+    assert await counts(tx) == left
     for table in metadata.tables.values():
-        if "tenant_id" in table.columns:
+        if "tenant_id" in table.columns and table.name not in USAGE:
             row = await tx.row(f"SELECT 1 FROM {table.name} WHERE tenant_id = $1", first.id)
             assert row is None, table.name
     await tenants.erase(tx, first.id)
-    assert await counts(tx) == one
+    assert await counts(tx) == left
 
 
 async def test_what_was_done_to_an_erased_tenant_stays_known(tx: Tx) -> None:

@@ -21,7 +21,7 @@ from gateway.flows.settle import ending, settle
 from gateway.flows.tenants import create_tenant, get_tenant, put_credential
 from gateway.store.engine import open_database
 from gateway.web.app import create_app
-from tests.fakes import FakeIds, FakeObserver, FakeQueue, FakeSender, FakeUpstream
+from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue, FakeSender, FakeUpstream
 
 GOOD: dict[str, Any] = {
     "name": "one",
@@ -140,6 +140,7 @@ async def module_world(database_url: str) -> AsyncIterator[World]:
         catalogue=upstream,
         sender=sender,
         queue=queue,
+        limiter=FakeLimiter(),
         clock=SystemClock(),
         ids=FakeIds(seed=None),
         observer=observer,

@@ -7,6 +7,14 @@ import pytest
 from gateway.ports import Busy, Denied, Problem, Unknown
 from tests.web.conftest import GOOD, NOBODY, World, fields_of, problem
 
+NO_LIMITS = {
+    "maxRate": None,
+    "keepPayloadsDays": None,
+    "keepJobsDays": None,
+    "keepAttemptsDays": None,
+    "keepEventsDays": None,
+}
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -26,7 +34,7 @@ class TestTenants:
 
         made = await world.send("POST", "/admin/v1/tenant", world.operator, given)
 
-        assert made["limits"] == {"maxQueued": 5, "maxInFlight": None}
+        assert made["limits"] == NO_LIMITS | {"maxQueued": 5, "maxInFlight": None}
         assert {name: made[name] for name in ("slug", "name", "metadata")} == {
             name: given[name] for name in ("slug", "name", "metadata")
         }
@@ -66,7 +74,7 @@ class TestTenants:
             after = await world.send("PATCH", path, world.operator, change)
 
         assert (after["name"], after["metadata"]) == ("New", {"b": 2})
-        assert after["limits"] == {"maxQueued": None, "maxInFlight": 3}
+        assert after["limits"] == NO_LIMITS | {"maxQueued": None, "maxInFlight": 3}
         assert after["createdAt"] == before["createdAt"]
         assert (await world.send("PATCH", path, world.operator))["name"] == "New"
 

@@ -233,7 +233,7 @@ async def test_unknown_parameters_are_refused_everywhere(
 
 @pytest.mark.parametrize("suffix", ["", "/status", "/event"])
 @pytest.mark.parametrize(
-    "job_id", [NOBODY, "nope", "123", "%00", "%ff", "..", "a" * 5000, "{}"], ids=lambda i: i[:8]
+    "job_id", [NOBODY, "nope", "123", "%00", "%ff", "a" * 5000, "{}"], ids=lambda i: i[:8]
 )
 async def test_malformed_and_unknown_ids_are_not_found(
     world: World, acme: str, job_id: str, suffix: str

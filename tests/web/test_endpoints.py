@@ -1,98 +1,335 @@
-"""Endpoints and deliveries."""
+"""Endpoints: made, changed, switched off and on, and who may."""
 
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID
+from typing import Any, get_args
 
 import pytest
 from standardwebhooks import Webhook
 
-from gateway.core.lifecycle import Finish
-from gateway.core.model import Attempt, JobState
-from gateway.store import deliveries
-from gateway.store.deliveries import Recorded
+from gateway.core.events import EVENT_TYPES
+from gateway.core.model import KeyKind
+from gateway.web.wire_webhooks import EventName
 from tests.web.conftest import NOBODY, World, fields_of, problem
+from tests.web.webhooks import HOOK, delivery, endpoint
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_HOOK = {"url": "https://hooks.example.com/a"}
+_MINE = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+_OPTIONS = {
+    "description": "mine",
+    "events": ["job.failed", "test.ping"],
+    "headers": {"X-Team": "red", "authorization": "Bearer hush"},
+    "rateLimit": 10_000,
+    "concurrency": 100,
+    "schedule": [1, 604_800],
+}
+_SHOWN = _OPTIONS | {"headers": {"X-Team": "[hidden]", "authorization": "[hidden]"}}
+_DEFAULTS: dict[str, Any] = {
+    "description": "",
+    "events": [],
+    "headers": {},
+    "rateLimit": None,
+    "concurrency": None,
+    "schedule": None,
+}
+
+
+def _some(endpoint: dict[str, Any]) -> dict[str, Any]:
+    return {name: endpoint[name] for name in _DEFAULTS}
 
 
 async def test_an_endpoint_is_shown_with_its_secret_once(world: World, acme: str) -> None:
-    given = _HOOK | {"description": "mine", "events": ["job.failed", "job.failed"]}
-
-    made = await world.send("POST", "/v1/endpoint", acme, given)
+    made = await world.send(
+        "POST", "/v1/endpoint", acme, HOOK | {"events": ["job.failed", "job.failed"]}
+    )
 
     secret = made.pop("secret")
     Webhook(secret).sign("id", datetime.now(UTC), "{}")
+    read = await world.get(f"/v1/endpoint/{made['id']}", acme)
+    assert read == made
+    assert await world.get("/v1/endpoint", acme) == [read]
     assert made.pop("createdAt") == made.pop("updatedAt")
-    endpoint_id = made.pop("id")
-    assert made == {
+    made.pop("id")
+    assert made == _DEFAULTS | {
         "url": "https://hooks.example.com/a",
         "events": ["job.failed"],
-        "description": "mine",
+        "algorithm": "v1",
         "disabled": False,
         "disabledReason": None,
+        "failingSince": None,
+        "failures": 0,
     }
-    read = await world.get(f"/v1/endpoint/{endpoint_id}", acme)
-    assert "secret" not in read
-    assert read["url"] == made["url"]
-    assert await world.get("/v1/endpoint", acme) == [read]
+
+
+async def test_an_endpoint_has_options_and_hides_the_values_of_headers(
+    world: World, acme: str
+) -> None:
+    answer = await world.call("POST", "/v1/endpoint", acme, json=HOOK | _OPTIONS)
+
+    assert "hush" not in answer.text
+    assert _some(answer.json()) == _SHOWN
+
+
+@pytest.mark.parametrize("given", [dict.fromkeys(_DEFAULTS), {}], ids=["null", "left out"])
+async def test_null_is_the_default(world: World, acme: str, given: dict[str, Any]) -> None:
+    made = await world.send("POST", "/v1/endpoint", acme, HOOK | given)
+
+    assert _some(made) == _DEFAULTS
 
 
 async def test_an_endpoint_may_bring_its_own_secret(world: World, acme: str) -> None:
-    secret = "whsec_" + "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    made = await world.send("POST", "/v1/endpoint", acme, HOOK | {"secret": _MINE})
 
-    made = await world.send("POST", "/v1/endpoint", acme, _HOOK | {"secret": secret})
-
-    assert made["secret"] == secret
+    assert made["secret"] == _MINE
 
 
 async def test_an_endpoint_is_deleted(world: World, acme: str) -> None:
-    made = await world.send("POST", "/v1/endpoint", acme, _HOOK)
-    path = f"/v1/endpoint/{made['id']}"
+    path = f"/v1/endpoint/{await endpoint(world, acme)}"
 
-    assert await world.send("DELETE", path, acme) == {"id": made["id"]}
+    assert await world.send("DELETE", path, acme) == {"id": path.rpartition("/")[2]}
 
-    for method in ("GET", "DELETE"):
+    for method in ("GET", "DELETE", "PATCH"):
         problem(await world.call(method, path, acme), 404, "NOT_FOUND")
     assert await world.get("/v1/endpoint", acme) == []
 
 
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_another_tenants_endpoint_does_not_exist(
-    world: World, acme: str, method: str
-) -> None:
-    made = await world.send("POST", "/v1/endpoint", acme, _HOOK)
+_ACTS = {
+    "GET ": None,
+    "PATCH ": {"description": "theirs"},
+    "DELETE ": None,
+    "POST /test": {},
+    "POST /enable": None,
+    "POST /disable": {},
+    "POST /rotate-secret": {},
+    "POST /recover": {"since": "2026-01-01T00:00:00Z"},
+    "POST /replay-missing": {"since": "2026-01-01T00:00:00Z"},
+}
+
+
+@pytest.mark.parametrize("act", _ACTS)
+async def test_another_tenants_endpoint_does_not_exist(world: World, acme: str, act: str) -> None:
+    made = await endpoint(world, acme)
     globex = await world.tenant("globex")
+    before = await world.get("/v1/endpoint", acme)
+    method, suffix = act.split(" ")
 
-    for endpoint_id in (made["id"], NOBODY, "nope"):
-        answer = await world.call(method, f"/v1/endpoint/{endpoint_id}", globex)
-        problem(answer, 404, "NOT_FOUND")
+    for endpoint_id in (made, NOBODY, "nope"):
+        path = f"/v1/endpoint/{endpoint_id}{suffix}"
+        problem(await world.call(method, path, globex, json=_ACTS[act]), 404, "NOT_FOUND")
+
     assert await world.get("/v1/endpoint", globex) == []
-    assert len(await world.get("/v1/endpoint", acme)) == 1
+    assert await world.get("/v1/endpoint", acme) == before
+    assert world.sender.sent == []
 
 
-@pytest.mark.parametrize(
-    ("body", "named"),
-    [
-        ({}, ["url"]),
-        ({"url": ""}, ["url"]),
-        ({"url": None}, ["url"]),
-        (_HOOK | {"events": ["job.exploded"]}, ["events"]),
-        (_HOOK | {"events": "job.failed"}, ["events"]),
-        (_HOOK | {"events": [1]}, ["events[0]"]),
-        (_HOOK | {"description": "x" * 1025}, ["description"]),
-        (_HOOK | {"secret": "short"}, ["secret"]),
-        (_HOOK | {"color": 1}, ["color"]),
-    ],
-    ids=str,
-)
-async def test_endpoints_are_checked(world: World, acme: str, body: Any, named: list[str]) -> None:
-    answer = await world.call("POST", "/v1/endpoint", acme, json=body)
+async def test_who_may_only_read_changes_nothing(world: World, acme: str) -> None:
+    made = await endpoint(world, acme)
+    before = await world.get("/v1/endpoint", acme)
+    key = await world.key(KeyKind.TENANT, tenant=acme, scopes=frozenset({"endpoints:read"}))
+    calls = {(act.split(" ")[0], f"/v1/endpoint/{made}{act.split(' ')[1]}") for act in _ACTS}
+    calls |= {("POST", "/v1/endpoint"), ("POST", "/v1/endpoint/default-secret/rotate")}
+    calls |= {("POST", "/v1/delivery/resend"), ("POST", f"/v1/bulk/{NOBODY}/stop")}
+    calls |= {("POST", f"/v1/delivery/{NOBODY}/resend"), ("GET", "/v1/endpoint/default-secret")}
 
-    assert fields_of(problem(answer, 400, "BAD_REQUEST")) == named
+    for method, path in calls - {("GET", f"/v1/endpoint/{made}")}:
+        problem(await world.call(method, path, key), 403, "FORBIDDEN")
+
+    assert await world.get("/v1/endpoint", key) == before
+
+
+class TestPatch:
+    async def test_what_is_left_out_stays(self, world: World, acme: str) -> None:
+        path = f"/v1/endpoint/{await endpoint(world, acme, **_OPTIONS)}"
+
+        for change in ({}, {"description": "x"}, {"description": "mine", "rateLimit": 10_000}):
+            assert _some(await world.send("PATCH", path, acme, change)) == _SHOWN | change
+
+    async def test_null_is_the_default_again(self, world: World, acme: str) -> None:
+        path = f"/v1/endpoint/{await endpoint(world, acme, **_OPTIONS)}"
+
+        for name, default in _DEFAULTS.items():
+            assert (await world.send("PATCH", path, acme, {name: None}))[name] == default
+        assert _some(await world.get(path, acme)) == _DEFAULTS
+        assert world.queue.wakes[-1] == ("deliver", 0.0)
+
+    async def test_headers_are_replaced_all_together(self, world: World, acme: str) -> None:
+        path = f"/v1/endpoint/{await endpoint(world, acme, **_OPTIONS)}"
+
+        changed = await world.send("PATCH", path, acme, {"headers": {"x-a": "1"}})
+        assert changed["headers"] == {"x-a": "[hidden]"}
+
+        assert (await world.send("PATCH", path, acme, {"headers": {}}))["headers"] == {}
+
+    async def test_the_new_values_are_sent(self, world: World, acme: str) -> None:
+        path = f"/v1/endpoint/{await endpoint(world, acme, **_OPTIONS)}"
+        url = "https://hooks.example.com/b"
+        await world.send("PATCH", path, acme, {"url": url, "headers": {"X-Team": "blue"}})
+
+        await world.send("POST", f"{path}/test", acme, {})
+
+        sent = world.sender.sent.pop()
+        assert sent.url == url
+        assert dict(sent.headers)["x-team"] == "blue"
+        assert "authorization" not in dict(sent.headers)
+
+    @pytest.mark.parametrize("field", ["algorithm", "secret"])
+    async def test_keys_are_rotated_elsewhere(self, world: World, acme: str, field: str) -> None:
+        path = f"/v1/endpoint/{await endpoint(world, acme)}"
+
+        body = problem(
+            await world.call("PATCH", path, acme, json={field: "v1a"}), 400, "BAD_REQUEST"
+        )
+
+        assert fields_of(body) == [field]
+        assert "rotate-secret" in body["detail"]
+
+    async def test_a_new_url_is_vetted(self, world: World, acme: str) -> None:
+        path = f"/v1/endpoint/{await endpoint(world, acme)}"
+        world.sender.refused["https://10.0.0.1/"] = "The URL's host is private."
+
+        answer = await world.call("PATCH", path, acme, json={"url": "https://10.0.0.1/"})
+
+        assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["url"]
+        assert (await world.get(path, acme))["url"] == HOOK["url"]
+
+
+class TestSwitches:
+    async def test_off_and_on(self, world: World, acme: str) -> None:
+        made = await endpoint(world, acme)
+        path = f"/v1/endpoint/{made}"
+        for _ in range(3):
+            await delivery(world, acme, made)
+
+        off = await world.send("POST", f"{path}/disable", acme, {"reason": "moving house"})
+        again = await world.send("POST", f"{path}/disable", acme)
+        read = await world.get(path, acme)
+        on = await world.send("POST", f"{path}/enable", acme)
+
+        assert (off["disabled"], off["disabledReason"]) == (True, "moving house")
+        assert off == again == read
+        assert (on["disabled"], on["disabledReason"]) == (False, None)
+        assert on.pop("parkedDeliveries") == 3
+        assert await world.get(path, acme) == on
+
+    async def test_a_reason_is_not_needed(self, world: World, acme: str) -> None:
+        path = f"/v1/endpoint/{await endpoint(world, acme)}"
+
+        off = await world.send("POST", f"{path}/disable", acme)
+
+        assert off["disabledReason"] == "disabled by hand"
+
+
+def _headers(**headers: Any) -> dict[str, Any]:
+    return {"headers": {name.replace("_", "-"): value for name, value in headers.items()}}
+
+
+# What neither a new endpoint nor a change of one may have, and the field that is named.
+_BAD: list[tuple[dict[str, Any], str]] = [
+    ({"url": ""}, "url"),
+    ({"url": None}, "url"),
+    ({"url": 5}, "url"),
+    ({"url": "https://x.example.com/" + "x" * 2048}, "url"),
+    ({"events": ["job.exploded"]}, "events[0]"),
+    ({"events": "job.failed"}, "events"),
+    ({"events": [1]}, "events[0]"),
+    ({"events": ["test.ping"] * 51}, "events"),
+    ({"description": "x" * 1025}, "description"),
+    ({"description": ["x"]}, "description"),
+    ({"headers": []}, "headers"),
+    ({"headers": "X-A: b"}, "headers"),
+    (_headers(x_a=1), "headers[...]"),
+    (_headers(x_a=None), "headers[...]"),
+    (_headers(Host="a"), "headers"),
+    (_headers(content_length="5"), "headers"),
+    (_headers(Transfer_Encoding="chunked"), "headers"),
+    (_headers(Webhook_Id="1"), "headers"),
+    (_headers(x_a="b\r\nc: d"), "headers"),
+    (_headers(x_a="é"), "headers"),
+    (_headers(x_a="[hidden]"), "headers.x-a"),
+    ({"headers": {"": "a"}}, "headers"),
+    ({"headers": {"a b": "c"}}, "headers"),
+    ({"headers": {f"x-{n}": "a" for n in range(21)}}, "headers"),
+    ({"rateLimit": 0}, "rateLimit"),
+    ({"rateLimit": 10_001}, "rateLimit"),
+    ({"rateLimit": 1.5}, "rateLimit"),
+    ({"rateLimit": "1"}, "rateLimit"),
+    ({"rateLimit": True}, "rateLimit"),
+    ({"concurrency": 0}, "concurrency"),
+    ({"concurrency": 101}, "concurrency"),
+    ({"concurrency": 10**400}, "concurrency"),
+    ({"schedule": 5}, "schedule"),
+    ({"schedule": [0]}, "schedule[0]"),
+    ({"schedule": [1, 604_801]}, "schedule[1]"),
+    ({"schedule": [1.5]}, "schedule[0]"),
+    ({"schedule": [None]}, "schedule[0]"),
+    ({"schedule": [1] * 21}, "schedule"),
+    ({"color": 1}, "color"),
+]
+_NEW: list[tuple[dict[str, Any], str]] = [
+    ({"secret": "short"}, "secret"),
+    ({"secret": "whsec_" + "A" * 8}, "secret"),
+    ({"secret": "whpk_" + "A" * 43 + "="}, "secret"),
+    ({"secret": "whsk_" + "A" * 43 + "="}, "secret"),
+    ({"algorithm": "v1a", "secret": _MINE}, "secret"),
+    ({"secret": 1}, "secret"),
+    ({"algorithm": "v2"}, "algorithm"),
+    ({"algorithm": None}, "algorithm"),
+]
+
+
+async def test_endpoints_are_checked(world: World, acme: str) -> None:
+    for fields, named in _BAD + _NEW:
+        answer = await world.call("POST", "/v1/endpoint", acme, json=HOOK | fields)
+        assert fields_of(problem(answer, 400, "BAD_REQUEST")) == [named], fields
+        assert "MDEyMzQ1" not in answer.text
+
+    answer = await world.call("POST", "/v1/endpoint", acme, json={})
+    assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["url"]
     assert await world.get("/v1/endpoint", acme) == []
+
+
+async def test_changes_are_checked(world: World, acme: str) -> None:
+    path = f"/v1/endpoint/{await endpoint(world, acme, **_OPTIONS)}"
+    before = await world.get(path, acme)
+
+    for fields, named in _BAD:
+        body = problem(await world.call("PATCH", path, acme, json=fields), 400, "BAD_REQUEST")
+        assert fields_of(body) == [named], fields
+
+    assert await world.get(path, acme) == before
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"5", b'"x"', b"{", b"\xff", b"[" * 9000])
+async def test_other_bodies_are_refused(world: World, acme: str, body: bytes) -> None:
+    path = f"/v1/endpoint/{await endpoint(world, acme)}"
+    calls = [("POST", "/v1/endpoint"), ("POST", "/v1/delivery/resend")]
+    if body:
+        calls += [(act.split(" ")[0], path + act.split(" ")[1]) for act in _ACTS if act[0] == "P"]
+
+    for method, where in calls:
+        problem(await world.call(method, where, acme, content=body), 400, "BAD_REQUEST")
+
+
+_BAD_ACTS: list[tuple[str, dict[str, Any], str]] = [
+    ("test", {"type": "job.exploded"}, "type"),
+    ("test", {"type": None}, "type"),
+    ("test", {"kind": "test.ping"}, "kind"),
+    ("enable", {"force": True}, "force"),
+    ("disable", {"reason": ""}, "reason"),
+    ("disable", {"reason": "x" * 201}, "reason"),
+    ("disable", {"reason": 5}, "reason"),
+    ("disable", {"why": "x"}, "why"),
+]
+
+
+async def test_acts_are_checked(world: World, acme: str) -> None:
+    path = f"/v1/endpoint/{await endpoint(world, acme)}"
+
+    for act, fields, named in _BAD_ACTS:
+        answer = await world.call("POST", f"{path}/{act}", acme, json=fields)
+        assert fields_of(problem(answer, 400, "BAD_REQUEST")) == [named], fields
+
+    assert not (await world.get(path, acme))["disabled"]
 
 
 async def test_the_url_is_vetted(world: World, acme: str) -> None:
@@ -102,72 +339,9 @@ async def test_the_url_is_vetted(world: World, acme: str) -> None:
         "POST", "/v1/endpoint", acme, json={"url": "https://169.254.169.254/"}
     )
 
-    assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["url"]
+    body = problem(answer, 400, "BAD_REQUEST")
+    assert body["errors"] == [{"field": "url", "reason": "the address is link-local"}]
 
 
-async def test_the_default_secret_stays(world: World, acme: str) -> None:
-    first = await world.get("/v1/endpoint/default-secret", acme)
-
-    assert first["secret"].startswith("whsec_")
-    assert await world.get("/v1/endpoint/default-secret", acme) == first
-
-
-async def _delivered(world: World, slug: str) -> tuple[str, str]:
-    """A job and the delivery that its end caused, once attempted."""
-    await world.send("POST", "/v1/endpoint", slug, _HOOK)
-    job_id = await world.job(slug)
-    await world.finish(job_id, Finish(JobState.SUCCEEDED))
-    tenant = await world.find(slug)
-    token = world.deps.ids.uuid()
-    async with world.deps.db.begin() as tx:
-        claimed = await deliveries.claim(tx, 100, cap=10, lease=30, token=token)
-        (mine,) = [one for one in claimed if one.job_id == UUID(job_id)]
-        attempt = Attempt(
-            number=1,
-            started_at=world.deps.clock.now(),
-            duration_ms=12,
-            url=mine.url,
-            request_headers='{"webhook-id":"x"}',
-            status=500,
-            response_headers='{"server":"s"}',
-            response_body="no",
-            error_class="http_5xx",
-            detail=None,
-        )
-        done = Recorded(mine.id, tenant.id, token, "pending", 60.0, attempt)
-        await deliveries.record(tx, [done])
-    return job_id, str(mine.id)
-
-
-async def test_a_delivery_is_shown_with_its_attempts(world: World, acme: str) -> None:
-    job_id, delivery_id = await _delivered(world, acme)
-
-    shown = await world.get(f"/v1/delivery/{delivery_id}", acme)
-
-    (attempt,) = shown.pop("attempts")
-    assert await world.get(f"/v1/delivery?job={job_id}", acme) == [shown]
-    assert {name: shown[name] for name in ("type", "jobId", "url", "state", "lastStatus")} == {
-        "type": "job.succeeded",
-        "jobId": job_id,
-        "url": "https://hooks.example.com/a",
-        "state": "pending",
-        "lastStatus": 500,
-    }
-    assert shown["attemptCount"] == 1
-    assert shown["nextAttemptAt"] > attempt["startedAt"]
-    assert attempt["requestHeaders"] == {"webhook-id": "x"}
-    assert attempt["responseHeaders"] == {"server": "s"}
-    assert (attempt["number"], attempt["durationMs"], attempt["errorClass"]) == (1, 12, "http_5xx")
-
-
-async def test_another_tenants_delivery_does_not_exist(world: World, acme: str) -> None:
-    job_id, delivery_id = await _delivered(world, acme)
-    globex = await world.tenant("globex")
-
-    problem(await world.call("GET", f"/v1/delivery/{delivery_id}", globex), 404, "NOT_FOUND")
-    assert await world.get(f"/v1/delivery?job={job_id}", globex) == []
-
-
-@pytest.mark.parametrize("query", ["", "job=", "job=nope", "job=%00"])
-async def test_deliveries_are_asked_for_by_job(world: World, acme: str, query: str) -> None:
-    problem(await world.call("GET", f"/v1/delivery?{query}", acme), 400, "BAD_REQUEST")
+async def test_the_names_of_events_are_those_that_there_are() -> None:
+    assert get_args(EventName) == EVENT_TYPES

@@ -14,6 +14,7 @@ import pytest_asyncio
 from gateway.embedded import free_port
 from tests.cli.commands import bare_environment, settings_for
 from tests.web.conftest import GOOD, World, problem
+from tests.web.test_streams import fill, streaming, unread
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -108,3 +109,17 @@ async def test_it_tells_the_balancer_first_and_lets_requests_finish(
         answer = await waiting
         assert (answer.status_code, answer.json()["status"]) == (200, "QUEUED")
         assert await api.process.wait() == 0
+
+
+async def test_streams_do_not_keep_it_from_stopping(
+    world: World, database_url: str, acme: str
+) -> None:
+    start, *_ = await fill(world, acme)
+    async with _serving(database_url) as api, asyncio.timeout(_SECONDS):
+        port, key = api.client.base_url.port or 0, world.keys[acme]
+        with await unread(port, key, start):
+            await asyncio.sleep(1)  # until the buffers in between are full
+            async with streaming(api.client, key) as stream:
+                api.process.send_signal(signal.SIGTERM)
+                assert await stream.next() is None
+            assert await api.process.wait() == 0

@@ -1,6 +1,8 @@
 """Endpoints, events, deliveries and attempts."""
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -13,9 +15,15 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSON
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSON
 
 from gateway.store.schema.common import NOW, Time, made_at, metadata, own_id, owner, owner_of_many
+
+_CAPPED = "rate_limit IS NOT NULL OR concurrency IS NOT NULL"
+_FAILED = "state IN ('exhausted', 'parked')"
+_UNDELIVERED = "state <> 'delivered'"
+_UNUSUAL = "type <> 'job.succeeded'"
+XACT = text("pg_current_xact_id()::text::bigint")
 
 endpoint = Table(
     "endpoint",
@@ -25,6 +33,18 @@ endpoint = Table(
     Column("url", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("events", ARRAY(Text), nullable=False),
+    Column("algorithm", Text, nullable=False, server_default="v1"),
+    Column("header_names", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("headers_sealed", LargeBinary),  # JSON object: their values may be secrets
+    Column("delays", ARRAY(Integer)),  # seconds between attempts; null: the gateway's
+    Column("concurrency", Integer),
+    # Deliveries a second, enforced by a bucket that holds as many tokens.
+    Column("rate_limit", Integer),
+    Column("tokens", DOUBLE_PRECISION, nullable=False, server_default="0"),
+    Column("tokens_at", Time, nullable=False, server_default=text("'-infinity'")),
+    # Health: attempts that failed since the last one that did not, replays left out.
+    Column("failing_since", Time),
+    Column("failures", Integer, nullable=False, server_default="0"),
     Column("disabled_at", Time),
     Column("disabled_reason", Text),
     Column("paused_until", Time),
@@ -32,6 +52,7 @@ endpoint = Table(
     Column("updated_at", Time, nullable=False, server_default=NOW),
     Column("deleted_at", Time),
     Index("endpoint_tenant_id_id", "tenant_id", "id"),
+    Index("endpoint_capped", "id", postgresql_where=text(_CAPPED)),
 )
 
 signing_secret = Table(
@@ -40,7 +61,9 @@ signing_secret = Table(
     own_id(),
     owner(),
     Column("endpoint_id", Uuid, ForeignKey("endpoint.id")),  # null: the tenant's default
+    Column("algorithm", Text, nullable=False, server_default="v1"),
     Column("sealed", LargeBinary, nullable=False),
+    Column("public_key", LargeBinary),  # of v1a
     made_at(),
     Column("expires_at", Time),
     Index("signing_secret_tenant_id_endpoint_id", "tenant_id", "endpoint_id"),
@@ -55,7 +78,12 @@ event = Table(
     Column("type", Text, nullable=False),
     Column("body", Text, nullable=False),
     made_at(),
-    Index("event_tenant_id_id", "tenant_id", "id"),
+    Column("endpoint_id", Uuid),  # what it is about, where that is an endpoint
+    Column("is_sample", Boolean, nullable=False, server_default=text("false")),
+    # Of the transaction that stored it: the order of the feed, which no later commit can precede.
+    Column("xact", BigInteger, nullable=False, server_default=XACT),
+    Index("event_tenant_id_xact_id", "tenant_id", "xact", "id"),
+    Index("event_tenant_id_created_at_id", "tenant_id", "created_at", "id"),
 )
 
 delivery = Table(
@@ -71,15 +99,60 @@ delivery = Table(
     Column("lane", Uuid, nullable=False),
     Column("state", Text, nullable=False, server_default="pending"),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    # Claims since the last one whose outcome was recorded.
+    Column("strikes", SmallInteger, nullable=False, server_default="0"),
     Column("next_at", Time, nullable=False, server_default=NOW),
     Column("lease_token", Uuid),
+    # Attempts before the last replay, which do not count on the schedule.
+    Column("spared", Integer, nullable=False, server_default="0"),
+    Column("resent_at", Time),
+    # Of its event; a trigger looks it up for workers of the version before.
+    Column("type", Text),
     Column("last_status", SmallInteger),
+    Column("last_class", Text),
     Column("last_error", Text),
     made_at(),
     Column("completed_at", Time),
     Index("delivery_tenant_id_id", "tenant_id", "id"),
+    Index(
+        "delivery_tenant_id_endpoint_id_id",
+        "tenant_id",
+        "endpoint_id",
+        "id",
+        postgresql_where=text("endpoint_id IS NOT NULL"),
+    ),
+    # No endpoint is owed an event twice; of a job's own callback there is one anyway.
+    Index("delivery_event_id_endpoint_id", "event_id", "endpoint_id", unique=True),
+    # Lists of what most deliveries are not, so that few rows are in these.
+    Index("delivery_undelivered", "tenant_id", "state", "id", postgresql_where=text(_UNDELIVERED)),
+    Index("delivery_unusual", "tenant_id", "type", "id", postgresql_where=text(_UNUSUAL)),
+    Index(
+        "delivery_failed_of_endpoint",
+        "tenant_id",
+        "endpoint_id",
+        "id",
+        postgresql_where=text(_FAILED),
+    ),
+    Index(
+        "delivery_tenant_id_last_class_id",
+        "tenant_id",
+        "last_class",
+        "id",
+        postgresql_where=text("last_class IS NOT NULL"),
+    ),
+    Index(
+        "delivery_tenant_id_resent_at",
+        "tenant_id",
+        "resent_at",
+        postgresql_where=text("resent_at IS NOT NULL"),
+    ),
     Index("delivery_job_id", "job_id", postgresql_where=text("job_id IS NOT NULL")),
     Index("delivery_due", "lane", "next_at", postgresql_where=text("state = 'pending'")),
+    Index(
+        "delivery_suspect",
+        "next_at",
+        postgresql_where=text("state = 'pending' AND strikes >= 2"),
+    ),
     postgresql_with={"fillfactor": "85", "autovacuum_vacuum_scale_factor": "0.05"},
 )
 
@@ -98,5 +171,29 @@ attempt = Table(
     Column("response_body", Text),
     Column("error_class", Text),
     Column("detail", Text),
+    Column("timings", JSON),  # seconds of each phase
+    Column("next_at", Time),
     PrimaryKeyConstraint("delivery_id", "number"),
+)
+
+# Work on many rows that a caller asked for, done by workers in batches.
+bulk = Table(
+    "bulk",
+    metadata,
+    own_id(),
+    owner(),
+    Column("kind", Text, nullable=False),
+    Column("endpoint_id", Uuid),
+    Column("filter", JSON, nullable=False),
+    Column("state", Text, nullable=False, server_default="running"),
+    Column("total", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False, server_default="0"),
+    Column("cursor", Uuid),  # the last row dealt with
+    Column("until", Uuid, nullable=False),  # the last row to deal with
+    Column("next_at", Time, nullable=False, server_default=NOW),
+    Column("lease_token", Uuid),
+    made_at(),
+    Column("completed_at", Time),
+    Index("bulk_tenant_id_id", "tenant_id", "id"),
+    Index("bulk_due", "next_at", postgresql_where=text("state = 'running'")),
 )

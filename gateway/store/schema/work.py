@@ -1,4 +1,4 @@
-"""Jobs, the notes on them, and the usage that they add up to."""
+"""Jobs, what they are found by, and the notes on them."""
 
 from sqlalchemy import (
     BigInteger,
@@ -6,19 +6,21 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSON, JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 from gateway.store.schema.common import NOW, Time, made_at, metadata, own_id, owner_of_many
 
 _OPEN = "state IN ('accepted', 'submitting', 'submitted', 'running')"
+_SUSPECT = "state = 'accepted' AND strikes >= 2"
 _AT_UPSTREAM = "state IN ('submitted', 'running')"
+_LISTED = text("deleted_at IS NULL")
+_ENDED = text("completed_at IS NOT NULL AND deleted_at IS NULL")
 
 job = Table(
     "job",
@@ -44,6 +46,8 @@ job = Table(
     Column("lease_token", Uuid),
     Column("credential_id", Uuid),
     Column("submit_attempts", Integer, nullable=False, server_default="0"),
+    # Claims since the last one whose outcome was recorded.
+    Column("strikes", SmallInteger, nullable=False, server_default="0"),
     Column("sent_at", Time),
     Column("lookups", SmallInteger, nullable=False, server_default="0"),
     Column("submitted_at", Time),
@@ -58,14 +62,12 @@ job = Table(
     # Set while the upstream still has to be told of the deletion.
     Column("upstream_delete_at", Time),
     Index("job_tenant_id_id", "tenant_id", "id"),
-    Index("job_tenant_id_state_id", "tenant_id", "state", "id"),
-    Index(
-        "job_tenant_id_batch_name_id",
-        "tenant_id",
-        "batch_name",
-        "id",
-        postgresql_where=text("batch_name IS NOT NULL"),
-    ),
+    # Lists: of one tenant, and of all.
+    Index("job_listed", "tenant_id", "state", "id", postgresql_where=_LISTED),
+    Index("job_listed_of_all", "state", "id", postgresql_where=_LISTED),
+    Index("job_by_workflow", "workflow", "tenant_id", "state", "id", postgresql_where=_LISTED),
+    Index("job_ended", "tenant_id", "completed_at", "id", postgresql_where=_ENDED),
+    Index("job_ended_of_all", "completed_at", "tenant_id", "id", postgresql_where=_ENDED),
     Index(
         "job_idempotency",
         "tenant_id",
@@ -81,6 +83,7 @@ job = Table(
         postgresql_where=text("state = 'accepted'"),
     ),
     Index("job_in_doubt", "next_at", postgresql_where=text("state = 'submitting'")),
+    Index("job_suspect", "next_at", postgresql_where=text(_SUSPECT)),
     Index(
         "job_at_upstream",
         "credential_id",
@@ -111,6 +114,17 @@ job = Table(
     },
 )
 
+# Hashes of texts that jobs are found by: name, batch, code of the error, each pair of the metadata.
+# Triggers on `job` keep them, for all jobs that are not deleted.
+job_label = Table(
+    "job_label",
+    metadata,
+    Column("label", BigInteger, nullable=False),
+    owner_of_many(),
+    Column("job_id", Uuid, nullable=False),
+    Index("job_label_label_tenant_id_job_id", "label", "tenant_id", "job_id"),
+)
+
 # The unusual things in the life of a job; the usual ones are columns of the job.
 job_event = Table(
     "job_event",
@@ -122,19 +136,4 @@ job_event = Table(
     Column("detail", Text, nullable=False),
     Column("at", Time, nullable=False, server_default=NOW),
     Index("job_event_job_id_id", "job_id", "id"),
-)
-
-usage_hour = Table(
-    "usage_hour",
-    metadata,
-    owner_of_many(),
-    Column("hour", Time, nullable=False),
-    Column("workflow", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("error_code", Text, nullable=False),  # empty where there was no error
-    Column("jobs", BigInteger, nullable=False),
-    Column("wait_seconds", DOUBLE_PRECISION, nullable=False),
-    Column("run_seconds", DOUBLE_PRECISION, nullable=False),
-    PrimaryKeyConstraint("tenant_id", "hour", "workflow", "status", "error_code"),
-    postgresql_with={"fillfactor": "70"},
 )

@@ -1,0 +1,60 @@
+"""Rate limits over all processes, counted in Redis; by each process alone while Redis is away."""
+
+import asyncio
+from typing import Any
+
+from limits import RateLimitItemPerSecond
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.asyncio import ConnectionPool
+
+from gateway.adapters.bus import LOST
+from gateway.ports import Allowance, Clock
+
+_PREFIX = "gateway:rate"
+_PATIENCE_SECONDS = 0.5
+# How long the processes count alone before Redis is tried again.
+_ALONE_SECONDS = 5.0
+
+
+class WindowLimiter:
+    """The port Limiter, a sliding window of one second; close it with `aclose`."""
+
+    def __init__(self, redis_url: str, clock: Clock) -> None:
+        self._clock = clock
+        self._alone_until = float("-inf")
+        client: Any = ConnectionPool
+        self._pool = client.from_url(
+            redis_url, socket_timeout=_PATIENCE_SECONDS, socket_connect_timeout=_PATIENCE_SECONDS
+        )
+        shared = RedisStorage(
+            f"async+{redis_url}",
+            implementation="redispy",
+            key_prefix=_PREFIX,
+            connection_pool=self._pool,
+        )
+        self._shared = SlidingWindowCounterRateLimiter(shared)
+        self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    async def hit(self, subject: str, per_second: int) -> Allowance:
+        """Count one request."""
+        if self._clock.monotonic() >= self._alone_until:
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    return await self._hit(self._shared, subject, per_second)
+            except LOST:
+                self._alone_until = self._clock.monotonic() + _ALONE_SECONDS
+        return await self._hit(self._alone, subject, per_second)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pool.aclose()
+
+    async def _hit(
+        self, limiter: SlidingWindowCounterRateLimiter, subject: str, per_second: int
+    ) -> Allowance:
+        item = RateLimitItemPerSecond(per_second)
+        allowed = await limiter.hit(item, subject)
+        window = await limiter.get_window_stats(item, subject)
+        reset = window.reset_time - self._clock.now().timestamp()
+        return Allowance(allowed, per_second, window.remaining, min(max(reset, 0.0), 1.0))

@@ -1,0 +1,152 @@
+"""`gateway webhook`: what was delivered, through the API, and proof of what was received."""
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+from rich_click import RichGroup
+
+from gateway.cli.access import read_secret, with_tenant
+from gateway.cli.bulk import begin, operation_options
+from gateway.cli.client import Api
+from gateway.cli.failures import CommandError
+from gateway.cli.output import json_option, say, show
+from gateway.cli.selection import Selection, with_selection
+from gateway.cli.values import duration, moment
+from gateway.webhooks import TOLERANCE_SECONDS, WebhookVerificationError
+from gateway.webhooks import verify as verify_webhook
+
+_COLUMNS = ("id", "type", "state", "attemptCount", "outcome", "lastStatus", "url", "createdAt")
+_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+_LARGEST_PAGE = 1000
+
+
+@click.group(cls=RichGroup)
+def webhook() -> None:
+    """See what was delivered, send it again, and verify it.
+
+    Needs a tenant's or a service's key in GATEWAY_ACCESS_KEY, and the root of the API in
+    GATEWAY_API; `verify` needs neither.
+    """
+
+
+@webhook.command(name="list")
+@with_selection
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@with_tenant
+@json_option
+def list_(api: Api, *, wanted: Selection, limit: int, as_json: bool) -> None:
+    """List deliveries, newest first; a filter given twice means either."""
+    found: list[dict[str, Any]] = []
+    params = {**wanted.fields(), "size": min(limit, _LARGEST_PAGE)}
+    for page in api.pages("/v1/delivery", params):
+        found += page
+        if len(found) >= limit:
+            break
+    show(found[:limit], as_json=as_json, columns=_COLUMNS)
+
+
+@webhook.command()
+@click.argument("delivery_id", metavar="ID")
+@with_tenant
+@json_option
+def get(api: Api, *, delivery_id: str, as_json: bool) -> None:
+    """Print a delivery with every attempt."""
+    show(api.call("GET", f"/v1/delivery/{quote(delivery_id, safe='')}"), as_json=as_json)
+
+
+@webhook.command()
+@click.argument("delivery_ids", metavar="[ID]...", nargs=-1)
+@with_selection
+@operation_options
+@with_tenant
+@json_option
+def resend(
+    api: Api,
+    *,
+    delivery_ids: tuple[str, ...],
+    wanted: Selection,
+    as_json: bool,
+    **options: bool,
+) -> None:
+    """Send deliveries again: those named, or all that the filters show.
+
+    Each goes out with the same webhook-id and the same bytes. What is still on its way is left
+    alone.
+    """
+    fields = wanted.fields()
+    if bool(delivery_ids) == bool(fields):
+        raise click.UsageError("Name either deliveries by ID, or at least one filter.")
+    if fields:
+        body = {"filter": fields}
+        begin(api, "/v1/delivery/resend", body, as_json=as_json, **options)
+        return
+    if options["dry_run"]:
+        raise click.UsageError("--dry-run is for filters.")
+    paths = [f"/v1/delivery/{quote(one, safe='')}/resend" for one in delivery_ids]
+    show([api.call("POST", path) for path in paths], as_json=as_json, columns=_COLUMNS)
+
+
+@webhook.command()
+@click.argument("endpoint_id", metavar="ENDPOINT")
+@click.option("--since", type=moment, required=True, help="From when on: 2h ago, or a time.")
+@click.option(
+    "--missing", is_flag=True, help="Send what it was never sent, instead of what failed."
+)
+@operation_options
+@with_tenant
+@json_option
+def recover(
+    api: Api, *, endpoint_id: str, since: str, missing: bool, as_json: bool, **options: bool
+) -> None:
+    """Send an endpoint again what failed or was parked since then."""
+    call = "replay-missing" if missing else "recover"
+    path = f"/v1/endpoint/{quote(endpoint_id, safe='')}/{call}"
+    begin(api, path, {"since": since}, as_json=as_json, **options)
+
+
+@webhook.command()
+@click.option("--secret", "secrets", multiple=True, help="whsec_... or a public key whpk_...")
+@click.option("--secret-file", type=_FILE, help="File with the secret, instead.")
+@click.option("--header", "lines", multiple=True, metavar="'NAME: VALUE'", help="One header.")
+@click.option("--headers-file", type=_FILE, help="File with a header a line.")
+@click.option(
+    "--tolerance", type=duration, default=f"{TOLERANCE_SECONDS}s", help="Age that is let pass."
+)
+@json_option
+def verify(
+    *,
+    secrets: tuple[str, ...],
+    secret_file: Path | None,
+    lines: tuple[str, ...],
+    headers_file: Path | None,
+    tolerance: float,
+    as_json: bool,
+) -> None:
+    """Verify the webhook whose body is on standard input.
+
+    The exit status is 0 when a secret proves it, and 1 with the reason when none does.
+    """
+    known = [*secrets, *([read_secret(secret_file)] if secret_file else [])]
+    if not known:
+        raise click.UsageError("Give --secret or --secret-file.")
+    if headers_file is not None:
+        with click.open_file(str(headers_file)) as opened:
+            lines += tuple(line.strip() for line in opened if line.strip())
+    headers = [_header(line) for line in lines]
+    try:
+        event = verify_webhook(sys.stdin.buffer.read(), headers, known, tolerance=tolerance)
+    except WebhookVerificationError as error:
+        raise CommandError(f"not verified: {error}") from None
+    if as_json:
+        show(event, as_json=True)
+    say(f"Verified: {event.get('type')}.")
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon:
+        raise click.UsageError(f"{line!r} is not a header such as 'webhook-id: ...'.")
+    return name.strip(), value.strip()

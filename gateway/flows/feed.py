@@ -1,0 +1,77 @@
+"""The feed of events, page by page or as it grows."""
+
+from collections.abc import AsyncGenerator, Sequence
+from uuid import UUID
+
+from gateway.errors import BadRequest
+from gateway.flows.deps import Deps
+from gateway.flows.export import reading
+from gateway.flows.waiters import Waiters
+from gateway.store import feed
+from gateway.store.feed import FeedEvent, FeedPage, Place
+
+_BATCH = 100
+# An event may be held back for as long as an older transaction is under way.
+_SOON_SECONDS = 0.05
+_LOOKS = 3
+
+_Tenants = Sequence[UUID] | None
+
+
+async def read_page(
+    deps: Deps, tenants: _Tenants, after: Place, *, types: Sequence[str] = (), limit: int
+) -> FeedPage:
+    """The next events of tenants, None for all; no types means all of them."""
+    if tenants is not None and not tenants:  # to name no tenants would let all be seen
+        return FeedPage([], after)
+    async with reading(deps, tenants) as tx:
+        return await feed.page(tx, tenants, after, types=types, limit=limit)
+
+
+async def find_place(deps: Deps, tenants: _Tenants, event_id: UUID, field: str = "after") -> Place:
+    """Where an event is in the feed; raises BadRequest naming the field."""
+    place = None
+    if tenants is None or tenants:  # as above
+        async with reading(deps, tenants) as tx:
+            place = await feed.place_of(tx, tenants, event_id)
+    if place is None:
+        reason = "is not the id of an event that is kept; start without it, or from a later one"
+        raise BadRequest.of(field, reason)
+    return place
+
+
+async def end_of_feed(deps: Deps) -> Place:
+    """The place behind all that a reader could be shown now."""
+    async with deps.db.single() as tx:
+        return await feed.end(tx)
+
+
+async def follow(
+    deps: Deps,
+    waiters: Waiters,
+    tenants: _Tenants,
+    place: Place,
+    *,
+    types: Sequence[str] = (),
+    heartbeat: float,
+) -> AsyncGenerator[Sequence[FeedEvent]]:
+    """The feed behind a place as it grows, until the process stops.
+
+    An empty sequence every `heartbeat` seconds in which nothing came.
+    """
+    looks = 0
+    with waiters.following(tenants) as watch:
+        while not deps.slots.closing:
+            async with waiters.turn:
+                found = await read_page(deps, tenants, place, types=types, limit=_BATCH)
+            place = found.end
+            if found.events:
+                looks = 0
+                yield found.events
+            elif looks < _LOOKS:
+                looks += 1
+                await deps.clock.sleep(_SOON_SECONDS)
+            else:
+                if not await watch.told(heartbeat):
+                    yield ()
+                looks = 0

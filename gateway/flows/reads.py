@@ -1,0 +1,43 @@
+"""Reads for those who waited: what many want to know in one moment is asked in one question."""
+
+from uuid import UUID
+
+from gateway.core.model import Job
+from gateway.flows.deps import Deps
+from gateway.flows.group_commit import GroupCommit
+from gateway.store import jobs
+
+_BATCH = 200
+# Connections for each kind of question; whoever comes meanwhile is in the next one.
+_AT_ONCE = 2
+# As many as a process can have connections of callers, so nobody who waited is turned away.
+_MOST = 100_000
+
+
+class Reads:
+    """The shared reads of one process."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._jobs = GroupCommit(self._find, batch=_BATCH, writers=_AT_ONCE, waiting=_MOST)
+        self._places = GroupCommit(self._count, batch=_BATCH, writers=_AT_ONCE, waiting=_MOST)
+
+    async def job(self, tenant_id: UUID, job_id: UUID) -> Job | None:
+        """A job of a tenant that was not deleted; raises Unavailable."""
+        return await self._jobs.add((tenant_id, job_id))
+
+    async def ahead(self, job: Job) -> int:
+        """How many jobs will be submitted before this one, up to 10,000; raises Unavailable."""
+        return await self._places.add(job)
+
+    async def _find(self, wanted: list[tuple[UUID, UUID]]) -> list[Job | None]:
+        async with self._deps.db.of(*{tenant_id for tenant_id, _ in wanted}) as tx:
+            found = await jobs.find_all(tx, [job_id for _, job_id in wanted])
+        # The question is that of several tenants; each is told of its own jobs only.
+        owned = {(job.tenant_id, job.id): job for job in found}
+        return [owned.get(one) for one in wanted]
+
+    async def _count(self, waiting: list[Job]) -> list[int]:
+        async with self._deps.db.of(*{job.tenant_id for job in waiting}) as tx:
+            places = await jobs.ahead(tx, waiting)
+        return [places.get(job.id, 0) for job in waiting]

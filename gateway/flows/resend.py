@@ -1,0 +1,31 @@
+"""Resend: one delivery again, under the same webhook-id and with the same bytes."""
+
+from uuid import UUID
+
+from gateway.core.model import Delivery
+from gateway.errors import Conflict, NotFound
+from gateway.flows.deps import Deps
+from gateway.store import delivery_log, endpoints, replays
+
+
+async def resend_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> Delivery:
+    """Have a delivery sent again at once, with a schedule of its own for retries.
+
+    One that is being sent stays as it is. Raises NotFound, and Conflict where its endpoint is
+    deleted or disabled.
+    """
+    async with deps.db.of(tenant_id) as tx:
+        found = await delivery_log.find(tx, tenant_id, delivery_id)
+        if found is None:
+            raise NotFound("There is no such delivery.")
+        endpoint_id = found[0].endpoint_id
+        if endpoint_id is not None:
+            endpoint = await endpoints.find(tx, tenant_id, endpoint_id)
+            if endpoint is None:
+                raise Conflict("The endpoint of this delivery was deleted.")
+            if endpoint.disabled_at is not None:
+                raise Conflict("The endpoint of this delivery is disabled. Enable it first.")
+        await replays.resend(tx, tenant_id, delivery_id)
+        found = await delivery_log.find(tx, tenant_id, delivery_id) or found
+    deps.queue.wake("deliver")
+    return found[0]

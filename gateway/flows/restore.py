@@ -1,0 +1,26 @@
+"""Restore: a database that went back in time may call jobs waiting that the upstream has already.
+
+All of them are looked up before they are submitted.
+"""
+
+from gateway.flows.deps import Deps
+from gateway.store import restores
+
+
+async def distrust(deps: Deps) -> None:
+    """Have every waiting job looked up upstream first, if the database is still behind."""
+    started = deps.clock.monotonic()
+    async with deps.db.begin() as tx:
+        id_, count = await restores.hold_beacon(tx)
+        if not deps.beacon.is_behind(id_, count):
+            return  # another process was faster
+        jobs = await restores.distrust(tx)
+        count = deps.beacon.after(id_)
+        await restores.set_beacon(tx, count)
+        deps.reached("restore.distrusted")
+    deps.reached("restore.committed")
+    deps.beacon.is_behind(id_, count)
+    deps.queue.mirror(id_, count)
+    deps.queue.wake("submit")
+    seconds = deps.clock.monotonic() - started
+    deps.observer.done("restore", "distrusted", seconds=seconds, jobs=jobs)

@@ -1,0 +1,57 @@
+"""Signing secrets of endpoints and tenants: read, rotate, publish."""
+
+from uuid import UUID
+
+from gateway.core.signing import SigningKey, format_secret, jwk
+from gateway.errors import NotFound
+from gateway.flows.deps import Deps, secret_place
+from gateway.flows.endpoints import chosen_key, missing
+from gateway.flows.signing_keys import algorithm_of, keep_key, key_of
+from gateway.store import endpoints, tenants
+
+# A webhook is signed with every live secret, and receivers read so many signatures.
+MAX_LIVE = 5
+
+
+async def default_secret(deps: Deps, tenant_id: UUID) -> str:
+    """The secret that signs what goes to the callback URLs of a tenant's jobs."""
+    async with deps.db.of(tenant_id) as tx:
+        stored = await endpoints.secret(tx, tenant_id, None)
+    if stored is None:
+        raise NotFound("The tenant has no default signing secret.")
+    raw = deps.cipher.open(stored.sealed, secret_place(tenant_id, stored.id))
+    return format_secret(key_of(stored.algorithm, raw))
+
+
+async def rotate_secret(
+    deps: Deps,
+    tenant_id: UUID,
+    endpoint_id: UUID | None,
+    *,
+    overlap: float,
+    secret: str | None = None,
+    algorithm: str | None = None,
+) -> SigningKey:
+    """Give an endpoint, or a tenant's callbacks, a new signing key, given or made.
+
+    The others sign beside it for `overlap` seconds more. Raises NotFound, BadRequest.
+    """
+    async with deps.db.of(tenant_id) as tx:
+        # One rotation after the other: two at once would leave more live secrets than may be.
+        if endpoint_id is None:
+            await tenants.lock(tx, tenant_id)
+        elif await endpoints.hold(tx, tenant_id, endpoint_id) is None:
+            raise missing()
+        before = await endpoints.secret(tx, tenant_id, endpoint_id)
+        key = chosen_key(deps, algorithm or (before.algorithm if before else "v1"), secret)
+        await endpoints.retire_secrets(tx, tenant_id, endpoint_id, overlap=overlap, most=MAX_LIVE)
+        await keep_key(tx, deps, tenant_id, endpoint_id, key)
+        if endpoint_id is not None:
+            await endpoints.set_algorithm(tx, endpoint_id, algorithm_of(key))
+    return key
+
+
+async def public_keys(deps: Deps, endpoint_id: UUID | None = None) -> list[dict[str, str]]:
+    """The live public keys as JWKs, of one endpoint or of all."""
+    async with deps.db.single() as tx:
+        return [jwk(key) for key in await endpoints.public_keys(tx, endpoint_id)]

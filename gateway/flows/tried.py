@@ -1,0 +1,112 @@
+"""One attempt of a delivery: the request that is sent, and what came of it."""
+
+import json
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+from uuid import UUID
+
+from gateway import __version__
+from gateway.core.custom_headers import added
+from gateway.core.delivery import Delivered, Exhausted, Gone, Judgement, Retry, error_class
+from gateway.core.model import Attempt, DeliveryState
+from gateway.core.signing import sign
+from gateway.core.webhook import Fault, Reply, Timings, Webhook
+from gateway.store.attempts import Recorded
+from gateway.store.deliveries import ToDeliver
+
+_HIDDEN = "[hidden]"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A delivery, its attempt, and what that means."""
+
+    delivery: ToDeliver
+    token: UUID
+    attempt: Attempt
+    judgement: Judgement
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says how the receiver fares: a replay may repeat what can only fail, and our
+        own way out is not the receiver's.
+        """
+        return not self.delivery.resent and self.attempt.error_class != "egress"
+
+    def bare(self) -> "Tried":
+        """The same without what the receiver said."""
+        attempt = replace(self.attempt, response_headers=None, response_body=None, detail=None)
+        return replace(self, attempt=attempt)
+
+
+def signed_webhook(
+    one: ToDeliver, keys: Sequence[bytes], custom: Mapping[str, str], at: datetime
+) -> Webhook:
+    """The request of one attempt, signed at its own time over the frozen body."""
+    body, stamp, webhook_id = one.body.encode(), int(at.timestamp()), str(one.event_id)
+    ours = (
+        ("content-type", "application/json"),
+        ("user-agent", f"job-gateway/{__version__}"),
+        ("webhook-id", webhook_id),
+        ("webhook-timestamp", str(stamp)),
+        ("webhook-signature", sign(keys, webhook_id, stamp, body)),
+    )
+    return Webhook(one.url, added(ours, custom) if custom else ours, body)
+
+
+def attempt_of(
+    one: ToDeliver, webhook: Webhook, custom: Container[str], answer: Reply | Fault, at: datetime
+) -> Attempt:
+    """What is kept of an attempt; the values of custom headers may be secrets and are not."""
+    is_reply = isinstance(answer, Reply)
+    sent = {name: _HIDDEN if name in custom else value for name, value in webhook.headers}
+    return Attempt(
+        number=one.attempts,
+        started_at=at,
+        duration_ms=round(answer.seconds * 1000),
+        url=one.url,
+        request_headers=json.dumps(sent),
+        status=answer.status if is_reply else None,
+        response_headers=_storable(json.dumps(dict(answer.headers))) if is_reply else None,
+        response_body=_storable(answer.body.decode(errors="replace")) if is_reply else None,
+        error_class=error_class(answer.status) if is_reply else answer.kind,
+        detail=None if is_reply else _storable(answer.detail),
+        timings=_timings(answer.timings),
+    )
+
+
+def _timings(timings: Timings) -> str:
+    phases = {"dns": timings.dns, "connect": timings.connect, "tls": timings.tls}
+    phases["firstByte"] = timings.first_byte
+    known = (f'"{name}":{seconds:.6f}' for name, seconds in phases.items() if seconds is not None)
+    return f"{{{','.join(known)}}}"
+
+
+def recorded(one: Tried) -> Recorded:
+    """What an attempt means for its delivery."""
+    match one.judgement:
+        case Delivered():
+            state, delay = DeliveryState.DELIVERED, 0.0
+        case Retry():
+            state, delay = DeliveryState.PENDING, one.judgement.after
+        case Gone() if one.delivery.endpoint_id is not None:
+            state, delay = DeliveryState.PARKED, 0.0
+        case Exhausted() | Gone():
+            state, delay = DeliveryState.EXHAUSTED, 0.0
+        case _:
+            assert_never(one.judgement)
+    return Recorded(
+        one.delivery.id,
+        one.delivery.tenant_id,
+        one.token,
+        state.value,
+        delay,
+        one.attempt,
+    )
+
+
+def _storable(text: str) -> str:
+    """Postgres stores no NUL."""
+    return text.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")

@@ -1,0 +1,130 @@
+"""Bulk operations: work on many rows, done in batches that survive whoever does them."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from gateway.store.engine import Tx
+
+_COLUMNS = """id, tenant_id, kind, endpoint_id, filter, state, total, done, cursor, until, created_at,
+  completed_at"""
+
+_ADD = f"""
+INSERT INTO bulk (id, tenant_id, kind, endpoint_id, filter, total, until, state, completed_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $6::bigint = 0 THEN 'done' ELSE 'running' END,
+  CASE WHEN $6::bigint = 0 THEN now() END)
+RETURNING {_COLUMNS}"""
+
+_FIND = f"SELECT {_COLUMNS} FROM bulk WHERE tenant_id = $1 AND id = $2"
+
+_PAGE = f"""
+SELECT {_COLUMNS} FROM bulk WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
+ORDER BY id DESC LIMIT $3"""
+
+_STOP = f"""
+UPDATE bulk SET state = 'stopped', completed_at = now() WHERE tenant_id = $1 AND id = $2
+  AND state = 'running' RETURNING {_COLUMNS}"""
+
+_CLAIM = f"""
+UPDATE bulk SET next_at = now() + $1 * interval '1 second', lease_token = $2
+WHERE id IN (SELECT id FROM bulk WHERE state = 'running' AND next_at <= now()
+  ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING {_COLUMNS}"""
+
+_ADVANCE = """
+UPDATE bulk SET done = done + $3, cursor = COALESCE($4::uuid, cursor),
+  next_at = now() + $5 * interval '1 second',
+  state = CASE WHEN state = 'running' AND $6::bool THEN 'done' ELSE state END,
+  completed_at = COALESCE(completed_at, CASE WHEN $6::bool THEN now() END)
+WHERE id = $1 AND lease_token = $2 AND state <> 'done' RETURNING state"""
+
+_HOLD = "SELECT state FROM bulk WHERE id = $1 AND lease_token = $2 FOR UPDATE"
+
+_DUE = "SELECT EXISTS (SELECT 1 FROM bulk WHERE state = 'running' AND next_at <= now())"
+
+
+class Operation(NamedTuple):
+    """A bulk operation; `filter` is the JSON that it was asked for with."""
+
+    id: UUID
+    tenant_id: UUID
+    kind: str
+    endpoint_id: UUID | None
+    filter: str
+    state: str
+    total: int
+    done: int
+    cursor: UUID | None
+    until: UUID
+    created_at: datetime
+    completed_at: datetime | None
+
+
+class Progress(NamedTuple):
+    """What a batch came to: rows done, the last of them, and seconds until the next batch."""
+
+    done: int
+    cursor: UUID | None
+    wait: float
+    finished: bool
+
+
+async def add(
+    tx: Tx,
+    operation_id: UUID,
+    tenant_id: UUID,
+    *,
+    kind: str,
+    endpoint_id: UUID | None,
+    filter_: str,
+    total: int,
+    until: UUID | None,
+) -> Operation:
+    """Store an operation that is due at once; one without rows is done."""
+    last = until or UUID(int=0)
+    row = await tx.one(_ADD, operation_id, tenant_id, kind, endpoint_id, filter_, total, last)
+    return Operation(*row)
+
+
+async def find(tx: Tx, tenant_id: UUID, operation_id: UUID) -> Operation | None:
+    """Find an operation."""
+    row = await tx.row(_FIND, tenant_id, operation_id)
+    return Operation(*row) if row else None
+
+
+async def page(tx: Tx, tenant_id: UUID, before: UUID | None, limit: int) -> list[Operation]:
+    """A tenant's operations, newest first."""
+    return [Operation(*row) for row in await tx.rows(_PAGE, tenant_id, before, limit)]
+
+
+async def stop(tx: Tx, tenant_id: UUID, operation_id: UUID) -> Operation | None:
+    """Stop an operation that runs; None where there is none that does."""
+    row = await tx.row(_STOP, tenant_id, operation_id)
+    return Operation(*row) if row else None
+
+
+async def claim(tx: Tx, *, lease: float, token: UUID) -> Operation | None:
+    """Take the operation that waited longest."""
+    row = await tx.row(_CLAIM, lease, token)
+    return Operation(*row) if row else None
+
+
+async def hold(tx: Tx, operation_id: UUID, token: UUID) -> str | None:
+    """Keep an operation as it is until the transaction ends; its state, None where another has it."""
+    row = await tx.row(_HOLD, operation_id, token)
+    return row.state if row else None
+
+
+async def advance(tx: Tx, operation_id: UUID, token: UUID, progress: Progress) -> str | None:
+    """Note a batch; the state after it, None where another has the operation.
+
+    One that was stopped meanwhile stays so, and what the batch did is counted.
+    """
+    done, cursor, wait, finished = progress
+    row = await tx.row(_ADVANCE, operation_id, token, done, cursor, wait, finished)
+    return row.state if row else None
+
+
+async def is_due(tx: Tx) -> bool:
+    """Whether an operation waits for somebody."""
+    return bool((await tx.one(_DUE))[0])

@@ -1,0 +1,67 @@
+"""Which deliveries a caller asks for, as a condition."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+DELIVERED = "delivered"
+_SLACK_SECONDS = 3600.0
+_LAST_MILLISECOND = 2**48 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which deliveries of a tenant; an empty tuple does not filter.
+
+    Outcomes are those of the last attempt: `delivered`, or the class of its error.
+    """
+
+    tenant_id: UUID
+    endpoints: tuple[UUID, ...] = ()
+    states: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    jobs: tuple[UUID, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    resent_after: datetime | None = None
+
+
+def conditions_of(
+    wanted: DeliveryFilter, before: UUID | None = None
+) -> tuple[list[str], list[object]]:
+    """The conditions on `d`, all of which hold, and their arguments."""
+    arguments: list[object] = [wanted.tenant_id]
+    conditions = ["d.tenant_id = $1"]
+    alone = len(wanted.endpoints) == 1  # with = and not ANY an index gives the order as well
+    choices: list[tuple[str, object]] = [
+        ("d.endpoint_id = $::uuid", wanted.endpoints[0] if alone else None),
+        ("d.endpoint_id = ANY($::uuid[])", None if alone else list(wanted.endpoints)),
+        ("d.state = ANY($::text[])", list(wanted.states)),
+        ("d.type = ANY($::text[])", list(wanted.events)),
+        ("d.job_id = ANY($::uuid[])", list(wanted.jobs)),
+        ("(d.last_class = ANY($::text[])" + _or_delivered(wanted) + ")", list(wanted.outcomes)),
+        ("d.created_at >= $", wanted.created_after),
+        ("d.created_at < $", wanted.created_before),
+        ("d.id >= $", _id_at(wanted.created_after, -_SLACK_SECONDS)),
+        ("d.id < $", _id_at(wanted.created_before, _SLACK_SECONDS)),
+        ("d.resent_at > $", wanted.resent_after),
+        ("d.id < $", before),
+    ]
+    for condition, value in choices:
+        if value:
+            arguments.append(value)
+            conditions.append(condition.replace("$", f"${len(arguments)}"))
+    return conditions, arguments
+
+
+def _or_delivered(wanted: DeliveryFilter) -> str:
+    return " OR d.state = 'delivered'" if DELIVERED in wanted.outcomes else ""
+
+
+def _id_at(at: datetime | None, slack: float) -> UUID | None:
+    """The first id of a time: ids are made by clocks that may differ from the database's."""
+    if at is None:
+        return None
+    milliseconds = int((at.timestamp() + slack) * 1000)
+    return UUID(int=min(max(milliseconds, 0), _LAST_MILLISECOND) << 80)

@@ -1,0 +1,106 @@
+"""The feed: a tenant's events in an order to which nothing is ever added in front of a reader.
+
+The order is that of the transactions that stored them. A reader is shown only what is older than
+every transaction still under way, so no later commit can come before what was shown.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from gateway.store.engine import Tx
+
+_HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+
+# One index probe for each tenant: the feed of one costs the same however many there are.
+_PAGE = f"""
+SELECT h.horizon, e.* FROM (SELECT {_HORIZON} AS horizon) AS h LEFT JOIN (
+  SELECT f.id, f.tenant_id, t.slug, f.type, f.job_id, f.created_at, f.body, f.xact
+  FROM (SELECT id, slug FROM tenant WHERE $1::uuid[] IS NULL OR id = ANY($1)) AS t
+  CROSS JOIN LATERAL (SELECT * FROM event f WHERE f.tenant_id = t.id
+      AND NOT f.is_sample
+      AND (f.xact, f.id) > ($2::bigint, $3::uuid) AND f.xact < {_HORIZON}
+      AND ($4::text[] IS NULL OR f.type = ANY($4))
+    ORDER BY f.xact, f.id LIMIT $5) AS f
+  ORDER BY f.xact, f.id LIMIT $5) AS e ON true
+ORDER BY e.xact, e.id"""
+
+_GROWN = f"""
+SELECT {_HORIZON}, ARRAY(
+  SELECT t.id FROM (SELECT id FROM tenant WHERE $1::uuid[] IS NULL OR id = ANY($1)) AS t
+  CROSS JOIN LATERAL (SELECT FROM event f WHERE f.tenant_id = t.id
+    AND f.xact >= $2::bigint AND f.xact < {_HORIZON} LIMIT 1) AS one)"""
+
+_PLACE = """
+SELECT xact, id FROM event WHERE id = $2 AND ($1::uuid[] IS NULL OR tenant_id = ANY($1))"""
+
+
+class Place(NamedTuple):
+    """A place in the feed: behind the event of that transaction and id."""
+
+    xact: int
+    id: UUID
+
+
+LAST_ID = UUID(int=2**128 - 1)
+START = Place(-1, UUID(int=0))
+
+
+class FeedEvent(NamedTuple):
+    """One event as it was frozen; `tenant` is a slug."""
+
+    id: UUID
+    tenant_id: UUID
+    tenant: str
+    type: str
+    job_id: UUID | None
+    at: datetime
+    body: str
+    xact: int
+
+    @property
+    def place(self) -> Place:
+        """Where the feed goes on behind it."""
+        return Place(self.xact, self.id)
+
+
+class FeedPage(NamedTuple):
+    """Events, and the place behind all that was looked at to find them."""
+
+    events: Sequence[FeedEvent]
+    end: Place
+
+
+async def page(
+    tx: Tx, tenants: Sequence[UUID] | None, after: Place, *, types: Sequence[str], limit: int
+) -> FeedPage:
+    """The next events of tenants, None for all; no types means all of them."""
+    ids = None if tenants is None else list(tenants)
+    rows = await tx.rows(_PAGE, ids, after.xact, after.id, list(types) or None, limit)
+    events = [FeedEvent(*row[1:]) for row in rows if row.id is not None]
+    if len(events) == limit:
+        return FeedPage(events, events[-1].place)
+    # All up to the horizon of the same snapshot was seen, and nothing can be added there.
+    return FeedPage(events, max(after, _before(rows[0].horizon)))
+
+
+async def grown(tx: Tx, tenants: Sequence[UUID] | None, since: int) -> tuple[int, Sequence[UUID]]:
+    """The horizon that readers are shown, and whose feeds may have grown since an earlier one."""
+    horizon, ids = await tx.one(_GROWN, None if tenants is None else list(tenants), since)
+    return horizon, ids
+
+
+async def place_of(tx: Tx, tenants: Sequence[UUID] | None, event_id: UUID) -> Place | None:
+    """Where an event is; None where these tenants have none of that id."""
+    row = await tx.row(_PLACE, None if tenants is None else list(tenants), event_id)
+    return Place(*row) if row else None
+
+
+async def end(tx: Tx) -> Place:
+    """The place behind all that a reader could be shown now."""
+    return _before((await tx.one(f"SELECT {_HORIZON}"))[0])
+
+
+def _before(horizon: int) -> Place:
+    return Place(horizon - 1, LAST_ID)

@@ -1,0 +1,99 @@
+"""Which jobs a list, an export or a bulk operation is about."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+# An id is made moments before Postgres sets `created_at`, by another clock of ours. The upstream's,
+# which may say when a job ended, can be further off.
+OUR_CLOCKS = timedelta(minutes=1)
+_ITS_CLOCK = timedelta(minutes=10)
+_LAST_MILLISECOND = 2**48 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """What a list of jobs shows; an empty tuple does not filter, tenants None means all."""
+
+    tenants: tuple[UUID, ...] | None
+    states: tuple[str, ...] = ()
+    workflows: tuple[str, ...] = ()
+    batch_names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    error_codes: tuple[str, ...] = ()
+    metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    completed_after: datetime | None = None
+    completed_before: datetime | None = None
+
+
+class Arguments(list[object]):
+    """The arguments of a statement that is being written."""
+
+    def add(self, value: object, kind: str) -> str:
+        """Keep a value and name it for the statement."""
+        self.append(value)
+        return f"${len(self)}::{kind}"
+
+
+def conditions_of(wanted: JobFilter, arguments: Arguments) -> list[str]:
+    """What a job `j` has to fulfil, but for whose it is and that it is not deleted."""
+    choices: list[tuple[str, Sequence[str]]] = [
+        ("j.state", wanted.states),
+        ("j.workflow", wanted.workflows),
+        ("j.batch_name", wanted.batch_names),
+        ("j.name", wanted.names),
+        ("j.error->>'code'", wanted.error_codes),
+    ]
+    choices += [
+        (f"j.metadata->>{arguments.add(key, 'text')}", values) for key, values in wanted.metadata
+    ]
+    times = [
+        ("j.created_at >", wanted.created_after),
+        ("j.created_at <", wanted.created_before),
+        ("j.completed_at >", wanted.completed_after),
+        ("j.completed_at <", wanted.completed_before),
+    ]
+    return [
+        *(f"{of} = ANY({arguments.add(list(v), 'text[]')})" for of, v in choices if v),
+        *(f"{of} {arguments.add(at, 'timestamptz')}" for of, at in times if at is not None),
+    ]
+
+
+def labels_of(wanted: JobFilter) -> Iterator[tuple[tuple[str, ...], JobFilter]]:
+    """Labels of which jobs have one, and what each such choice leaves of the filter.
+
+    The texts are those of the function `job_label_texts` in the database.
+    """
+    choices = [
+        ("name", wanted.names, replace(wanted, names=())),
+        ("batch", wanted.batch_names, replace(wanted, batch_names=())),
+        ("error", wanted.error_codes, replace(wanted, error_codes=())),
+    ]
+    for place, (key, values) in enumerate(wanted.metadata):
+        others = wanted.metadata[:place] + wanted.metadata[place + 1 :]
+        texts = tuple(f"{key}{value}" for value in values)
+        choices.append((f"metadata:{len(key)}", texts, replace(wanted, metadata=others)))
+    for kind, values, rest in choices:
+        if values:
+            yield tuple(f"{kind}:{value}" for value in values), rest
+
+
+def id_bounds(wanted: JobFilter) -> tuple[UUID | None, UUID | None]:
+    """Ids between which, without the last, are all jobs of the times that a filter names.
+
+    No job ends before it is made. Their own times remain to be looked at.
+    """
+    after, before, ended = wanted.created_after, wanted.created_before, wanted.completed_before
+    ends = [first_id(before, OUR_CLOCKS)] if before else []
+    ends += [first_id(ended, _ITS_CLOCK)] if ended else []
+    return first_id(after, -OUR_CLOCKS) if after else None, min(ends, default=None)
+
+
+def first_id(at: datetime, slack: timedelta = timedelta()) -> UUID:
+    """The first UUIDv7 of an instant; of the times that such ids can have, the nearest."""
+    milliseconds = (at - _EPOCH + slack) // timedelta(milliseconds=1)
+    return UUID(int=min(max(milliseconds, 0), _LAST_MILLISECOND) << 80)

@@ -1,0 +1,39 @@
+"""The beacon, and doubt about all that waits in a database that went back in time."""
+
+from uuid import UUID
+
+from gateway.store.engine import Tx
+
+# As if each had just been submitted with an unknown outcome, at some time since it was accepted.
+_DISTRUST = """
+UPDATE job SET state = 'submitting', sent_at = job.created_at, next_at = now(), lookups = 0,
+  lease_token = NULL, submit_attempts = GREATEST(job.submit_attempts, 1),
+  credential_id = c.id, version = job.version + 1
+FROM (SELECT DISTINCT ON (tenant_id) id, tenant_id FROM credential
+  ORDER BY tenant_id, version DESC) AS c
+WHERE job.id IN (SELECT j.id FROM job j WHERE j.state = 'accepted'
+    AND EXISTS (SELECT 1 FROM credential k WHERE k.tenant_id = j.tenant_id) LIMIT 5000)
+  AND c.tenant_id = job.tenant_id"""
+
+
+async def beat(tx: Tx) -> tuple[UUID, int]:
+    """Count the beacon up; its id and its number."""
+    return tuple(await tx.one("UPDATE beacon SET count = count + 1 RETURNING id, count"))
+
+
+async def hold_beacon(tx: Tx) -> tuple[UUID, int]:
+    """The beacon's id and number, which nobody else changes until the transaction ends."""
+    return tuple(await tx.one("SELECT id, count FROM beacon FOR UPDATE"))
+
+
+async def set_beacon(tx: Tx, count: int) -> None:
+    """Set the beacon's number."""
+    await tx.run("UPDATE beacon SET count = $1", count)
+
+
+async def distrust(tx: Tx) -> int:
+    """Have every waiting job looked up before it is submitted; how many."""
+    total = 0
+    while count := await tx.run(_DISTRUST):  # each statement has a time limit of its own
+        total += count
+    return total

@@ -1,0 +1,148 @@
+"""Many jobs at once: batches, retries, and bulk operations on jobs."""
+
+import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from uuid import UUID
+
+from litestar import Response, post
+from litestar.params import FromPath
+
+from gateway.core.model import STATUS_STATES, NewJob, Scope, Tenant
+from gateway.errors import BadRequest, FieldError
+from gateway.flows.accept import Order
+from gateway.flows.batch import accept_batch, key_in_batch
+from gateway.flows.bulk_begin import DryRun
+from gateway.flows.bulk_jobs import cancel_jobs, retry_jobs
+from gateway.flows.deps import Deps
+from gateway.flows.endpoints import check_callback
+from gateway.flows.retry import job_again
+from gateway.store.bulk import Operation
+from gateway.store.job_filter import JobFilter
+from gateway.web.accept import (
+    idempotency_key_of,
+    max_queued_of,
+    new_job,
+    require_credential,
+)
+from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.envelope import Caller
+from gateway.web.shown import BatchMade, RetryMade
+from gateway.web.shown_webhooks import BulkOut, DryRunOut
+from gateway.web.wire import BatchIn, BatchJobIn, JobsBulkIn, JobsFilterIn
+
+_WRITE = {"scope": Scope.JOBS_WRITE}
+
+
+@post(
+    "/batch",
+    opt={**_WRITE, "body": BatchIn, "headers": ("Idempotency-Key",)},
+    status_code=200,
+    summary="Run many jobs, all or none",
+)
+async def make_batch(
+    given: Handed[BatchIn], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+) -> Response[BatchMade]:
+    """Answered once all of them are stored, with their ids in the order given."""
+    envelope, deps, tenant = envelope_of(request), context.deps, caller.acting.tenant
+    require_credential(has_credential=caller.acting.has_credential)
+    await _check_callbacks(deps, given.jobs)
+    key, digest = idempotency_key_of(envelope), hashlib.sha256(envelope.body).digest()
+    batch = [_job(deps, tenant, given, place) for place in range(len(given.jobs))]
+    if key is not None:
+        # The key is for the whole request, so each of its jobs remembers all of it.
+        batch = [
+            replace(job, idempotency_key=key_in_batch(key, place), request_hash=digest)
+            for place, job in enumerate(batch)
+        ]
+    accepted = await accept_batch(deps, batch, max_queued_of(deps, tenant))
+    made = BatchMade(given.name, [str(job_id) for job_id in accepted.ids])
+    return Response(made, headers=_replayed(is_replay=accepted.replayed))
+
+
+@post(
+    "/job/{job_id:uuid}/retry",
+    opt={**_WRITE, "headers": ("Idempotency-Key",)},
+    status_code=200,
+    summary="Run a job again",
+)
+async def retry_job(
+    job_id: FromPath[UUID], tenant: Handed[Tenant], context: Handed[Context], request: AnyRequest
+) -> Response[RetryMade]:
+    """A new job with the input of one that has ended."""
+    deps, key = context.deps, idempotency_key_of(envelope_of(request))
+    job = await job_again(deps, tenant.id, job_id, idempotency_key=key)
+    accepted = await context.acceptor.accept(Order(job, max_queued_of(deps, tenant)))
+    made = RetryMade(str(accepted.id), str(job_id))
+    return Response(made, headers=_replayed(is_replay=accepted.replayed))
+
+
+@post(
+    "/job/cancel", opt={**_WRITE, "body": JobsBulkIn}, status_code=200, summary="Delete open jobs"
+)
+async def cancel_many(
+    given: Handed[JobsBulkIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> BulkOut | DryRunOut:
+    """All that a filter shows and that have not ended, as a bulk operation."""
+    wanted = _filter(given.filter)
+    return _shown(await cancel_jobs(deps, tenant.id, wanted, dry_run=given.dry_run))
+
+
+@post("/job/retry", opt={**_WRITE, "body": JobsBulkIn}, status_code=200, summary="Run jobs again")
+async def retry_many(
+    given: Handed[JobsBulkIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> BulkOut | DryRunOut:
+    """All that a filter shows and that have failed, as a bulk operation."""
+    wanted = _filter(given.filter)
+    return _shown(await retry_jobs(deps, tenant.id, wanted, dry_run=given.dry_run))
+
+
+def _replayed(*, is_replay: bool) -> dict[str, str]:
+    return {"Idempotency-Replayed": "true"} if is_replay else {}
+
+
+async def _check_callbacks(deps: Deps, jobs: list[BatchJobIn]) -> None:
+    seen: set[str] = set()
+    for place, job in enumerate(jobs):
+        if job.callback_url is not None and job.callback_url not in seen:
+            await check_callback(deps, f"jobs[{place}].callbackUrl", job.callback_url)
+            seen.add(job.callback_url)
+
+
+def _job(deps: Deps, tenant: Tenant, given: BatchIn, place: int) -> NewJob:
+    with _naming(f"jobs[{place}]"):
+        return new_job(deps, tenant, given.jobs[place], None, given.name)
+
+
+@contextmanager
+def _naming(path: str) -> Generator[None]:
+    """Have errors within the block name their fields from the top of the body."""
+    try:
+        yield
+    except BadRequest as error:
+        faults = [FieldError(f"{path}.{one.field}", one.reason) for one in error.errors]
+        raise BadRequest(f"{path}.{error.detail}", errors=faults) from None
+
+
+def _filter(given: JobsFilterIn) -> JobFilter:
+    if given == JobsFilterIn():
+        raise BadRequest.of("filter", "names nothing, which would mean every job; name a field")
+    return JobFilter(
+        tenants=None,
+        states=tuple(state.value for status in given.status for state in STATUS_STATES[status]),
+        workflows=tuple(given.workflow),
+        batch_names=tuple(given.batch_name),
+        names=tuple(given.name),
+        error_codes=tuple(given.error_code),
+        metadata=tuple((key, tuple(values)) for key, values in given.metadata.items()),
+        created_after=given.created_after,
+        created_before=given.created_before,
+    )
+
+
+def _shown(begun: Operation | DryRun) -> BulkOut | DryRunOut:
+    return DryRunOut(True, begun.count) if isinstance(begun, DryRun) else BulkOut.of(begun)
+
+
+HANDLERS = [make_batch, retry_job, cancel_many, retry_many]

@@ -1,0 +1,146 @@
+"""Bulk operations: many deliveries sent again, to be followed and stopped."""
+
+from datetime import datetime
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+
+from gateway.core.model import Scope, Tenant
+from gateway.errors import BadRequest, NotFound
+from gateway.flows.bulk import DryRun, recover, replay_missing, resend, stop
+from gateway.flows.deps import Deps
+from gateway.store import bulk
+from gateway.store.bulk import Operation
+from gateway.store.delivery_filter import DeliveryFilter
+from gateway.web.context import AnyRequest, Handed
+from gateway.web.instants import in_utc
+from gateway.web.paging import one_page, read_cursor
+from gateway.web.shown_webhooks import BulkOut, DryRunOut
+from gateway.web.wire_webhooks import BulkQuery, ResendFilter, ResendIn, SinceIn
+
+_READ = {"scope": Scope.ENDPOINTS_READ}
+_WRITE = {"scope": Scope.ENDPOINTS_WRITE}
+_SINCE = {**_WRITE, "body": SinceIn}
+
+
+@post(
+    "/endpoint/{endpoint_id:uuid}/recover",
+    opt=_SINCE,
+    status_code=200,
+    summary="Send an endpoint again what failed",
+)
+async def recover_endpoint(
+    endpoint_id: FromPath[UUID],
+    given: Handed[SinceIn],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> BulkOut | DryRunOut:
+    """All deliveries made since then that are exhausted or parked."""
+    since = _past(deps, given.since)
+    begun = await recover(deps, tenant.id, endpoint_id, since, dry_run=given.dry_run)
+    return _shown(begun)
+
+
+@post(
+    "/endpoint/{endpoint_id:uuid}/replay-missing",
+    opt=_SINCE,
+    status_code=200,
+    summary="Send an endpoint the events that it was never sent",
+)
+async def replay_to_endpoint(
+    endpoint_id: FromPath[UUID],
+    given: Handed[SinceIn],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> BulkOut | DryRunOut:
+    """Of the types it asks for, also from before it existed."""
+    since = _past(deps, given.since)
+    begun = await replay_missing(deps, tenant.id, endpoint_id, since, dry_run=given.dry_run)
+    return _shown(begun)
+
+
+@post(
+    "/delivery/resend",
+    opt={**_WRITE, "body": ResendIn},
+    status_code=200,
+    summary="Send again all deliveries that a filter shows",
+)
+async def resend_deliveries(
+    given: Handed[ResendIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> BulkOut | DryRunOut:
+    """But for what is still on its way. The filter must not be empty."""
+    wanted = _filter(given.filter, tenant.id)
+    if wanted == DeliveryFilter(tenant.id):
+        reason = "names nothing, which would send every delivery again; name at least one field"
+        raise BadRequest.of("filter", reason)
+    return _shown(await resend(deps, wanted, dry_run=given.dry_run))
+
+
+@get("/bulk", opt={**_READ, "query": BulkQuery}, summary="List bulk operations, newest first")
+async def list_operations(
+    asked: Handed[BulkQuery], tenant: Handed[Tenant], deps: Handed[Deps], request: AnyRequest
+) -> Response[list[BulkOut]]:
+    """A bare array; the header Link names the next page whenever there is one."""
+    before = read_cursor(asked.cursor)
+    async with deps.db.of(tenant.id) as tx:
+        found = await bulk.page(tx, tenant.id, before, asked.size + 1)
+    page, headers = one_page(request, found, asked.size)
+    return Response([BulkOut.of(one) for one in page], headers=headers)
+
+
+@get("/bulk/{operation_id:uuid}", opt=_READ, summary="See how far a bulk operation is")
+async def read_operation(
+    operation_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> BulkOut:
+    """`done` grows until `state` is done or stopped."""
+    async with deps.db.of(tenant.id) as tx:
+        operation = await bulk.find(tx, tenant.id, operation_id)
+    if operation is None:
+        raise NotFound("There is no such operation.")
+    return BulkOut.of(operation)
+
+
+@post(
+    "/bulk/{operation_id:uuid}/stop", opt=_WRITE, status_code=200, summary="Stop a bulk operation"
+)
+async def stop_operation(
+    operation_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> BulkOut:
+    """What it did stays done."""
+    return BulkOut.of(await stop(deps, tenant.id, operation_id))
+
+
+def _past(deps: Deps, since: datetime) -> datetime:
+    at = in_utc("since", since)
+    if at > deps.clock.now():
+        raise BadRequest.of("since", "is in the future")
+    return at
+
+
+def _filter(given: ResendFilter, tenant_id: UUID) -> DeliveryFilter:
+    after, before = given.created_after, given.created_before
+    return DeliveryFilter(
+        tenant_id,
+        tuple(given.endpoint),
+        tuple(given.status),
+        tuple(given.event),
+        tuple(given.job),
+        tuple(given.outcome),
+        after and in_utc("filter.createdAfter", after),
+        before and in_utc("filter.createdBefore", before),
+    )
+
+
+def _shown(begun: Operation | DryRun) -> BulkOut | DryRunOut:
+    return BulkOut.of(begun) if isinstance(begun, Operation) else DryRunOut(True, begun.count)
+
+
+HANDLERS = [
+    recover_endpoint,
+    replay_to_endpoint,
+    resend_deliveries,
+    list_operations,
+    read_operation,
+    stop_operation,
+]

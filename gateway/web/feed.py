@@ -1,0 +1,176 @@
+"""The feed of events: page by page, and as a stream."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
+
+from litestar import Response, get
+from litestar.openapi import ResponseSpec
+from litestar.types import ASGIApp
+
+from gateway.core.cursor import BadCursorError, decode_cursor, encode_cursor
+from gateway.core.model import Scope
+from gateway.errors import BadRequest
+from gateway.flows.deps import Deps
+from gateway.flows.feed import end_of_feed, find_place, follow, read_page
+from gateway.store.feed import LAST_ID, START, FeedEvent, Place
+from gateway.web.answer import JSON
+from gateway.web.auth import identify
+from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.envelope import Caller
+from gateway.web.listing import visible_tenants
+from gateway.web.shown import EventOut, described
+from gateway.web.streams import HEARTBEAT_SECONDS, EventStream
+from gateway.web.wire_webhooks import FeedQuery, StreamQuery
+
+_RETRY_MS = 2_000
+_LARGEST = 2**63 - 1
+_READ = {"scope": Scope.JOBS_READ, "across": True}
+_STREAM = {**_READ, "query": StreamQuery, "headers": ("Last-Event-ID",)}
+
+_Tenants = tuple[UUID, ...] | None
+
+
+@get(
+    "/event",
+    opt={**_READ, "query": FeedQuery},
+    responses=described(list[EventOut]),
+    summary="Read the feed of events, oldest first",
+)
+async def list_events(
+    asked: Handed[FeedQuery], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+) -> Response[bytes]:
+    """A bare array; with `wait`, an empty one only once that time is up.
+
+    What comes later is always behind what was shown, so the last id is where to go on. The header
+    Link names the next page whenever this one is full.
+    """
+    deps = context.deps
+    visible = await visible_tenants(deps, caller, asked.tenant)
+    place = await _place(deps, visible, "after", asked.after) or START
+    page = await _page(deps, visible, place, asked)
+    if not page and asked.wait and await _grows(context, visible, place, asked):
+        page = await _page(deps, visible, place, asked)
+    full = len(page) == asked.size
+    headers = {"Link": _next_link(request, page[-1].id)} if full else {}
+    body = f"[{','.join(map(event_json, page))}]"
+    return Response(body.encode(), media_type=JSON, headers=headers)
+
+
+@get(
+    "/event/stream",
+    opt=_STREAM,
+    responses={200: ResponseSpec(str, media_type="text/event-stream", description="Events")},
+    summary="Follow the feed of events as server-sent events",
+)
+async def stream_events(
+    asked: Handed[StreamQuery],
+    caller: Handed[Caller],
+    context: Handed[Context],
+    request: AnyRequest,
+) -> ASGIApp:
+    """From the event that Last-Event-ID or `after` names, or else from now on."""
+    deps, envelope = context.deps, envelope_of(request)
+    visible = await visible_tenants(deps, caller, asked.tenant)
+    last = envelope.header(b"last-event-id")
+    field, given = ("Last-Event-ID", last) if last else ("after", asked.after)
+    place = await _place(deps, visible, field, given)
+    answer = EventStream(
+        context.streams,
+        str(caller.tenant.id if caller.tenant else caller.key.key_id),
+        _frames(context, visible, place or await end_of_feed(deps), asked),
+        lambda: identify(context.identities, envelope, Scope.JOBS_READ, across=True, counted=False),
+        lambda: deps.slots.closing,
+        bodiless=envelope.bodiless,
+    )
+    return cast("ASGIApp", answer)
+
+
+def event_json(event: FeedEvent) -> str:
+    """An event as the feed shows it, with type, timestamp and data as they were frozen."""
+    head, _, data = event.body.partition(',"data":')
+    job_id = "null" if event.job_id is None else f'"{event.job_id}"'
+    more = f'"tenant":"{event.tenant}","jobId":{job_id}'
+    return f'{{"id":"{event.id}",{head[1:]},{more},"data":{data}'
+
+
+async def _page(
+    deps: Deps, visible: _Tenants, place: Place, asked: FeedQuery
+) -> Sequence[FeedEvent]:
+    found = await read_page(deps, visible, place, types=asked.type, limit=asked.size)
+    return found.events
+
+
+async def _grows(context: Context, visible: _Tenants, place: Place, asked: FeedQuery) -> bool:
+    """Whether there is anything behind the place before the time is up."""
+    growing = follow(
+        context.deps, context.waiters, visible, place, types=asked.type, heartbeat=asked.wait
+    )
+    async with aclosing(growing):
+        try:
+            async with asyncio.timeout(asked.wait):
+                return bool(await anext(growing, ()))
+        except TimeoutError:
+            return False
+
+
+async def _frames(
+    context: Context, visible: _Tenants, place: Place, asked: StreamQuery
+) -> AsyncGenerator[bytes]:
+    # The first id is a mark, so that who loses the stream before any event came misses none.
+    mark = encode_cursor(UUID(int=place.xact)) if place.id == LAST_ID else place.id
+    yield f"retry: {_RETRY_MS}\nid: {mark}\n\n".encode()
+    growing = follow(
+        context.deps,
+        context.waiters,
+        visible,
+        place,
+        types=asked.type,
+        heartbeat=HEARTBEAT_SECONDS,
+    )
+    async with aclosing(growing):
+        async for events in growing:
+            for event in events:
+                yield _frame(event)
+
+
+def _frame(event: FeedEvent) -> bytes:
+    # Params are kept as they came, so there may be line breaks between their tokens.
+    line = event_json(event).replace("\r", " ").replace("\n", " ")
+    return f"id: {event.id}\nevent: {event.type}\ndata: {line}\n\n".encode()
+
+
+async def _place(deps: Deps, visible: _Tenants, field: str, given: str) -> Place | None:
+    """The place of an event or a mark; None where nothing is given. Raises BadRequest."""
+    if not given:
+        return None
+    try:
+        event_id = UUID(given)
+    except ValueError:
+        return _marked(field, given)
+    return await find_place(deps, visible, event_id, field)
+
+
+def _marked(field: str, given: str) -> Place:
+    try:
+        number = decode_cursor(given).int
+    except BadCursorError:
+        number = -1
+    if not 0 <= number <= _LARGEST:
+        reason = "is not the id of an event; start without it, or from one that the feed showed"
+        raise BadRequest.of(field, reason)
+    return Place(number, LAST_ID)
+
+
+def _next_link(request: AnyRequest, last: UUID) -> str:
+    given: list[tuple[str, Any]] = parse_qsl(
+        request.scope["query_string"].decode(), keep_blank_values=True
+    )
+    query = urlencode([*(pair for pair in given if pair[0] != "after"), ("after", last)])
+    return f'<{request.scope["path"]}?{query}>; rel="next"'
+
+
+HANDLERS = [list_events, stream_events]

@@ -1,0 +1,84 @@
+"""Signing secrets: shown, rotated; and the public keys that go with them."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+
+from gateway.core.model import Scope, Tenant
+from gateway.core.signing import parse_secret
+from gateway.flows.deps import Deps
+from gateway.flows.secrets import default_secret, public_keys, rotate_secret
+from gateway.web.auth import guard_nobody
+from gateway.web.context import Handed
+from gateway.web.shown_webhooks import JWKS_PATH, Jwks, SecretOut, shown_key
+from gateway.web.wire_webhooks import KeysQuery, SecretRotationIn
+
+_WRITE = {"scope": Scope.ENDPOINTS_WRITE}
+_ROTATE = {**_WRITE, "body": SecretRotationIn}
+_CACHED = {"Cache-Control": "public, max-age=300"}
+
+
+@get("/endpoint/default-secret", opt=_WRITE, summary="Read the default signing secret")
+async def read_default_secret(tenant: Handed[Tenant], deps: Handed[Deps]) -> SecretOut:
+    """It signs what goes to the callback URLs of jobs."""
+    return SecretOut(**shown_key(parse_secret(await default_secret(deps, tenant.id))))
+
+
+@post(
+    "/endpoint/default-secret/rotate",
+    opt=_ROTATE,
+    status_code=200,
+    summary="Rotate the default signing secret",
+)
+async def rotate_default_secret(
+    given: Handed[SecretRotationIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> SecretOut:
+    """The ones before sign beside it until the overlap is over, up to five in all."""
+    return await _rotated(deps, tenant, None, given)
+
+
+@post(
+    "/endpoint/{endpoint_id:uuid}/rotate-secret",
+    opt=_ROTATE,
+    status_code=200,
+    summary="Rotate the signing secret of an endpoint",
+)
+async def rotate_endpoint_secret(
+    endpoint_id: FromPath[UUID],
+    given: Handed[SecretRotationIn],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> SecretOut:
+    """The ones before sign beside it until the overlap is over, up to five in all."""
+    return await _rotated(deps, tenant, endpoint_id, given)
+
+
+@get(
+    [JWKS_PATH, f"/v1{JWKS_PATH}", f"/api{JWKS_PATH}"],
+    opt={"query": KeysQuery},
+    guards=[guard_nobody],
+    summary="List the public keys that check v1a signatures",
+)
+async def list_public_keys(asked: Handed[KeysQuery], deps: Handed[Deps]) -> Response[Jwks]:
+    """Needs no access key; `endpoint` narrows to what signs for one."""
+    return Response(Jwks(await public_keys(deps, asked.endpoint)), headers=_CACHED)
+
+
+async def _rotated(
+    deps: Deps, tenant: Tenant, endpoint_id: UUID | None, given: SecretRotationIn
+) -> SecretOut:
+    key = await rotate_secret(
+        deps,
+        tenant.id,
+        endpoint_id,
+        overlap=given.overlap_seconds,
+        secret=given.secret,
+        algorithm=given.algorithm,
+    )
+    return SecretOut(**shown_key(key, endpoint_id))
+
+
+HANDLERS: list[Any] = [read_default_secret, rotate_default_secret, rotate_endpoint_secret]
+OPEN_HANDLERS: list[Any] = [list_public_keys]

@@ -1,0 +1,229 @@
+"""The receiver's side of webhooks: proof that one comes from the holder of the signing secret.
+
+    event = verify(request.body, request.headers, "whsec_...")
+
+Standard Webhooks 1.0.0. This file needs nothing but Python, so it can also be copied; only `v1a`
+signatures ask for the package `cryptography`.
+"""
+
+import base64
+import binascii
+import hmac
+import json
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol, cast
+
+TOLERANCE_SECONDS = 300
+SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix
+PRIVATE_PREFIX = "whsk_"
+PUBLIC_PREFIX = "whpk_"
+MIN_SECRET_BYTES = 24
+MAX_SECRET_BYTES = 64
+ED25519_BYTES = 32
+# More bear no meaning, and each v1a entry costs a stranger's request a tenth of a millisecond.
+_MAX_ENTRIES = 50
+_MAX_TIMESTAMP_DIGITS = 12
+_ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+
+
+class WebhookVerificationError(ValueError):
+    """A webhook is not proven to come from the holder of the secret; the text says why."""
+
+
+class HiddenBytes(bytes):
+    """Bytes that neither logs nor tracebacks show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:  # pyright: ignore[reportImplicitOverride] - typing has it from 3.12
+        return f"{type(self).__name__}(...)"
+
+    __str__ = __repr__
+
+
+class HmacKey(HiddenBytes):
+    """The key of a `whsec_` secret: signs and checks `v1`."""
+
+    __slots__ = ()
+
+
+class PublicKey(bytes):
+    """The key of a `whpk_` text: checks `v1a`."""
+
+    __slots__ = ()
+
+
+class WithItems(Protocol):
+    """Headers as mappings and most frameworks hold them."""
+
+    def items(self) -> Iterable[tuple[str | bytes, object]]: ...
+
+
+def verify(
+    body: bytes | str,
+    headers: WithItems | Iterable[tuple[str | bytes, str | bytes]],
+    secrets: str | Sequence[str],
+    *,
+    tolerance: float = TOLERANCE_SECONDS,
+    now: float | None = None,
+) -> dict[str, Any]:
+    """Return the event of a webhook that any of the secrets proves; else WebhookVerificationError.
+
+    `body` is what arrived, before any parsing; names of headers may have any case; a secret is
+    `whsec_...` or a public key `whpk_...`; `tolerance` and `now` are in seconds.
+    """
+    content = _as_bytes("the body", body)
+    given = _wanted_headers(headers)
+    keys = [read_key(text) for text in ([secrets] if isinstance(secrets, str) else secrets)]
+    _check_time(given[_TIMESTAMP], time.time() if now is None else now, tolerance)
+    signed = b".".join((given[_ID], given[_TIMESTAMP], content))
+    _check_signature(keys, given[_SIGNATURE], signed)
+    return _event(content)
+
+
+def read_key(text: str) -> HmacKey | PublicKey:
+    """Read what a receiver is given to check with; raises WebhookVerificationError."""
+    if not isinstance(cast("object", text), str):
+        raise WebhookVerificationError(
+            f"a secret is text that begins with '{SECRET_PREFIX}' or '{PUBLIC_PREFIX}'"
+        )
+    if text.startswith(PRIVATE_PREFIX):
+        raise WebhookVerificationError(
+            f"'{PRIVATE_PREFIX}' is the sender's; a receiver checks with '{PUBLIC_PREFIX}'"
+        )
+    if text.startswith(PUBLIC_PREFIX):
+        return PublicKey(decode_key(text, PUBLIC_PREFIX, ED25519_BYTES, ED25519_BYTES))
+    return HmacKey(decode_key(text, SECRET_PREFIX, MIN_SECRET_BYTES, MAX_SECRET_BYTES))
+
+
+def decode_key(text: str, prefix: str, least: int, most: int) -> bytes:
+    """The bytes of a secret or key, whose text may lack the prefix; WebhookVerificationError."""
+    what = "a signing secret" if prefix == SECRET_PREFIX else f"a '{prefix}' key"
+    try:
+        raw = base64.b64decode(text.removeprefix(prefix), validate=True)
+    except ValueError:
+        raise WebhookVerificationError(f"{what} is '{prefix}' followed by base64") from None
+    if not least <= len(raw) <= most:
+        length = f"{least}" if least == most else f"{least} to {most}"
+        raise WebhookVerificationError(f"{what} holds {length} bytes, not {len(raw)}")
+    return raw
+
+
+def hmac_entry(key: bytes, signed: bytes) -> bytes:
+    """The `v1` entry of the signature header for `id.timestamp.body`."""
+    return b"v1," + binascii.b2a_base64(hmac.digest(key, signed, "sha256"), newline=False)
+
+
+def _as_bytes(what: str, value: object) -> bytes:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(cast("bytes", value))
+    if not isinstance(value, str):
+        raise WebhookVerificationError(
+            f"{what} is {type(value).__name__}: give the bytes or text that arrived"
+        )
+    try:
+        # Servers hand bytes that are no UTF-8 on as lone surrogates.
+        return value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise WebhookVerificationError(f"{what} holds what no request can carry") from None
+
+
+def _wanted_headers(headers: object) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for given, value in _pairs(headers):
+        name = given.decode("latin-1") if isinstance(given, bytes) else given
+        name = name.lower() if isinstance(name, str) else ""
+        if name in found:
+            raise WebhookVerificationError(f"header {name} is there more than once")
+        if name in (_ID, _TIMESTAMP, _SIGNATURE):
+            found[name] = _as_bytes(f"header {name}", value)
+    for name in (_ID, _TIMESTAMP, _SIGNATURE):
+        if name not in found:
+            raise WebhookVerificationError(f"header {name} is missing")
+    return found
+
+
+def _pairs(headers: object) -> list[tuple[object, object]]:
+    has_items = hasattr(headers, "items")
+    try:
+        pairs = cast("WithItems", headers).items() if has_items else cast("Iterable[Any]", headers)
+        return [(name, value) for name, value in pairs]
+    except (TypeError, ValueError):
+        raise WebhookVerificationError(
+            "the headers are neither a mapping nor pairs of name and value"
+        ) from None
+
+
+def _check_time(stamp: bytes, now: float, tolerance: float) -> None:
+    if not (stamp.isdigit() and len(stamp) <= _MAX_TIMESTAMP_DIGITS):
+        raise WebhookVerificationError(f"{_TIMESTAMP} is not whole seconds")
+    if not abs(now - int(stamp)) <= tolerance:  # this way round, NaN is refused
+        raise WebhookVerificationError(f"{_TIMESTAMP} is too far from the present")
+
+
+def _check_signature(keys: Sequence[HmacKey | PublicKey], header: bytes, signed: bytes) -> None:
+    if not keys:
+        raise WebhookVerificationError("no secret was given to check with")
+    entries = header.split(b" ")
+    if len(entries) > _MAX_ENTRIES:
+        raise WebhookVerificationError(f"{_SIGNATURE} has more than {_MAX_ENTRIES} entries")
+    symmetric = [key for key in keys if isinstance(key, HmacKey)]
+    public = [key for key in keys if isinstance(key, PublicKey)]
+    if _proven_by_hmac(symmetric, entries, signed) or _proven_by_ed25519(public, entries, signed):
+        return
+    wanted = {b"v1"} if not public else {b"v1", b"v1a"} if symmetric else {b"v1a"}
+    if wanted.isdisjoint(entry.partition(b",")[0] for entry in entries):
+        versions = " or ".join(sorted(version.decode() for version in wanted))
+        raise WebhookVerificationError(f"{_SIGNATURE} has no entry of version {versions}")
+    raise WebhookVerificationError("no signature matches a known secret")
+
+
+def _proven_by_hmac(keys: Sequence[HmacKey], entries: Sequence[bytes], signed: bytes) -> bool:
+    known = [hmac_entry(key, signed) for key in keys]
+    # A sum: how long it takes does not tell which secret or entry it was.
+    return sum(hmac.compare_digest(one, entry) for one in known for entry in entries) > 0
+
+
+def _proven_by_ed25519(keys: Sequence[PublicKey], entries: Sequence[bytes], signed: bytes) -> bool:
+    signatures = [found for entry in entries if (found := _ed25519_signature(entry))]
+    if not (keys and signatures):
+        return False
+    try:
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - it may be missing
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+            Ed25519PublicKey,
+        )
+    except ImportError:
+        raise WebhookVerificationError(
+            "v1a signatures need the package 'cryptography', which is not installed"
+        ) from None
+    for key in map(Ed25519PublicKey.from_public_bytes, keys):
+        for signature in signatures:
+            with suppress(InvalidSignature):
+                key.verify(signature, signed)
+                return True
+    return False
+
+
+def _ed25519_signature(entry: bytes) -> bytes | None:
+    """The signature of a `v1a` entry; None for all else, and for base64 with stray last bits."""
+    version, _, text = entry.partition(b",")
+    if version != b"v1a":
+        return None
+    with suppress(binascii.Error):
+        raw = base64.b64decode(text)
+        if base64.b64encode(raw) == text:
+            return raw
+    return None
+
+
+def _event(content: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(content)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        raise WebhookVerificationError("the signature is good, but the body is no JSON object")
+    return cast("dict[str, Any]", event)

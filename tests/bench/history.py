@@ -1,0 +1,181 @@
+"""Pages of a long history, and all of it at once: of the largest tenant and of all together."""
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psutil
+
+from gateway.core.model import STATUS_STATES
+from gateway.embedded import run_tool
+from gateway.store import history
+from gateway.store.engine import Database, open_database
+from gateway.store.job_filter import JobFilter, first_id
+from tests.bench import history_data
+from tests.bench.gateways import make_gateway
+from tests.bench.history_data import DAYS, LARGEST, ROWS
+from tests.bench.options import Options
+from tests.bench.parts import Running, Servers, cpu_seconds, start_outside
+
+SIZE = 100
+_ALL = "all tenants"
+_PIECE = 1 << 20
+_WARM_UP = 10
+FIRST, DEEP = "first page", "page at 95 %"
+# Filters together have no figure of their own to reach.
+_COMBINED = frozenset({"workflow and status", "metadata and status"})
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a page is asked for; `age` is how far back it begins, of all there is."""
+
+    filter: Mapping[str, Any]
+    age: float = 0.0
+
+
+def _questions(now: datetime) -> dict[str, Question]:
+    long_ago = now - timedelta(days=DAYS * 0.6)
+    created = {"created_after": long_ago, "created_before": long_ago + timedelta(days=7)}
+    completed = {f"completed{name[7:]}": at for name, at in created.items()}
+    filters: dict[str, Mapping[str, Any]] = {
+        **{f"status {name}": {"states": states} for name, states in STATUS_STATES.items()},
+        "workflow, many": {"workflows": ("music-ai/workflow-0",)},
+        "workflow, none": {"workflows": ("nothing",)},
+        "batch": {"batch_names": ("release-7",)},
+        "name, one": {"names": ("Track 500",)},
+        "error code": {"error_codes": ("TIMEOUT",)},
+        "error code, none": {"error_codes": ("NOTHING",)},
+        "metadata, a third": {"metadata": (("source", ("web",)),)},
+        "metadata, 1 in 5,000": {"metadata": (("customer", ("c-10",)),)},
+        "metadata, one": {"metadata": (("order", ("o-500",)),)},
+        "metadata, none": {"metadata": (("order", ("nothing",)),)},
+        "a week created": created,
+        "a week completed": completed,
+        "workflow and status": {"workflows": ("music-ai/workflow-3",), "states": ("failed",)},
+        "metadata and status": {"metadata": (("source", ("web",)),), "states": ("failed",)},
+    }
+    return {
+        FIRST: Question({}),
+        DEEP: Question({}, 0.95),
+        **{name: Question(filter_) for name, filter_ in filters.items()},
+    }
+
+
+async def measure(servers: Servers, options: Options) -> dict[str, Any]:
+    """Milliseconds of pages as the API asks for them, and the export of the largest tenant."""
+    async with start_outside(servers.folder) as outside:
+        gateway = await make_gateway("history", servers, outside)
+        url = servers.postgres.url_of("history")
+        began = time.perf_counter()
+        largest = await history_data.fill(url)
+        filled = time.perf_counter() - began
+        database = open_database(url, pool=4, name="bench")
+        try:
+            pages = {
+                LARGEST: await _pages(servers, database, (largest,), options.page_samples),
+                _ALL: await _pages(servers, database, None, options.page_samples),
+            }
+        finally:
+            await database.close()
+        async with gateway.api() as api:
+            command = ("-m", "gateway", "key", "create", "--operator", "--name", "x", "--json")
+            made = await run_tool(sys.executable, *command, env=gateway.env)
+            export = await _export(api, json.loads(made)["accessKey"])
+    return {
+        "rows": ROWS,
+        "fillSeconds": round(filled, 1),
+        "pages": pages,
+        "deepToFirst": round(pages[LARGEST][DEEP]["p50Ms"] / pages[LARGEST][FIRST]["p50Ms"], 3),
+        "slowestP99Ms": {
+            who: max(row["p99Ms"] for name, row in rows.items() if name not in _COMBINED)
+            for who, rows in pages.items()
+        },
+        "export": export,
+    }
+
+
+async def _pages(
+    servers: Servers, database: Database, tenants: tuple[UUID, ...] | None, samples: int
+) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    answers: dict[str, Any] = {}
+    for name, question in _questions(now).items():
+        wanted = JobFilter(tenants, **question.filter)
+        before = first_id(now - timedelta(days=DAYS * question.age)) if question.age else None
+        answers[name] = await _ask(servers, database, samples, wanted, before)
+    return answers
+
+
+async def _ask(
+    servers: Servers, database: Database, samples: int, wanted: JobFilter, before: UUID | None
+) -> dict[str, float]:
+    """One page again and again, in the transaction that the API asks in."""
+    tenants = wanted.tenants
+    times: list[float] = []
+    found, used = 0, 0.0
+    for sample in range(_WARM_UP + samples):
+        if sample == _WARM_UP:
+            used = _cpu(servers)
+        began = time.perf_counter()
+        async with database.of(*tenants) if tenants else database.begin() as tx:
+            page = await history.page(tx, wanted, before=before, offset=0, limit=SIZE + 1)
+        times.append((time.perf_counter() - began) * 1000)
+        found = len(page)
+    ordered = sorted(times[_WARM_UP:])
+    return {
+        "p50Ms": round(ordered[samples // 2], 2),
+        "p99Ms": round(ordered[min(int(samples * 0.99), samples - 1)], 2),
+        "cpuMs": round((_cpu(servers) - used) * 1000 / samples, 2),
+        "jobs": found,
+    }
+
+
+def _cpu(servers: Servers) -> float:
+    """Of Postgres and of this process, which reads the rows."""
+    return cpu_seconds(servers.postgres.pid) + time.process_time()
+
+
+async def _export(api: Running, operator: str) -> dict[str, Any]:
+    async with httpx.AsyncClient(base_url=api.url, timeout=60) as client:
+        path = f"/admin/v1/tenant/{LARGEST}/key"
+        made = await client.post(path, headers={"Authorization": operator}, json={"name": "x"})
+        key = made.raise_for_status().json()["accessKey"]
+    return {name: await _download(api, key, name) for name in ("ndjson", "csv")}
+
+
+async def _download(api: Running, key: str, kind: str) -> dict[str, Any]:
+    """All jobs of the largest tenant; read by hand, so that the reader costs next to nothing."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port, limit=_PIECE)
+    ask = f"GET /v1/job?format={kind} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n\r\n"
+    began, used, process = time.perf_counter(), cpu_seconds(api.pid), psutil.Process(api.pid)
+    writer.write(ask.encode())
+    lines, size, tail, memory = 0, 0, b"", list[int]()
+    while not tail.endswith(b"\r\n0\r\n\r\n"):
+        piece = await reader.read(_PIECE)
+        if not piece:
+            raise RuntimeError(f"the {kind} export broke off after {size} bytes")
+        lines, size, tail = lines + piece.count(b"\n"), size + len(piece), (tail + piece)[-7:]
+        memory.append(process.memory_info().rss)
+    seconds = time.perf_counter() - began
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    jobs = round(ROWS * 0.3)
+    early = max(memory[: max(len(memory) // 5, 1)])
+    return {
+        "jobs": jobs,
+        "jobsPerSecond": round(jobs / seconds),
+        "cpuUsPerJob": round((cpu_seconds(api.pid) - used) * 1e6 / jobs, 1),
+        "megabytes": round(size / 1e6, 1),
+        "memoryMb": round(max(memory) / 1e6, 1),
+        "memoryGrowthMb": round((max(memory) - early) / 1e6, 1),
+    }

@@ -1,0 +1,198 @@
+"""`gateway listen` as a process between a real gateway and a real server."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+from typing_extensions import override
+
+from gateway.webhooks import verify
+from tests.cli.commands import bare_environment, call
+from tests.cli.conftest import Running
+from tests.cli.test_job import WORKFLOW, script
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+_SECONDS = 30
+
+
+class Got(NamedTuple):
+    """A request that came to the local server."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+@contextmanager
+def serving(status: int = 200) -> Generator[tuple[str, Queue[Got]]]:
+    """The URL of a local server, and what comes to it."""
+    got: Queue[Got] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            got.put(Got(body, {name.lower(): value for name, value in self.headers.items()}))
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        @override
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            pass  # it would go to standard error
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def listening(running: Running, *arguments: str) -> Generator[subprocess.Popen[str]]:
+    """A `gateway listen`."""
+    process = subprocess.Popen(
+        (sys.executable, "-m", "gateway", "listen", *arguments),
+        env={**bare_environment(), "PYTHONUNBUFFERED": "1", **running.tenant},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(process: subprocess.Popen[str], words: str) -> str:
+    """What it says on standard error until then."""
+    assert process.stderr is not None
+    said = ""
+    while words not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    return said
+
+
+def printed(process: subprocess.Popen[str], words: str) -> str:
+    """The next line with these words on standard output."""
+    assert process.stdout is not None
+    while words not in (line := process.stdout.readline()):
+        assert line
+    return line
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """How it ends on Ctrl-C."""
+    process.send_signal(signal.SIGINT)
+    output, said = process.communicate(timeout=_SECONDS)
+    return process.returncode, output, said
+
+
+def submit(running: Running, name: str) -> str:
+    arguments = ("job", "submit", WORKFLOW, "--name", name, "--params", script(), "--json")
+    return json.loads(call(*arguments, env=running.tenant).stdout)["id"]
+
+
+def of_job(got: Queue[Got], job_id: str, kind: str) -> Got:
+    """The webhook of that type about a job; other tests have jobs too."""
+    while True:
+        one = got.get(timeout=_SECONDS)
+        event: dict[str, Any] = json.loads(one.body)
+        if (event["type"], event["data"].get("id")) == (kind, job_id):
+            return one
+
+
+def test_events_are_forwarded_signed_and_again_when_they_are_resent(running: Running) -> None:
+    with (
+        serving() as (url, got),
+        listening(running, "--forward-to", url, "--events", "job.succeeded") as process,
+    ):
+        secret = until(process, "Listening to").partition("Signed with ")[2].split()[0]
+        job_id = submit(running, "heard")
+        first = of_job(got, job_id, "job.succeeded")
+        assert verify(first.body, first.headers, secret)["data"]["id"] == job_id
+        found = call("webhook", "list", "--job", job_id, "--json", env=running.tenant)
+        (delivery,) = [one for one in json.loads(found.stdout) if one["type"] == "job.succeeded"]
+        assert call("webhook", "resend", delivery["id"], env=running.tenant).exit_code == 0
+        second = of_job(got, job_id, "job.succeeded")
+        assert verify(second.body, second.headers, secret)
+        assert (second.body, second.headers["webhook-id"]) == (first.body, delivery["eventId"])
+        mine = [printed(process, job_id) for _ in range(2)]
+        code, rest, said = ended(process)
+
+    assert code == 0, said
+    assert [line.split()[1:5] for line in mine] == [
+        ["job.succeeded", delivery["eventId"], job_id, "200"]
+    ] * 2
+    assert mine[1].endswith("again\n")
+    assert "1 of them sent again" in said
+    assert "\x1b" not in "".join(mine) + rest
+
+
+def test_a_restart_of_the_api_leaves_no_gap(running: Running) -> None:
+    options = ("--secret", SECRET, "--events", "job.succeeded")
+    with (
+        serving(status=500) as (url, got),
+        listening(running, "--forward-to", url, *options, "--json") as process,
+    ):
+        assert "whsec" not in until(process, "Listening to")
+        job_id = submit(running, "missed")
+        restarted = psutil.Process(
+            json.loads((running.folder / "dev.json").read_text())["pids"]["api"][0]
+        )
+        restarted.kill()
+        one = of_job(got, job_id, "job.succeeded")
+        verify(one.body, one.headers, SECRET)
+        line = json.loads(printed(process, "job.succeeded"))
+        code, _, said = ended(process)
+
+    assert code == 0, said
+    assert "Lost the API, trying again" in said
+    assert (line["jobId"], line["status"], line["again"]) == (job_id, 500, False)
+    assert "0 taken" in said
+
+
+def test_a_local_server_that_is_not_there_is_told(running: Running) -> None:
+    with listening(running, "--forward-to", "http://127.0.0.1:1/hook") as process:
+        until(process, "Listening to")
+        job_id = submit(running, "nobody")
+        line = printed(process, job_id)
+        code, _, said = ended(process)
+
+    assert code == 0, said
+    assert "failed" in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--forward-to", "localhost:3000"),
+        ("--forward-to", "http://localhost:99999"),
+        ("--forward-to", "http://localhost", "--events", "job.exploded"),
+        ("--forward-to", "http://localhost", "--secret", "hunter2"),
+    ],
+)
+def test_wrong_usage(running: Running, arguments: tuple[str, ...]) -> None:
+    result = call("listen", *arguments, env=running.tenant)
+    assert result.exit_code == 2
+    assert "hunter2" not in result.stderr
+
+
+def test_an_api_that_is_not_there_or_refuses(running: Running) -> None:
+    for api, key, code in (("http://127.0.0.1:1", "k", 7), (running.facts["api"], "k", 4)):
+        env = {"GATEWAY_API": api, "GATEWAY_ACCESS_KEY": key}
+        assert call("listen", "--forward-to", "http://127.0.0.1:1", env=env).exit_code == code

@@ -1,0 +1,195 @@
+"""What a process suffers from within: a wrong clock, odd names, poisoned work, scarce means.
+
+It is chosen by an order's `harm`, before the process starts to run:
+
+- `skew`: seconds that its wall clock is ahead of everybody's.
+- `names`: for each host name its addresses, one list for each time that it is looked up, in turn.
+- `nofile`: how many files it may have open; `memory`: bytes that it may take beyond its start.
+- `stuck`: seconds after which a worker whose loop stands still gives itself up, in place of 30.
+- `poison`: whether jobs named `poison KIND`, results that hold `{"poison": KIND}` and receivers
+  whose URL ends in `/poison-KIND` do to it what KIND says; a result may also be `unstorable`.
+"""
+
+import os
+import re
+import resource
+import signal
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from typing_extensions import override
+
+from gateway import runtime, worker
+from gateway.adapters.clock import SystemClock
+from gateway.adapters.musicai import MusicAi
+from gateway.adapters.sender import HttpSender
+from gateway.core.webhook import Fault, Reply, Webhook
+from gateway.ports import Absent, Access, Refused, Submission, Submitted, Trouble, UpstreamJob
+
+_PIECE = 16 * 1024 * 1024
+
+
+def suffer(harm: Mapping[str, Any]) -> None:
+    """Prepare this process for the harm that it is to suffer."""
+    for kind, what in harm.items():
+        _KINDS[kind](what)
+
+
+# --- clock, names, means -------------------------------------------------------------------------
+
+
+def _skew(seconds: float) -> None:
+    class SkewedClock(SystemClock):
+        @override
+        def now(self) -> datetime:
+            return super().now() + timedelta(seconds=seconds)
+
+    runtime.SystemClock = SkewedClock
+
+
+def _name(answers: Mapping[str, Sequence[Sequence[str]]]) -> None:
+    asked: Counter[str] = Counter()
+
+    async def lookup(host: str, port: int) -> Sequence[str]:
+        turns = answers.get(host)
+        if not turns:
+            raise OSError(f"no such name: {host}")
+        asked[host] += 1
+        return turns[(asked[host] - 1) % len(turns)]
+
+    runtime.HttpSender = partial(HttpSender, lookup=lookup)
+
+
+def _limit_files(count: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+
+
+def _limit_memory(room: int) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + room
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _give_up_after(seconds: float) -> None:
+    setattr(worker, "_STUCK_SECONDS", seconds)  # noqa: B010 - it is private to the worker
+
+
+# --- poison --------------------------------------------------------------------------------------
+
+
+class PoisonError(Exception):
+    """The defect that a poisoned row meets."""
+
+
+def _raise() -> NoReturn:
+    raise PoisonError("poison")
+
+
+def _recurse(depth: int = 0) -> int:
+    return _recurse(depth + 1) + 1
+
+
+def _loop() -> NoReturn:
+    while True:
+        pass
+
+
+def _take_memory() -> NoReturn:
+    taken: list[bytearray] = []
+    while True:
+        taken.append(bytearray(_PIECE))
+
+
+def _be_killed() -> None:
+    """As the kernel does to what takes too much memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+_EFFECTS: dict[str, Callable[[], object]] = {
+    "raise": _raise,
+    "recursion": _recurse,
+    "loop": _loop,
+    "memory": _take_memory,
+    "killed": _be_killed,
+}
+POISONS = tuple(_EFFECTS)
+
+
+def _swallow(kind: str) -> None:
+    if effect := _EFFECTS.get(kind):
+        effect()
+
+
+class _PoisonedJob:
+    """A report that cannot be read."""
+
+    def __init__(self, job: UpstreamJob, kind: str) -> None:
+        self._job = job
+        self._kind = kind
+
+    @property
+    @override
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A report to all who ask what it is."""
+        return UpstreamJob
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "status":
+            _swallow(self._kind)
+        return getattr(self._job, name)
+
+
+def _taint(job: UpstreamJob) -> Any:
+    found = re.search(r'"poison": ?"(\w+)"', job.result or "")
+    if found is None:
+        return job
+    # Postgres takes no such text for JSON: as if it had got past whoever reads the answers.
+    if found[1] == "unstorable":
+        return replace(job, result="{")
+    return _PoisonedJob(job, found[1])
+
+
+class _PoisonedUpstream(MusicAi):
+    @override
+    async def submit(self, access: Access, submission: Submission) -> Submitted | Refused | Trouble:
+        _swallow(submission.name.removeprefix("poison "))
+        return await super().submit(access, submission)
+
+    @override
+    async def fetch(self, access: Access, upstream_id: str) -> UpstreamJob | Absent | Trouble:
+        found = await super().fetch(access, upstream_id)
+        return _taint(found) if isinstance(found, UpstreamJob) else found
+
+    @override
+    async def page(
+        self, access: Access, *, statuses: Sequence[str], page: int, size: int
+    ) -> list[UpstreamJob] | Trouble:
+        found = await super().page(access, statuses=statuses, page=page, size=size)
+        return [_taint(job) for job in found] if isinstance(found, list) else found
+
+
+class _PoisonedSender(HttpSender):
+    @override
+    async def send(self, webhook: Webhook) -> Reply | Fault:
+        _swallow(webhook.url.rpartition("/poison-")[2])
+        return await super().send(webhook)
+
+
+def _poison(_: object) -> None:
+    runtime.MusicAi = _PoisonedUpstream
+    runtime.HttpSender = _PoisonedSender
+
+
+_KINDS: dict[str, Callable[[Any], None]] = {
+    "skew": _skew,
+    "names": _name,
+    "nofile": _limit_files,
+    "memory": _limit_memory,
+    "stuck": _give_up_after,
+    "poison": _poison,
+}

@@ -1,0 +1,214 @@
+"""Bulk: many sent again, counted first, and nobody else's."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from gateway.errors import BadRequest, Conflict, NotFound
+from gateway.flows.bulk import recover, replay_missing, resend
+from gateway.flows.bulk_begin import DryRun
+from gateway.flows.endpoints import delete_endpoint, disable_endpoint, enable_endpoint
+from gateway.flows.trial import try_endpoint
+from gateway.store.delivery_filter import DeliveryFilter
+from tests.flows.bulk_scenes import (
+    LONG_AGO,
+    add_events,
+    began,
+    operation,
+    receiver,
+    run_all,
+)
+from tests.flows.scenes import OTHER, owe_rows
+from tests.flows.world import HOOK, World
+
+# --- What is sent again -----------------------------------------------------------------------------
+
+
+async def test_failed_deliveries_since_an_instant_are_recovered(world: World):
+    tenant, endpoint_id = await receiver(world)
+    failed = await owe_rows(world, tenant, endpoint_id, 2, "exhausted")
+    failed += await owe_rows(world, tenant, endpoint_id, 1, "parked")
+    old = await owe_rows(world, tenant, endpoint_id, 1, "exhausted")
+    await world.run(
+        "UPDATE delivery SET created_at = now() - interval '2 days' WHERE id = $1", old[0]
+    )
+    await owe_rows(world, tenant, endpoint_id, 1, "delivered")
+    await owe_rows(world, tenant, await world.endpoint(tenant, OTHER), 1, "exhausted")
+    since = world.clock.now() - timedelta(days=1)
+    assert await recover(world.deps, tenant.id, endpoint_id, since, dry_run=True) == DryRun(3)
+    world.queue.wakes.clear()
+    made = began(await recover(world.deps, tenant.id, endpoint_id, since))
+    assert (made.kind, made.endpoint_id, made.total, made.done) == ("recover", endpoint_id, 3, 0)
+    assert made.state == "running"
+    assert [verb for verb, _ in world.queue.wakes] == ["bulk"]
+    await run_all(world)
+    row = await operation(world)
+    assert (row.state, row.done, row.completed_at is not None) == ("done", 3, True)
+    assert ("deliver", 0.0) in world.queue.wakes
+    assert await world.deliver() == 3
+    again = [row.id for row in await world.deliveries() if row.resent_at]
+    assert again == failed
+    assert world.seen("bulk") == [
+        ("done", {"kind": "recover", "tenant_id": tenant.id, "rows": 3, "done": 3, "total": 3}),
+    ]
+
+
+async def test_what_a_filter_shows_is_sent_again_but_for_what_is_on_its_way(world: World):
+    tenant, endpoint_id = await receiver(world)
+    states = ("delivered", "exhausted", "parked", "pending")
+    ids = [(await owe_rows(world, tenant, endpoint_id, 1, state))[0] for state in states]
+    await world.run("UPDATE delivery SET last_class = 'timeout' WHERE id = $1", ids[1])
+    assert await resend(world.deps, DeliveryFilter(tenant.id), dry_run=True) == DryRun(3)
+    wanted = DeliveryFilter(
+        tenant.id,
+        (endpoint_id,),
+        ("exhausted", "parked"),
+        ("test.ping",),
+        (),
+        ("timeout",),
+        LONG_AGO,
+        world.clock.now() + timedelta(days=1),
+    )
+    made = began(await resend(world.deps, wanted))
+    assert (made.kind, made.endpoint_id, made.total) == ("resend", endpoint_id, 1)
+    await run_all(world)
+    rows = {row.id: row for row in await world.deliveries()}
+    assert [rows[id_].resent_at is not None for id_ in ids] == [False, True, False, False]
+    with pytest.raises(BadRequest, match="status: only deliveries that have ended"):
+        await resend(world.deps, DeliveryFilter(tenant.id, states=("parked", "pending")))
+
+
+@pytest.mark.parametrize("name", ["endpoints", "events", "jobs", "outcomes", "resent_after"])
+async def test_each_filter_holds_for_the_batches_as_for_the_count(world: World, name: str):
+    tenant, endpoint_id = await receiver(world)
+    (mine,) = await owe_rows(world, tenant, endpoint_id, 1)
+    await owe_rows(world, tenant, await world.endpoint(tenant, OTHER), 2)
+    job_id = world.deps.ids.uuid()
+    await world.run(
+        "UPDATE delivery SET job_id = $2, last_class = 'dns', resent_at = now() WHERE id = $1",
+        mine,
+        job_id,
+    )
+    await world.run("UPDATE delivery SET type = 'job.failed' WHERE id = $1", mine)
+    await world.run("UPDATE delivery SET spared = 7")
+    value = {
+        "endpoints": (endpoint_id,),
+        "events": ("job.failed",),
+        "jobs": (job_id,),
+        "outcomes": ("dns",),
+        "resent_after": LONG_AGO,
+    }[name]
+    made = began(await resend(world.deps, DeliveryFilter(tenant.id, **{name: value})))
+    assert made.total == 1
+    await run_all(world)
+    rows = await world.deliveries()
+    assert {row.id for row in rows if row.spared == 0} == {mine}
+    assert (await operation(world)).done == 1
+
+
+async def test_events_from_before_the_endpoint_existed_are_made_up_for(world: World):
+    tenant = await world.tenant()
+    await world.ended(tenant, 3)
+    early = await world.events()
+    endpoint_id = await world.endpoint(tenant, HOOK, events=["job.succeeded"])
+    await world.ended(tenant)
+    await add_events(world, tenant, 1, "job.failed")
+    other, _ = await receiver(world, "other", OTHER)
+    await add_events(world, other, 1, "job.succeeded")
+    await world.deliver()
+    world.sender.sent.clear()
+    assert await replay_missing(
+        world.deps, tenant.id, endpoint_id, LONG_AGO, dry_run=True
+    ) == DryRun(3)
+    made = began(await replay_missing(world.deps, tenant.id, endpoint_id, LONG_AGO))
+    assert (made.kind, made.total) == ("replay-missing", 3)
+    await run_all(world)
+    assert await world.deliver() == 3
+    sent = {dict(one.headers)["webhook-id"]: one.body for one in world.sender.sent}
+    assert sent == {str(event.id): event.body.encode() for event in early}
+    assert (await operation(world)).done == 3
+    again = await replay_missing(world.deps, tenant.id, endpoint_id, LONG_AGO)
+    assert (began(again).total, began(again).state) == (0, "done")
+
+
+async def test_only_events_since_then_are_made_up_for(world: World):
+    tenant, endpoint_id = await receiver(world)
+    await add_events(world, tenant, 2)
+    await world.run("UPDATE event SET created_at = now() - interval '2 days'")
+    await add_events(world, tenant, 1)
+    since = world.clock.now() - timedelta(days=1)
+    await replay_missing(world.deps, tenant.id, endpoint_id, since)
+    await run_all(world)
+    assert len(await world.deliveries()) == 1
+
+
+async def test_what_was_a_trial_of_another_endpoint_is_not_missing(world: World):
+    """A sample is no fact: nobody else may take it for one."""
+    tenant, endpoint_id = await receiver(world)
+    other = await world.endpoint(tenant, OTHER)
+    await try_endpoint(world.deps, tenant, other, "job.failed")
+    found = await replay_missing(world.deps, tenant.id, endpoint_id, LONG_AGO, dry_run=True)
+    assert found == DryRun(0)
+
+
+async def test_its_own_end_is_not_missing_to_an_endpoint(world: World):
+    tenant, endpoint_id = await receiver(world)
+    await disable_endpoint(world.deps, tenant.id, endpoint_id)
+    await enable_endpoint(world.deps, tenant.id, endpoint_id)
+    found = await replay_missing(world.deps, tenant.id, endpoint_id, LONG_AGO, dry_run=True)
+    assert found == DryRun(0)
+
+
+# --- Whom it may not touch --------------------------------------------------------------------------
+
+
+async def test_other_tenants_are_untouched(world: World):
+    tenant, endpoint_id = await receiver(world)
+    other, theirs = await receiver(world, "other", OTHER)
+    await owe_rows(world, tenant, endpoint_id, 2)
+    await owe_rows(world, other, theirs, 2)
+    assert await resend(world.deps, DeliveryFilter(tenant.id), dry_run=True) == DryRun(2)
+    foreign = DeliveryFilter(tenant.id, endpoints=(theirs,))
+    assert await resend(world.deps, foreign, dry_run=True) == DryRun(0)
+    await resend(world.deps, DeliveryFilter(tenant.id))
+    await run_all(world)
+    rows = await world.deliveries()
+    assert {row.tenant_id for row in rows if row.resent_at} == {tenant.id}
+
+
+@pytest.mark.parametrize("begin", [recover, replay_missing])
+async def test_only_an_endpoint_that_is_there_and_enabled_is_sent_again(
+    world: World, begin: Callable
+):
+    tenant, endpoint_id = await receiver(world)
+    other = await world.tenant("other")
+    for tenant_id, wanted in ((tenant.id, uuid4()), (other.id, endpoint_id)):
+        with pytest.raises(NotFound):
+            await begin(world.deps, tenant_id, wanted, LONG_AGO)
+    await disable_endpoint(world.deps, tenant.id, endpoint_id)
+    with pytest.raises(Conflict, match=r"disabled\. Enable it first"):
+        await begin(world.deps, tenant.id, endpoint_id, LONG_AGO)
+    assert await world.rows("SELECT * FROM bulk") == []
+
+
+@pytest.mark.parametrize("end", [disable_endpoint, delete_endpoint])
+async def test_what_has_no_receiver_any_more_is_left_as_it_was(world: World, end: Callable):
+    """Sent again it would only be put away: a delivered one would read as parked or exhausted."""
+    tenant, endpoint_id = await receiver(world)
+    await owe_rows(world, tenant, endpoint_id, 1, "delivered")
+    await end(world.deps, tenant.id, endpoint_id)
+    await resend(world.deps, DeliveryFilter(tenant.id))
+    await run_all(world)
+    assert [row.state for row in await world.deliveries()] == ["delivered"]
+
+
+async def test_an_endpoint_deleted_in_the_middle_is_owed_nothing_more(world: World):
+    tenant, endpoint_id = await receiver(world)
+    await add_events(world, tenant, 3)
+    await replay_missing(world.deps, tenant.id, endpoint_id, LONG_AGO)
+    await delete_endpoint(world.deps, tenant.id, endpoint_id)
+    await run_all(world)
+    assert await world.deliveries() == []
+    assert (await operation(world)).state == "done"

@@ -1,0 +1,102 @@
+"""All that is kept of a tenant, kind by kind and page by page."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from gateway.store import attempts, bulk, export, history, keys, outcomes, usage
+from gateway.store.engine import Tx
+from gateway.store.history import NewNote
+from gateway.store.outcomes import Ending
+from gateway.store.schema import metadata
+from tests.builders import (
+    add_deliveries,
+    add_endpoint,
+    add_jobs,
+    add_tenant,
+    claim_deliveries,
+    key_of,
+    recorded_of,
+)
+
+# What nobody can take along: secrets, and what the gateway works with.
+INTERNAL = {"signing_secret", "job_label", "prune_cursor", "usage_hour", "usage_daily"} | {
+    "usage_horizon",
+    "beacon",
+}
+TABLES = {"access_key": "key", "job_event": "note", "usage_hourly": "usage"}
+
+
+async def fill(tx: Tx) -> UUID:
+    """A tenant with two rows or more of each kind."""
+    tenant = await add_tenant(tx)
+    ids = await add_jobs(tx, tenant, 3, params='{"a":\n[1]}')
+    await history.add_notes(tx, [NewNote(uuid7(), tenant, id_, "t", "d") for id_ in ids])
+    await outcomes.finish(tx, [Ending(id_, "succeeded", None, None, None, None) for id_ in ids])
+    await usage.add_jobs(tx, ids)
+    endpoint = await add_endpoint(tx, tenant)
+    await add_deliveries(tx, tenant, endpoint, 3, job_id=ids[0])
+    token = uuid7()
+    claimed = await claim_deliveries(tx, token=token)
+    await attempts.record(tx, [recorded_of(one, token, "delivered") for one in claimed])
+    await keys.add(tx, key_of(tenant_id=tenant))
+    await keys.add_audit(
+        tx, uuid7(), key_id="k", action="a", subject="s", tenant_id=tenant, detail="{}"
+    )
+    await bulk.add(
+        tx,
+        uuid7(),
+        tenant,
+        kind="resend",
+        endpoint_id=None,
+        filter_="{}",
+        total=0,
+        until=None,
+    )
+    return tenant
+
+
+async def lines_of(tx: Tx, tenant: UUID, limit: int) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for kind in export.KINDS:
+        page: export.Page | None = None
+        while page is None or page.next is not None:
+            page = await export.page(tx, kind, tenant, page and page.next, limit)
+            for line in page.lines:
+                assert "\n" not in line
+                row = json.loads(line)
+                found.setdefault(row["kind"], []).append(row)
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+async def test_each_row_is_in_it_once_and_none_of_others(tx: Tx, limit: int) -> None:
+    tenant = await fill(tx)
+    other = await fill(tx)
+    found = await lines_of(tx, tenant, limit)
+    for table in metadata.tables.values():
+        if "tenant_id" in table.columns and table.name not in INTERNAL:
+            kind = TABLES.get(table.name, table.name)
+            row = await tx.one(f"SELECT count(*) FROM {table.name} WHERE tenant_id = $1", tenant)
+            assert len(found[kind]) == row[0] > 0, kind
+    ids = [row["id"] for rows in found.values() for row in rows if "id" in row]
+    assert len(set(ids)) == len(ids)
+    assert str(other) not in json.dumps(found)
+
+
+async def test_it_is_in_the_words_of_the_api(tx: Tx) -> None:
+    found = await lines_of(tx, await fill(tx), 100)
+    (job, *_), (attempt, *_) = found["job"], found["attempt"]
+    assert (job["params"], job["metadata"], job["batchName"]) == ({"a": [1]}, {}, None)
+    assert job["createdAt"].endswith("Z")
+    assert attempt["requestHeaders"] == {"a": "b"}
+    assert attempt["startedAt"] == "2026-01-02T03:04:05.000Z"
+    assert [row["jobs"] for row in found["usage"]] == [3]
+    assert "sealed" not in json.dumps(found)
+
+
+async def test_of_nobody_there_is_nothing(tx: Tx) -> None:
+    assert await lines_of(tx, uuid7(), 10) == {}

@@ -1,0 +1,268 @@
+"""The feed: an order that no commit can come in front of, however transactions end."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from uuid import UUID, uuid4
+
+import pytest
+
+from gateway.store import feed
+from gateway.store.engine import Database, Tx
+from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
+from tests.builders import add_event, add_tenant
+
+_SECONDS = 30
+
+
+async def page(
+    db: Database,
+    tenants: Sequence[UUID] | None,
+    after: Place = START,
+    *,
+    types: Sequence[str] = (),
+    limit: int = 100,
+) -> list[FeedEvent]:
+    return list((await whole_page(db, tenants, after, types=types, limit=limit)).events)
+
+
+async def whole_page(
+    db: Database,
+    tenants: Sequence[UUID] | None,
+    after: Place = START,
+    *,
+    types: Sequence[str] = (),
+    limit: int = 100,
+) -> FeedPage:
+    async with db.single() as tx:
+        return await feed.page(tx, tenants, after, types=types, limit=limit)
+
+
+async def shown(
+    db: Database, tenants: Sequence[UUID] | None, after: Place = START, *, count: int
+) -> list[UUID]:
+    """The ids of so many events, once other tests on this server hold none of them back."""
+    async with asyncio.timeout(_SECONDS):
+        while len(found := await page(db, tenants, after)) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)  # other transactions tell nobody of their end
+    return [event.id for event in found]
+
+
+async def tenant_of(db: Database) -> UUID:
+    async with db.begin() as tx:
+        return await add_tenant(tx, credential=False)
+
+
+async def added(db: Database, tenant: UUID, count: int = 1, kind: str = "test.ping") -> list[UUID]:
+    """Events, each in a transaction of its own."""
+    ids: list[UUID] = []
+    for _ in range(count):
+        async with db.begin() as tx:
+            ids.append(await add_event(tx, tenant, kind))
+    return ids
+
+
+async def end_of(db: Database) -> Place:
+    async with db.single() as tx:
+        return await feed.end(tx)
+
+
+async def place_of(db: Database, tenants: Sequence[UUID] | None, event_id: UUID) -> Place | None:
+    async with db.single() as tx:
+        return await feed.place_of(tx, tenants, event_id)
+
+
+# --- Nothing comes in front of a reader ----------------------------------------------------------
+
+
+async def test_what_commits_later_comes_later_though_it_began_earlier(db: Database) -> None:
+    tenant = await tenant_of(db)
+    (first,) = await added(db, tenant)
+    assert await shown(db, [tenant], count=1) == [first]
+    cursor = await place_of(db, [tenant], first)
+    assert cursor is not None
+    async with db.begin() as early:
+        slow = await add_event(early, tenant)
+        (quick,) = await added(db, tenant)
+        assert await page(db, [tenant], cursor) == [], "the slow one would come in front of it"
+        from_now_on = await end_of(db)
+    assert await shown(db, [tenant], cursor, count=2) == [slow, quick]
+    assert await shown(db, [tenant], from_now_on, count=2) == [slow, quick]
+
+
+async def test_a_transaction_that_is_rolled_back_holds_nobody_up_for_good(db: Database) -> None:
+    tenant, quick = await tenant_of(db), list[UUID]()
+
+    async def change_its_mind() -> None:
+        async with db.begin() as early:
+            await add_event(early, tenant)
+            quick.extend(await added(db, tenant))
+            raise RuntimeError("gone")
+
+    with pytest.raises(RuntimeError, match="gone"):
+        await change_its_mind()
+    assert await shown(db, [tenant], count=1) == quick
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+async def test_a_reader_sees_all_of_any_order_of_commits_once(db: Database, seed: int) -> None:
+    chance, tenant = random.Random(seed), await tenant_of(db)
+    seen, made, cursor = list[UUID](), set[UUID](), START
+    open_ones = list[tuple[AsyncExitStack, Tx]]()
+    for step in range(60):
+        act = chance.random()
+        if act < 0.3 and len(open_ones) < 4 and step < 50:
+            stack = AsyncExitStack()
+            open_ones.append((stack, await stack.enter_async_context(db.begin())))
+        elif act < 0.6 and open_ones:
+            made.add(await add_event(chance.choice(open_ones)[1], tenant))
+        elif act < 0.8 and open_ones:
+            stack, _ = open_ones.pop(chance.randrange(len(open_ones)))
+            await stack.aclose()
+        else:
+            found = await page(db, [tenant], cursor, limit=2)
+            seen += [event.id for event in found]
+            cursor = found[-1].place if found else cursor
+    for stack, _ in open_ones:
+        await stack.aclose()
+    seen += await shown(db, [tenant], cursor, count=len(made) - len(seen))
+    assert made
+    assert len(seen) == len(set(seen))
+    assert set(seen) == made
+    assert await shown(db, [tenant], count=len(made)) == seen
+
+
+async def test_a_place_that_went_past_other_types_misses_nothing(db: Database) -> None:
+    tenant, other = await tenant_of(db), await tenant_of(db)
+    await added(db, tenant, 3)
+    await shown(db, [tenant], count=3)
+    async with db.begin() as early:
+        rare = await add_event(early, tenant, "job.failed")
+        (common,) = await added(db, tenant)
+        passed = await whole_page(db, [tenant], types=["job.failed"])
+        assert passed.events == []
+        (first, *_) = await page(db, [tenant])
+        assert first.place < passed.end
+    assert await shown(db, [tenant], passed.end, count=2) == [rare, common]
+    found = await whole_page(db, [tenant], passed.end, types=["job.failed"], limit=2)
+    assert [event.id for event in found.events] == [rare]
+    assert await place_of(db, [tenant], common) < found.end  # pyright: ignore[reportOptionalOperand]
+    assert (await whole_page(db, [tenant], found.end)).events == []
+    assert (await whole_page(db, [other], passed.end)).end >= found.end
+    full = await whole_page(db, [tenant], limit=1)
+    assert full.end == full.events[-1].place
+    far = Place(2**62, LAST_ID)
+    assert (await whole_page(db, [tenant], far)).end == far, "it never goes back"
+
+
+# --- Pages ---------------------------------------------------------------------------------------
+
+
+async def test_a_page_goes_on_behind_a_place(db: Database) -> None:
+    tenant = await tenant_of(db)
+    ids = await added(db, tenant, 5)
+    await shown(db, [tenant], count=5)
+    cursor, pages = START, list[list[UUID]]()
+    while found := await page(db, [tenant], cursor, limit=2):
+        pages.append([event.id for event in found])
+        cursor = found[-1].place
+    assert pages == [ids[:2], ids[2:4], ids[4:]]
+
+
+async def test_events_of_one_transaction_are_told_apart(db: Database) -> None:
+    tenant = await tenant_of(db)
+    async with db.begin() as tx:
+        ids = sorted([await add_event(tx, tenant, id=uuid4()) for _ in range(4)])
+    assert await shown(db, [tenant], count=4) == ids
+    second = await place_of(db, [tenant], ids[1])
+    assert second is not None
+    assert await shown(db, [tenant], second, count=2) == ids[2:]
+
+
+async def test_an_event_is_shown_as_it_was_frozen(db: Database) -> None:
+    tenant, job_id = await tenant_of(db), uuid4()
+    body = '{"type":"job.failed","data":{ "n": 1.50 }}'
+    async with db.begin() as tx:
+        id_ = await add_event(tx, tenant, "job.failed", job_id=job_id, body=body)
+    await shown(db, [tenant], count=1)
+    (event,) = await page(db, [tenant])
+    assert (event.id, event.tenant_id, event.type, event.job_id) == (
+        id_,
+        tenant,
+        "job.failed",
+        job_id,
+    )
+    assert (event.tenant, event.body) == (f"t-{tenant.hex}", body)
+    assert event.place == await place_of(db, None, id_)
+
+
+async def test_types_are_told_apart(db: Database) -> None:
+    tenant = await tenant_of(db)
+    kinds = ["test.ping", "job.started", "job.failed", "test.ping"]
+    ids = [(await added(db, tenant, 1, kind))[0] for kind in kinds]
+    await shown(db, [tenant], count=4)
+    found = await page(db, [tenant], types=["test.ping", "job.failed"])
+    assert [event.id for event in found] == [ids[0], ids[2], ids[3]]
+    found = await page(db, [tenant], types=["test.ping"], limit=1)
+    assert [event.id for event in found] == ids[:1]
+    assert await page(db, [tenant], types=["job.deleted"]) == []
+
+
+async def test_several_tenants_are_one_feed(db: Database) -> None:
+    a, b, c = [await tenant_of(db) for _ in range(3)]
+    ids = [(await added(db, tenant))[0] for tenant in (a, b, c, a, c, b)]
+    assert await shown(db, None, count=6) == ids
+    assert await shown(db, [a, c], count=4) == [ids[0], ids[2], ids[3], ids[4]]
+    assert [event.id for event in await page(db, [a, c], limit=3)] == [ids[0], ids[2], ids[3]]
+    assert [event.tenant_id for event in await page(db, None, limit=2)] == [a, b]
+    assert await page(db, []) == []
+    assert await page(db, [uuid4()]) == []
+
+
+async def test_a_place_is_known_to_those_who_may_see_the_event(db: Database) -> None:
+    mine, other = await tenant_of(db), await tenant_of(db)
+    ids = await added(db, mine, 2)
+    places = [await place_of(db, [mine], id_) for id_ in ids]
+    assert None not in places
+    assert places == sorted(places)  # pyright: ignore[reportArgumentType]
+    assert await place_of(db, None, ids[0]) == await place_of(db, [other, mine], ids[0])
+    assert await place_of(db, [other], ids[0]) is None
+    assert await place_of(db, [], ids[0]) is None
+    assert await place_of(db, None, uuid4()) is None
+
+
+async def test_the_end_is_behind_all_that_was_shown_and_before_all_that_comes(
+    db: Database,
+) -> None:
+    tenant = await tenant_of(db)
+    await added(db, tenant, 2)
+    await shown(db, [tenant], count=2)
+    end = await end_of(db)
+    assert await page(db, [tenant], end) == []
+    (later,) = await added(db, tenant)
+    assert await shown(db, [tenant], end, count=1) == [later]
+
+
+async def test_whose_feeds_have_grown(db: Database) -> None:
+    a, b, c = [await tenant_of(db) for _ in range(3)]
+    await added(db, a)
+    await shown(db, [a], count=1)
+
+    async def grown(tenants: Sequence[UUID] | None, since: int) -> tuple[int, set[UUID]]:
+        async with db.single() as tx:
+            horizon, ids = await feed.grown(tx, tenants, since)
+        return horizon, set(ids)
+
+    horizon, ids = await grown(None, START.xact)
+    assert ids == {a}
+    assert (await grown([b, c], START.xact))[1] == set()
+    assert (await grown(None, horizon))[1] == set()
+    async with db.begin() as early:
+        await add_event(early, b)
+        await added(db, c)
+        held, ids = await grown(None, horizon)
+        assert ids == set(), "nobody is shown them yet"
+    await shown(db, [b, c], count=2)
+    assert (await grown(None, held))[1] == {b, c}
+    assert (await grown([a, b], held))[1] == {b}

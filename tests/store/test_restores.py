@@ -1,0 +1,74 @@
+"""The beacon, and doubt about all that waits."""
+
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from gateway.store import restores, submits
+from gateway.store.engine import Database, Tx
+from tests.builders import (
+    add_credential,
+    add_jobs,
+    add_submitted,
+    add_tenant,
+    claim_jobs,
+    credential_of,
+    put,
+    row_of,
+)
+from tests.store.blocking import blocked
+
+
+async def test_the_beacon_counts_up_and_keeps_its_id(tx: Tx) -> None:
+    id_, count = await restores.beat(tx)
+    assert isinstance(id_, UUID)
+    assert await restores.beat(tx) == (id_, count + 1)
+    assert await restores.hold_beacon(tx) == (id_, count + 1)
+    await restores.set_beacon(tx, 900)
+    assert await restores.hold_beacon(tx) == (id_, 900)
+
+
+async def test_a_claim_tells_the_beacon(tx: Tx) -> None:
+    await add_jobs(tx, await add_tenant(tx))
+    beacon = await restores.beat(tx)
+    (job,) = await claim_jobs(tx)
+    assert (job.beacon_id, job.beacon) == beacon
+
+
+async def test_a_beacon_that_is_held_is_changed_by_nobody_else(db: Database) -> None:
+    async def beat() -> int:
+        async with db.begin() as tx:
+            return (await restores.beat(tx))[1]
+
+    async with db.begin() as tx:
+        _, count = await restores.hold_beacon(tx)
+        beating = await blocked(db, beat())
+        await restores.set_beacon(tx, count + 10)
+    assert await beating == count + 11
+
+
+async def test_all_that_waits_is_looked_up_as_if_it_had_been_sent(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    newest = await add_credential(tx, tenant, 2)
+    tried, fresh = await add_jobs(tx, tenant, 2)
+    await put(tx, "job", tried, submit_attempts=3, next_at=60, lookups=1, created_at=-90)
+    assert await restores.distrust(tx) == 2
+    row = await row_of(tx, "job", tried)
+    assert (row.state, row.credential_id, row.lease_token) == ("submitting", newest, None)
+    assert (row.sent_at, row.next_at, row.lookups) == (row.created_at, row.now, 0)
+    assert (row.submit_attempts, row.version) == (3, 2)
+    assert (await row_of(tx, "job", fresh)).submit_attempts == 1
+    found = await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=uuid7())
+    assert {job.id for job in found} == {tried, fresh}
+
+
+async def test_what_does_not_wait_or_cannot_be_looked_up_is_left_alone(tx: Tx) -> None:
+    tenant, bare = await add_tenant(tx), await add_tenant(tx, credential=False)
+    (upstream,) = await add_submitted(tx, tenant)
+    (sending,) = await add_jobs(tx, tenant)
+    await claim_jobs(tx)
+    (waiting,) = await add_jobs(tx, bare)
+    before = [await row_of(tx, "job", id_) for id_ in (upstream, sending, waiting)]
+    assert await restores.distrust(tx) == 0
+    assert [await row_of(tx, "job", id_) for id_ in (upstream, sending, waiting)] == before
+    assert (await row_of(tx, "job", sending)).credential_id == await credential_of(tx, tenant)

@@ -1,0 +1,228 @@
+"""Bulk operations: begun, counted dry, followed, stopped."""
+
+from typing import Any
+
+import pytest
+
+from gateway.flows.bulk import step
+from tests.web.conftest import NOBODY, World, fields_of, problem
+from tests.web.webhooks import delivery, endpoint, event, failed, succeeded
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_LONG_AGO = "2001-01-01T00:00:00Z"
+
+
+async def _finished(world: World, slug: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """An operation once workers have done all there is."""
+    while await step(world.deps):
+        pass
+    return await world.get(f"/v1/bulk/{operation['id']}", slug)
+
+
+async def _pending(world: World, slug: str) -> list[str]:
+    found = await world.get("/v1/delivery?status=pending", slug)
+    return [one["id"] for one in found if one["resentAt"]]
+
+
+async def _some(world: World, slug: str) -> tuple[str, dict[str, str]]:
+    """An endpoint with deliveries of every kind."""
+    to = await endpoint(world, slug)
+    made = {
+        "waits": await delivery(world, slug, to),
+        "failed": await failed(world, slug, to),
+        "done": await succeeded(world, slug, to, kind="job.failed"),
+        "parked": await delivery(world, slug, to, state="parked"),
+        "own": await failed(world, slug, None),
+    }
+    return to, made
+
+
+class TestRecover:
+    async def test_what_failed_is_sent_again(self, world: World, acme: str) -> None:
+        to, made = await _some(world, acme)
+        path = f"/v1/endpoint/{to}/recover"
+
+        dry = await world.send("POST", path, acme, {"since": _LONG_AGO, "dryRun": True})
+        assert dry == {"dryRun": True, "count": 2}
+        assert await world.get("/v1/bulk", acme) == []
+
+        begun = await world.send("POST", path, acme, {"since": "2001-01-01T02:00:00+02:00"})
+        assert begun == {
+            "id": begun["id"],
+            "kind": "recover",
+            "endpointId": to,
+            "state": "running",
+            "total": 2,
+            "done": 0,
+            "createdAt": begun["createdAt"],
+            "completedAt": None,
+        }
+        assert await world.get(f"/v1/bulk/{begun['id']}", acme) == begun
+        assert world.queue.wakes[-1][0] == "bulk"
+
+        ended = await _finished(world, acme, begun)
+        assert (ended["state"], ended["done"]) == ("done", 2)
+        assert ended["completedAt"] > ended["createdAt"]
+        assert await _pending(world, acme) == [made["parked"], made["failed"]]
+
+    async def test_a_disabled_endpoint_has_to_be_enabled_first(
+        self, world: World, acme: str
+    ) -> None:
+        to, _ = await _some(world, acme)
+        await world.send("POST", f"/v1/endpoint/{to}/disable", acme)
+
+        for act in ("recover", "replay-missing"):
+            path = f"/v1/endpoint/{to}/{act}"
+            body = problem(
+                await world.call("POST", path, acme, json={"since": _LONG_AGO}), 409, "CONFLICT"
+            )
+            assert "Enable" in body["detail"]
+
+
+class TestReplayMissing:
+    async def test_events_from_before_the_endpoint_are_owed(self, world: World, acme: str) -> None:
+        missed = [await event(world, acme), await event(world, acme, "job.failed")]
+        to = await endpoint(world, acme, events=["test.ping"])
+        path = f"/v1/endpoint/{to}/replay-missing"
+
+        dry = await world.send("POST", path, acme, {"since": _LONG_AGO, "dryRun": True})
+        begun = await world.send("POST", path, acme, {"since": _LONG_AGO})
+
+        assert dry == {"dryRun": True, "count": begun["total"]} == {"dryRun": True, "count": 1}
+        assert (await _finished(world, acme, begun))["done"] == 1
+        (owed,) = await world.get(f"/v1/delivery?endpoint={to}", acme)
+        assert (owed["eventId"], owed["state"]) == (str(missed[0]), "pending")
+        assert (await world.send("POST", path, acme, {"since": _LONG_AGO}))["state"] == "done"
+
+
+@pytest.mark.parametrize("act", ["recover", "replay-missing"])
+async def test_the_beginning_is_checked(world: World, acme: str, act: str) -> None:
+    path = f"/v1/endpoint/{await endpoint(world, acme)}/{act}"
+    bad: list[tuple[Any, str]] = [
+        ({}, "since"),
+        ({"since": None}, "since"),
+        ({"since": 0}, "since"),
+        ({"since": "yesterday"}, "since"),
+        ({"since": "2026-01-01"}, "since"),
+        ({"since": "2026-01-01T00:00:00"}, "since"),
+        ({"since": "2999-01-01T00:00:00Z"}, "since"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "since"),
+        ({"since": "9999-12-31T23:59:59-14:00"}, "since"),
+        ({"since": _LONG_AGO, "dryRun": 1}, "dryRun"),
+        ({"since": _LONG_AGO, "until": _LONG_AGO}, "until"),
+    ]
+
+    for fields, named in bad:
+        body = problem(await world.call("POST", path, acme, json=fields), 400, "BAD_REQUEST")
+        assert fields_of(body) == [named], fields
+    assert await world.get("/v1/bulk", acme) == []
+
+
+class TestResend:
+    async def test_all_that_a_filter_shows(self, world: World, acme: str) -> None:
+        to, made = await _some(world, acme)
+        cases: list[tuple[dict[str, Any], list[str]]] = [
+            ({"endpoint": [to]}, ["parked", "done", "failed"]),
+            ({"status": ["delivered", "parked"]}, ["parked", "done"]),
+            ({"event": ["job.failed"]}, ["done"]),
+            ({"outcome": ["http_5xx"]}, ["own", "failed"]),
+            ({"job": [NOBODY]}, []),
+            ({"createdAfter": _LONG_AGO}, ["own", "parked", "done", "failed"]),
+            ({"createdBefore": _LONG_AGO}, []),
+        ]
+
+        for wanted, names in cases:
+            dry = await world.send(
+                "POST", "/v1/delivery/resend", acme, {"filter": wanted, "dryRun": True}
+            )
+            assert dry == {"dryRun": True, "count": len(names)}, wanted
+        given = {"filter": {"outcome": ["http_5xx"], "endpoint": []}}
+        begun = await world.send("POST", "/v1/delivery/resend", acme, given)
+
+        assert (begun["kind"], begun["endpointId"], begun["total"]) == ("resend", None, 2)
+        assert (await _finished(world, acme, begun))["done"] == 2
+        assert await _pending(world, acme) == [made["own"], made["failed"]]
+
+    async def test_the_filter_is_checked(self, world: World, acme: str) -> None:
+        await _some(world, acme)
+        bad: list[tuple[Any, list[str]]] = [
+            ({}, ["filter"]),
+            ({"filter": None}, ["filter"]),
+            ({"filter": []}, ["filter"]),
+            ({"filter": {}}, ["filter"]),
+            ({"filter": {"event": []}}, ["filter"]),
+            ({"filter": {"status": ["pending"]}}, ["filter.status[0]"]),
+            ({"filter": {"status": "parked"}}, ["filter.status"]),
+            ({"filter": {"endpoint": ["nope"]}}, ["filter.endpoint[0]"]),
+            ({"filter": {"endpoint": [NOBODY] * 1001}}, ["filter.endpoint"]),
+            ({"filter": {"job": [1]}}, ["filter.job[0]"]),
+            ({"filter": {"event": ["x"], "color": 1}}, ["filter.color", "filter.event[0]"]),
+            ({"filter": {"outcome": [None]}}, ["filter.outcome[0]"]),
+            ({"filter": {"createdAfter": "2026-01-01T00:00:00"}}, ["filter.createdAfter"]),
+            ({"filter": {"createdBefore": "0001-01-01T00:00:00+14:00"}}, ["filter.createdBefore"]),
+            ({"filter": {"job": [NOBODY]}, "dryRun": "yes"}, ["dryRun"]),
+        ]
+
+        for fields, named in bad:
+            answer = await world.call("POST", "/v1/delivery/resend", acme, json=fields)
+            assert fields_of(problem(answer, 400, "BAD_REQUEST")) == named, fields
+        pending = {"filter": {"status": ["pending"]}}
+        answer = await world.call("POST", "/v1/delivery/resend", acme, json=pending)
+        assert "exhausted" in answer.json()["detail"]
+        assert await world.get("/v1/bulk", acme) == []
+
+    async def test_not_what_is_another_tenants(self, world: World, acme: str) -> None:
+        to, made = await _some(world, acme)
+        globex = await world.tenant("globex")
+        given = {"filter": {"endpoint": [to]}, "dryRun": True}
+
+        dry = await world.send("POST", "/v1/delivery/resend", globex, given)
+
+        assert dry["count"] == 0
+        assert made
+
+
+class TestOperations:
+    async def test_one_is_stopped(self, world: World, acme: str) -> None:
+        to, _ = await _some(world, acme)
+        begun = await world.send("POST", f"/v1/endpoint/{to}/recover", acme, {"since": _LONG_AGO})
+        path = f"/v1/bulk/{begun['id']}"
+
+        stopped = await world.send("POST", f"{path}/stop", acme)
+
+        assert (stopped["state"], stopped["done"]) == ("stopped", 0)
+        assert stopped == await _finished(world, acme, begun)
+        assert await _pending(world, acme) == []
+        problem(await world.call("POST", f"{path}/stop", acme), 409, "CONFLICT")
+
+    async def test_links_lead_through_all_pages(self, world: World, acme: str) -> None:
+        made: list[str] = []
+        for _ in range(3):
+            given = {"filter": {"job": [NOBODY]}}
+            begun = await world.send("POST", "/v1/delivery/resend", acme, given)
+            assert (begun["state"], begun["total"]) == ("done", 0)
+            made.append(begun["id"])
+
+        first = await world.call("GET", "/v1/bulk?size=2", acme)
+        rest = await world.call("GET", first.links["next"]["url"], acme)
+
+        assert [one["id"] for one in first.json() + rest.json()] == made[::-1]
+        assert "link" not in rest.headers
+
+    @pytest.mark.parametrize("query", ["cursor=x", "size=0", "page=1", "status=done"])
+    async def test_a_bad_query_is_refused(self, world: World, acme: str, query: str) -> None:
+        answer = await world.call("GET", f"/v1/bulk?{query}", acme)
+
+        assert fields_of(problem(answer, 400, "BAD_REQUEST")) == [query.partition("=")[0]]
+
+    async def test_another_tenants_does_not_exist(self, world: World, acme: str) -> None:
+        given = {"filter": {"job": [NOBODY]}}
+        begun = await world.send("POST", "/v1/delivery/resend", acme, given)
+        globex = await world.tenant("globex")
+
+        for operation_id in (begun["id"], NOBODY, "nope"):
+            path = f"/v1/bulk/{operation_id}"
+            problem(await world.call("GET", path, globex), 404, "NOT_FOUND")
+            problem(await world.call("POST", f"{path}/stop", globex), 404, "NOT_FOUND")
+        assert await world.get("/v1/bulk", globex) == []
