@@ -182,6 +182,10 @@ class Queue(Protocol):
 
     def wake(self, verb: Verb, *, after: float = 0.0) -> None: ...
 
+    def on_wake(self, callback: Callable[[Verb], None]) -> None:
+        """Have what this process wakes called back here as well."""
+        ...
+
     def announce(self, subject: str) -> None: ...
 
     def listen(self, callback: Callable[[str], None]) -> None:

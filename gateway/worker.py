@@ -70,6 +70,7 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
             drain_seconds=settings.drain_seconds,
         )
         deps.slots.on_room(pool.nudge)
+        deps.queue.on_wake(pool.nudge)
         watch_loop(loop, _STUCK_SECONDS)
         # What Redis remembers of the database is asked before the first row is claimed.
         deps.beacon.recall(await deps.queue.mirrored())

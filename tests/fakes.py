@@ -73,6 +73,7 @@ class FakeQueue:
     connected: bool = True
     beacons: dict[UUID, int] = field(default_factory=dict)
     _listeners: list[Callable[[str], None]] = field(default_factory=list)
+    _wakers: list[Callable[[Verb], None]] = field(default_factory=list)
 
     def mirror(self, beacon: UUID, count: int) -> None:
         self.beacons[beacon] = count
@@ -82,6 +83,9 @@ class FakeQueue:
 
     def wake(self, verb: Verb, *, after: float = 0.0) -> None:
         self.wakes.append((verb, after))
+
+    def on_wake(self, callback: Callable[[Verb], None]) -> None:
+        self._wakers.append(callback)
 
     def announce(self, subject: str) -> None:
         self.announced.append(subject)

@@ -2,8 +2,7 @@
 
 The status line and headers are a receiver's answer, and they alone decide. The body is kept only
 for people to read: one that is too long, broken off or not over by the deadline changes nothing
-about an answer that has come. What ends before that is a fault, and so is an answer whose head
-arrives in one piece with a malformed body, which the parser refuses whole.
+about an answer that has come. What ends before that is a fault.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -12,6 +11,8 @@ from typing import cast
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
+from typing_extensions import override
 
 from gateway.adapters.mishap import explain, passing
 from gateway.adapters.stopwatch import Stopwatch, now
@@ -20,8 +21,24 @@ from gateway.core.webhook import Fault, Reply
 MAX_READ = 64 * 1024
 MAX_KEPT = 16 * 1024
 
+_STATUS_LINE = b"HTTP/"
+_HEAD_END = b"\r\n\r\n"
+
 # All that a receiver can make the libraries raise; anything else is a defect of ours.
 MISHAPS = (OSError, ValueError, httpx.HTTPError, aiohttp.ClientError)
+
+
+class HeadFirst(ResponseHandler):
+    """Reads the head of an answer by itself, so that what follows cannot take it away again."""
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        head, end, rest = data.partition(_HEAD_END)
+        if not (rest and data.startswith(_STATUS_LINE)):
+            super().data_received(data)
+            return
+        super().data_received(head + end)
+        self.data_received(rest)
 
 
 class Exchange:

@@ -28,6 +28,7 @@ from gateway.adapters.bus import (
     end,
     pipelined,
 )
+from gateway.adapters.nudges import Nudges
 from gateway.ports import Clock, Ids, Verb
 
 _WINDOW_SECONDS = 0.02
@@ -62,6 +63,7 @@ class ArqQueue:
         self._wanted = asyncio.Event()
         self._is_up = False
         self._heard = Announcements(self._redis, clock, ids, on_lost=self._wanted.set)
+        self._nudges = Nudges()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -83,6 +85,7 @@ class ArqQueue:
     ) -> None:
         """Send what waits, once, and close."""
         await end(self._tasks)
+        self._nudges.stop()
         for verb in list(self._trailing):
             self._trailing.pop(verb).cancel()
             self._add(verb)
@@ -119,13 +122,16 @@ class ArqQueue:
         return {UUID(id_.decode()): int(float(count)) for id_, count in pairs}
 
     def wake(self, verb: Verb, *, after: float = 0.0) -> None:
-        """Ask for a verb to run in `after` seconds, rounded up to a grid of 250 ms."""
-        if not self._is_up:
-            self.dropped += 1
-        elif after > 0:
+        """Ask for a verb to run in `after` seconds, in other processes on a grid of 250 ms."""
+        if after > 0:
+            self._nudges.later(verb, after)
             self._add_later(verb, after)
         elif verb not in self._trailing:
             self._add_or_hold(verb)
+
+    def on_wake(self, callback: Callable[[Verb], None]) -> None:
+        """Have what this process wakes called back here as well, without a way over Redis."""
+        self._nudges.to(callback)
 
     def _add_or_hold(self, verb: Verb) -> None:
         rest = self._sent_at.get(verb, 0.0) + _WINDOW_SECONDS - self._clock.monotonic()
@@ -140,12 +146,19 @@ class ArqQueue:
         self._add(verb)
 
     def _add(self, verb: Verb) -> None:
+        self._nudges.now(verb)
         self._sent_at[verb] = self._clock.monotonic()
+        if not self._is_up:
+            self.dropped += 1
+            return
         self._count += 1
         self._wakes[f"{verb}:{self._own}{self._count:x}"] = (verb, self._now_ms())
         self._wanted.set()
 
     def _add_later(self, verb: Verb, after: float) -> None:
+        if not self._is_up:
+            self.dropped += 1
+            return
         # One more, for the part of a millisecond: a wake-up before the row is due would be wasted.
         due = self._now_ms() + 1 + math.ceil(min(after, _FARTHEST_SECONDS) * 1000)
         due += -due % _GRID_MS

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 
 from gateway.adapters.egress import CONNECT_SECONDS, Proxy, TunnelConnector
-from gateway.adapters.exchange import MAX_KEPT, MISHAPS, Exchange
+from gateway.adapters.exchange import MAX_KEPT, MISHAPS, Exchange, HeadFirst
 from gateway.adapters.stopwatch import TimedHandshake, TimedRequest, running
 from gateway.adapters.vetting import BlockedError, Lookup, UnresolvedError, Vetting
 from gateway.core.addresses import Network, Target, check_url
@@ -176,12 +177,16 @@ class HttpSender:
             if self._proxy is None
             else partial(TunnelConnector, self._proxy, self._vetting)
         )
-        return kind(
+        connector = kind(
             resolver=self._vetting,
             ssl=self._tls,
             limit=_MAX_CONNECTIONS,
             keepalive_timeout=_KEEPALIVE_SECONDS,
         )
+        # There is no other way to say which protocol a connection speaks.
+        protocol: partial[ResponseHandler] = partial(HeadFirst, loop=asyncio.get_running_loop())
+        connector._factory = protocol  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        return connector
 
 
 def trusted_authorities() -> ssl.SSLContext:

@@ -8,18 +8,17 @@ come by, so a literal address or a name that changed its answer gets no further 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
+from gateway.adapters.lookups import CrowdedError, SystemLookup
 from gateway.adapters.stopwatch import Stopwatch, now, running
 from gateway.core.addresses import Network, forbidden
 
 LOOKUP_SECONDS = 2.0
-_LOOKUP_THREADS = 32
 _MAX_ADDRESSES = 8  # a name with hundreds of addresses must not make us knock on all of them
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -35,7 +34,7 @@ class UnresolvedError(OSError):
 
 
 class SlowLookupError(UnresolvedError):
-    """The name had no addresses within the deadline."""
+    """The name had no addresses within the deadline, or would not have had."""
 
 
 class Vetting(AbstractResolver):
@@ -46,9 +45,8 @@ class Vetting(AbstractResolver):
 
     def __init__(self, allowed: Sequence[Network], lookup: Lookup | None = None) -> None:
         self._allowed = tuple(allowed)
-        self._lookup = lookup or self._look_up_in_thread
-        # Not the loop's own threads: names that hang must not stall the rest of the process.
-        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="dns")
+        self._system = SystemLookup(LOOKUP_SECONDS)
+        self._lookup = lookup or self._system
 
     def refuses(self, address: str) -> bool:
         """Whether this address, as text, may not be called."""
@@ -61,6 +59,8 @@ class Vetting(AbstractResolver):
                 found = await self._lookup(host, port)
         except TimeoutError:
             raise SlowLookupError(f"did not resolve within {LOOKUP_SECONDS:g} s") from None
+        except CrowdedError:
+            raise SlowLookupError("was not looked up, as too many others hang") from None
         except (OSError, UnicodeError):
             raise UnresolvedError("does not resolve") from None
         if not found:
@@ -105,13 +105,4 @@ class Vetting(AbstractResolver):
 
     @override
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _look_up_in_thread(self, host: str, port: int) -> Sequence[str]:
-        def look_up() -> list[str]:
-            infos = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-            )
-            return [str(info[4][0]) for info in infos]
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        self._system.close()

@@ -42,6 +42,8 @@ class Api:
             self._client = httpx.Client(base_url=self.root, headers=self.headers, timeout=_SECONDS)
         except httpx.InvalidURL as error:
             raise CommandError(f"the API's URL is malformed: {error}", ExitCode.USAGE) from None
+        if self._client.base_url.scheme not in ("http", "https") or not self._client.base_url.host:
+            raise CommandError("the API's URL is malformed: it must be http://host", ExitCode.USAGE)
 
     def __enter__(self) -> Self:
         return self

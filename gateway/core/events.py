@@ -1,6 +1,7 @@
 """The public form of a job, and events whose bytes are frozen once.
 
-A job is written here and nowhere else, so an answer, a list and a webhook hold the same words.
+A job has its form here and nowhere else, so an answer, a list, an export and a webhook hold the same
+words.
 Stored JSON (params, metadata, result, error) goes in as it is, without being parsed.
 """
 
@@ -33,7 +34,15 @@ TERMINAL_EVENTS = frozenset({JOB_SUCCEEDED, JOB_FAILED, JOB_DELETED})
 
 MAX_BODY_BYTES = 20_000
 
-_text = json.encoder.encode_basestring_ascii
+# Filled in by `job_json`, and by Postgres where it writes many jobs (store/job_lines.py).
+JOB_FORM = (
+    '{"id":"%s","app":%s,"name":%s,"batchName":%s,"workflow":%s,"workflowParams":%s,"status":"%s"'
+    ',"result":%s,"error":%s,"metadata":%s,"createdAt":%s,"startedAt":%s,"completedAt":%s'
+    ',"gateway":{"tenant":"%s","state":"%s","upstreamId":%s,"submitAttempts":%s'
+    ',"nextAttemptAt":%s,"queuePosition":%s,"version":%s,"retryOf":%s}}'
+)
+
+json_text = json.encoder.encode_basestring
 
 
 def instant(at: datetime | None) -> str:
@@ -45,27 +54,29 @@ def instant(at: datetime | None) -> str:
 
 def job_json(job: Job, *, workflow: str | None = None, queue_position: int | None = None) -> str:
     """Write a job for callers; `workflow` is JSON that replaces the slug."""
-    return (
-        f'{{"id":"{job.id}","app":{_text(job.app)},"name":{_text(job.name)}'
-        f',"batchName":{_optional(job.batch_name)}'
-        f',"workflow":{workflow or _text(job.workflow)}'
-        f',"workflowParams":{job.params}'
-        f',"status":"{STATE_STATUS[job.state]}"'
-        f',"result":{job.result or "null"},"error":{job.error or "null"}'
-        f',"metadata":{job.metadata},"createdAt":{instant(job.created_at)}'
-        f',"startedAt":{instant(job.started_at)},"completedAt":{instant(job.completed_at)}'
-        f',"gateway":{_gateway_json(job, queue_position)}}}'
-    )
-
-
-def _gateway_json(job: Job, queue_position: int | None) -> str:
     waiting = None if job.state in TERMINAL else job.next_at
-    return (
-        f'{{"tenant":"{job.tenant}","state":"{job.state.value}"'
-        f',"upstreamId":{_optional(job.upstream_id)},"submitAttempts":{job.submit_attempts}'
-        f',"nextAttemptAt":{instant(waiting)}'
-        f',"queuePosition":{"null" if queue_position is None else queue_position}'
-        f',"version":{job.version},"retryOf":{_optional(job.retry_of and str(job.retry_of))}}}'
+    return JOB_FORM % (
+        job.id,
+        json_text(job.app),
+        json_text(job.name),
+        _optional(job.batch_name),
+        workflow or json_text(job.workflow),
+        job.params,
+        STATE_STATUS[job.state],
+        job.result or "null",
+        job.error or "null",
+        job.metadata,
+        instant(job.created_at),
+        instant(job.started_at),
+        instant(job.completed_at),
+        job.tenant,
+        job.state.value,
+        _optional(job.upstream_id),
+        job.submit_attempts,
+        instant(waiting),
+        "null" if queue_position is None else queue_position,
+        job.version,
+        _optional(job.retry_of and str(job.retry_of)),
     )
 
 
@@ -106,4 +117,4 @@ def event_body(kind: str, data: str, at: datetime) -> str:
 
 
 def _optional(value: str | None) -> str:
-    return "null" if value is None else _text(value)
+    return "null" if value is None else json_text(value)

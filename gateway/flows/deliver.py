@@ -9,6 +9,7 @@ from gateway.core.cipher import CannotOpenError
 from gateway.core.delivery import Retry, judge, parse_retry_after
 from gateway.core.webhook import Reply
 from gateway.errors import Unavailable
+from gateway.flows.claiming import claiming
 from gateway.flows.deps import Deps
 from gateway.flows.endpoint_health import judge_endpoints
 from gateway.flows.group_commit import GroupCommit
@@ -66,7 +67,7 @@ class Deliverer:
     async def _claim(self, room: int, *, suspects: bool) -> int:
         deps, policy = self._deps, self._deps.policy
         claim = _Claim(deps.ids.uuid(), deps.clock.monotonic() + policy.lease, suspects)
-        async with deps.db.begin() as tx:
+        async with claiming(deps, "deliver", claim.token, deps.db.begin()) as tx:
             capped = await deliveries.hold_capped(tx)
             due = await deliveries.claim(
                 tx,

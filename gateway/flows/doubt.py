@@ -11,9 +11,11 @@ from uuid import UUID
 
 from gateway.core.lifecycle import given_up, out_of_reach
 from gateway.flows.access import Asking, asking_for
+from gateway.flows.claiming import claiming
 from gateway.flows.deps import Deps
 from gateway.flows.health import Standing, judge_credential
 from gateway.flows.lookup import Lookup
+from gateway.flows.patience import patiently
 from gateway.flows.settle import Settled, announce, ending, settle
 from gateway.ports import Access, Denied, Trouble, Verb
 from gateway.store import history, polls, submits, tenants
@@ -30,7 +32,7 @@ Seen = tuple[dict[UUID, str], Trouble | None]
 async def claim_doubtful(deps: Deps, room: int) -> int:
     """Claim doubtful jobs, start to look them up, and say how many."""
     token = deps.ids.uuid()
-    async with deps.db.single() as tx:
+    async with claiming(deps, "doubt", token, deps.db.single()) as tx:
         jobs = await submits.claim_doubtful(
             tx,
             room,
@@ -50,14 +52,13 @@ async def claim_doubtful(deps: Deps, room: int) -> int:
 
 async def _resolve(deps: Deps, jobs: Sequence[Doubtful], token: UUID) -> None:
     started = deps.clock.monotonic()
-    async with deps.db.single() as tx:
-        credential = await tenants.credential_by_id(tx, jobs[0].credential_id)
-        asking = credential and await asking_for(tx, deps, credential)
+    until = started + deps.policy.lease
+    asking = await patiently(deps.clock, until, lambda: _asking(deps, jobs[0].credential_id))
     if asking is None:
         return  # its tenant was erased meanwhile
     found, trouble = seen = await _look(deps, asking.access, jobs)
     deps.reached("doubt.looked")
-    await _record(deps, asking, jobs, token, seen)
+    await patiently(deps.clock, until, lambda: _record(deps, asking, jobs, token, seen))
     deps.reached("doubt.committed")
     deps.observer.done(
         "lookup",
@@ -67,6 +68,12 @@ async def _resolve(deps: Deps, jobs: Sequence[Doubtful], token: UUID) -> None:
         jobs=len(jobs),
         found=len(found),
     )
+
+
+async def _asking(deps: Deps, credential_id: UUID) -> Asking | None:
+    async with deps.db.single() as tx:
+        credential = await tenants.credential_by_id(tx, credential_id)
+        return credential and await asking_for(tx, deps, credential)
 
 
 async def _look(deps: Deps, access: Access | Denied, jobs: Sequence[Doubtful]) -> Seen:

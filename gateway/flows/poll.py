@@ -1,11 +1,11 @@
 """Poll: learn what became of the jobs at the upstream, one credential at a time."""
 
-from contextlib import suppress
 from uuid import UUID
 
-from gateway.core.schedule import learn, next_poll
+from gateway.core.schedule import Pace, Policy, learn, next_poll
 from gateway.errors import Unavailable
 from gateway.flows.access import asking_for
+from gateway.flows.claiming import claiming
 from gateway.flows.deps import Deps
 from gateway.flows.health import Standing, is_probe, is_unwell, judge_credential
 from gateway.flows.patience import patiently
@@ -29,7 +29,7 @@ class Poller:
     async def claim(self, room: int) -> int:
         """Claim credentials that are due, start to poll them, and say how many."""
         deps, token = self._deps, self._deps.ids.uuid()
-        async with deps.db.single() as tx:
+        async with claiming(deps, "poll", token, deps.db.single()) as tx:
             due = await polls.claim(
                 tx,
                 room,
@@ -58,10 +58,12 @@ class Poller:
             self._remember(credential.id),
             probe=is_probe(standing, deps.policy),
         )
-        # What a lost database kept from being written will be learned again; only the credential
-        # must not stay taken.
-        with suppress(Unavailable):
+        # What a lost database kept from being written will be learned again, and soon; only the
+        # credential must not stay taken.
+        try:
             standing = await self._ask(credential, standing, tick)
+        except Unavailable:
+            tick.is_cut_short = True
         deps.reached("poll.asked")
         until = started + deps.policy.lease
         await patiently(deps.clock, until, lambda: self._release(credential, token, standing, tick))
@@ -109,14 +111,11 @@ class Poller:
                 await polls.unpause(tx, credential.id)
             if tick.troubles or (tick.calls and is_unwell(standing)):
                 rest = await judge_credential(tx, deps, standing, tick.troubles)
-            # Nothing is only certain to be in flight where that was asked; then no round is due.
-            idle = tick.in_flight is not None and not tick.jobs
-            wait = None if idle else max(next_poll(tick.groups, pace, deps.policy), rest)
             await polls.release(
                 tx,
                 credential.id,
                 token,
-                wait=wait,
+                wait=_wait(tick, pace, deps.policy, rest),
                 list_order=tick.order,
                 pace=pace,
                 is_safe=tick.is_safe,
@@ -128,6 +127,13 @@ class Poller:
         if len(self._memory) > _CREDENTIALS:
             del self._memory[next(iter(self._memory))]
         return memory
+
+
+def _wait(tick: Tick, pace: Pace, policy: Policy, rest: float) -> float | None:
+    """Seconds until the next round; None where nothing is at the upstream."""
+    if tick.is_cut_short:
+        return max(policy.poll_min, rest)
+    return max(next_poll(tick.groups, pace, policy), rest) if tick.jobs else None
 
 
 def _standing(credential: ToPoll) -> Standing:

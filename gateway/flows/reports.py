@@ -18,10 +18,14 @@ from gateway.store.polls import AtUpstream
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A job and what was learned about it; None where it goes on as before."""
+    """A job and what was learned about it; `move` is None where it goes on as before.
+
+    `took` is how many seconds it took by the upstream's own times, None where they are not known.
+    """
 
     job: AtUpstream
     move: Finish | Start | None
+    took: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,14 @@ def _read(job: AtUpstream, report: UpstreamJob) -> Told:
         started_at=report.started_at,
         completed_at=report.completed_at,
     )
-    return Told(job, move)
+    return Told(job, move, _took(report))
+
+
+def _took(report: UpstreamJob) -> float | None:
+    """How long a job took, however late that was noticed."""
+    if report.created_at is None or report.completed_at is None:
+        return None
+    return max((report.completed_at - report.created_at).total_seconds(), 0.0)
 
 
 async def strike_before(deps: Deps, jobs: Sequence[AtUpstream]) -> list[AtUpstream]:
@@ -116,5 +127,5 @@ async def _record(deps: Deps, told: Sequence[Told]) -> list[tuple[str, float]]:
     if settled.jobs:
         # An end makes room at the upstream for a job that waits.
         deps.queue.wake("submit")
-    ages = {one.job.id: (one.job.workflow, one.job.age) for one in told}
-    return [ages[job.id] for job in settled.jobs]
+    seconds = {one.job.id: one.job.age if one.took is None else one.took for one in told}
+    return [(job.workflow, seconds[job.id]) for job in settled.jobs]

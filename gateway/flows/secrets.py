@@ -2,12 +2,14 @@
 
 from uuid import UUID
 
+from gateway.core.cipher import CannotOpenError
 from gateway.core.signing import SigningKey, format_secret, jwk
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps, secret_place
 from gateway.flows.endpoints import chosen_key, missing
 from gateway.flows.signing_keys import algorithm_of, keep_key, key_of
 from gateway.store import endpoints, tenants
+from gateway.store.endpoints import Secret
 
 # A webhook is signed with every live secret, and receivers read so many signatures.
 MAX_LIVE = 5
@@ -34,7 +36,8 @@ async def rotate_secret(
 ) -> SigningKey:
     """Give an endpoint, or a tenant's callbacks, a new signing key, given or made.
 
-    The others sign beside it for `overlap` seconds more. Raises NotFound, BadRequest.
+    The others sign beside it for `overlap` seconds more. Giving the newest one again changes nothing.
+    Raises NotFound, BadRequest.
     """
     async with deps.db.of(tenant_id) as tx:
         # One rotation after the other: two at once would leave more live secrets than may be.
@@ -44,6 +47,8 @@ async def rotate_secret(
             raise missing()
         before = await endpoints.secret(tx, tenant_id, endpoint_id)
         key = chosen_key(deps, algorithm or (before.algorithm if before else "v1"), secret)
+        if before is not None and _is_kept(deps, tenant_id, before, key):
+            return key
         await endpoints.retire_secrets(tx, tenant_id, endpoint_id, overlap=overlap, most=MAX_LIVE)
         await keep_key(tx, deps, tenant_id, endpoint_id, key)
         if endpoint_id is not None:
@@ -51,7 +56,17 @@ async def rotate_secret(
     return key
 
 
-async def public_keys(deps: Deps, endpoint_id: UUID | None = None) -> list[dict[str, str]]:
-    """The live public keys as JWKs, of one endpoint or of all."""
+def _is_kept(deps: Deps, tenant_id: UUID, stored: Secret, key: SigningKey) -> bool:
+    try:
+        raw = deps.cipher.open(stored.sealed, secret_place(tenant_id, stored.id))
+    except CannotOpenError:
+        return False
+    return (stored.algorithm, raw) == (algorithm_of(key), key)
+
+
+async def public_keys(
+    deps: Deps, endpoint_id: UUID | None = None, default_of: UUID | None = None
+) -> list[dict[str, str]]:
+    """The live public keys as JWKs: of one endpoint, of a tenant's default secret, or all."""
     async with deps.db.single() as tx:
-        return [jwk(key) for key in await endpoints.public_keys(tx, endpoint_id)]
+        return [jwk(key) for key in await endpoints.public_keys(tx, endpoint_id, default_of)]

@@ -22,7 +22,7 @@ Receiver = tuple[UUID, UUID | None]
 async def live_keys(
     tx: Tx, deps: Deps, receivers: Sequence[Receiver]
 ) -> defaultdict[Receiver, list[SigningKey]]:
-    """What webhooks to each receiver, (tenant, endpoint), are signed with; newest first.
+    """What webhooks to each receiver, (tenant, endpoint), are signed with, once each; newest first.
 
     One that no master key opens is left out: it holds up what it should sign, and nobody else.
     """
@@ -31,6 +31,9 @@ async def live_keys(
         with suppress(CannotOpenError):
             raw = deps.cipher.open(one.sealed, secret_place(one.tenant_id, one.id))
             keys[one.tenant_id, one.endpoint_id].append(key_of(one.algorithm, raw))
+    for receiver, live in keys.items():
+        if len(live) > 1:  # one that was given again, after others
+            keys[receiver] = list({(algorithm_of(key), key): key for key in live}.values())
     return keys
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.core.submission import with_marker
+from gateway.flows.claiming import claiming
 from gateway.flows.deps import Deps
 from gateway.flows.group_commit import GroupCommit
 from gateway.flows.health import Standing, is_unwell, judge_credential
@@ -60,7 +61,7 @@ class Submitter:
     async def _claim(self, room: int, *, suspects: bool) -> int:
         deps, policy = self._deps, self._deps.policy
         claimed_at, token = deps.clock.monotonic(), deps.ids.uuid()
-        async with deps.db.single() as tx:
+        async with claiming(deps, "submit", token, deps.db.single()) as tx:
             jobs = await submits.claim(
                 tx,
                 min(room, policy.batch),

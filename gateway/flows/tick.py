@@ -53,7 +53,8 @@ class Tick:
         self.is_safe = credential.strikes < deps.policy.suspicious
         self.pace = pace
         self.order = credential.list_order
-        self.in_flight: list[InFlight] | None = None
+        self.groups: Sequence[InFlight] = ()
+        self.is_cut_short = False
         self.durations: list[tuple[str, float]] = []
         self.troubles: list[Trouble] = []
         self.calls = 0
@@ -64,7 +65,7 @@ class Tick:
         A probe asks one thing. Where the credential is `lent`, what it does not show is given up.
         """
         async with self._deps.db.single() as tx:
-            self.in_flight = await polls.in_flight(tx, self._credential.id, _SAMPLE)
+            self.groups = await polls.in_flight(tx, self._credential.id, _SAMPLE)
         if isinstance(access, Denied):
             self.troubles.append(access)
         elif self.jobs:
@@ -74,11 +75,6 @@ class Tick:
     def jobs(self) -> int:
         """How many jobs were at the upstream when the round began, up to a thousand."""
         return sum(group.jobs for group in self.groups)
-
-    @property
-    def groups(self) -> Sequence[InFlight]:
-        """These jobs by workflow."""
-        return self.in_flight or ()
 
     async def _ask(self, access: Access) -> None:
         if self.probe or self.jobs < self._deps.policy.list_from or not self._may_list():

@@ -25,10 +25,11 @@ _STOP = f"""
 UPDATE bulk SET state = 'stopped', completed_at = now() WHERE tenant_id = $1 AND id = $2
   AND state = 'running' RETURNING {_COLUMNS}"""
 
+# As an array it is chosen once; a join may choose again for every row, and so take more.
 _CLAIM = f"""
 UPDATE bulk SET next_at = now() + $1 * interval '1 second', lease_token = $2
-WHERE id IN (SELECT id FROM bulk WHERE state = 'running' AND next_at <= now()
-  ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+WHERE id = ANY(ARRAY(SELECT id FROM bulk WHERE state = 'running' AND next_at <= now()
+  ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED))
 RETURNING {_COLUMNS}"""
 
 _ADVANCE = """

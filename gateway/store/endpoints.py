@@ -70,6 +70,7 @@ _PUBLIC_KEYS = """
 SELECT s.public_key FROM signing_secret s LEFT JOIN endpoint p ON p.id = s.endpoint_id
 WHERE s.public_key IS NOT NULL AND (s.expires_at IS NULL OR s.expires_at > now())
   AND p.deleted_at IS NULL AND ($1::uuid IS NULL OR s.endpoint_id = $1)
+  AND ($2::uuid IS NULL OR s.tenant_id = $2 AND s.endpoint_id IS NULL)
 ORDER BY s.id DESC LIMIT 10000"""
 
 _FAILING = """
@@ -222,9 +223,11 @@ async def retire_secrets(
     await tx.run(_RETIRE, tenant_id, endpoint_id, overlap, most)
 
 
-async def public_keys(tx: Tx, endpoint_id: UUID | None) -> list[bytes]:
-    """The live public keys, of one endpoint or of all."""
-    return [row.public_key for row in await tx.rows(_PUBLIC_KEYS, endpoint_id)]
+async def public_keys(
+    tx: Tx, endpoint_id: UUID | None = None, default_of: UUID | None = None
+) -> list[bytes]:
+    """The live public keys: of one endpoint, of a tenant's default secret, or all."""
+    return [row.public_key for row in await tx.rows(_PUBLIC_KEYS, endpoint_id, default_of)]
 
 
 def _endpoint(row: AnyRow) -> Endpoint:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from gateway.core.model import Limits
 from gateway.store.engine import Tx
+from gateway.store.job_lines import stamp
 from gateway.store.job_search import keep_to_indexes
 
 _Key = tuple[object, ...]
@@ -14,14 +15,10 @@ _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 _LIMITS = " ".join(one.name for one in fields(Limits))
 
 
-def _time(column: str) -> str:
-    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
-
-
 def _shown(plain: str, times: str = "", **more: str) -> str:
     """Columns, named as the API names them, as one JSON object."""
     pairs = {name: f"t.{name}" for name in plain.split()}
-    pairs |= {name: _time(f"t.{name}") for name in times.split()} | more
+    pairs |= {name: stamp(f"t.{name}") for name in times.split()} | more
     given = ", ".join(f"'{_camel(name)}', {value}" for name, value in pairs.items())
     return f"json_build_object({given})::text"
 

@@ -69,8 +69,8 @@ RETURNING credential_id, upstream_id"""
 
 _TO_DELETE_UPSTREAM = """
 UPDATE job SET upstream_delete_at = now() + $2 * interval '1 second'
-WHERE id IN (SELECT id FROM job WHERE upstream_delete_at <= now()
-  ORDER BY upstream_delete_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+WHERE id = ANY(ARRAY(SELECT id FROM job WHERE upstream_delete_at <= now()
+  ORDER BY upstream_delete_at LIMIT $1 FOR UPDATE SKIP LOCKED))
 RETURNING id, credential_id, upstream_id, sent_at, now()"""
 
 

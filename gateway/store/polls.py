@@ -18,10 +18,10 @@ UPDATE credential SET poll_at = now() + $2 * interval '1 second',
   poll_strikes = LEAST(poll_strikes, 1000) + 1,
   paused_until = CASE WHEN failures >= $4 OR rejected_at IS NOT NULL
     THEN now() + $2 * interval '1 second' END
-WHERE id IN (SELECT id FROM credential
+WHERE id = ANY(ARRAY(SELECT id FROM credential
   WHERE poll_at <= now() AND (poll_lease_until IS NULL OR poll_lease_until <= now())
     AND (paused_until IS NULL OR paused_until <= now())
-  ORDER BY poll_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+  ORDER BY poll_at LIMIT $1 FOR UPDATE SKIP LOCKED))
 RETURNING id, tenant_id, version, base_url, sealed, failures, rejected_at IS NOT NULL, list_order,
   pace, poll_strikes - 1"""
 
@@ -33,7 +33,8 @@ FROM credential WHERE poll_at IS NOT NULL"""
 _SOON = """
 UPDATE credential SET poll_at = now() + $2 * interval '1 second'
 FROM (SELECT id FROM credential WHERE id = ANY($1::uuid[])
-    AND (poll_at IS NULL OR poll_at > now() + $2 * interval '1 second')
+    AND (poll_at IS NULL OR poll_at = poll_lease_until
+      OR poll_at > now() + $2 * interval '1 second')
   ORDER BY id FOR UPDATE) AS pick
 WHERE credential.id = pick.id"""
 
@@ -42,7 +43,7 @@ WHERE credential.id = pick.id"""
 _RELEASE = """
 UPDATE credential SET poll_lease_until = NULL, poll_token = NULL, list_order = $4, pace = $5,
   poll_strikes = CASE WHEN $6::bool THEN 0 ELSE 1 END,
-  poll_at = CASE WHEN poll_at < poll_lease_until THEN LEAST(poll_at, now() + $3 * interval '1 second')
+  poll_at = CASE WHEN poll_at <> poll_lease_until THEN LEAST(poll_at, now() + $3 * interval '1 second')
     ELSE now() + $3 * interval '1 second' END
 WHERE id = $1 AND poll_token = $2"""
 

@@ -43,7 +43,18 @@ FROM {self.table} r WHERE r.id = ANY($1::uuid[]) ORDER BY {self.time or "id"}, i
 
 # Behind its cursor no job has its input any more.
 PAYLOADS = "payloads"
+# Jobs go first, so that none is changed a moment before it goes.
 WAYS = {
+    # Of a job that the upstream still has to be told of the row is needed.
+    "jobs": Way(
+        "jobs",
+        "job",
+        (
+            "DELETE FROM job WHERE id = ANY($1::uuid[])",
+            "DELETE FROM job_event WHERE job_id = ANY($1::uuid[])",
+        ),
+        waits="r.upstream_delete_at IS NOT NULL",
+    ),
     PAYLOADS: Way(
         "payloads",
         "job",
@@ -66,16 +77,6 @@ WHERE e.id = p.id AND e.body <> p.body""",
         time="created_at",
         only="r.job_id IS NOT NULL",
         waits=_PENDING_OF_EVENT,
-    ),
-    # Of a job that the upstream still has to be told of the row is needed.
-    "jobs": Way(
-        "jobs",
-        "job",
-        (
-            "DELETE FROM job WHERE id = ANY($1::uuid[])",
-            "DELETE FROM job_event WHERE job_id = ANY($1::uuid[])",
-        ),
-        waits="r.upstream_delete_at IS NOT NULL",
     ),
     "attempts": Way(
         "attempts", "delivery", (_DROP_ATTEMPTS,), only="r.resent_at IS NULL", waits=_PENDING

@@ -40,8 +40,9 @@ SELECT
     AND (paused_until IS NULL OR paused_until <= now()) LIMIT 1000) AS c) AS credentials,
   (SELECT count(*) FROM road LEFT JOIN endpoint p ON p.id = road.lane
     WHERE (p.paused_until IS NULL OR p.paused_until <= now()) AND p.rate_limit IS NULL
-      AND EXISTS (SELECT 1 FROM delivery d, patience WHERE d.lane = road.lane
-        AND d.state = 'pending' AND d.next_at <= since)) AS deliveries,
+      AND p.disabled_at IS NULL AND p.deleted_at IS NULL AND EXISTS (
+        SELECT 1 FROM delivery d, patience
+        WHERE d.lane = road.lane AND d.state = 'pending' AND d.next_at <= since)) AS deliveries,
   EXISTS (SELECT 1 FROM job WHERE state = 'submitting' AND next_at > now()) AS submitting,
   EXISTS (SELECT 1 FROM delivery WHERE state = 'pending' AND next_at > now()
     AND lease_token IS NOT NULL) AS delivering,
@@ -73,11 +74,13 @@ _DEPTH = """
 SELECT state, count(*) AS jobs, EXTRACT(epoch FROM now() - min(created_at))::float8 AS oldest
 FROM job WHERE state IN ('accepted', 'submitting', 'submitted', 'running') GROUP BY state"""
 
+# What is about to be put away is owed to nobody.
 _OWED = """
-SELECT count(*) FILTER (WHERE next_at <= now()) AS due,
-  count(*) FILTER (WHERE next_at > now()) AS deferred,
-  EXTRACT(epoch FROM now() - min(created_at))::float8 AS oldest
-FROM delivery WHERE state = 'pending'"""
+SELECT count(*) FILTER (WHERE d.next_at <= now()) AS due,
+  count(*) FILTER (WHERE d.next_at > now()) AS deferred,
+  EXTRACT(epoch FROM now() - min(d.created_at))::float8 AS oldest
+FROM delivery d LEFT JOIN endpoint p ON p.id = d.lane
+WHERE d.state = 'pending' AND p.disabled_at IS NULL AND p.deleted_at IS NULL"""
 
 
 class Late(NamedTuple):

@@ -69,7 +69,7 @@ async def make_endpoint(
     endpoint, key = await create_endpoint(
         deps, tenant.id, wanted, algorithm=given.algorithm, secret=given.secret
     )
-    return EndpointMade.of(endpoint, **shown_key(key, endpoint.id))
+    return EndpointMade.of(endpoint, **shown_key(key, tenant.id, endpoint.id))
 
 
 @get("/endpoint", opt=_READ, summary="List the endpoints")

@@ -1,27 +1,29 @@
 """Answers that hold a whole filter, or all of a tenant: CSV and NDJSON, sent as they are read."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Literal, cast
+from uuid import UUID
 
-import msgspec
 from litestar import get
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from gateway.core.events import instant, job_json
-from gateway.core.model import STATE_STATUS, Job
 from gateway.errors import GatewayError
 from gateway.flows.deps import Deps
-from gateway.flows.export import export_tenant
+from gateway.flows.export import export_jobs, export_tenant
 from gateway.flows.tenants import get_tenant
+from gateway.store.history import Lines
+from gateway.store.job_filter import JobFilter
+from gateway.store.job_lines import END, HEADER, Form
 from gateway.web.asgi import Message, Receive, Scope, Send
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
 from gateway.web.spreadsheet import csv_lines
 from gateway.web.streams import Streams
+from gateway.web.workflow import Shown, with_workflows
 
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 Format = Literal["json", "csv", "ndjson"]
@@ -31,13 +33,7 @@ _MEDIA_TYPES: dict[str, Format] = {CSV: "csv", NDJSON: "ndjson"}
 # Who reads nothing for so long is cut off.
 _IDLE_SECONDS = 60.0
 _STEP_SECONDS = 0.25
-_COLUMNS = (
-    *("id", "tenant", "app", "name", "batchName", "workflow", "status", "state", "errorCode"),
-    *("createdAt", "startedAt", "completedAt", "upstreamId", "submitAttempts", "version"),
-    *("retryOf", "workflowParams", "metadata", "result", "error"),
-)
-
-Shown = Callable[[Job], Awaitable[str | None]]
+Pages = AsyncGenerator[list[Lines]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +106,14 @@ def format_of(request: AnyRequest, asked: Format | None) -> Format:
 def jobs_download(
     context: Context,
     request: AnyRequest,
-    kind: Format,
+    kind: Form,
     *,
-    pages: AsyncGenerator[list[Job]],
+    wanted: JobFilter,
+    before: UUID | None,
     shown: Shown,
 ) -> ASGIApp:
-    """Pages of jobs as CSV with a header row, or as NDJSON."""
+    """Jobs of a filter as CSV with a header row, or as NDJSON."""
+    pages = export_jobs(context.deps, wanted, kind, before)
     if kind == "csv":
         return _download(context, request, _CSV_WITH_HEADER, _csv(pages))
     return _download(context, request, NDJSON, _ndjson(pages, shown))
@@ -157,40 +155,24 @@ async def _joined(pages: AsyncGenerator[list[str]]) -> AsyncGenerator[bytes]:
             yield ("\n".join(page) + "\n").encode()
 
 
-async def _ndjson(pages: AsyncGenerator[list[Job]], shown: Shown) -> AsyncGenerator[bytes]:
+async def _ndjson(pages: Pages, shown: Shown) -> AsyncGenerator[bytes]:
+    names: dict[str, str] = {}
     async with aclosing(pages):
         async for page in pages:
-            lines = [job_json(job, workflow=await shown(job)) for job in page]
-            # Params are kept as they came, so there may be line breaks between their tokens.
-            flat = [line.replace("\r", " ").replace("\n", " ") for line in lines]
-            yield ("\n".join(flat) + "\n").encode()
+            lines = [await with_workflows(_flat(part.text), names, shown) for part in page]
+            names.clear()
+            yield b"".join(lines)
 
 
-async def _csv(pages: AsyncGenerator[list[Job]]) -> AsyncGenerator[bytes]:
-    yield csv_lines([_COLUMNS]).encode()
+def _flat(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ").replace(END, "\n")
+
+
+async def _csv(pages: Pages) -> AsyncGenerator[bytes]:
+    yield csv_lines([HEADER]).encode()
     async with aclosing(pages):
         async for page in pages:
-            yield csv_lines(map(_cells, page)).encode()
-
-
-def _cells(job: Job) -> Sequence[object]:
-    code = msgspec.json.decode(job.error, type=_Code).code if job.error else None
-    times = (job.created_at, job.started_at, job.completed_at)
-    return (
-        *(job.id, job.tenant, job.app, job.name, job.batch_name, job.workflow),
-        *(
-            STATE_STATUS[job.state],
-            job.state.value,
-            code,
-            *(at and instant(at)[1:-1] for at in times),
-        ),
-        *(job.upstream_id, job.submit_attempts, job.version, job.retry_of),
-        *(job.params, job.metadata, job.result, job.error),
-    )
-
-
-class _Code(msgspec.Struct):
-    code: str | None = None
+            yield b"".join([part.text.encode() for part in page])
 
 
 def _body(content: bytes, *, more: bool = True) -> Message:

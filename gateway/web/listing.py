@@ -9,11 +9,10 @@ from litestar import get
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
-from gateway.core.events import job_json
 from gateway.core.model import STATUS_STATES, Scope
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
-from gateway.flows.export import export_jobs, job_page
+from gateway.flows.export import job_page
 from gateway.store import tenants
 from gateway.store.job_filter import JobFilter
 from gateway.web.answer import JSON
@@ -23,7 +22,7 @@ from gateway.web.export import Format, format_of, jobs_download
 from gateway.web.paging import one_page, read_cursor
 from gateway.web.shown import JobOut, described
 from gateway.web.wire import JobsQuery
-from gateway.web.workflow import shown_workflow
+from gateway.web.workflow import with_workflows, workflow_json
 
 _DEEPEST = 10_000
 
@@ -44,14 +43,12 @@ async def list_jobs(
     kind = format_of(request, asked.format)
     before, offset = _place(asked, kind)
     wanted = _filter(asked, await visible_tenants(context.deps, caller, asked.tenant))
-    shown = partial(shown_workflow, context, request.scope["path"])
+    shown = partial(workflow_json, context, request.scope["path"])
     if kind != "json":
-        pages = export_jobs(context.deps, wanted, before)
-        return jobs_download(context, request, kind, pages=pages, shown=shown)
+        return jobs_download(context, request, kind, wanted=wanted, before=before, shown=shown)
     found = await job_page(context.deps, wanted, before=before, offset=offset, limit=asked.size + 1)
     page, headers = one_page(request, found, asked.size)
-    texts = [job_json(job, workflow=await shown(job)) for job in page]
-    body = f"[{','.join(texts)}]".encode()
+    body = await with_workflows(f"[{','.join(line.text for line in page)}]", {}, shown)
     answer = ASGIResponse(body=body, media_type=JSON, headers={**headers, "Vary": "Accept"})
     return cast("ASGIApp", answer)
 

@@ -1,7 +1,7 @@
 """Strict reading of query strings: a struct, or one 400 that names every parameter that is wrong."""
 
 from datetime import datetime
-from typing import TypeVar, cast, get_origin
+from typing import TypeVar, cast, get_args, get_origin
 from urllib.parse import unquote_plus
 
 import msgspec
@@ -49,8 +49,10 @@ def _pairs(raw: bytes) -> dict[str, list[str]]:
             name, value = unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict")
         except UnicodeDecodeError:
             raise BadRequest("The query string is not valid UTF-8.") from None
-        if "\0" in name or "\0" in value:
-            raise BadRequest("The query string has a NUL character.")
+        if "\0" in name:
+            raise BadRequest("The query string has a parameter with a NUL character in its name.")
+        if "\0" in value:
+            raise BadRequest.of(name, "has a NUL character")
         found.setdefault(name, []).append(value)
     return found
 
@@ -62,7 +64,9 @@ def _fill(
     if not is_list and len(texts) > 1:
         return [FieldError(field.encode_name, _REPEATED)]
     try:
-        value = msgspec.convert(texts if is_list else texts[0], field.type, strict=False)
+        # A number is text here, but it is no time: 2026 would be a moment in 1970.
+        strict = datetime in get_args(field.type)
+        value = msgspec.convert(texts if is_list else texts[0], field.type, strict=strict)
         if isinstance(value, datetime):
             value = in_utc(field.encode_name, value)
     except msgspec.ValidationError as invalid:

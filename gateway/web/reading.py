@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -43,10 +44,18 @@ def read_body(kind: type[T], raw: bytes) -> T:
     except RecursionError:
         raise _too_deep() from None
     if b"\\u0000" in raw and _NUL.search(raw):
-        raise BadRequest("The body has a string with a NUL character (\\u0000).")
+        raise refusal(_nul(raw))
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_too_deep(raw):
         raise _too_deep()
     return value
+
+
+def _nul(raw: bytes) -> list[FieldError]:
+    return [
+        FieldError(name, "has a string with a NUL character (\\u0000)")
+        for name, value in _decoder(dict[str, msgspec.Raw]).decode(raw).items()
+        if _NUL.search(bytes(value))
+    ]
 
 
 def _too_deep() -> BadRequest:
@@ -98,5 +107,18 @@ def _field_faults(kind: Any, raw: msgspec.Raw, name: str) -> list[FieldError]:  
         if isinstance(kind, type) and issubclass(kind, In):
             inner = _faults(kind, raw, str(invalid))
             return [FieldError(f"{name}.{one.field}".rstrip("."), one.reason) for one in inner]
-        return [fault(str(invalid), name, kind)]
+        return _key_faults(kind, raw, name) or [fault(str(invalid), name, kind)]
     return []
+
+
+def _key_faults(kind: Any, raw: msgspec.Raw, name: str) -> list[FieldError]:  # noqa: ANN401
+    """The faults of what a field holds by keys of the caller's own."""
+    types = [get_args(one)[1] for one in (kind, *get_args(kind)) if get_origin(one) is dict]
+    if not types:
+        return []
+    try:
+        given: dict[str, msgspec.Raw] = _decoder(dict[str, msgspec.Raw]).decode(raw)
+    except msgspec.ValidationError:
+        return []
+    parts = [_field_faults(types[0], value, f"{name}.{key}") for key, value in given.items()]
+    return list(chain.from_iterable(parts))

@@ -8,6 +8,7 @@ from litestar.params import FromPath
 
 from gateway.core.model import Scope, Tenant
 from gateway.core.signing import parse_secret
+from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
 from gateway.flows.secrets import default_secret, public_keys, rotate_secret
 from gateway.web.auth import guard_nobody
@@ -23,7 +24,8 @@ _CACHED = {"Cache-Control": "public, max-age=300"}
 @get("/endpoint/default-secret", opt=_WRITE, summary="Read the default signing secret")
 async def read_default_secret(tenant: Handed[Tenant], deps: Handed[Deps]) -> SecretOut:
     """It signs what goes to the callback URLs of jobs."""
-    return SecretOut(**shown_key(parse_secret(await default_secret(deps, tenant.id))))
+    key = parse_secret(await default_secret(deps, tenant.id))
+    return SecretOut(**shown_key(key, tenant.id, None))
 
 
 @post(
@@ -62,8 +64,12 @@ async def rotate_endpoint_secret(
     summary="List the public keys that check v1a signatures",
 )
 async def list_public_keys(asked: Handed[KeysQuery], deps: Handed[Deps]) -> Response[Jwks]:
-    """Needs no access key; `endpoint` narrows to what signs for one."""
-    return Response(Jwks(await public_keys(deps, asked.endpoint)), headers=_CACHED)
+    """Needs no access key; `endpoint` narrows to what signs for one, `tenant` to its default secret."""
+    if asked.endpoint and asked.tenant:
+        raise BadRequest.of(
+            "tenant", "goes without `endpoint`: those of a tenant sign its callbacks"
+        )
+    return Response(Jwks(await public_keys(deps, asked.endpoint, asked.tenant)), headers=_CACHED)
 
 
 async def _rotated(
@@ -77,7 +83,7 @@ async def _rotated(
         secret=given.secret,
         algorithm=given.algorithm,
     )
-    return SecretOut(**shown_key(key, endpoint_id))
+    return SecretOut(**shown_key(key, tenant.id, endpoint_id))
 
 
 HANDLERS: list[Any] = [read_default_secret, rotate_default_secret, rotate_endpoint_secret]

@@ -1,6 +1,7 @@
 """`gateway serve`: one process on granian, inside an event loop that is ours."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,9 @@ async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
     loop.set_exception_handler(_log_failure)
     async with open_deps(settings, "gateway serve", reached) as deps:
         app = create_app(deps, max_body_bytes=settings.max_body_bytes)
+        # What is there now stays, so it is not looked through for garbage again and again.
+        gc.collect()
+        gc.freeze()
         server = Server(
             app,
             address=settings.host,

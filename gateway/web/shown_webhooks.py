@@ -78,12 +78,12 @@ class SecretOut(Out):
     jwks_url: str | UnsetType = UNSET
 
 
-def shown_key(key: SigningKey, endpoint_id: UUID | None = None) -> dict[str, str]:
-    """What its owner may see of a signing key: a private one never."""
+def shown_key(key: SigningKey, tenant_id: UUID, endpoint_id: UUID | None) -> dict[str, str]:
+    """What its owner may see of a signing key, a private one never; without endpoint the default."""
     if not isinstance(key, Ed25519Key):
         return {"secret": format_secret(key)}
-    query = f"?endpoint={endpoint_id}" if endpoint_id else ""
-    return {"public_key": public_key(key), "jwks_url": JWKS_PATH + query}
+    query = f"endpoint={endpoint_id}" if endpoint_id else f"tenant={tenant_id}"
+    return {"public_key": public_key(key), "jwks_url": f"{JWKS_PATH}?{query}"}
 
 
 class Jwks(Out):

@@ -4,8 +4,7 @@ import csv
 import io
 from collections.abc import Iterable
 
-# What a spreadsheet would take for a formula; texts come from callers.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from gateway.core.spreadsheet import FORMULA, HARMLESS
 
 
 def csv_lines(rows: Iterable[Iterable[object]]) -> str:
@@ -19,4 +18,4 @@ def csv_lines(rows: Iterable[Iterable[object]]) -> str:
 
 
 def _harmless(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    return f"{HARMLESS}{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

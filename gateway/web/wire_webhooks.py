@@ -154,6 +154,7 @@ class KeysQuery(In):
     """Whose public keys to list."""
 
     endpoint: UUID | None = None
+    tenant: UUID | None = None
 
 
 class StreamQuery(In):

@@ -45,7 +45,7 @@ _POLICY = """
 CREATE POLICY of_tenant ON {table} USING (
   (SELECT COALESCE(current_setting('gateway.tenants', true), '') = ''
     AND current_user <> 'gateway_tenant')
-  OR {column} = ANY ((SELECT string_to_array(current_setting('gateway.tenants', true), ','))::uuid[]))"""
+  OR {column} = ANY ((SELECT string_to_array(current_setting('gateway.tenants', true), ',')::uuid[])::uuid[]))"""
 
 
 def upgrade() -> None:

@@ -44,6 +44,18 @@ from tests.adapters.receiver import (
             id="chunked",
         ),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", 200, b"ab", id="cut-short"),
+        pytest.param(
+            b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nOK", 204, b"", id="none-expected"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 200, b"", id="junk"
+        ),
+        pytest.param(
+            b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 204 None\r\n\r\nOK",
+            204,
+            b"",
+            id="informational-and-none-expected",
+        ),
     ],
 )
 async def test_the_status_decides_whatever_becomes_of_the_body(

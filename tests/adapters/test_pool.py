@@ -171,6 +171,7 @@ async def test_two_pools_share_the_queue(redis: Redis, redis_url: str) -> None:
             queue.wake("submit")
             await until(lambda number=number: one.count("submit") + other.count("submit") > number)
         await emptied(redis)
+    assert await leftovers(redis) == []
 
 
 async def test_rubbish_in_the_queue_harms_nobody(redis: Redis, redis_url: str) -> None:

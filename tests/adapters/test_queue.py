@@ -168,6 +168,21 @@ async def test_a_closed_queue_drops_and_counts(redis: Redis, redis_url: str) -> 
     assert await waiting(redis) == []
 
 
+async def test_a_process_hears_its_own_wake_ups_also_without_redis(tmp_path: Path) -> None:
+    heard: list[str] = []
+    async with new_queue(f"unix://{tmp_path}/nobody") as queue:
+        queue.on_wake(heard.append)
+        for _ in range(100):
+            queue.wake("submit")
+        assert heard == ["submit"]
+        queue.wake("poll", after=0.05)
+        await until(lambda: heard == ["submit", "submit", "poll"])
+        queue.wake("deliver", after=0.05)
+    queue.wake("bulk")
+    await asyncio.sleep(0.1)
+    assert heard == ["submit", "submit", "poll"]
+
+
 # --- Redis comes and goes ---------------------------------------------------------------------
 
 
@@ -185,7 +200,7 @@ async def test_redis_may_come_late_and_go(own: OwnValkey) -> None:
         await until(lambda: queue.dropped == 1)
         queue.wake("submit")
         queue.announce("x")
-        assert queue.dropped == 3
+        await until(lambda: queue.dropped == 3)
         assert not queue.connected
         await own.start()
         await until(lambda: queue.connected)

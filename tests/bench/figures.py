@@ -72,7 +72,14 @@ GOALS: Mapping[str, tuple[str, str, Goal]] = {
     ),
     "history.slowestP99Ms.all tenants": ("slowest page of all tenants, p99", "ms", Goal(_PAGE_MS)),
     "history.deepToFirst": ("page at 95 % to the first", "x", Goal(2.0)),
-    "history.export.ndjson.jobsPerSecond": ("export", "jobs/s", Goal(30_000, at_least=True)),
+    "history.usage.p50Ms": ("usage of 30 days, p50", "ms", Goal(15.0)),
+    "history.usage.toRaw": ("usage to sums over the jobs", "x", Goal(0.2)),
+    "history.export.ndjson.jobsPerSecond": (
+        "export as ndjson",
+        "jobs/s",
+        Goal(30_000, at_least=True),
+    ),
+    "history.export.csv.jobsPerSecond": ("export as csv", "jobs/s", Goal(30_000, at_least=True)),
     "history.export.ndjson.memoryGrowthMb": ("export, growth of memory", "MB", Goal(20.0)),
 }
 _NAMES = {OURS: "accept", FLOOR: "floor", REPLAY: "replay"}
@@ -139,8 +146,11 @@ def _history(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
             yield f"{who}, {name}, p50", row["p50Ms"], "ms"
             yield f"{who}, {name}, p99", row["p99Ms"], "ms"
             yield f"{who}, {name}, CPU", row["cpuMs"], "ms"
+    if usage := report.get("usage"):
+        yield "usage of 30 days, groups", usage["groups"], ""
+        yield "usage of 30 days, p99", usage["p99Ms"], "ms"
+        yield "sums over the jobs, p50", usage["rawP50Ms"], "ms"
     for name, row in report.get("export", {}).items():
-        yield f"export as {name}", row["jobsPerSecond"], "jobs/s"
         yield f"export as {name}, CPU of the API", row["cpuUsPerJob"], "us per job"
         yield f"export as {name}, memory", row["memoryMb"], "MB"
 

@@ -19,7 +19,7 @@ from gateway.embedded import run_tool
 from gateway.store import history
 from gateway.store.engine import Database, open_database
 from gateway.store.job_filter import JobFilter, first_id
-from tests.bench import history_data
+from tests.bench import history_data, history_usage
 from tests.bench.gateways import make_gateway
 from tests.bench.history_data import DAYS, LARGEST, ROWS
 from tests.bench.options import Options
@@ -71,7 +71,7 @@ def _questions(now: datetime) -> dict[str, Question]:
 
 
 async def measure(servers: Servers, options: Options) -> dict[str, Any]:
-    """Milliseconds of pages as the API asks for them, and the export of the largest tenant."""
+    """Milliseconds of pages as the API asks for them, usage, and the export of the largest tenant."""
     async with start_outside(servers.folder) as outside:
         gateway = await make_gateway("history", servers, outside)
         url = servers.postgres.url_of("history")
@@ -89,7 +89,9 @@ async def measure(servers: Servers, options: Options) -> dict[str, Any]:
         async with gateway.api() as api:
             command = ("-m", "gateway", "key", "create", "--operator", "--name", "x", "--json")
             made = await run_tool(sys.executable, *command, env=gateway.env)
-            export = await _export(api, json.loads(made)["accessKey"])
+            key = await _key(api, json.loads(made)["accessKey"])
+            usage = await history_usage.measure(api, key, url, largest, options.page_samples)
+            export = {kind: await _download(api, key, kind) for kind in ("ndjson", "csv")}
     return {
         "rows": ROWS,
         "fillSeconds": round(filled, 1),
@@ -99,6 +101,7 @@ async def measure(servers: Servers, options: Options) -> dict[str, Any]:
             who: max(row["p99Ms"] for name, row in rows.items() if name not in _COMBINED)
             for who, rows in pages.items()
         },
+        "usage": usage,
         "export": export,
     }
 
@@ -144,12 +147,12 @@ def _cpu(servers: Servers) -> float:
     return cpu_seconds(servers.postgres.pid) + time.process_time()
 
 
-async def _export(api: Running, operator: str) -> dict[str, Any]:
+async def _key(api: Running, operator: str) -> str:
+    """An access key of the largest tenant."""
     async with httpx.AsyncClient(base_url=api.url, timeout=60) as client:
         path = f"/admin/v1/tenant/{LARGEST}/key"
         made = await client.post(path, headers={"Authorization": operator}, json={"name": "x"})
-        key = made.raise_for_status().json()["accessKey"]
-    return {name: await _download(api, key, name) for name in ("ndjson", "csv")}
+    return made.raise_for_status().json()["accessKey"]
 
 
 async def _download(api: Running, key: str, kind: str) -> dict[str, Any]:

@@ -61,4 +61,16 @@ async def _what(connection: Any) -> list[str]:
         "SELECT state, count(*), min(next_at - now()) AS due FROM job GROUP BY 1 UNION ALL "
         "SELECT 'delivery ' || state, count(*), min(next_at - now()) FROM delivery GROUP BY 1"
     )
-    return [f"{row[0]}: {row[1]}, next in {row[2]}" for row in rows]
+    taken = await connection.fetch(
+        "SELECT poll_at - now() AS poll, poll_lease_until - now() AS lease, poll_strikes AS strikes,"
+        " paused_until - now() AS paused, failures, list_order FROM credential"
+    )
+    sessions = await connection.fetch(
+        "SELECT application_name, state, wait_event, now() - state_change AS since, query"
+        " FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    return [
+        *(f"{row[0]}: {row[1]}, next in {row[2]}" for row in rows),
+        *(f"credential: {dict(row)}" for row in taken),
+        *(f"connection: {dict(row)}" for row in sessions),
+    ]

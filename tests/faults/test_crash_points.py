@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from gateway.adapters.bus import BEACON
 from tests.bench.parts import ROOT
 from tests.faults.checker import check
+from tests.faults.drills import TERMINATE, query
 from tests.faults.history import Entry, History
 from tests.faults.nursery import Child
 from tests.faults.rest import connect, drain, pass_time
@@ -23,6 +24,7 @@ POINTS = {
     "batch": ("inserted", "committed"),
     "submit": ("claimed", "sent", "recorded", "committed"),
     "doubt": ("claimed", "looked", "recorded", "committed"),
+    "claim": ("returned",),
     "poll": ("claimed", "matched", "answered", "asked", "settled", "committed", "released"),
     "settle": ("finished", "published"),
     "deliver": ("claimed", "sent", "recorded", "committed"),
@@ -36,7 +38,7 @@ POINTS = {
 GROUPS = {
     "accept, batch and delete": ("accept", "batch", "delete"),
     "submit and doubt": ("submit", "doubt"),
-    "poll": ("poll",),
+    "claim and poll": ("claim", "poll"),
     "settle, deliver and sweep": ("settle", "deliver", "sweep"),
     "restore, bulk and prune": ("restore", "bulk", "prune"),
 }
@@ -171,6 +173,17 @@ async def _is_done(world: World, tenant: Tenant, operation_id: str) -> bool:
     return operation["state"] == "done" and operation["done"] == operation["total"]
 
 
+async def _lose_connections(history: History) -> None:
+    """Some jobs, while the connections to Postgres are lost all the time, as long as the worker lives."""
+    load = asyncio.create_task(_load_a_little(history))
+    (worker,) = history.world.workers
+    while worker.alive:
+        await query(history.world, TERMINATE)
+        # Long enough for a new connection to give back what the last one took.
+        await asyncio.sleep(1)
+    await load
+
+
 async def _grow_old(history: History) -> None:
     """Some jobs; and when all of them have ended, they are old."""
     world = history.world
@@ -238,4 +251,9 @@ async def _is_upstream(history: History, entry: Entry) -> bool:
     return job is not None and job["gateway"]["upstreamId"] is not None
 
 
-_LOADS = {"restore": _go_back, "bulk": _work_in_bulk, "prune": _grow_old}
+_LOADS = {
+    "claim": _lose_connections,
+    "restore": _go_back,
+    "bulk": _work_in_bulk,
+    "prune": _grow_old,
+}

@@ -1,14 +1,22 @@
 """Export: who stops reading leaves nothing under way."""
 
+import csv
+import io
 import json
 from contextlib import aclosing
+from uuid import UUID
 
 import pytest
 
 from gateway.flows import export
-from gateway.flows.export import export_jobs, export_tenant
+from gateway.flows.export import export_jobs, export_tenant, job_page
+from gateway.store.history import Lines
 from gateway.store.job_filter import JobFilter
 from tests.flows.world import HOOK, World
+
+
+def _jobs(page: list[Lines]) -> int:
+    return sum(part.jobs for part in page)
 
 
 @pytest.mark.parametrize("size", [3, 9], ids=["full", "last"])
@@ -18,16 +26,51 @@ async def test_who_leaves_at_a_page_leaves_no_other_under_way(
     monkeypatch.setattr(export, "PAGE", size)
     tenant = await world.tenant()
     await world.accept(tenant, 7)
-    async with aclosing(export_jobs(world.deps, JobFilter((tenant.id,)), None)) as pages:
-        assert len(await anext(pages)) == min(size, 7)
+    async with aclosing(export_jobs(world.deps, JobFilter((tenant.id,)), "ndjson", None)) as pages:
+        assert _jobs(await anext(pages)) == min(size, 7)
     assert [page async for page in pages] == []
-    async with aclosing(export_jobs(world.deps, JobFilter((tenant.id,)), None)) as pages:
-        assert sum([len(page) async for page in pages]) == 7
+    async with aclosing(export_jobs(world.deps, JobFilter((tenant.id,)), "ndjson", None)) as pages:
+        assert sum([_jobs(page) async for page in pages]) == 7
+
+
+async def test_large_jobs_come_in_small_pages(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export, "PAGE", 4)
+    monkeypatch.setattr(export, "_PAGE_CHARACTERS", 4_000)
+    tenant = await world.tenant()
+    small = await world.accept(tenant, 6)
+    large = await world.accept(tenant, 6, params='{"a":"%s"}' % ("x" * 1_500))
+    huge = await world.accept(tenant, 6, params='{"a":"%s"}' % ("x" * 9_000))
+    wanted = JobFilter((tenant.id,))
+    pages = [page async for page in export_jobs(world.deps, wanted, "csv", None)]
+    rows = csv.reader(io.StringIO("".join(part.text for page in pages for part in page)))
+    assert [UUID(row[0]) for row in rows] == sorted(small + large + huge, reverse=True)
+    sizes = [_jobs(page) for page in pages]
+    assert sizes[:4] == [4, 1, 1, 1]
+    assert max(sizes) == 4
+    assert 2 in sizes
+
+
+async def test_a_page_is_of_the_tenants_that_are_named(world: World):
+    tenant, other = await world.tenant(), await world.tenant("other")
+    ids, others = await world.accept(tenant, 3), await world.accept(other, 2)
+
+    async def page(tenants: tuple[UUID, ...] | None, before: UUID | None = None) -> list[UUID]:
+        found = await job_page(world.deps, JobFilter(tenants), before=before, offset=1, limit=9)
+        return [job.id for job in found]
+
+    assert await page(None) == sorted(ids + others, reverse=True)[1:]
+    assert await page((tenant.id,)) == sorted(ids, reverse=True)[1:]
+    assert await page((tenant.id,), max(ids)) == sorted(ids, reverse=True)[2:]
 
 
 async def test_of_no_tenants_there_are_no_jobs(world: World):
     await world.accept(await world.tenant())
-    assert [page async for page in export_jobs(world.deps, JobFilter(()), None)] == []
+    idle = await world.tenant("idle")
+    for tenants in ((), (idle.id,)):
+        wanted = JobFilter(tenants)
+        assert await job_page(world.deps, wanted, before=None, offset=0, limit=9) == []
+        pages = export_jobs(world.deps, JobFilter(tenants), "csv", None)
+        assert [page async for page in pages] == []
 
 
 async def test_all_of_a_tenant_comes_in_pages(world: World, monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ import standardwebhooks
 from svix import webhooks as svix
 
 from gateway import webhooks
+from gateway.core.cipher import Cipher
 from gateway.core.model import Tenant
 from gateway.core.signing import (
     Ed25519Key,
@@ -23,6 +24,7 @@ from gateway.core.signing import (
 from gateway.errors import BadRequest, NotFound
 from gateway.flows.endpoints import Wanted, create_endpoint, delete_endpoint
 from gateway.flows.secrets import MAX_LIVE, default_secret, public_keys, rotate_secret
+from gateway.flows.signing_keys import live_keys
 from gateway.ports import Webhook
 from tests.flows.scenes import endpoint_row
 from tests.flows.world import CALLBACK, HOOK, World
@@ -137,6 +139,30 @@ async def test_at_most_five_sign_and_the_oldest_go_first(world: World):
     assert [proves(sent, key) for key in (first, *later)] == [False] * 2 + [True] * 5
 
 
+async def test_a_rotation_that_is_repeated_signs_once(world: World):
+    tenant, endpoint_id, first = await receiver(world)
+    new, old = format_secret(HmacKey(b"n" * 32)), format_secret(first)
+    for secret in (new, new, old, old):
+        await rotate_secret(world.deps, tenant.id, endpoint_id, overlap=60.0, secret=secret)
+    webhook = await sent_now(world, tenant)
+    assert len(dict(webhook.headers)["webhook-signature"].split()) == 2
+    assert proves(webhook, parse_secret(new))
+    assert proves(webhook, first)
+    assert (
+        await world.value("SELECT count(*) FROM signing_secret WHERE endpoint_id = $1", endpoint_id)
+        == 3
+    )
+
+
+async def test_what_no_master_key_opens_can_be_rotated(world: World):
+    tenant, endpoint_id, _ = await receiver(world)
+    elsewhere = world.other_process(cipher=Cipher([b"x" * 32]))
+    key = await rotate_secret(elsewhere.deps, tenant.id, endpoint_id, overlap=60.0)
+    async with world.deps.db.single() as tx:
+        found = await live_keys(tx, elsewhere.deps, [(tenant.id, endpoint_id)])
+    assert found == {(tenant.id, endpoint_id): [key]}
+
+
 async def test_rotations_at_once_leave_no_more_than_five(world: World):
     tenant, endpoint_id, _ = await receiver(world)
     for of in (endpoint_id, None):
@@ -198,6 +224,7 @@ async def test_the_public_keys_of_v1a_are_published_while_they_live(world: World
     mine = [jwk(public_bytes(new)), jwk(public_bytes(old))]
     assert await public_keys(world.deps, endpoint_id) == mine
     assert len(await public_keys(world.deps)) == 3
+    assert await public_keys(world.deps, default_of=tenant.id) == []
     await world.pass_time(61)
     assert await public_keys(world.deps, endpoint_id) == mine[:1]
     await delete_endpoint(world.deps, tenant.id, another.id)

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from gateway.ports import UpstreamJob
 from gateway.store import polls
 from tests.flows.fakes import PROBLEM, UNREADABLE, upstream_jobs
@@ -238,6 +240,20 @@ async def test_an_empty_list_of_starts_is_no_news(world: World):
     await world.at_upstream(tenant, 6)
     await world.poll_again(2)
     assert await world.states() == {"submitted": 6}
+
+
+@pytest.mark.parametrize(("created", "completed", "expected"), [(-60, -57, 3), (-60, None, 60)])
+async def test_how_long_a_job_took_is_not_how_late_its_end_was_noticed(
+    world: World, created: float, completed: float | None, expected: float
+):
+    await world.at_upstream(await world.tenant())
+    await world.pass_time(60)
+    at = {"created_at": created, "completed_at": completed}
+    times = {name: s and datetime.now(UTC) + timedelta(seconds=s) for name, s in at.items()}
+    world.upstream.move("SUCCEEDED", **times)
+    await world.poll()
+    pace = polls.pace_of((await world.health()).pace)
+    assert pace.typical["stems"] == pytest.approx(expected, abs=2)
 
 
 async def test_durations_are_learned(world: World):

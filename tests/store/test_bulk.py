@@ -46,6 +46,14 @@ async def test_an_operation_is_due_at_once_and_found_by_its_tenant_only(tx: Tx) 
     assert await bulk.find(tx, other, made.id) is None
 
 
+async def test_a_claim_takes_one_whatever_way_is_planned(tx: Tx) -> None:
+    made = [await add(tx, await add_tenant(tx)) for _ in range(5)]
+    for way in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "indexscan", "bitmapscan"):
+        await tx.one("SELECT set_config('enable_' || $1, 'off', true)", way)
+    claimed = [await bulk.claim(tx, lease=30.0, token=uuid7()) for _ in made]
+    assert {one.id for one in claimed if one} == {one.id for one in made}
+
+
 async def test_an_operation_without_rows_is_done(tx: Tx) -> None:
     made = await add(tx, await add_tenant(tx), 0, until=None)
     assert (made.state, made.completed_at) == ("done", made.created_at)

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import pytest
 from uuid_utils.compat import uuid7
 
 from gateway.store import attempts, deliveries, polls, submits, sweeps, tenants
@@ -118,6 +119,16 @@ async def test_a_delivery_is_overdue_after_the_grace(tx: Tx) -> None:
     assert await late(tx) == NOTHING
     await put(tx, "endpoint", endpoint, paused_until=0)
     await put(tx, "delivery", one, state="parked")
+    assert await late(tx) == NOTHING
+
+
+@pytest.mark.parametrize("column", ["disabled_at", "deleted_at"])
+async def test_what_an_endpoint_is_not_sent_is_not_late(tx: Tx, column: str) -> None:
+    tenant = await add_tenant(tx)
+    endpoint = await add_endpoint(tx, tenant)
+    (one,) = await add_deliveries(tx, tenant, endpoint)
+    await put(tx, "delivery", one, next_at=-GRACE)
+    await put(tx, "endpoint", endpoint, **{column: 0})
     assert await late(tx) == NOTHING
 
 

@@ -157,6 +157,15 @@ async def test_a_round_asked_for_meanwhile_stands(tx: Tx, wait: float | None, du
     assert await seconds_until(tx, "credential", credential, "poll_at") == due
 
 
+async def test_a_round_asked_for_at_the_very_end_of_a_lease_stands(tx: Tx) -> None:
+    credential, token = await add_due(tx), uuid7()
+    await polls.claim(tx, 9, lease=0.1, breaker=5, token=token)
+    await polls.poll_soon(tx, [credential], 0.25)
+    await polls.poll_soon(tx, [credential], 0.3)
+    await release(tx, credential, token, None)
+    assert await seconds_until(tx, "credential", credential, "poll_at") == 0.25
+
+
 async def test_a_round_asked_for_while_another_is_given_back_is_not_lost(db: Database) -> None:
     token = uuid7()
     async with db.begin() as tx:

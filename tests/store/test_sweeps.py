@@ -131,3 +131,14 @@ async def test_what_is_owed(tx: Tx) -> None:
     await put(tx, "delivery", due, created_at=-90)
     await put(tx, "delivery", later, next_at=20)
     assert await sweeps.owed(tx) == Owed(1, 1, 90.0)
+
+
+@pytest.mark.parametrize("column", ["disabled_at", "deleted_at"])
+async def test_what_an_endpoint_is_not_sent_is_not_owed(tx: Tx, column: str) -> None:
+    tenant = await add_tenant(tx)
+    endpoint = await add_endpoint(tx, tenant)
+    _, later = await add_deliveries(tx, tenant, endpoint, 2)
+    await put(tx, "delivery", later, next_at=20)
+    assert await sweeps.owed(tx) == Owed(1, 1, 0.0)
+    await put(tx, "endpoint", endpoint, **{column: 0})
+    assert await sweeps.owed(tx) == Owed(0, 0, None)

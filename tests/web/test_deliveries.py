@@ -85,6 +85,7 @@ class TestList:
             "createdBefore=0001-01-01T00:00:00%2B14:00",
             "resentAfter=9999-12-31T23:59:59-14:00",
             "createdAfter=",
+            "createdAfter=2026",
             "size=0",
             "size=1001",
             "size=two",

@@ -70,7 +70,14 @@ class TestPublicKeys:
             answer = await world.call("GET", f"/.well-known/jwks.json?endpoint={endpoint_id}")
             assert answer.json() == {"keys": []}
 
-    @pytest.mark.parametrize("query", ["endpoint=nope", "endpoint=", "color=red"])
+    async def test_they_are_those_of_an_endpoint_or_of_a_tenant(self, world: World) -> None:
+        answer = await world.call(
+            "GET", f"/.well-known/jwks.json?tenant={NOBODY}&endpoint={NOBODY}"
+        )
+
+        assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["tenant"]
+
+    @pytest.mark.parametrize("query", ["endpoint=nope", "endpoint=", "tenant=acme", "color=red"])
     async def test_the_query_is_checked(self, world: World, query: str) -> None:
         answer = await world.call("GET", f"/.well-known/jwks.json?{query}")
 
@@ -155,5 +162,20 @@ class TestDefaultSecret:
 
         assert rotated.keys() == {"publicKey", "jwksUrl"}
         assert await world.get(path, acme) == rotated
-        keys = (await world.call("GET", rotated["jwksUrl"])).json()["keys"]
-        assert _as_jwk_x(rotated["publicKey"]) in {key["x"] for key in keys}
+
+    async def test_its_public_keys_are_found_apart_from_those_of_all_others(
+        self, world: World, acme: str
+    ) -> None:
+        rotate = "/v1/endpoint/default-secret/rotate"
+        for slug in (acme, await world.tenant("globex")):
+            await _made(world, slug, algorithm="v1a")
+            await world.send("POST", rotate, slug, {"algorithm": "v1a", "overlapSeconds": 0})
+        last = await world.send("POST", rotate, acme, {"algorithm": "v1a", "overlapSeconds": 60})
+        shown = await world.get("/v1/endpoint/default-secret", acme)
+
+        assert shown == last
+        tenant_id = (await world.get("/v1/application", acme))["id"]
+        assert last["jwksUrl"] == f"/.well-known/jwks.json?tenant={tenant_id}"
+        keys = (await world.call("GET", last["jwksUrl"])).json()["keys"]
+        assert len(keys) == 2
+        assert keys[0]["x"] == _as_jwk_x(last["publicKey"])

@@ -18,6 +18,16 @@ from gateway.store.schema.common import Time, metadata, owner_of_many
 _NONE = text("0")
 
 
+def _outcomes(since: str) -> list[Column[object]]:
+    return [
+        owner_of_many(),
+        Column(since, Time, nullable=False),
+        Column("workflow", Text, nullable=False),
+        Column("status", Text, nullable=False),
+        Column("error_code", Text, nullable=False),  # empty where there was no error
+    ]
+
+
 def _sums() -> list[Column[object]]:
     counts = ("jobs", "submitted", "retries", "webhooks_delivered", "webhooks_failed")
     times = ("wait", "run", "total")
@@ -39,11 +49,7 @@ _STORED = {"fillfactor": "70", "toast_tuple_target": "8160"}
 usage_hourly = Table(
     "usage_hourly",
     metadata,
-    owner_of_many(),
-    Column("hour", Time, nullable=False),
-    Column("workflow", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("error_code", Text, nullable=False),  # empty where there was no error
+    *_outcomes("hour"),
     Column("batch_name", Text, nullable=False),  # empty where there was no batch
     Column("shard", SmallInteger, nullable=False),
     *_sums(),
@@ -57,11 +63,7 @@ usage_hourly = Table(
 usage_daily = Table(
     "usage_daily",
     metadata,
-    owner_of_many(),
-    Column("day", Time, nullable=False),
-    Column("workflow", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("error_code", Text, nullable=False),
+    *_outcomes("day"),
     Column("shard", SmallInteger, nullable=False),
     *_sums(),
     PrimaryKeyConstraint("tenant_id", "day", "workflow", "status", "error_code", "shard"),
@@ -80,11 +82,7 @@ usage_horizon = Table(
 usage_hour = Table(
     "usage_hour",
     metadata,
-    owner_of_many(),
-    Column("hour", Time, nullable=False),
-    Column("workflow", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("error_code", Text, nullable=False),
+    *_outcomes("hour"),
     Column("jobs", BigInteger, nullable=False),
     Column("wait_seconds", DOUBLE_PRECISION, nullable=False),
     Column("run_seconds", DOUBLE_PRECISION, nullable=False),

@@ -1,0 +1,104 @@
+"""Jobs as text that Postgres writes, for those who take many: no object is made for each of them.
+
+A line of JSON has the bytes that core/events.py gives the same job.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
+
+from gateway.core.events import JOB_FORM
+from gateway.core.model import STATE_STATUS, TERMINAL
+from gateway.core.spreadsheet import FORMULA, HARMLESS
+
+
+def stamp(column: str) -> str:
+    """A time as callers see it, without quotes."""
+    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+
+
+def _or_null(value: str) -> str:
+    return f"COALESCE({value}, 'null')"
+
+
+def _text(column: str) -> str:
+    return f"to_json({column})::text"
+
+
+def _time(column: str) -> str:
+    return _or_null(f"""'"' || {stamp(column)} || '"'""")
+
+
+_WORDS = " ".join(f"WHEN '{state}' THEN '{status}'" for state, status in STATE_STATUS.items())
+_STATUS = f"CASE j.state {_WORDS} END"
+_ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
+_NEXT_AT = f"CASE WHEN j.state NOT IN ({_ENDED}) THEN j.next_at END"
+
+# In no JSON there are control characters such as this mark. Between two of them is what tells whose
+# workflow it is: the tenant's id, and the slug as JSON.
+MARK: Final = "\x1d"
+# Nor is the end of a line of JSON: params are kept as they came, so there may be line breaks between
+# their tokens.
+END: Final = "\x1e"
+TENANT_LENGTH: Final = 36
+_SQL_MARK = f"chr({ord(MARK)})"
+_WORKFLOW = f"{_SQL_MARK} || j.tenant_id || {_text('j.workflow')} || {_SQL_MARK}"
+
+# What goes into JOB_FORM.
+_VALUES = (
+    *("j.id", _text("t.name"), _text("j.name"), _or_null(_text("j.batch_name")), _WORKFLOW),
+    *("j.params", _STATUS, _or_null("j.result::text"), _or_null("j.error::text"), "j.metadata"),
+    *(_time("j.created_at"), _time("j.started_at"), _time("j.completed_at")),
+    *("t.slug", "j.state", _or_null(_text("j.upstream_id")), "j.submit_attempts"),
+    *(_time(_NEXT_AT), "'null'", "j.version", _or_null("""'"' || j.retry_of || '"'""")),
+)
+
+
+def _filled(form: str, values: Iterable[str]) -> str:
+    first, *rest = (f"'{one}'" for one in form.split("%s"))
+    pairs = zip(values, rest, strict=True)
+    return f"concat({', '.join((first, *(part for pair in pairs for part in pair)))})"
+
+
+_FORMULA = ", ".join(str(ord(one)) for one in FORMULA)
+
+
+def _cell(text: str) -> str:
+    """A text of CSV as web/spreadsheet.py writes it, always in quotes; nothing for null."""
+    guard = f"CASE WHEN ascii({text}) IN ({_FORMULA}) THEN '\"{HARMLESS * 2}' ELSE '\"' END"
+    return f"""{guard} || replace({text}, '"', '""') || '"'"""
+
+
+# A table of jobs: how its columns are called, and what is in them.
+_CELLS = {
+    "id": "j.id",
+    "tenant": _cell("t.slug"),
+    "app": _cell("t.name"),
+    "name": _cell("j.name"),
+    "batchName": _cell("j.batch_name"),
+    "workflow": _cell("j.workflow"),
+    "status": _STATUS,
+    "state": "j.state",
+    "errorCode": _cell("(j.error->>'code')"),
+    "createdAt": stamp("j.created_at"),
+    "startedAt": stamp("j.started_at"),
+    "completedAt": stamp("j.completed_at"),
+    "upstreamId": _cell("j.upstream_id"),
+    "submitAttempts": "j.submit_attempts",
+    "version": "j.version",
+    "retryOf": "j.retry_of",
+    "workflowParams": _cell("j.params::text"),
+    "metadata": _cell("j.metadata::text"),
+    "result": _cell("j.result::text"),
+    "error": _cell("j.error::text"),
+}
+HEADER: Final = tuple(_CELLS)
+_COMMA = ", ',', "
+
+Form = Literal["csv", "ndjson"]
+# The public form but for the workflow.
+JSON: Final = _filled(JOB_FORM, _VALUES)
+# That, and a row of the table; each with its end.
+LINES: Final[Mapping[Form, str]] = {
+    "csv": f"concat({_COMMA.join(_CELLS.values())}, E'\\r\\n')",
+    "ndjson": f"{JSON} || chr({ord(END)})",
+}
