@@ -29,7 +29,8 @@ _HEADER_BYTES = 8
 
 def _middle(bucket: int) -> float:
     """The duration that is as far, in proportion, from one end of a bucket as from the other."""
-    return FINEST_SECONDS * GROWTH ** (bucket - 1) * (1 + RELATIVE_ERROR) if bucket else 0.0
+    exact = FINEST_SECONDS * GROWTH ** (bucket - 1) * (1 + RELATIVE_ERROR) if bucket else 0.0
+    return float(f"{exact:.6g}")  # more digits would only be longer to read
 
 
 _MIDDLES = [_middle(bucket) for bucket in range(LAST + 1)]

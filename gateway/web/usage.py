@@ -71,7 +71,7 @@ def _row(groups: Sequence[str], group: Group) -> UsageRow:
 
 
 def _times(spread: Spread | None) -> Times | None:
-    return None if spread is None else Times(*(round(seconds, 6) for seconds in spread))
+    return None if spread is None else Times(round(spread.mean, 6), *spread[1:])
 
 
 def _by(group: Group) -> list[str]:

@@ -149,6 +149,7 @@ def _history(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
     if usage := report.get("usage"):
         yield "usage of 30 days, groups", usage["groups"], ""
         yield "usage of 30 days, p99", usage["p99Ms"], "ms"
+        yield "usage of 720 hours, p50", usage["byHourP50Ms"], "ms"
         yield "sums over the jobs, p50", usage["rawP50Ms"], "ms"
     for name, row in report.get("export", {}).items():
         yield f"export as {name}, CPU of the API", row["cpuUsPerJob"], "us per job"

@@ -67,7 +67,7 @@ def test_of_nothing_there_are_no_quantiles():
 @example([FINEST_SECONDS * GROWTH**n for n in range(600)])
 def test_every_quantile_is_within_the_error(durations: list[float]):
     found = quantiles(sent(Counter(map(bucket_of, durations))))
-    assert found == pytest.approx(nearest_rank(durations), rel=RELATIVE_ERROR * (1 + 1e-9))
+    assert found == pytest.approx(nearest_rank(durations), rel=RELATIVE_ERROR + 1e-5)
 
 
 @given(st.dictionaries(st.integers(0, LAST), st.integers(1, 10**11), min_size=1, max_size=40))
@@ -82,7 +82,7 @@ def test_counts_of_any_size_are_read(counts: dict[int, int]):
                 lower = FINEST_SECONDS * GROWTH ** (bucket - 1)
                 expected[one] = lower * (1 + RELATIVE_ERROR) if bucket else 0.0
         below += counts[bucket]
-    assert quantiles(sent(counts)) == pytest.approx(tuple(expected.values()))
+    assert quantiles(sent(counts)) == pytest.approx(tuple(expected.values()), rel=1e-5)
 
 
 def test_what_is_too_short_to_tell_counts_as_no_time():

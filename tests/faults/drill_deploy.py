@@ -108,9 +108,9 @@ async def _old(rig: Rig) -> AsyncGenerator[Nursery]:
         pytest.skip("the history of the code is not here: a full clone has it")
     tree = rig.folder / "old"
     tree.mkdir()
-    packed = rig.folder / "old.tar"
+    packed = rig.folder / "old.zip"
     _git("archive", f"--output={packed}", commit, "gateway", "migrations")
-    shutil.unpack_archive(packed, tree, filter="data")
+    shutil.unpack_archive(packed, tree)
     async with start_nursery(tree) as nursery:
         usual = rig.operator_key
         rig.operator_key = await make_template(rig, _OLD_TEMPLATE, nursery)
