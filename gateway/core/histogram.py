@@ -9,7 +9,6 @@ import math
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import accumulate
 
 FINEST_SECONDS = 0.001  # what is shorter is in bucket 0 and counts as no time
@@ -36,8 +35,6 @@ def _middle(bucket: int) -> float:
 _MIDDLES = [_middle(bucket) for bucket in range(LAST + 1)]
 
 
-# The past stays as it is, so who asks again finds nearly all of it read.
-@lru_cache(maxsize=4096)
 def quantiles(sent: bytes) -> tuple[float, ...] | None:
     """The seconds at QUANTILES of all durations, by nearest rank; None where there are none."""
     counts, top = _read(sent)

@@ -27,8 +27,12 @@ _POOL_SECONDS = 1.5
 _CHECKOUT_SECONDS = 1.8
 _LOCK_SECONDS = 5
 _STATEMENT_SECONDS = 10
-# Of a role without any other rights, so that it binds whoever the process is logged in as.
-_BIND = "SELECT set_config('role', 'gateway_tenant', true), set_config('gateway.tenants', $1, true)"
+# Of a role without any other rights, so that it binds whoever the process is logged in as. One
+# message begins and binds, which holds no arguments: nothing but ids may be written into it.
+_BEGIN_BOUND = (
+    "BEGIN; SELECT set_config('role', 'gateway_tenant', true),"
+    " set_config('gateway.tenants', '%s', true)"
+)
 _DETAIL = (
     "The database cannot be reached just now. Try again; with an Idempotency-Key a repeated "
     "request never makes a second job."
@@ -104,9 +108,15 @@ class Database:
 
         The second line behind the conditions of every statement: row-level security.
         """
-        async with self.begin() as tx:
-            await tx.one(_BIND, ",".join(map(str, tenant_ids)))
-            yield tx
+        async with self._connection() as driver:
+            await driver.execute(_BEGIN_BOUND % ",".join([one.hex for one in tenant_ids]))
+            try:
+                yield Tx(driver)
+            except BaseException:
+                if not driver.is_closed():
+                    await driver.execute("ROLLBACK;")
+                raise
+            await driver.execute("COMMIT;")
 
     @asynccontextmanager
     async def single(self) -> AsyncGenerator[Tx]:

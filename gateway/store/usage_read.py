@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from gateway.store.engine import Tx
@@ -54,8 +54,8 @@ class Sums(NamedTuple):
     group: tuple[object, ...]
     jobs: int
     succeeded: int
-    codes: Sequence[str]
-    code_jobs: Sequence[int]
+    codes: tuple[str, ...]
+    code_jobs: tuple[int, ...]
     submitted: int
     retries: int
     webhooks_delivered: int
@@ -98,8 +98,12 @@ async def read(
     tenant = " LEFT JOIN tenant t ON t.id = u.tenant_id" if "tenant" in group_by else ""
     columns = "".join(f"{GROUPS[name]}, " for name in group_by)
     sql = f"SELECT {columns}{_SUMMED} FROM ({source}) AS u{tenant}{by} LIMIT $1"
-    size = len(group_by)
-    return [Sums(row[:size], *row[size:]) for row in map(tuple, await tx.rows(sql, *arguments))]
+    return [_sums(tuple(row), len(group_by)) for row in await tx.rows(sql, *arguments)]
+
+
+def _sums(row: tuple[Any, ...], size: int) -> Sums:
+    jobs, succeeded, codes, code_jobs, *rest = row[size:]
+    return Sums(row[:size], jobs, succeeded, tuple(codes), tuple(code_jobs), *rest)
 
 
 def _spans(

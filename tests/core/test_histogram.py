@@ -23,11 +23,6 @@ _YEAR = 365 * 86_400.0
 _BASE = 10_000
 
 
-@pytest.fixture(autouse=True)
-def _nothing_read_before():
-    quantiles.cache_clear()
-
-
 def bucket_of(seconds: float) -> int:
     """As store/usage.py has Postgres do it."""
     if seconds < FINEST_SECONDS:
