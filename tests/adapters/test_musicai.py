@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http import HTTPStatus
 from uuid import UUID
 
 import asyncpg
@@ -126,7 +127,7 @@ GIVEN = Problem("BAD_INPUT", "Invalid input", "File not found.")
             422,
             "",
             Problem(
-                "HTTP_422", "Unprocessable Entity", "The upstream answered 422 without a reason."
+                "HTTP_422", HTTPStatus(422).phrase, "The upstream answered 422 without a reason."
             ),
         ),
         (404, REASON, GIVEN),

@@ -34,7 +34,9 @@ def test_a_secret_of_ones_own(running: Running, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text(f"{SECRET}\n")
     url = f"{running.facts['receiver']}/hook/own"
-    assert shown(running, "create", url, f"--secret-file={file}")["secret"] == SECRET
+    made = shown(running, "create", url, f"--secret-file={file}")
+    assert made["secret"] == SECRET
+    shown(running, "delete", made["id"], "--yes")
 
 
 def test_an_event_that_does_not_exist(running: Running) -> None:

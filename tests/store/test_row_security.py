@@ -340,7 +340,7 @@ async def test_nothing_of_it_outlives_the_transaction(
     async def use() -> int:
         async with database.of(two[0]) as tx:
             who = await tx.one(_WHO)
-            assert (who.own, who.of) == (False, str(two[0]))
+            assert (who.own, UUID(who.of)) == (False, two[0])
             pid = (await tx.one("SELECT pg_backend_pid()"))[0]
             if ending == "rollback":
                 raise RuntimeError(pid)
