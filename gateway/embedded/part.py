@@ -21,6 +21,10 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 _LOOK_AGAIN_SECONDS = 0.02
 _PR_SET_PDEATHSIG = 1
+# A part takes its port seconds after it was chosen, so none of those that systems give to outgoing
+# connections, and to whoever leaves the choice to them.
+_PORTS = range(15_000, 32_000)
+_PORT_TRIES = 1000
 _libc = ctypes.CDLL(None)
 
 
@@ -55,10 +59,13 @@ class Part:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return cast("int", probe.getsockname()[1])
+    """A TCP port of the loopback address that nothing listens on; raises PartFailedError."""
+    for _ in range(_PORT_TRIES):
+        port = _PORTS[int.from_bytes(os.urandom(4), "big") % len(_PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise PartFailedError("no free TCP port was found on 127.0.0.1")
 
 
 async def spawn(part: Part) -> Process:
