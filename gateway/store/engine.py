@@ -99,8 +99,8 @@ class Database:
         Raises Unavailable when the database is away; whether a commit that was under way took
         place is then not known.
         """
-        async with self._connection() as driver, driver.transaction():
-            yield Tx(driver)
+        async with self._transaction("BEGIN") as tx:
+            yield tx
 
     @asynccontextmanager
     async def of(self, *tenant_ids: UUID) -> AsyncGenerator[Tx]:
@@ -108,15 +108,10 @@ class Database:
 
         The second line behind the conditions of every statement: row-level security.
         """
-        async with self._connection() as driver:
-            await driver.execute(_BEGIN_BOUND % ",".join([one.hex for one in tenant_ids]))
-            try:
-                yield Tx(driver)
-            except BaseException:
-                if not driver.is_closed():
-                    await driver.execute("ROLLBACK;")
-                raise
-            await driver.execute("COMMIT;")
+        async with self._transaction(
+            _BEGIN_BOUND % ",".join([one.hex for one in tenant_ids])
+        ) as tx:
+            yield tx
 
     @asynccontextmanager
     async def single(self) -> AsyncGenerator[Tx]:
@@ -129,30 +124,49 @@ class Database:
         await self._engine.dispose()
 
     @asynccontextmanager
+    async def _transaction(self, beginning: str) -> AsyncGenerator[Tx]:
+        async with self._connection() as driver:
+            await driver.execute(beginning)
+            try:
+                yield Tx(driver)
+            except Exception:
+                if not driver.is_closed():
+                    await driver.execute("ROLLBACK")
+                raise
+            await driver.execute("COMMIT")
+
+    @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Any]:
         try:
             connection = self._engine.connect()
             async with asyncio.timeout(_CHECKOUT_SECONDS):
                 await connection.start()
                 driver = (await connection.get_raw_connection()).driver_connection
+            is_known = False
             try:
                 with self._pulse.watching(driver):
                     yield driver
-            except BaseException:
-                await _discard_if_broken(connection, driver)
+                is_known = True
+            except Exception as error:
+                is_known = not isinstance(error, TimeoutError)
                 raise
             finally:
-                await asyncio.shield(connection.close())
+                await asyncio.shield(_give_back(connection, driver, is_known=is_known))
         except _DRIVER_ERRORS as error:
             raise _translated(error) from error
         except (PoolTimeoutError, OSError, TimeoutError) as error:
             raise Unavailable(_DETAIL, retry_after=1) from error
 
 
-async def _discard_if_broken(connection: AsyncConnection, driver: Any) -> None:  # noqa: ANN401
-    """Keep a connection out of the pool that is lost, or whose state nobody knows."""
-    if driver.is_closed() or driver.is_in_transaction():
+async def _give_back(connection: AsyncConnection, driver: Any, *, is_known: bool) -> None:  # noqa: ANN401
+    """Keep a connection out of the pool that is lost, or whose state nobody knows.
+
+    Who was cancelled has heard of no answer, and neither has the driver: what it says of a
+    transaction may be what was so before.
+    """
+    if not is_known or driver.is_closed() or driver.is_in_transaction():
         await connection.invalidate()
+    await connection.close()
 
 
 def _translated(error: Exception) -> Exception:

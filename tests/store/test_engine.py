@@ -92,7 +92,7 @@ async def test_a_transaction_is_rolled_back_on_any_error(
         await work()
     assert raised.value is error
     assert await slugs(db) == []
-    assert await pid_of(one) == pid
+    assert (await pid_of(one) == pid) == isinstance(error, Exception)
 
 
 async def test_single_statements_are_committed_one_by_one(db: Database) -> None:
@@ -338,6 +338,25 @@ async def test_a_cancelled_statement_leaves_a_pool_that_works(one: Database, db:
     with pytest.raises(asyncio.CancelledError):
         await working
     assert await slugs(one) == []
+
+
+@pytest.mark.parametrize("kind", ["single", "begin", "of"])
+async def test_whoever_goes_at_any_moment_leaves_no_transaction_to_the_next(
+    one: Database, kind: str
+) -> None:
+    async def use() -> None:
+        async with one.of(uuid7()) if kind == "of" else getattr(one, kind)() as tx:
+            await tx.rows("SELECT 1")
+
+    for step in range(150):
+        task = asyncio.create_task(use())
+        await asyncio.sleep(step / 50_000)
+        task.cancel()
+        await asyncio.wait([task])
+        async with one.single() as tx:
+            assert await scalar(tx, "SELECT current_user = session_user"), step
+            with pytest.raises(asyncpg.NoActiveSQLTransactionError):
+                await tx.rows("SAVEPOINT inside")
 
 
 async def test_a_connection_in_a_state_nobody_knows_is_not_used_again(one: Database) -> None:
