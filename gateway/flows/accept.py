@@ -24,6 +24,8 @@ _COUNTED_A_SECOND = 1_000_000.0
 _FASTEST = 20_000.0
 # Below this share of a tenant's cap its waiting jobs are not counted again for every batch.
 _NEAR_CAP = 0.9
+# With less room than this each batch counts, whatever share of the cap it is.
+_CLOSE = 100
 
 
 # A tenant and one of its idempotency keys; empty for a job without one.
@@ -184,6 +186,6 @@ class WaitingCounts:
             return True
         count, at = self._counts[tenant_id]
         age, safe = now - at, (cap - count) / _FASTEST
-        if count > _NEAR_CAP * cap:
+        if count > _NEAR_CAP * cap or cap - count < _CLOSE:
             return count < _FEW or age > count / _COUNTED_A_SECOND
         return age > min(max(safe, _COUNT_SECONDS), _LONGEST_SECONDS)

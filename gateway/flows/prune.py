@@ -8,7 +8,7 @@ from uuid import UUID
 from gateway.flows.deps import Deps
 from gateway.store import prune
 from gateway.store.prune import Keeping
-from gateway.store.prune_ways import WAYS
+from gateway.store.prune_ways import WAYS, Way
 
 EVERY_SECONDS = 3600.0
 _BATCH = 500
@@ -46,7 +46,7 @@ async def prune_now(
 async def _prune_tenant(deps: Deps, keeping: Keeping, end: float) -> Counter[str]:
     dropped = Counter[str]()
     for name, way in WAYS.items():
-        bound = await _bound(deps, keeping, way.kind)
+        bound = await _bound(deps, keeping, way)
         if bound is not None and (rows := await _walk(deps, keeping.tenant_id, name, bound, end)):
             dropped[way.kind] += rows
     if deps.clock.monotonic() < end:
@@ -79,7 +79,7 @@ async def _walk(deps: Deps, tenant_id: UUID, way: str, bound: UUID, end: float) 
 async def _count_tenant(deps: Deps, keeping: Keeping, _end: float) -> Counter[str]:
     counts = Counter[str]()
     for name, way in WAYS.items():
-        bound = await _bound(deps, keeping, way.kind)
+        bound = await _bound(deps, keeping, way)
         if bound is None:
             continue
         async with deps.db.single() as tx:
@@ -90,13 +90,15 @@ async def _count_tenant(deps: Deps, keeping: Keeping, _end: float) -> Counter[st
     return counts
 
 
-async def _bound(deps: Deps, keeping: Keeping, kind: str) -> UUID | None:
-    """The id before which rows of a kind are pruned; None where they are kept for good."""
-    own: int | None = getattr(keeping, kind)
-    days = deps.policy.keep_days[kind] if own is None else own
+async def _bound(deps: Deps, keeping: Keeping, way: Way) -> UUID | None:
+    """The id before which rows of a way are pruned; None where they are kept for good."""
+    own: int | None = getattr(keeping, way.kind)
+    days = deps.policy.keep_days[way.kind] if own is None else own
     if not days:
         return None
     bound = first_id(deps.clock.now() - timedelta(days=days))
+    if way.table != "job":
+        return bound
     async with deps.db.single() as tx:
         oldest = await prune.oldest_open(tx, keeping.tenant_id)
     return bound if oldest is None else min(bound, oldest)

@@ -69,13 +69,15 @@ class Sessions:
             await clock.sleep(min(max(wait, _POLL_PAUSE), _POLL_STEP))
 
     async def _quarantine(self, verb: Verb, claim: Callable[[], Awaitable[bool]]) -> None:
-        """Handle what seems to bring processes down: one at a time, and if possible nothing beside.
+        """Handle one of what seems to bring processes down, and if possible nothing beside it.
 
-        What takes longer goes on while the others are served.
+        What takes longer goes on while the others are served; and so that many of them keep nobody
+        waiting, the next one has its turn after those.
         """
-        slots, quiet = self._deps.slots, self._deps.policy.quiet
-        while not slots.closing and not slots.has_suspect(verb) and await claim():
-            await slots.idle(verb, quiet)
+        slots = self._deps.slots
+        if not slots.closing and not slots.has_suspect(verb) and await claim():
+            await slots.idle(verb, self._deps.policy.quiet)
+            self._deps.queue.wake(verb)
 
     async def _work(
         self, verb: Verb, room: Callable[[], int], claim: Callable[[int], Awaitable[int]]

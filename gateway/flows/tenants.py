@@ -94,7 +94,7 @@ async def delete_tenant(deps: Deps, actor: str, slug: str) -> None:
     async with deps.db.begin() as tx:
         await tenants.lock(tx, tenant.id)
         await tenants.erase(tx, tenant.id)
-        await audit.note(tx, deps, actor, "tenant.deleted", slug, tenant_id=tenant.id)
+        await audit.note(tx, deps, actor, "tenant.deleted", slug)
     deps.queue.announce("*")
 
 

@@ -1,15 +1,23 @@
 """The timeline of one job, in words that can be read aloud."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import accumulate
 from uuid import UUID
 
+from gateway.core.events import instant
 from gateway.core.lifecycle import error_code
 from gateway.core.model import TERMINAL, Attempt, Delivery, Job
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
 from gateway.store import delivery_log, history, jobs
+
+# What the notes of the engine mean; why it was so is in the detail.
+_NOTES = {
+    "credential.rejected": "The upstream did not accept the tenant's key, so the job waits.",
+    "submit.postponed": "The upstream could not take the job yet, so this is tried again.",
+    "submit.in_doubt": "Whether the upstream took the job is not known, so it is looked for there.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,42 +40,73 @@ async def timeline(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[Moment]:
         owed = await delivery_log.of_job(tx, tenant_id, job_id)
         tries = await delivery_log.attempts(tx, tenant_id, [delivery.id for delivery in owed])
     by_id = {delivery.id: delivery for delivery in owed}
-    others = [Moment(note.at, note.type, note.detail) for note in notes]
-    others += [_of_attempt(by_id[delivery_id], attempt) for delivery_id, attempt in tries]
-    stages = _of_job(job)
-    # The upstream may see a job start before its taking was recorded here; stages keep their order.
-    latest = accumulate((stage.at for stage in stages), max)
-    timed = [*zip(latest, stages, strict=True), *((other.at, other) for other in others)]
-    return [moment for _, moment in sorted(timed, key=lambda pair: pair[0])]
+    moments = [*_in_order(_of_job(job)), *map(_of_note, notes)]
+    moments += [_of_attempt(by_id[delivery_id], attempt) for delivery_id, attempt in tries]
+    return sorted(moments, key=lambda moment: moment.at)
 
 
-def _of_job(job: Job) -> list[Moment]:
-    moments = [Moment(job.created_at, "accepted", "The gateway accepted the job.")]
+def _of_job(job: Job) -> Iterator[Moment]:
+    if job.retry_of is None:
+        yield Moment(job.created_at, "accepted", "The gateway accepted the job.")
+    else:
+        text = "The gateway accepted the job, which does again what an earlier one was to do."
+        yield Moment(job.created_at, "accepted", text, {"retryOf": str(job.retry_of)})
     if job.submitted_at is not None:
         text = f"The upstream took the job, at attempt {job.submit_attempts}."
-        detail: dict[str, object] = {"upstreamId": job.upstream_id}
-        moments.append(Moment(job.submitted_at, "submitted", text, detail))
+        yield Moment(job.submitted_at, "submitted", text, {"upstreamId": job.upstream_id})
+        yield _of_polls(job, job.submitted_at)
     if job.started_at is not None:
-        moments.append(Moment(job.started_at, "started", "The upstream began to work on the job."))
+        yield Moment(job.started_at, "started", "The upstream began to work on the job.")
     if job.state in TERMINAL and job.completed_at is not None:
         why = f" ({error_code(job.error)})" if job.error else ""
         text = f"The job {job.state.value}{why}."
-        moments.append(Moment(job.completed_at, job.state.value, text))
-    return moments
+        yield Moment(job.completed_at, job.state.value, text)
+
+
+def _of_polls(job: Job, since: datetime) -> Moment:
+    """All of them in one: what each of them learned is a moment of its own."""
+    if job.completed_at is None:
+        return Moment(since, "polled", "The gateway keeps asking the upstream how the job is.")
+    seconds = round(max((job.completed_at - since).total_seconds(), 0), 3)
+    text = f"The gateway asked the upstream how the job was, over {seconds:g} seconds."
+    return Moment(since, "polled", text, {"seconds": seconds})
+
+
+def _in_order(stages: Iterable[Moment]) -> Iterator[Moment]:
+    """The upstream's clock, or our record of an answer, may put a stage before an earlier one."""
+    latest: datetime | None = None
+    for stage in stages:
+        if latest is not None and stage.at < latest:
+            yield replace(stage, at=latest, detail={**stage.detail, "toldAt": _text(stage.at)})
+        else:
+            latest = stage.at
+            yield stage
+
+
+def _of_note(note: history.Note) -> Moment:
+    if note.type not in _NOTES:
+        return Moment(note.at, note.type, note.detail)
+    return Moment(note.at, note.type, _NOTES[note.type], {"reason": note.detail})
 
 
 def _of_attempt(delivery: Delivery, attempt: Attempt) -> Moment:
-    outcome = f"answered {attempt.status}" if attempt.status else f"failed: {attempt.detail}"
-    text = (
-        f"Webhook {delivery.event_type}, attempt {attempt.number}: the receiver {outcome}."
-        if attempt.status
-        else f"Webhook {delivery.event_type}, attempt {attempt.number} {outcome}."
+    reason = (attempt.detail or "").rstrip(".")
+    outcome = (
+        f": the receiver answered {attempt.status}" if attempt.status else f" failed: {reason}"
     )
+    text = f"Webhook {delivery.event_type}, attempt {attempt.number}{outcome}."
+    if attempt.next_at is not None:
+        text += " It will be sent again."
     detail: dict[str, object] = {
         "deliveryId": str(delivery.id),
         "url": attempt.url,
         "status": attempt.status,
         "durationMs": attempt.duration_ms,
         "errorClass": attempt.error_class,
+        "nextAttemptAt": attempt.next_at and _text(attempt.next_at),
     }
     return Moment(attempt.started_at, "webhook", text, detail)
+
+
+def _text(at: datetime) -> str:
+    return instant(at)[1:-1]

@@ -1,7 +1,8 @@
 """One attempt of a delivery: the request that is sent, and what came of it."""
 
 import json
-from collections.abc import Container, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
@@ -17,6 +18,9 @@ from gateway.store.attempts import Recorded
 from gateway.store.deliveries import ToDeliver
 
 _HIDDEN = "[hidden]"
+# Shorter ones would be found everywhere, and are no secrets.
+_SHORTEST_SECRET = 4
+_SHORTEST_BEGINNING = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,17 @@ def signed_webhook(
 
 
 def attempt_of(
-    one: ToDeliver, webhook: Webhook, custom: Container[str], answer: Reply | Fault, at: datetime
+    one: ToDeliver, webhook: Webhook, custom: Mapping[str, str], answer: Reply | Fault, at: datetime
 ) -> Attempt:
     """What is kept of an attempt; the values of custom headers may be secrets and are not."""
     is_reply = isinstance(answer, Reply)
     sent = {name: _HIDDEN if name in custom else value for name, value in webhook.headers}
+    secrets = _secrets(custom.values()) if custom else ()
+    headers = _joined(answer.headers) if is_reply else {}
+    text = answer.body.decode(errors="replace") if is_reply else answer.detail
+    if secrets:
+        headers = {name: _without(secrets, value) for name, value in headers.items()}
+        text = _without(secrets, text)
     return Attempt(
         number=one.attempts,
         started_at=at,
@@ -69,10 +79,10 @@ def attempt_of(
         url=one.url,
         request_headers=json.dumps(sent),
         status=answer.status if is_reply else None,
-        response_headers=_storable(json.dumps(dict(answer.headers))) if is_reply else None,
-        response_body=_storable(answer.body.decode(errors="replace")) if is_reply else None,
+        response_headers=_storable(json.dumps(headers)) if is_reply else None,
+        response_body=_storable(text) if is_reply else None,
         error_class=error_class(answer.status) if is_reply else answer.kind,
-        detail=None if is_reply else _storable(answer.detail),
+        detail=None if is_reply else _storable(text),
         timings=_timings(answer.timings),
     )
 
@@ -110,3 +120,40 @@ def recorded(one: Tried) -> Recorded:
 def _storable(text: str) -> str:
     """Postgres stores no NUL."""
     return text.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
+def _secrets(values: Iterable[str]) -> list[str]:
+    """What would give these values away, longest first: as they are, without their scheme (that of
+    `Bearer token`), and as JSON has them, which may escape a slash.
+    """
+    told = {part for value in values for part in (value, value.partition(" ")[2].strip())}
+    quoted = {json.dumps(part)[1:-1] for part in told}
+    slashed = {part.replace("/", "\\/") for part in quoted}
+    every = {part for part in told | quoted | slashed if len(part) >= _SHORTEST_SECRET}
+    return sorted(every, key=len, reverse=True)
+
+
+def _without(secrets: Sequence[str], text: str) -> str:
+    """The text with each of the secrets hidden, and one that is cut off at its end."""
+    found = [secret for secret in secrets if secret in text]
+    if found:
+        # At one go, so that no mark is taken for a secret.
+        text = re.sub("|".join(map(re.escape, found)), _HIDDEN, text)
+    begun = min((_begins(secret, text) for secret in secrets), default=len(text))
+    return text if begun == len(text) else text[:begun] + _HIDDEN
+
+
+def _begins(secret: str, text: str) -> int:
+    """Where the beginning of a secret begins with which a text ends, or else the text's end."""
+    start = secret[:_SHORTEST_BEGINNING]
+    at = text.find(start, max(0, len(text) - len(secret)))
+    while at >= 0 and not secret.startswith(text[at:]):
+        at = text.find(start, at + 1)
+    return len(text) if at < 0 else at

@@ -9,9 +9,14 @@ from gateway.store.engine import Tx
 
 # Endpoints with a rate or a concurrency of their own that have something due. Their rows are held, so
 # that no two claims count the same room; and before the claim, so that it sees what others took.
-_HOLD = """
-SELECT p.id, p.rate_limit, GREATEST(0, 1 - LEAST(p.rate_limit, p.tokens + p.rate_limit
-    * EXTRACT(epoch FROM now() - GREATEST(p.tokens_at, now() - interval '1 minute'))))::float8
+# What of its rate an endpoint has not used: at most a tenth of a second's, so that what comes at once
+# after a rest is hardly more than that rate allows.
+_TOKENS = """CASE WHEN p.rate_limit IS NOT NULL THEN LEAST(GREATEST(1, p.rate_limit * 0.1),
+    p.tokens + p.rate_limit
+    * EXTRACT(epoch FROM now() - GREATEST(p.tokens_at, now() - interval '1 minute'))) END"""
+
+_HOLD = f"""
+SELECT p.id, p.rate_limit, GREATEST(0, 1 - {_TOKENS})::float8
 FROM endpoint p WHERE (p.rate_limit IS NOT NULL OR p.concurrency IS NOT NULL)
   AND (p.paused_until IS NULL OR p.paused_until <= now())
   AND p.disabled_at IS NULL AND p.deleted_at IS NULL
@@ -21,15 +26,14 @@ ORDER BY p.id FOR UPDATE OF p SKIP LOCKED"""
 
 # Walks the lanes that owe something, and takes from each at most what its cap leaves free, in
 # random order of lanes: an endpoint that hangs holds its own cap and nothing else.
-_CLAIM = """
+_CLAIM = f"""
 WITH RECURSIVE lane AS (
   (SELECT lane FROM delivery WHERE state = 'pending' ORDER BY lane LIMIT 1)
   UNION ALL
   SELECT (SELECT d.lane FROM delivery d WHERE d.state = 'pending' AND d.lane > lane.lane
     ORDER BY d.lane LIMIT 1) FROM lane WHERE lane.lane IS NOT NULL
 ), room AS (
-  SELECT lane.lane, p.rate_limit, LEAST(p.rate_limit, p.tokens + p.rate_limit
-      * EXTRACT(epoch FROM now() - GREATEST(p.tokens_at, now() - interval '1 minute'))) AS tokens,
+  SELECT lane.lane, p.rate_limit, {_TOKENS} AS tokens,
     -- One that only fails keeps two places: ten of them that hang must not hold all there are.
     LEAST(COALESCE(p.concurrency, $2), CASE WHEN p.failures >= 5 THEN 2 END)
       - (SELECT count(*) FROM delivery b

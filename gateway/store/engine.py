@@ -99,7 +99,7 @@ class Database:
         Raises Unavailable when the database is away; whether a commit that was under way took
         place is then not known.
         """
-        async with self._transaction("BEGIN") as tx:
+        async with self._transaction("BEGIN;") as tx:
             yield tx
 
     @asynccontextmanager
@@ -131,9 +131,9 @@ class Database:
                 yield Tx(driver)
             except Exception:
                 if not driver.is_closed():
-                    await driver.execute("ROLLBACK")
+                    await driver.execute("ROLLBACK;")
                 raise
-            await driver.execute("COMMIT")
+            await driver.execute("COMMIT;")
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Any]:

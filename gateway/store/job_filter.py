@@ -10,6 +10,9 @@ from uuid import UUID
 OUR_CLOCKS = timedelta(minutes=1)
 _ITS_CLOCK = timedelta(minutes=10)
 _LAST_MILLISECOND = 2**48 - 1
+_MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+_LATEST = datetime.max.replace(tzinfo=UTC) - _MILLISECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,15 +55,29 @@ def conditions_of(wanted: JobFilter, arguments: Arguments) -> list[str]:
         (f"j.metadata->>{arguments.add(key, 'text')}", values) for key, values in wanted.metadata
     ]
     times = [
-        ("j.created_at >", wanted.created_after),
-        ("j.created_at <", wanted.created_before),
-        ("j.completed_at >", wanted.completed_after),
-        ("j.completed_at <", wanted.completed_before),
+        ("j.created_at >=", after_shown(wanted.created_after)),
+        ("j.created_at <", before_shown(wanted.created_before)),
+        ("j.completed_at >=", after_shown(wanted.completed_after)),
+        ("j.completed_at <", before_shown(wanted.completed_before)),
     ]
     return [
         *(f"{of} = ANY({arguments.add(list(v), 'text[]')})" for of, v in choices if v),
         *(f"{of} {arguments.add(at, 'timestamptz')}" for of, at in times if at is not None),
     ]
+
+
+def after_shown(at: datetime | None) -> datetime | None:
+    """The first instant that is shown, cut to its millisecond, as later than a time."""
+    return at and _whole(min(at, _LATEST)) + _MILLISECOND
+
+
+def before_shown(at: datetime | None) -> datetime | None:
+    """The first instant that is not shown as earlier than a time."""
+    return at and _whole(min(at, _LATEST) + _MILLISECOND - _MICROSECOND)
+
+
+def _whole(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def labels_of(wanted: JobFilter) -> Iterator[tuple[tuple[str, ...], JobFilter]]:

@@ -6,7 +6,15 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.model import JobState
-from gateway.store.job_filter import Arguments, JobFilter, conditions_of, id_bounds, labels_of
+from gateway.store.job_filter import (
+    Arguments,
+    JobFilter,
+    after_shown,
+    before_shown,
+    conditions_of,
+    id_bounds,
+    labels_of,
+)
 
 # Each tenant is probed by itself where there are no more of them than this.
 _LANES = 100
@@ -193,7 +201,8 @@ class Statement:
         values, match = "(VALUES (0)) AS s(nothing)", ["j.deleted_at IS NULL"]
         if way.kind == "ended":
             wanted = self._wanted
-            bounds = ((">", wanted.completed_after), ("<", wanted.completed_before))
+            after, before = wanted.completed_after, wanted.completed_before
+            bounds = ((">=", after_shown(after)), ("<", before_shown(before)))
             match += [
                 f"j.completed_at {sign} {add(at, 'timestamptz')}" for sign, at in bounds if at
             ]

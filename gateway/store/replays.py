@@ -14,6 +14,10 @@ _RESEND = f"""
 UPDATE delivery SET {_AGAIN} WHERE tenant_id = $1 AND id = $2
   AND NOT (state = 'pending' AND lease_token IS NOT NULL AND next_at > now())"""
 
+_WAKE = """
+UPDATE endpoint p SET paused_until = NULL FROM delivery d
+WHERE d.tenant_id = $1 AND d.id = $2 AND p.id = d.endpoint_id AND p.paused_until > now()"""
+
 # What has no receiver any more, or a disabled one, is left as it is.
 _RECEIVED = """ AND NOT EXISTS (SELECT 1 FROM endpoint p WHERE p.id = d.endpoint_id
   AND (p.disabled_at IS NOT NULL OR p.deleted_at IS NOT NULL))"""
@@ -42,8 +46,12 @@ ON CONFLICT (event_id, endpoint_id) DO NOTHING"""
 
 
 async def resend(tx: Tx, tenant_id: UUID, delivery_id: UUID) -> None:
-    """Have a delivery sent again at once; one under way stays as it is."""
+    """Have a delivery sent again at once; one under way stays as it is.
+
+    Whoever asks for it knows better than the last answer how long the endpoint is to rest.
+    """
     await tx.run(_RESEND, tenant_id, delivery_id)
+    await tx.run(_WAKE, tenant_id, delivery_id)
 
 
 async def count(tx: Tx, wanted: DeliveryFilter) -> tuple[int, UUID | None]:

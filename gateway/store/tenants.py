@@ -68,6 +68,9 @@ _ERASE = (
     "DELETE FROM credential WHERE tenant_id = $1",
     "DELETE FROM usage_hour WHERE tenant_id = $1",
     "DELETE FROM usage_horizon WHERE tenant_id = $1",
+    # Its usage keeps an id, which nothing is to give a name.
+    "UPDATE audit SET tenant_id = NULL WHERE tenant_id = $1",
+    "UPDATE access_key SET tenants = array_remove(tenants, $1) WHERE $1 = ANY (tenants)",
     "DELETE FROM tenant WHERE id = $1",
 )
 

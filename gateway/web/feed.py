@@ -112,7 +112,7 @@ async def _grows(context: Context, visible: _Tenants, place: Place, asked: FeedQ
     async with aclosing(growing):
         try:
             async with asyncio.timeout(asked.wait):
-                return bool(await anext(growing, ()))
+                return bool(await anext(growing, None))
         except TimeoutError:
             return False
 

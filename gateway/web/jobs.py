@@ -1,5 +1,6 @@
 """One job: read it, wait for it, delete it, see its timeline."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from litestar import Response, delete, get, post
@@ -84,7 +85,15 @@ async def read_timeline(
 ) -> list[Moment]:
     """All that happened to it, oldest first."""
     moments = await timeline(deps, tenant.id, job_id)
-    return [Moment(stamp(one.at), one.type, one.text, one.detail) for one in moments]
+    before = [moment.at for moment in (*moments[:1], *moments)]
+    return [
+        Moment(stamp(one.at), _seconds(one.at - at), one.type, one.text, one.detail)
+        for at, one in zip(before, moments, strict=False)
+    ]
+
+
+def _seconds(between: timedelta) -> float:
+    return round(between.total_seconds(), 3)
 
 
 HANDLERS = [make_job, read_job, read_status, remove_job, read_timeline]

@@ -112,9 +112,10 @@ class Deleted(Out):
 
 
 class Moment(Out):
-    """Something that happened to a job."""
+    """Something that happened to a job, and how long that was after what happened before."""
 
     at: str
+    seconds_later: float
     type: str
     text: str
     detail: dict[str, Any]

@@ -178,16 +178,28 @@ async def test_repeats_use_up_no_room(world: World):
 
 async def test_far_from_the_cap_jobs_are_not_counted_for_every_batch(world: World):
     tenant = await world.tenant()
-    await fill(world, tenant, 100, 1)
+    await fill(world, tenant, 1000, 1)
     await world.run(
         "INSERT INTO job (id, tenant_id, state, name, workflow, params, metadata, deadline_at)"
         " SELECT gen_random_uuid(), $1, 'accepted', '', '', '{}', '{}', now()"
-        " FROM generate_series(1, 200)",
+        " FROM generate_series(1, 1000)",
         tenant.id,
     )
-    assert isinstance((await fill(world, tenant, 100, 1))[0], Accepted)
+    assert isinstance((await fill(world, tenant, 1000, 1))[0], Accepted)
     world.clock.advance(0.6)
-    assert isinstance((await fill(world, tenant, 100, 1))[0], QueueFull)
+    assert isinstance((await fill(world, tenant, 1000, 1))[0], QueueFull)
+
+
+async def test_with_little_room_jobs_are_counted_for_every_batch(world: World):
+    """Also those that other processes accepted a moment ago."""
+    tenant = await world.tenant()
+    await fill(world, tenant, 10, 1)
+    other = Acceptor(world.deps)
+    answers = [
+        (await accept_all(acceptor, [world.order(tenant, 10)]))[0]
+        for acceptor in (world.acceptor, other) * 8
+    ]
+    assert sum(isinstance(answer, Accepted) for answer in answers) == 9
 
 
 async def test_a_long_queue_near_its_cap_is_not_counted_for_every_batch(world: World):

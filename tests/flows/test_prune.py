@@ -134,13 +134,16 @@ async def test_payloads_go_and_their_webhooks_can_be_sent_again(world: World):
 
 
 @pytest.mark.parametrize("state", ["accepted", "submitting", "submitted", "running"])
-async def test_nothing_from_the_time_of_an_open_job_on_is_pruned(world: World, state: str):
+async def test_no_job_from_the_time_of_an_open_one_on_is_pruned(world: World, state: str):
     tenant, other = await world.tenant(), await world.tenant("other")
     first, open_one, last = await aged(world, tenant, 30, 20, 15)
     await aged(world, other, 15)
     await world.run("UPDATE job SET state = $1 WHERE id = $2", state, open_one)
-    process = later(world, 0, jobs=10)
-    assert await prune_now(process.deps) == {"acme": Counter(jobs=1), "other": Counter(jobs=1)}
+    process = later(world, 0, jobs=10, events=10)
+    assert await prune_now(process.deps) == {
+        "acme": Counter(jobs=1, events=3),
+        "other": Counter(jobs=1, events=1),
+    }
     assert await kept(world) == [open_one, last]
     await world.run("UPDATE job SET state = 'expired'")
     assert (await prune_now(process.deps))["acme"] == Counter(jobs=2)

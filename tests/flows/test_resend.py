@@ -55,6 +55,16 @@ async def test_one_that_waits_for_its_next_attempt_is_sent_now(world: World):
     assert [row.state for row in await world.deliveries()] == ["delivered"]
 
 
+async def test_one_whose_endpoint_rests_is_sent_now(world: World):
+    tenant = await owe(world)
+    world.sender.will(HOOK, reply(503, [("retry-after", "3600")]))
+    await world.deliver()
+    (delivery,) = await world.deliveries()
+    await resend_delivery(world.deps, tenant.id, delivery.id)
+    assert await world.deliver() == 1
+    assert [row.state for row in await world.deliveries()] == ["delivered"]
+
+
 async def test_one_that_is_being_sent_stays_as_it_is(world: World):
     tenant = await owe(world)
     world.sender.gate = held = Gate()

@@ -101,7 +101,7 @@ async def test_a_tenant_is_suspended_and_let_go_on(world: World):
     assert world.queue.announced[-3:] == ["tenant:acme"] * 3
 
 
-KEPT = {"audit", "usage_hourly", "usage_daily"}  # of a tenant that is erased
+KEPT = {"usage_hourly", "usage_daily"}  # of a tenant that is erased
 EMPTY = {"usage_hour", "usage_horizon", "prune_cursor"}  # here; tests/store looks into them
 
 
@@ -131,6 +131,8 @@ async def test_an_erased_tenant_leaves_nothing_and_takes_nothing_of_others(world
         await create_key(world.deps, "t", kind=KeyKind.TENANT, name="k", tenant=slug)
         await resend(world.deps, DeliveryFilter(tenant.id))
     acme = await get_tenant(world.deps, "acme")
+    both = {"name": "both", "allowed_tenants": ["acme", "other"]}
+    await create_key(world.deps, "t", kind=KeyKind.SERVICE, **both)
     await delete_tenant(world.deps, "t", "acme")
     tables = await world.rows(
         "SELECT table_name FROM information_schema.columns"
@@ -145,6 +147,8 @@ async def test_an_erased_tenant_leaves_nothing_and_takes_nothing_of_others(world
         acme.id,
     )
     assert [tuple(row) for row in hours] == [("", 3)]
+    limited = await world.rows("SELECT tenants FROM access_key WHERE name = 'both'")
+    assert [list(row.tenants) for row in limited] == [[tenant.id]]
     assert world.queue.announced[-1] == "*"
     assert (await audited(world))[0].action == "tenant.deleted"
     with pytest.raises(NotFound):

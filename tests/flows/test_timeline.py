@@ -1,10 +1,13 @@
 """The timeline of a job: everything that happened to it, in order and in words."""
 
+from datetime import datetime
 from uuid import uuid4
 
 import pytest
 
 from gateway.errors import NotFound
+from gateway.flows.accept import Acceptor, Order
+from gateway.flows.retry import job_again
 from gateway.flows.timeline import timeline
 from gateway.ports import Busy, Fault, Refused
 from tests.flows.fakes import PROBLEM, reply
@@ -29,6 +32,7 @@ async def test_a_whole_life_can_be_read(world: World):
     moments = await timeline(world.deps, tenant.id, job_id)
     assert sorted({moment.type for moment in moments}) == [
         "accepted",
+        "polled",
         "started",
         "submit.postponed",
         "submitted",
@@ -38,10 +42,14 @@ async def test_a_whole_life_can_be_read(world: World):
     by_type = {moment.type: moment for moment in moments}
     assert by_type["submitted"].text == "The upstream took the job, at attempt 2."
     assert by_type["submitted"].detail == {"upstreamId": world.upstream.jobs[0].upstream_id}
-    assert by_type["submit.postponed"].text == "connection refused"
+    (seconds,) = by_type["polled"].detail.values()
+    assert by_type["polled"].text == (
+        f"The gateway asked the upstream how the job was, over {seconds:g} seconds."
+    )
+    assert by_type["submit.postponed"].detail == {"reason": "connection refused"}
     assert by_type["succeeded"].text == "The job succeeded."
     assert [moment.text for moment in moments if moment.type == "webhook"] == [
-        "Webhook job.succeeded, attempt 1 failed: no answer in 15 s.",
+        "Webhook job.succeeded, attempt 1 failed: no answer in 15 s. It will be sent again.",
         "Webhook job.succeeded, attempt 2: the receiver answered 200.",
     ]
     detail = by_type["webhook"].detail
@@ -73,4 +81,27 @@ async def test_an_open_job_has_no_end_yet(world: World):
     tenant = await world.tenant()
     (job_id,) = await world.at_upstream(tenant)
     moments = await timeline(world.deps, tenant.id, job_id)
-    assert [moment.type for moment in moments] == ["accepted", "submitted"]
+    assert [moment.type for moment in moments] == ["accepted", "submitted", "polled"]
+
+
+async def test_stages_told_by_clocks_that_disagree_stay_in_order(world: World):
+    tenant = await world.tenant()
+    (job_id,) = await world.at_upstream(tenant)
+    async with world.deps.db.single() as tx:
+        await tx.run("UPDATE job SET started_at = submitted_at - interval '2 seconds'")
+    moments = await timeline(world.deps, tenant.id, job_id)
+    assert [moment.type for moment in moments] == ["accepted", "submitted", "polled", "started"]
+    assert moments[-1].at == moments[1].at
+    told = datetime.fromisoformat(str(moments[-1].detail["toldAt"]))
+    assert 1.9 < (moments[1].at - told).total_seconds() < 2.1
+
+
+async def test_a_retry_says_of_what(world: World):
+    tenant = await world.tenant()
+    first = await world.accept_one(tenant)
+    world.upstream.will("submit", Refused(400, PROBLEM))
+    await world.submit()
+    again = await job_again(world.deps, tenant.id, first)
+    await Acceptor(world.deps).accept(Order(again, 10))
+    (moment,) = await timeline(world.deps, tenant.id, again.id)
+    assert moment.detail == {"retryOf": str(first)}

@@ -2,9 +2,13 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
-from gateway.core.model import Attempt, Delivery
+import pytest
+
+from gateway.core.model import Attempt, Delivery, Tenant
 from gateway.core.webhook import Reply, Timings
+from gateway.flows.trial import try_endpoint
 from gateway.ports import Fault
 from gateway.store import delivery_log
 from gateway.store.delivery_filter import DeliveryFilter
@@ -55,6 +59,82 @@ async def test_custom_headers_are_sent_but_told_to_nobody(world: World):
         rows = await world.rows(f"SELECT * FROM {table}")
         assert "s3cr3t" not in str([dict(row.items()) for row in rows]), table
     assert (await endpoint_row(world)).id == endpoint_id
+
+
+SECRET = "TOPSECRET9/+"
+ECHOED = (
+    f'authorization: Bearer {SECRET}; alone {SECRET}; key a"quoted"key; '
+    + json.dumps({"key": 'a"quoted"key', "slash": SECRET}).replace("/", "\\/")
+    + " pin 123, pins 1234"
+)
+HIDDEN = (
+    "authorization: [hidden]; alone [hidden]; key [hidden]; "
+    '{"key": "[hidden]", "slash": "[hidden]"} pin 123, pins [hidden]'
+)
+
+
+async def echoing_endpoint(world: World) -> tuple[Tenant, UUID]:
+    tenant = await world.tenant()
+    pins = {"X-Pin": "123", "X-Pins": "1234", "X-Empty": ""}
+    custom = {"Authorization": f"Bearer {SECRET}", "X-Key": 'a"quoted"key', **pins}
+    return tenant, await world.endpoint(tenant, HOOK, headers=custom)
+
+
+async def test_custom_headers_that_a_receiver_repeats_are_not_kept(world: World):
+    tenant, _ = await echoing_endpoint(world)
+    await world.ended(tenant)
+    world.sender.will(HOOK, reply(500, [("x-echo", ECHOED)], ECHOED.encode()))
+    await world.deliver()
+    _, attempt = await only_attempt(world)
+    assert attempt.response_body == HIDDEN
+    assert json.loads(attempt.response_headers or "") == {"x-echo": HIDDEN}
+
+
+async def test_custom_headers_that_a_receiver_repeats_are_not_told_by_a_trial(world: World):
+    tenant, endpoint_id = await echoing_endpoint(world)
+    world.sender.will(HOOK, reply(200, [("x-echo", ECHOED)], ECHOED.encode()))
+    trial = await try_endpoint(world.deps, tenant, endpoint_id)
+    assert trial.attempt.response_body == HIDDEN
+    assert SECRET not in repr(trial)
+
+
+async def test_an_error_that_repeats_a_custom_header_does_not_tell_it(world: World):
+    tenant, _ = await echoing_endpoint(world)
+    await world.ended(tenant)
+    world.sender.will(HOOK, Fault("body", f"odd: {SECRET}", 0.1))
+    await world.deliver()
+    delivery, attempt = await only_attempt(world)
+    assert (attempt.detail, delivery.last_error) == ("odd: [hidden]", "odd: [hidden]")
+
+
+@pytest.mark.parametrize(
+    ("end", "kept"),
+    [
+        pytest.param(f"Bearer {SECRET}"[:-1], "[hidden]", id="all-but-one"),
+        pytest.param(SECRET[:8], "[hidden]", id="eight"),
+        pytest.param(SECRET[:7], SECRET[:7], id="seven-tell-nothing"),
+        pytest.param("Bearer Bearer T", "Bearer [hidden]", id="begun-twice"),
+        pytest.param(SECRET[:8] + " and more", SECRET[:8] + " and more", id="not-at-the-end"),
+    ],
+)
+async def test_a_custom_header_that_is_cut_with_the_body_is_not_kept(
+    world: World, end: str, kept: str
+):
+    tenant, _ = await echoing_endpoint(world)
+    await world.ended(tenant)
+    world.sender.will(HOOK, reply(500, body=b"x" * 100 + end.encode()))
+    await world.deliver()
+    _, attempt = await only_attempt(world)
+    assert attempt.response_body == "x" * 100 + kept
+
+
+async def test_a_header_that_is_there_twice_is_kept_twice(world: World):
+    await owe(world)
+    cookies = [("set-cookie", "a=1"), ("x-one", "1"), ("set-cookie", "b=2")]
+    world.sender.will(HOOK, reply(200, cookies))
+    await world.deliver()
+    _, attempt = await only_attempt(world)
+    assert json.loads(attempt.response_headers or "") == {"set-cookie": "a=1, b=2", "x-one": "1"}
 
 
 async def test_every_phase_is_timed_and_the_next_attempt_told(world: World):

@@ -50,7 +50,7 @@ async def test_what_is_not_held_is_not_claimed_and_holds_up_no_other(tx: Tx) -> 
     tenant = await add_tenant(tx)
     endpoints = [
         await add_endpoint(tx, tenant, **caps)
-        for caps in ({}, {"rate_limit": 9}, {"concurrency": 9})
+        for caps in ({}, {"rate_limit": 90}, {"concurrency": 9})
     ]
     for endpoint in endpoints:
         await add_deliveries(tx, tenant, endpoint, 2)
@@ -105,11 +105,13 @@ async def test_without_a_rate_nobody_waits_for_tokens(tx: Tx) -> None:
 # --- The rate -----------------------------------------------------------------------------------
 
 
-async def test_a_rate_allows_a_burst_of_one_second_and_then_what_time_brings(tx: Tx) -> None:
-    endpoint = await limited(tx, 10, 60)
+async def test_a_rate_allows_a_burst_of_a_tenth_of_a_second_and_then_what_time_brings(
+    tx: Tx,
+) -> None:
+    endpoint = await limited(tx, 100, 60)
     assert len(await claim_deliveries(tx)) == 10
     assert await claim_deliveries(tx) == []
-    for seconds, more in ((0.09, 0), (0.01, 1), (0.55, 5), (0.05, 1), (0.999, 9), (600.0, 10)):
+    for seconds, more in ((0.009, 0), (0.001, 1), (0.055, 5), (0.005, 1), (0.0999, 9), (600.0, 10)):
         row = await row_of(tx, "endpoint", endpoint)
         spent = (row.now - row.tokens_at).total_seconds()
         await put(tx, "endpoint", endpoint, tokens_at=-spent - seconds)
@@ -118,7 +120,7 @@ async def test_a_rate_allows_a_burst_of_one_second_and_then_what_time_brings(tx:
 
 
 async def test_a_claim_that_takes_less_than_the_tokens_leaves_the_rest(tx: Tx) -> None:
-    endpoint = await limited(tx, 10, 60)
+    endpoint = await limited(tx, 100, 60)
     assert len(await claim_deliveries(tx, 4)) == 4
     assert (await row_of(tx, "endpoint", endpoint)).tokens == 6.0
     assert len(await claim_deliveries(tx)) == 6
@@ -133,14 +135,14 @@ async def test_a_claim_that_finds_nothing_spends_nothing(tx: Tx) -> None:
 
 
 async def test_a_rate_holds_back_only_its_own_endpoint(tx: Tx) -> None:
-    slow, fast, free = await limited(tx, 1, 5), await limited(tx, 3, 5), await limited(tx, 2, 5)
+    slow, fast, free = await limited(tx, 1, 5), await limited(tx, 30, 5), await limited(tx, 20, 5)
     await put(tx, "endpoint", free, rate_limit=None)
     claimed = Counter(one.endpoint_id for one in await claim_deliveries(tx))
     assert claimed == {slow: 1, fast: 3, free: 5}
 
 
 async def test_the_smaller_of_rate_and_cap_counts(tx: Tx) -> None:
-    endpoint = await limited(tx, 10, 60)
+    endpoint = await limited(tx, 100, 60)
     await put(tx, "endpoint", endpoint, concurrency=4)
     assert len(await claim_deliveries(tx)) == 4
     await tx.run("UPDATE delivery SET state = 'delivered' WHERE lease_token IS NOT NULL")
@@ -150,21 +152,21 @@ async def test_the_smaller_of_rate_and_cap_counts(tx: Tx) -> None:
 
 async def test_two_claimers_spend_no_token_twice(db: Database) -> None:
     async with db.begin() as tx:
-        endpoint = await limited(tx, 10, 60)
+        endpoint = await limited(tx, 100, 60)
     async with db.begin() as one, db.begin() as other:
         first = await claim_deliveries(one, 7)
         # While the first has not committed nobody knows what it leaves, so nothing is taken.
         assert await claim_deliveries(other) == []
     async with db.begin() as tx:
         before = await row_of(tx, "endpoint", endpoint)
-        left = 3.0 + 10.0 * (before.now - before.tokens_at).total_seconds()
+        left = 3.0 + 100.0 * (before.now - before.tokens_at).total_seconds()
         assert (before.tokens, len(first)) == (3.0, 7)
         assert len(await claim_deliveries(tx)) == min(int(left), 10)
 
 
 async def test_a_claimer_that_lost_its_transaction_gives_its_tokens_back(db: Database) -> None:
     async with db.begin() as tx:
-        await limited(tx, 10, 60)
+        await limited(tx, 100, 60)
 
     async def die() -> None:
         async with db.begin() as tx:

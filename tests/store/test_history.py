@@ -17,6 +17,7 @@ from tests.builders import add_jobs, add_tenant, put
 
 AT = datetime(2026, 3, 4, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 async def page(
@@ -152,6 +153,26 @@ async def test_each_filter_keeps_what_it_asks_for(tx: Tx, name: str) -> None:
     found = await page(tx, JobFilter((tenant,), **{name: FILTERS[name]}))
     assert [job.id for job in found] == [inside]
     assert len(await page(tx, JobFilter((tenant,)))) == 1 + len(OUTSIDERS[name])
+
+
+@pytest.mark.parametrize("kind", ["created", "completed"])
+async def test_times_are_compared_as_they_are_shown(tx: Tx, kind: str) -> None:
+    """To the millisecond: what is after the last that was shown is the next one."""
+    tenant, shown = await add_tenant(tx), AT + timedelta(milliseconds=514)
+    stored, step = shown + timedelta(microseconds=700), timedelta(milliseconds=1)
+    await add_shaped(tx, tenant, **{"made" if kind == "created" else "ended": stored})
+    for side, at, found in (
+        ("after", shown - step, 1),
+        ("after", shown, 0),
+        ("after", shown + step / 2, 0),
+        ("before", shown, 0),
+        ("before", shown + step / 2, 1),
+        ("before", shown + step, 1),
+        ("before", LATEST, 1),
+        ("after", LATEST, 0),
+    ):
+        asked = JobFilter((tenant,), **{f"{kind}_{side}": at})
+        assert len(await page(tx, asked)) == found, (side, at)
 
 
 async def test_all_filters_together_keep_what_passes_each(tx: Tx) -> None:

@@ -166,6 +166,13 @@ class TestWaiting:
         async with asyncio.timeout(_SECONDS):
             assert ids(await asking) == [event_id]
 
+    async def test_it_ends_with_the_process(self, world: World, acme: str) -> None:
+        world.deps.slots.closing = True
+        try:
+            assert await world.get("/v1/event?wait=60", acme) == []
+        finally:
+            world.deps.slots.closing = False
+
     async def test_it_gives_up_when_the_time_is_up(self, world: World, acme: str) -> None:
         asking = asyncio.create_task(world.get("/v1/event?wait=0.4", acme))
         globex = await world.tenant("globex")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -214,6 +215,9 @@ async def test_a_timeline_tells_what_happened(world: World, acme: str) -> None:
     assert [moment["type"] for moment in moments] == ["accepted", "failed"]
     assert "BAD_INPUT" in moments[1]["text"]
     assert moments[0]["at"].endswith("Z")
+    accepted, failed = (datetime.fromisoformat(moment["at"]) for moment in moments)
+    later = pytest.approx((failed - accepted).total_seconds(), abs=0.002)
+    assert [moment["secondsLater"] for moment in moments] == [0, later]
 
 
 @pytest.mark.parametrize("kind", ["tenant", "service"])
