@@ -6,7 +6,9 @@ GatewayError
 ├── Forbidden 403             ├── PayloadTooLarge 413
 │   └── TenantSuspended       ├── IdempotencyKeyReused 422
 ├── NotFound 404              └── RateLimited 429
-│                                 └── QueueFull
+│                                 └── NoRoom
+│                                     ├── QueueFull
+│                                     └── StreamsFull
 """
 
 from collections.abc import Sequence
@@ -113,15 +115,27 @@ class RateLimited(GatewayError):  # noqa: N818
     code, status, title = "RATE_LIMITED", 429, "Rate limited"
 
 
-class QueueFull(RateLimited):
-    """The tenant has as many jobs waiting as it may have, `quota`; so many more have room."""
+class NoRoom(RateLimited):
+    """As many as there may be at once, `quota`, are there; `room` is how many more may come."""
 
-    code, title = "QUEUE_FULL", "Queue full"
+    policy: ClassVar[str]
 
     def __init__(self, detail: str, *, quota: int, room: int, retry_after: float) -> None:
         super().__init__(detail, retry_after=retry_after)
         self.quota = quota
         self.room = room
+
+
+class QueueFull(NoRoom):
+    """The tenant has as many jobs waiting as it may have."""
+
+    code, title, policy = "QUEUE_FULL", "Queue full", "queue"
+
+
+class StreamsFull(NoRoom):
+    """The caller, or the process, has as many streams open as it may have."""
+
+    policy = "streams"
 
 
 class UpstreamUnavailable(GatewayError):  # noqa: N818

@@ -76,7 +76,7 @@ def verify(
     """
     content = _as_bytes("the body", body)
     given = _wanted_headers(headers)
-    keys = [read_key(text) for text in ([secrets] if isinstance(secrets, str) else secrets)]
+    keys = [read_key(cast("str", text)) for text in _several(secrets)]
     _check_time(given[_TIMESTAMP], time.time() if now is None else now, tolerance)
     signed = b".".join((given[_ID], given[_TIMESTAMP], content))
     _check_signature(keys, given[_SIGNATURE], signed)
@@ -117,16 +117,16 @@ def hmac_entry(key: bytes, signed: bytes) -> bytes:
 
 
 def _as_bytes(what: str, value: object) -> bytes:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(cast("bytes", value))
-    if not isinstance(value, str):
+    if not isinstance(value, str | bytes | bytearray | memoryview):
         raise WebhookVerificationError(
             f"{what} is {type(value).__name__}: give the bytes or text that arrived"
         )
     try:
         # Servers hand bytes that are no UTF-8 on as lone surrogates.
-        return value.encode(errors="surrogateescape")
-    except UnicodeEncodeError:
+        if isinstance(value, str):
+            return value.encode(errors="surrogateescape")
+        return bytes(cast("bytes", value))
+    except ValueError:  # lone surrogates of another kind, or a memoryview that was released
         raise WebhookVerificationError(f"{what} holds what no request can carry") from None
 
 
@@ -146,20 +146,38 @@ def _wanted_headers(headers: object) -> dict[str, bytes]:
 
 
 def _pairs(headers: object) -> list[tuple[object, object]]:
-    has_items = hasattr(headers, "items")
     try:
+        has_items = hasattr(headers, "items")
         pairs = cast("WithItems", headers).items() if has_items else cast("Iterable[Any]", headers)
         return [(name, value) for name, value in pairs]
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - code of the caller, which may raise whatever it likes
         raise WebhookVerificationError(
             "the headers are neither a mapping nor pairs of name and value"
         ) from None
 
 
-def _check_time(stamp: bytes, now: float, tolerance: float) -> None:
+def _several(secrets: object) -> list[object]:
+    try:
+        return [secrets] if isinstance(secrets, str) else list(cast("Iterable[object]", secrets))
+    except Exception:  # noqa: BLE001 - code of the caller, which may raise whatever it likes
+        raise WebhookVerificationError(
+            f"the secrets are {type(secrets).__name__}: give one as text, or several in a list"
+        ) from None
+
+
+def _seconds(what: str, value: object) -> float:
+    if not isinstance(value, int | float):
+        raise WebhookVerificationError(
+            f"{what} is {type(value).__name__}: give seconds as a number"
+        )
+    return value
+
+
+def _check_time(stamp: bytes, now: object, tolerance: object) -> None:
     if not (stamp.isdigit() and len(stamp) <= _MAX_TIMESTAMP_DIGITS):
         raise WebhookVerificationError(f"{_TIMESTAMP} is not whole seconds")
-    if not abs(now - int(stamp)) <= tolerance:  # this way round, NaN is refused
+    away = abs(_seconds("the present", now) - int(stamp))
+    if not away <= _seconds("the tolerance", tolerance):  # this way round, NaN is refused
         raise WebhookVerificationError(f"{_TIMESTAMP} is too far from the present")
 
 

@@ -163,6 +163,10 @@ def test_nobody_makes_us_check_signatures_without_end() -> None:
         ("whsk_" + "A" * 43 + "=", "'whsk_' is the sender's; a receiver checks with 'whpk_'"),
         (SECRET.encode(), "a secret is text that begins with 'whsec_' or 'whpk_'"),
         ([None], "a secret is text that begins with 'whsec_' or 'whpk_'"),
+        ([SECRET, None], "a secret is text that begins with 'whsec_' or 'whpk_'"),
+        (None, "the secrets are NoneType: give one as text, or several in a list"),
+        (5, "the secrets are int: give one as text, or several in a list"),
+        (object(), "the secrets are object: give one as text, or several in a list"),
     ],
 )
 def test_a_secret_that_cannot_check_is_refused_and_not_told(secrets: Any, reason: str) -> None:
@@ -214,6 +218,20 @@ def test_the_tolerance_can_be_given() -> None:
     verify(BODY, headers(), SECRET, now=AT + 10, tolerance=10)
     with pytest.raises(WebhookVerificationError, match="too far"):
         verify(BODY, headers(), SECRET, now=AT + 11, tolerance=10)
+
+
+@pytest.mark.parametrize("wrong", [None, "300", b"", [], AT + 0j])
+def test_a_tolerance_that_is_no_number_is_refused(wrong: Any) -> None:
+    with pytest.raises(WebhookVerificationError) as refused:
+        verify(BODY, headers(), SECRET, now=AT, tolerance=wrong)
+    kind = type(wrong).__name__
+    assert str(refused.value) == f"the tolerance is {kind}: give seconds as a number"
+
+
+@pytest.mark.parametrize("wrong", ["x", b"", [], AT + 0j])
+def test_a_present_that_is_no_number_is_refused(wrong: Any) -> None:
+    told = refusal(headers(), now=wrong)
+    assert told == f"the present is {type(wrong).__name__}: give seconds as a number"
 
 
 def test_the_present_is_now() -> None:
@@ -283,12 +301,43 @@ def test_headers_that_are_none_are_refused(given: Any, reason: str) -> None:
     assert refusal(given) == reason
 
 
+def released() -> memoryview:
+    view = memoryview(BODY)
+    view.release()
+    return view
+
+
+class Broken:
+    """Fails as soon as it is looked into."""
+
+    @property
+    def items(self) -> Any:
+        raise RuntimeError
+
+    def __iter__(self) -> Any:
+        raise RuntimeError
+
+
+class BrokenItems:
+    """A mapping whose items fail when they are asked for."""
+
+    def items(self) -> Any:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("given", [Broken(), BrokenItems(), (1 // 0 for _ in "x")])
+def test_headers_and_secrets_that_cannot_be_read_are_refused(given: Any) -> None:
+    assert refusal(given) == "the headers are neither a mapping nor pairs of name and value"
+    assert "secret" in refusal(headers(), secrets=Broken())
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
         (EVENT, "the body is dict: give the bytes or text that arrived"),
         (None, "the body is NoneType: give the bytes or text that arrived"),
         ("\ud800", "the body holds what no request can carry"),
+        (released(), "the body holds what no request can carry"),
     ],
 )
 def test_a_body_that_was_parsed_is_refused(body: Any, reason: str) -> None:

@@ -18,6 +18,9 @@ MAX_URL = 2048
 MAX_HOST = 253
 _LAST_PORT = 65535
 
+# Top-level names: RFC 6761, habit, RFC 6762, and ICANN's reservation.
+NEVER_PUBLIC = frozenset({"localhost", "localdomain", "local", "internal"})
+
 _METADATA = "cloud metadata"
 # The first match names the reason, so narrow blocks stand above the wide ones that hold them.
 _DENIED: tuple[tuple[Network, str], ...] = tuple(
@@ -111,8 +114,17 @@ def _denied(address: Address) -> str | None:
     return None
 
 
-def check_url(url: str, *, ports: Collection[int], schemes: Collection[str]) -> Target | str:
-    """The target of a URL, or a sentence on what is wrong with it; no `ports` means any port."""
+def check_url(
+    url: str,
+    *,
+    ports: Collection[int],
+    schemes: Collection[str],
+    closed: Collection[str] = (),
+) -> Target | str:
+    """The target of a URL, or a sentence on what is wrong with it; no `ports` means any port.
+
+    No host may be, or be below, one of the top-level names in `closed`, whether DNS knows it or not.
+    """
     if len(url) > MAX_URL:
         return f"The URL is longer than {MAX_URL} characters."
     if "\\" in url or " " in url or not url.isprintable():
@@ -125,7 +137,8 @@ def check_url(url: str, *, ports: Collection[int], schemes: Collection[str]) -> 
         return "The URL must not have a fragment (#)."
     if "@" in authority:
         return "The URL must not contain a user name or password."
-    return _locate(scheme.lower(), authority, path, query, ports)
+    target = _locate(scheme.lower(), authority, path, query, ports)
+    return target if isinstance(target, str) else _unless_closed(target, closed)
 
 
 def _locate(
@@ -147,6 +160,13 @@ def _locate(
     rest = quote((path or "/") + query, safe=_URL_CHARACTERS)
     address = None if isinstance(host, str) else host
     return Target(f"{scheme}://{where}{rest}", str(host), port, address)
+
+
+def _unless_closed(target: Target, closed: Collection[str]) -> Target | str:
+    top = target.host.rpartition(".")[2]
+    if top not in closed:
+        return target
+    return f"The URL's host is a name of {top!r}, which is never public; give a public name."
 
 
 def _port(text: str | None, default: int) -> int | None:

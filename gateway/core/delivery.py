@@ -65,7 +65,9 @@ def judge(
     after = redelivery(attempts, policy, delays=delays, retry_after=wish, jitter=jitter)
     if after is None:
         return Exhausted()
-    slow = min(wish or policy.slow_down, policy.retry_after_max) if overloaded else 0.0
+    if not overloaded:
+        return Retry(after)
+    slow = min(policy.slow_down if wish is None else wish, policy.retry_after_max)
     return Retry(max(after, slow), slow)
 
 

@@ -27,7 +27,7 @@ PATHS = frozenset({"/v1/job", "/api/job"})
 
 _MAX_DEADLINE_SECONDS = 30 * 86_400.0
 _KEY = re.compile(r"[ -~]{1,255}")
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?=$|[,;\s])")
+_WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*("?)(\d++)\1(?=$|[,;\s])', re.IGNORECASE)
 _REPLAYED = (b"idempotency-replayed", b"true")
 
 
@@ -47,11 +47,11 @@ async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
     finally:
         seconds = deps.clock.monotonic() - started
         deps.observer.done("accept", outcome, seconds=seconds, workflow=workflow)
-    wait = _WAIT.search(envelope.header(b"prefer"))
+    wait = _preferred_wait(envelope)
     if wait is not None:
         # It is accepted, whatever comes now: an error would say that it is not.
         with suppress(Unavailable, NotFound):
-            return await _finished(context, order.job.tenant_id, accepted, int(wait[1]), route)
+            return await _finished(context, order.job.tenant_id, accepted, wait, route)
     headers = (_REPLAYED,) if accepted.replayed else ()
     return Answer(200, b'{"id":"%s"}' % str(accepted.id).encode(), headers=headers)
 
@@ -138,10 +138,17 @@ def _deadline(given: timedelta | float | None) -> float | None:
     return seconds
 
 
+def _preferred_wait(envelope: Envelope) -> int | None:
+    wait = _WAIT.search(envelope.header(b"prefer"))
+    if wait is None:
+        return None
+    # Cut first: Python refuses to read numbers of thousands of digits.
+    return min(int(wait[2].lstrip("0")[:9] or "0"), MAX_WAIT_SECONDS)
+
+
 async def _finished(
-    context: Context, tenant_id: UUID, accepted: Accepted, seconds: int, route: str
+    context: Context, tenant_id: UUID, accepted: Accepted, wait: int, route: str
 ) -> Answer:
-    wait = min(seconds, MAX_WAIT_SECONDS)
     job = await awaited_job(context, tenant_id, accepted.id, wait)
     headers = ((b"preference-applied", b"wait=%d" % wait),)
     if accepted.replayed:

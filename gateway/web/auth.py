@@ -32,6 +32,7 @@ async def identify(
     envelope: Envelope,
     scope: Scope,
     *,
+    or_scope: Scope | None = None,
     across: bool = False,
     counted: bool = True,
 ) -> Caller:
@@ -39,13 +40,15 @@ async def identify(
 
     Tenant keys act for their tenant, and for nobody while it is suspended. Service keys act for
     the tenant that `Gateway-Tenant` names, and while it is suspended they may still read;
-    `across` says that they may read without naming one. A request is counted against the rate of
-    its tenant. Raises Unauthorized, Forbidden, TenantSuspended, NotFound, BadRequest, RateLimited.
+    `across` says that they may read without naming one. A key may have `or_scope` instead of
+    `scope`; what it may not do with that is the handler's to refuse. A request is counted
+    against the rate of its tenant. Raises Unauthorized, Forbidden, TenantSuspended, NotFound,
+    BadRequest, RateLimited.
     """
     key = await _key(identities, envelope)
     if key.kind is KeyKind.OPERATOR:
         raise Forbidden("An operator key is for /admin/v1 only. Use a tenant or a service key.")
-    _need(key, scope)
+    need(key, scope, *(() if or_scope is None else (or_scope,)))
     named = envelope.header(b"gateway-tenant")
     if key.kind is KeyKind.TENANT:
         context = await _own(identities, key, named)
@@ -64,16 +67,23 @@ async def identify_operator(identities: Identities, envelope: Envelope) -> Calle
     key = await _key(identities, envelope)
     if key.kind is not KeyKind.OPERATOR:
         raise Forbidden("Administration needs an operator key.")
-    _need(key, Scope.ADMIN)
+    need(key, Scope.ADMIN)
     return Caller(key, None)
 
 
+def need(key: AccessKey, *scopes: Scope) -> None:
+    """Refuse a key that has none of these scopes; raises Forbidden."""
+    if key.scopes.isdisjoint(scopes):
+        raise Forbidden(f"The access key lacks the scope {' or '.join(scopes)}.")
+
+
 async def guard_tenant(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Let callers in that have the scope which the handler names in its `opt`."""
+    """Let callers in that have a scope which the handler names in its `opt`."""
     envelope: Envelope = connection.scope["state"][STATE]
     scope: Scope = handler.opt["scope"]
+    or_scope: Scope | None = handler.opt.get("or_scope")
     across = handler.opt.get("across", False)
-    await identify(_identities(connection), envelope, scope, across=across)
+    await identify(_identities(connection), envelope, scope, or_scope=or_scope, across=across)
     _read_parameters(envelope, handler)
 
 
@@ -121,11 +131,6 @@ async def _key(identities: Identities, envelope: Envelope) -> AccessKey:
     key = await identities.identify(text)
     envelope.caller = Caller(key, None)
     return key
-
-
-def _need(key: AccessKey, scope: Scope) -> None:
-    if scope not in key.scopes:
-        raise Forbidden(f"The access key lacks the scope {scope.value}.")
 
 
 async def _own(identities: Identities, key: AccessKey, named: str) -> TenantContext:

@@ -1,4 +1,4 @@
-"""Bulk operations: many deliveries sent again, to be followed and stopped."""
+"""Bulk operations: deliveries sent again, and those on jobs too followed and stopped."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,17 +9,22 @@ from litestar.params import FromPath
 from gateway.core.model import Scope, Tenant
 from gateway.errors import BadRequest, NotFound
 from gateway.flows.bulk import DryRun, recover, replay_missing, resend, stop
+from gateway.flows.bulk_jobs import KINDS
 from gateway.flows.deps import Deps
 from gateway.store import bulk
 from gateway.store.bulk import Operation
 from gateway.store.delivery_filter import DeliveryFilter
+from gateway.web.auth import need
 from gateway.web.context import AnyRequest, Handed
+from gateway.web.envelope import Caller
 from gateway.web.instants import in_utc
 from gateway.web.paging import one_page, read_cursor
 from gateway.web.shown_webhooks import BulkOut, DryRunOut
 from gateway.web.wire_webhooks import BulkQuery, ResendFilter, ResendIn, SinceIn
 
-_READ = {"scope": Scope.ENDPOINTS_READ}
+# Of one kind of operation, or of the other; the handlers look which.
+_READ = {"scope": Scope.ENDPOINTS_READ, "or_scope": Scope.JOBS_READ}
+_STOP = {"scope": Scope.ENDPOINTS_WRITE, "or_scope": Scope.JOBS_WRITE}
 _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
 _SINCE = {**_WRITE, "body": SinceIn}
 
@@ -79,36 +84,60 @@ async def resend_deliveries(
 
 @get("/bulk", opt={**_READ, "query": BulkQuery}, summary="List bulk operations, newest first")
 async def list_operations(
-    asked: Handed[BulkQuery], tenant: Handed[Tenant], deps: Handed[Deps], request: AnyRequest
+    asked: Handed[BulkQuery],
+    tenant: Handed[Tenant],
+    caller: Handed[Caller],
+    deps: Handed[Deps],
+    request: AnyRequest,
 ) -> Response[list[BulkOut]]:
-    """A bare array; the header Link names the next page whenever there is one."""
+    """A bare array; the header Link names the next page whenever there is one.
+
+    A key that may read only operations on jobs, or only those on deliveries, has shorter pages.
+    """
     before = read_cursor(asked.cursor)
     async with deps.db.of(tenant.id) as tx:
         found = await bulk.page(tx, tenant.id, before, asked.size + 1)
     page, headers = one_page(request, found, asked.size)
-    return Response([BulkOut.of(one) for one in page], headers=headers)
+    shown = [BulkOut.of(one) for one in page if _read_scope(one) in caller.key.scopes]
+    return Response(shown, headers=headers)
 
 
 @get("/bulk/{operation_id:uuid}", opt=_READ, summary="See how far a bulk operation is")
 async def read_operation(
-    operation_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+    operation_id: FromPath[UUID],
+    tenant: Handed[Tenant],
+    caller: Handed[Caller],
+    deps: Handed[Deps],
 ) -> BulkOut:
     """`done` grows until `state` is done or stopped."""
-    async with deps.db.of(tenant.id) as tx:
-        operation = await bulk.find(tx, tenant.id, operation_id)
-    if operation is None:
-        raise NotFound("There is no such operation.")
+    operation = await _find(deps, tenant.id, operation_id)
+    need(caller.key, _read_scope(operation))
     return BulkOut.of(operation)
 
 
-@post(
-    "/bulk/{operation_id:uuid}/stop", opt=_WRITE, status_code=200, summary="Stop a bulk operation"
-)
+@post("/bulk/{operation_id:uuid}/stop", opt=_STOP, status_code=200, summary="Stop a bulk operation")
 async def stop_operation(
-    operation_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+    operation_id: FromPath[UUID],
+    tenant: Handed[Tenant],
+    caller: Handed[Caller],
+    deps: Handed[Deps],
 ) -> BulkOut:
     """What it did stays done."""
+    operation = await _find(deps, tenant.id, operation_id)
+    need(caller.key, Scope.JOBS_WRITE if operation.kind in KINDS else Scope.ENDPOINTS_WRITE)
     return BulkOut.of(await stop(deps, tenant.id, operation_id))
+
+
+async def _find(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
+    async with deps.db.of(tenant_id) as tx:
+        operation = await bulk.find(tx, tenant_id, operation_id)
+    if operation is None:
+        raise NotFound("There is no such operation.")
+    return operation
+
+
+def _read_scope(operation: Operation) -> Scope:
+    return Scope.JOBS_READ if operation.kind in KINDS else Scope.ENDPOINTS_READ
 
 
 def _past(deps: Deps, since: datetime) -> datetime:

@@ -19,8 +19,10 @@ from gateway.flows.tenants import get_tenant
 from gateway.store.history import Lines
 from gateway.store.job_filter import JobFilter
 from gateway.store.job_lines import END, HEADER, Form
+from gateway.web.answer import JSON
 from gateway.web.asgi import Message, Receive, Scope, Send
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.media import preferred
 from gateway.web.spreadsheet import csv_lines
 from gateway.web.streams import Streams
 from gateway.web.workflow import Shown, with_workflows
@@ -28,7 +30,7 @@ from gateway.web.workflow import Shown, with_workflows
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 Format = Literal["json", "csv", "ndjson"]
 _CSV_WITH_HEADER = f"{CSV}; charset=utf-8; header=present"
-_MEDIA_TYPES: dict[str, Format] = {CSV: "csv", NDJSON: "ndjson"}
+_MEDIA_TYPES: dict[str, Format] = {JSON: "json", CSV: "csv", NDJSON: "ndjson"}
 
 # Who reads nothing for so long is cut off.
 _IDLE_SECONDS = 60.0
@@ -52,7 +54,7 @@ class Download:
     bodiless: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send; raises RateLimited, and what reading the first chunk raises, before anything is sent."""
+        """Send; raises StreamsFull, and what reading the first chunk raises, before anything is sent."""
         del scope
         async with aclosing(self.chunks):
             with self.streams.room(self.owner):
@@ -96,11 +98,7 @@ def format_of(request: AnyRequest, asked: Format | None) -> Format:
     """The form that is asked for, by the parameter or else by the header Accept; JSON by default."""
     if asked is not None:
         return asked
-    accepted = envelope_of(request).header(b"accept").lower().split(",")
-    for one in accepted:
-        if kind := _MEDIA_TYPES.get(one.partition(";")[0].strip()):
-            return kind
-    return "json"
+    return _MEDIA_TYPES[preferred(envelope_of(request).header(b"accept"), [*_MEDIA_TYPES])]
 
 
 def jobs_download(

@@ -11,8 +11,8 @@ from gateway.errors import (
     BadRequest,
     GatewayError,
     MethodNotAllowed,
+    NoRoom,
     NotFound,
-    QueueFull,
     Unauthorized,
 )
 from gateway.web.rates import rate_headers
@@ -48,9 +48,9 @@ def problem_of(error: Exception, request_id: str) -> tuple[GatewayError, dict[st
     told, headers = _told(error, request_id)
     if told.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(told.retry_after)))
-    if isinstance(told, QueueFull):
+    if isinstance(told, NoRoom):
         reset = told.retry_after or 1.0
-        pairs = rate_headers("queue", told.quota, told.room, reset, window=None)
+        pairs = rate_headers(told.policy, told.quota, told.room, reset, window=None)
         headers |= {name.decode(): value.decode() for name, value in pairs}
     if isinstance(told, Unauthorized):
         headers["www-authenticate"] = "Bearer"

@@ -93,7 +93,7 @@ class Jwks(Out):
 
 
 class BulkOut(Out):
-    """Deliveries sent again, many of them: how many there are, and how many are dealt with."""
+    """Work on many deliveries or jobs: how many there are, and how many are dealt with."""
 
     id: str
     kind: str

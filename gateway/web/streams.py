@@ -7,7 +7,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.errors import GatewayError, RateLimited
+from gateway.errors import GatewayError, StreamsFull
 from gateway.web.asgi import Message, Receive, Scope, Send
 
 HEARTBEAT_SECONDS = 15.0
@@ -38,16 +38,14 @@ class Streams:
 
     @contextmanager
     def room(self, owner: str) -> Generator[None]:
-        """Take a place within the block; raises RateLimited."""
+        """Take a place within the block; raises StreamsFull."""
         if self._open[owner] >= _MOST_OF_ONE:
-            raise RateLimited(
+            raise _full(
                 f"There are {_MOST_OF_ONE} streams open already. Close one, or share one.",
-                retry_after=_RETRY_SECONDS,
+                _MOST_OF_ONE,
             )
         if self._open.total() >= _MOST:
-            raise RateLimited(
-                "This process has no room for another stream.", retry_after=_RETRY_SECONDS
-            )
+            raise _full("This process has no room for another stream.", _MOST)
         self._open[owner] += 1
         try:
             yield
@@ -55,6 +53,10 @@ class Streams:
             self._open[owner] -= 1
             if not self._open[owner]:
                 del self._open[owner]
+
+
+def _full(detail: str, quota: int) -> StreamsFull:
+    return StreamsFull(detail, quota=quota, room=0, retry_after=_RETRY_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class EventStream:
     bodiless: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send; raises RateLimited before anything is sent."""
+        """Send; raises StreamsFull before anything is sent."""
         del scope
         async with aclosing(self.frames):
             with self.streams.room(self.owner):

@@ -15,6 +15,7 @@ from gateway.web.answer import JSON
 from gateway.web.context import AnyRequest, Handed, envelope_of
 from gateway.web.envelope import Caller
 from gateway.web.listing import visible_tenants
+from gateway.web.media import preferred
 from gateway.web.shown import Times, Usage, UsageRow, WebhookCounts, described, stamp
 from gateway.web.spreadsheet import csv_lines
 from gateway.web.wire import UsageQuery
@@ -51,8 +52,7 @@ async def read_usage(
 
 
 def _wants_csv(request: AnyRequest) -> bool:
-    accepted = envelope_of(request).header(b"accept").lower().split(",")
-    return _CSV in (one.partition(";")[0].strip() for one in accepted)
+    return preferred(envelope_of(request).header(b"accept"), (JSON, _CSV)) == _CSV
 
 
 # A group that was seen before is the same object; it cannot change.

@@ -21,7 +21,8 @@ async def awaited_job(
 ) -> Job:
     """The job once it has ended, or as it is when the time is up or the process stops.
 
-    `known` is the ETag that the caller has; any other version is news enough. Raises NotFound.
+    `known` is the If-None-Match of the caller; a version that it does not name is news enough.
+    Raises NotFound.
     """
     deps, waiters = context.deps, context.waiters
     if seconds <= 0:
@@ -30,7 +31,7 @@ async def awaited_job(
     with waiters.watching(job_id) as watch:
         # Those who come all at once, as after a restart, share their first read as well.
         job = _known(await waiters.reads.job(tenant_id, job_id))
-        while job.state not in TERMINAL and (not known or known == etag(job)):
+        while job.state not in TERMINAL and (not known or names(known, job.version)):
             left = end - deps.clock.monotonic()
             if left <= 0 or deps.slots.closing:
                 break
@@ -49,3 +50,12 @@ def _known(job: Job | None) -> Job:
 def etag(job: Job) -> str:
     """The version of a job as an entity tag."""
     return f'"{job.version}"'
+
+
+def names(known: str, version: int) -> bool:
+    """Whether an If-None-Match names a version: weak, in a list, without its quotes, or as `*`."""
+    if known.strip() == "*":
+        return True
+    # Proxies that compress an answer make its tag a weak one.
+    tags = (one.strip().removeprefix("W/") for one in known.split(","))
+    return bool({str(version), f'"{version}"'}.intersection(tags))

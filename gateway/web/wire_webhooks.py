@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from gateway.web.wire import Description, In, Size, Url, Wait
 
 _WEEK = 604_800
+_OVERLAP = 86_400.0
 
 EventName = Literal[
     "job.started",
@@ -64,8 +65,13 @@ class EndpointIn(In):
     rate_limit: RateLimit | None = None
     concurrency: Concurrency | None = None
     schedule: Schedule | None = None
-    algorithm: Algorithm = "v1"
+    given_algorithm: Algorithm | None = field(default="v1", name="algorithm")
     secret: SecretText | None = None
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What the secret signs with."""
+        return self.given_algorithm or "v1"
 
 
 class EndpointChange(In):
@@ -97,9 +103,16 @@ class DisablingIn(In):
 class SecretRotationIn(In):
     """The new signing secret, made where none is given, and how long the others go on."""
 
-    overlap_seconds: Annotated[float, Meta(ge=0, le=_WEEK)] = 86_400.0
+    given_overlap: Annotated[float, Meta(ge=0, le=_WEEK)] | None = field(
+        default=_OVERLAP, name="overlapSeconds"
+    )
     secret: SecretText | None = None
     algorithm: Algorithm | None = None
+
+    @property
+    def overlap_seconds(self) -> float:
+        """How long the other secrets go on."""
+        return _OVERLAP if self.given_overlap is None else self.given_overlap
 
 
 class SinceIn(In):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.addresses import MAX_URL, Network, Target, check_url, forbidden
+from gateway.core.addresses import MAX_URL, NEVER_PUBLIC, Network, Target, check_url, forbidden
 
 # Both IANA special-purpose registries, row by row; 64:ff9b::/96 and ::ffff:0:0/96 stand apart.
 REGISTRY_4 = """
@@ -244,6 +244,28 @@ def test_only_named_ports_and_schemes_are_taken() -> None:
     target = check_url("http://example.com/", ports=(), schemes=("https", "http"))
     assert isinstance(target, Target)
     assert target.port == 80
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "LOCALHOST.", "foo.localhost", "localhost.localdomain", "localdomain"),
+        *("metadata.google.internal", "Printer.LOCAL.", "\uff4c\uff4f\uff43\uff41\uff4c"),
+    ],
+)
+def test_names_that_are_never_public_are_closed_where_that_is_said(host: str) -> None:
+    for closed, expected in ((NEVER_PUBLIC, False), (frozenset[str](), True)):
+        place = check_url(f"https://{host}:8443/x", ports=(), schemes=("https",), closed=closed)
+        assert isinstance(place, Target) is expected
+        assert isinstance(place, Target) or "never public" in place
+
+
+@pytest.mark.parametrize(
+    "host", ["local.example", "mylocalhost", "internal.example", "[::1]", "10.0.0.1"]
+)
+def test_what_only_looks_like_such_a_name_is_not_closed(host: str) -> None:
+    target = check_url(f"https://{host}/", ports=(), schemes=("https",), closed=NEVER_PUBLIC)
+    assert isinstance(target, Target)
 
 
 @given(st.text() | st.from_regex(r"https://[0-9a-fx.\[\]:%@\\]{1,24}(/.*)?", fullmatch=True))

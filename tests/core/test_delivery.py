@@ -61,7 +61,9 @@ def answered(status: int | None) -> Reply | Fault:
         (503, 1, None, Retry(60.0, 60.0)),
         (504, 1, None, Retry(60.0, 60.0)),
         (503, 2, None, Retry(300.0, 60.0)),
-        (503, 1, 0.0, Retry(60.0, 60.0)),
+        # Zero is a wish as well: no rest beyond the schedule.
+        (503, 1, 0.0, Retry(5.0, 0.0)),
+        (429, 2, 0.0, Retry(300.0, 0.0)),
         (503, 1, 30.0, Retry(30.0, 30.0)),
         (503, 1, 2.0, Retry(5.0, 2.0)),
         (503, 2, 30.0, Retry(300.0, 30.0)),
@@ -137,7 +139,7 @@ def test_a_retry_is_never_before_its_schedule_nor_before_the_rest(
     if isinstance(move, Retry):
         assert policy.delivery_delays[attempts - 1] <= move.after
         assert move.slow <= move.after < DELIVERY_DELAYS[-1] * 1.1 + 1
-        assert (move.slow > 0) == (status in {429, 502, 503, 504})
+        assert (move.slow > 0) == (status in {429, 502, 503, 504} and wish != 0)
 
 
 @pytest.mark.parametrize(

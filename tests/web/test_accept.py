@@ -235,6 +235,32 @@ async def test_prefer_wait_answers_the_status_when_time_runs_out(world: World, a
     assert answer.json()["status"] == "QUEUED"
 
 
+async def test_prefer_wait_is_read_however_it_is_written(world: World, acme: str) -> None:
+    same = {"Idempotency-Key": "k"}
+    job_id = (await _post(world, acme, **same)).json()["id"]
+    await world.finish(job_id, Finish(JobState.SUCCEEDED))
+
+    for prefer, applied in (
+        ("Wait=10", "wait=10"),
+        ('wait="10"', "wait=10"),
+        ("wait = 10", "wait=10"),
+        ('respond-async,\tWAIT ="007" ; x=1', "wait=7"),
+        ("wait=9, wait=10", "wait=9"),
+        ("wait=9999", "wait=60"),
+        ("wait=" + "9" * 5000, "wait=60"),
+        ("wait=" + "0" * 5000 + "1", "wait=1"),
+        ("wait", None),
+        ("wait=", None),
+        ("wait=-1", None),
+        ("wait=1.5", None),
+        ('wait="10', None),
+        ("await=10", None),
+    ):
+        answer = await _post(world, acme, Prefer=prefer, **same)
+        assert answer.headers.get("preference-applied") == applied, prefer
+        assert ("status" in answer.json()) is (applied is not None), prefer
+
+
 async def test_each_accept_is_reported(world: World, acme: str) -> None:
     await world.job(acme)
     await _post(world, acme, {})

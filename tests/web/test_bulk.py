@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core.model import KeyKind
 from gateway.flows.bulk import step
 from tests.web.conftest import NOBODY, World, fields_of, problem
 from tests.web.webhooks import delivery, endpoint, event, failed, succeeded
@@ -181,6 +182,65 @@ class TestResend:
 
         assert dry["count"] == 0
         assert made
+
+
+class TestScopes:
+    """Operations on jobs are followed with the scopes of jobs, those on deliveries with theirs."""
+
+    async def test_a_kind_is_followed_with_its_own(self, world: World, acme: str) -> None:
+        await world.job(acme)
+        about_jobs = await world.send(
+            "POST", "/v1/job/cancel", acme, {"filter": {"status": ["QUEUED"]}}
+        )
+        to, _ = await _some(world, acme)
+        about_deliveries = await world.send(
+            "POST", f"/v1/endpoint/{to}/recover", acme, {"since": _LONG_AGO}
+        )
+        operations = {"jobs": about_jobs, "endpoints": about_deliveries}
+
+        for part, other in (("jobs", "endpoints"), ("endpoints", "jobs")):
+            mine, theirs = [f"/v1/bulk/{operations[one]['id']}" for one in (part, other)]
+            both = frozenset({f"{part}:read", f"{part}:write"})
+            key = await world.key(KeyKind.TENANT, tenant=acme, scopes=both)
+
+            assert await world.get(mine, key) == operations[part]
+            assert await world.get("/v1/bulk", key) == [operations[part]]
+            assert (await world.send("POST", f"{mine}/stop", key))["state"] == "stopped"
+            for method, path, scope in (
+                ("GET", theirs, "read"),
+                ("POST", f"{theirs}/stop", "write"),
+            ):
+                body = problem(await world.call(method, path, key), 403, "FORBIDDEN")
+                assert f"{other}:{scope}" in body["detail"]
+
+    async def test_links_lead_past_what_may_not_be_read(self, world: World, acme: str) -> None:
+        given = {"filter": {"job": [NOBODY]}}
+        seen = await world.send("POST", "/v1/delivery/resend", acme, given)
+        given = {"filter": {"name": ["nobody's"]}}
+        await world.send("POST", "/v1/job/retry", acme, given)
+        scopes = frozenset({"endpoints:read"})
+        key = await world.key(KeyKind.TENANT, tenant=acme, scopes=scopes)
+
+        first = await world.call("GET", "/v1/bulk?size=1", key)
+        rest = await world.call("GET", first.links["next"]["url"], key)
+
+        assert (first.json(), rest.json()) == ([], [seen])
+
+    async def test_a_call_needs_one_of_them(self, world: World, acme: str) -> None:
+        reads = frozenset({"jobs:read", "endpoints:read", "usage:read"})
+        writes = frozenset({"jobs:write", "endpoints:write", "usage:read"})
+        reader, writer = [
+            await world.key(KeyKind.TENANT, tenant=acme, scopes=scopes)
+            for scopes in (reads, writes)
+        ]
+
+        for key, method, path, lacks in (
+            (writer, "GET", "/v1/bulk", "endpoints:read or jobs:read"),
+            (writer, "GET", f"/v1/bulk/{NOBODY}", "endpoints:read or jobs:read"),
+            (reader, "POST", f"/v1/bulk/{NOBODY}/stop", "endpoints:write or jobs:write"),
+        ):
+            body = problem(await world.call(method, path, key), 403, "FORBIDDEN")
+            assert lacks in body["detail"]
 
 
 class TestOperations:

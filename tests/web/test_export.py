@@ -143,7 +143,12 @@ class TestTables:
 
 
 async def test_json_is_what_is_answered_otherwise(world: World, acme: str) -> None:
-    for query, accept in (("", "*/*"), ("?format=json", "text/csv"), ("", "application/json")):
+    for query, accept in (
+        ("", "*/*"),
+        ("?format=json", "text/csv"),
+        ("", "application/json, text/csv;q=0.5"),
+        ("", "application/x-ndjson;q=0, text/csv;q=inf"),
+    ):
         answer = await world.call("GET", f"/v1/job{query}", acme, headers={"Accept": accept})
         assert (answer.json(), answer.headers["content-type"]) == ([], "application/json")
 

@@ -105,6 +105,16 @@ class TestRotation:
             with pytest.raises(WebhookVerificationError):
                 webhooks.verify(body, headers, secret)
 
+    async def test_null_is_the_default(self, world: World, acme: str) -> None:
+        made = await _made(world, acme)
+        given = dict.fromkeys(["overlapSeconds", "secret", "algorithm"])
+
+        second = await world.send("POST", f"/v1/endpoint/{made['id']}/rotate-secret", acme, given)
+
+        headers, body = await _signed(world, acme, made["id"])
+        for secret in (made["secret"], second["secret"]):
+            webhooks.verify(body, headers, secret)
+
     async def test_an_endpoint_moves_to_ed25519(self, world: World, acme: str) -> None:
         made = await _made(world, acme)
 
@@ -124,7 +134,6 @@ class TestRotation:
         bad: list[tuple[dict[str, Any], str]] = [
             ({"overlapSeconds": -1}, "overlapSeconds"),
             ({"overlapSeconds": 604_801}, "overlapSeconds"),
-            ({"overlapSeconds": None}, "overlapSeconds"),
             ({"overlapSeconds": "5"}, "overlapSeconds"),
             ({"secret": "x"}, "secret"),
             ({"secret": _SEED}, "secret"),

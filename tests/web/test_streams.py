@@ -163,6 +163,8 @@ async def test_one_tenant_has_twenty_and_a_place_comes_free(
         refused = await client.get("/v1/event/stream", headers=headers)
         problem(refused, 429, "RATE_LIMITED")
         assert refused.headers["retry-after"] == "5"
+        assert refused.headers["ratelimit-policy"] == '"streams";q=20'
+        assert refused.headers["ratelimit"] == '"streams";r=0;t=5'
         service = await world.key(KeyKind.SERVICE)
         async with streaming(client, service, f"tenant={acme}") as other:
             event_id = await added(world, acme)
@@ -184,6 +186,7 @@ async def test_the_process_has_room_for_so_many(
         answer = await client.get("/v1/event/stream", headers={"Authorization": world.keys[acme]})
 
     problem(answer, 429, "RATE_LIMITED")
+    assert answer.headers["ratelimit-policy"] == '"streams";q=1'
 
 
 async def test_a_key_that_is_revoked_ends_it(

@@ -146,7 +146,9 @@ async def test_usage_as_csv(world: World, acme: str, query: str, headers: dict[s
     assert [row["failedByCode"] for row in rows] == ["DEADLINE_EXCEEDED=1", ""]
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/csvx"])
+@pytest.mark.parametrize(
+    "accept", ["*/*", "text/csvx", "application/json, text/csv;q=0.5", "text/csv;q=inf"]
+)
 async def test_json_is_what_everybody_else_gets(world: World, acme: str, accept: str) -> None:
     answer = await world.call("GET", "/v1/usage", acme, headers={"Accept": accept})
     assert answer.headers["content-type"] == "application/json"

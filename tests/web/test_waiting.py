@@ -19,6 +19,7 @@ from gateway.flows.settle import ending, settle
 from gateway.flows.slots import Slots
 from gateway.flows.waiters import announce_jobs
 from gateway.store.engine import AnyRow, Database, Tx
+from gateway.web.waiting import names
 from tests.web.conftest import GOOD, World, problem
 from tests.web.live import until
 
@@ -76,9 +77,9 @@ class Waiting:
         default_factory=list["asyncio.Task[httpx.Response]"]
     )
 
-    async def ask(self, slug: str, *job_ids: str) -> None:
+    async def ask(self, slug: str, *job_ids: str, known: str = "") -> None:
         """Have each job waited for, and return once all of them have been looked at."""
-        headers = {"Authorization": self.world.keys[slug]}
+        headers = {"Authorization": self.world.keys[slug], "If-None-Match": known}
         self.db.read = 0
 
         async def are_read() -> bool:
@@ -156,6 +157,44 @@ async def test_many_are_read_together_when_the_process_stops(
 
     assert [one["gateway"]["queuePosition"] for one in answers] == list(range(_MANY))
     assert waiting.db.asked == 2, "for the jobs, and for their places"
+
+
+async def test_a_version_that_is_known_is_waited_on_however_it_is_written(
+    world: World, acme: str, waiting: Waiting
+) -> None:
+    forms = ('"1"', 'W/"1"', '"99", "1"', "*", "1")
+    ids = await some_jobs(world, acme, len(forms))
+    for job_id, known in zip(ids, forms, strict=True):
+        await waiting.ask(acme, job_id, known=known)
+    await finish(world, ids)
+
+    answers = await waiting.answers()
+
+    assert {one["status"] for one in answers} == {"SUCCEEDED"}
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ('"3"', True),
+        ('W/"3"', True),
+        ('"99",W/"3" , "100"', True),
+        (" * ", True),
+        ("3", True),
+        ("2, 3", True),
+        ("W/3", True),
+        ('"33"', False),
+        ('"13", W/"30"', False),
+        ('"*"', False),
+        ('"3x"', False),
+        ('"1 3"', False),
+        ("*, x", False),
+        (',"', False),
+        ("\xff", False),
+    ],
+)
+async def test_which_entity_tags_name_a_version(known: str, expected: bool) -> None:
+    assert names(known, 3) is expected
 
 
 async def test_a_database_that_is_away_for_a_moment_ends_no_wait(
