@@ -5,15 +5,15 @@ for people to read: one that is too long, broken off or not over by the deadline
 about an answer that has come. What ends before that is a fault.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import cast
 
 import aiohttp
 import httpx
-from aiohttp.client_proto import ResponseHandler
-from typing_extensions import override
 
+from gateway.adapters.heads import UnreadableError
 from gateway.adapters.mishap import explain, passing
 from gateway.adapters.stopwatch import Stopwatch, now
 from gateway.core.webhook import Fault, Reply
@@ -21,31 +21,25 @@ from gateway.core.webhook import Fault, Reply
 MAX_READ = 64 * 1024
 MAX_KEPT = 16 * 1024
 
-_STATUS_LINE = b"HTTP/"
-_HEAD_END = b"\r\n\r\n"
-
-# All that a receiver can make the libraries raise; anything else is a defect of ours.
+# All that a receiver is known to make the libraries raise.
 MISHAPS = (OSError, ValueError, httpx.HTTPError, aiohttp.ClientError)
 
 
-class HeadFirst(ResponseHandler):
-    """Reads the head of an answer by itself, so that what follows cannot take it away again."""
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        head, end, rest = data.partition(_HEAD_END)
-        if not (rest and data.startswith(_STATUS_LINE)):
-            super().data_received(data)
-            return
-        super().data_received(head + end)
-        self.data_received(rest)
-
-
 class Exchange:
-    """One webhook on its way, with as much of the answer as has come."""
+    """One webhook on its way, with as much of the answer as has come.
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> None:
+    A second try goes over `fresh`, which must not give it a kept connection: where one was stale,
+    the others that are kept for that host may be too.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        fresh: httpx.AsyncBaseTransport,
+        request: httpx.Request,
+    ) -> None:
         self._transport = transport
+        self._fresh = fresh
         self._request = request
         self._body = bytearray()
         self._response: httpx.Response | None = None
@@ -54,12 +48,12 @@ class Exchange:
     async def run(self) -> Reply:
         """The answer; one that failed before anything was sent is asked for once more."""
         try:
-            return await self._try_once()
+            return await self._try_once(self._transport)
         except MISHAPS as error:
             if self._response is not None or not passing(error, self.stopwatch):
                 raise
         self.stopwatch.restart()
-        return await self._try_once()
+        return await self._try_once(self._fresh)
 
     def broken(self, error: BaseException) -> Reply | Fault:
         """What an exchange that broke off came to."""
@@ -68,8 +62,21 @@ class Exchange:
         kind, detail = explain(error, self.stopwatch)
         return Fault(kind, detail, self.stopwatch.seconds(), self.stopwatch.timings())
 
-    async def _try_once(self) -> Reply:
-        response = await self._transport.handle_async_request(self._request)
+    async def _try_once(self, transport: httpx.AsyncBaseTransport) -> Reply:
+        try:
+            return await self._ask(transport)
+        except MISHAPS:
+            raise
+        except Exception as error:
+            if self.stopwatch.ready is None:
+                raise
+            report = {"message": "an answer could not be read", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(report)
+            why = f"The gateway could not read the answer ({type(error).__name__})."
+            raise UnreadableError(why) from error
+
+    async def _ask(self, transport: httpx.AsyncBaseTransport) -> Reply:
+        response = await transport.handle_async_request(self._request)
         self.stopwatch.answered = now()
         self._response = response
         stream = cast("httpx.AsyncByteStream", response.stream)

@@ -8,6 +8,7 @@ import aiohttp
 import httpx
 
 from gateway.adapters.egress import EgressError, ProxyAwayError
+from gateway.adapters.heads import UnreadableError
 from gateway.adapters.stopwatch import Stopwatch
 from gateway.adapters.vetting import BlockedError, SlowLookupError, UnresolvedError
 from gateway.core.webhook import FaultKind
@@ -31,13 +32,13 @@ def hung_up(error: BaseException) -> bool:
 
 
 def passing(error: BaseException, stopwatch: Stopwatch) -> bool:
-    """Whether to try again at once: nothing was sent, and what went wrong may be over.
+    """Whether to try again at once: nothing was answered, and what went wrong may be over.
 
     That is so where an idle connection turned out to be closed, and where a new one failed
     quickly and for no reason that stays, such as a bad certificate.
     """
     if stopwatch.ready is not None:
-        return stopwatch.reused and hung_up(error)
+        return stopwatch.reused and not stopwatch.heard and hung_up(error)
     match origin(error):
         case BlockedError() | SlowLookupError() | TimeoutError():
             return False
@@ -62,6 +63,8 @@ def explain(error: BaseException, stopwatch: Stopwatch) -> tuple[FaultKind, str]
             return "timeout", f"{_missing(stopwatch)} within {stopwatch.seconds():.1f} s."
         case OSError():
             return _unconnected(cause, stopwatch)
+        case UnreadableError():
+            return "body", str(cause)
         case _:
             return "body", "The answer is not valid HTTP."
 

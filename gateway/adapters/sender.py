@@ -14,10 +14,11 @@ from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 
 from gateway.adapters.egress import CONNECT_SECONDS, Proxy, TunnelConnector
-from gateway.adapters.exchange import MAX_KEPT, MISHAPS, Exchange, HeadFirst
+from gateway.adapters.exchange import MAX_KEPT, MISHAPS, Exchange
+from gateway.adapters.heads import MAX_LINE, HeadFirst
 from gateway.adapters.stopwatch import TimedHandshake, TimedRequest, running
 from gateway.adapters.vetting import BlockedError, Lookup, UnresolvedError, Vetting
-from gateway.core.addresses import Network, Target, check_url
+from gateway.core.addresses import NEVER_PUBLIC, Network, Target, check_url
 from gateway.core.webhook import Fault, Reply, Webhook
 
 # For one host as for all: many endpoints may be there, of which those that hang must not keep the rest
@@ -84,12 +85,16 @@ class HttpSender:
         self._timeout = timeout
         self._ports = allowed_ports
         self._schemes = ("https", "http") if allow_http else ("https",)
+        inside = allow_private or bool(allowed_networks)
+        self._closed = frozenset[str]() if inside else NEVER_PUBLIC
         allowed = (*allowed_networks, *(_DEV_NETWORKS if allow_private else ()))
         self._vetting = Vetting(allowed, lookup)
         self._proxy = proxy
         self._tls = tls or trusted_authorities()
         self._tls.sslobject_class = TimedHandshake
         self._transport = AiohttpTransport(verify=self._tls, client=self._open_session)
+        single = partial(self._open_session, keep=False)
+        self._fresh = AiohttpTransport(verify=self._tls, client=single)
         self._check = lru_cache(_CHECKED_URLS)(self._judge)
 
     async def send(self, webhook: Webhook) -> Reply | Fault:
@@ -97,7 +102,7 @@ class HttpSender:
         request = self._request(webhook)
         if isinstance(request, str):
             return Fault("blocked", request, 0.0)
-        exchange = Exchange(self._transport, request)
+        exchange = Exchange(self._transport, self._fresh, request)
         token = running.set(exchange.stopwatch)
         try:
             async with asyncio.timeout(self._timeout):
@@ -130,10 +135,11 @@ class HttpSender:
     async def aclose(self) -> None:
         """Close every connection, once no send is under way."""
         await self._transport.aclose()
+        await self._fresh.aclose()
         await self._vetting.close()
 
     def _judge(self, url: str) -> _Place | str:
-        target = check_url(url, ports=self._ports, schemes=self._schemes)
+        target = check_url(url, ports=self._ports, schemes=self._schemes, closed=self._closed)
         if isinstance(target, str):
             return target
         if target.address is not None and self._vetting.refuses(str(target.address)):
@@ -161,17 +167,19 @@ class HttpSender:
         request.read()
         return request
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    def _open_session(self, *, keep: bool = True) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=self._connector(),
+            connector=self._connector(keep=keep),
             request_class=TimedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
             read_bufsize=MAX_KEPT,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
         )
 
-    def _connector(self) -> aiohttp.TCPConnector:
+    def _connector(self, *, keep: bool) -> aiohttp.TCPConnector:
         kind = (
             partial(aiohttp.TCPConnector, socket_factory=self._vetting.open_socket)
             if self._proxy is None
@@ -181,7 +189,8 @@ class HttpSender:
             resolver=self._vetting,
             ssl=self._tls,
             limit=_MAX_CONNECTIONS,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
+            keepalive_timeout=_KEEPALIVE_SECONDS if keep else None,
+            force_close=not keep,
         )
         # There is no other way to say which protocol a connection speaks.
         protocol: partial[ResponseHandler] = partial(HeadFirst, loop=asyncio.get_running_loop())

@@ -25,6 +25,7 @@ class Stopwatch:
         "at_proxy",
         "began",
         "connecting",
+        "heard",
         "looking_up",
         "ready",
         "resolved",
@@ -43,6 +44,7 @@ class Stopwatch:
         self.at_proxy = False  # the egress proxy is being called and has not been reached
         self.securing: float | None = None
         self.ready: float | None = None
+        self.heard = False  # a byte of an answer came, if only of an interim one
         self.answered: float | None = None
 
     def connect(self) -> None:

@@ -6,7 +6,7 @@ import resource
 import socket
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import httpx
 import pytest
@@ -61,8 +61,9 @@ async def test_a_refused_connection_is_made_at_the_second_try() -> None:
         sock.bind(("127.0.0.1", 0))
         transport = Tries(sock)
         url = f"http://127.0.0.1:{sock.getsockname()[1]}/"
+        request = httpx.Request("POST", url, content=b"{}")
         receiver = asyncio.create_task(answer_once(sock))
-        reply = await Exchange(transport, httpx.Request("POST", url, content=b"{}")).run()
+        reply = await Exchange(transport, transport, request).run()
         await receiver
         await transport.aclose()
     assert reply.status == 200
@@ -73,7 +74,7 @@ async def test_there_is_no_third_try() -> None:
     async with receiving() as gone:
         url = gone.url()
     transport = Tries()
-    exchange = Exchange(transport, httpx.Request("POST", url, content=b"{}"))
+    exchange = Exchange(transport, transport, httpx.Request("POST", url, content=b"{}"))
     with pytest.raises(MISHAPS):
         await exchange.run()
     await transport.aclose()
@@ -128,6 +129,47 @@ async def test_only_what_was_not_sent_is_tried_again(
     assert isinstance(fault, Fault)
     assert fault.kind == kind
     assert receiver.connections == connections
+
+
+@pytest.mark.parametrize("end", [Writer.close, reset], ids=["fin", "rst"])
+async def test_stale_connections_cost_no_attempt_however_many_are_kept(
+    end: Callable[[Writer], None],
+) -> None:
+    full = asyncio.Event()
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        if receiver.connections == 6:
+            full.set()
+        await full.wait()
+        writer.write(OK)
+        await reader.read(1)
+        end(writer)
+
+    async with receiving(talk) as receiver, sending() as sender:
+        first, again = [
+            await asyncio.gather(*(sender.send(receiver.webhook()) for _ in range(count)))
+            for count in (6, 3)
+        ]
+        again += await asyncio.gather(*(sender.send(receiver.webhook()) for _ in range(6)))
+    assert [isinstance(one, Reply) and one.status for one in (*first, *again)] == [200] * 15
+    assert receiver.connections == 15
+
+
+@pytest.mark.parametrize("start", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n", OK[:30]])
+async def test_once_an_answer_has_begun_nothing_is_sent_again(start: bytes) -> None:
+    async def talk(reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        writer.write(OK)
+        await read_request(reader)
+        writer.write(start)
+
+    async with receiving(talk) as receiver, sending() as sender:
+        assert isinstance(await sender.send(receiver.webhook()), Reply)
+        fault = await sender.send(receiver.webhook())
+    assert isinstance(fault, Fault)
+    assert fault.kind == "body"
+    assert receiver.connections == 1
 
 
 async def test_a_refused_certificate_is_not_offered_twice() -> None:

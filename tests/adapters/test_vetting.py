@@ -129,3 +129,25 @@ async def test_a_refusal_does_not_tell_what_the_name_resolved_to() -> None:
     async with sending(allow_private=False, allowed_ports=frozenset({443}), names=NAMES) as sender:
         refusals = {await sender.refusal(f"https://{name}/") for name in NAMES}
     assert refusals == {"The URL's host is at an address that may not be called."}
+
+
+@pytest.mark.parametrize("host", ["foo.localhost", "metadata.google.internal", "printer.local."])
+async def test_a_name_that_is_never_public_is_refused_though_dns_does_not_know_it(
+    host: str,
+) -> None:
+    url = f"https://{host}/"
+    async with sending(allow_private=False, allowed_ports=frozenset({443}), names={}) as sender:
+        assert "never public" in (await sender.refusal(url) or "")
+        fault = await sender.send(Webhook(url, (), b""))
+    assert isinstance(fault, Fault)
+    assert fault.kind == "blocked"
+
+
+async def test_such_a_name_is_as_good_as_any_where_the_operator_allows_a_network() -> None:
+    async with sending(
+        allow_private=False,
+        allowed_networks=(LOOPBACK,),
+        allowed_ports=frozenset({443}),
+        names={},
+    ) as sender:
+        assert await sender.refusal("https://hook.corp.internal/") is None

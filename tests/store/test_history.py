@@ -171,8 +171,8 @@ async def test_times_are_compared_as_they_are_shown(tx: Tx, kind: str) -> None:
         ("before", LATEST, 1),
         ("after", LATEST, 0),
     ):
-        asked = JobFilter((tenant,), **{f"{kind}_{side}": at})
-        assert len(await page(tx, asked)) == found, (side, at)
+        asked: dict[str, Any] = {f"{kind}_{side}": at}
+        assert len(await page(tx, JobFilter((tenant,), **asked))) == found, (side, at)
 
 
 async def test_all_filters_together_keep_what_passes_each(tx: Tx) -> None:
