@@ -17,6 +17,7 @@ from gateway.store.delivery_filter import DeliveryFilter
 from gateway.store.engine import Tx
 
 RESEND, RECOVER, REPLAY_MISSING = "resend", "recover", "replay-missing"
+KINDS = frozenset({RESEND, RECOVER, REPLAY_MISSING})
 _FAILED = ("exhausted", "parked")
 _BATCH = 200
 _RUNNING = "running"

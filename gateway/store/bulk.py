@@ -1,5 +1,6 @@
 """Bulk operations: work on many rows, done in batches that survive whoever does them."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -19,6 +20,7 @@ _FIND = f"SELECT {_COLUMNS} FROM bulk WHERE tenant_id = $1 AND id = $2"
 
 _PAGE = f"""
 SELECT {_COLUMNS} FROM bulk WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
+  AND kind = ANY($4::text[])
 ORDER BY id DESC LIMIT $3"""
 
 _STOP = f"""
@@ -93,9 +95,12 @@ async def find(tx: Tx, tenant_id: UUID, operation_id: UUID) -> Operation | None:
     return Operation(*row) if row else None
 
 
-async def page(tx: Tx, tenant_id: UUID, before: UUID | None, limit: int) -> list[Operation]:
-    """A tenant's operations, newest first."""
-    return [Operation(*row) for row in await tx.rows(_PAGE, tenant_id, before, limit)]
+async def page(
+    tx: Tx, tenant_id: UUID, before: UUID | None, limit: int, *, kinds: Collection[str]
+) -> list[Operation]:
+    """A tenant's operations of some kinds, newest first."""
+    found = await tx.rows(_PAGE, tenant_id, before, limit, list(kinds))
+    return [Operation(*row) for row in found]
 
 
 async def stop(tx: Tx, tenant_id: UUID, operation_id: UUID) -> Operation | None:

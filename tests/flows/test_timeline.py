@@ -96,6 +96,17 @@ async def test_stages_told_by_clocks_that_disagree_stay_in_order(world: World):
     assert 1.9 < (moments[1].at - told).total_seconds() < 2.1
 
 
+async def test_a_note_that_is_a_sentence_is_told_as_it_is(world: World):
+    tenant = await world.tenant()
+    job_id = await world.accept_one(tenant)
+    await world.run(
+        "INSERT INTO job_event (id, tenant_id, job_id, type, detail)"
+        " SELECT gen_random_uuid(), tenant_id, id, 'submit.repeated', 'Again.' FROM job"
+    )
+    _, moment = await timeline(world.deps, tenant.id, job_id)
+    assert (moment.type, moment.text, moment.detail) == ("submit.repeated", "Again.", {})
+
+
 async def test_a_retry_says_of_what(world: World):
     tenant = await world.tenant()
     first = await world.accept_one(tenant)

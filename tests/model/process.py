@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
+from uuid import UUID
 
 from typing_extensions import override
 
@@ -134,6 +136,12 @@ class FrailDatabase(Database):
     @asynccontextmanager
     async def single(self) -> AsyncGenerator[Tx]:
         async with self._frail(self._inner.single) as tx:
+            yield tx
+
+    @override
+    @asynccontextmanager
+    async def of(self, *tenant_ids: UUID) -> AsyncGenerator[Tx]:
+        async with self._frail(partial(self._inner.of, *tenant_ids)) as tx:
             yield tx
 
     @asynccontextmanager

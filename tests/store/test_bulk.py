@@ -66,8 +66,10 @@ async def test_a_tenants_operations_are_paged_newest_first(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     made = [await add(tx, tenant) for _ in range(3)]
     await add(tx, await add_tenant(tx))
-    assert await bulk.page(tx, tenant, None, 2) == [made[2], made[1]]
-    assert await bulk.page(tx, tenant, made[1].id, 2) == [made[0]]
+    kinds = ["other", made[0].kind]
+    assert await bulk.page(tx, tenant, None, 2, kinds=kinds) == [made[2], made[1]]
+    assert await bulk.page(tx, tenant, made[1].id, 2, kinds=kinds) == [made[0]]
+    assert await bulk.page(tx, tenant, None, 2, kinds=["other"]) == []
 
 
 async def test_what_waited_longest_is_claimed_first_and_once(tx: Tx) -> None:

@@ -213,7 +213,7 @@ class TestScopes:
                 body = problem(await world.call(method, path, key), 403, "FORBIDDEN")
                 assert f"{other}:{scope}" in body["detail"]
 
-    async def test_links_lead_past_what_may_not_be_read(self, world: World, acme: str) -> None:
+    async def test_pages_hold_only_what_may_be_read(self, world: World, acme: str) -> None:
         given = {"filter": {"job": [NOBODY]}}
         seen = await world.send("POST", "/v1/delivery/resend", acme, given)
         given = {"filter": {"name": ["nobody's"]}}
@@ -221,10 +221,9 @@ class TestScopes:
         scopes = frozenset({"endpoints:read"})
         key = await world.key(KeyKind.TENANT, tenant=acme, scopes=scopes)
 
-        first = await world.call("GET", "/v1/bulk?size=1", key)
-        rest = await world.call("GET", first.links["next"]["url"], key)
+        page = await world.call("GET", "/v1/bulk?size=1", key)
 
-        assert (first.json(), rest.json()) == ([], [seen])
+        assert (page.json(), "link" in page.headers) == ([seen], False)
 
     async def test_a_call_needs_one_of_them(self, world: World, acme: str) -> None:
         reads = frozenset({"jobs:read", "endpoints:read", "usage:read"})
