@@ -23,8 +23,8 @@ class BatchAccepted:
 
 
 def key_in_batch(idempotency_key: str, place: int) -> str:
-    """The key of one job of a batch."""
-    return f"{idempotency_key}{_SEPARATOR}{place}"
+    """The key of one job of a batch; that of the first one is the caller's, for no other request."""
+    return f"{idempotency_key}{_SEPARATOR}{place}" if place else idempotency_key
 
 
 async def accept_batch(deps: Deps, batch: Sequence[NewJob], max_queued: int) -> BatchAccepted:

@@ -105,12 +105,12 @@ async def test_a_key_with_another_body_is_refused(world: World, count: int, body
     assert len(await stored(world)) == 3
 
 
-async def test_the_key_of_a_batch_is_not_that_of_a_job(world: World):
+async def test_the_key_of_a_batch_is_none_for_a_job(world: World):
     tenant = await world.tenant()
     await accept(world, batch_of(world, tenant, 2, "k"))
-    accepted = await world.acceptor.accept(world.order(tenant, idempotency_key="k"))
-    assert not accepted.replayed
-    assert len(await stored(world)) == 3
+    with pytest.raises(IdempotencyKeyReused):
+        await world.acceptor.accept(world.order(tenant, idempotency_key="k", request_hash=b"h"))
+    assert len(await stored(world)) == 2
 
 
 async def test_of_many_at_once_one_makes_the_jobs(world: World):

@@ -159,10 +159,17 @@ class TestKeysOfBatches:
             )
             problem(answer, 422, "IDEMPOTENCY_KEY_REUSED")
         assert await world.count(acme) == 2
-        answer = await world.call(
-            "POST", "/v1/job", acme, json=GOOD, headers={"Idempotency-Key": "k"}
-        )
-        assert answer.status_code == 200, "that of a single job is another one"
+
+    async def test_a_key_is_for_a_job_or_for_a_batch(self, world: World, acme: str) -> None:
+        await made(world, acme, batch_of({}, {}), Idempotency_Key="k")
+        key = {"Idempotency-Key": "l"}
+        assert (await world.call("POST", "/v1/job", acme, json=GOOD, headers=key)).is_success
+
+        for path, body, key in (("job", GOOD, "k"), ("batch", batch_of({}), "l")):
+            headers = {"Idempotency-Key": key}
+            answer = await world.call("POST", f"/v1/{path}", acme, json=body, headers=headers)
+            problem(answer, 422, "IDEMPOTENCY_KEY_REUSED")
+        assert await world.count(acme) == 3
 
     @pytest.mark.parametrize("key", ["", "x" * 256, "a\x1fb"])
     async def test_a_bad_key_is_refused(self, world: World, acme: str, key: str) -> None:
