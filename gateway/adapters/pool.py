@@ -65,10 +65,12 @@ class Pool:
         self._verbs[verb].signal()
 
     async def _end(self, *tasks: asyncio.Task[Any]) -> None:
+        sessions = (self._sweep, *self._verbs.values())
+        for session in sessions:
+            session.stop()
         await end(tasks)
         await end([self._fallback] if self._fallback else [])
-        sessions = (self._sweep, *self._verbs.values())
-        await asyncio.gather(*(session.close(self._drain_seconds) for session in sessions))
+        await asyncio.gather(*(session.join(self._drain_seconds) for session in sessions))
 
     async def _work(self) -> None:
         failures = 0

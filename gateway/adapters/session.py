@@ -18,7 +18,7 @@ class Session:
         self._run = run
         self._timeout = timeout
         self._again = False
-        self._is_closed = False
+        self._is_stopped = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -28,15 +28,18 @@ class Session:
 
     def signal(self) -> None:
         """Have the handler run from its start once, now or after the run that is under way."""
-        if self._is_closed:
+        if self._is_stopped:
             return
         self._again = True
         if not self.is_awake:
             self._task = asyncio.create_task(self._runs(), name=f"session {self.name}")
 
-    async def close(self, seconds: float) -> None:
-        """Start no more runs, wait for the one under way, and cancel it when that takes too long."""
-        self._is_closed, self._again = True, False
+    def stop(self) -> None:
+        """Start no more runs."""
+        self._is_stopped, self._again = True, False
+
+    async def join(self, seconds: float) -> None:
+        """Wait for the run under way, and cancel it when that takes longer than `seconds`."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=seconds)
             self._task.cancel()
@@ -53,5 +56,5 @@ class Session:
                     "a session failed", session=self.name, error=f"{type(error).__name__}: {error}"
                 )
                 # What was due still is, and no other wake-up may come for it.
-                self._again = not self._is_closed
+                self._again = not self._is_stopped
                 await asyncio.sleep(_PAUSE_SECONDS)
