@@ -44,7 +44,7 @@ async def search(
     if wanted.jobs or wanted.resent_after:  # not in the order of ids, but few
         way = None
     else:
-        await tx.one(_STEADY)
+        await tx.prepare(_STEADY)
         way = await _choose(tx, wanted)
     order = "ORDER BY d.id DESC"
     if way is None:

@@ -11,7 +11,9 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import event
+from sqlalchemy.engine import AdaptedConnection
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -31,11 +33,14 @@ _STATEMENT_SECONDS = 10
 # message begins and binds, which holds no arguments: nothing but ids may be written into it.
 _BEGIN_BOUND = (
     "BEGIN; SELECT set_config('role', 'gateway_tenant', true),"
-    " set_config('gateway.tenants', '%s', true)"
+    " set_config('gateway.tenants', '%s', true);"
 )
-_DETAIL = (
-    "The database cannot be reached just now. Try again; with an Idempotency-Key a repeated "
-    "request never makes a second job."
+_AGAIN = "with an Idempotency-Key a repeated request never makes a second job."
+_DETAIL = f"The database cannot be reached just now. Try again; {_AGAIN}"
+_CANCELLED = "57014"
+_TOO_LONG = (
+    "The database took too long for this. A list takes less with a shorter time or fewer tenants. "
+    f"Try again; {_AGAIN}"
 )
 
 
@@ -59,30 +64,57 @@ class AnyRow(asyncpg.Record):
 
 
 class Tx:
-    """One connection in use; statements are given with their arguments as $1, $2, ..."""
+    """One connection in use; statements are given with their arguments as $1, $2, ...
 
-    def __init__(self, connection: Any) -> None:  # noqa: ANN401 - asyncpg has no types
+    A transaction begins with its first statement.
+    """
+
+    def __init__(self, connection: Any, beginning: str = "") -> None:  # noqa: ANN401 - asyncpg has no types
         self._connection = connection
+        self._beginning = beginning
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to commit."""
+        return not self._beginning
+
+    async def prepare(self, sql: str) -> None:
+        """Run a statement that has neither arguments nor an answer.
+
+        Before all others it costs nothing: it goes out together with the beginning.
+        """
+        if self._beginning:
+            self._beginning += f"{sql};"
+        else:
+            await self._connection.execute(f"{sql};")
 
     async def rows(self, sql: str, *arguments: object) -> Sequence[AnyRow]:
         """Run a statement and return its rows."""
+        await self._begin()
         return await self._connection.fetch(sql, *arguments)
 
     async def row(self, sql: str, *arguments: object) -> AnyRow | None:
         """Run a statement and return its first row."""
+        await self._begin()
         return await self._connection.fetchrow(sql, *arguments)
 
     async def one(self, sql: str, *arguments: object) -> AnyRow:
         """Run a statement that always has a row, and return it."""
-        row = await self._connection.fetchrow(sql, *arguments)
+        row = await self.row(sql, *arguments)
         if row is None:
             raise RuntimeError("a statement that always has a row had none")
         return row
 
     async def run(self, sql: str, *arguments: object) -> int:
         """Run a statement and return how many rows it changed."""
+        await self._begin()
         status: str = await self._connection.execute(sql, *arguments)
         return int(status.rpartition(" ")[2])
+
+    async def _begin(self) -> None:
+        if self._beginning:
+            beginning, self._beginning = self._beginning, ""
+            await self._connection.execute(beginning)
 
 
 class Database:
@@ -126,14 +158,15 @@ class Database:
     @asynccontextmanager
     async def _transaction(self, beginning: str) -> AsyncGenerator[Tx]:
         async with self._connection() as driver:
-            await driver.execute(beginning)
+            tx = Tx(driver, beginning)
             try:
-                yield Tx(driver)
+                yield tx
             except Exception:
-                if not driver.is_closed():
+                if tx.has_begun and not driver.is_closed():
                     await driver.execute("ROLLBACK;")
                 raise
-            await driver.execute("COMMIT;")
+            if tx.has_begun:
+                await driver.execute("COMMIT;")
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Any]:
@@ -141,7 +174,7 @@ class Database:
             connection = self._engine.connect()
             async with asyncio.timeout(_CHECKOUT_SECONDS):
                 await connection.start()
-                driver = (await connection.get_raw_connection()).driver_connection
+                driver: Any = (await connection.get_raw_connection()).driver_connection
             is_known = False
             try:
                 with self._pulse.watching(driver):
@@ -151,27 +184,37 @@ class Database:
                 is_known = not isinstance(error, TimeoutError)
                 raise
             finally:
-                await asyncio.shield(_give_back(connection, driver, is_known=is_known))
+                if is_known and not driver.is_closed() and not driver.is_in_transaction():
+                    await connection.close()  # which asks the server nothing, so it cannot wait
+                else:
+                    await asyncio.shield(_drop(connection))
         except _DRIVER_ERRORS as error:
             raise _translated(error) from error
         except (PoolTimeoutError, OSError, TimeoutError) as error:
             raise Unavailable(_DETAIL, retry_after=1) from error
 
 
-async def _give_back(connection: AsyncConnection, driver: Any, *, is_known: bool) -> None:  # noqa: ANN401
+async def _drop(connection: AsyncConnection) -> None:
     """Keep a connection out of the pool that is lost, or whose state nobody knows.
 
     Who was cancelled has heard of no answer, and neither has the driver: what it says of a
     transaction may be what was so before.
     """
-    if not is_known or driver.is_closed() or driver.is_in_transaction():
-        await connection.invalidate()
+    await connection.invalidate()
     await connection.close()
+
+
+def _replace_closed(connection: AdaptedConnection, *_: object) -> None:
+    """Have the pool open another connection for one that the server has closed at rest."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _translated(error: Exception) -> Exception:
     cause = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(cause, "sqlstate", None)
+    if state == _CANCELLED:
+        return Unavailable(_TOO_LONG, retry_after=1)
     if state is None or str(state).startswith(_AWAY_STATES):
         return Unavailable(_DETAIL, retry_after=1)
     if str(state).startswith(_BAD_DATA):
@@ -203,4 +246,5 @@ def open_database(url: str, *, pool: int, name: str) -> Database:
             },
         },
     )
+    event.listen(engine.sync_engine, "checkout", _replace_closed)
     return Database(engine)
