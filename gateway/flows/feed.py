@@ -8,9 +8,12 @@ from gateway.flows.deps import Deps
 from gateway.flows.export import reading
 from gateway.flows.waiters import Waiters
 from gateway.store import feed
-from gateway.store.feed import FeedEvent, FeedPage, Place
+from gateway.store.feed import START, FeedEvent, FeedPage, Place
+from gateway.store.job_filter import OUR_CLOCKS, time_of
 
 _BATCH = 100
+# Of the UUIDs that events have as ids. Those of jobs, 8, begin with the time of the job's own.
+_VERSIONS = (7, 8)
 # An event may be held back for as long as an older transaction is under way.
 _SOON_SECONDS = 0.05
 _LOOKS = 3
@@ -29,15 +32,22 @@ async def read_page(
 
 
 async def find_place(deps: Deps, tenants: _Tenants, event_id: UUID, field: str = "after") -> Place:
-    """Where an event is in the feed; raises BadRequest naming the field."""
-    place = None
-    if tenants is None or tenants:  # as above
-        async with reading(deps, tenants) as tx:
-            place = await feed.place_of(tx, tenants, event_id)
-    if place is None:
-        reason = "is not the id of an event that is kept; start without it, or from a later one"
-        raise BadRequest.of(field, reason)
-    return place
+    """Where an event is in the feed; raises BadRequest naming the field.
+
+    Where it is not kept any more, or not theirs, a place from which nothing later is missed; some of
+    what came before it, since the job that it is about was accepted, is shown again.
+    """
+    if tenants is not None and not tenants:  # as above
+        return START
+    async with reading(deps, tenants) as tx:
+        place = await feed.place_of(tx, tenants, event_id)
+        if place is not None:
+            return place
+        since = time_of(event_id)
+        if event_id.version not in _VERSIONS or since > deps.clock.now() + OUR_CLOCKS:
+            reason = "is not the id of an event; start without it, or from one that the feed showed"
+            raise BadRequest.of(field, reason)
+        return await feed.place_since(tx, tenants, since - 2 * OUR_CLOCKS)
 
 
 async def end_of_feed(deps: Deps) -> Place:

@@ -5,7 +5,7 @@ every transaction still under way, so no later commit can come before what was s
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -34,6 +34,19 @@ SELECT {_HORIZON}, ARRAY(
 
 _PLACE = """
 SELECT xact, id FROM event WHERE id = $2 AND ($1::uuid[] IS NULL OR tenant_id = ANY($1))"""
+
+# Of each tenant the first event since then. One whose transaction began a little later may have
+# stored its own before.
+_OLDEST = f"""
+SELECT COALESCE((SELECT min(f.xact)
+  FROM (SELECT id FROM tenant WHERE $1::uuid[] IS NULL OR id = ANY($1)) AS t
+  CROSS JOIN LATERAL (SELECT created_at FROM event e
+    WHERE e.tenant_id = t.id AND e.created_at >= $2 ORDER BY e.created_at LIMIT 1) AS first
+  CROSS JOIN LATERAL (SELECT min(e.xact) AS xact FROM event e WHERE e.tenant_id = t.id
+    AND e.created_at BETWEEN first.created_at AND first.created_at + $3::interval) AS f),
+  {_HORIZON})"""
+# Longer than any transaction of ours.
+_TRANSACTION = timedelta(minutes=1)
 
 
 class Place(NamedTuple):
@@ -95,6 +108,12 @@ async def place_of(tx: Tx, tenants: Sequence[UUID] | None, event_id: UUID) -> Pl
     """Where an event is; None where these tenants have none of that id."""
     row = await tx.row(_PLACE, None if tenants is None else list(tenants), event_id)
     return Place(*row) if row else None
+
+
+async def place_since(tx: Tx, tenants: Sequence[UUID] | None, at: datetime) -> Place:
+    """A place behind which is all that was stored for tenants, None for all, at a time or later."""
+    ids = None if tenants is None else list(tenants)
+    return _before((await tx.one(_OLDEST, ids, at, _TRANSACTION))[0])
 
 
 async def end(tx: Tx) -> Place:

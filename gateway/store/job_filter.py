@@ -114,3 +114,8 @@ def first_id(at: datetime, slack: timedelta = timedelta()) -> UUID:
     """The first UUIDv7 of an instant; of the times that such ids can have, the nearest."""
     milliseconds = (at - _EPOCH + slack) // timedelta(milliseconds=1)
     return UUID(int=min(max(milliseconds, 0), _LAST_MILLISECOND) << 80)
+
+
+def time_of(id_: UUID) -> datetime:
+    """When a UUIDv7 was made, by the clock of who made it; of the times there are, the nearest."""
+    return _EPOCH + min((id_.int >> 80) * _MILLISECOND, _LATEST - _EPOCH)

@@ -5,12 +5,15 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from typing_extensions import override
+from uuid_utils.compat import uuid7
 
+from gateway.core.events import job_event_id
 from gateway.core.model import Tenant
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
@@ -20,11 +23,13 @@ from gateway.flows.waiters import Waiters, Watch, announce_feed
 from gateway.store import feed
 from gateway.store.engine import Tx
 from gateway.store.feed import START, FeedEvent, FeedPage, Place
-from tests.builders import add_event
+from gateway.store.job_filter import first_id
+from tests.builders import add_event, put
 from tests.flows.fakes import HeldClock
 from tests.flows.world import World
 
 _SECONDS = 30
+_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 async def added(
@@ -84,22 +89,78 @@ async def test_a_page_of_tenants_is_bound_to_them(world: World, monkeypatch: pyt
         text: str = getattr(feed, name)
         monkeypatch.setattr(feed, name, re.sub(r"(tenant_)?id = ANY\(\$1\)", "true", text))
     assert await read(world, [acme.id]) == [mine]
-    with pytest.raises(BadRequest):
-        await find_place(world.deps, [acme.id], theirs)
+    assert await read(world, [acme.id], theirs) == [mine], "it is found by its time only"
     assert await read(world, None) == [mine, theirs]
 
 
 @pytest.mark.parametrize("field", ["after", "Last-Event-ID"])
-async def test_an_event_that_is_not_there_or_not_theirs_is_no_place(world: World, field: str):
-    acme, globex = [await world.tenant(slug, credential=False) for slug in ("acme", "globex")]
-    (theirs,) = await added(world, globex)
-    for event_id in (theirs, uuid4()):
+async def test_what_no_event_can_have_as_id_is_no_place(world: World, field: str):
+    tenant = await world.tenant(credential=False)
+    latest = UUID(int=(2**48 - 1) << 80 | 7 << 76 | 1 << 63)
+    for event_id in (uuid4(), id_of(datetime(2199, 1, 1, tzinfo=UTC)), latest):
         with pytest.raises(BadRequest, match=f"{field}: is not the id of an event") as refused:
-            await find_place(world.deps, [acme.id], event_id, field)
+            await find_place(world.deps, [tenant.id], event_id, field)
         assert [fault.field for fault in refused.value.errors] == [field]
-    with pytest.raises(BadRequest, match="after: "):
-        await find_place(world.deps, [], theirs)
-    assert await find_place(world.deps, [globex.id], theirs)
+
+
+def id_of(at: datetime) -> UUID:
+    return UUID(int=first_id(at).int | 7 << 76 | 1 << 63)
+
+
+def id_at(minute: float) -> UUID:
+    return id_of(_DAY + timedelta(minutes=minute))
+
+
+async def stored(world: World, tenant: Tenant, minute: float, id_: UUID) -> UUID:
+    """An event that was stored in that minute of a day that is over."""
+    async with world.deps.db.begin() as tx:
+        await add_event(tx, tenant.id, id=id_)
+        await put(tx, "event", id_, created_at=_DAY + timedelta(minutes=minute))
+    return id_
+
+
+def ended(accepted: float) -> UUID:
+    """The id of a job's event, which begins with the minute in which the job was accepted."""
+    return job_event_id("job.succeeded", id_at(accepted))
+
+
+async def test_behind_an_event_that_is_gone_nothing_is_missed(world: World):
+    """Whether a tenant was erased or a time is over, a reader goes on; it may see some twice."""
+    acme, globex = [await world.tenant(slug, credential=False) for slug in ("acme", "globex")]
+    times = [(9, 11), (20, 21), (22, 30), (1, 31), (29, 32), (31, 33)]
+    ids = [
+        await stored(world, globex if end == 30 else acme, end, ended(accepted))
+        for accepted, end in times
+    ]
+    await shown(world, ids[-1])
+    gone = ids[2]
+    assert await read(world, None, gone) == ids[3:]
+    await world.value("DELETE FROM event WHERE id = $1 RETURNING 1", gone)
+
+    assert await read(world, None, gone) == [ids[1], *ids[3:]]
+    assert await read(world, [acme.id], gone) == [ids[1], *ids[3:]]
+    assert await read(world, [globex.id], gone) == []
+    assert await read(world, [], gone) == []
+
+    await world.rows("DELETE FROM event WHERE id = ANY($1) RETURNING 1", ids[:4])
+    assert await read(world, None, gone) == ids[4:], "all before it is gone"
+    assert await read(world, None, id_at(50)) == [], "and nothing came since"
+
+
+async def test_a_later_event_that_was_stored_by_an_earlier_transaction_is_not_missed(world: World):
+    tenant = await world.tenant(credential=False)
+    late, early = [await stored(world, tenant, at, id_at(at)) for at in (10.5, 10)]
+    await shown(world, early)
+    assert await read(world, [tenant.id], id_at(5)) == [late, early]
+
+
+async def test_who_goes_on_from_an_event_that_is_gone_sees_what_is_not_settled_yet(world: World):
+    tenant = await world.tenant(credential=False)
+    async with world.deps.db.begin() as tx:
+        coming = await add_event(tx, tenant.id)
+        place = await find_place(world.deps, [tenant.id], uuid7())
+    await shown(world, coming)
+    assert ids_of((await read_page(world.deps, [tenant.id], place, limit=9)).events) == [coming]
 
 
 async def test_what_is_not_settled_yet_is_held_back(world: World):
