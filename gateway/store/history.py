@@ -9,7 +9,7 @@ from gateway.store.engine import Tx
 from gateway.store.job_filter import JobFilter
 from gateway.store.job_lines import JSON, LINES, Form
 from gateway.store.job_search import search
-from gateway.store.job_ways import Part
+from gateway.store.job_statement import Part
 
 _NOTE = """
 INSERT INTO job_event (id, tenant_id, job_id, type, detail)

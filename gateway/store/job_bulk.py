@@ -6,7 +6,7 @@ from gateway.store import job_search
 from gateway.store.engine import Tx
 from gateway.store.job_filter import JobFilter
 from gateway.store.job_search import search
-from gateway.store.job_ways import Part
+from gateway.store.job_statement import Part
 
 
 async def count(tx: Tx, wanted: JobFilter) -> tuple[int, UUID | None]:

@@ -1,38 +1,15 @@
-"""The ways to the jobs of a filter, and the statements that go them."""
+"""The ways to the jobs of a filter: which index leads to them, and to how many more."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
-from uuid import UUID
 
 from gateway.core.model import JobState
-from gateway.store.job_filter import (
-    Arguments,
-    JobFilter,
-    after_shown,
-    before_shown,
-    conditions_of,
-    id_bounds,
-    labels_of,
-)
+from gateway.store.job_filter import JobFilter, labels_of
 
 # Each tenant is probed by itself where there are no more of them than this.
 _LANES = 100
-# So many jobs are looked at one by one before an index is used that does not have them in order.
-_WALK = 1_000
-_WALK_OF_ALL = 5_000
 _STATES = tuple(state.value for state in JobState)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Which part of what is found: ids between two, both left out, in one order or the other."""
-
-    limit: int
-    offset: int = 0
-    above: UUID | None = None
-    below: UUID | None = None
-    newest_first: bool = True
 
 
 class Way(NamedTuple):
@@ -46,191 +23,27 @@ class Way(NamedTuple):
 
 def ways_of(wanted: JobFilter) -> list[Way]:
     """All ways to the jobs of a filter, best first where they lead to equally many."""
-    found: list[Way] = []
-    if wanted.completed_after or wanted.completed_before:
-        rest = replace(wanted, completed_after=None, completed_before=None)
-        found.append(Way("ended", rest))
-    found += [Way("label", rest, values) for values, rest in labels_of(wanted)]
-    if wanted.workflows and _in_lanes(wanted):
+    found = [Way("label", rest, values) for values, rest in labels_of(wanted)]
+    if wanted.workflows and in_lanes(wanted):
         rest = replace(wanted, workflows=(), states=())
         found.append(Way("workflow", rest, wanted.workflows, wanted.states or _STATES))
     elif wanted.workflows:
         found.append(Way("workflow", replace(wanted, workflows=()), wanted.workflows))
-    if wanted.states and not (wanted.workflows and _in_lanes(wanted)):
+    if wanted.states and not (wanted.workflows and in_lanes(wanted)):
         found.append(Way("state", replace(wanted, states=()), states=wanted.states))
+    ended = Way("ended", replace(wanted, completed_after=None, completed_before=None))
+    if wanted.completed_after:  # the only way that knows where the oldest of them is
+        found.insert(0, ended)
+    elif wanted.completed_before:
+        found.append(ended)
     return found or [Way("all", wanted, states=_STATES)]
 
 
 def is_in_order(way: Way, wanted: JobFilter) -> bool:
     """Whether the index has the jobs that a probe is for in the order of their ids."""
-    return way.kind in ("state", "all") or (_in_lanes(wanted) and way.kind != "ended")
+    return way.kind in ("state", "all") or (in_lanes(wanted) and way.kind != "ended")
 
 
-def _in_lanes(wanted: JobFilter) -> bool:
+def in_lanes(wanted: JobFilter) -> bool:
+    """Whether each tenant is probed by itself."""
     return wanted.tenants is not None and len(wanted.tenants) <= _LANES
-
-
-def _looked_at(key: str, rest: Sequence[str]) -> str:
-    """A join that looks at one job after the other, and is never turned round."""
-    if not rest:
-        return ""
-    return (
-        f" CROSS JOIN LATERAL (SELECT FROM job j WHERE j.id = {key} AND {' AND '.join(rest)}"
-        " OFFSET 0) AS looked_at"
-    )
-
-
-class _Source(NamedTuple):
-    """What to probe for, where, and what makes a row there one that is meant."""
-
-    values: str
-    table: str
-    key: str
-    owner: str
-    match: list[str]
-
-
-class Statement:
-    """One statement that is being written."""
-
-    def __init__(self, wanted: JobFilter, part: Part) -> None:
-        self.arguments = Arguments()
-        self._wanted = wanted
-        self._part = part
-        self._in_lanes = _in_lanes(wanted)
-        self._order = "DESC" if part.newest_first else "ASC"
-
-    def finding(self, way: Way, *, walks: bool) -> str:
-        """Ids in order; `walks` says that looking at the nearest jobs first is worth it."""
-        lanes, part = self._lanes(), self._part
-        limit = self.arguments.add(part.limit + part.offset, "bigint")
-        found = self._of_lane(way, limit, walks=walks)
-        return (
-            f"SELECT p.id FROM {lanes} CROSS JOIN LATERAL ({found}) AS p"
-            f" ORDER BY p.id {self._order} LIMIT {self.arguments.add(part.limit, 'bigint')}"
-            f" OFFSET {self.arguments.add(part.offset, 'bigint')}"
-        )
-
-    def counting(self, way: Way, most: int | None = None) -> str:
-        """How many there are, up to a number."""
-        lanes, source = self._lanes(), self._source(way)
-        each, all_ = ("OFFSET 0", "") if most is None else (f"LIMIT {most}", f"LIMIT {most}")
-        return (
-            f"(SELECT count(*) FROM (SELECT FROM {lanes} CROSS JOIN {source.values}"
-            f" CROSS JOIN LATERAL ({self._probe(way, source)} {each}) AS p {all_}) AS q)"
-        )
-
-    def _lanes(self) -> str:
-        if not self._in_lanes:
-            return "(VALUES (0)) AS lane(nothing)"
-        ids = self.arguments.add(list(dict.fromkeys(self._wanted.tenants or ())), "uuid[]")
-        return f"unnest({ids}) AS lane(tenant_id)"
-
-    def _of_lane(self, way: Way, limit: str, *, walks: bool) -> str:
-        """In order, from one tenant or from all of them together."""
-        in_order = is_in_order(way, self._wanted)
-        probes = self._in_turn if in_order else self._sorted
-        if not walks or (in_order and way.kind != "all"):
-            return probes(way, limit, None)
-        last = f"ORDER BY w.id {'ASC' if self._part.newest_first else 'DESC'} LIMIT 1"
-        further = probes(way, limit, f"(SELECT w.id FROM walked w {last})")
-        return (
-            f"WITH walked AS MATERIALIZED ({self._walk(limit)})"
-            f" (SELECT w.id FROM walked w WHERE w.fits LIMIT {limit}) UNION ALL"
-            f" ({further}) LIMIT {limit}"
-        )
-
-    def _walk(self, limit: str) -> str:
-        conditions = ["j.deleted_at IS NULL", *conditions_of(self._wanted, self.arguments)]
-        within = [*self._owner("j"), *self._bounds("j.id", None)] or ["TRUE"]
-        lanes = len(self._wanted.tenants or ()) if self._in_lanes else 0
-        budget = _WALK // lanes if lanes else _WALK_OF_ALL
-        return (
-            f"SELECT j.id, {' AND '.join(conditions)} AS fits FROM job j"
-            f" WHERE {' AND '.join(within)} ORDER BY j.id {self._order} LIMIT {limit} + {budget}"
-        )
-
-    def _in_turn(self, way: Way, limit: str, end: str | None) -> str:
-        """From an index that has them in order."""
-        source = self._source(way)
-        return (
-            f"SELECT p.id FROM {source.values} CROSS JOIN LATERAL"
-            f" ({self._probe(way, source, end)} ORDER BY id {self._order} LIMIT {limit}) AS p"
-            f" ORDER BY p.id {self._order} LIMIT {limit}"
-        )
-
-    def _sorted(self, way: Way, limit: str, end: str | None) -> str:
-        """From an index that has them in another order: all that are meant, and then the nearest.
-
-        Nothing but what that index is for is said within, so that no other one is used.
-        """
-        values, table, key, owner, match = self._source(way)
-        within = [*match, *(self._owner(owner) if self._in_lanes else [])]
-        conditions = self._bounds("p.id", end) + ([] if self._in_lanes else self._owner("p"))
-        columns, left = f"{key} AS id, {owner}.tenant_id", way.rest
-        if way.kind == "workflow" and left.states:  # that index knows the state as well
-            columns += ", j.state"
-            conditions.append(f"p.state = ANY({self._texts(left.states)})")
-            left = replace(left, states=())
-        rest = conditions_of(left, self.arguments)
-        join = _looked_at("p.id", rest)
-        return (
-            f"SELECT p.id FROM {values} CROSS JOIN LATERAL (SELECT {columns}"
-            f" FROM {table} WHERE {' AND '.join(within)} OFFSET 0) AS p{join}"
-            f" WHERE {' AND '.join(conditions) or 'TRUE'} ORDER BY p.id {self._order} LIMIT {limit}"
-        )
-
-    def _probe(self, way: Way, source: _Source, end: str | None = None) -> str:
-        rest = conditions_of(way.rest, self.arguments)
-        bounds = self._bounds(source.key, end)
-        conditions, join = [*source.match, *self._owner(source.owner), *bounds], ""
-        if way.kind == "label":
-            join = _looked_at("l.job_id", rest)
-        else:
-            conditions += rest
-        return (
-            f"SELECT {source.key} AS id FROM {source.table}{join} WHERE {' AND '.join(conditions)}"
-        )
-
-    def _source(self, way: Way) -> _Source:
-        add = self.arguments.add
-        if way.kind == "label":
-            hashes = f"SELECT hashtextextended(t, 0) FROM unnest({self._texts(way.values)}) AS t"
-            values = f"unnest(ARRAY({hashes})) AS v(label)"
-            return _Source(values, "job_label l", "l.job_id", "l", ["l.label = v.label"])
-        values, match = "(VALUES (0)) AS s(nothing)", ["j.deleted_at IS NULL"]
-        if way.kind == "ended":
-            wanted = self._wanted
-            after, before = wanted.completed_after, wanted.completed_before
-            bounds = ((">=", after_shown(after)), ("<", before_shown(before)))
-            match += [
-                f"j.completed_at {sign} {add(at, 'timestamptz')}" for sign, at in bounds if at
-            ]
-        else:
-            if way.states:
-                values = f"unnest({self._texts(way.states)}) AS s(state)"
-                match.append("j.state = s.state")
-            if way.kind == "workflow":
-                values += f" CROSS JOIN unnest({self._texts(way.values)}) AS v(workflow)"
-                match.append("j.workflow = v.workflow")
-        return _Source(values, "job j", "j.id", "j", match)
-
-    def _texts(self, texts: Sequence[str]) -> str:
-        return self.arguments.add(list(dict.fromkeys(texts)), "text[]")
-
-    def _owner(self, table: str) -> list[str]:
-        if self._in_lanes:
-            return [f"{table}.tenant_id = lane.tenant_id"]
-        if self._wanted.tenants is None:
-            return []
-        ids = self.arguments.add(list(self._wanted.tenants), "uuid[]")
-        return [f"{table}.tenant_id = ANY({ids})"]
-
-    def _bounds(self, key: str, end: str | None) -> list[str]:
-        after, before = id_bounds(self._wanted)
-        part = self._part
-        bounds = [(">=", after), ("<", before), (">", part.above), ("<", part.below)]
-        found = [f"{key} {sign} {self.arguments.add(at, 'uuid')}" for sign, at in bounds if at]
-        if end is not None:
-            found.append(f"{key} {'<' if part.newest_first else '>'} {end}")
-        return found

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from gateway.store.engine import Tx
+from gateway.store.job_filter import Arguments
 from gateway.store.usage import HISTOGRAMS, SUMS, TIMES
 
 # The columns that usage may be grouped by.
@@ -90,9 +91,10 @@ async def read(
 
     `since` and `until` are starts of hours.
     """
-    arguments: list[object] = [limit, None if tenants is None else list(tenants)]
+    arguments = Arguments([limit])
+    whose = _whose(tenants, arguments)
     spans = _spans(_HOURLY.intersection(group_by), since, until)
-    source = " UNION ALL ".join(_rows(span, arguments) for span in spans)
+    source = " UNION ALL ".join(_rows(span, whose, arguments) for span in spans)
     places = ", ".join(str(place + 1) for place in range(len(group_by)))
     by = f" GROUP BY {places} HAVING {_NOT_EMPTY} ORDER BY {places}" if group_by else ""
     tenant = " LEFT JOIN tenant t ON t.id = u.tenant_id" if "tenant" in group_by else ""
@@ -126,11 +128,19 @@ def _midnight(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _rows(span: Span, arguments: list[object]) -> str:
+def _whose(tenants: Sequence[UUID] | None, arguments: Arguments) -> list[str]:
+    if tenants is None:
+        return []
+    if len(tenants) == 1:  # whose days an index has in the order in which they are often asked for
+        return [f"tenant_id = {arguments.add(tenants[0], 'uuid')}"]
+    return [f"tenant_id = ANY({arguments.add(list(tenants), 'uuid[]')})"]
+
+
+def _rows(span: Span, whose: Sequence[str], arguments: Arguments) -> str:
     more = _OF_HOURS if span.table == "usage_hourly" else _OF_DAYS
-    conditions = ["($2::uuid[] IS NULL OR tenant_id = ANY($2))"]
-    for sign, at in ((">=", span.since), ("<", span.until)):
-        if at is not None:
-            arguments.append(at)
-            conditions.append(f"{span.start} {sign} ${len(arguments)}")
-    return f"SELECT tenant_id, workflow, status, error_code, {', '.join(SUMS)}, {more} FROM {span.table} WHERE {' AND '.join(conditions)}"
+    ends = ((">=", span.since), ("<", span.until))
+    within = [f"{span.start} {sign} {arguments.add(at, 'timestamptz')}" for sign, at in ends if at]
+    return (
+        f"SELECT tenant_id, workflow, status, error_code, {', '.join(SUMS)}, {more}"
+        f" FROM {span.table} WHERE {' AND '.join([*whose, *within]) or 'TRUE'}"
+    )

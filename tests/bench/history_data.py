@@ -80,6 +80,8 @@ async def fill(url: str, rows: int = ROWS) -> UUID:
                 await connection.execute(index)
             await connection.execute(adding(of_jobs("TRUE")))
         await connection.execute("VACUUM (ANALYZE)")
+        # Or what was filled in is written to disk while the questions are asked.
+        await connection.execute("CHECKPOINT", timeout=None)
         return await connection.fetchval("SELECT id FROM tenant WHERE slug = $1", LARGEST)
     finally:
         await connection.close()

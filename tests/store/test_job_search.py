@@ -11,7 +11,16 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import JobState
-from gateway.store import history, job_bulk, job_search, job_ways, jobs, outcomes, prune
+from gateway.store import (
+    history,
+    job_bulk,
+    job_search,
+    job_statement,
+    job_ways,
+    jobs,
+    outcomes,
+    prune,
+)
 from gateway.store.engine import AnyRow, Database, Tx
 from gateway.store.job_filter import JobFilter, first_id
 from gateway.store.outcomes import Ending
@@ -43,7 +52,7 @@ async def add_past(tx: Tx, chance: random.Random) -> Past:
             chance.choice(["b", "c", None]),
             chance.choice("vw"),
             f'{{"k":"{chance.choice("xy")}","n":{chance.choice("12")},"o":null}}',
-            f'{{"code":"{code}"}}' if state == "failed" else None,
+            f'{{"code":"{code}"}}' if state in ("failed", "succeeded") else None,
             made,
             made + chance.randrange(1, 30) * HOUR if STATES.index(state) > 3 else None,
             made if chance.random() < 0.2 else None,
@@ -106,11 +115,12 @@ def fits(wanted: JobFilter, row: AnyRow) -> bool:
     )
 
 
-WAYS: dict[str, dict[str, int]] = {
+WAYS: dict[str, dict[str, Any]] = {
     "as they are": {},
     "few tenants": {"_LANES": 0},
-    "short walks": {"_WALK": 3, "_FEW": 0},
-    "short walks through all": {"_LANES": 0, "_WALK_OF_ALL": 3, "_FEW": 0},
+    "short walks": {"_WALK": 3, "_FEW": 0, "_FURTHER": (1, 9)},
+    "short walks through all": {"_LANES": 0, "_WALK_OF_ALL": 3, "_FEW": 0, "_FURTHER": (1, 9)},
+    "long walks through all": {"_LANES": 0, "_FEW": 0},
 }
 
 
@@ -119,7 +129,9 @@ async def test_each_way_finds_what_looking_at_all_jobs_would(
     tx: Tx, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     for name, value in WAYS[way].items():
-        monkeypatch.setattr(job_search if name == "_FEW" else job_ways, name, value)
+        modules = (job_search, job_statement, job_ways)
+        (module,) = [module for module in modules if hasattr(module, name)]
+        monkeypatch.setattr(module, name, value)
     chance = random.Random(7)
     past = await add_past(tx, chance)
     for _ in range(60):
