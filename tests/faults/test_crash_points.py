@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from gateway.adapters.bus import BEACON
 from tests.bench.parts import ROOT
 from tests.faults.checker import check
-from tests.faults.drills import TERMINATE, query
+from tests.faults.drills import TERMINATE
 from tests.faults.history import Entry, History
 from tests.faults.nursery import Child
 from tests.faults.rest import connect, drain, pass_time
@@ -94,7 +94,10 @@ async def _die_at(rig: Rig, point: str) -> Sequence[str]:
         assert doomed is not None
         load = asyncio.create_task(_LOADS.get(flow, _load)(history))
         try:
-            status = await _end_of(doomed, load)
+            try:
+                status = await _end_of(doomed, load)
+            except TimeoutError:
+                pytest.fail(f"{point}: not reached\n{world.complaints()}")
             assert status == -9, f"{point}: ended by itself ({status})"
             await (world.serve() if in_api else world.work())
             await load
@@ -174,14 +177,24 @@ async def _is_done(world: World, tenant: Tenant, operation_id: str) -> bool:
 
 
 async def _lose_connections(history: History) -> None:
-    """Some jobs, while the connections to Postgres are lost all the time, as long as the worker lives."""
-    load = asyncio.create_task(_load_a_little(history))
+    """Jobs whose claims are held up and lose their connections, as long as the worker lives."""
     (worker,) = history.world.workers
     while worker.alive:
-        await query(history.world, TERMINATE)
+        await history.submit(history.world.tenants[0], run=1)
+        await _cut_claims(history.world)
         # Long enough for a new connection to give back what the last one took.
         await asyncio.sleep(1)
-    await load
+
+
+async def _cut_claims(world: World) -> None:
+    connection = await connect(world)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE job IN EXCLUSIVE MODE")
+            await asyncio.sleep(0.5)
+            await connection.execute(TERMINATE)
+    finally:
+        await connection.close()
 
 
 async def _grow_old(history: History) -> None:
@@ -213,6 +226,15 @@ async def _run(world: World, *statements: str) -> None:
             await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def _delete_on(history: History) -> None:
+    """The load, and jobs deleted until the API dies: a worker's sweep may tell the upstream first."""
+    doomed = history.world.api
+    assert doomed is not None
+    await _load(history)
+    while doomed.alive:
+        await _submit_and_delete(history, is_running=True)
 
 
 async def _load(history: History) -> None:
@@ -252,6 +274,7 @@ async def _is_upstream(history: History, entry: Entry) -> bool:
 
 
 _LOADS = {
+    "delete": _delete_on,
     "claim": _lose_connections,
     "restore": _go_back,
     "bulk": _work_in_bulk,
