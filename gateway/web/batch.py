@@ -9,7 +9,7 @@ from uuid import UUID
 from litestar import Response, post
 from litestar.params import FromPath
 
-from gateway.core.model import STATUS_STATES, NewJob, Scope, Tenant
+from gateway.core.model import NewJob, Scope, Tenant
 from gateway.errors import BadRequest, FieldError
 from gateway.flows.accept import Order
 from gateway.flows.batch import accept_batch, key_in_batch
@@ -28,6 +28,7 @@ from gateway.web.accept import (
 )
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
 from gateway.web.envelope import Caller
+from gateway.web.job_filters import job_filter
 from gateway.web.shown import BatchMade, RetryMade
 from gateway.web.shown_webhooks import BulkOut, DryRunOut
 from gateway.web.wire import BatchIn, BatchJobIn, JobsBulkIn, JobsFilterIn
@@ -128,17 +129,7 @@ def _naming(path: str) -> Generator[None]:
 def _filter(given: JobsFilterIn) -> JobFilter:
     if given == JobsFilterIn():
         raise BadRequest.of("filter", "names nothing, which would mean every job; name a field")
-    return JobFilter(
-        tenants=None,
-        states=tuple(state.value for status in given.status for state in STATUS_STATES[status]),
-        workflows=tuple(given.workflow),
-        batch_names=tuple(given.batch_name),
-        names=tuple(given.name),
-        error_codes=tuple(given.error_code),
-        metadata=tuple((key, tuple(values)) for key, values in given.metadata.items()),
-        created_after=given.created_after,
-        created_before=given.created_before,
-    )
+    return job_filter(given, None, "filter.")
 
 
 def _shown(begun: Operation | DryRun) -> BulkOut | DryRunOut:

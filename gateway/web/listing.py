@@ -9,16 +9,16 @@ from litestar import get
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
-from gateway.core.model import STATUS_STATES, Scope
+from gateway.core.model import Scope
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
 from gateway.flows.export import job_page
 from gateway.store import tenants
-from gateway.store.job_filter import JobFilter
 from gateway.web.answer import JSON
 from gateway.web.context import AnyRequest, Context, Handed
 from gateway.web.envelope import Caller
 from gateway.web.export import Format, format_of, jobs_download
+from gateway.web.job_filters import job_filter
 from gateway.web.paging import one_page, read_cursor
 from gateway.web.shown import JobOut, described
 from gateway.web.wire import JobsQuery
@@ -42,7 +42,7 @@ async def list_jobs(
     """
     kind = format_of(request, asked.format)
     before, offset = _place(asked, kind)
-    wanted = _filter(asked, await visible_tenants(context.deps, caller, asked.tenant))
+    wanted = job_filter(asked, await visible_tenants(context.deps, caller, asked.tenant))
     shown = partial(workflow_json, context, request.scope["path"])
     if kind != "json":
         return jobs_download(context, request, kind, wanted=wanted, before=before, shown=shown)
@@ -75,19 +75,3 @@ def _place(asked: JobsQuery, kind: Format) -> tuple[UUID | None, int]:
         reason = f"reaches beyond {_DEEPEST} jobs; follow the cursor in the header Link instead"
         raise BadRequest.of("page", reason)
     return before, offset
-
-
-def _filter(asked: JobsQuery, visible: tuple[UUID, ...] | None) -> JobFilter:
-    return JobFilter(
-        tenants=visible,
-        states=tuple(state for status in asked.status for state in STATUS_STATES[status]),
-        workflows=tuple(asked.workflow),
-        batch_names=tuple(asked.batch_name),
-        names=tuple(asked.name),
-        error_codes=tuple(asked.error_code),
-        metadata=tuple((key, tuple(values)) for key, values in asked.metadata.items()),
-        created_after=asked.created_after,
-        created_before=asked.created_before,
-        completed_after=asked.completed_after,
-        completed_before=asked.completed_before,
-    )

@@ -24,6 +24,7 @@ Description = Annotated[str, Meta(max_length=1024)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86_400)]
+Instant = Annotated[datetime, Meta(tz=True)]
 Page = Annotated[int, Meta(ge=0)]
 Size = Annotated[int, Meta(ge=1, le=MAX_SIZE)]
 Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)]
@@ -76,8 +77,10 @@ class JobsFilterIn(In):
     name: list[str] = field(default_factory=list[str])
     error_code: list[str] = field(default_factory=list[str])
     metadata: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    created_after: Annotated[datetime, Meta(tz=True)] | None = None
-    created_before: Annotated[datetime, Meta(tz=True)] | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    completed_after: Instant | None = None
+    completed_before: Instant | None = None
 
 
 class JobsBulkIn(In):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from gateway.web.wire import Description, In, Size, Url, Wait
+from gateway.web.wire import Description, In, Instant, Size, Url, Wait
 
 _WEEK = 604_800
 _OVERLAP = 86_400.0
@@ -49,7 +49,6 @@ RateLimit = Annotated[int, Meta(ge=1, le=10_000)]
 Concurrency = Annotated[int, Meta(ge=1, le=100)]
 Schedule = Annotated[list[Annotated[int, Meta(ge=1, le=_WEEK)]], Meta(max_length=20)]
 SecretText = Annotated[str, Meta(min_length=1, max_length=256)]
-Instant = Annotated[datetime, Meta(tz=True)]
 Ids = Annotated[list[UUID], Meta(max_length=1_000)]
 
 _ROTATE = "cannot be changed here; use POST /endpoint/{id}/rotate-secret"

@@ -13,6 +13,7 @@ from tests.web.conftest import GOOD, NOBODY, World, fields_of, problem
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _FAILED = Finish(JobState.FAILED, error=error_of("BAD_INPUT", "Bad", "It is bad."))
+_NEVER = "0001-01-01T00:00:00+14:00"  # before the first year in UTC
 
 
 def batch_of(*jobs: dict[str, Any], name: str = "monday") -> dict[str, Any]:
@@ -259,6 +260,8 @@ class TestBulk:
             ({"workflow": [GOOD["workflow"]], "name": [GOOD["name"]]}, 2),
             ({"createdAfter": "2001-01-01T00:00:00Z"}, 2),
             ({"createdBefore": "2001-01-01T00:00:00Z"}, 0),
+            ({"completedAfter": "2001-01-01T00:00:00Z"}, 2),
+            ({"completedBefore": "2001-01-01T00:00:00Z"}, 0),
         ]
 
         for wanted, count in cases:
@@ -282,6 +285,9 @@ class TestBulk:
             ("cancel", {"filter": {"tenant": ["x"]}}, "filter.tenant"),
             ("cancel", {"filter": {"name": ["x"]}, "dryRun": "yes"}, "dryRun"),
             ("cancel", {"filter": {"createdAfter": "2026-01-01"}}, "filter.createdAfter"),
+            ("cancel", {"filter": {"createdBefore": _NEVER}}, "filter.createdBefore"),
+            ("retry", {"filter": {"completedAfter": _NEVER}}, "filter.completedAfter"),
+            ("retry", {"filter": {"completedBefore": "soon"}}, "filter.completedBefore"),
         ],
     )
     async def test_a_bad_filter_is_named(
