@@ -4,10 +4,12 @@ import json
 import re
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from markdown_it import MarkdownIt
 
 from gateway.core.webhook import FaultKind
+from gateway.web.wire import JobsQuery
 from gateway.web.wire_webhooks import Outcome
 from tests.conftest import ROOT
 from tests.web.conftest import NOBODY, World
@@ -127,13 +129,22 @@ async def test_the_check_finds_what_differs() -> None:
 
 async def test_the_examples_of_the_pages_are_as_described(world: World) -> None:
     document = (await world.call("GET", "/schema/openapi.json")).json()
-    page = MarkdownIt("commonmark").parse((ROOT / "docs/webhooks.md").read_text())
+    text = "\n".join((ROOT / "docs" / page).read_text() for page in ("webhooks.md", "jobs.md"))
+    page = MarkdownIt("commonmark").parse(text)
     examples = [token for token in page if token.info.startswith("json ")]
 
     for example in examples:
         shape = {"$ref": "/" + example.info.removeprefix("json ")}
         assert misfits(document, shape, json.loads(example.content)) == [], example.info
-    assert len(examples) >= 8
+    assert len(examples) >= 9
+
+
+async def test_every_filter_of_jobs_is_explained() -> None:
+    page = (ROOT / "docs/jobs.md").read_text().partition("## Find them")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    explained = {name for cell in cells for name in re.findall(r"`(\w+)", cell)}
+
+    assert explained == {field.encode_name for field in msgspec.structs.fields(JobsQuery)}
 
 
 async def test_every_class_of_error_is_explained() -> None:
