@@ -1,5 +1,6 @@
 """Rows and values for tests, with as little said as a test needs to say."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from gateway.store.attempts import Recorded
 from gateway.store.deliveries import ToDeliver
 from gateway.store.endpoints import Options
 from gateway.store.engine import AnyRow, Tx
+from gateway.store.history import Page
 from gateway.store.outcomes import NewDelivery, NewEvent
 from gateway.store.submits import ToSubmit
 
@@ -254,6 +256,11 @@ def recorded_of(
 
 
 # --- Looking and meddling -----------------------------------------------------------------------
+
+
+def ids_in(page: Page) -> list[UUID]:
+    """The jobs of a page of JSON."""
+    return [UUID(one) for one in re.findall(r'\{"id":"([^"]+)","app":', "".join(page.texts))]
 
 
 async def row_of(tx: Tx, table: str, id_: UUID) -> AnyRow:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from gateway.store.engine import Tx
 from gateway.store.job_filter import JobFilter
-from gateway.store.job_lines import JSON, LINES, Form
+from gateway.store.job_lines import LINES, Form
 from gateway.store.job_search import search
 from gateway.store.job_statement import Part
 
@@ -21,12 +21,15 @@ SELECT at, type, detail FROM job_event WHERE tenant_id = $1 AND job_id = $2 ORDE
 
 # The sort at the end has them sent at once: a row at a time, both ends of the connection wake each
 # other up for every few jobs, which costs more than to write them.
-_LINES = """
+_PAGE = """
 WITH found AS MATERIALIZED (SELECT ARRAY({found}) AS ids)
-SELECT ids[least(start + 99, cardinality(ids))], part.jobs, part.text
-FROM found CROSS JOIN generate_series(1, cardinality(ids), 100) AS start CROSS JOIN LATERAL (
+SELECT part.text, part.jobs, ids[least(start + 99, {size}, cardinality(ids))],
+  cardinality(ids) > {size}
+FROM found CROSS JOIN generate_series(1, least({size}, cardinality(ids)), 100) AS start
+CROSS JOIN LATERAL (
   SELECT count(*) AS jobs, string_agg(l.line, '') AS text FROM (
-    SELECT {line} AS line FROM unnest(ids[start:start + 99]) WITH ORDINALITY AS u(id, place)
+    SELECT {line} AS line
+    FROM unnest(ids[start:least(start + 99, {size})]) WITH ORDINALITY AS u(id, place)
     JOIN job j ON j.id = u.id JOIN tenant t ON t.id = j.tenant_id ORDER BY u.place) AS l) AS part
 ORDER BY start"""
 
@@ -39,44 +42,32 @@ class Note(NamedTuple):
     detail: str
 
 
-class Line(NamedTuple):
-    """One job as the JSON of `store/job_lines.py`, and its id."""
+class Page(NamedTuple):
+    """Jobs as text, newest first, a hundred in each of the texts; whether there are more."""
 
-    id: UUID
-    text: str
+    texts: Sequence[str]
+    jobs: int
+    last: UUID | None
+    more: bool
+
+
+NOTHING = Page((), 0, None, more=False)
 
 
 async def page(
-    tx: Tx, wanted: JobFilter, *, before: UUID | None, offset: int, limit: int
-) -> list[Line]:
+    tx: Tx, wanted: JobFilter, form: Form, *, before: UUID | None, offset: int = 0, size: int
+) -> Page:
     """Jobs, newest first: those older than `before`, after skipping `offset`.
 
     Takes a transaction, the rest of which is planned without sorts and scans of whole tables.
     """
-    part = Part(limit, offset=offset, below=before)
-    found, arguments = await search(tx, wanted, part)
-    sql = (
-        f"SELECT j.id, {JSON} FROM ({found}) AS found JOIN job j ON j.id = found.id"
-        " JOIN tenant t ON t.id = j.tenant_id ORDER BY j.id DESC"
-    )
-    return [Line(*row) for row in await tx.rows(sql, *arguments)]
-
-
-class Lines(NamedTuple):
-    """Some jobs as text, and the id of the last."""
-
-    last: UUID
-    jobs: int
-    text: str
-
-
-async def lines(
-    tx: Tx, wanted: JobFilter, form: Form, *, before: UUID | None, limit: int
-) -> list[Lines]:
-    """The same jobs as text, a hundred together."""
-    found, arguments = await search(tx, wanted, Part(limit, below=before))
-    sql = _LINES.format(found=found, line=LINES[form])
-    return [Lines(*row) for row in await tx.rows(sql, *arguments)]
+    found, arguments = await search(tx, wanted, Part(size + 1, offset=offset, below=before))
+    sql = _PAGE.format(found=found, line=LINES[form], size=arguments.add(size, "int"))
+    rows = await tx.rows(sql, *arguments)
+    if not rows:
+        return NOTHING
+    texts, jobs, ids, more = zip(*rows, strict=True)
+    return Page(texts, sum(jobs), ids[-1], more=more[-1])
 
 
 class NewNote(NamedTuple):

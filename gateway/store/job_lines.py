@@ -94,11 +94,12 @@ _CELLS = {
 HEADER: Final = tuple(_CELLS)
 _COMMA = ", ',', "
 
-Form = Literal["csv", "ndjson"]
+Form = Literal["csv", "json", "ndjson"]
 # The public form but for the workflow.
-JSON: Final = _filled(JOB_FORM, _VALUES)
-# That, and a row of the table; each with its end.
+_JSON = _filled(JOB_FORM, _VALUES)
+# What is written of a job; each with its end.
 LINES: Final[Mapping[Form, str]] = {
     "csv": f"concat({_COMMA.join(_CELLS.values())}, E'\\r\\n')",
-    "ndjson": f"{JSON} || chr({ord(END)})",
+    "json": f"{_JSON} || ','",
+    "ndjson": f"{_JSON} || chr({ord(END)})",
 }

@@ -16,7 +16,7 @@ from gateway.errors import GatewayError
 from gateway.flows.deps import Deps
 from gateway.flows.export import export_jobs, export_tenant
 from gateway.flows.tenants import get_tenant
-from gateway.store.history import Lines
+from gateway.store.history import Page
 from gateway.store.job_filter import JobFilter
 from gateway.store.job_lines import END, HEADER, Form
 from gateway.web.answer import JSON
@@ -35,7 +35,7 @@ _MEDIA_TYPES: dict[str, Format] = {JSON: "json", CSV: "csv", NDJSON: "ndjson"}
 # Who reads nothing for so long is cut off.
 _IDLE_SECONDS = 60.0
 _STEP_SECONDS = 0.25
-Pages = AsyncGenerator[list[Lines]]
+Pages = AsyncGenerator[Page]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ async def _ndjson(pages: Pages, shown: Shown) -> AsyncGenerator[bytes]:
     names: dict[str, str] = {}
     async with aclosing(pages):
         async for page in pages:
-            lines = [await with_workflows(_flat(part.text), names, shown) for part in page]
+            lines = [await with_workflows(_flat(text), names, shown) for text in page.texts]
             names.clear()
             yield b"".join(lines)
 
@@ -170,7 +170,7 @@ async def _csv(pages: Pages) -> AsyncGenerator[bytes]:
     yield csv_lines([HEADER]).encode()
     async with aclosing(pages):
         async for page in pages:
-            yield b"".join([part.text.encode() for part in page])
+            yield b"".join([text.encode() for text in page.texts])
 
 
 def _body(content: bytes, *, more: bool = True) -> Message:

@@ -19,7 +19,7 @@ from gateway.web.context import AnyRequest, Context, Handed
 from gateway.web.envelope import Caller
 from gateway.web.export import Format, format_of, jobs_download
 from gateway.web.job_filters import job_filter
-from gateway.web.paging import one_page, read_cursor
+from gateway.web.paging import next_link, read_cursor
 from gateway.web.shown import JobOut, described
 from gateway.web.wire import JobsQuery
 from gateway.web.workflow import with_workflows, workflow_json
@@ -46,9 +46,9 @@ async def list_jobs(
     shown = partial(workflow_json, context, request.scope["path"])
     if kind != "json":
         return jobs_download(context, request, kind, wanted=wanted, before=before, shown=shown)
-    found = await job_page(context.deps, wanted, before=before, offset=offset, limit=asked.size + 1)
-    page, headers = one_page(request, found, asked.size)
-    body = await with_workflows(f"[{','.join(line.text for line in page)}]", {}, shown)
+    page = await job_page(context.deps, wanted, kind, before=before, offset=offset, size=asked.size)
+    headers = next_link(request, page.last) if page.more and page.last else {}
+    body = await with_workflows(f"[{''.join(page.texts)[:-1]}]", {}, shown)
     answer = ASGIResponse(body=body, media_type=JSON, headers={**headers, "Vary": "Accept"})
     return cast("ASGIApp", answer)
 

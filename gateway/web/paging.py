@@ -34,11 +34,12 @@ def one_page(
 ) -> tuple[Sequence[L], dict[str, str]]:
     """The first `size` of what was found, and the header Link where there is more."""
     page = found[:size]
-    return page, {"Link": _next_link(request, page[-1].id)} if len(found) > size else {}
+    return page, next_link(request, page[-1].id) if len(found) > size else {}
 
 
-def _next_link(request: AnyRequest, last: UUID) -> str:
+def next_link(request: AnyRequest, last: UUID) -> dict[str, str]:
+    """The header Link to what comes after an id."""
     given = parse_qsl(request.scope["query_string"].decode(), keep_blank_values=True)
     kept = [(name, value) for name, value in given if name not in ("page", "cursor")]
     query = urlencode([*kept, ("cursor", encode_cursor(last))])
-    return f'<{request.scope["path"]}?{query}>; rel="next"'
+    return {"Link": f'<{request.scope["path"]}?{query}>; rel="next"'}

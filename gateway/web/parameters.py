@@ -1,6 +1,7 @@
 """Strict reading of query strings: a struct, or one 400 that names every parameter that is wrong."""
 
 from datetime import datetime
+from functools import cache
 from typing import TypeVar, cast, get_args, get_origin
 from urllib.parse import unquote_plus
 
@@ -20,7 +21,7 @@ def read_query(kind: type[T], raw: bytes) -> T:
 
     Raises BadRequest that names every wrong parameter.
     """
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     values: dict[str, object] = {}
     faults: list[FieldError] = []
     pairs = _pairs(raw)
@@ -39,6 +40,11 @@ def read_query(kind: type[T], raw: bytes) -> T:
     if faults:
         raise refusal(faults)
     return kind(**values)
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
 def _pairs(raw: bytes) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +19,7 @@ from gateway.core.model import STATUS_STATES
 from gateway.embedded import run_tool
 from gateway.store import history
 from gateway.store.engine import Database, Tx, open_database
+from gateway.store.history import Page
 from gateway.store.job_filter import JobFilter, first_id
 from tests.bench import history_data, history_usage
 from tests.bench.gateways import make_gateway
@@ -46,7 +47,7 @@ _NO_GOAL = frozenset(
 )
 
 
-_Ask = Callable[[Tx], Awaitable[Sequence[object]]]
+_Ask = Callable[[Tx], Awaitable[Page]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +137,15 @@ async def _pages(
 ) -> dict[str, Any]:
     now = datetime.now(UTC)
 
-    async def nothing(tx: Tx) -> Sequence[object]:
-        return await tx.rows("SELECT 1")
+    async def nothing(tx: Tx) -> Page:
+        await tx.rows("SELECT 1")
+        return history.NOTHING
 
     asked: dict[str, _Ask] = {NOTHING: nothing}
     for name, question in _questions(now).items():
         wanted = JobFilter(tenants, **question.filter)
         before = first_id(now - timedelta(days=DAYS * question.age)) if question.age else None
-        asked[name] = partial(history.page, wanted=wanted, before=before, offset=0, limit=SIZE + 1)
+        asked[name] = partial(history.page, wanted=wanted, form="json", before=before, size=SIZE)
     return {
         name: await _again_and_again(servers, database, tenants, samples, ask)
         for name, ask in asked.items()
@@ -167,7 +169,7 @@ async def _again_and_again(
         async with database.of(*tenants) if tenants else database.begin() as tx:
             page = await ask(tx)
         times.append((time.perf_counter() - began) * 1000)
-        found = len(page)
+        found = page.jobs
     ordered = sorted(times[_WARM_UP:])
     return {
         "p50Ms": round(ordered[samples // 2], 2),

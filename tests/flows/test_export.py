@@ -10,13 +10,10 @@ import pytest
 
 from gateway.flows import export
 from gateway.flows.export import export_jobs, export_tenant, job_page
-from gateway.store.history import Lines
+from gateway.store.history import NOTHING
 from gateway.store.job_filter import JobFilter
+from tests.builders import ids_in
 from tests.flows.world import HOOK, World
-
-
-def _jobs(page: list[Lines]) -> int:
-    return sum(part.jobs for part in page)
 
 
 @pytest.mark.parametrize("size", [3, 9], ids=["full", "last"])
@@ -27,10 +24,10 @@ async def test_who_leaves_at_a_page_leaves_no_other_under_way(
     tenant = await world.tenant()
     await world.accept(tenant, 7)
     async with aclosing(export_jobs(world.deps, JobFilter((tenant.id,)), "ndjson", None)) as pages:
-        assert _jobs(await anext(pages)) == min(size, 7)
+        assert (await anext(pages)).jobs == min(size, 7)
     assert [page async for page in pages] == []
     async with aclosing(export_jobs(world.deps, JobFilter((tenant.id,)), "ndjson", None)) as pages:
-        assert sum([_jobs(page) async for page in pages]) == 7
+        assert sum([page.jobs async for page in pages]) == 7
 
 
 async def test_large_jobs_come_in_small_pages(world: World, monkeypatch: pytest.MonkeyPatch):
@@ -42,9 +39,9 @@ async def test_large_jobs_come_in_small_pages(world: World, monkeypatch: pytest.
     huge = await world.accept(tenant, 6, params='{"a":"%s"}' % ("x" * 9_000))
     wanted = JobFilter((tenant.id,))
     pages = [page async for page in export_jobs(world.deps, wanted, "csv", None)]
-    rows = csv.reader(io.StringIO("".join(part.text for page in pages for part in page)))
+    rows = csv.reader(io.StringIO("".join(text for page in pages for text in page.texts)))
     assert [UUID(row[0]) for row in rows] == sorted(small + large + huge, reverse=True)
-    sizes = [_jobs(page) for page in pages]
+    sizes = [page.jobs for page in pages]
     assert sizes[:4] == [4, 1, 1, 1]
     assert max(sizes) == 4
     assert 2 in sizes
@@ -55,8 +52,9 @@ async def test_a_page_is_of_the_tenants_that_are_named(world: World):
     ids, others = await world.accept(tenant, 3), await world.accept(other, 2)
 
     async def page(tenants: tuple[UUID, ...] | None, before: UUID | None = None) -> list[UUID]:
-        found = await job_page(world.deps, JobFilter(tenants), before=before, offset=1, limit=9)
-        return [job.id for job in found]
+        wanted = JobFilter(tenants)
+        found = await job_page(world.deps, wanted, "json", before=before, offset=1, size=9)
+        return ids_in(found)
 
     assert await page(None) == sorted(ids + others, reverse=True)[1:]
     assert await page((tenant.id,)) == sorted(ids, reverse=True)[1:]
@@ -68,7 +66,7 @@ async def test_of_no_tenants_there_are_no_jobs(world: World):
     idle = await world.tenant("idle")
     for tenants in ((), (idle.id,)):
         wanted = JobFilter(tenants)
-        assert await job_page(world.deps, wanted, before=None, offset=0, limit=9) == []
+        assert await job_page(world.deps, wanted, "json", before=None, size=9) == NOTHING
         pages = export_jobs(world.deps, JobFilter(tenants), "csv", None)
         assert [page async for page in pages] == []
 

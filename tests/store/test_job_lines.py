@@ -17,7 +17,7 @@ from gateway.store.engine import Tx
 from gateway.store.job_filter import JobFilter
 from gateway.store.job_lines import END, HEADER, MARK, TENANT_LENGTH, Form
 from gateway.web.spreadsheet import csv_lines
-from tests.builders import add_jobs, add_tenant, put
+from tests.builders import add_jobs, add_tenant, ids_in, put
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 891_999, tzinfo=UTC)
 ALL_CHARACTERS = "".join(map(chr, range(1, 0x300))) + '"\\/\u2028\ufeff\uffff😀'
@@ -47,13 +47,13 @@ HARD: dict[str, list[Any]] = {
 
 
 async def text_of(tx: Tx, tenant: UUID, form: Form) -> str:
-    found = await history.lines(tx, JobFilter((tenant,)), form, before=None, limit=1000)
-    return "".join(part.text for part in found)
+    found = await history.page(tx, JobFilter((tenant,)), form, before=None, size=1000)
+    return "".join(found.texts)
 
 
 async def jobs_of(tx: Tx, tenant: UUID) -> list[Job]:
-    found = await history.page(tx, JobFilter((tenant,)), before=None, offset=0, limit=1000)
-    jobs_ = [await jobs.find(tx, tenant, line.id) for line in found]
+    found = await history.page(tx, JobFilter((tenant,)), "json", before=None, size=1000)
+    jobs_ = [await jobs.find(tx, tenant, job_id) for job_id in ids_in(found)]
     return [job for job in jobs_ if job is not None]
 
 
@@ -99,6 +99,7 @@ async def test_json_has_the_bytes_of_an_answer_about_the_job(tx: Tx) -> None:
     assert len(jobs) == 2 * len(JobState) + sum(map(len, HARD.values()))
     assert nothing == ""
     assert [whole(line) for line in lines] == [job_json(job) for job in jobs]
+    assert await text_of(tx, tenant, "json") == "".join(f"{line}," for line in lines)
 
 
 async def test_it_tells_whose_workflow_to_show(tx: Tx) -> None:
@@ -121,16 +122,18 @@ def parsed(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
-@pytest.mark.parametrize("form", ["csv", "ndjson"])
+@pytest.mark.parametrize("form", ["csv", "json", "ndjson"])
 async def test_lines_are_of_the_jobs_before_one_newest_first(tx: Tx, form: Form) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     ids = await add_jobs(tx, tenant, 205)
     await add_jobs(tx, other)
     wanted = JobFilter((tenant,))
-    found = await history.lines(tx, wanted, form, before=ids[204], limit=202)
-    assert [part.jobs for part in found] == [100, 100, 2]
-    assert [part.last for part in found] == [ids[104], ids[4], ids[2]]
-    places = ["".join(part.text for part in found).find(str(one)) for one in ids[203:1:-1]]
+    found = await history.page(tx, wanted, form, before=ids[204], size=202)
+    assert len(found.texts) == 3
+    assert (found.jobs, found.last, found.more) == (202, ids[2], True)
+    places = ["".join(found.texts).find(str(one)) for one in ids[203:1:-1]]
     assert places == sorted(places)
     assert places[0] >= 0
-    assert await history.lines(tx, wanted, form, before=ids[0], limit=9) == []
+    last = await history.page(tx, wanted, form, before=ids[2], offset=1, size=1)
+    assert (last.jobs, last.last, last.more) == (1, ids[0], False)
+    assert await history.page(tx, wanted, form, before=ids[0], size=9) == history.NOTHING

@@ -22,9 +22,10 @@ from gateway.store import (
     prune,
 )
 from gateway.store.engine import AnyRow, Database, Tx
+from gateway.store.history import NOTHING
 from gateway.store.job_filter import JobFilter, first_id
 from gateway.store.outcomes import Ending
-from tests.builders import add_jobs, add_tenant, new_job
+from tests.builders import add_jobs, add_tenant, ids_in, new_job
 
 STATES = [state.value for state in JobState]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -140,8 +141,9 @@ async def test_each_way_finds_what_looking_at_all_jobs_would(
         limit, offset = chance.randrange(1, 9), chance.choice([0, 0, 2])
         before = chance.choice([None, past.jobs[chance.randrange(len(past.jobs))].id])
         below = [id_ for id_ in ids if before is None or id_ < before]
-        page = await history.page(tx, wanted, before=before, offset=offset, limit=limit)
-        assert [job.id for job in page] == below[offset : offset + limit], wanted
+        page = await history.page(tx, wanted, "json", before=before, offset=offset, size=limit)
+        assert ids_in(page) == below[offset : offset + limit], wanted
+        assert page.more == (len(below) > offset + limit), wanted
 
         assert await job_bulk.count(tx, wanted) == (len(ids), ids[0] if ids else None), wanted
         after, until = before, past.jobs[chance.randrange(20)].id
@@ -159,9 +161,9 @@ async def test_all_tenants_are_searched_where_none_are_named(tx: Tx) -> None:
         JobFilter(None, states=tuple(STATES), workflows=("v",)),
     ):
         ids = [row.id for row in past.jobs if fits(wanted, row)]
-        found = await history.page(tx, wanted, before=None, offset=0, limit=100)
-        assert [job.id for job in found] == ids
-    assert await history.page(tx, JobFilter(()), before=None, offset=0, limit=9) == []
+        found = await history.page(tx, wanted, "json", before=None, size=100)
+        assert ids_in(found) == ids
+    assert await history.page(tx, JobFilter(()), "json", before=None, size=9) == NOTHING
 
 
 # --- Labels -------------------------------------------------------------------------------------
@@ -172,8 +174,9 @@ async def labels(tx: Tx) -> int:
 
 
 async def shown(tx: Tx, tenant: UUID, **wanted: Any) -> list[UUID]:
-    found = await history.page(tx, JobFilter((tenant,), **wanted), before=None, offset=0, limit=9)
-    return [job.id for job in found]
+    return ids_in(
+        await history.page(tx, JobFilter((tenant,), **wanted), "json", before=None, size=9)
+    )
 
 
 async def test_a_job_is_found_by_its_error_from_its_end_on(tx: Tx) -> None:
@@ -239,19 +242,14 @@ async def test_paging_shows_each_job_once_that_was_there_before_it_began(db: Dat
     for _ in range(3):
         async with db.begin() as tx:
             there |= {row.id for row in await tx.rows("SELECT id FROM job")}
-        seen: list[UUID] = []
-        while True:
+        seen, more = list[UUID](), True
+        while more:
             async with db.of(tenant) as tx:
                 page = await history.page(
-                    tx,
-                    JobFilter((tenant,)),
-                    before=seen[-1] if seen else None,
-                    offset=0,
-                    limit=7,
+                    tx, JobFilter((tenant,)), "json", before=seen[-1] if seen else None, size=7
                 )
-            if not page:
-                break
-            seen += [job.id for job in page]
+            seen, more = seen + ids_in(page), page.more
+            assert page.last == seen[-1]
         assert seen == sorted(set(seen), reverse=True)
         assert there <= set(seen)
     going = False

@@ -295,7 +295,7 @@ async def test_a_page_under_way_is_dropped_with_its_reader(world: World, acme: s
     tenant = await world.find(acme)
     pages = export.export_jobs(world.deps, export.JobFilter((tenant.id,)), "ndjson", None)
 
-    assert [part.jobs for part in await anext(pages)] == [2]
+    assert (await anext(pages)).jobs == 2
     await pages.aclose()
 
     assert await world.get("/v1/job?size=1", acme)  # no connection was lost
