@@ -87,10 +87,11 @@ def after_poll(
 ) -> Finish | Start | None:
     """Decide what a report means; None when it changes nothing.
 
-    A job never goes backwards, and a status that is not known is never an end.
+    A job never goes backwards, and a status that is not known is never an end. Only a job that
+    failed has an error.
     """
     if status == "SUCCEEDED":
-        return Finish(JobState.SUCCEEDED, result, error, started_at, completed_at)
+        return Finish(JobState.SUCCEEDED, result, None, started_at, completed_at)
     if status == "FAILED":
         reason = error or error_of("UNKNOWN", "Unknown error", "The upstream gave no reason.")
         return Finish(JobState.FAILED, result, reason, started_at, completed_at)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from gateway.core.model import STATUS_STATES, TERMINAL
+
 # An id is made moments before Postgres sets `created_at`, by another clock of ours. The upstream's,
 # which may say when a job ended, can be further off.
 OUR_CLOCKS = timedelta(minutes=1)
@@ -14,6 +16,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 _LATEST = datetime.max.replace(tzinfo=UTC) - _MILLISECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FAILED = tuple(state.value for state in STATUS_STATES["FAILED"])  # which alone have an error
+_NO_STATE = ("none",)  # which no job is in
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,18 @@ class JobFilter:
     created_before: datetime | None = None
     completed_after: datetime | None = None
     completed_before: datetime | None = None
+
+
+def narrowed(wanted: JobFilter) -> JobFilter:
+    """The same jobs by those of the wanted states that they can be in."""
+    if not wanted.states:
+        return wanted
+    possible = set(wanted.states)
+    if wanted.error_codes:
+        possible &= set(FAILED)
+    if wanted.completed_after or wanted.completed_before:
+        possible &= TERMINAL
+    return replace(wanted, states=tuple(sorted(possible)) or _NO_STATE)
 
 
 class Arguments(list[object]):

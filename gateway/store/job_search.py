@@ -7,7 +7,7 @@ it has to walk; here each way leads through one index, by probes that each read 
 from collections.abc import Sequence
 
 from gateway.store.engine import Tx
-from gateway.store.job_filter import Arguments, JobFilter
+from gateway.store.job_filter import Arguments, JobFilter, narrowed
 from gateway.store.job_statement import Part, Statement
 from gateway.store.job_ways import Way, is_in_order, ways_of
 
@@ -37,7 +37,7 @@ _PLANNED_ONCE = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true
 
 async def search(tx: Tx, wanted: JobFilter, part: Part) -> tuple[str, Arguments]:
     """A statement that finds the ids of jobs in order, with its arguments, for this transaction."""
-    await _plan(tx, wanted)
+    wanted = await _planned(tx, wanted)
     ways, statement = ways_of(wanted), Statement(wanted, part)
     if len(ways) == 1 and is_in_order(ways[0], wanted):
         walks, way = ways[0].kind == "all", ways[0]
@@ -56,17 +56,18 @@ async def keep_to_indexes(tx: Tx) -> None:
 
 async def count(tx: Tx, wanted: JobFilter) -> int:
     """How many jobs there are."""
-    await _plan(tx, wanted)
+    wanted = await _planned(tx, wanted)
     way = await _shortest_of_all(tx, wanted, ways_of(wanted))
     statement = Statement(wanted, Part(0))
     row = await tx.one(f"SELECT {statement.counting(way)}", *statement.arguments)
     return row[0]
 
 
-async def _plan(tx: Tx, wanted: JobFilter) -> None:
+async def _planned(tx: Tx, wanted: JobFilter) -> JobFilter:
     await keep_to_indexes(tx)
     if not (wanted.completed_after or wanted.completed_before):
         await tx.prepare(_PLANNED_ONCE)
+    return narrowed(wanted)
 
 
 async def _are_near(tx: Tx, wanted: JobFilter, part: Part) -> bool:

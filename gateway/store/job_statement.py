@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.store.job_filter import (
+    FAILED,
     Arguments,
     JobFilter,
     after_shown,
@@ -113,14 +114,14 @@ class Statement:
         )
 
     def _walk(self, limit: str) -> str:
-        """The nearest jobs of the states that are wanted, and whether they fit."""
+        """The nearest jobs of the states that they have to be in, and whether they fit."""
         wanted, add = self._wanted, self.arguments.add
         conditions = conditions_of(replace(wanted, states=()), self.arguments)
         fits = " AND ".join(["j.deleted_at IS NULL", *conditions])
         within = [*self._owner("j"), *self._bounds("j.id", None)]
         each = [
             ["j.deleted_at IS NULL", f"j.state = {add(state, 'text')}", *within]
-            for state in dict.fromkeys(wanted.states)
+            for state in dict.fromkeys(wanted.states or (FAILED if wanted.error_codes else ()))
         ] or [within or ["TRUE"]]
         lanes = len(wanted.tenants or ()) if self._in_lanes else 0
         budget = _WALK // lanes if lanes else _WALK_OF_ALL

@@ -35,7 +35,9 @@ def move(
 
 @pytest.mark.parametrize("state", AT_UPSTREAM)
 def test_a_success_ends_a_job_with_its_result(state: JobState) -> None:
-    assert move(state, "SUCCEEDED", result="{}") == Finish(JobState.SUCCEEDED, "{}", None, AT, END)
+    for error in (None, ERROR):
+        end = move(state, "SUCCEEDED", result="{}", error=error)
+        assert end == Finish(JobState.SUCCEEDED, "{}", None, AT, END)
 
 
 @pytest.mark.parametrize("state", AT_UPSTREAM)

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from gateway.core.model import JobState
+from gateway.core.model import STATUS_STATES, JobState
 from gateway.store import (
     history,
     job_bulk,
@@ -28,6 +28,7 @@ from gateway.store.outcomes import Ending
 from tests.builders import add_jobs, add_tenant, ids_in, new_job
 
 STATES = [state.value for state in JobState]
+FAILED = [state.value for state in STATUS_STATES["FAILED"]]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
@@ -53,7 +54,7 @@ async def add_past(tx: Tx, chance: random.Random) -> Past:
             chance.choice(["b", "c", None]),
             chance.choice("vw"),
             f'{{"k":"{chance.choice("xy")}","n":{chance.choice("12")},"o":null}}',
-            f'{{"code":"{code}"}}' if state in ("failed", "succeeded") else None,
+            f'{{"code":"{code}"}}' if state in FAILED else None,
             made,
             made + chance.randrange(1, 30) * HOUR if STATES.index(state) > 3 else None,
             made if chance.random() < 0.2 else None,
