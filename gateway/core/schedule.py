@@ -136,8 +136,11 @@ def deep_interval(pace: Pace) -> float:
 
 
 def status_delay(age: float, policy: Policy) -> float:
-    """How long after a status call the same job is asked about again."""
-    return min(max(0.15 * age, policy.poll_min), 2 * policy.poll_max)
+    """How long after a status call the same job may be asked about again.
+
+    A little less than until the next round that is made for it, which would else pass it over.
+    """
+    return min(max(0.12 * age, policy.poll_min / 2), 2 * policy.poll_max)
 
 
 def pause(failures: int, retry_after: float | None, jitter: float) -> float:

@@ -7,6 +7,7 @@ do not show is asked for by itself: absence from a list proves nothing.
 import asyncio
 from collections.abc import Sequence
 
+from gateway.core.lifecycle import Finish
 from gateway.core.schedule import (
     InFlight,
     Pace,
@@ -154,7 +155,11 @@ class Tick:
         self.durations += written.took
         # A job that ended before its submit was recorded is awaited in a moment: not to be forgotten.
         theirs = {job.upstream_id for job in awaited}
-        done = {one.job.upstream_id for one in told if one.job.id not in written.failed}
+        done = {
+            one.job.upstream_id
+            for one in told
+            if isinstance(one.move, Finish) and one.job.id not in written.failed
+        }
         self._memory.add(
             [
                 id_

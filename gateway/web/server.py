@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 import uvloop
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 from gateway import log
@@ -54,6 +54,8 @@ async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
             address=settings.host,
             port=settings.port,
             interface=Interfaces.ASGINL,
+            # To tell HTTP/2 apart takes more than half of the memory of one who waits.
+            http=HTTPModes.http1,
             websockets=False,
             backlog=_CONNECTIONS,
             backpressure=_MOST_AT_ONCE,

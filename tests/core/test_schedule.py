@@ -197,4 +197,11 @@ def test_how_often_a_list_is_walked_to_its_end() -> None:
 
 @given(SECONDS)
 def test_a_status_call_is_repeated_more_rarely_with_age(age: float) -> None:
-    assert status_delay(age, POLICY) == min(max(0.15 * age, 0.25), 60.0)
+    delay = status_delay(age, POLICY)
+    assert delay == min(max(0.12 * age, 0.125), 60.0)
+
+
+@given(SECONDS, st.sampled_from([Pace(), KNOWN]))
+def test_a_job_is_due_again_by_the_next_round_for_it(age: float, pace: Pace) -> None:
+    policy = replace(POLICY, poll_max=1e9)
+    assert status_delay(age, policy) < next_poll([InFlight("w", 1, age, age)], pace, policy)

@@ -145,7 +145,7 @@ async def test_a_job_that_is_there_again_is_not_lost(world: World):
 async def test_each_job_is_asked_about_more_rarely_as_it_ages(world: World):
     (job_id,) = await world.at_upstream(await world.tenant())
     await world.poll_again(100)
-    assert 14 < (await world.job(job_id)).due_in <= 16
+    assert 11 < (await world.job(job_id)).due_in <= 13
     asked = world.upstream.count("status")
     await world.poll_again(10)
     assert world.upstream.count("status") == asked

@@ -234,6 +234,35 @@ async def test_starts_of_slow_jobs_are_listed_now_and_then(world: World):
     assert world.upstream.count("page") == 5
 
 
+async def test_jobs_whose_starts_were_listed_are_awaited_as_before(world: World):
+    tenant = await world.tenant()
+    await set_pace(world, 60.0)
+    await world.at_upstream(tenant, 6)
+    world.upstream.move("STARTED")
+    await world.poll_again(54)
+    assert await world.states() == {"running": 6}
+    world.upstream.move("SUCCEEDED")
+    await world.poll_again(6)
+    assert await world.states() == {"succeeded": 6}
+    assert world.upstream.count("status") == 0
+
+
+@pytest.mark.parametrize("pace", [26.0, None])
+async def test_a_job_is_asked_about_in_every_round_that_is_made_for_it(
+    world: World, pace: float | None
+):
+    tenant = await world.tenant()
+    if pace is not None:
+        await set_pace(world, pace)
+    await world.at_upstream(tenant)
+    await world.poll_again(24)
+    for calls in range(2, 6):
+        wait = await world.poller.next_due()
+        assert wait is not None
+        await world.poll_again(wait)
+        assert world.upstream.count("status") == calls
+
+
 async def test_an_empty_list_of_starts_is_no_news(world: World):
     tenant = await world.tenant()
     await set_pace(world, 60.0)
