@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich_click import RichGroup
 
+from gateway import log
 from gateway.cli.environment import database_url, settings_of_environment
 from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.output import json_option, say, show
@@ -114,12 +115,17 @@ def prune(*, slug: str | None, dry_run: bool, as_json: bool) -> None:
     How long that is, settings say, and the limits of each tenant. Usage is never dropped.
     """
     settings = settings_of_environment()
+    log.configure("error", "console")  # that Redis is away, say, is nothing to this
     require_schema(settings.database_url.get_secret_value())
     found = asyncio.run(_prune(settings, slug, dry_run=dry_run))
     if slug is not None and not found:
         raise CommandError(f"there is no tenant '{slug}'", ExitCode.NOT_FOUND, "Check the slug.")
-    rows = [{"tenant": name, **{kind: counts[kind] for kind in KINDS}} for name, counts in found]
+    rows = [
+        {"tenant": name, **{kind: counts[kind] for kind in KINDS}} for name, counts in sorted(found)
+    ]
     show(rows, as_json=as_json, columns=("tenant", *KINDS))
+    in_all = (f"{sum(counts[kind] for _, counts in found)} {kind}" for kind in KINDS)
+    say(f"{'Would be dropped' if dry_run else 'Dropped'}: {', '.join(in_all)}.")
 
 
 async def _prune(

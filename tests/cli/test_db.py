@@ -161,3 +161,30 @@ def test_usage_that_differs_is_told_and_put_right(database_url: str) -> None:
 def test_usage_of_a_schema_that_is_behind_cannot_be_checked(empty_database: str) -> None:
     refused = call("db", "check-usage", env=settings_for(empty_database))
     assert refused.exit_code == 5
+
+
+# --- Pruning ------------------------------------------------------------------------------------
+
+_OLD = """
+INSERT INTO tenant (id, slug, name, metadata)
+SELECT ('01800000-0000-7000-8000-00000000000' || n)::uuid, 'pruned-' || n, 'Old', '{}'
+FROM generate_series(1, 2) AS n"""
+_OLD_JOBS = """
+INSERT INTO job (id, tenant_id, state, name, workflow, params, metadata, deadline_at, created_at,
+  completed_at)
+SELECT t.id, t.id, 'succeeded', 'a', 'flow', '{}', '{}', now(), '2022-04-04', '2022-04-05'
+FROM tenant t WHERE t.slug LIKE 'pruned-%'"""
+
+
+def test_what_is_older_than_it_is_kept_is_told_and_then_dropped(database_url: str) -> None:
+    run_sql(database_url, _OLD, _OLD_JOBS)
+    env = {**settings_for(database_url), "GATEWAY_KEEP_JOBS_DAYS": "30"}
+    for flags, word in ((["--dry-run"], "Would be dropped: "), ([], "Dropped: ")):
+        told = call("db", "prune", "--json", *flags, env=env)
+        assert told.exit_code == 0
+        rows = [one for one in json.loads(told.stdout) if one["tenant"].startswith("pruned-")]
+        assert [(one["tenant"], one["jobs"]) for one in rows] == [("pruned-1", 1), ("pruned-2", 1)]
+        assert told.stderr.startswith(word)
+    left = call("db", "prune", "--tenant", "pruned-1", "--dry-run", "--json", env=env)
+    assert [one["jobs"] for one in json.loads(left.stdout)] == [0]
+    assert call("db", "prune", "--tenant", "nobody", env=env).exit_code == 3
