@@ -45,6 +45,7 @@ def policy_of(settings: Settings) -> Policy:
         deliver_concurrency=settings.deliver_concurrency,
         max_in_flight=settings.max_in_flight,
         max_queued=settings.max_queued,
+        max_rate=settings.max_rate,
         delivery_delays=settings.delivery_delays,
         deadline=settings.job_deadline_seconds,
         keep_days={

@@ -83,6 +83,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Most jobs of a tenant at the upstream, unless it has its own limit.",
     )
+    max_rate: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Most requests of a tenant in a second, unless it has its own limit; 0: no cap.",
+    )
     job_deadline_seconds: float = Field(
         86_400, gt=0, description="How long a job may take, unless it has its own deadline."
     )

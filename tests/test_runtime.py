@@ -41,12 +41,14 @@ def test_the_engines_tunables_come_from_the_settings():
             deliver_concurrency=8,
             max_in_flight=9,
             max_queued=10,
+            max_rate=12,
             delivery_delays="1,2",
             job_deadline_seconds=11,
         )
     )
     assert (policy.submit_concurrency, policy.deliver_concurrency) == (7, 8)
     assert (policy.max_in_flight, policy.max_queued, policy.deadline) == (9, 10, 11)
+    assert policy.max_rate == 12
     assert policy.delivery_delays == (1.0, 2.0)
 
 

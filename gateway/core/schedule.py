@@ -37,6 +37,7 @@ class Policy:
     session: float = 10.0
     max_in_flight: int = 1_000
     max_queued: int = 100_000
+    max_rate: int = 0  # requests a second; 0 is no cap
     # Ambiguous submits: the first look, the second look, then the job is sent again.
     lookup_delay: float = 2.0
     lookups: int = 2

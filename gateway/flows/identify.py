@@ -73,8 +73,8 @@ class Identities:
 
     async def allowance(self, tenant: Tenant) -> Allowance | None:
         """Count a request of a tenant; None where its rate has no limit."""
-        rate = tenant.limits.max_rate
-        return None if rate is None else await self._deps.limiter.hit(str(tenant.id), rate)
+        rate = tenant.limits.max_rate or self._deps.policy.max_rate
+        return await self._deps.limiter.hit(str(tenant.id), rate) if rate else None
 
     def forget(self, subject: str) -> None:
         """Drop what is remembered of `key:<id>`, `tenant:<slug>`, or everything for `*`."""

@@ -1,6 +1,7 @@
 """Identify: whose request it is, remembered for seconds and forgotten on demand."""
 
 import asyncio
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -154,6 +155,14 @@ async def test_requests_are_counted_where_a_tenant_has_a_rate(world: World):
     assert await identities.allowance(bare) is None
     assert await identities.allowance(slow) == Allowance(True, 3, 0, 0.5)
     assert await identities.allowance(slow) == Allowance(False, 3, 0, 0.5)
+
+
+async def test_who_has_no_rate_of_its_own_has_that_of_the_policy(world: World):
+    bare, slow = await world.tenant(), await world.tenant("slow", limits=Limits(max_rate=3))
+    policy = replace(world.deps.policy, max_rate=9)
+    identities = Identities(world.other_process(limiter=FakeLimiter(5), policy=policy).deps)
+    found = [await identities.allowance(tenant) for tenant in (bare, slow)]
+    assert [one and one.limit for one in found] == [9, 3]
 
 
 async def test_everything_can_be_forgotten(world: World, identities: Identities):
