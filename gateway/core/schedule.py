@@ -84,6 +84,7 @@ class Pace:
 
 
 MAX_WORKFLOWS = 64
+_LONG = 5.0
 _WEIGHT = 0.1
 
 
@@ -105,11 +106,13 @@ def next_poll(groups: Sequence[InFlight], pace: Pace, policy: Policy) -> float:
     """How long to wait until the upstream is asked again about these jobs.
 
     Jobs of a known workflow are not asked about before they can be done, and then so often that
-    the wait adds an eighth of their duration, or less when one list call serves many.
+    the wait adds an eighth of their duration, or less when one list call serves many. Until then
+    they are asked about now and then for their start, where it is awaited.
     """
     jobs = sum(group.jobs for group in groups)
     ages = [(g.workflow, age) for g in groups for age in (g.youngest, g.oldest)]
     waits = [_wait(workflow, age, pace, jobs) for workflow, age in ages]
+    waits += [max(deep_interval(pace), 0.15 * g.youngest) for g in groups if awaits_start(g, pace)]
     return min(max(min(waits, default=policy.poll_max), policy.poll_min), policy.poll_max)
 
 
@@ -119,6 +122,11 @@ def _wait(workflow: str, age: float, pace: Pace, jobs: int) -> float:
         return 0.15 * age
     step = max(typical, age) / max(8.0, 0.08 * jobs)
     return max(step, 0.9 * pace.shortest[workflow] - age)
+
+
+def awaits_start(group: InFlight, pace: Pace) -> bool:
+    """Whether the start of jobs is worth a question: it is where they run for long."""
+    return group.unstarted and pace.typical.get(group.workflow, group.oldest) > _LONG
 
 
 def is_overdue(workflow: str, age: float, pace: Pace) -> bool:
@@ -132,7 +140,7 @@ def is_straggler(workflow: str, age: float, pace: Pace) -> bool:
 
 
 def deep_interval(pace: Pace) -> float:
-    """How often a list is walked to its full depth while jobs are overdue."""
+    """How often a list is walked to its full depth while jobs are overdue, or asked for starts."""
     return max(5.0, max(pace.typical.values(), default=0.0) / 12.0)
 
 

@@ -7,10 +7,11 @@ do not show is asked for by itself: absence from a list proves nothing.
 import asyncio
 from collections.abc import Sequence
 
-from gateway.core.lifecycle import Finish
+from gateway.core.lifecycle import Finish, Start
 from gateway.core.schedule import (
     InFlight,
     Pace,
+    awaits_start,
     deep_interval,
     is_overdue,
     is_straggler,
@@ -20,7 +21,7 @@ from gateway.flows.ask import ENDS, ask
 from gateway.flows.care import with_care
 from gateway.flows.deps import Deps
 from gateway.flows.poll_memory import Memory
-from gateway.flows.reports import Told
+from gateway.flows.reports import Told, Written
 from gateway.ports import Access, Denied, Trouble, Unknown, UpstreamJob
 from gateway.store import polls
 from gateway.store.polls import AtUpstream, ToPoll
@@ -32,7 +33,6 @@ _PAGES = 50
 _LATE = 50
 _FEW = 5
 _MANY = 20
-_LONG = 5.0
 # By then a job that is not awaited never will be: the outcome of its submit was looked up long ago.
 _SURELY_RECORDED = 600.0
 _TRY_AGAIN = 300.0
@@ -59,18 +59,24 @@ class Tick:
         self.durations: list[tuple[str, float]] = []
         self.troubles: list[Trouble] = []
         self.calls = 0
+        self._has_news_of_starts = False
 
     async def run(self, access: Access | Denied) -> None:
         """Ask what is worth asking now, and write down what was learned.
 
         A probe asks one thing. Where the credential is `lent`, what it does not show is given up.
         """
-        async with self._deps.db.single() as tx:
-            self.groups = await polls.in_flight(tx, self._credential.id, _SAMPLE)
+        await self._look()
         if isinstance(access, Denied):
             self.troubles.append(access)
         elif self.jobs:
             await (self._ask(access) if self.is_safe else self._ask_with_care(access))
+        if self._has_news_of_starts:
+            await self._look()
+
+    async def _look(self) -> None:
+        async with self._deps.db.single() as tx:
+            self.groups = await polls.in_flight(tx, self._credential.id, _SAMPLE)
 
     @property
     def jobs(self) -> int:
@@ -151,8 +157,7 @@ class Tick:
         told = [one for one in read if one is not None]
         for job in (job for job, one in zip(awaited, read, strict=True) if one is None):
             await reports.strike(self._deps, Told(job, None))
-        written = await reports.record(self._deps, told)
-        self.durations += written.took
+        written = await self._record(told)
         # A job that ended before its submit was recorded is awaited in a moment: not to be forgotten.
         theirs = {job.upstream_id for job in awaited}
         done = {
@@ -171,11 +176,8 @@ class Tick:
 
     def _wants_starts(self) -> bool:
         """Starts are worth a call of their own only where jobs run for long."""
-        slow = any(
-            group.unstarted and self.pace.typical.get(group.workflow, group.oldest) > _LONG
-            for group in self.groups
-        )
         now = self._deps.clock.monotonic()
+        slow = any(awaits_start(group, self.pace) for group in self.groups)
         if not slow or now - self._memory.started_at < deep_interval(self.pace):
             return False
         self._memory.started_at = now
@@ -235,8 +237,14 @@ class Tick:
         self.troubles += [one.trouble for one in asked if one.trouble is not None]
         self._deps.reached("poll.answered")
         told = [one.told for one in asked if one.told is not None]
-        self.durations += (await reports.record(self._deps, told)).took
+        await self._record(told)
         for broken in (one.job for one in asked if one.is_broken):
             await reports.strike(self._deps, Told(broken, None))
         async with self._deps.db.single() as tx:
             await polls.ask_later(tx, [(one.job.id, one.delay, one.absences) for one in asked])
+
+    async def _record(self, told: Sequence[Told]) -> Written:
+        written = await reports.record(self._deps, told)
+        self.durations += written.took
+        self._has_news_of_starts |= any(isinstance(one.move, Start) for one in told)
+        return written

@@ -27,7 +27,12 @@ JITTER = st.floats(0, 1, exclude_max=True)
 @st.composite
 def groups(draw: st.DrawFn) -> InFlight:
     young, old = sorted((draw(SECONDS), draw(SECONDS)))
-    return InFlight(draw(st.sampled_from("wxyz")), draw(st.integers(1, 1000)), young, old)
+    workflow, jobs = draw(st.sampled_from("wxyz")), draw(st.integers(1, 1000))
+    return InFlight(workflow, jobs, young, old, unstarted=draw(st.booleans()))
+
+
+def running(age: float, jobs: int = 1) -> InFlight:
+    return InFlight("w", jobs, age, age, unstarted=False)
 
 
 # --- Deliveries ---------------------------------------------------------------------------------
@@ -128,7 +133,7 @@ def test_jobs_of_an_unknown_workflow_are_asked_about_ever_more_rarely(
     one: float, other: float
 ) -> None:
     young, old = sorted((one, other))
-    waits = [next_poll([InFlight("w", 1, age, age)], Pace(), POLICY) for age in (young, old)]
+    waits = [next_poll([running(age)], Pace(), POLICY) for age in (young, old)]
     assert waits == sorted(waits)
     assert waits[0] == min(max(0.15 * young, 0.25), 30.0)
 
@@ -151,19 +156,37 @@ def test_a_job_of_a_known_workflow_is_asked_about_when_it_may_be_done(
     age: float, wait: float
 ) -> None:
     policy = replace(POLICY, poll_max=1000.0)
-    assert next_poll([InFlight("w", 1, age, age)], KNOWN, policy) == pytest.approx(wait)
+    assert next_poll([running(age)], KNOWN, policy) == pytest.approx(wait)
+
+
+@pytest.mark.parametrize(
+    ("pace", "age", "wait"),
+    [
+        (KNOWN, 0.0, 80 / 12),
+        (KNOWN, 40.0, 80 / 12),
+        (KNOWN, 44.0, 80 / 12),
+        (KNOWN, 50.0, 7.5),  # the longer it waits, the more rarely
+        (Pace({"w": 12.0}, {"w": 12.0}), 0.0, 5.0),
+        (Pace({"w": 5.0}, {"w": 5.0}), 0.0, 4.5),  # too short to ask for starts
+        (Pace(), 20.0, 3.0),
+    ],
+)
+def test_the_start_of_jobs_that_run_for_long_is_asked_for(
+    pace: Pace, age: float, wait: float
+) -> None:
+    assert next_poll([InFlight("w", 1, age, age)], pace, POLICY) == pytest.approx(wait)
 
 
 def test_one_call_that_serves_many_may_be_made_more_often() -> None:
-    one = next_poll([InFlight("w", 100, 80.0, 80.0)], KNOWN, POLICY)
-    many = next_poll([InFlight("w", 1000, 80.0, 80.0)], KNOWN, POLICY)
+    one = next_poll([running(80.0, jobs=100)], KNOWN, POLICY)
+    many = next_poll([running(80.0, jobs=1000)], KNOWN, POLICY)
     assert (one, many) == (10.0, 1.0)
 
 
 def test_the_oldest_and_the_youngest_of_a_group_both_count() -> None:
-    unknown = [InFlight("x", 2, 10.0, 100.0)]
+    unknown = [InFlight("x", 2, 10.0, 100.0, unstarted=False)]
     assert next_poll(unknown, KNOWN, POLICY) == 1.5
-    assert next_poll([InFlight("w", 2, 0.0, 80.0)], KNOWN, POLICY) == 10.0
+    assert next_poll([InFlight("w", 2, 0.0, 80.0, unstarted=False)], KNOWN, POLICY) == 10.0
 
 
 @pytest.mark.parametrize(
@@ -204,4 +227,5 @@ def test_a_status_call_is_repeated_more_rarely_with_age(age: float) -> None:
 @given(SECONDS, st.sampled_from([Pace(), KNOWN]))
 def test_a_job_is_due_again_by_the_next_round_for_it(age: float, pace: Pace) -> None:
     policy = replace(POLICY, poll_max=1e9)
-    assert status_delay(age, policy) < next_poll([InFlight("w", 1, age, age)], pace, policy)
+    for found in (running(age), InFlight("w", 1, age, age)):
+        assert status_delay(age, policy) < next_poll([found], pace, policy)

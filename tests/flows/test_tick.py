@@ -247,6 +247,21 @@ async def test_jobs_whose_starts_were_listed_are_awaited_as_before(world: World)
     assert world.upstream.count("status") == 0
 
 
+@pytest.mark.parametrize("jobs", [1, 6], ids=["by itself", "by list"])
+async def test_the_start_of_a_slow_job_is_known_soon_and_its_end_not_asked_for_before_it_can_be(
+    world: World, jobs: int
+):
+    tenant = await world.tenant()
+    await set_pace(world, 30.0)
+    await world.at_upstream(tenant, jobs)
+    await world.poll_again()
+    assert await world.poller.next_due() == pytest.approx(5.0, abs=1)
+    world.upstream.move("STARTED")
+    await world.poll_again(5)
+    assert await world.states() == {"running": jobs}
+    assert await world.poller.next_due() == pytest.approx(22.0, abs=2)
+
+
 @pytest.mark.parametrize("pace", [26.0, None])
 async def test_a_job_is_asked_about_in_every_round_that_is_made_for_it(
     world: World, pace: float | None
