@@ -11,8 +11,8 @@ from gateway.store.job_filter import Arguments, JobFilter, narrowed
 from gateway.store.job_statement import Part, Statement
 from gateway.store.job_ways import Way, is_in_order, ways_of
 
-# Ways that lead to fewer jobs than this are told apart, and need no walk.
-_FEW = 1_000
+# Ways that lead to fewer jobs than this, such as a whole batch, are told apart and need no walk.
+_FEW = 2_000
 # How far others are counted where the nearest jobs are not enough, in steps, as it is all ways that
 # are: of two that lead to more jobs than that, neither is much worse than the other.
 _FURTHER = (4_000, 16_000, 64_000, 256_000)
