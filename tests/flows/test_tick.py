@@ -255,11 +255,11 @@ async def test_the_start_of_a_slow_job_is_known_soon_and_its_end_not_asked_for_b
     await set_pace(world, 30.0)
     await world.at_upstream(tenant, jobs)
     await world.poll_again()
-    assert await world.poller.next_due() == pytest.approx(5.0, abs=1)
+    assert (await world.poller.next_due() or 99) <= 5
     world.upstream.move("STARTED")
     await world.poll_again(5)
     assert await world.states() == {"running": jobs}
-    assert await world.poller.next_due() == pytest.approx(22.0, abs=2)
+    assert 10 < (await world.poller.next_due() or 0) <= 22
 
 
 @pytest.mark.parametrize("pace", [26.0, None])
