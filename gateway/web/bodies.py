@@ -1,7 +1,8 @@
 """Request bodies, whole and within the cap."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any, cast
 
 from gateway.errors import BadRequest, PayloadTooLarge
 from gateway.web.asgi import Receive, Scope
@@ -29,14 +30,31 @@ async def read_all(
     declared = int(length[:18]) if length.isdigit() else 0
     if declared > _DISCARD_BYTES or (declared > limit and b"expect" in headers):
         raise _too_large(limit)
-    try:
-        async with asyncio.timeout(_READ_SECONDS):
-            body = await _collect(receive, limit)
-    except TimeoutError:
-        raise BadRequest(f"The body did not arrive within {_READ_SECONDS:.0f} seconds.") from None
+    body = await _in_time(_collect(receive, limit))
     if body is None:
         raise _too_large(limit)
     return body
+
+
+async def _in_time(body: Coroutine[None, None, bytes | None]) -> bytes | None:
+    """Like asyncio.timeout, which takes a twentieth of what accepting a job costs."""
+    task, is_late = cast("asyncio.Task[Any]", asyncio.current_task()), False
+
+    def cut() -> None:
+        nonlocal is_late
+        is_late = True
+        task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(_READ_SECONDS, cut)
+    try:
+        return await body
+    except asyncio.CancelledError:
+        if is_late and task.uncancel() == 0:
+            reason = f"The body did not arrive within {_READ_SECONDS:.0f} seconds."
+            raise BadRequest(reason) from None
+        raise
+    finally:
+        timer.cancel()
 
 
 async def _collect(receive: Receive, limit: int) -> bytes | None:
