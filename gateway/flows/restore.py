@@ -3,18 +3,26 @@
 All of them are looked up before they are submitted.
 """
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from gateway.flows.deps import Deps
 from gateway.store import restores
 
 
-async def distrust(deps: Deps) -> None:
-    """Have every waiting job looked up upstream first, if the database is still behind."""
+async def distrust(deps: Deps, claimed: Sequence[UUID] = (), token: UUID | None = None) -> None:
+    """Have every waiting job looked up upstream first, if the database is still behind.
+
+    What this process has claimed by a token from a database that was behind is looked up in any
+    case: another process that was faster has left it alone.
+    """
     started = deps.clock.monotonic()
     async with deps.db.begin() as tx:
         id_, count = await restores.hold_beacon(tx)
+        jobs = await restores.distrust_claimed(tx, claimed, token) if token else 0
         if not deps.beacon.is_behind(id_, count):
-            return  # another process was faster
-        jobs = await restores.distrust(tx)
+            return
+        jobs += await restores.distrust(tx)
         count = deps.beacon.after(id_)
         await restores.set_beacon(tx, count)
         deps.reached("restore.distrusted")

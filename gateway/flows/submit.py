@@ -28,7 +28,7 @@ from gateway.ports import Denied, Refused, Submission, Submitted, Unknown, Verb
 from gateway.store import history, polls, submits
 from gateway.store.engine import Tx
 from gateway.store.history import NewNote
-from gateway.store.submits import Back, ToSubmit
+from gateway.store.submits import ToSubmit
 
 VERB: Verb = "submit"
 _LINGER = 0.03
@@ -94,10 +94,7 @@ class Submitter:
 
     async def _hold(self, jobs: Sequence[ToSubmit], token: UUID) -> None:
         """Send nothing: the database went back in time, so all of this may be upstream already."""
-        async with self._deps.db.single() as tx:
-            backs = [Back(j.id, token, 0.0, counted=False, strikes=j.strikes - 1) for j in jobs]
-            await submits.back(tx, backs)
-        await distrust(self._deps)
+        await distrust(self._deps, [job.id for job in jobs], token)
         self._deps.queue.wake(VERB)
 
     async def _submit(self, job: ToSubmit, token: UUID, claimed_at: float) -> None:

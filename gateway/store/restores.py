@@ -1,5 +1,6 @@
 """The beacon, and doubt about all that waits in a database that went back in time."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.store.engine import Tx
@@ -14,6 +15,11 @@ FROM (SELECT DISTINCT ON (tenant_id) id, tenant_id FROM credential
 WHERE job.id IN (SELECT j.id FROM job j WHERE j.state = 'accepted'
     AND EXISTS (SELECT 1 FROM credential k WHERE k.tenant_id = j.tenant_id) LIMIT 5000)
   AND c.tenant_id = job.tenant_id"""
+
+_DISTRUST_CLAIMED = """
+UPDATE job SET sent_at = created_at, next_at = now(), lookups = 0, lease_token = NULL,
+  strikes = strikes - 1, version = version + 1
+WHERE id = ANY($1::uuid[]) AND state = 'submitting' AND lease_token = $2"""
 
 
 async def beat(tx: Tx) -> tuple[UUID, int]:
@@ -37,3 +43,8 @@ async def distrust(tx: Tx) -> int:
     while count := await tx.run(_DISTRUST):  # each statement has a time limit of its own
         total += count
     return total
+
+
+async def distrust_claimed(tx: Tx, job_ids: Sequence[UUID], token: UUID) -> int:
+    """Have jobs that were claimed, and not sent, looked up first as well; how many."""
+    return await tx.run(_DISTRUST_CLAIMED, list(job_ids), token)

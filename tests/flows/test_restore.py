@@ -145,12 +145,17 @@ class Hasty(Beacon):
         return is_behind
 
 
-async def test_a_claim_that_was_held_for_nothing_is_only_put_off(world: World):
-    job_id = await world.accept_one(await world.tenant())
+async def test_what_a_claim_held_is_looked_up_although_another_process_was_faster(world: World):
+    """The other one left them alone, as they were claimed."""
+    ids = await world.at_upstream(await world.tenant())
+    await set_back(world, ids, beats=0)
+    world.upstream.calls.clear()
     hasty = world.other_process(beacon=Hasty())
     assert await hasty.submit() == 0
-    job = await world.job(job_id)
-    assert (job.state, job.submit_attempts, job.strikes) == ("accepted", 0, 0)
+    job = await world.job(ids[0])
+    assert (job.state, job.submit_attempts, job.strikes) == ("submitting", 1, 0)
     assert world.seen("restore") == []
-    assert await hasty.submit() == 1
+    assert await hasty.look_up() == 1
+    assert world.upstream.count("submit") == 0
     assert await world.states() == {"submitted": 1}
+    assert await once_upstream(world, ids)

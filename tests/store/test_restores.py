@@ -72,3 +72,16 @@ async def test_what_does_not_wait_or_cannot_be_looked_up_is_left_alone(tx: Tx) -
     assert await restores.distrust(tx) == 0
     assert [await row_of(tx, "job", id_) for id_ in (upstream, sending, waiting)] == before
     assert (await row_of(tx, "job", sending)).credential_id == await credential_of(tx, tenant)
+
+
+async def test_what_was_claimed_is_looked_up_too_by_who_claimed_it(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    mine, other = await add_jobs(tx, tenant, 2)
+    token = uuid7()
+    await claim_jobs(tx, token=token)
+    await put(tx, "job", other, lease_token=uuid7())
+    assert await restores.distrust_claimed(tx, [mine, other], token) == 1
+    row = await row_of(tx, "job", mine)
+    assert (row.state, row.lease_token, row.strikes) == ("submitting", None, 0)
+    assert (row.sent_at, row.next_at, row.lookups) == (row.created_at, row.now, 0)
+    assert (await row_of(tx, "job", other)).lease_token is not None
