@@ -128,7 +128,7 @@ async def _end_of(doomed: Child, load: "asyncio.Task[None]") -> int:
 async def _go_back(history: History) -> None:
     """The database forgets that a job is upstream, though its number was higher; then the load."""
     world = history.world
-    running = [await history.submit(tenant, run=12) for tenant in world.tenants]
+    running = [await history.submit(tenant, run=20) for tenant in world.tenants]
     for entry in running:
         await until(lambda entry=entry: _is_upstream(history, entry), 30)
     await until(partial(_holds, world, _STARTED_AND_TOLD), 30)
