@@ -11,14 +11,9 @@ import socket
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Never
 from urllib.parse import unquote, urlsplit
 
-import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from typing_extensions import override
-
-from gateway.adapters.stopwatch import Stopwatch, running
+from gateway.adapters.stopwatch import Stopwatch
 from gateway.adapters.vetting import AddressInfo, BlockedError, UnresolvedError, Vetting
 
 CONNECT_SECONDS = 5.0
@@ -34,7 +29,7 @@ _RECEIVER_IS_AWAY = re.compile(
 )
 
 
-class EgressError(aiohttp.ClientError):
+class EgressError(Exception):
     """The proxy itself failed; the text says what it did."""
 
 
@@ -62,39 +57,18 @@ class Proxy:
         return cls(parts.hostname, parts.port, f"Basic {b64encode(pair.encode()).decode()}")
 
 
-class TunnelConnector(aiohttp.TCPConnector):
-    """Makes each connection through the proxy, and none past it."""
+class Tunnels:
+    """Connections through the proxy, and none past it."""
 
-    def __init__(self, proxy: Proxy, vetting: Vetting, **options: Any) -> None:  # noqa: ANN401 - those of TCPConnector
-        # Should the method below no longer be the one that connects, nothing connects.
-        super().__init__(  # pyright: ignore[reportUnknownMemberType]
-            socket_factory=_refuse_to_connect, **options
-        )
+    def __init__(self, proxy: Proxy, vetting: Vetting) -> None:
         self._proxy = proxy
         self._vetting = vetting
 
-    @override
-    async def _wrap_create_connection(
-        self,
-        *args: Any,
-        addr_infos: list[AddressInfo],
-        req: aiohttp.ClientRequest,
-        timeout: aiohttp.ClientTimeout,
-        client_error: type[Exception] = aiohttp.ClientConnectorError,
-        **kwargs: Any,
-    ) -> tuple[asyncio.Transport, ResponseHandler]:
-        try:
-            tunnel = await self._dig(*addr_infos[0][4][:2])
-        except OSError as error:
-            raise aiohttp.ClientConnectorError(req.connection_key, error) from error
-        return await self._wrap_existing_connection(
-            *args, req=req, timeout=timeout, client_error=client_error, sock=tunnel, **kwargs
-        )
-
-    async def _dig(self, address: str, port: int) -> socket.socket:
+    async def dig(self, info: AddressInfo, stopwatch: Stopwatch) -> socket.socket:
+        """A socket that the proxy has connected to this address; raises OSError or EgressError."""
+        address, port = info[4][:2]
         if self._vetting.refuses(address):
             raise BlockedError
-        stopwatch = running.get() or Stopwatch()
         stopwatch.connect()
         stopwatch.at_proxy = True
         tunnel = await self._reach_proxy()
@@ -136,12 +110,9 @@ class TunnelConnector(aiohttp.TCPConnector):
         raise EgressError(f"answered CONNECT with {status[1].decode()}")
 
 
-def _refuse_to_connect(_: AddressInfo) -> Never:
-    raise BlockedError
-
-
 async def _connect(address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, (address, port))

@@ -6,100 +6,72 @@ about an answer that has come. What ends before that is a fault.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import cast
+from collections.abc import Sequence
 
-import aiohttp
-import httpx
-
-from gateway.adapters.heads import UnreadableError
-from gateway.adapters.mishap import explain, passing
+from gateway.adapters.answer import MAX_KEPT, Answer, UnreadableError
+from gateway.adapters.connection import Connection, Origin
+from gateway.adapters.connections import Connections
+from gateway.adapters.mishap import MISHAPS, explain, passing
 from gateway.adapters.stopwatch import Stopwatch, now
 from gateway.core.webhook import Fault, Reply
 
-MAX_READ = 64 * 1024
-MAX_KEPT = 16 * 1024
-
-# All that a receiver is known to make the libraries raise.
-MISHAPS = (OSError, ValueError, httpx.HTTPError, aiohttp.ClientError)
-
 
 class Exchange:
-    """One webhook on its way, with as much of the answer as has come.
+    """One webhook on its way, with as much of the answer as has come."""
 
-    A second try goes over `fresh`, which must not give it a kept connection: where one was stale,
-    the others that are kept for that host may be too.
-    """
-
-    def __init__(
-        self,
-        transport: httpx.AsyncBaseTransport,
-        fresh: httpx.AsyncBaseTransport,
-        request: httpx.Request,
-    ) -> None:
-        self._transport = transport
-        self._fresh = fresh
+    def __init__(self, connections: Connections, origin: Origin, request: bytes) -> None:
+        self._connections = connections
+        self._origin = origin
         self._request = request
-        self._body = bytearray()
-        self._response: httpx.Response | None = None
         self.stopwatch = Stopwatch()
+        self._answer = Answer(self.stopwatch)
 
     async def run(self) -> Reply:
-        """The answer; one that failed before anything was sent is asked for once more."""
-        try:
-            return await self._try_once(self._transport)
-        except MISHAPS as error:
-            if self._response is not None or not passing(error, self.stopwatch):
-                raise
-        self.stopwatch.restart()
-        return await self._try_once(self._fresh)
+        """The answer; one that failed before anything was sent is asked for once more.
+
+        That is over a new connection: where one was stale, others that are kept for the receiver
+        may be too.
+        """
+        async with self._connections.places:
+            try:
+                return await self._try_once(fresh=False)
+            except MISHAPS as error:
+                if self._answer.status is not None or not passing(error, self.stopwatch):
+                    raise
+            self.stopwatch.restart()
+            self._answer = Answer(self.stopwatch)
+            return await self._try_once(fresh=True)
 
     def broken(self, error: BaseException) -> Reply | Fault:
         """What an exchange that broke off came to."""
-        if self._response is not None:
-            return self._reply(self._response)
+        if self._answer.status is not None:
+            return self._reply(self._answer.status)
         kind, detail = explain(error, self.stopwatch)
         return Fault(kind, detail, self.stopwatch.seconds(), self.stopwatch.timings())
 
-    async def _try_once(self, transport: httpx.AsyncBaseTransport) -> Reply:
+    async def _try_once(self, *, fresh: bool) -> Reply:
+        connection = await self._connections.take(self._origin, self.stopwatch, fresh=fresh)
         try:
-            return await self._ask(transport)
+            return self._reply(await self._ask(connection))
         except MISHAPS:
             raise
         except Exception as error:
-            if self.stopwatch.ready is None:
-                raise
             report = {"message": "an answer could not be read", "exception": error}
             asyncio.get_running_loop().call_exception_handler(report)
             why = f"The gateway could not read the answer ({type(error).__name__})."
             raise UnreadableError(why) from error
-
-    async def _ask(self, transport: httpx.AsyncBaseTransport) -> Reply:
-        response = await transport.handle_async_request(self._request)
-        self.stopwatch.answered = now()
-        self._response = response
-        stream = cast("httpx.AsyncByteStream", response.stream)
-        try:
-            await self._read(cast("AsyncGenerator[bytes]", aiter(stream)))
         finally:
-            await stream.aclose()
-        return self._reply(response)
+            self._connections.give_back(connection)
 
-    async def _read(self, body: AsyncGenerator[bytes]) -> None:
-        size = 0
-        async with aclosing(body) as chunks:
-            async for chunk in chunks:
-                size += len(chunk)
-                self._body += chunk[: MAX_KEPT - len(self._body)]
-                if size > MAX_READ:
-                    return
+    async def _ask(self, connection: Connection) -> int:
+        self.stopwatch.ready = now()
+        return await connection.exchange(self._request, self._answer)
 
-    def _reply(self, response: httpx.Response) -> Reply:
+    def _reply(self, status: int) -> Reply:
         return Reply(
-            response.status_code,
-            _readable(response.headers.raw),
-            bytes(self._body),
+            status,
+            _readable(self._answer.headers),
+            bytes(self._answer.body),
             self.stopwatch.seconds(),
             self.stopwatch.timings(),
         )

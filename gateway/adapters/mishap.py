@@ -1,34 +1,20 @@
-"""Says why a webhook got no answer, from what the HTTP library raised."""
+"""Says why a webhook got no answer, from what was raised on the way."""
 
 import errno
 import os
 import ssl
 
-import aiohttp
-import httpx
-
+from gateway.adapters.answer import UnreadableError
+from gateway.adapters.connection import HungUpError
 from gateway.adapters.egress import EgressError, ProxyAwayError
-from gateway.adapters.heads import UnreadableError
 from gateway.adapters.stopwatch import Stopwatch
 from gateway.adapters.vetting import BlockedError, SlowLookupError, UnresolvedError
 from gateway.core.webhook import FaultKind
 
-_WRAPPERS = (httpx.HTTPError, aiohttp.ClientConnectorError)
+# All that can go wrong between us and a receiver.
+MISHAPS = (OSError, EgressError, HungUpError, UnreadableError)
 # This machine has no room for one more connection; no receiver can help that.
 _NO_ROOM = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL])
-
-
-def origin(error: BaseException) -> BaseException:
-    """What happened, beneath the layers of the HTTP library."""
-    while isinstance(error, _WRAPPERS) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def hung_up(error: BaseException) -> bool:
-    """Whether a connection that stood was closed before an answer came over it."""
-    cause = origin(error)
-    return isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError)
 
 
 def passing(error: BaseException, stopwatch: Stopwatch) -> bool:
@@ -38,8 +24,8 @@ def passing(error: BaseException, stopwatch: Stopwatch) -> bool:
     quickly and for no reason that stays, such as a bad certificate.
     """
     if stopwatch.ready is not None:
-        return stopwatch.reused and not stopwatch.heard and hung_up(error)
-    match origin(error):
+        return stopwatch.reused and not stopwatch.heard and isinstance(error, HungUpError)
+    match error:
         case BlockedError() | SlowLookupError() | TimeoutError():
             return False
         case ssl.SSLError() as failure:
@@ -52,21 +38,18 @@ def passing(error: BaseException, stopwatch: Stopwatch) -> bool:
 
 def explain(error: BaseException, stopwatch: Stopwatch) -> tuple[FaultKind, str]:
     """The kind of fault, and a sentence for the people who run the receiver."""
-    if hung_up(error):
-        return "body", "The connection was closed before an answer came."
-    cause = origin(error)
-    own = _our_own(cause, stopwatch)
+    own = _our_own(error, stopwatch)
     if own is not None:
         return "egress", f"The gateway's own way out failed: {own}."
-    match cause:
+    match error:
+        case HungUpError():
+            return "body", "The connection was closed before an answer came."
         case TimeoutError():
             return "timeout", f"{_missing(stopwatch)} within {stopwatch.seconds():.1f} s."
         case OSError():
-            return _unconnected(cause, stopwatch)
-        case UnreadableError():
-            return "body", str(cause)
+            return _unconnected(error, stopwatch)
         case _:
-            return "body", "The answer is not valid HTTP."
+            return "body", str(error)
 
 
 def _our_own(cause: BaseException, stopwatch: Stopwatch) -> str | None:

@@ -1,20 +1,8 @@
-"""When each phase of one webhook began and ended.
+"""When each phase of one webhook began and ended."""
 
-The marks are set where each thing happens, deep inside the HTTP library, and find their stopwatch
-through the context of the task that sends.
-"""
-
-from contextvars import ContextVar
-from ssl import SSLObject
 from time import perf_counter as now  # an event loop's own clock may count in milliseconds
 
-import aiohttp
-from aiohttp.connector import Connection
-from typing_extensions import override
-
 from gateway.core.webhook import Timings
-
-running: ContextVar["Stopwatch | None"] = ContextVar("stopwatch", default=None)
 
 
 class Stopwatch:
@@ -70,28 +58,6 @@ class Stopwatch:
             tls=_between(self.securing, self.ready),
             first_byte=_between(self.ready, self.answered),
         )
-
-
-class TimedRequest(aiohttp.ClientRequest):
-    """Marks the moment at which the request has its connection."""
-
-    @override
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        stopwatch = running.get()
-        if stopwatch is not None:
-            stopwatch.ready = now()
-        return await super().send(conn)
-
-
-class TimedHandshake(SSLObject):
-    """Marks the moment at which the connection stands and TLS begins."""
-
-    @override
-    def do_handshake(self) -> None:
-        stopwatch = running.get()
-        if stopwatch is not None and stopwatch.securing is None:
-            stopwatch.securing = now()
-        super().do_handshake()
 
 
 def _between(start: float | None, end: float | None) -> float | None:

@@ -1,28 +1,25 @@
 """Keeps the sender away from addresses that may not be called.
 
-Two lines of defence. The resolver refuses a name as soon as one of its addresses is forbidden. The
-socket factory then judges the very address that is about to be connected to, whichever way it was
-come by, so a literal address or a name that changed its answer gets no further than a name does.
+Two lines of defence. A name is refused as soon as one of its addresses is forbidden. Whoever makes
+a socket then judges the very address that is about to be connected to, whichever way it was come
+by, so a literal address or a name that changed its answer gets no further than a name does.
 """
 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
-from typing import Any
-
-from aiohttp.abc import AbstractResolver, ResolveResult
-from typing_extensions import override
 
 from gateway.adapters.lookups import CrowdedError, SystemLookup
-from gateway.adapters.stopwatch import Stopwatch, now, running
+from gateway.adapters.stopwatch import Stopwatch
 from gateway.core.addresses import Network, forbidden
 
 LOOKUP_SECONDS = 2.0
 _MAX_ADDRESSES = 8  # a name with hundreds of addresses must not make us knock on all of them
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
-AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
+# Family, type, protocol, canonical name, address: as `socket.getaddrinfo` gives it.
+AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 
 class BlockedError(OSError):
@@ -37,7 +34,7 @@ class SlowLookupError(UnresolvedError):
     """The name had no addresses within the deadline, or would not have had."""
 
 
-class Vetting(AbstractResolver):
+class Vetting:
     """Resolves names and opens sockets, both only for addresses that may be called.
 
     `lookup` finds the addresses of a name and raises OSError or UnicodeError where it has none.
@@ -68,41 +65,19 @@ class Vetting(AbstractResolver):
         return list(dict.fromkeys(found))
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """All addresses of a name; raises BlockedError if any is forbidden, or UnresolvedError."""
+        """The first addresses of a name; raises BlockedError if any is forbidden, or UnresolvedError."""
         found = await self.find(host, port)
         if any(map(self.refuses, found)):
             raise BlockedError
-        return found
+        return found[:_MAX_ADDRESSES]
 
-    @override
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        stopwatch = running.get() or Stopwatch()
-        stopwatch.looking_up = now()
-        try:
-            addresses = await self.addresses(host, port)
-        finally:
-            stopwatch.resolved = now()
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in addresses[:_MAX_ADDRESSES]
-        ]
-
-    def open_socket(self, info: AddressInfo) -> socket.socket:
+    def open_socket(self, info: AddressInfo, stopwatch: Stopwatch) -> socket.socket:
         """A socket for one concrete address; raises BlockedError."""
         if self.refuses(info[4][0]):
             raise BlockedError
-        (running.get() or Stopwatch()).connect()
+        stopwatch.connect()
         return socket.socket(info[0], info[1], info[2])
 
-    @override
     async def close(self) -> None:
+        """Give up on the lookups that are under way."""
         self._system.close()

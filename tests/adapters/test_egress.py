@@ -7,10 +7,12 @@ from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from base64 import b64encode
 
-import aiohttp
 import pytest
 
-from gateway.adapters.egress import Proxy, TunnelConnector
+from gateway.adapters.connection import Origin
+from gateway.adapters.connector import Connector
+from gateway.adapters.egress import Proxy, Tunnels
+from gateway.adapters.stopwatch import Stopwatch
 from gateway.adapters.vetting import BlockedError, Vetting
 from gateway.ports import Fault, Reply, Webhook
 from tests.adapters.connect_proxy import LET_THROUGH, proxying
@@ -207,25 +209,10 @@ async def test_each_phase_is_timed_through_the_proxy_too() -> None:
 async def test_a_forbidden_address_does_not_get_as_far_as_the_proxy() -> None:
     async with proxying() as proxy, receiving() as canary:
         vetting = Vetting(())
-        connector = TunnelConnector(proxy.way("127.0.0.1"), vetting)
-        async with aiohttp.ClientSession(connector=connector) as session:
-            with pytest.raises(aiohttp.ClientConnectorError) as caught:
-                await session.post(canary.url())
-        await vetting.close()
-    assert isinstance(caught.value.os_error, BlockedError)
-    assert (proxy.connections, canary.connections) == (0, 0)
-
-
-async def test_nothing_goes_past_the_proxy_should_the_library_change() -> None:
-    class Changed(TunnelConnector):
-        _wrap_create_connection = aiohttp.TCPConnector._wrap_create_connection
-
-    async with proxying() as proxy, receiving() as canary:
-        vetting = Vetting(())
-        connector = Changed(proxy.way("127.0.0.1"), vetting)
-        async with aiohttp.ClientSession(connector=connector) as session:
-            with pytest.raises(aiohttp.ClientConnectorError):
-                await session.post(canary.url())
+        tunnels = Tunnels(proxy.way("127.0.0.1"), vetting)
+        connector = Connector(vetting, client(), tunnels)
+        with pytest.raises(BlockedError):
+            await connector.open(Origin("127.0.0.1", canary.port, is_tls=False), Stopwatch())
         await vetting.close()
     assert (proxy.connections, canary.connections) == (0, 0)
 

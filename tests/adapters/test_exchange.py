@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters.exchange import MAX_KEPT, MAX_READ
+from gateway.adapters.answer import MAX_KEPT, MAX_READ
 from gateway.ports import Fault, Reply
 from tests.adapters.receiver import (
     Talk,
@@ -138,7 +138,6 @@ async def test_a_compressed_body_stays_compressed(encoding: bytes, bomb: bytes) 
     assert reply.body == bomb[:MAX_KEPT]
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 async def test_an_answer_before_the_body_was_taken_counts() -> None:
     async def talk(reader: Reader, writer: Writer) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -6,7 +6,7 @@ from asyncio import StreamWriter as Writer
 
 import pytest
 
-from gateway.adapters.heads import HeadFirst
+from gateway.adapters.answer import Answer
 from gateway.ports import Fault, Reply
 from tests.adapters.receiver import Talk, answering, read_request, receiving, send_to, sending
 
@@ -96,7 +96,7 @@ async def test_an_error_nobody_thought_of_is_a_fault(monkeypatch: pytest.MonkeyP
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(HeadFirst, "feed_data", fail)
+    monkeypatch.setattr(Answer, "on_headers_complete", fail)
     fault = await send_to(answering(EMPTY))
     assert isinstance(fault, Fault)
     assert (fault.kind, fault.detail) == (

@@ -7,39 +7,61 @@ import socket
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network
 
-import httpx
 import pytest
-from httpx_aiohttp import AiohttpTransport
 from typing_extensions import override
 
-from gateway.adapters.exchange import MISHAPS, Exchange
+from gateway.adapters.connection import Connection, Origin
+from gateway.adapters.connections import Connections
+from gateway.adapters.connector import Connector
+from gateway.adapters.exchange import Exchange
+from gateway.adapters.mishap import MISHAPS
+from gateway.adapters.stopwatch import Stopwatch
+from gateway.adapters.vetting import Vetting
 from gateway.ports import Fault, Reply
 from tests.adapters.connect_proxy import LET_THROUGH, proxying
-from tests.adapters.receiver import OK, Talk, hang, read_request, receiving, reset, sending
+from tests.adapters.receiver import (
+    OK,
+    Talk,
+    hang,
+    public_authorities,
+    read_request,
+    receiving,
+    reset,
+    sending,
+)
 from tests.adapters.test_sender_tls import NAMES, authority, client, server
 
 BOTH_NAMES = NAMES | {"proxy.example": ["127.0.0.1"]}
 AWAY = b"HTTP/1.1 502 No\r\nProxy-Status: p; error=connection_refused\r\n\r\n"
 
 
-class Tries(AiohttpTransport):
+class Tries(Connector):
     """Counts them, and has the receiver listen after the first one that failed."""
 
     def __init__(self, sock: socket.socket | None = None) -> None:
-        super().__init__()
+        super().__init__(Vetting([IPv4Network("127.0.0.0/8")]), public_authorities(), None)
         self.sock = sock
         self.count = 0
 
     @override
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def open(self, origin: Origin, stopwatch: Stopwatch) -> Connection:
         self.count += 1
         try:
-            return await super().handle_async_request(request)
-        except httpx.HTTPError:
+            return await super().open(origin, stopwatch)
+        except OSError:
             if self.sock is not None:
                 self.sock.listen()
             raise
+
+    async def run(self, port: int) -> Reply:
+        connections = Connections(self.open, limit=1)
+        request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        try:
+            return await Exchange(connections, Origin("127.0.0.1", port, False), request).run()
+        finally:
+            connections.close()
 
 
 async def answer_once(sock: socket.socket) -> None:
@@ -59,26 +81,21 @@ async def answer_once(sock: socket.socket) -> None:
 async def test_a_refused_connection_is_made_at_the_second_try() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        transport = Tries(sock)
-        url = f"http://127.0.0.1:{sock.getsockname()[1]}/"
-        request = httpx.Request("POST", url, content=b"{}")
+        tries = Tries(sock)
         receiver = asyncio.create_task(answer_once(sock))
-        reply = await Exchange(transport, transport, request).run()
+        reply = await tries.run(sock.getsockname()[1])
         await receiver
-        await transport.aclose()
     assert reply.status == 200
-    assert transport.count == 2
+    assert tries.count == 2
 
 
 async def test_there_is_no_third_try() -> None:
     async with receiving() as gone:
-        url = gone.url()
-    transport = Tries()
-    exchange = Exchange(transport, transport, httpx.Request("POST", url, content=b"{}"))
+        port = gone.port
+    tries = Tries()
     with pytest.raises(MISHAPS):
-        await exchange.run()
-    await transport.aclose()
-    assert transport.count == 2
+        await tries.run(port)
+    assert tries.count == 2
 
 
 async def test_a_name_that_resolves_a_moment_later_is_reached() -> None:

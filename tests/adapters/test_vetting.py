@@ -1,20 +1,21 @@
 """Names and addresses on their way to a socket; the ways around the vetting are in test_canary."""
 
 import asyncio
-import socket
 from ipaddress import IPv4Network
+from urllib.parse import urlsplit
 
-import aiohttp
-import httpx
 import pytest
-import yarl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.adapters.connection import Origin
+from gateway.adapters.connector import Connector
+from gateway.adapters.request import Place
+from gateway.adapters.stopwatch import Stopwatch
 from gateway.adapters.vetting import BlockedError, Vetting
 from gateway.core.addresses import Target, check_url
 from gateway.ports import Fault, Reply, Webhook
-from tests.adapters.receiver import Receiver, receiving, sending
+from tests.adapters.receiver import Receiver, public_authorities, receiving, sending
 
 PUBLIC = "93.184.216.34"
 LOOPBACK = IPv4Network("127.0.0.0/8")
@@ -62,24 +63,30 @@ async def test_a_cookie_is_not_kept() -> None:
 
 
 @given(st.from_regex(r"https://[0-9a-z_.:@%\[\]-]{1,30}/?[^#\s]{0,8}", fullmatch=True))
-def test_every_parser_on_the_way_sees_the_host_that_was_vetted(url: str) -> None:
+def test_the_host_that_was_vetted_is_connected_to_and_named_in_the_request(url: str) -> None:
     target = check_url(url, ports=(), schemes=("https",))
     if isinstance(target, Target):
-        seen_by_httpx = httpx.URL(target.url)
-        seen_by_aiohttp = yarl.URL(str(seen_by_httpx))
-        assert seen_by_httpx.raw_host.decode() == target.host
-        assert (seen_by_aiohttp.raw_host, seen_by_aiohttp.port) == (target.host, target.port)
-        assert seen_by_aiohttp.user is None
+        origin, start = Place.of(target)
+        assert origin == Origin(target.host, target.port, is_tls=True)
+        line, host, end = start.split("\r\n")
+        named = urlsplit(f"https://{host.removeprefix('Host: ')}")
+        assert (named.hostname, named.port or 443, named.username) == (
+            target.host,
+            target.port,
+            None,
+        )
+        assert line.startswith("POST /")
+        assert line.count(" ") == 2
+        assert end == ""
 
 
 async def test_the_socket_is_the_second_line_of_defence() -> None:
     vetting = Vetting(())
-    connector = aiohttp.TCPConnector(socket_factory=vetting.open_socket)
-    async with receiving() as canary, aiohttp.ClientSession(connector=connector) as session:
-        with pytest.raises(aiohttp.ClientConnectorError) as caught:
-            await session.post(canary.url())
+    connector = Connector(vetting, public_authorities(), None)
+    async with receiving() as canary:
+        with pytest.raises(BlockedError):
+            await connector.open(Origin("127.0.0.1", canary.port, is_tls=False), Stopwatch())
     await vetting.close()
-    assert isinstance(caught.value.os_error, BlockedError)
     assert canary.connections == 0
 
 
@@ -88,10 +95,19 @@ async def test_a_name_may_have_many_addresses_but_few_are_tried() -> None:
         return [f"8.8.{i}.8" for i in range(200)]
 
     vetting = Vetting((), look_up)
-    found = await vetting.resolve("many.example", 443)
+    found = await vetting.addresses("many.example", 443)
     await vetting.close()
     assert len(found) == 8
-    assert all(one["family"] == socket.AF_INET for one in found)
+
+
+async def test_a_forbidden_address_is_found_among_many() -> None:
+    async def look_up(host: str, port: int) -> list[str]:
+        return [*(f"8.8.{i}.8" for i in range(200)), "127.0.0.1"]
+
+    vetting = Vetting((), look_up)
+    with pytest.raises(BlockedError):
+        await vetting.addresses("many.example", 443)
+    await vetting.close()
 
 
 async def test_a_name_without_addresses_is_accepted_and_then_a_dns_fault() -> None:
