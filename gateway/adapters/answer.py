@@ -88,10 +88,10 @@ class Answer:
         """Keep a header of the head; trailers are passed over."""
         if self.status is not None:
             return
-        size = len(name) + len(value)
-        if size > _MAX_LINE or b"\0" in value or len(self.headers) == _MAX_HEADERS:
+        is_too_long = len(name) > _MAX_LINE or len(value) > _MAX_LINE
+        if is_too_long or b"\0" in value or len(self.headers) == _MAX_HEADERS:
             raise _invalid()
-        self._count(size + _LINE_ENDS)
+        self._count(len(name) + len(value) + _LINE_ENDS)
         self.headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:

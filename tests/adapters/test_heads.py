@@ -92,6 +92,70 @@ async def test_a_head_without_end_is_a_fault() -> None:
     assert (fault.kind, fault.detail) == ("body", "The answer's head is longer than 128 KiB.")
 
 
+@pytest.mark.parametrize(("count", "counts"), [(127, True), (128, False)])
+async def test_a_head_may_have_many_headers_but_not_any_number(count: int, *, counts: bool) -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * count + b"Content-Length: 0\r\n\r\n"
+    assert isinstance(await send_to(answering(head)), Reply if counts else Fault)
+
+
+async def test_a_header_with_a_null_byte_is_a_fault() -> None:
+    fault = await send_to(answering(b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"))
+    assert isinstance(fault, Fault)
+    assert (fault.kind, fault.detail) == ("body", "The answer is not valid HTTP.")
+
+
+async def test_any_words_may_stand_behind_the_status() -> None:
+    reply = await send_to(answering(b"HTTP/1.1 200 \xfcber\x01\r\nContent-Length: 0\r\n\r\n"))
+    assert isinstance(reply, Reply)
+    assert reply.status == 200
+
+
+async def test_a_fold_of_a_header_is_read_as_one_line() -> None:
+    reply = await send_to(
+        answering(b"HTTP/1.1 200 OK\r\nX: a\r\n b \t\r\nContent-Length: 0\r\n\r\n")
+    )
+    assert isinstance(reply, Reply)
+    assert reply.headers[0] == ("x", "a b")
+
+
+async def test_trailers_are_no_headers() -> None:
+    body = b"2\r\nab\r\n0\r\nRetry-After: 9\r\n\r\n"
+    reply = await send_to(
+        answering(b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    )
+    assert isinstance(reply, Reply)
+    assert reply.headers == (("transfer-encoding", "chunked"),)
+    assert reply.body == b"ab"
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [(b"0\r\nX: ", b"x" * 4096), (b"0\r\n", b"X: y\r\n" * 500), (b"2;a=", b"x" * 4096)],
+    ids=["trailer", "trailers", "chunk-extension"],
+)
+async def test_what_frames_a_body_is_read_to_a_limit_and_the_status_stands(
+    start: bytes, more: bytes
+) -> None:
+    closed = asyncio.Event()
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n" + start)
+        try:
+            while True:
+                writer.write(more)
+                await writer.drain()
+        except OSError:
+            closed.set()
+
+    async with receiving(talk) as receiver, sending() as sender:
+        reply = await sender.send(receiver.webhook())
+        await closed.wait()
+    assert isinstance(reply, Reply)
+    assert (reply.status, reply.body) == (200, b"ab")
+    assert reply.seconds < 5
+
+
 async def test_an_error_nobody_thought_of_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
