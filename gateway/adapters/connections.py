@@ -32,7 +32,7 @@ class Connections:
         """A connection to this receiver; with `fresh` one that nobody has used."""
         self._taken += 1
         try:
-            return (None if fresh else self._kept(origin)) or await self._opened(origin, stopwatch)
+            return (None if fresh else self._kept(origin)) or await self._new(origin, stopwatch)
         except BaseException:
             self._taken -= 1
             raise
@@ -64,7 +64,7 @@ class Connections:
         self._forget(connection)
         return connection
 
-    async def _opened(self, origin: Origin, stopwatch: Stopwatch) -> Connection:
+    async def _new(self, origin: Origin, stopwatch: Stopwatch) -> Connection:
         while self._idle and self._taken + len(self._idle) > self._limit:
             next(iter(self._idle)).close()
         connection = await self._open(origin, stopwatch)

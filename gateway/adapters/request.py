@@ -34,6 +34,7 @@ _OURS = frozenset(
 class Place(NamedTuple):
     """Where a webhook goes: to whom to connect, and how its request begins."""
 
+    target: Target
     origin: Origin
     start: str
 
@@ -42,7 +43,7 @@ class Place(NamedTuple):
         """The place of a URL that may be called."""
         scheme, _, authority, rest = target.url.split("/", 3)
         start = f"POST {_origin_form(rest)} HTTP/1.1\r\nHost: {authority}\r\n"
-        return cls(Origin(target.host, target.port, scheme == "https:"), start)
+        return cls(target, Origin(target.host, target.port, scheme == "https:"), start)
 
 
 def request_of(place: Place, webhook: Webhook) -> bytes | str:

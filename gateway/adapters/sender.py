@@ -15,7 +15,7 @@ from gateway.adapters.exchange import Exchange
 from gateway.adapters.mishap import MISHAPS
 from gateway.adapters.request import Place, request_of
 from gateway.adapters.vetting import BlockedError, Lookup, UnresolvedError, Vetting
-from gateway.core.addresses import NEVER_PUBLIC, Network, Target, check_url
+from gateway.core.addresses import NEVER_PUBLIC, Network, check_url
 from gateway.core.webhook import Fault, Reply, Webhook
 
 # For one host as for all: many endpoints may be there, of which those that hang must not keep the rest
@@ -33,7 +33,7 @@ _DEV_NETWORKS: tuple[Network, ...] = (
 
 
 class HttpSender:
-    """The Sender over connections of our own; close it with `aclose`.
+    """The Sender over its own connections; close it with `aclose`.
 
     `allow_private` lets it call loopback and private networks, for one machine; the networks in
     `allowed_networks` may be called always. An empty `allowed_ports` means any port, which only
@@ -70,10 +70,12 @@ class HttpSender:
     async def send(self, webhook: Webhook) -> Reply | Fault:
         """Post a webhook; where no connection came about, or it was stale, try at once again."""
         place = self._check(webhook.url)
-        request = place if isinstance(place, str) else request_of(place[1], webhook)
-        if isinstance(place, str) or isinstance(request, str):
-            return Fault("blocked", str(request), 0.0)
-        exchange = Exchange(self._connections, place[1].origin, request)
+        if isinstance(place, str):
+            return Fault("blocked", place, 0.0)
+        request = request_of(place, webhook)
+        if isinstance(request, str):
+            return Fault("blocked", request, 0.0)
+        exchange = Exchange(self._connections, place.origin, request)
         try:
             async with asyncio.timeout(self._timeout):
                 return await exchange.run()
@@ -89,7 +91,7 @@ class HttpSender:
         place = self._check(url)
         if isinstance(place, str):
             return place
-        target = place[0]
+        target = place.target
         if target.address is not None:
             return None
         try:
@@ -105,13 +107,13 @@ class HttpSender:
         self._connections.close()
         await self._vetting.close()
 
-    def _judge(self, url: str) -> tuple[Target, Place] | str:
+    def _judge(self, url: str) -> Place | str:
         target = check_url(url, ports=self._ports, schemes=self._schemes, closed=self._closed)
         if isinstance(target, str):
             return target
         if target.address is not None and self._vetting.refuses(str(target.address)):
             return "The URL's host is an address that may not be called."
-        return target, Place.of(target)
+        return Place.of(target)
 
 
 def trusted_authorities() -> ssl.SSLContext:

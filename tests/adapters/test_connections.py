@@ -181,6 +181,18 @@ async def test_idle_connections_make_room_for_new_ones(monkeypatch: pytest.Monke
     assert [log.opened for log in logs] == [1, 1, 1]
 
 
+async def test_connections_that_failed_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    async with receiving() as gone:
+        webhook = gone.webhook()
+    async with receiving(log.talk) as receiver, at_most(2, monkeypatch) as sender:
+        await send_all(sender, receiver, 1)
+        for _ in range(3):
+            assert isinstance(await sender.send(webhook), Fault)
+        await send_all(sender, receiver, 1)
+    assert log.opened == 1
+
+
 async def test_a_connection_that_is_not_needed_is_closed_after_a_while() -> None:
     log = Log()
     async with receiving(log.talk) as receiver:
@@ -233,7 +245,7 @@ def then(answer: bytes, more: bytes, pause: float) -> Talk:
     return talk
 
 
-EVIL = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
+EVIL = b"HTTP/1.1 410 Gone\r\nContent-Length: 4\r\n\r\nevil"
 
 
 @pytest.mark.parametrize("pause", [0, 0.02], ids=["with it", "after it"])
@@ -245,7 +257,7 @@ async def test_an_answer_that_nobody_asked_for_is_never_taken_for_the_next(
         for count in (1, 2, 3):
             reply = await sender.send(receiver.webhook())
             assert isinstance(reply, Reply)
-            assert reply.status == 200
+            assert (reply.status, reply.body) == (200, b"ok")
             await asyncio.sleep(0.05)
             assert receiver.connections == count
 

@@ -66,7 +66,7 @@ async def test_a_cookie_is_not_kept() -> None:
 def test_the_host_that_was_vetted_is_connected_to_and_named_in_the_request(url: str) -> None:
     target = check_url(url, ports=(), schemes=("https",))
     if isinstance(target, Target):
-        origin, start = Place.of(target)
+        _, origin, start = Place.of(target)
         assert origin == Origin(target.host, target.port, is_tls=True)
         line, host, end = start.split("\r\n")
         named = urlsplit(f"https://{host.removeprefix('Host: ')}")
