@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         self.is_reusable = (
             answer.is_reusable
             and is_sent
+            and not self._early
             and not self.is_closed
             and self._transport.get_write_buffer_size() == 0
         )
@@ -83,7 +84,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Feed the answer. After one, bytes that nobody asked for could be taken for the next.
 
-        A receiver may speak first, such as to say that it is full. That is kept for the request.
+        A receiver may speak first, such as to say that it is full. That is kept for the one request
+        that such a connection gets: what is said to that later could be taken for the next, too.
         """
         answer = self._answer
         if self._is_new:

@@ -423,3 +423,13 @@ async def test_a_receiver_may_speak_before_it_was_asked_on_a_new_connection(sche
         reply = await sender.send(receiver.webhook(host="receiver.example", scheme=scheme))
     assert isinstance(reply, Reply)
     assert reply.status == 503
+
+
+async def test_what_a_receiver_said_before_it_was_asked_counts_for_one_request_only() -> None:
+    async with receiving(hang) as receiver:
+        origin = Origin("127.0.0.1", receiver.port, is_tls=False)
+        connection = await opener().open(origin, Stopwatch())
+        connection.data_received(OK)
+        assert await connection.exchange(REQUEST, Answer(Stopwatch())) == 200
+        assert not connection.is_reusable
+        connection.close()
