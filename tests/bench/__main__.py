@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.embedded import PartFailedError
-from tests.bench import accept, delivery, drain, history, idle, isolation, latency
+from tests.bench import accept, burst, delivery, drain, history, idle, isolation, latency
 from tests.bench.figures import judge, table
 from tests.bench.options import Options, read_options
 from tests.bench.parts import ROOT, Servers, start_servers
@@ -28,6 +28,7 @@ _SECTIONS = {
     "idle": idle,
     "delivery": delivery,
     "isolation": isolation,
+    "burst": burst,
     "history": history,
 }
 
@@ -41,6 +42,7 @@ async def _measure(options: Options, folder: Path, report: dict[str, Any]) -> No
             print(f"measuring {name} ...", file=sys.stderr, flush=True)
             try:
                 report[name] = await _section(name, servers, options, report)
+                report["failures"] += report[name].pop("failures", [])
             except (PartFailedError, RuntimeError) as error:  # the others are still worth measuring
                 report["failures"].append(f"{name}: {error}")
 

@@ -30,6 +30,18 @@ class Goal:
 
 _PAGE_MS = 10.0 if ROWS <= 1_000_000 else 20.0
 
+
+def _large_burst(name: str, called: str) -> dict[str, tuple[str, str, Goal]]:
+    place = f"burst.{name}"
+    return {
+        f"{place}.addedSeconds.p99": (f"{called}, added, p99", "s", Goal(1.5)),
+        f"{place}.addedSeconds.most": (f"{called}, added, slowest", "s", Goal(3.0)),
+        f"{place}.upstreamCallsPerJob": (f"{called}, upstream calls", "per job", Goal(1.1)),
+        f"{place}.notEnded": (f"{called}, not ended", "jobs", Goal(0.0)),
+        f"{place}.inDoubt": (f"{called}, in doubt at the end", "jobs", Goal(0.0)),
+    }
+
+
 # Where a figure is in the report, how it is called, its unit, and what it should be.
 GOALS: Mapping[str, tuple[str, str, Goal]] = {
     "accept.rateToFloor": ("accepts, rate to the floor's", "x", Goal(1.0, at_least=True)),
@@ -65,6 +77,13 @@ GOALS: Mapping[str, tuple[str, str, Goal]] = {
         "x",
         Goal(2.0),
     ),
+    "burst.burst300.addedSeconds.p50": ("300 at once, added, p50", "s", Goal(0.25)),
+    "burst.burst300.addedSeconds.p99": ("300 at once, added, p99", "s", Goal(0.5)),
+    "burst.burst300.toPlain.p50": ("300 at once, p50 to plain arq's", "x", Goal(1.0)),
+    "burst.burst300.toPlain.p99": ("300 at once, p99 to plain arq's", "x", Goal(1.0)),
+    "burst.burst300.upstreamCallsPerJob": ("300 at once, upstream calls", "per job", Goal(1.2)),
+    **_large_burst("burst5000", "5,000 at once"),
+    **_large_burst("burst10000", "10,000 at once"),
     "history.slowestP99Ms.tenant-0000": (
         "slowest page of the largest tenant, p99",
         "ms",
@@ -137,7 +156,22 @@ def _plain(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
     for part, used in report.get("idle", {}).get("cpuPercent", {}).items():
         yield f"idle, {part}", used, "% of a core"
     yield from _contests(report)
+    yield from _bursts(report.get("burst", {}))
     yield from _history(report.get("history", {}))
+
+
+def _bursts(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
+    for name, row in report.items():
+        if "addedSeconds" not in row:
+            continue
+        yield f"{name}, last accept to last webhook", row["secondsToLastWebhook"], "s"
+        for part, seconds in row["addedSeconds"].items():
+            yield f"{name}, added, {part}", seconds, "s"
+        for kind, count in row["upstreamCalls"].items():
+            yield f"{name}, calls of {kind}", count, "calls"
+        yield f"{name}, look-ups of submits in doubt", row.get("lookups", 0), "look-ups"
+        for part, used in row["cpuMsPerJob"].items():
+            yield f"{name}, CPU of {part}", used, "ms per job"
 
 
 def _history(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:

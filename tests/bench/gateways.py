@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import redis.asyncio as redis
 
 from gateway.embedded import free_port, run_tool
 from tests.bench.load import NUMBER
@@ -17,7 +18,12 @@ from tests.bench.parts import Outside, Running, Servers, bare_environment, start
 
 TENANTS = 10
 _IN_FLIGHT = 500
-_DATABASES = ("accept", "drain", "latency", "idle", "delivery", "isolation", "history")
+# A gateway's place in here is the number of its Valkey database.
+_DATABASES = (
+    *("accept", "drain", "latency", "idle", "delivery", "isolation", "history"),
+    *("burst300", "burst5000", "burst10000", "plainArq"),
+    *("drainOne", "drainTen", "backlog", "sweeps"),
+)
 WORKFLOW = "music-ai/stems-vocals-accompaniment"
 _ENDS = ["job.succeeded", "job.failed"]
 
@@ -47,6 +53,8 @@ class Gateway:
     servers: Servers
     env: dict[str, str]
     receiver: str
+    tenants: int = TENANTS
+    in_flight: int = _IN_FLIGHT
     keys: list[str] = field(default_factory=list)
 
     def api(self) -> AbstractAsyncContextManager[Running]:
@@ -55,11 +63,11 @@ class Gateway:
         command = ("gateway", "serve", "--port", str(port))
         return start(self._folder, "api", *command, port=port, env=self.env)
 
-    def worker(self) -> AbstractAsyncContextManager[Running]:
-        """`gateway worker`, about to take work."""
+    def worker(self, name: str = "worker") -> AbstractAsyncContextManager[Running]:
+        """`gateway worker`, about to take work; workers at the same time need names of their own."""
         port = free_port()
         env = {**self.env, "GATEWAY_WORKER_PORT": str(port)}
-        return start(self._folder, "worker", "gateway", "worker", port=port, env=env)
+        return start(self._folder, name, "gateway", "worker", port=port, env=env)
 
     @property
     def _folder(self) -> Path:
@@ -80,7 +88,7 @@ class Gateway:
         made = await run_tool(sys.executable, *command, env=self.env)
         operator = json.loads(made)["accessKey"]
         async with httpx.AsyncClient(base_url=api.url, timeout=30) as client:
-            for number in range(TENANTS):
+            for number in range(self.tenants):
                 self.keys.append(await self._seed(client, operator, f"tenant-{number}"))
 
     async def _seed(self, client: httpx.AsyncClient, operator: str, slug: str) -> str:
@@ -93,7 +101,7 @@ class Gateway:
             return answer.json()
 
         place = f"/admin/v1/tenant/{slug}"
-        limits = {"maxInFlight": _IN_FLIGHT}
+        limits = {"maxInFlight": self.in_flight}
         metadata = {"plan": "gold", "region": "eu"}
         tenant = {"slug": slug, "name": slug, "metadata": metadata, "limits": limits}
         await call("POST", "/admin/v1/tenant", operator, **tenant)
@@ -104,16 +112,36 @@ class Gateway:
         return key
 
 
-async def make_gateway(name: str, servers: Servers, outside: Outside) -> Gateway:
-    """A gateway without processes and tenants; its settings are the defaults but for addresses."""
-    (servers.folder / name).mkdir()
+async def make_gateway(
+    name: str,
+    servers: Servers,
+    outside: Outside,
+    *,
+    turn: int = 0,
+    tenants: int = TENANTS,
+    in_flight: int = _IN_FLIGHT,
+) -> Gateway:
+    """A gateway without processes and tenants; its settings are the defaults but for addresses.
+
+    Every turn of a name is a gateway of its own that knows nothing of those before.
+    """
+    place = f"{name}-{turn}" if turn else name
+    (servers.folder / place).mkdir()
     env = bare_environment() | {
         "GATEWAY_ENV": "dev",
-        "GATEWAY_DATABASE_URL": await servers.database(name, migrated=True),
-        "GATEWAY_REDIS_URL": servers.valkey.url_of(1 + _DATABASES.index(name)),
+        "GATEWAY_DATABASE_URL": await servers.database(place, migrated=True),
+        "GATEWAY_REDIS_URL": await emptied(servers, name),
         "GATEWAY_MASTER_KEY": base64.b64encode(os.urandom(32)).decode(),
         "GATEWAY_ALLOW_PRIVATE_CALLBACKS": "true",
         "GATEWAY_UPSTREAM_URL": f"{outside.simulator.url}/v1",
         "GATEWAY_DRAIN_SECONDS": "5",
     }
-    return Gateway(name, servers, env, outside.receiver.url)
+    return Gateway(place, servers, env, outside.receiver.url, tenants, in_flight)
+
+
+async def emptied(servers: Servers, name: str) -> str:
+    """The address of the Valkey database of that name, once there is nothing in it."""
+    url = servers.valkey.url_of(1 + _DATABASES.index(name))
+    async with redis.Redis.from_url(url) as client:
+        await client.flushdb()
+    return url

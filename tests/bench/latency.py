@@ -41,12 +41,15 @@ async def measure(servers: Servers, options: Options, rate: float) -> dict[str, 
         "ratePerSecond": round(rate, 1),
         "jobs": len(counted),
         "lost": outcome.count - len(arrivals),
-        "acceptSeconds": _spread([answered - due for _, due, answered in counted]),
-        "acceptToSubmitSeconds": _spread([submitted[job] - at for job, _, at in counted]),
-        "addedSeconds": _spread([arrivals[job] - completed[job] for job, _, _ in counted]),
+        "acceptSeconds": spread([answered - due for _, due, answered in counted]),
+        "acceptToSubmitSeconds": spread([submitted[job] - at for job, _, at in counted]),
+        "addedSeconds": spread([arrivals[job] - completed[job] for job, _, _ in counted]),
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, 99th percentile and greatest; of nothing, zeros."""
+    if len(values) < 2:  # quantiles need two
+        values = [*values, *values] or [0.0, 0.0]
     parts = statistics.quantiles(values, n=100, method="inclusive")
     return {"p50": round(parts[49], 4), "p99": round(parts[98], 4), "most": round(max(values), 4)}

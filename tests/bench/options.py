@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECTIONS = ("accept", "drain", "latency", "idle", "delivery", "isolation", "history")
+SECTIONS = ("accept", "drain", "latency", "idle", "delivery", "isolation", "burst", "history")
+FIRST_BURST = "burst300"
+SCENARIOS = (FIRST_BURST, "burst5000", "burst10000")
+_QUICK_SHARE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,14 @@ class Options:
     noisy_jobs: int
     isolation_seconds: float
     page_samples: int
+    scenarios: tuple[str, ...]
+    bursts: int
+    quick: bool
     json: Path | None
+
+    def share_of(self, count: int) -> int:
+        """So many, or few of them for a look."""
+        return max(count // _QUICK_SHARE, 10) if self.quick else count
 
 
 def read_options(arguments: Sequence[str] | None = None) -> Options:
@@ -40,6 +50,9 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     )
     parser.add_argument("--jobs", type=_count, help="jobs to drain (5000, quick: 500)")
     parser.add_argument("--deliveries", type=_count, help="webhooks at once (5000, quick: 500)")
+    parser.add_argument(
+        "--scenarios", type=_scenarios, default=SCENARIOS, help=f"of burst: {','.join(SCENARIOS)}"
+    )
     parser.add_argument("--rate", type=float, default=0.0, help="jobs per second for latency")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     given = parser.parse_args(arguments)
@@ -58,15 +71,26 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         noisy_jobs=1000 if quick else 100_000,
         isolation_seconds=5.0 if quick else 30.0,
         page_samples=20 if quick else 200,
+        scenarios=tuple(given.scenarios),
+        bursts=given.rounds or 1,
+        quick=quick,
         json=given.json,
     )
 
 
 def _sections(text: str) -> tuple[str, ...]:
+    return _some_of(SECTIONS, text)
+
+
+def _scenarios(text: str) -> tuple[str, ...]:
+    return _some_of(SCENARIOS, text)
+
+
+def _some_of(known: Sequence[str], text: str) -> tuple[str, ...]:
     named = text.split(",")
-    if unknown := set(named) - set(SECTIONS):
+    if unknown := set(named) - set(known):
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
-    return tuple(name for name in SECTIONS if name in named)
+    return tuple(name for name in known if name in named)
 
 
 def _count(text: str) -> int:

@@ -134,6 +134,11 @@ class Outside:
         """What the simulator's control answers."""
         return await self._get(f"{self.simulator.url}/_control{path}")
 
+    async def tell(self, settings: Mapping[str, Any]) -> None:
+        """Change how the simulator behaves for all."""
+        url = f"{self.simulator.url}/_control"
+        (await self.client.post(url, json={"defaults": settings})).raise_for_status()
+
     async def calls(self) -> int:
         """How many calls of its API the simulator has had."""
         return sum((await self.ask("/stats"))["totals"].values())
