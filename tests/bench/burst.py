@@ -1,73 +1,84 @@
-"""One busy tenant: jobs that come at once, beside a plain arq task for each."""
+"""One busy tenant with one endpoint: bursts, drains, a backlog, and a steady rate over sweeps."""
 
 import statistics
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from gateway.embedded import PartFailedError
-from tests.bench.options import FIRST_BURST, Options
+from tests.bench.backlog import measure_backlog
+from tests.bench.drain import drain
+from tests.bench.options import BACKLOG, DRAINS, FIRST_BURST, SWEEPS, Options
 from tests.bench.parts import Servers
 from tests.bench.rush import Result, Rush, rush_gateway, rush_plain
 
 PLAIN = "plainArq"
-_FIRST_JOBS = 300
-_BURSTS = {"burst5000": 5_000, "burst10000": 10_000}
+_BURSTS = {FIRST_BURST: 300, "burst5000": 5_000, "burst10000": 10_000}
+_SWEEP_JOBS, _SWEEP_RATE = 9_000, 300.0
+# At the upstream at once, all tenants together.
+_DRAIN_IN_FLIGHT = 5_000
 _COMPARED = ("p50", "p99")
 
 
 class _Section:
-    """The scenarios of one run, and what became of them."""
+    """The scenarios of one run, a row for each round, and what was lost in them."""
 
     def __init__(self, servers: Servers, options: Options) -> None:
         self._servers = servers
         self._options = options
-        self.found: dict[str, Any] = {"failures": []}
+        self.rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.failures: list[str] = []
 
     async def run(self, name: str) -> None:
-        """One scenario; what fails is noted, so that the others are measured as well."""
+        """All rounds of one; a failure is noted, so that the others are measured as well."""
+        first = name == FIRST_BURST
         try:
-            if name == FIRST_BURST:
-                await self._contest()
-            else:
-                await self._burst(name)
+            for turn in range(self._options.rounds if first else self._options.bursts):
+                self.rows[name].append(await self._round(name, turn))
+                if first:
+                    rival = Rush(PLAIN, self._options.share_of(_BURSTS[name]), turn=turn)
+                    self.rows[PLAIN].append(self._noted(await rush_plain(self._servers, rival)))
         except (PartFailedError, RuntimeError) as error:
-            self.found["failures"].append(f"{name}: {error}")
+            self.failures.append(f"{name}: {error}")
 
-    async def _contest(self) -> None:
-        """Bursts of a workflow that the gateway has never seen, in turns with the rival's."""
-        jobs = self._options.share_of(_FIRST_JOBS)
-        ours: list[dict[str, Any]] = []
-        plain: list[dict[str, Any]] = []
-        for turn in range(self._options.rounds):
-            rush, rival = Rush(FIRST_BURST, jobs, turn=turn), Rush(PLAIN, jobs, turn=turn)
-            ours.append(self._noted(await rush_gateway(self._servers, rush)))
-            plain.append(self._noted(await rush_plain(self._servers, rival)))
-        ratios = {part: _ratio(ours, plain, part) for part in _COMPARED}
-        self.found[FIRST_BURST] = {**middle(ours), "toPlain": ratios, "rounds": ours}
-        self.found[PLAIN] = {**middle(plain), "rounds": plain}
+    async def _round(self, name: str, turn: int) -> dict[str, Any]:
+        servers, options = self._servers, self._options
+        if name == BACKLOG:
+            return await measure_backlog(servers, options, turn)
+        if tenants := DRAINS.get(name):
+            limit = _DRAIN_IN_FLIGHT // tenants
+            return await drain(
+                name, servers, options.jobs, turn=turn, tenants=tenants, in_flight=limit
+            )
+        return self._noted(await rush_gateway(servers, self._rush(name, turn)))
 
-    async def _burst(self, name: str) -> None:
-        rows: list[dict[str, Any]] = []
-        for turn in range(self._options.bursts):
-            rush = Rush(name, self._options.share_of(_BURSTS[name]), turn=turn)
-            rows.append(self._noted(await rush_gateway(self._servers, rush)))
-        self.found[name] = {**middle(rows), "rounds": rows}
+    def _rush(self, name: str, turn: int) -> Rush:
+        if name == SWEEPS:
+            jobs = self._options.share_of(_SWEEP_JOBS)
+            return Rush(name, jobs, rate=_SWEEP_RATE, workers=("worker", "worker2"), turn=turn)
+        return Rush(name, self._options.share_of(_BURSTS[name]), turn=turn)
 
     def _noted(self, result: Result) -> dict[str, Any]:
-        self.found["failures"] += result.losses
+        self.failures += result.losses
         return result.figures
 
 
 async def measure(servers: Servers, options: Options) -> dict[str, Any]:
-    """The figures of every scenario, and under `failures` what was lost."""
+    """Medians over the rounds of every scenario, and under `failures` what was lost."""
     section = _Section(servers, options)
     for name in options.scenarios:
         await section.run(name)
-    return section.found
+    rows = section.rows
+    found: dict[str, Any] = {name: {**middle(rows[name]), "rounds": rows[name]} for name in rows}
+    if PLAIN in found:
+        found[FIRST_BURST]["toPlain"] = {
+            part: _ratio(rows[FIRST_BURST], rows[PLAIN], part) for part in _COMPARED
+        }
+    return {**found, "failures": section.failures}
 
 
 def _ratio(ours: Sequence[dict[str, Any]], plain: Sequence[dict[str, Any]], part: str) -> float:
-    pairs = zip(ours, plain, strict=True)
+    pairs = zip(ours, plain, strict=False)  # the last turn of the rival may have failed
     ratios = [a["addedSeconds"][part] / max(b["addedSeconds"][part], 1e-4) for a, b in pairs]
     return round(statistics.median(ratios), 3)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import redis.asyncio as redis
 
-from tests.bench.gateways import TENANTS, Gateway, body, make_gateway
+from tests.bench.gateways import IN_FLIGHT, TENANTS, Gateway, body, make_gateway
 from tests.bench.load import Load
 from tests.bench.options import Options
-from tests.bench.parts import Meter, Outside, Servers, send, start_outside
+from tests.bench.parts import LISTS, Meter, Outside, Servers, send, start_outside
 
 _RUN_SECONDS = 2.0
 _PATIENCE_SECONDS = 60.0
@@ -20,17 +20,32 @@ _OURS = {"cmdstat_info", "cmdstat_auth", "cmdstat_hello", "cmdstat_client|setinf
 
 async def measure(servers: Servers, options: Options) -> dict[str, Any]:
     """Accept all jobs while no worker runs, then start one and wait for the last webhook."""
+    return await drain("drain", servers, options.jobs)
+
+
+async def drain(
+    name: str,
+    servers: Servers,
+    jobs: int,
+    *,
+    turn: int = 0,
+    tenants: int = TENANTS,
+    in_flight: int = IN_FLIGHT,
+) -> dict[str, Any]:
+    """The same for so many tenants, with so many jobs of each at the upstream at most."""
     async with start_outside(servers.folder) as outside:
-        gateway = await make_gateway("drain", servers, outside)
+        await outside.tell(LISTS)
+        gateway = await make_gateway(
+            name, servers, outside, turn=turn, tenants=tenants, in_flight=in_flight
+        )
         before = await gateway.transactions()
-        accepts = await _accept(gateway, servers, options.jobs)
+        accepts = await _accept(gateway, servers, jobs)
         accepted = await gateway.transactions()
-        found = await _drain(gateway, outside, options.jobs)
+        found = await _drain(gateway, outside, jobs)
         drained = await gateway.transactions()
-    jobs = options.jobs
     return {
         "jobs": jobs,
-        "credentials": TENANTS,
+        "credentials": tenants,
         "upstreamSeconds": _RUN_SECONDS,
         **accepts,
         **found,
@@ -79,8 +94,10 @@ async def _drain(gateway: Gateway, outside: Outside, jobs: int) -> dict[str, Any
     seconds = max(arrivals.values(), default=started_at) - started_at
     stats = await outside.ask("/stats")
     if len(arrivals) < jobs or stats["submissions"] != jobs:
+        unheard = await gateway.states(apart=arrivals)
         raise RuntimeError(
             f"of {jobs} jobs {len(arrivals)} came to their webhook within {_PATIENCE_SECONDS:.0f} s, "
+            f"the others are {unheard}, "
             f"and the upstream had {stats['submissions']} submits. The worker's complaints:\n"
             + gateway.complaints("worker")
         )

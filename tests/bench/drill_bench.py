@@ -4,17 +4,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.bench.figures import GOALS
 from tests.bench.parts import ROOT, bare_environment
 
 
-def test_a_short_drain_is_reported(tmp_path: Path) -> None:
-    answer = tmp_path / "report.json"
-    command = (sys.executable, "-m", "tests.bench", "--quick", "--only", "drain", "--jobs", "50")
+def _run(folder: Path, *arguments: str) -> tuple[dict[str, Any], str]:
+    """The report of a quick run and what it printed; nothing else is left in the folder."""
+    answer = folder / "report.json"
+    command = (sys.executable, "-m", "tests.bench", "--quick", *arguments, "--json", str(answer))
     run = subprocess.run(
-        (*command, "--json", str(answer)),
-        env={**bare_environment(), "TMPDIR": str(tmp_path)},
+        command,
+        env={**bare_environment(), "TMPDIR": str(folder)},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -22,8 +24,14 @@ def test_a_short_drain_is_reported(tmp_path: Path) -> None:
         timeout=110,
     )
     assert run.returncode == 0, run.stderr
+    assert list(folder.iterdir()) == [answer]
     report = json.loads(answer.read_text())
     assert report["failures"] == []
+    return report, run.stdout
+
+
+def test_a_short_drain_is_reported(tmp_path: Path) -> None:
+    report, printed = _run(tmp_path, "--only", "drain", "--jobs", "50")
     assert report["drain"]["jobs"] == 50
     assert set(report["drain"]["cpuMsPerJob"]) == {
         *("worker", "postgres", "valkey", "simulator", "receiver")
@@ -36,5 +44,19 @@ def test_a_short_drain_is_reported(tmp_path: Path) -> None:
     judged = [figure["figure"] for figure in report["figures"]]
     assert judged == [place for place in GOALS if place.startswith("drain.")]
     assert [figure["figure"] for figure in report["figures"] if figure["value"] < 0] == []
-    assert "drain by one worker" in run.stdout
-    assert list(tmp_path.iterdir()) == [answer]
+    assert "drain by one worker" in printed
+
+
+def test_a_small_burst_is_reported_beside_plain_arq(tmp_path: Path) -> None:
+    report, printed = _run(tmp_path, "--only", "burst", "--scenarios", "burst300")
+    burst = report["burst"]
+    assert set(burst) == {"burst300", "plainArq"}
+    for row in burst.values():
+        assert row["upstreamCalls"]["submit"] == row["submits"] == row["jobs"]
+        assert row["withoutWebhook"] == 0
+        assert 0 < row["addedSeconds"]["p50"] <= row["addedSeconds"]["most"]
+    assert burst["plainArq"]["upstreamCallsPerJob"] > burst["burst300"]["upstreamCallsPerJob"]
+    assert burst["burst300"]["notEnded"] == burst["burst300"]["inDoubt"] == 0
+    judged = [figure["figure"] for figure in report["figures"]]
+    assert judged == [place for place in GOALS if place.startswith("burst.burst300.")]
+    assert "300 at once, p50 to plain arq's" in printed

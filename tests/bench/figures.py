@@ -42,6 +42,14 @@ def _large_burst(name: str, called: str) -> dict[str, tuple[str, str, Goal]]:
     }
 
 
+def _busy_drain(name: str, called: str, rate: float) -> dict[str, tuple[str, str, Goal]]:
+    place = f"burst.{name}"
+    return {
+        f"{place}.jobsPerSecond": (called, "jobs/s", Goal(rate, at_least=True)),
+        f"{place}.cpuMsPerJob.worker": (f"{called}, worker's CPU", "ms per job", Goal(0.8)),
+    }
+
+
 # Where a figure is in the report, how it is called, its unit, and what it should be.
 GOALS: Mapping[str, tuple[str, str, Goal]] = {
     "accept.rateToFloor": ("accepts, rate to the floor's", "x", Goal(1.0, at_least=True)),
@@ -84,6 +92,16 @@ GOALS: Mapping[str, tuple[str, str, Goal]] = {
     "burst.burst300.upstreamCallsPerJob": ("300 at once, upstream calls", "per job", Goal(1.2)),
     **_large_burst("burst5000", "5,000 at once"),
     **_large_burst("burst10000", "10,000 at once"),
+    **_busy_drain("drainOne", "drain of one tenant", 600),
+    **_busy_drain("drainTen", "drain of ten tenants", 700),
+    "burst.backlog.perSecond": (
+        "backlog for one receiver",
+        "webhooks/s",
+        Goal(1_200, at_least=True),
+    ),
+    "burst.backlog.othersP99ToAlone": ("backlog, others' p99 to theirs alone", "x", Goal(2.0)),
+    "burst.sweeps.lookups": ("six sweeps at 300 jobs/s", "look-ups", Goal(0.0)),
+    "burst.sweeps.submitsPerJob": ("six sweeps, submits", "per job", Goal(1.0)),
     "history.slowestP99Ms.tenant-0000": (
         "slowest page of the largest tenant, p99",
         "ms",
@@ -103,6 +121,18 @@ GOALS: Mapping[str, tuple[str, str, Goal]] = {
 }
 _NAMES = {OURS: "accept", FLOOR: "floor", REPLAY: "replay"}
 _TURNS = {ALL_WELL: "all well", SOME_DEAD: "ten dead", QUIET: "alone", NOISY: "with noise"}
+_BURST_SECONDS = {
+    "addedSeconds": "added",
+    "othersSeconds": "the nine beside it",
+    "aloneSeconds": "the nine alone",
+}
+_BURST_FIGURES = {
+    "secondsToLastWebhook": ("last accept to last webhook", "s"),
+    "upstreamCallsPerJob": ("upstream calls", "per job"),
+    "lookups": ("look-ups of submits in doubt", "look-ups"),
+    "notEnded": ("not ended", "jobs"),
+    "inDoubt": ("in doubt at the end", "jobs"),
+}
 _SEEN = {"acceptToEndSeconds": "to end", "eventToWebhookSeconds": "to webhook"}
 
 
@@ -162,16 +192,16 @@ def _plain(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
 
 def _bursts(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
     for name, row in report.items():
-        if "addedSeconds" not in row:
-            continue
-        yield f"{name}, last accept to last webhook", row["secondsToLastWebhook"], "s"
-        for part, seconds in row["addedSeconds"].items():
-            yield f"{name}, added, {part}", seconds, "s"
-        for kind, count in row["upstreamCalls"].items():
+        for figure, (what, unit) in _BURST_FIGURES.items():
+            if figure in row:
+                yield f"{name}, {what}", row[figure], unit
+        for figure, what in _BURST_SECONDS.items():
+            for part, seconds in row.get(figure, {}).items():
+                yield f"{name}, {what}, {part}", seconds, "s"
+        for kind, count in row.get("upstreamCalls", {}).items():
             yield f"{name}, calls of {kind}", count, "calls"
-        yield f"{name}, look-ups of submits in doubt", row.get("lookups", 0), "look-ups"
-        for part, used in row["cpuMsPerJob"].items():
-            yield f"{name}, CPU of {part}", used, "ms per job"
+        for part, used in {**row.get("cpuMsPerJob", {}), **row.get("cpuMs", {})}.items():
+            yield f"{name}, CPU of {part}", used, "ms each"
 
 
 def _history(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import sys
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +15,18 @@ import redis.asyncio as redis
 
 from gateway.embedded import free_port, run_tool
 from tests.bench.load import NUMBER
+from tests.bench.owed import connected
 from tests.bench.parts import Outside, Running, Servers, bare_environment, start
 
 TENANTS = 10
-_IN_FLIGHT = 500
+IN_FLIGHT = 500
 # A gateway's place in here is the number of its Valkey database.
 _DATABASES = (
     *("accept", "drain", "latency", "idle", "delivery", "isolation", "history"),
     *("burst300", "burst5000", "burst10000", "plainArq"),
     *("drainOne", "drainTen", "backlog", "sweeps"),
 )
+_STATES = "SELECT state, count(*) FROM job WHERE NOT id = ANY($1::uuid[]) GROUP BY state"
 WORKFLOW = "music-ai/stems-vocals-accompaniment"
 _ENDS = ["job.succeeded", "job.failed"]
 
@@ -54,7 +57,7 @@ class Gateway:
     env: dict[str, str]
     receiver: str
     tenants: int = TENANTS
-    in_flight: int = _IN_FLIGHT
+    in_flight: int = IN_FLIGHT
     keys: list[str] = field(default_factory=list)
 
     def api(self) -> AbstractAsyncContextManager[Running]:
@@ -77,6 +80,11 @@ class Gateway:
         """The first log lines of a part, up to ten, that are not about work well done."""
         lines = (self._folder / part / "log").read_text(errors="replace").splitlines()
         return "\n".join([line for line in lines if '"level":"info"' not in line][:10])
+
+    async def states(self, apart: Collection[str] = ()) -> dict[str, int]:
+        """How many jobs are in each state, apart from some."""
+        async with connected(self.env["GATEWAY_DATABASE_URL"]) as connection:
+            return dict(await connection.fetch(_STATES, list(apart)))
 
     async def transactions(self) -> int:
         """Of this gateway's database, by all processes that have ended."""
@@ -119,7 +127,7 @@ async def make_gateway(
     *,
     turn: int = 0,
     tenants: int = TENANTS,
-    in_flight: int = _IN_FLIGHT,
+    in_flight: int = IN_FLIGHT,
 ) -> Gateway:
     """A gateway without processes and tenants; its settings are the defaults but for addresses.
 

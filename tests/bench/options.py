@@ -7,7 +7,9 @@ from pathlib import Path
 
 SECTIONS = ("accept", "drain", "latency", "idle", "delivery", "isolation", "burst", "history")
 FIRST_BURST = "burst300"
-SCENARIOS = (FIRST_BURST, "burst5000", "burst10000")
+DRAINS = {"drainOne": 1, "drainTen": 10}  # with so many tenants
+BACKLOG, SWEEPS = "backlog", "sweeps"
+SCENARIOS = (FIRST_BURST, "burst5000", "burst10000", *DRAINS, BACKLOG, SWEEPS)
 _QUICK_SHARE = 20
 
 

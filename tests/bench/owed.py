@@ -7,6 +7,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
+import httpx
+
+from tests.bench.parts import Running
 
 BODY_BYTES = 1_000
 
@@ -73,6 +76,22 @@ async def forget(connection: Connection) -> None:
         " paused_until = NULL, disabled_at = NULL"
     )
     await connection.execute("UPDATE credential SET poll_at = NULL, poll_lease_until = NULL")
+
+
+async def add_endpoints(api: Running, keys: Sequence[str], urls: Sequence[str]) -> None:
+    """Make endpoints through the API, of the tenants in turns."""
+    async with httpx.AsyncClient(base_url=api.url, timeout=30) as client:
+        for number, url in enumerate(urls):
+            headers = {"Authorization": keys[number % len(keys)]}
+            answer = await client.post("/v1/endpoint", headers=headers, json={"url": url})
+            if answer.status_code != 200:
+                raise RuntimeError(f"{answer.status_code} {answer.text}")
+
+
+async def endpoints_at(connection: Connection, urls: Sequence[str]) -> list[Endpoint]:
+    """The endpoints at these URLs, oldest first."""
+    found = "SELECT tenant_id, id FROM endpoint WHERE url = ANY($1) ORDER BY id"
+    return [Endpoint(*row) for row in await connection.fetch(found, urls)]
 
 
 @asynccontextmanager

@@ -33,6 +33,8 @@ from tests.bench.load import Load, Outcome
 ROOT = Path(__file__).parent.parent.parent
 _TEMPLATE = "bench_template"
 _LOOK_AGAIN_SECONDS = 0.1
+# How the upstream lists jobs, as far as is known: newest first, in pages of 100.
+LISTS = {"listOrder": "desc", "maxPageSize": 100}
 _FOREIGN = ("GATEWAY_", "COVERAGE_", "COV_")
 
 
@@ -170,10 +172,14 @@ class Outside:
     async def _get(self, url: str) -> Any:
         return (await self.client.get(url)).raise_for_status().json()
 
+    async def heard(self) -> int:
+        """Of how many jobs the receiver has heard."""
+        return await self._get(f"{self.receiver.url}/count")
+
     async def heard_of(self, jobs: int, seconds: float) -> None:
         """Wait until the receiver has heard of so many jobs, at most so long."""
         for _ in range(round(seconds / _LOOK_AGAIN_SECONDS)):
-            if await self._get(f"{self.receiver.url}/count") >= jobs:
+            if await self.heard() >= jobs:
                 return
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 

@@ -1,7 +1,8 @@
-"""The receiver: takes webhooks as cheaply as can be, `python -m tests.bench.receiver PORT [MORE]`.
+"""The receiver: takes webhooks cheaply, `python -m tests.bench.receiver PORT [MORE [MILLISECONDS]]`.
 
 `GET /count` answers how many distinct jobs it heard of, `GET /arrivals` the instant at which it
-first heard of each, `GET /ports` at which MORE ports it listens, each as a host of its own.
+first heard of each, `GET /ports` at which MORE ports it listens, each as a host of its own. A
+webhook is answered after so many milliseconds, at once where none are given.
 """
 
 import asyncio
@@ -29,8 +30,9 @@ class Arrivals(msgspec.Struct):
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, arrivals: Arrivals) -> None:
+    def __init__(self, arrivals: Arrivals, pause: float) -> None:
         self._arrivals = arrivals
+        self._pause = pause
         self._transport: asyncio.Transport
         self._buffer = b""
 
@@ -44,16 +46,25 @@ class _Connection(asyncio.Protocol):
         head, end, body = self._buffer.partition(_END)
         if end and len(body) >= _length_of(head):
             self._buffer = b""
-            self._transport.write(self._answer(head, body))
+            if head.startswith(b"GET"):
+                self._show(head)
+            else:
+                self._take(body)
 
-    def _answer(self, head: bytes, body: bytes) -> bytes:
-        if head.startswith(b"GET"):
-            text = msgspec.json.encode(self._shown(head))
-            return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
+    def _show(self, head: bytes) -> None:
+        text = msgspec.json.encode(self._shown(head))
+        self._transport.write(
+            b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
+        )
+
+    def _take(self, body: bytes) -> None:
         job_id = body.partition(_DATA)[2][:_ID_LENGTH].decode()
         self._arrivals.webhooks += 1
         self._arrivals.instants.setdefault(job_id, time.time())
-        return _OK
+        if self._pause:
+            asyncio.get_running_loop().call_later(self._pause, self._transport.write, _OK)
+        else:
+            self._transport.write(_OK)
 
     def _shown(self, head: bytes) -> object:
         if b"/ports" in head:
@@ -66,13 +77,17 @@ def _length_of(head: bytes) -> int:
     return int(found.split(b"\r\n", 1)[0]) if found else 0
 
 
-async def _serve(port: int, more: int = 0) -> None:
+async def _serve(port: int, more: int = 0, milliseconds: int = 0) -> None:
     arrivals = Arrivals({})
     loop = asyncio.get_running_loop()
+
+    def connection() -> _Connection:
+        return _Connection(arrivals, milliseconds / 1000)
+
     for _ in range(more):
-        server = await loop.create_server(lambda: _Connection(arrivals), "127.0.0.1", 0)
+        server = await loop.create_server(connection, "127.0.0.1", 0)
         arrivals.ports.append(server.sockets[0].getsockname()[1])
-    server = await loop.create_server(lambda: _Connection(arrivals), "127.0.0.1", port)
+    server = await loop.create_server(connection, "127.0.0.1", port)
     await server.serve_forever()
 
 

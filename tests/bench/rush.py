@@ -14,18 +14,15 @@ from tests.bench.gateways import Gateway, body, emptied, make_gateway
 from tests.bench.latency import spread
 from tests.bench.load import Load, Outcome
 from tests.bench.owed import connected
-from tests.bench.parts import Meter, Outside, Running, Servers, send, start, start_outside
+from tests.bench.parts import LISTS, Meter, Outside, Running, Servers, send, start, start_outside
 
 RUN_SECONDS = 5.0
 _IN_FLIGHT = 20_000
 _PATIENCE_SECONDS = 180.0
 # Whoever is measured has nothing left to do from its start.
 _SETTLE_SECONDS = 2.0
-_LISTS = {"listOrder": "desc", "maxPageSize": 100}
 _LOOKUPS = re.compile(r"^gw_upstream_lookups_total\S* (\S+)$", re.MULTILINE)
 _OPEN = ("accepted", "submitting", "submitted", "running")
-_STATES = "SELECT state, count(*) FROM job GROUP BY state"
-_UNHEARD = "SELECT state, count(*) FROM job WHERE NOT id = ANY($1::uuid[]) GROUP BY state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class Rush:
     name: str
     jobs: int
     rate: float = 0.0
-    workers: int = 1
+    workers: tuple[str, ...] = ("worker",)
     turn: int = 0
 
     def load(self, port: int, keys: list[str]) -> Load:
@@ -63,19 +60,19 @@ async def rush_gateway(servers: Servers, rush: Rush) -> Result:
     """Send a rush to a gateway that knows nothing yet: API and workers are up and idle."""
     async with AsyncExitStack() as stack:
         outside = await stack.enter_async_context(start_outside(servers.folder))
-        await outside.tell(_LISTS)
+        await outside.tell(LISTS)
         gateway = await make_gateway(
             rush.name, servers, outside, turn=rush.turn, tenants=1, in_flight=_IN_FLIGHT
         )
         api = await stack.enter_async_context(gateway.api())
         await gateway.seed(api)
-        workers = [
-            await stack.enter_async_context(gateway.worker(f"worker{number or ''}"))
-            for number in range(rush.workers)
-        ]
-        pids = {"api": api.pid, "worker": workers[0].pid, "postgres": servers.postgres.pid}
+        workers = {
+            name: await stack.enter_async_context(gateway.worker(name)) for name in rush.workers
+        }
+        pids = {name: worker.pid for name, worker in workers.items()}
+        pids |= {"api": api.pid, "postgres": servers.postgres.pid}
         found = await _rush(rush, outside, rush.load(api.port, gateway.keys), pids)
-        found["lookups"] = sum([await _lookups(outside, worker) for worker in workers])
+        found["lookups"] = sum([await _lookups(outside, worker) for worker in workers.values()])
         return await _judged(rush, gateway, outside, found)
 
 
@@ -85,15 +82,13 @@ async def _lookups(outside: Outside, worker: Running) -> int:
 
 
 async def _judged(rush: Rush, gateway: Gateway, outside: Outside, found: dict[str, Any]) -> Result:
-    heard = list(await outside.arrivals())
-    async with connected(gateway.env["GATEWAY_DATABASE_URL"]) as connection:
-        states = Counter(dict(await connection.fetch(_STATES)))
-        unheard = dict(await connection.fetch(_UNHEARD, heard))
+    states = Counter(await gateway.states())
+    unheard = await gateway.states(apart=await outside.arrivals())
     found["notEnded"] = sum(states[state] for state in _OPEN)
     found["inDoubt"] = states["submitting"]
     losses = _losses(rush, unheard, found["submits"])
     if losses:
-        losses.append(gateway.complaints("worker"))
+        losses += filter(None, map(gateway.complaints, rush.workers))
     return Result(found, losses)
 
 
@@ -114,7 +109,7 @@ async def rush_plain(servers: Servers, rush: Rush) -> Result:
     """Send the same rush to a plain arq task per job."""
     async with AsyncExitStack() as stack:
         outside = await stack.enter_async_context(start_outside(servers.folder))
-        await outside.tell(_LISTS)
+        await outside.tell(LISTS)
         url = await servers.database(f"{rush.name}-{rush.turn}", migrated=False)
         env = {
             plain_arq.DATABASE: url.replace("+asyncpg", ""),
@@ -159,6 +154,7 @@ async def _rush(rush: Rush, outside: Outside, load: Load, pids: dict[str, int]) 
         "jobs": rush.jobs,
         **await _times(outcome, outside),
         "submits": stats["submissions"],
+        "submitsPerJob": round(stats["submissions"] / rush.jobs, 5),
         "upstreamCallsPerJob": round(sum(calls.values()) / rush.jobs, 3),
         "upstreamCalls": dict(calls),
         "cpuMsPerJob": cpu,
