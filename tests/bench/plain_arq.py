@@ -57,7 +57,7 @@ _INSERT = "INSERT INTO job (id, name, workflow, params, metadata) VALUES ($1, $2
 _SUBMITTED = "UPDATE job SET state = 'submitted', upstream_id = $2 WHERE id = $1"
 _ENDS = "UPDATE job SET state = $2, result = $3, ended_at = now() WHERE id = $1"
 _DELIVERED = "UPDATE job SET delivered_at = now() WHERE id = $1"
-COUNTS = "SELECT state, count(*) FROM job WHERE delivered_at IS NULL GROUP BY state"
+STATES = "SELECT state, count(*) FROM job WHERE NOT id = ANY($1::uuid[]) GROUP BY state"
 
 
 class _JobIn(msgspec.Struct):

@@ -86,7 +86,10 @@ async def _judged(rush: Rush, gateway: Gateway, outside: Outside, found: dict[st
     unheard = await gateway.states(apart=await outside.arrivals())
     found["notEnded"] = sum(states[state] for state in _OPEN)
     found["inDoubt"] = states["submitting"]
+    found["notSucceeded"] = states.total() - states["succeeded"] - found["notEnded"]
     losses = _losses(rush, unheard, found["submits"])
+    if found["notSucceeded"]:
+        losses.append(f"{rush.name}: {found['notSucceeded']} jobs ended without success")
     if losses:
         losses += filter(None, map(gateway.complaints, rush.workers))
     return Result(found, losses)
@@ -123,7 +126,9 @@ async def rush_plain(servers: Servers, rush: Rush) -> Result:
         worker = await stack.enter_async_context(_start_worker(servers, env))
         pids = {"api": api.pid, "worker": worker.pid, "postgres": servers.postgres.pid}
         found = await _rush(rush, outside, rush.load(api.port, ["none"]), pids)
-        return Result(found, _losses(rush, dict(await connection.fetch(plain_arq.COUNTS)), 0))
+        heard = list(await outside.arrivals())
+        unheard = dict(await connection.fetch(plain_arq.STATES, heard))
+        return Result(found, _losses(rush, unheard, found["submits"]))
 
 
 def _start_api(servers: Servers, env: dict[str, str]) -> Any:
@@ -164,7 +169,7 @@ async def _rush(rush: Rush, outside: Outside, load: Load, pids: dict[str, int]) 
 async def _times(outcome: Outcome, outside: Outside) -> dict[str, Any]:
     arrivals, completed = await outside.arrivals(), await outside.completed()
     last_accept = max(at for _, _, at in outcome.answers)
-    added = [at - completed[job] for job, at in arrivals.items()]
+    added = [at - completed[job] for job, at in arrivals.items() if job in completed]
     return {
         "acceptsPerSecond": round(outcome.rate, 1),
         "secondsToLastWebhook": round(max(arrivals.values(), default=last_accept) - last_accept, 3),
