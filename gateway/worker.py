@@ -73,7 +73,7 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
         deps.queue.on_wake(pool.nudge)
         watch_loop(loop, _STUCK_SECONDS)
         # What Redis remembers of the database is asked before the first row is claimed.
-        deps.beacon.recall(await deps.queue.mirrored())
+        deps.beacon.learn(await deps.queue.mirrored())
         if settings.worker_port:
             _serve_health(settings, lambda: deps.clock.monotonic() - pool.alive_at)
         _log.info("worker started")

@@ -1,4 +1,8 @@
-"""The beacon: a number in the database that only grows, by which lost time is noticed."""
+"""The beacon: a number in the database that only grows, by which lost time is noticed.
+
+A number that was read is compared with what was known *before its transaction began*, never with
+what has been learned since: another transaction may have raised the number meanwhile.
+"""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -10,18 +14,24 @@ class Beacon:
     def __init__(self) -> None:
         self._known: dict[UUID, int] = {}
 
-    def recall(self, known: Mapping[UUID, int]) -> None:
-        """Take over what is known elsewhere."""
-        for id_, count in known.items():
-            self._known[id_] = max(count, self._known.get(id_, count))
+    @property
+    def known(self) -> Mapping[UUID, int]:
+        """The highest numbers that were committed so far; a copy, which later news does not change."""
+        return dict(self._known)
 
-    def is_behind(self, id_: UUID, count: int) -> bool:
-        """Whether the database once had a higher number; then it was restored from a backup."""
-        if count < self._known.get(id_, count):
-            return True
-        self._known[id_] = count
-        return False
+    def learn(self, committed: Mapping[UUID, int]) -> None:
+        """Take over numbers that have been committed, here or elsewhere."""
+        for id_, count in committed.items():
+            self._known[id_] = max(count, self._known.get(id_, count))
 
     def after(self, id_: UUID) -> int:
         """A number that this database has never had."""
         return self._known.get(id_, 0) + 1
+
+
+def is_behind(known: Mapping[UUID, int], id_: UUID, count: int) -> bool:
+    """Whether the database had a higher number before; then it was restored from a backup.
+
+    `known` is what was known before the transaction that read `count` began.
+    """
+    return count < known.get(id_, count)

@@ -6,6 +6,7 @@ All of them are looked up before they are submitted.
 from collections.abc import Sequence
 from uuid import UUID
 
+from gateway.flows.beacon import is_behind
 from gateway.flows.deps import Deps
 from gateway.store import restores
 
@@ -17,17 +18,18 @@ async def distrust(deps: Deps, claimed: Sequence[UUID] = (), token: UUID | None 
     case: another process that was faster has left it alone.
     """
     started = deps.clock.monotonic()
+    known = deps.beacon.known
     async with deps.db.begin() as tx:
         id_, count = await restores.hold_beacon(tx)
         jobs = await restores.distrust_claimed(tx, claimed, token) if token else 0
-        if not deps.beacon.is_behind(id_, count):
+        if not is_behind(known, id_, count):
             return
         jobs += await restores.distrust(tx)
         count = deps.beacon.after(id_)
         await restores.set_beacon(tx, count)
         deps.reached("restore.distrusted")
     deps.reached("restore.committed")
-    deps.beacon.is_behind(id_, count)
+    deps.beacon.learn({id_: count})
     deps.queue.mirror(id_, count)
     deps.queue.wake("submit")
     seconds = deps.clock.monotonic() - started

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.core.submission import with_marker
+from gateway.flows.beacon import is_behind
 from gateway.flows.claiming import claiming
 from gateway.flows.deps import Deps
 from gateway.flows.group_commit import GroupCommit
@@ -61,6 +62,7 @@ class Submitter:
     async def _claim(self, room: int, *, suspects: bool) -> int:
         deps, policy = self._deps, self._deps.policy
         claimed_at, token = deps.clock.monotonic(), deps.ids.uuid()
+        known = deps.beacon.known  # before the claim begins: see the beacon's module
         async with claiming(deps, "submit", token, deps.db.single()) as tx:
             jobs = await submits.claim(
                 tx,
@@ -75,9 +77,10 @@ class Submitter:
             )
         if jobs:
             deps.reached("submit.claimed")
-            if deps.beacon.is_behind(jobs[0].beacon_id, jobs[0].beacon):
+            if is_behind(known, jobs[0].beacon_id, jobs[0].beacon):
                 await self._hold(jobs, token)
                 return 0
+            deps.beacon.learn({jobs[0].beacon_id: jobs[0].beacon})
         announce_jobs(deps, [job.id for job in jobs])
         self._report_shares(jobs)
         for job in jobs:

@@ -8,6 +8,7 @@ from uuid import UUID
 from gateway.core.delivery import failing_percent
 from gateway.core.lifecycle import expired
 from gateway.errors import Unavailable
+from gateway.flows.beacon import is_behind
 from gateway.flows.delete import delete_upstream
 from gateway.flows.deps import Deps
 from gateway.flows.endpoint_health import REASONS
@@ -60,22 +61,23 @@ async def sweep(deps: Deps) -> None:
 
 async def _look(deps: Deps) -> Found | None:
     """What waits for nobody, mended where a row is enough; None where another one sweeps."""
-    deps.beacon.recall(await deps.queue.mirrored())
+    deps.beacon.learn(await deps.queue.mirrored())
+    known = deps.beacon.known
     async with deps.db.begin() as tx:
         if not await sweeps.lead(tx):
             return None
         id_, count = await restores.hold_beacon(tx)
-        is_behind = deps.beacon.is_behind(id_, count)
-        if not is_behind:
+        went_back = is_behind(known, id_, count)
+        if not went_back:
             id_, count = await restores.beat(tx)
         forgotten = await sweeps.remember(tx)
         await sweeps.put_away(tx)
         late = await sweeps.late(tx, _GRACE, deps.policy.max_in_flight)
         found = Found(late, forgotten, await bulk.is_due(tx), await endpoints.failing(tx, REASONS))
-    if is_behind:
+    if went_back:
         await distrust(deps)
     else:
-        deps.beacon.recall({id_: count})
+        deps.beacon.learn({id_: count})
         deps.queue.mirror(id_, count)
     return found
 

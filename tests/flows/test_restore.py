@@ -1,7 +1,7 @@
 """Restore: a database that went back in time is noticed, and nothing goes upstream twice."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import pytest
@@ -105,7 +105,7 @@ async def test_what_the_upstream_does_not_have_is_submitted_after_two_looks(worl
 async def test_a_new_process_knows_it_from_what_was_mirrored(world: World):
     ids = await restored(world, await world.tenant())
     late = world.other_process(beacon=Beacon())
-    late.deps.beacon.recall(await late.deps.queue.mirrored())
+    late.deps.beacon.learn(await late.deps.queue.mirrored())
     assert await late.submit() == 0
     assert await late.look_up() == 3
     assert await once_upstream(world, ids)
@@ -122,7 +122,7 @@ async def test_of_several_that_notice_it_one_acts(world: World):
     ids = await restored(world, await world.tenant())
     others = [world.other_process(beacon=Beacon()) for _ in range(3)]
     for other in others:
-        other.deps.beacon.recall(world.queue.beacons)
+        other.deps.beacon.learn(world.queue.beacons)
     await asyncio.gather(*(distrust(other.deps) for other in others))
     assert len(world.seen("restore")) == 1
     assert await world.look_up() == 3
@@ -134,15 +134,16 @@ async def test_of_several_that_notice_it_one_acts(world: World):
 
 
 class Hasty(Beacon):
-    """Once finds a database behind that is not: another process raised the number meanwhile."""
+    """Once knows a higher number than there is: another process raised it meanwhile."""
 
-    was_hasty = False
+    was_asked = False
 
+    @property
     @override
-    def is_behind(self, id_: UUID, count: int) -> bool:
-        is_behind = super().is_behind(id_, count) or not self.was_hasty
-        self.was_hasty = True
-        return is_behind
+    def known(self) -> Mapping[UUID, int]:
+        known = super().known if self.was_asked else dict.fromkeys(super().known, 10**9)
+        self.was_asked = True
+        return known
 
 
 async def test_what_a_claim_held_is_looked_up_although_another_process_was_faster(world: World):
@@ -151,6 +152,7 @@ async def test_what_a_claim_held_is_looked_up_although_another_process_was_faste
     await set_back(world, ids, beats=0)
     world.upstream.calls.clear()
     hasty = world.other_process(beacon=Hasty())
+    hasty.deps.beacon.learn(world.deps.beacon.known)
     assert await hasty.submit() == 0
     job = await world.job(ids[0])
     assert (job.state, job.submit_attempts, job.strikes) == ("submitting", 1, 0)
@@ -159,3 +161,20 @@ async def test_what_a_claim_held_is_looked_up_although_another_process_was_faste
     assert world.upstream.count("submit") == 0
     assert await world.states() == {"submitted": 1}
     assert await once_upstream(world, ids)
+
+
+async def test_every_restore_is_caught_while_claims_and_sweeps_race(world: World):
+    """Also one whose number lies one below: of two processes either may notice it first."""
+    tenant = await world.tenant()
+    other = world.other_process(beacon=Beacon())
+    await world.accept(tenant)
+    await asyncio.gather(sweep(world.deps), other.submit())
+    for number in range(1, 21):
+        (job_id,) = await world.at_upstream(tenant)
+        await sweep(world.deps)
+        await set_back(world, [job_id], beats=1)
+        await asyncio.gather(sweep(world.deps), sweep(other.deps), world.submit(), other.submit())
+        assert len(world.seen("restore")) == number
+        assert (await world.job(job_id)).state == "submitting"
+        assert await world.look_up() == 1
+        assert await once_upstream(world, [job_id])
