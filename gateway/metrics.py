@@ -34,6 +34,7 @@ _whole = _histogram("job_end_to_end_seconds", "From accept to end.", buckets=_SL
 _submits = _counter("upstream_submits", "Submits by outcome.", "outcome")
 _submit_seconds = _histogram("upstream_submit_duration_seconds", "Time of a submit, recorded.")
 _lookups = _counter("upstream_lookups", "Lookups of submits in doubt.", "outcome")
+_lookup_calls = _counter("upstream_lookup_calls", "Upstream calls made by lookups.")
 _polls = _counter("job_polls", "Rounds of polling.", "result")
 _poll_calls = _counter("upstream_poll_calls", "Upstream calls made by polling.")
 _attempts = _counter("webhook_attempts", "Attempts to deliver.", "outcome", "error_class")
@@ -133,8 +134,9 @@ def _on_submit(outcome: str, seconds: float, _fields: Mapping[str, object]) -> N
     _submit_seconds.observe(seconds)
 
 
-def _on_lookup(outcome: str, _seconds: float, _fields: Mapping[str, object]) -> None:
+def _on_lookup(outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
     _lookups.labels(outcome).inc()
+    _lookup_calls.inc(_number(fields, "calls"))
 
 
 def _on_poll(outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:

@@ -42,7 +42,6 @@ class Policy:
     lookup_delay: float = 2.0
     lookups: int = 2
     lookup_skew: float = 60.0
-    lookup_pages: int = 20
     breaker_failures: int = 5
     # Claims without a recorded outcome after which a row is handled alone, and given up.
     suspicious: int = 2

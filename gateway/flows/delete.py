@@ -1,6 +1,5 @@
 """Delete: a job is gone for its tenant at once, and upstream as soon as that can be reached."""
 
-from datetime import timedelta
 from uuid import UUID
 
 from gateway.core.events import JOB_DELETED
@@ -9,15 +8,17 @@ from gateway.core.model import TERMINAL
 from gateway.errors import NotFound
 from gateway.flows.access import open_access
 from gateway.flows.deps import Deps
-from gateway.flows.lookup import Lookup
+from gateway.flows.lookup import Lookup, Window
 from gateway.flows.settle import Settled, announce, ending, publish_jobs, settle
 from gateway.flows.waiters import announce_feed, announce_jobs
-from gateway.ports import Absent, Access, Denied, Trouble
+from gateway.ports import Absent, Access, Denied, Trouble, Unknown
 from gateway.store import jobs, tenants
 from gateway.store.jobs import Doomed
 
 _BATCH = 20
 _RETRY_SECONDS = 60.0
+_SEARCH_SECONDS = 20.0
+_UNFINISHED = Unknown(f"the upstream's list could not be searched within {_SEARCH_SECONDS:g} s")
 
 
 async def delete_job(
@@ -77,8 +78,9 @@ async def _delete_one(deps: Deps, job: Doomed) -> bool:
 
 async def _find(deps: Deps, access: Access, job: Doomed) -> str | Trouble | None:
     """The upstream's id of a job that was deleted while it was being submitted, if it took it."""
-    since = job.sent_at - timedelta(seconds=deps.policy.lookup_skew)
-    lookup = Lookup(deps.upstream, access, {str(job.id)}, since, job.now)
-    trouble = await lookup.run()
-    found = lookup.found.get(str(job.id))
-    return found.upstream_id if found else trouble
+    window = Window(job.sent_at, job.now)
+    lookup = Lookup(deps, access, {str(job.id)}, window, began_at=job.now)
+    trouble = await lookup.run(deps.clock.monotonic() + _SEARCH_SECONDS)
+    if found := lookup.found.get(str(job.id)):
+        return found.upstream_id
+    return None if lookup.is_complete else trouble or _UNFINISHED

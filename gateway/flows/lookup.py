@@ -1,13 +1,25 @@
-"""Look for jobs by marker in the upstream's list, whichever way the list is sorted."""
+"""Look for jobs by their marker in the upstream's list, however long the list is.
+
+A list that is sorted by creation is searched by bisection for the time in which the upstream can
+have taken the jobs, and read there only. A list without an order is read from its first page to its
+last. Both may take several rounds: a lookup remembers how far it came, and goes on from there.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import UUID
 
-from gateway.ports import Access, Trouble, Unknown, Upstream, UpstreamJob
+from gateway.core.clock_offset import Offset, offset_of
+from gateway.flows.deps import Deps
+from gateway.flows.list_search import EndlessListError, Order, first_page, order_of
+from gateway.ports import Access, Trouble, Unknown, UpstreamJob
+from gateway.store import submits
 
 _SIZE = 100
-_MAX_CALLS = 60
+# So many pages in a row with the same jobs are no list that grows while it is read.
+_SAME_PAGES = 10
+_ENDLESS = Unknown("the upstream's list does not end: page after page has the same or newer jobs")
 
 
 class _CannotListError(Exception):
@@ -16,65 +28,147 @@ class _CannotListError(Exception):
         self.trouble = trouble
 
 
+class _TimeIsUpError(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time in which the upstream can have taken jobs, by the clock of the database."""
+
+    start: datetime
+    end: datetime
+
+    def at_upstream(self, offset: Offset) -> "Window":
+        """The same time by the upstream's clock."""
+        return Window(self.start + offset.least, self.end + offset.most)
+
+
 @dataclass(slots=True)
 class Lookup:
-    """One walk for the jobs of one credential that were sent after `since`, by the clock of `now`.
+    """One search for jobs of one credential; `began_at` is by the clock of the database.
 
-    An upstream whose clock runs late dates its newest job early; that much further it is searched.
+    `markers` are the ids of the jobs that are searched for, `found` has the job of each marker that
+    was seen so far. Once the search `is_complete`, what is not found was not in the list.
     """
 
-    upstream: Upstream
+    deps: Deps
     access: Access
     markers: set[str]
-    since: datetime
-    now: datetime
+    window: Window
+    began_at: datetime
     found: dict[str, UpstreamJob] = field(default_factory=dict[str, UpstreamJob])
-    _calls: int = 0
+    calls: int = 0
+    is_complete: bool = False
+    _until: float = 0.0
+    _next: int | None = None
+    _order: Order | None = None
+    _pages: dict[int, list[UpstreamJob]] = field(default_factory=dict[int, list[UpstreamJob]])
+    _shown: list[str] = field(default_factory=list[str])
+    _same: int = 0
 
-    async def run(self) -> Trouble | None:
-        """Fill `found`; None when what is not there was certainly not in the list."""
+    async def run(self, until: float) -> Trouble | None:
+        """Search until the end, or until a monotonic instant; the trouble that cut it short."""
+        if self.is_complete:
+            return None
+        self._until, self._shown, self._same = until, [], 0
         try:
-            first = await self._page(0)
-            if not _is_ascending(first):
-                self._allow_for_lateness(first[:1])
-            if not self._over(first):
-                await (self._backward() if _is_ascending(first) else self._forward())
+            await self._search()
         except _CannotListError as cannot:
             return cannot.trouble
+        except EndlessListError:
+            return _ENDLESS
+        except _TimeIsUpError:
+            return None
+        self.is_complete = True
         return None
 
-    def _allow_for_lateness(self, newest: Sequence[UpstreamJob]) -> None:
-        for job in newest:
-            if job.created_at is not None and job.created_at < self.now:
-                self.since -= self.now - job.created_at
-
-    async def _forward(self) -> None:
-        number = 1
-        while not self._over(await self._page(number)):
-            number += 1
-
-    async def _backward(self) -> None:
-        """Find the last page, which has the newest jobs, and go back from there."""
-        low, high = 0, 1
-        while await self._page(high):
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if await self._page(middle) else (low, middle)
-        for number in range(low, 0, -1):
-            page = await self._page(number)
-            if number == low:
-                self._allow_for_lateness(page[-1:])
-            if self._has_all() or (page and _before(page[0], self.since)):
+    async def _search(self) -> None:
+        if self._next is None:
+            first = await self._page(0)
+            if self._has_all() or not first:
                 return
+            self._next = await self._place(first)
+            if self._next == 0:
+                if self._is_over(first):
+                    return
+                self._next = 1
+        else:
+            # Deletions since the last round may have moved jobs to an earlier page.
+            self._next = max(self._next - 1, 0)
+        while not self._is_over(await self._page(self._next)):
+            self._next += 1
+
+    async def _place(self, first: list[UpstreamJob]) -> int:
+        """The page to begin at."""
+        self._pages = {0: first}
+        sample = first
+        if len(first) == 1:  # the upstream may have pages of one job
+            sample = first + await self._kept(1)
+        self._order = order_of(sample)
+        if self._order is None:
+            return 0
+        newest = first if self._order == "newest" else await self._last_page()
+        self.window = self.window.at_upstream(await self._offset(newest))
+
+        async def is_before(number: int) -> bool:
+            page = await self._kept(number)
+            return bool(page) and self._lies_before(page)
+
+        number = await first_page(is_before)
+        self._pages.clear()
+        return max(number - 1, 0)
+
+    async def _last_page(self) -> list[UpstreamJob]:
+        async def is_there(number: int) -> bool:
+            return bool(await self._kept(number))
+
+        return await self._kept(await first_page(is_there) - 1)
+
+    async def _kept(self, number: int) -> list[UpstreamJob]:
+        """A page, which is read once while the place to begin at is searched for."""
+        if number not in self._pages:
+            self._pages[number] = await self._page(number)
+        return self._pages[number]
+
+    async def _offset(self, newest: Sequence[UpstreamJob]) -> Offset:
+        """How far the upstream's clock is ahead, from jobs whose submit was recorded."""
+        taken: dict[UUID, datetime] = {}
+        for job in newest:
+            if (marker := _uuid(job.marker)) is not None and job.created_at is not None:
+                taken[marker] = job.created_at
+        async with self.deps.db.single() as tx:
+            sent = await submits.sent(tx, list(taken))
+        latest = max((job.created_at for job in newest if job.created_at), default=self.began_at)
+        return offset_of(
+            [(taken[one.id] - one.submitted_at, taken[one.id] - one.sent_at) for one in sent],
+            skew=timedelta(seconds=self.deps.policy.lookup_skew),
+            lateness=max(self.began_at - latest, timedelta()),
+        )
+
+    def _lies_before(self, page: Sequence[UpstreamJob]) -> bool:
+        last = page[-1].created_at
+        if last is None:
+            return False
+        return last > self.window.end if self._order == "newest" else last < self.window.start
+
+    def _is_over(self, page: Sequence[UpstreamJob]) -> bool:
+        # Only an empty page is the end: an upstream may give fewer jobs than it was asked for.
+        if self._has_all() or not page:
+            return True
+        last = page[-1].created_at
+        if last is None or self._order is None:
+            return False
+        return last < self.window.start if self._order == "newest" else last > self.window.end
 
     async def _page(self, number: int) -> list[UpstreamJob]:
-        self._calls += 1
-        if self._calls > _MAX_CALLS:
-            raise _CannotListError(Unknown("the upstream's list is too long to be searched"))
-        page = await self.upstream.page(self.access, statuses=(), page=number, size=_SIZE)
+        if self.deps.clock.monotonic() > self._until:
+            raise _TimeIsUpError
+        self.calls += 1
+        page = await self.deps.upstream.page(self.access, statuses=(), page=number, size=_SIZE)
         if not isinstance(page, list):
             raise _CannotListError(page)
+        self._expect_another(page)
         for job in page:
             if job.marker is not None and job.marker in self.markers:
                 known = self.found.get(job.marker)
@@ -82,25 +176,23 @@ class Lookup:
                     self.found[job.marker] = job
         return page
 
-    def _over(self, page: Sequence[UpstreamJob]) -> bool:
-        # Only an empty page is the end: an upstream may give fewer jobs than it was asked for.
-        if self._has_all() or not page:
-            return True
-        return not _is_ascending(page) and _before(page[-1], self.since)
+    def _expect_another(self, page: Sequence[UpstreamJob]) -> None:
+        shown = [job.upstream_id for job in page]
+        self._same = self._same + 1 if shown and shown == self._shown else 0
+        self._shown = shown
+        if self._same >= _SAME_PAGES:
+            raise EndlessListError
 
     def _has_all(self) -> bool:
         return self.markers <= self.found.keys()
 
 
-def _is_ascending(page: Sequence[UpstreamJob]) -> bool:
-    if not page:
-        return False
-    first, last = page[0].created_at, page[-1].created_at
-    return first is not None and last is not None and first < last
-
-
-def _before(job: UpstreamJob, instant: datetime) -> bool:
-    return job.created_at is not None and job.created_at < instant
+def _uuid(text: str | None) -> UUID | None:
+    """A marker of ours; the metadata of jobs that others made may hold anything."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
 
 
 def _is_older(job: UpstreamJob, than: UpstreamJob) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 from gateway.flows.bulk import step
 from gateway.flows.deliver import Deliverer
 from gateway.flows.deps import Deps
-from gateway.flows.doubt import claim_doubtful
+from gateway.flows.doubt import Reconciler
 from gateway.flows.poll import Poller
 from gateway.flows.submit import Submitter
 from gateway.ports import Verb
@@ -25,6 +25,7 @@ class Sessions:
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
+        self._reconciler = Reconciler(deps)
         self._submitter = Submitter(deps)
         self._poller = Poller(deps)
         self._deliverer = Deliverer(deps)
@@ -32,7 +33,7 @@ class Sessions:
     async def submit(self) -> None:
         """Submit all that is due and has room, and look into what is in doubt."""
         room = self._deps.policy.submit_concurrency
-        await claim_doubtful(self._deps, room)
+        await self._reconciler.claim()
         await self._quarantine("submit", self._submitter.claim_suspect)
         slots = self._deps.slots
         await self._work("submit", lambda: room - slots.used("submit"), self._submitter.claim)

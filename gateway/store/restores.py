@@ -5,10 +5,10 @@ from uuid import UUID
 
 from gateway.store.engine import Tx
 
-# As if each had just been submitted with an unknown outcome, at some time since it was accepted.
+# As if each had been submitted with an unknown outcome, at some time from its accept until now.
 _DISTRUST = """
-UPDATE job SET state = 'submitting', sent_at = job.created_at, next_at = now(), lookups = 0,
-  lease_token = NULL, submit_attempts = GREATEST(job.submit_attempts, 1),
+UPDATE job SET state = 'submitting', sent_at = job.created_at, sent_until = now(), next_at = now(),
+  lookups = 0, lease_token = NULL, submit_attempts = GREATEST(job.submit_attempts, 1),
   credential_id = c.id, version = job.version + 1
 FROM (SELECT DISTINCT ON (tenant_id) id, tenant_id FROM credential
   ORDER BY tenant_id, version DESC) AS c
@@ -17,8 +17,8 @@ WHERE job.id IN (SELECT j.id FROM job j WHERE j.state = 'accepted'
   AND c.tenant_id = job.tenant_id"""
 
 _DISTRUST_CLAIMED = """
-UPDATE job SET sent_at = created_at, next_at = now(), lookups = 0, lease_token = NULL,
-  strikes = strikes - 1, version = version + 1
+UPDATE job SET sent_at = created_at, sent_until = now(), next_at = now(), lookups = 0,
+  lease_token = NULL, strikes = strikes - 1, version = version + 1
 WHERE id = ANY($1::uuid[]) AND state = 'submitting' AND lease_token = $2"""
 
 

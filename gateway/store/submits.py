@@ -50,7 +50,7 @@ WITH RECURSIVE lane AS (
   RETURNING id
 )
 UPDATE job SET state = 'submitting', submit_attempts = submit_attempts + 1, sent_at = now(),
-  lookups = 0, next_at = now() + $4 * interval '1 second', lease_token = $6,
+  sent_until = NULL, lookups = 0, next_at = now() + $4 * interval '1 second', lease_token = $6,
   credential_id = pick.credential_id, version = job.version + 1, strikes = strikes + 1
 FROM pick WHERE job.id = pick.id
   AND (NOT pick.probing OR pick.credential_id IN (SELECT id FROM probe))
@@ -67,9 +67,15 @@ SELECT EXISTS (SELECT 1 FROM job j JOIN tenant t ON t.id = j.tenant_id
   WHERE j.state = 'accepted' AND j.strikes >= 2 AND j.strikes >= $1 AND j.next_at <= now()
     AND t.suspended_at IS NULL AND (c.paused_until IS NULL OR c.paused_until <= now()))"""
 
-_CLAIM_DOUBTFUL = """
+# Until when the upstream can have taken a job: the end of the request where that is known, or else
+# of its lease. Workers of the version before put what a restored database calls waiting in doubt
+# without it.
+_UNTIL = """COALESCE(job.sent_until,
+    CASE WHEN job.sent_at = job.created_at THEN now() ELSE job.sent_at + $2 * interval '1 second' END)"""
+
+_CLAIM_DOUBTFUL = f"""
 WITH pick AS (
-  SELECT j.id, j.credential_id, c.failures,
+  SELECT j.id, j.credential_id, j.next_at, c.failures,
     c.failures >= $4 OR c.rejected_at IS NOT NULL AS probing
   FROM job j JOIN credential c ON c.id = j.credential_id
   WHERE j.state = 'submitting' AND j.next_at <= now()
@@ -85,8 +91,17 @@ WITH pick AS (
 UPDATE job SET next_at = now() + $2 * interval '1 second', lease_token = $3
 FROM pick WHERE job.id = pick.id
   AND (NOT pick.probing OR pick.credential_id IN (SELECT id FROM probe))
-RETURNING job.id, job.tenant_id, job.credential_id, job.sent_at, job.lookups, job.strikes,
-  pick.failures, now()"""
+RETURNING job.id, job.tenant_id, job.credential_id, job.sent_at, {_UNTIL}, pick.next_at,
+  job.lookups, job.strikes, pick.failures, now()"""
+
+# Those of one credential that a lookup which begins now may serve as well.
+_DOUBTFUL = f"""
+SELECT id, sent_at, {_UNTIL} FROM job
+WHERE state = 'submitting' AND credential_id = $1 AND next_at <= now() ORDER BY next_at LIMIT $3"""
+
+_SENT = """
+SELECT id, sent_at, submitted_at FROM job
+WHERE id = ANY($1::uuid[]) AND sent_at IS NOT NULL AND submitted_at IS NOT NULL"""
 
 _SUBMITTED = """
 UPDATE job SET state = 'submitted', upstream_id = u.upstream_id, submitted_at = now(),
@@ -112,7 +127,7 @@ RETURNING job.id"""
 
 _DOUBT = """
 UPDATE job SET next_at = now() + u.delay * interval '1 second', lease_token = NULL,
-  lookups = u.lookups, strikes = u.strikes
+  lookups = u.lookups, strikes = u.strikes, sent_until = COALESCE(job.sent_until, now())
 FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::smallint[], $5::smallint[])
   AS u(id, token, delay, lookups, strikes)
 WHERE job.id = u.id AND job.state = 'submitting' AND job.lease_token = u.token"""
@@ -147,10 +162,28 @@ class Doubtful(NamedTuple):
     tenant_id: UUID
     credential_id: UUID
     sent_at: datetime
+    sent_until: datetime
+    due_at: datetime
     lookups: int
     strikes: int
     failures: int  # of its credential
-    now: datetime  # by the clock that sent_at was taken from
+    now: datetime  # by the clock that the other times were taken from
+
+
+class InDoubt(NamedTuple):
+    """A job in doubt, and the time in which the upstream can have taken it."""
+
+    id: UUID
+    sent_at: datetime
+    sent_until: datetime
+
+
+class TakenAt(NamedTuple):
+    """A job that the upstream took: between when it was sent and when that was recorded."""
+
+    id: UUID
+    sent_at: datetime
+    submitted_at: datetime
 
 
 class Back(NamedTuple):
@@ -201,6 +234,16 @@ async def claim_doubtful(
 ) -> list[Doubtful]:
     """Take jobs whose submit has no known outcome, once its lease is over."""
     return [Doubtful(*r) for r in await tx.rows(_CLAIM_DOUBTFUL, limit, lease, token, breaker)]
+
+
+async def doubtful(tx: Tx, credential_id: UUID, *, lease: float, limit: int) -> list[InDoubt]:
+    """Jobs of a credential that are due to be looked up and that nobody has claimed."""
+    return [InDoubt(*row) for row in await tx.rows(_DOUBTFUL, credential_id, lease, limit)]
+
+
+async def sent(tx: Tx, job_ids: Sequence[UUID]) -> list[TakenAt]:
+    """When those of these jobs were taken whose submit was recorded."""
+    return [TakenAt(*row) for row in await tx.rows(_SENT, list(job_ids))]
 
 
 async def submitted(tx: Tx, rows: Sequence[tuple[UUID, UUID, str]]) -> set[UUID]:

@@ -134,6 +134,7 @@ class ScriptedUpstream:
     gone: list[str] = field(default_factory=list)
     busy: int = 0
     most_busy: int = 0
+    largest: int = 1000  # jobs of a page
 
     def will(self, call: str, *answers: Any) -> None:
         """Answer the next calls so."""
@@ -198,6 +199,7 @@ class ScriptedUpstream:
         shown = [job for job in self.jobs if not statuses or job.status in statuses]
         if self.newest_first:
             shown.reverse()
+        size = min(size, self.largest)
         return shown[page * size : (page + 1) * size]
 
     async def delete(self, access: Access, upstream_id: str) -> Absent | Trouble | None:

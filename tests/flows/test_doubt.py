@@ -1,19 +1,27 @@
 """Doubt: an unclear submit is looked up upstream, and repeated only after two misses."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
 from gateway.core.cipher import Cipher
-from gateway.flows.doubt import claim_doubtful
+from gateway.flows.doubt import Reconciler
 from gateway.flows.slots import Slots
 from gateway.flows.tenants import delete_tenant
+from gateway.flows.timeline import timeline
 from gateway.ports import Busy, Denied, Problem, Unknown
 from tests.flows.fakes import UNREADABLE, Gate, Held, upstream_jobs
 from tests.flows.scenes import in_doubt
 from tests.flows.world import HOOK, World
 
 DENIED = Denied(401, Problem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
+
+
+async def told(world: World, job_id: UUID) -> list[str]:
+    """What the timeline tells of looks."""
+    moments = await timeline(world.deps, (await world.job(job_id)).tenant_id, job_id)
+    return [moment.text for moment in moments if moment.type == "submit.looked_up"]
 
 
 async def test_a_job_that_the_upstream_took_is_adopted(world: World):
@@ -41,7 +49,12 @@ async def test_a_job_that_is_not_there_is_sent_again_only_after_two_misses(world
     await world.pass_time(2)
     assert await world.look_up() == 1
     assert (await world.job(job_id)).state == "accepted"
-    assert await world.notes(job_id) == ["submit.in_doubt", "submit.repeated"]
+    looked = ["submit.looked_up"] * 2
+    assert await world.notes(job_id) == ["submit.in_doubt", *looked, "submit.repeated"]
+    assert await told(world, job_id) == [
+        "The upstream's list does not show the job at look 1 of 2, by 1 call.",
+        "The upstream's list does not show the job at look 2 of 2, by 1 call.",
+    ]
     assert await world.submit() == 1
     assert (await world.job(job_id)).submit_attempts == 2
     assert len(world.upstream.marked(job_id)) == 1
@@ -80,6 +93,9 @@ async def test_one_lookup_serves_all_jobs_of_a_credential(world: World):
     assert await world.look_up() == 25
     assert world.upstream.count("page") == 2
     assert await world.states() == {"submitted": 25}
+    (job,) = await world.rows("SELECT id FROM job WHERE tenant_id = $1 LIMIT 1", acme.id)
+    text = "The upstream has the job: found at look 1, by 1 call, which served 20 jobs."
+    assert await told(world, job.id) == [text]
 
 
 async def test_found_and_missing_jobs_of_one_lookup_go_their_own_ways(world: World):
@@ -153,9 +169,74 @@ async def test_a_tenant_that_was_erased_meanwhile_is_nobodys_error(world: World)
     await in_doubt(world, await world.tenant(), taken=True)
     slots = Held()
     elsewhere = world.other_process(slots=slots)
-    assert await claim_doubtful(elsewhere.deps, 10) == 1
+    assert await Reconciler(elsewhere.deps).claim() == 1
     await delete_tenant(world.deps, "test", "acme")
     slots.let_go("submit")
     await elsewhere.idle()
     assert world.seen("lookup") == []
     assert world.upstream.count("page") == 0
+
+
+# --- long lists ------------------------------------------------------------------------------------
+
+
+async def test_jobs_that_fall_due_during_a_lookup_wait_for_the_next_one(world: World):
+    """A list that was read before their submit was over does not tell of them."""
+    tenant = await world.tenant()
+    (first,) = await in_doubt(world, tenant, taken=False)
+    world.upstream.gates["page"] = held = Gate()
+    assert await world.reconciler.claim() == 1
+    await held.came.wait()
+    world.upstream.gates.clear()
+    (later,) = await in_doubt(world.other_process(slots=Slots()), tenant, taken=False)
+    assert await world.reconciler.claim() == 1, "claimed while the list is being read"
+    await world.deps.slots.freed(5)
+    assert (await world.job(later)).lookups == 0
+    assert (await world.job(later)).due_in > 0.5
+    held.open.set()
+    await world.idle()
+    assert (await world.job(first)).lookups == 1
+    assert world.upstream.count("page") == 1
+    await world.pass_time(2)
+    assert await world.look_up() == 2
+    assert [(await world.job(id_)).lookups for id_ in (later,)] == [1]
+
+
+async def test_of_more_jobs_than_one_claim_takes_all_are_served_by_one_lookup(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.flows.doubt._CLAIM", 7)
+    await in_doubt(world, await world.tenant(), 20, taken=True)
+    for claimed in (7, 7, 6):
+        world.queue.wakes.clear()
+        assert await world.look_up() == claimed
+        assert (("submit", 0.0) in world.queue.wakes) == (claimed == 7)
+    assert await world.states() == {"submitted": 20}
+    assert world.upstream.count("page") == 1
+    assert world.reconciler.remembered == 0
+
+
+async def test_only_so_many_unfinished_lookups_are_remembered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.flows.doubt._REMEMBERED", 1)
+    for slug in ("one", "two", "three"):
+        await in_doubt(world, await world.tenant(slug), taken=False)
+    world.upstream.always["page"] = Unknown("timeout")
+    assert await world.look_up() == 3
+    assert world.reconciler.remembered == 1
+
+
+async def test_a_probe_that_was_not_needed_is_given_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """What a lookup has shown already needs no call, so it does not try the credential."""
+    monkeypatch.setattr("gateway.flows.doubt._CLAIM", 1)
+    await in_doubt(world, await world.tenant(), 2, taken=True)
+    assert await world.look_up() == 1
+    await world.run("UPDATE credential SET failures = 9, paused_until = NULL")
+    assert await world.look_up() == 1
+    assert world.upstream.count("page") == 1
+    assert await world.states() == {"submitted": 2}
+    health = await world.health()
+    assert (health.failures, health.rest) == (9, 0)

@@ -1,9 +1,12 @@
 """Lookup: a job is found by its marker in lists of every kind."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
+from gateway.core.model import Tenant
 from gateway.ports import UpstreamJob
 from tests.flows.fakes import upstream_jobs
 from tests.flows.scenes import in_doubt
@@ -76,7 +79,7 @@ async def test_a_list_that_never_ends_proves_nothing(world: World):
         job = await world.job(job_id)
         assert (job.state, job.lookups) == ("submitting", 0)
         await world.pass_time(120)
-    assert world.upstream.count("page") == 180
+    assert world.upstream.count("page") <= 36
     assert world.seen("lookup")[0][0] == "unknown"
     assert len(world.upstream.sent) == 1
 
@@ -116,3 +119,92 @@ async def test_two_without_times_leave_the_one_with_the_smaller_id(
     world.upstream.newest_first = newest_first
     await world.look_up()
     assert (await world.job(job_id)).upstream_id == "0"
+
+
+# --- long lists ------------------------------------------------------------------------------------
+
+
+async def buried(world: World, tenant: Tenant, *, taken: bool, newest_first: bool) -> UUID:
+    """A job in doubt for ten minutes, older than 20,000 others, of which the newest are ours."""
+    (job_id,) = await in_doubt(world, tenant, taken=taken)
+    await world.pass_time(600)
+    now = datetime.now(UTC)
+    older = upstream_jobs(20_000, start=now - timedelta(hours=10), step=0.01)
+    newer = upstream_jobs(20_000, start=now - timedelta(seconds=500), step=0.02)
+    world.upstream.jobs = [*older, *world.upstream.jobs, *newer]
+    await world.run("UPDATE credential SET paused_until = NULL, failures = 0, submit_room = NULL")
+    await world.at_upstream(tenant, 20)
+    world.upstream.newest_first = newest_first
+    return job_id
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_long_list_is_searched_by_bisection(world: World, taken: bool, newest_first: bool):
+    tenant = await world.tenant()
+    job_id = await buried(world, tenant, taken=taken, newest_first=newest_first)
+    assert await world.look_up() == 1
+    job = await world.job(job_id)
+    assert (job.state, job.lookups) == (("submitted", 0) if taken else ("submitting", 1))
+    assert world.upstream.count("page") <= 30, "a logarithm of 400 pages, twice"
+    assert world.seen("lookup")[-1][1]["calls"] == world.upstream.count("page")
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=-30), timedelta(minutes=30)])
+async def test_the_upstreams_clock_may_be_wrong(world: World, ahead: timedelta):
+    tenant = await world.tenant()
+    job_id = await buried(world, tenant, taken=True, newest_first=True)
+    world.upstream.jobs = [
+        replace(job, created_at=job.created_at and job.created_at + ahead)
+        for job in world.upstream.jobs
+    ]
+    assert await world.look_up() == 1
+    assert (await world.job(job_id)).state == "submitted"
+    assert world.upstream.count("page") <= 30
+
+
+async def test_a_list_without_an_order_is_read_in_rounds_and_others_go_on_meanwhile(world: World):
+    tenant = await world.tenant()
+    (job_id,) = await in_doubt(world, tenant, taken=True)
+    world.upstream.jobs += upstream_jobs(30_000, start=datetime.now(UTC), step=0.001)
+    world.upstream.move("QUEUED", created_at=None)
+
+    async def take_time() -> None:
+        world.clock.advance(0.1)
+
+    world.upstream.gates["page"] = take_time
+    before = (await world.health()).failures
+    for round_ in range(1, 3):
+        assert await world.look_up() == 1
+        assert (await world.job(job_id)).state == "submitting"
+        assert world.seen("lookup")[-1][0] == "unfinished"
+        assert world.upstream.count("page") <= round_ * 113
+        await world.pass_time(1)
+        other = await world.accept_one(tenant)
+        assert await world.submit() == 1
+        assert (await world.job(other)).state == "submitted"
+    assert await world.look_up() == 1
+    assert (await world.job(job_id)).state == "submitted"
+    assert world.upstream.count("page") <= 303, "no page is read again but the last of a round"
+    assert (await world.health()).failures <= before, "our own limit is no failure of the upstream"
+
+
+async def test_an_upstream_with_pages_of_one_job_is_searched_too(world: World):
+    tenant = await world.tenant()
+    (job_id,) = await in_doubt(world, tenant, taken=True)
+    world.upstream.jobs += upstream_jobs(70, start=datetime.now(UTC), step=0.001)
+    world.upstream.largest = 1
+    assert await world.look_up() == 1
+    assert (await world.job(job_id)).state == "submitted"
+    assert world.upstream.count("page") <= 72
+
+
+async def test_metadata_that_others_made_is_no_marker(world: World):
+    tenant = await world.tenant()
+    (job_id,) = await in_doubt(world, tenant, taken=True)
+    now = datetime.now(UTC)
+    foreign = [UpstreamJob(str(n), "QUEUED", created_at=now, marker="mine") for n in range(3)]
+    world.upstream.jobs += [*foreign, UpstreamJob("9", "QUEUED", created_at=now, marker="")]
+    world.upstream.jobs += upstream_jobs(200, start=now, step=0.001)
+    assert await world.look_up() == 1
+    assert (await world.job(job_id)).state == "submitted"

@@ -11,7 +11,7 @@ from gateway.core.model import Limits, NewJob, Tenant
 from gateway.flows.accept import Acceptor, Order
 from gateway.flows.deliver import Deliverer
 from gateway.flows.deps import Deps
-from gateway.flows.doubt import claim_doubtful
+from gateway.flows.doubt import Reconciler
 from gateway.flows.endpoints import Wanted, create_endpoint
 from gateway.flows.poll import Poller
 from gateway.flows.slots import Slots
@@ -31,7 +31,7 @@ TABLES = (
 )
 _INSTANTS = {
     "job": (
-        "created_at deadline_at next_at sent_at submitted_at started_at completed_at"
+        "created_at deadline_at next_at sent_at sent_until submitted_at started_at completed_at"
         " deleted_at upstream_delete_at"
     ),
     "credential": "rejected_at paused_until poll_at poll_lease_until",
@@ -58,6 +58,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.acceptor = Acceptor(self.deps)
+        self.reconciler = Reconciler(self.deps)
         self.submitter = Submitter(self.deps)
         self.poller = Poller(self.deps)
         self.deliverer = Deliverer(self.deps)
@@ -137,8 +138,8 @@ class World:
         await self.idle()
         return claimed
 
-    async def look_up(self, room: int = 100) -> int:
-        claimed = await claim_doubtful(self.deps, room)
+    async def look_up(self) -> int:
+        claimed = await self.reconciler.claim()
         await self.idle()
         return claimed
 

@@ -14,7 +14,7 @@ from gateway.errors import Unavailable
 from gateway.flows.accept import Acceptor
 from gateway.flows.deliver import Deliverer
 from gateway.flows.deps import Deps
-from gateway.flows.doubt import claim_doubtful
+from gateway.flows.doubt import Reconciler
 from gateway.flows.poll import Poller
 from gateway.flows.submit import Submitter
 from gateway.flows.sweep import sweep
@@ -78,6 +78,7 @@ class Process:
         self._crew = crew
         self.deps = make_deps(FrailDatabase(database, self), self._reached)
         self.acceptor = Acceptor(self.deps)
+        self._reconciler = Reconciler(self.deps)
         self._submitter = Submitter(self.deps)
         self._poller = Poller(self.deps)
         self._deliverer = Deliverer(self.deps)
@@ -86,7 +87,7 @@ class Process:
         """Do each of these once."""
         verbs: dict[Work, Callable[[], Awaitable[Any]]] = {
             "sweep": lambda: sweep(self.deps),
-            "doubt": lambda: claim_doubtful(self.deps, _ROOM),
+            "doubt": self._reconciler.claim,
             "submit": lambda: self._carefully("submit", self._submitter),
             "poll": lambda: self._poller.claim(_ROOM),
             "deliver": lambda: self._carefully("deliver", self._deliverer),

@@ -266,10 +266,12 @@ async def test_a_doubtful_job_is_looked_up_after_its_delay(tx: Tx) -> None:
     assert (row.state, row.lease_token, row.lookups) == ("submitting", None, 1)
     assert await seconds_until(tx, "job", job_id, "next_at") == 2.0
     assert await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=token) == []
+    assert row.sent_until == row.now
     await put(tx, "job", job_id, next_at=0)
     (doubtful,) = await submits.claim_doubtful(tx, 9, lease=40.0, breaker=5, token=token)
+    times = row.sent_at, row.sent_until, row.now
     assert doubtful == submits.Doubtful(
-        job_id, row.tenant_id, row.credential_id, row.sent_at, 1, 0, 0, row.now
+        job_id, row.tenant_id, row.credential_id, *times, 1, 0, 0, row.now
     )
     assert await seconds_until(tx, "job", job_id, "next_at") == 40.0
     assert (await row_of(tx, "job", job_id)).lease_token == token
@@ -284,6 +286,44 @@ async def test_a_submit_that_nobody_ended_is_in_doubt_once_its_lease_is_over(tx:
     assert [
         d.id for d in await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=token)
     ] == [job_id]
+
+
+async def test_a_submit_can_have_been_taken_until_its_end_or_that_of_its_lease(tx: Tx) -> None:
+    job_id, token = await claim_one(tx)
+    credential = (await row_of(tx, "job", job_id)).credential_id
+    await put(tx, "job", job_id, next_at=0, sent_at=-60, created_at=-90)
+
+    async def until() -> float:
+        (one,) = await submits.doubtful(tx, credential, lease=30.0, limit=9)
+        assert one.id == job_id
+        return (one.sent_until - (await row_of(tx, "job", job_id)).now).total_seconds()
+
+    assert await until() == -30
+    await submits.doubt(tx, [Doubt(job_id, token, 0.0, 1)])
+    assert await until() == 0
+    await put(tx, "job", job_id, sent_until=-55)
+    assert await until() == -55
+    await tx.run("UPDATE job SET sent_until = NULL, sent_at = created_at")
+    assert await until() == 0, "of the version before: all that waited in a restored database"
+
+
+async def test_only_jobs_that_are_due_and_of_the_credential_are_doubtful(tx: Tx) -> None:
+    job_id, _ = await claim_one(tx)
+    credential = (await row_of(tx, "job", job_id)).credential_id
+    assert await submits.doubtful(tx, credential, lease=30.0, limit=9) == []
+    await put(tx, "job", job_id, next_at=0)
+    assert await submits.doubtful(tx, uuid7(), lease=30.0, limit=9) == []
+    assert len(await submits.doubtful(tx, credential, lease=30.0, limit=9)) == 1
+
+
+async def test_jobs_whose_submit_is_recorded_tell_when_they_were_taken(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    (taken,) = await add_submitted(tx, tenant)
+    (waiting,) = await add_jobs(tx, tenant)
+    row = await row_of(tx, "job", taken)
+    assert await submits.sent(tx, [taken, waiting, uuid7()]) == [
+        (taken, row.sent_at, row.submitted_at)
+    ]
 
 
 async def test_doubt_waits_while_its_credential_rests(tx: Tx) -> None:

@@ -48,7 +48,9 @@ job = Table(
     Column("submit_attempts", Integer, nullable=False, server_default="0"),
     # Claims since the last one whose outcome was recorded.
     Column("strikes", SmallInteger, nullable=False, server_default="0"),
+    # When a submit began that may have been taken, and when it was over.
     Column("sent_at", Time),
+    Column("sent_until", Time),
     Column("lookups", SmallInteger, nullable=False, server_default="0"),
     Column("submitted_at", Time),
     Column("upstream_id", Text),
