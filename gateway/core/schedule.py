@@ -31,9 +31,10 @@ class Policy:
     quantum: int = 25
     submit_concurrency: int = 100
     deliver_concurrency: int = 100
-    lane_concurrency: int = 20
-    # Of one receiver in one claim: a burst at once would open as many connections to it.
-    lane_quantum: int = 5
+    # How many webhooks a receiver is sent at a time before it has answered.
+    window_start: int = 5
+    # A claimed webhook that has had no turn by then is given back.
+    turn_seconds: float = 2.0
     session: float = 10.0
     max_in_flight: int = 1_000
     max_queued: int = 100_000

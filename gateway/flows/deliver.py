@@ -13,6 +13,7 @@ from gateway.flows.claiming import claiming
 from gateway.flows.deps import Deps
 from gateway.flows.endpoint_health import judge_endpoints
 from gateway.flows.group_commit import GroupCommit
+from gateway.flows.lanes import Lanes
 from gateway.flows.patience import patiently
 from gateway.flows.signing_keys import Receiver, live_keys, open_headers
 from gateway.flows.tried import Tried, attempt_of, recorded, signed_webhook
@@ -46,9 +47,11 @@ class Deliverer:
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
+        self._lanes = Lanes(deps.policy.window_start)
         self._record = GroupCommit(
             self._write, batch=deps.policy.batch, writers=_WRITERS, linger=_LINGER
         )
+        self._return = GroupCommit(self._give_back, batch=deps.policy.batch, writers=1)
 
     async def claim(self, room: int) -> int:
         """Claim due deliveries, start to send them, and say how many."""
@@ -72,11 +75,11 @@ class Deliverer:
             due = await deliveries.claim(
                 tx,
                 min(room, policy.batch),
-                cap=policy.lane_concurrency,
-                quantum=policy.lane_quantum,
+                free=policy.window_start,
                 lease=policy.lease,
                 suspicious=policy.suspicious,
                 token=claim.token,
+                taken=self._lanes.taken(),
                 held=[one.id for one in capped],
                 suspects=suspects,
             )
@@ -103,6 +106,7 @@ class Deliverer:
         for one in due:
             mine, custom = keys[one.tenant_id, one.endpoint_id], self._headers(one)
             if mine and custom is not None:
+                self._lanes.claim(one.lane)
                 work = self._deliver(one, mine, custom, claim)
                 self._deps.slots.start(VERB, work, suspect=claim.suspect)
             else:
@@ -124,7 +128,29 @@ class Deliverer:
         custom: Mapping[str, str],
         claim: _Claim,
     ) -> None:
-        deps = self._deps
+        """Send within the receiver's window and record it; what has no turn in time is given back."""
+        tried: Tried | None = None
+        try:
+            has_turn = await self._lanes.enter(one.lane, self._deps.policy.turn_seconds)
+            if has_turn:
+                tried = await self._send(one, keys, custom, claim)
+        finally:
+            self._lanes.end(one.lane)
+        if not has_turn:
+            await self._return.add((one.id, claim.token))
+        elif tried is not None:
+            await patiently(self._deps.clock, claim.until, lambda: self._keep(tried))
+            self._report(tried, claim)
+
+    async def _send(
+        self,
+        one: ToDeliver,
+        keys: Sequence[bytes],
+        custom: Mapping[str, str],
+        claim: _Claim,
+    ) -> Tried | None:
+        """Send in the receiver's turn; None where nothing was sent, or the gateway broke down."""
+        deps, tried = self._deps, None
         try:
             tried = await self._try(one, keys, custom, claim)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other deliveries go on
@@ -132,10 +158,18 @@ class Deliverer:
             why = f"the gateway broke down: {type(error).__name__}"
             async with deps.db.single() as tx:
                 await attempts.broken(tx, one.id, claim.token, _BROKEN_SECONDS, why)
-            return
-        if tried is None:
-            return  # this process stood still; whoever holds the lease by now sends it
-        await patiently(deps.clock, claim.until, lambda: self._keep(tried))
+        finally:
+            answered = tried is not None and tried.attempt.status is not None
+            self._lanes.leave(one.lane, answered=answered)
+        return tried
+
+    async def _give_back(self, rows: list[tuple[UUID, UUID]]) -> list[None]:
+        async with self._deps.db.single() as tx:
+            await deliveries.give_back(tx, rows)
+        return [None] * len(rows)
+
+    def _report(self, tried: Tried, claim: _Claim) -> None:
+        deps, one = self._deps, tried.delivery
         deps.observer.done(
             "deliver",
             type(tried.judgement).__name__.lower(),
@@ -157,6 +191,7 @@ class Deliverer:
         custom: Mapping[str, str],
         claim: _Claim,
     ) -> Tried | None:
+        """One attempt; None where this process stood still: who holds the lease by now sends it."""
         deps = self._deps
         at = deps.clock.now() + claim.behind
         webhook = signed_webhook(one, keys, custom, at)

@@ -111,6 +111,7 @@ def _to_deliver(deps: Deps, endpoint: Endpoint, event: NewEvent, at: datetime) -
         headers_sealed=None,
         unwell=False,
         claimed_at=at,
+        lane=endpoint.id,
     )
 
 

@@ -24,34 +24,39 @@ FROM endpoint p WHERE (p.rate_limit IS NOT NULL OR p.concurrency IS NOT NULL)
     AND d.next_at <= now())
 ORDER BY p.id FOR UPDATE OF p SKIP LOCKED"""
 
-# Walks the lanes that owe something, and takes from each at most what its cap leaves free, in
-# random order of lanes: an endpoint that hangs holds its own cap and nothing else.
+# Walks the lanes that have something due, one index probe each, and shares the room out among them: a
+# lane gets all of it where no other one waits. How much one lane may take is for the caller to say,
+# but for endpoints with caps of their own, which hold for all processes together.
 _CLAIM = f"""
 WITH RECURSIVE lane AS (
-  (SELECT lane FROM delivery WHERE state = 'pending' ORDER BY lane LIMIT 1)
+  (SELECT lane, next_at FROM delivery WHERE state = 'pending' ORDER BY lane, next_at LIMIT 1)
   UNION ALL
-  SELECT (SELECT d.lane FROM delivery d WHERE d.state = 'pending' AND d.lane > lane.lane
-    ORDER BY d.lane LIMIT 1) FROM lane WHERE lane.lane IS NOT NULL
+  SELECT d.lane, d.next_at FROM lane CROSS JOIN LATERAL (
+    SELECT o.lane, o.next_at FROM delivery o WHERE o.state = 'pending' AND o.lane > lane.lane
+    ORDER BY o.lane, o.next_at LIMIT 1) AS d
 ), room AS (
-  SELECT lane.lane, p.rate_limit, {_TOKENS} AS tokens,
+  SELECT lane.lane, {_TOKENS} AS tokens, LEAST(COALESCE(taken.free, $2),
     -- One that only fails keeps two places: ten of them that hang must not hold all there are.
-    LEAST(COALESCE(p.concurrency, $2), CASE WHEN p.failures >= 5 THEN 2 END)
-      - (SELECT count(*) FROM delivery b
+    CASE WHEN p.failures >= 5 THEN 2 - COALESCE(taken.claimed, 0) END,
+    CASE WHEN p.concurrency IS NOT NULL THEN p.concurrency - (SELECT count(*) FROM delivery b
       WHERE b.lane = lane.lane AND b.state = 'pending' AND b.next_at > now()
         AND b.next_at <= now() + ($3 + 60) * interval '1 second' AND b.lease_token IS NOT NULL)
-      AS free
+      END)::int AS free
   FROM lane LEFT JOIN endpoint p ON p.id = lane.lane
-  WHERE lane.lane IS NOT NULL AND (p.paused_until IS NULL OR p.paused_until <= now())
+  LEFT JOIN unnest($8::uuid[], $9::int[], $10::int[]) AS taken(lane, free, claimed)
+    ON taken.lane = lane.lane
+  WHERE lane.next_at <= now() AND (p.paused_until IS NULL OR p.paused_until <= now())
     AND p.disabled_at IS NULL AND p.deleted_at IS NULL
     AND (p.rate_limit IS NULL AND p.concurrency IS NULL OR p.id = ANY($7::uuid[]))
-  ORDER BY random()
-), pick AS (
+), share AS (
   -- LEAST leaves a null out: that of a lane without a rate.
-  SELECT d.id, room.lane, room.tokens FROM room CROSS JOIN LATERAL (
-    SELECT id FROM delivery WHERE lane = room.lane AND state = 'pending' AND next_at <= now()
+  SELECT lane, tokens, LEAST(free, floor(tokens), ceil($1::float8 / count(*) OVER ()))::int AS most
+  FROM room WHERE free > 0 AND (tokens IS NULL OR tokens >= 1) ORDER BY random()
+), pick AS (
+  SELECT d.id, share.lane, share.tokens FROM share CROSS JOIN LATERAL (
+    SELECT id FROM delivery WHERE lane = share.lane AND state = 'pending' AND next_at <= now()
       AND CASE WHEN $6::bool THEN strikes >= $5 ELSE strikes < $5 END
-    ORDER BY next_at LIMIT GREATEST(LEAST(room.free, floor(room.tokens), $8::int), 0)::int
-    FOR UPDATE SKIP LOCKED) AS d
+    ORDER BY next_at LIMIT share.most FOR UPDATE SKIP LOCKED) AS d
   LIMIT $1
 ), spent AS (
   UPDATE endpoint p SET tokens = taken.tokens - taken.count, tokens_at = now()
@@ -65,7 +70,13 @@ FROM pick JOIN delivery o ON o.id = pick.id JOIN event e ON e.id = o.event_id
 WHERE d.id = pick.id
 RETURNING d.id, d.tenant_id, d.event_id, d.job_id, d.endpoint_id, COALESCE(d.url, p.url),
   d.attempts, d.spared, d.resent_at IS NOT NULL, e.type, e.body, e.created_at, p.delays,
-  p.headers_sealed, p.failing_since IS NOT NULL, now()"""
+  p.headers_sealed, p.failing_since IS NOT NULL, now(), d.lane"""
+
+# As if it had not been claimed; due a moment later, so that others have their turn first.
+_GIVE_BACK = """
+UPDATE delivery SET attempts = attempts - 1, strikes = strikes - 1, lease_token = NULL,
+  next_at = now() + interval '1 second'
+WHERE id = ANY($1::uuid[]) AND lease_token = ANY($2::uuid[]) AND state = 'pending'"""
 
 _SECRETS = """
 SELECT s.id, s.tenant_id, s.endpoint_id, s.algorithm, s.sealed
@@ -112,6 +123,7 @@ class ToDeliver(NamedTuple):
     headers_sealed: bytes | None
     unwell: bool
     claimed_at: datetime
+    lane: UUID
 
 
 class Capped(NamedTuple):
@@ -146,24 +158,30 @@ async def claim(
     tx: Tx,
     limit: int,
     *,
-    cap: int,
+    free: int,
     lease: float,
     suspicious: int,
     token: UUID,
-    quantum: int | None = None,
+    taken: Sequence[tuple[UUID, int, int]] = (),
     held: Sequence[UUID] = (),
     suspects: bool = False,
 ) -> list[ToDeliver]:
     """Take due deliveries, fairly over receivers; the attempt is counted by being claimed.
 
-    Of one receiver at most a quantum; of those with caps of their own only from those that are held, in
-    the same transaction.
+    Of one receiver at most `free`, or what `taken` says, as (lane, free, claimed so far). Of those
+    with caps of their own only from those that are held, in the same transaction.
     Suspects are those that were claimed that often without a recorded outcome: they or the others.
     """
+    known = [list(column) for column in zip(*taken, strict=True)] or [[], [], []]
     rows = await tx.rows(
-        _CLAIM, limit, cap, lease, token, suspicious, suspects, list(held), quantum
+        _CLAIM, limit, free, lease, token, suspicious, suspects, list(held), *known
     )
     return [ToDeliver(*row) for row in rows]
+
+
+async def give_back(tx: Tx, rows: Sequence[tuple[UUID, UUID]]) -> None:
+    """Let deliveries that were claimed, as (id, token), and had no turn be claimed again."""
+    await tx.run(_GIVE_BACK, [row[0] for row in rows], [row[1] for row in rows])
 
 
 async def secrets(tx: Tx, wanted: Sequence[tuple[UUID, UUID | None]]) -> list[SealedSecret]:

@@ -33,7 +33,7 @@ async def open_world(url: str) -> AsyncGenerator[World]:
         observer=observer,
         cipher=Cipher([bytes(32)]),
         # One claim takes all there is, but where a test says otherwise.
-        policy=Policy(lane_quantum=100),
+        policy=Policy(window_start=100),
         upstream_url="https://upstream.invalid/v1",
     )
     world = World(deps, upstream, sender, queue, observer, clock)

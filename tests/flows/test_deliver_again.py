@@ -1,5 +1,6 @@
 """Deliver again: on schedule, more slowly where that is asked for, and never at others' cost."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -178,6 +179,7 @@ async def test_a_receiver_that_hangs_holds_its_own_room_only(world: World):
     await world.ended(tenant, 60)
     other = await world.tenant("other", hook=OTHER, events=["job.succeeded"])
     await world.ended(other, 5)
+    world = world.other_process(policy=replace(world.deps.policy, window_start=20))
     world.sender.gate = held = Gate()
     assert await world.deliverer.claim(100) == 25
     assert await world.deliverer.claim(100) == 0
@@ -213,8 +215,30 @@ async def test_a_wrong_clock_of_its_own_is_not_what_a_worker_signs_with(world: W
     assert abs((attempt.started_at - delivery.created_at).total_seconds()) < 60
 
 
-async def test_of_one_receiver_a_claim_takes_a_few_only(world: World):
-    policy = replace(world.deps.policy, lane_quantum=3)
-    few = world.other_process(policy=policy)
-    await owe(world, 10)
-    assert [await few.deliver() for _ in range(4)] == [3, 3, 3, 1]
+async def test_a_receiver_is_sent_a_few_and_then_more_with_each_answer(world: World):
+    few = world.other_process(policy=replace(world.deps.policy, window_start=3))
+    await owe(world, 40)
+    assert [await few.deliver() for _ in range(4)] == [3, 12, 25, 0]
+    assert {row.state for row in await world.deliveries()} == {"delivered"}
+
+
+async def test_what_was_claimed_ahead_and_has_no_turn_is_given_back_uncounted(world: World):
+    policy = replace(world.deps.policy, window_start=2, turn_seconds=0.02)
+    here = world.other_process(policy=policy)
+    await owe(world, 12)
+    assert await here.deliver() == 2
+    world.sender.gate = held = Gate()
+    assert await here.deliverer.claim(100) == 8, "four at a time, and as many ahead"
+    async with asyncio.timeout(10):
+        while here.deps.slots.used("deliver") > 4:
+            await here.deps.slots.freed(0.05)
+    waiting = [row for row in await world.deliveries() if row.state == "pending"]
+    back = [row for row in waiting if row.lease_token is None and row.attempts == 0]
+    assert len(back) == 10 - 4
+    assert {row.strikes for row in back} == {0}
+    assert sorted(row.due_in > 0.5 for row in back) == [False] * 2 + [True] * 4
+    held.open.set()
+    await here.idle()
+    await world.pass_time(2)
+    assert await here.deliver() == 6
+    assert {(row.state, row.attempts) for row in await world.deliveries()} == {("delivered", 1)}

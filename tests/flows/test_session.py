@@ -155,9 +155,6 @@ async def test_one_wake_up_delivers_all_that_is_owed(world: World, sessions: Ses
     await world.ended(tenant, 30, callback_url=CALLBACK)
     await sessions.deliver()
     await world.idle()
-    assert len(world.sender.sent) == 20, "a receiver is not called more often at a time"
-    await sessions.deliver()
-    await world.idle()
     assert {row.state for row in await world.deliveries()} == {"delivered"}
     assert len({dict(sent.headers)["webhook-id"] for sent in world.sender.sent}) == 30
 

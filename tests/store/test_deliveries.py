@@ -52,6 +52,7 @@ async def test_a_claimed_delivery_comes_with_the_frozen_bytes_and_its_endpoints_
         headers_sealed=b"s",
         unwell=True,
         claimed_at=(await tx.one("SELECT now()"))[0],
+        lane=endpoint,
     )
     own = claimed[to_callback]
     assert (own.job_id, own.endpoint_id, own.url) == (job_id, None, "https://own.example/x")
@@ -72,41 +73,89 @@ async def test_a_lapsed_delivery_is_sent_again(tx: Tx) -> None:
 # --- Room ---------------------------------------------------------------------------------------
 
 
-async def test_a_lane_takes_no_more_than_its_cap(tx: Tx) -> None:
+async def test_a_lane_takes_what_is_free_or_what_its_caller_says(tx: Tx) -> None:
     tenant, busy = await add_tenant(tx), uuid7()
     await add_deliveries(tx, tenant, count=50, lane=busy)
     for _ in range(3):
         await add_deliveries(tx, tenant, count=2)
-    claimed = await claim_deliveries(tx, cap=7)
-    lanes = [(await row_of(tx, "delivery", one.id)).lane for one in claimed]
+    claimed = await claim_deliveries(tx, free=7)
+    lanes = [one.lane for one in claimed]
     assert Counter(lanes)[busy] == 7
     assert len(lanes) == 13
-    assert await claim_deliveries(tx, cap=7) == []
-    assert len(await claim_deliveries(tx, cap=9)) == 2
+    for free, count in ((0, 0), (-3, 0), (12, 12)):
+        assert len(await claim_deliveries(tx, free=7, taken=[(busy, free, 9)])) == count
+    assert len(await claim_deliveries(tx, free=7, taken=[(uuid7(), 40, 0)])) == 7
 
 
-async def test_room_in_a_lane_comes_back_with_the_answer(tx: Tx) -> None:
-    tenant, lane, token = await add_tenant(tx), uuid7(), uuid7()
-    await add_deliveries(tx, tenant, count=6, lane=lane)
-    first, second = await claim_deliveries(tx, cap=2, token=token)
+@pytest.mark.parametrize("others", [0, 3, 9])
+async def test_room_is_shared_among_the_lanes_that_have_something_due(tx: Tx, others: int) -> None:
+    """One lane gets all of it where no other waits; a lane whose next try comes later does not."""
+    tenant, busy = await add_tenant(tx), uuid7()
+    await add_deliveries(tx, tenant, count=100, lane=busy)
+    (later,) = await add_deliveries(tx, tenant, lane=uuid7())
+    await put(tx, "delivery", later, next_at=60)
+    for _ in range(others):
+        await add_deliveries(tx, tenant, count=1, lane=uuid7())
+    claimed = Counter(one.lane for one in await claim_deliveries(tx, 40, free=100))
+    assert claimed[busy] == 40 / (1 + others)
+    assert len(claimed) == 1 + others
+    assert len(await claim_deliveries(tx, 40, free=100)) == 40, "and then the rest"
+
+
+async def test_lanes_without_room_take_no_share_of_it(tx: Tx) -> None:
+    tenant, full = await add_tenant(tx), [uuid7(), uuid7()]
+    for lane in (*full, uuid7()):
+        await add_deliveries(tx, tenant, count=20, lane=lane)
+    taken = [(lane, 0, 5) for lane in full]
+    assert len(await claim_deliveries(tx, 20, taken=taken)) == 20
+
+
+async def test_an_endpoint_that_only_fails_keeps_two_places(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    endpoint = await add_endpoint(tx, tenant)
+    await add_deliveries(tx, tenant, endpoint, 9)
+    await put(tx, "endpoint", endpoint, failures=5)
+    assert len(await claim_deliveries(tx, taken=[(endpoint, 50, 1)])) == 1
+    assert len(await claim_deliveries(tx)) == 2
+    assert await claim_deliveries(tx, taken=[(endpoint, 50, 2)]) == []
+
+
+async def test_room_of_a_concurrency_comes_back_with_the_answer(tx: Tx) -> None:
+    tenant, token = await add_tenant(tx), uuid7()
+    await add_deliveries(tx, tenant, await add_endpoint(tx, tenant, concurrency=2), 6)
+    first, second = await claim_deliveries(tx, token=token)
     await attempts.record(tx, [recorded_of(first, token, "delivered")])
-    assert len(await claim_deliveries(tx, cap=2)) == 1
+    assert len(await claim_deliveries(tx)) == 1
     # One that waits for its next attempt takes no room either.
     await attempts.record(tx, [recorded_of(second, token, "pending", 5.0)])
-    assert len(await claim_deliveries(tx, cap=2)) == 1
-    assert await claim_deliveries(tx, cap=2) == []
+    assert len(await claim_deliveries(tx)) == 1
+    assert await claim_deliveries(tx) == []
 
 
 @pytest.mark.parametrize("own", [1, 30])
-async def test_an_endpoint_has_a_cap_of_its_own_for_the_gateways(tx: Tx, own: int) -> None:
+async def test_an_endpoints_concurrency_is_the_cap_of_what_is_sent_at_a_time(
+    tx: Tx, own: int
+) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant, concurrency=own)
     plain = await add_endpoint(tx, tenant)
     for id_ in (endpoint, plain):
         await add_deliveries(tx, tenant, id_, 40)
-    claimed = Counter(one.endpoint_id for one in await claim_deliveries(tx, cap=20))
+    taken = [(endpoint, 100, 0)]
+    claimed = Counter(one.endpoint_id for one in await claim_deliveries(tx, free=20, taken=taken))
     assert claimed == {endpoint: own, plain: 20}
-    assert await claim_deliveries(tx, cap=20) == []
+    again = await claim_deliveries(tx, free=20, taken=[*taken, (plain, 0, 20)])
+    assert again == []
+
+
+async def test_what_had_no_turn_is_as_if_it_had_not_been_claimed(tx: Tx) -> None:
+    one, token = await claim_one(tx)
+    await deliveries.give_back(tx, [(one.id, uuid7())])
+    assert (await row_of(tx, "delivery", one.id)).lease_token == token
+    await deliveries.give_back(tx, [(one.id, token)])
+    row = await row_of(tx, "delivery", one.id)
+    assert (row.state, row.attempts, row.strikes, row.lease_token) == ("pending", 0, 0, None)
+    assert await seconds_until(tx, "delivery", one.id, "next_at") == 1.0
 
 
 async def test_no_more_is_claimed_than_asked_for(tx: Tx) -> None:

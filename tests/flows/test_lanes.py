@@ -1,0 +1,112 @@
+"""Lanes: turns within the window of each receiver."""
+
+import asyncio
+import time
+from uuid import UUID
+
+import pytest
+
+from gateway.flows import lanes as module
+from gateway.flows.lanes import Lanes, Taken
+
+ONE, OTHER = UUID(int=1), UUID(int=2)
+
+
+def claim(lanes: Lanes, count: int, lane: UUID = ONE) -> None:
+    for _ in range(count):
+        lanes.claim(lane)
+
+
+async def test_turns_are_taken_within_the_window_and_in_order():
+    lanes = Lanes(2)
+    claim(lanes, 4)
+    assert [await lanes.enter(ONE, 1) for _ in range(2)] == [True, True]
+    order: list[int] = []
+
+    async def wait(number: int) -> None:
+        assert await lanes.enter(ONE, 5)
+        order.append(number)
+
+    waiting = [asyncio.create_task(wait(number)) for number in range(2)]
+    await asyncio.sleep(0.01)
+    assert order == []
+    lanes.leave(ONE, answered=False)  # the window stays at its least
+    await asyncio.wait_for(waiting[0], 5)
+    assert order == [0]
+    lanes.leave(ONE, answered=True)
+    await asyncio.wait_for(waiting[1], 5)
+    assert order == [0, 1]
+
+
+async def test_lanes_do_not_wait_for_one_another():
+    lanes = Lanes(1)
+    claim(lanes, 1)
+    claim(lanes, 1, OTHER)
+    assert await lanes.enter(ONE, 1)
+    assert await lanes.enter(OTHER, 1)
+
+
+async def test_who_has_no_turn_in_time_hears_of_it_and_takes_none_later():
+    lanes = Lanes(1)
+    claim(lanes, 3)
+    assert await lanes.enter(ONE, 1)
+    assert not await lanes.enter(ONE, 0.01)
+    lanes.leave(ONE, answered=True)
+    assert await lanes.enter(ONE, 0.01), "the turn was not given to who had gone"
+    assert await lanes.enter(ONE, 0.01), "and the window has grown"
+
+
+async def test_a_turn_that_comes_to_one_who_is_cancelled_is_passed_on():
+    lanes = Lanes(1)
+    claim(lanes, 3)
+    assert await lanes.enter(ONE, 1)
+    first = asyncio.create_task(lanes.enter(ONE, 5))
+    second = asyncio.create_task(lanes.enter(ONE, 5))
+    await asyncio.sleep(0.01)
+    lanes.leave(ONE, answered=False)
+    lanes.leave(ONE, answered=False)
+    first.cancel()
+    assert await asyncio.wait_for(second, 5)
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_it_tells_how_many_more_may_be_claimed():
+    lanes = Lanes(5)
+    assert lanes.taken() == []
+    claim(lanes, 3)
+    assert lanes.taken() == [Taken(ONE, 2, 3)]
+    assert await lanes.enter(ONE, 1)
+    lanes.leave(ONE, answered=True)
+    assert lanes.taken() == [Taken(ONE, 9, 3)]
+    lanes.end(ONE)
+    assert lanes.taken() == [Taken(ONE, 10, 2)]
+
+
+async def test_a_lane_at_rest_is_forgotten(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_REST_SECONDS", 0.01)
+    lanes = Lanes(5)
+    claim(lanes, 1)
+    await asyncio.sleep(0.03)
+    assert lanes.taken() == [Taken(ONE, 4, 1)]
+    lanes.end(ONE)
+    await asyncio.sleep(0.03)
+    assert lanes.taken() == []
+
+
+async def test_a_window_grows_only_while_the_event_loop_has_time():
+    lanes = Lanes(2)
+    claim(lanes, 2)
+    for _ in range(20):
+        await asyncio.sleep(0)
+        time.sleep(0.04)  # noqa: ASYNC251 - what a busy process does
+    assert await lanes.enter(ONE, 1)
+    lanes.leave(ONE, answered=True)
+    assert lanes.taken()[0].free == 2, "twice two, less the claimed"
+    await asyncio.sleep(0.5)
+    assert await lanes.enter(ONE, 1)
+    lanes.leave(ONE, answered=True)
+    assert lanes.taken()[0].free == 4
+    lanes.end(ONE)
+    lanes.end(ONE)
+    await asyncio.sleep(0.05)
+    assert len(asyncio.all_tasks()) == 1
