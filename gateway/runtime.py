@@ -46,6 +46,8 @@ def policy_of(settings: Settings) -> Policy:
         max_in_flight=settings.max_in_flight,
         max_queued=settings.max_queued,
         max_rate=settings.max_rate,
+        poll_budget=settings.poll_budget,
+        upstream_rate=settings.upstream_rate,
         delivery_delays=settings.delivery_delays,
         deadline=settings.job_deadline_seconds,
         keep_days={
@@ -85,7 +87,9 @@ async def open_deps(
             settings.database_url.get_secret_value(), pool=settings.database_pool, name=name
         )
         stack.push_async_callback(database.close)
-        upstream = MusicAi(clock, user_agent=f"job-gateway/{__version__}")
+        upstream = MusicAi(
+            clock, user_agent=f"job-gateway/{__version__}", rate=settings.upstream_rate
+        )
         stack.push_async_callback(upstream.close)
         limiter = WindowLimiter(settings.redis_url.get_secret_value(), clock)
         stack.push_async_callback(limiter.aclose)

@@ -44,6 +44,20 @@ class Settings(BaseSettings):
         "https://api.music.ai/v1",
         description="The upstream job API, for credentials that name none.",
     )
+    upstream_rate: float = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Most calls a second to the upstream that one process makes with one credential; "
+        "0: no cap. For an upstream with a limit: that, divided by the number of workers.",
+    )
+    poll_budget: float = Field(
+        0.15,
+        ge=0,
+        le=10,
+        description="Upstream calls for each job beyond its submit, where one call serves many jobs. "
+        "One job alone gets the calls that it needs.",
+    )
     host: str = Field("127.0.0.1", description="Address that `gateway serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `gateway serve` listens on.")
     worker_port: int = Field(

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -15,6 +16,7 @@ from typing_extensions import override
 from gateway import log, metrics
 from gateway.adapters.pool import Pool
 from gateway.descriptors import raise_limit
+from gateway.errors import Unavailable
 from gateway.flows.deps import go_on
 from gateway.flows.session import Sessions
 from gateway.flows.sweep import sweep
@@ -74,6 +76,8 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
         watch_loop(loop, _STUCK_SECONDS)
         # What Redis remembers of the database is asked before the first row is claimed.
         deps.beacon.learn(await deps.queue.mirrored())
+        with suppress(Unavailable):  # a worker starts without its database, too
+            await deps.db.open_ahead(settings.database_pool // 2)
         if settings.worker_port:
             _serve_health(settings, lambda: deps.clock.monotonic() - pool.alive_at)
         _log.info("worker started")

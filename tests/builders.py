@@ -150,7 +150,6 @@ async def claim_jobs(
 ) -> list[ToSubmit]:
     """Claim as the engine does."""
     how: dict[str, Any] = {
-        "quantum": 25,
         "in_flight": 1000,
         "lease": 30.0,
         "breaker": 5,
@@ -163,7 +162,7 @@ async def add_submitted(tx: Tx, tenant_id: UUID, count: int = 1, **changes: Any)
     """Jobs at the upstream, with their own ids there; nothing else of the tenant may wait."""
     ids = await add_jobs(tx, tenant_id, count, **changes)
     token = uuid7()
-    claimed = await claim_jobs(tx, count, token=token, quantum=count)
+    claimed = await claim_jobs(tx, count, token=token)
     assert {job.id for job in claimed} == set(ids)
     await submits.submitted(tx, [(id_, token, f"up-{id_}") for id_ in ids])
     return ids

@@ -59,7 +59,10 @@ class Deadlines:
 
 
 class MusicAi:
-    """Upstream and Catalogue on one connection pool; key and base URL come with each call."""
+    """Upstream and Catalogue on one connection pool; key and base URL come with each call.
+
+    `rate` is the most calls a second with one credential; 0 is no cap.
+    """
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class MusicAi:
         deadlines: Deadlines | None = None,
         connections: int = 500,
         connections_per_host: int = 0,
+        rate: float = 0.0,
     ) -> None:
         self._clock = clock
         self._deadlines = deadlines or Deadlines()
@@ -77,6 +81,7 @@ class MusicAi:
             connections=connections,
             connections_per_host=connections_per_host,
             connect_seconds=self._deadlines.connect,
+            rate=rate,
         )
 
     async def submit(self, access: Access, submission: Submission) -> Submitted | Refused | Trouble:

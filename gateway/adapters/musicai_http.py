@@ -3,11 +3,13 @@
 import asyncio
 from dataclasses import dataclass
 from functools import lru_cache
+from uuid import UUID
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from gateway.adapters.token_bucket import TokenBucket
 from gateway.ports import Access, Busy, Denied, Problem, Unknown
 
 # aiohttp raises these before it has a connection, so not one byte of the request was written.
@@ -20,6 +22,8 @@ _NEVER_SENT = (
     aiohttp.NonHttpUrlClientError,
 )
 _KEEP_ALIVE_SECONDS = 15.0
+# With more credentials than this, those that made no call for a second are forgotten.
+_BUCKETS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,11 @@ class Call:
     seconds: float
     max_bytes: int
     content: bytes = b""
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it goes before submits where the upstream limits the rate."""
+        return not self.content
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,10 @@ class Wire:
         connections: int,
         connections_per_host: int,
         connect_seconds: float,
+        rate: float = 0.0,
     ) -> None:
+        self._rate = rate
+        self._buckets: dict[UUID, TokenBucket] = {}
         self._context = httpx.create_ssl_context(trust_env=False)
         self._connections = connections
         self._per_host = connections_per_host
@@ -88,13 +100,29 @@ class Wire:
             extensions=self._extensions,
         )
         request.read()
+        is_sent = False
         try:
             async with asyncio.timeout(call.seconds):
+                if self._rate:
+                    await self._bucket(access.credential_id).take(urgent=call.is_urgent)
+                is_sent = True
                 return await self._exchange(request, call.max_bytes)
         except TimeoutError:
+            if not is_sent:
+                return Busy(
+                    f"no call was free within {call.seconds:g} s at {self._rate:g} a second"
+                )
             return Unknown(f"no answer within {call.seconds:g} s")
         except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
             return _failure(error)
+
+    def _bucket(self, credential_id: UUID) -> TokenBucket:
+        bucket = self._buckets.get(credential_id)
+        if bucket is None:
+            if len(self._buckets) >= _BUCKETS:
+                self._buckets = {id_: one for id_, one in self._buckets.items() if not one.is_full}
+            bucket = self._buckets[credential_id] = TokenBucket(self._rate)
+        return bucket
 
     async def close(self) -> None:
         """Close every connection."""

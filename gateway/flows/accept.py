@@ -154,7 +154,7 @@ class WaitingCounts:
     async def refresh(self, tx: Tx, caps: dict[UUID, int]) -> None:
         """Count again where the last count is old, or so near the cap that it matters."""
         now = self._clock.monotonic()
-        stale = {tenant: cap + 1 for tenant, cap in caps.items() if self._stale(tenant, cap, now)}
+        stale = [tenant for tenant, cap in caps.items() if self._stale(tenant, cap, now)]
         if stale:
             for tenant, count in (await jobs.queued(tx, stale)).items():
                 self._counts[tenant] = (count, now)

@@ -52,7 +52,7 @@ async def _store(deps: Deps, batch: Sequence[NewJob], max_queued: int) -> BatchA
         earlier = await _earlier(tx, batch)
         if earlier:
             return BatchAccepted(_replayed(batch, earlier), replayed=True)
-        waiting = (await jobs.queued(tx, {tenant_id: max_queued + 1}))[tenant_id]
+        waiting = (await jobs.queued(tx, [tenant_id]))[tenant_id]
         if waiting + len(batch) > max_queued:
             raise QueueFull(
                 f"The tenant has {waiting} of {max_queued} jobs waiting, so {len(batch)} more "

@@ -79,7 +79,7 @@ async def _delete_one(deps: Deps, job: Doomed) -> bool:
 async def _find(deps: Deps, access: Access, job: Doomed) -> str | Trouble | None:
     """The upstream's id of a job that was deleted while it was being submitted, if it took it."""
     window = Window(job.sent_at, job.now)
-    lookup = Lookup(deps, access, {str(job.id)}, window, began_at=job.now)
+    lookup = Lookup(deps, access, {str(job.id): 0}, window, began_at=job.now)
     trouble = await lookup.run(deps.clock.monotonic() + _SEARCH_SECONDS)
     if found := lookup.found.get(str(job.id)):
         return found.upstream_id

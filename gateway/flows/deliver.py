@@ -47,7 +47,7 @@ class Deliverer:
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._lanes = Lanes(deps.policy.window_start)
+        self._lanes = Lanes(deps.policy.window_start, lambda: deps.slots.look(VERB))
         self._record = GroupCommit(
             self._write, batch=deps.policy.batch, writers=_WRITERS, linger=_LINGER
         )
@@ -61,6 +61,8 @@ class Deliverer:
         """Claim a delivery that brought down those who sent it, or seemed to, and send it alone."""
         policy = self._deps.policy
         async with self._deps.db.single() as tx:
+            if not (await deliveries.due(tx)).suspects:
+                return False
             if not await deliveries.has_suspects(tx, policy.suspicious):
                 return False
             await deliveries.give_up(tx, policy.strikes)
@@ -71,6 +73,8 @@ class Deliverer:
         deps, policy = self._deps, self._deps.policy
         claim = _Claim(deps.ids.uuid(), deps.clock.monotonic() + policy.lease, suspects)
         async with claiming(deps, "deliver", claim.token, deps.db.begin()) as tx:
+            if not (await deliveries.due(tx)).pending:
+                return 0
             capped = await deliveries.hold_capped(tx)
             due = await deliveries.claim(
                 tx,
@@ -103,7 +107,8 @@ class Deliverer:
     ) -> None:
         """Start what can be sent; what no master key opens waits for one, and for nothing else."""
         unsigned: list[UUID] = []
-        for one in due:
+        # Those of busy receivers last: they are many, and all begin in one turn of the event loop.
+        for one in sorted(due, key=lambda one: self._lanes.claimed(one.lane)):
             mine, custom = keys[one.tenant_id, one.endpoint_id], self._headers(one)
             if mine and custom is not None:
                 self._lanes.claim(one.lane)

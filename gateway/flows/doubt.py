@@ -65,6 +65,8 @@ class Reconciler:
         """Claim doubtful jobs, start to look them up, and say how many."""
         deps, token = self._deps, self._deps.ids.uuid()
         async with claiming(deps, "doubt", token, deps.db.single()) as tx:
+            if not (await submits.due(tx)).doubtful:
+                return 0
             jobs = await submits.claim_doubtful(
                 tx,
                 _CLAIM,
@@ -135,7 +137,8 @@ class Reconciler:
         }
         served = [job for job in jobs if lookup.is_complete and _serves(lookup, job)]
         missing = [job for job in served if job.id not in found]
-        lookup.markers -= {str(id_) for id_ in (*found, *(job.id for job in served))}
+        for id_ in (*found, *(job.id for job in served)):
+            lookup.markers.pop(str(id_), None)
         after = self._deps.policy.poll_min
         return Seen(found, missing, trouble, lookup.calls - before, asked, after)
 
@@ -146,7 +149,7 @@ class Reconciler:
             others = await submits.doubtful(tx, jobs[0].credential_id, lease=lease, limit=_ASKED)
         every = [*jobs, *others]
         window = Window(min(j.sent_at for j in every), max(j.sent_until for j in every))
-        markers = {str(job.id) for job in every}
+        markers = {str(job.id): job.lookups for job in every}
         return Lookup(deps, access, markers, window, began_at=jobs[0].now)
 
     def _remember(self, key: tuple[UUID, UUID], lookup: Lookup) -> None:
@@ -156,8 +159,8 @@ class Reconciler:
 
 
 def _serves(lookup: Lookup, job: Doubtful) -> bool:
-    """Whether a lookup tells if a job is there: it must have begun when the job was due for that."""
-    return str(job.id) in lookup.markers and lookup.began_at >= job.due_at
+    """Whether a lookup tells if a job is there: it must have begun when this look was due."""
+    return lookup.markers.get(str(job.id)) == job.lookups
 
 
 def _outcome(seen: Seen, jobs: Sequence[Doubtful]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -14,7 +15,7 @@ _REST_SECONDS = 1.0
 _STEP_SECONDS = 0.02
 _WEIGHT = 0.3
 # With less lag than this the process has time for more.
-_LAG_SECONDS = 0.01
+_LAG_SECONDS = 0.003
 
 
 class Taken(NamedTuple):
@@ -31,6 +32,7 @@ class _Lane:
     claimed: int = 0
     sending: int = 0
     ended_at: float = 0.0
+    was_full: bool = False
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque[asyncio.Future[None]])
 
     def let_in(self) -> None:
@@ -43,10 +45,14 @@ class _Lane:
 
 
 class Lanes:
-    """The lanes of one process; `start` is how many deliveries a new receiver is sent at a time."""
+    """The lanes of one process; `start` is how many deliveries a new receiver is sent at a time.
 
-    def __init__(self, start: int) -> None:
+    `look` is called when a lane that had claimed all it may has room for as many again.
+    """
+
+    def __init__(self, start: int, look: Callable[[], None] = lambda: None) -> None:
         self._start = start
+        self._look = look
         self._lanes: dict[UUID, _Lane] = {}
         self._claimed = 0
         self._lag = 0.0
@@ -67,12 +73,18 @@ class Lanes:
             for id_, lane in self._lanes.items()
         ]
 
+    def claimed(self, lane_id: UUID) -> int:
+        """How many deliveries of a lane are claimed."""
+        lane = self._lanes.get(lane_id)
+        return lane.claimed if lane else 0
+
     def claim(self, lane_id: UUID) -> None:
         """Count a delivery that was claimed, until it has left."""
         lane = self._lanes.get(lane_id)
         if lane is None:
             lane = self._lanes[lane_id] = _Lane(Window(self._start))
         lane.claimed += 1
+        lane.was_full = lane.was_full or lane.claimed >= lane.window.claims
         self._claimed += 1
         if self._timer is None:
             self._measure()
@@ -86,15 +98,12 @@ class Lanes:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         lane.waiting.append(turn)
         try:
-            async with asyncio.timeout(seconds):
-                await turn
-        except TimeoutError:
-            return False
+            await asyncio.wait([turn], timeout=seconds)
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancel():  # it has come in the same moment
                 self._pass_on(lane)
             raise
-        return True
+        return not turn.cancel()
 
     def leave(self, lane_id: UUID, *, answered: bool) -> None:
         """End a turn."""
@@ -111,6 +120,9 @@ class Lanes:
         lane.claimed -= 1
         lane.ended_at = asyncio.get_running_loop().time()
         self._claimed -= 1
+        if lane.was_full and 2 * lane.claimed <= lane.window.claims:
+            lane.was_full = False
+            self._look()
 
     def _pass_on(self, lane: _Lane) -> None:
         lane.sending -= 1

@@ -48,13 +48,13 @@ class Window:
 class Lookup:
     """One search for jobs of one credential; `began_at` is by the clock of the database.
 
-    `markers` are the ids of the jobs that are searched for, `found` has the job of each marker that
-    was seen so far. Once the search `is_complete`, what is not found was not in the list.
+    `markers` are the ids of the jobs that are searched for, with the number of looks that each has had
+    before; `found` has the job of each marker that was seen so far. Once the search `is_complete`, what is not found was not in the list.
     """
 
     deps: Deps
     access: Access
-    markers: set[str]
+    markers: dict[str, int]
     window: Window
     began_at: datetime
     found: dict[str, UpstreamJob] = field(default_factory=dict[str, UpstreamJob])
@@ -184,7 +184,7 @@ class Lookup:
             raise EndlessListError
 
     def _has_all(self) -> bool:
-        return self.markers <= self.found.keys()
+        return self.markers.keys() <= self.found.keys()
 
 
 def _uuid(text: str | None) -> UUID | None:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from gateway.core.schedule import Pace, Policy, learn, next_poll
+from gateway.core.schedule import Pace, Policy, learn, next_poll, pay
 from gateway.errors import Unavailable
 from gateway.flows.access import asking_for
 from gateway.flows.claiming import claiming
@@ -17,6 +17,7 @@ from gateway.store.polls import ToPoll
 
 VERB: Verb = "poll"
 _CREDENTIALS = 10_000
+_MOMENT = 1.0
 
 
 class Poller:
@@ -25,6 +26,8 @@ class Poller:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self._memory: dict[UUID, Memory] = {}
+        # When each credential was last polled, for as long as that is a moment ago.
+        self._lately: dict[UUID, float] = {}
 
     async def claim(self, room: int) -> int:
         """Claim credentials that are due, start to poll them, and say how many."""
@@ -104,7 +107,11 @@ class Poller:
         self, credential: ToPoll, token: UUID, standing: Standing, tick: Tick
     ) -> None:
         deps = self._deps
+        ended = len(tick.durations)
+        left = max(tick.jobs - ended, 0)
         pace = learn(tick.pace, tick.durations)
+        beside = self._beside(credential.id)
+        pace = pay(pace, deps.policy, calls=tick.calls, ended=ended, left=left)
         async with deps.db.begin() as tx:
             rest = 0.0
             if is_probe(_standing(credential), deps.policy) and (tick.lent or not tick.calls):
@@ -115,11 +122,20 @@ class Poller:
                 tx,
                 credential.id,
                 token,
-                wait=_wait(tick, pace, deps.policy, rest),
+                wait=_wait(tick, pace, deps.policy, left=left, rest=rest, beside=beside),
                 list_order=tick.order,
                 pace=pace,
                 is_safe=tick.is_safe,
             )
+
+    def _beside(self, credential_id: UUID) -> int:
+        """How many other credentials this process has polled a moment ago."""
+        now = self._deps.clock.monotonic()
+        self._lately = {id_: at for id_, at in self._lately.items() if at > now - _MOMENT}
+        self._lately.pop(credential_id, None)
+        others = len(self._lately)
+        self._lately[credential_id] = now
+        return others
 
     def _remember(self, credential_id: UUID) -> Memory:
         memory = self._memory.pop(credential_id, None) or Memory()
@@ -129,11 +145,15 @@ class Poller:
         return memory
 
 
-def _wait(tick: Tick, pace: Pace, policy: Policy, rest: float) -> float | None:
+def _wait(
+    tick: Tick, pace: Pace, policy: Policy, *, left: int, rest: float, beside: int
+) -> float | None:
     """Seconds until the next round; None where nothing is at the upstream."""
     if tick.is_cut_short:
         return max(policy.poll_min, rest)
-    return max(next_poll(tick.groups, pace, policy), rest) if tick.jobs else None
+    if not tick.groups:
+        return None
+    return max(next_poll(tick.groups, left, pace, policy, beside=beside), rest)
 
 
 def _standing(credential: ToPoll) -> Standing:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.store.polls import Place
+
 _REMEMBERED = 20_000
 
 
@@ -14,9 +16,15 @@ class Memory:
     tried_at: float = float("-inf")
     unreadable: int = 0
     largest: int = 0
-    wants_walk: bool = False
-    walked_at: float = float("-inf")
+    # When overdue jobs were last searched for in the list, and whether that was in vain.
+    searched_at: float = float("-inf")
+    in_vain: bool = False
     started_at: float = float("-inf")
+    # By how much the upstream dates jobs earlier than we do, at most, in seconds.
+    earlier: float = 0.0
+    # Up to where the jobs at the upstream were looked at, of all workflows and of each one.
+    walked: Place = field(default_factory=Place)
+    overdue: dict[str, Place] = field(default_factory=dict[str, Place])
 
     def add(self, upstream_ids: Sequence[str]) -> None:
         """Remember jobs whose end was dealt with."""

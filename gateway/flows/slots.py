@@ -104,9 +104,13 @@ class Slots:
         if self._look is None or self.closing or verb in self._looking:
             return
         self._looking.add(verb)
-        asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._now, verb)
+        asyncio.get_running_loop().call_later(_LOOK_AGAIN_SECONDS, self._look_later, verb)
 
-    def _now(self, verb: Verb) -> None:
-        self._looking.discard(verb)
+    def look(self, verb: Verb) -> None:
+        """Have a verb looked after at once, if this process takes work."""
         if self._look is not None and not self.closing:
             self._look(verb)
+
+    def _look_later(self, verb: Verb) -> None:
+        self._looking.discard(verb)
+        self.look(verb)

@@ -54,6 +54,8 @@ class Submitter:
     async def claim_suspect(self) -> bool:
         """Claim a job that brought down those who submitted it, or seemed to, and submit it alone."""
         async with self._deps.db.single() as tx:
+            if not (await submits.due(tx)).suspects:
+                return False
             if not await submits.has_suspects(tx, self._deps.policy.suspicious):
                 return False
         await self._deps.slots.idle(VERB, self._deps.policy.quiet)
@@ -64,10 +66,11 @@ class Submitter:
         claimed_at, token = deps.clock.monotonic(), deps.ids.uuid()
         known = deps.beacon.known  # before the claim begins: see the beacon's module
         async with claiming(deps, "submit", token, deps.db.single()) as tx:
+            if not (await submits.due(tx)).waiting:
+                return 0
             jobs = await submits.claim(
                 tx,
                 min(room, policy.batch),
-                quantum=policy.quantum,
                 in_flight=policy.max_in_flight,
                 lease=policy.lease,
                 breaker=policy.breaker_failures,

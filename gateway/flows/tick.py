@@ -1,11 +1,13 @@
 """One round of questions to the upstream about the jobs of one credential.
 
 With several jobs there it asks by list: one call shows the ends of up to a hundred. What the lists
-do not show is asked for by itself: absence from a list proves nothing.
+do not show is asked for by itself: absence from a list proves nothing. How much is asked is a matter
+of the budget (core/schedule.py): calls that jobs pay for are spent when ends are due.
 """
 
 import asyncio
 from collections.abc import Sequence
+from uuid import UUID
 
 from gateway.core.lifecycle import Finish, Start
 from gateway.core.schedule import (
@@ -13,30 +15,38 @@ from gateway.core.schedule import (
     Pace,
     awaits_start,
     deep_interval,
-    is_overdue,
-    is_straggler,
+    overdue_after,
+    straggles_after,
+    tokens,
 )
 from gateway.flows import reports
 from gateway.flows.ask import ENDS, ask
 from gateway.flows.care import with_care
 from gateway.flows.deps import Deps
+from gateway.flows.list_search import EndlessListError, first_page
 from gateway.flows.poll_memory import Memory
 from gateway.flows.reports import Told, Written
 from gateway.ports import Access, Denied, Trouble, Unknown, UpstreamJob
 from gateway.store import polls
-from gateway.store.polls import AtUpstream, ToPoll
+from gateway.store.polls import AtUpstream, Flight, Place, ToPoll
 
-UNUSABLE = "unusable"
+NEWEST, UNUSABLE = "newest", "unusable"
 _SAMPLE = 1000
 _PAGE = 100
-_PAGES = 50
-_LATE = 50
+_LATE = 400
+_ALONE = 50
 _FEW = 5
 _MANY = 20
 # By then a job that is not awaited never will be: the outcome of its submit was looked up long ago.
 _SURELY_RECORDED = 600.0
 _TRY_AGAIN = 300.0
 _UNREADABLE = 3
+# How much the list may lag behind the ages that are searched for, and how soon the most that it was
+# seen to be dated earlier is forgotten.
+_SLACK_SECONDS = 0.5
+# Where the upstream limits the rate, so much of it may go for questions at once.
+_AT_ONCE_SECONDS = 5.0
+_FADING = 0.98
 
 
 class Tick:
@@ -48,18 +58,22 @@ class Tick:
         self._deps = deps
         self._credential = credential
         self._memory = memory
+        self._until = deps.clock.monotonic() + deps.policy.lease / 3
         self.probe = probe
         self.lent = False
         # Not so while rounds were begun of late and not ended.
         self.is_safe = credential.strikes < deps.policy.suspicious
         self.pace = pace
         self.order = credential.list_order
-        self.groups: Sequence[InFlight] = ()
+        self.flight = Flight()
         self.is_cut_short = False
         self.durations: list[tuple[str, float]] = []
         self.troubles: list[Trouble] = []
         self.calls = 0
+        self._ended: set[UUID] = set()
+        self._ends: dict[int, list[UpstreamJob]] = {}
         self._has_news_of_starts = False
+        self._listed_at = 0.0
 
     async def run(self, access: Access | Denied) -> None:
         """Ask what is worth asking now, and write down what was learned.
@@ -69,29 +83,36 @@ class Tick:
         await self._look()
         if isinstance(access, Denied):
             self.troubles.append(access)
-        elif self.jobs:
+        elif self.groups:
             await (self._ask(access) if self.is_safe else self._ask_with_care(access))
         if self._has_news_of_starts:
             await self._look()
 
     async def _look(self) -> None:
+        id_, tenant_id = self._credential.id, self._credential.tenant_id
         async with self._deps.db.single() as tx:
-            self.groups = await polls.in_flight(tx, self._credential.id, _SAMPLE)
+            few = self._deps.policy.list_from
+            self.flight = await polls.in_flight(tx, id_, tenant_id, self.pace, few)
+
+    @property
+    def groups(self) -> Sequence[InFlight]:
+        """The workflows of the jobs that were at the upstream when the round began."""
+        return self.flight.groups
 
     @property
     def jobs(self) -> int:
-        """How many jobs were at the upstream when the round began, up to a thousand."""
-        return sum(group.jobs for group in self.groups)
+        """How many jobs were at the upstream when the round began, roughly."""
+        return self.flight.jobs if self.groups else 0
 
     async def _ask(self, access: Access) -> None:
-        if self.probe or self.jobs < self._deps.policy.list_from or not self._may_list():
-            await self._ask_each(access, await self._late(0.0, 1 if self.probe else _LATE))
+        policy = self._deps.policy
+        if self.probe or self.flight.few < policy.list_from or not self._may_list():
+            await self._ask_each(access, await self._due(1 if self.probe else _ALONE))
             return
         await self._list_ends(access)
         if self._wants_starts():
             await self._list_starts(access)
-        if any(is_overdue(group.workflow, group.oldest, self.pace) for group in self.groups):
-            await self._ask_late(access)
+        await self._ask_late(access)
 
     def _may_list(self) -> bool:
         """Lists that cannot be used are tried again now and then."""
@@ -101,47 +122,62 @@ class Tick:
         self._memory.tried_at = now
         return True
 
-    async def _ask_late(self, access: Access) -> None:
-        late = [
-            job for job in await self._late(1.0) if is_overdue(job.workflow, job.age, self.pace)
-        ]
-        if len(late) > _FEW:
-            self._memory.wants_walk = True
-            late = [job for job in late if is_straggler(job.workflow, job.age, self.pace)][:_MANY]
-        await self._ask_each(access, late)
+    def _tokens(self) -> float:
+        """How many calls the budget has left."""
+        return tokens(self.pace, self.jobs, self._deps.policy) - self.calls
 
     # --- by list ---------------------------------------------------------------------------------
 
     async def _list_ends(self, access: Access) -> None:
-        """Page through the ended jobs while pages bring news, and now and then to the very end."""
-        deep = self._walk_is_due()
-        horizon = max(group.oldest for group in self.groups) if deep else 0.0
-        for number in range(_PAGES):
-            page = await self._page(access, ENDS, number)
-            if page is None:
+        """Page through the ended jobs, as far as there is news or an expected job may be.
+
+        Ends do not come in the order of the list, so behind a page without news there may be some.
+        """
+        horizon = max(group.expected or 0.0 for group in self.groups)
+        self._listed_at = self._deps.clock.monotonic()
+        number, all_news = 0, False
+        while (page := await self._page_of_ends(access, number)) is not None:
+            number += 1
+            is_last = not self._is_full(page) or self.order == UNUSABLE or self._is_late()
+            ahead = number if all_news and not is_last else None
+            news = await self._take_and_read_ahead(access, page, ahead)
+            if is_last or (not news and self._is_far_enough(page[-1], horizon)):
                 return
-            news = await self._take(page, anew=deep)
-            if not self._is_full(page) or self.order == UNUSABLE:
-                return
-            if not news and not (deep and self._age(page[-1]) < horizon):
-                return
+            all_news = news == len(page)
+
+    def _is_far_enough(self, last: UpstreamJob, horizon: float) -> bool:
+        """Whether no expected job is behind this one, or the budget is used up."""
+        return self._our_age(last) > horizon or self._tokens() <= 0
+
+    async def _take_and_read_ahead(
+        self, access: Access, page: Sequence[UpstreamJob], ahead: int | None
+    ) -> int:
+        """Settle the jobs of a page while the next one comes, where that is wanted for sure."""
+        if ahead is None:
+            return await self._take(page)
+        reading = asyncio.create_task(self._page_of_ends(access, ahead))
+        try:
+            return await self._take(page)
+        finally:
+            await reading
 
     def _is_full(self, page: Sequence[UpstreamJob]) -> bool:
         """Whether more may follow; the upstream may have a smaller page than it is asked for."""
         self._memory.largest = max(self._memory.largest, len(page))
         return 0 < len(page) == self._memory.largest
 
-    def _walk_is_due(self) -> bool:
-        now = self._deps.clock.monotonic()
-        if not self._memory.wants_walk or now - self._memory.walked_at < deep_interval(self.pace):
-            return False
-        self._memory.walked_at, self._memory.wants_walk = now, False
-        return True
+    def _is_late(self) -> bool:
+        """Whether the round must come to its end, for the length of its lease."""
+        return self._deps.clock.monotonic() > self._until
 
     def _age(self, job: UpstreamJob) -> float:
         if job.created_at is None:
             return float("inf")
         return (self._deps.clock.now() - job.created_at).total_seconds()
+
+    def _our_age(self, job: UpstreamJob) -> float:
+        """The least age that such a job can have here, where it is dated by the upstream's clock."""
+        return self._age(job) - self._memory.earlier - _SLACK_SECONDS
 
     async def _take(self, page: Sequence[UpstreamJob], *, anew: bool = False) -> int:
         """Settle the jobs of a page that are awaited; how many there were."""
@@ -153,6 +189,7 @@ class Tick:
             awaited = await polls.match(tx, self._credential.id, list(fresh))
         if awaited:
             self._deps.reached("poll.matched")
+        self._compare_dates(awaited, fresh)
         read = [reports.read(self._deps, job, fresh[job.upstream_id]) for job in awaited]
         told = [one for one in read if one is not None]
         for job in (job for job, one in zip(awaited, read, strict=True) if one is None):
@@ -174,6 +211,12 @@ class Tick:
         )
         return len(awaited)
 
+    def _compare_dates(self, awaited: Sequence[AtUpstream], theirs: dict[str, UpstreamJob]) -> None:
+        dated = [(job, theirs[job.upstream_id]) for job in awaited]
+        earlier = [self._age(them) - job.age for job, them in dated if them.created_at is not None]
+        if earlier:
+            self._memory.earlier = max(_FADING * self._memory.earlier, *earlier)
+
     def _wants_starts(self) -> bool:
         """Starts are worth a call of their own only where jobs run for long."""
         now = self._deps.clock.monotonic()
@@ -187,6 +230,15 @@ class Tick:
         page = await self._page(access, ("STARTED",), 0)
         if page:
             await self._take(page)
+
+    async def _page_of_ends(self, access: Access, number: int) -> list[UpstreamJob] | None:
+        """A page of ended jobs, which is read once a round."""
+        if number not in self._ends:
+            page = await self._page(access, ENDS, number)
+            if page is None:
+                return None
+            self._ends[number] = page
+        return self._ends[number]
 
     async def _page(
         self, access: Access, statuses: Sequence[str], number: int
@@ -208,23 +260,106 @@ class Tick:
         self._memory.unreadable = 0
         times = [job.created_at for job in page if job.created_at is not None]
         if times and times[0] != times[-1]:
-            self.order = "newest" if times[0] > times[-1] else UNUSABLE
+            self.order = NEWEST if times[0] > times[-1] else UNUSABLE
+
+    # --- what the list should have shown ---------------------------------------------------------
+
+    async def _ask_late(self, access: Access) -> None:
+        """Ask about overdue jobs: by list where they are many, and about the rest by themselves.
+
+        As many at once as the budget allows; a few, and those that are very late, in any case.
+        """
+        late = [job for job in await self._overdue() if job.id not in self._ended]
+        if len(late) > _FEW and self._may_search():
+            await self._search(access, late)
+            late = [job for job in late if job.id not in self._ended]
+        due = [job for job in late if job.due]
+        stragglers = [job for job in due if job.age > straggles_after(job.workflow, self.pace)]
+        afford = self._affordable()
+        least = stragglers[:_MANY] if len(late) > _FEW else due[:_FEW]
+        known = [job for job in due if job.workflow in self.pace.typical and job not in least]
+        await self._ask_each(access, [*least, *known[:afford]])
+
+    def _affordable(self) -> int:
+        """How many jobs the budget and the upstream's rate allow to be asked about at once.
+
+        Each costs a call for its status, and one for the whole job once it has ended.
+        """
+        rate = self._deps.policy.upstream_rate
+        calls = min(self._tokens(), rate * _AT_ONCE_SECONDS if rate else _LATE * 2)
+        return max(int(calls / 2), 0)
+
+    async def _overdue(self) -> list[AtUpstream]:
+        """The next overdue jobs, from where the round before ended."""
+        found: list[AtUpstream] = []
+        # What was to end while the list was read could not be in it.
+        took = self._deps.clock.monotonic() - self._listed_at
+        for group in self.groups:
+            age = overdue_after(group.workflow, self.pace) + took
+            if group.oldest + took > age:
+                after = self._memory.overdue.pop(group.workflow, Place(group.workflow))
+                async with self._deps.db.single() as tx:
+                    late = await polls.overdue(tx, self._credential.id, after, age, _LATE)
+                if len(late) == _LATE:
+                    self._memory.overdue[group.workflow] = late[-1].place
+                found += late
+        return found
+
+    def _may_search(self) -> bool:
+        """A search in vain is repeated only now and then; without any budget as well."""
+        if self.order != NEWEST or self.troubles or self._is_late():
+            return False
+        since = self._deps.clock.monotonic() - self._memory.searched_at
+        is_cheap = self._tokens() > _FEW and not self._memory.in_vain
+        return is_cheap or since >= deep_interval(self.pace)
+
+    async def _search(self, access: Access, late: Sequence[AtUpstream]) -> None:
+        """Search the list of ends by bisection for the ages of overdue jobs, and read it there.
+
+        It costs no more calls than to ask about each of them.
+        """
+        youngest, oldest = min(job.age for job in late), max(job.age for job in late)
+        before, most = len(self._ended), self.calls + 2 * len(late)
+
+        async def is_before(number: int) -> bool:
+            page = await self._page_of_ends(access, number)
+            return page is not None and len(page) > 0 and self._age(page[-1]) < youngest
+
+        try:
+            number = max(await first_page(is_before) - 1, 0)
+        except EndlessListError:
+            self.order = UNUSABLE
+            return
+        while page := await self._page_of_ends(access, number):
+            number += 1
+            await self._take(page, anew=True)
+            is_past = not self._is_full(page) or self._our_age(page[-1]) > oldest
+            if is_past or self.calls >= most or self._is_late():
+                break
+        self._memory.searched_at = self._deps.clock.monotonic()
+        self._memory.in_vain = len(self._ended) == before
 
     # --- one by one ------------------------------------------------------------------------------
 
-    async def _late(self, age: float, most: int = _LATE) -> list[AtUpstream]:
+    async def _due(self, most: int) -> list[AtUpstream]:
+        """The next jobs that may be asked about, from where the round before ended."""
+        after = self._memory.walked
         async with self._deps.db.single() as tx:
-            return await polls.stragglers(tx, self._credential.id, age, most)
+            jobs = await polls.walk(tx, self._credential.id, after, _SAMPLE)
+            left = 0 if after == Place() else _SAMPLE - len(jobs)
+            jobs += await polls.walk(tx, self._credential.id, Place(), left) if left else []
+        due = [job for job in {job.id: job for job in jobs}.values() if job.due][:most]
+        self._memory.walked = due[-1].place if due else Place()
+        return due
 
     async def _ask_with_care(self, access: Access) -> None:
         """Ask about each job by itself, with a strike before: what brings the process down is given up."""
-        clock, end = self._deps.clock, self._deps.clock.monotonic() + self._deps.policy.lease / 3
 
         async def ask_them(jobs: Sequence[AtUpstream]) -> bool:
             await self._ask_each(access, jobs)
-            return not self.troubles and clock.monotonic() < end
+            return not self.troubles and not self._is_late()
 
-        jobs = await self._late(0.0, 1 if self.probe else _SAMPLE)
+        jobs = await self._due(1 if self.probe else _SAMPLE)
         self.is_safe = await with_care(self._deps, jobs, ask_them) and not self.probe
 
     async def _ask_each(self, access: Access, jobs: Sequence[AtUpstream]) -> None:
@@ -246,5 +381,10 @@ class Tick:
     async def _record(self, told: Sequence[Told]) -> Written:
         written = await reports.record(self._deps, told)
         self.durations += written.took
+        self._ended |= {
+            one.job.id
+            for one in told
+            if isinstance(one.move, Finish) and one.job.id not in written.failed
+        }
         self._has_news_of_starts |= any(isinstance(one.move, Start) for one in told)
         return written

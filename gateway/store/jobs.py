@@ -54,9 +54,9 @@ FROM job j LEFT JOIN (unnest($1::uuid[]) AS u(id) CROSS JOIN LATERAL (
 WHERE j.id = ANY($2::uuid[])"""
 
 _QUEUED = """
-SELECT u.tenant_id, (SELECT count(*) FROM (SELECT 1 FROM job j
-  WHERE j.tenant_id = u.tenant_id AND j.state = 'accepted' LIMIT u.most) AS q) AS waiting
-FROM unnest($1::uuid[], $2::int[]) AS u(tenant_id, most)"""
+SELECT u.tenant_id, (SELECT COALESCE(sum(l.waiting), 0)::bigint FROM tenant_load l
+  WHERE l.tenant_id = u.tenant_id) AS waiting
+FROM unnest($1::uuid[]) AS u(tenant_id)"""
 
 # A job that may be on its way upstream, or is there, is to be deleted there as well.
 _DELETE = """
@@ -166,9 +166,9 @@ async def ahead(tx: Tx, waiting: Sequence[Job]) -> dict[UUID, int]:
     return {row.id: row.place for row in rows}
 
 
-async def queued(tx: Tx, most: dict[UUID, int]) -> dict[UUID, int]:
-    """Count the waiting jobs of tenants, each up to the number given for it."""
-    rows = await tx.rows(_QUEUED, list(most), list(most.values()))
+async def queued(tx: Tx, tenant_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """How many jobs of tenants wait."""
+    rows = await tx.rows(_QUEUED, list(tenant_ids))
     return {row.tenant_id: row.waiting for row in rows}
 
 

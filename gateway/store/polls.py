@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.model import Job
-from gateway.core.schedule import InFlight, Pace
+from gateway.core.schedule import InFlight, Pace, overdue_after
 from gateway.store.engine import Tx
 from gateway.store.jobs import COLUMNS, job_of
 
@@ -47,25 +48,57 @@ UPDATE credential SET poll_lease_until = NULL, poll_token = NULL, list_order = $
     ELSE now() + $3 * interval '1 second' END
 WHERE id = $1 AND poll_token = $2"""
 
+# One probe each for the workflows of a credential, and for the ends of each of them: it takes the same
+# however many jobs there are. The jobs in flight are those of the tenant, which has one credential
+# that matters, and are counted elsewhere.
 _IN_FLIGHT = """
-SELECT workflow, count(*) AS jobs, min(age) AS youngest, max(age) AS oldest,
-  bool_or(state = 'submitted') AS unstarted
-FROM (SELECT workflow, state, EXTRACT(epoch FROM now() - submitted_at)::float8 AS age
-  FROM job WHERE credential_id = $1 AND state IN ('submitted', 'running')
-  ORDER BY submitted_at LIMIT $2) AS sample GROUP BY workflow"""
+WITH RECURSIVE flow AS (
+  (SELECT workflow, 1 AS place FROM job WHERE credential_id = $1
+    AND state IN ('submitted', 'running') ORDER BY workflow LIMIT 1)
+  UNION ALL
+  SELECT next.workflow, flow.place + 1 FROM flow CROSS JOIN LATERAL (
+    SELECT workflow FROM job WHERE credential_id = $1 AND state IN ('submitted', 'running')
+      AND workflow > flow.workflow ORDER BY workflow LIMIT 1) AS next
+  WHERE flow.place < $6
+)
+SELECT flow.workflow, EXTRACT(epoch FROM now() - newest.at)::float8,
+  EXTRACT(epoch FROM now() - oldest.submitted_at)::float8,
+  EXTRACT(epoch FROM now() - expected.submitted_at)::float8,
+  newest.unstarted OR oldest.state = 'submitted'
+FROM flow LEFT JOIN unnest($3::text[], $4::float8[]) AS known(workflow, overdue)
+    ON known.workflow = flow.workflow
+  CROSS JOIN LATERAL (SELECT max(submitted_at) AS at, bool_or(state = 'submitted') AS unstarted
+    FROM (SELECT submitted_at, state FROM job WHERE credential_id = $1
+      AND state IN ('submitted', 'running') AND workflow = flow.workflow
+      ORDER BY submitted_at DESC LIMIT $5) AS few) AS newest
+  CROSS JOIN LATERAL (SELECT submitted_at, state FROM job WHERE credential_id = $1
+    AND state IN ('submitted', 'running') AND workflow = flow.workflow
+    ORDER BY submitted_at LIMIT 1) AS oldest
+  LEFT JOIN LATERAL (SELECT submitted_at FROM job WHERE credential_id = $1
+    AND state IN ('submitted', 'running') AND workflow = flow.workflow
+    AND submitted_at > now() - COALESCE(known.overdue, $2) * interval '1 second'
+    ORDER BY submitted_at LIMIT 1) AS expected ON true
+WHERE newest.at IS NOT NULL"""
 
-_STRAGGLERS = """
-SELECT id, upstream_id, workflow, state, absences,
-  EXTRACT(epoch FROM now() - submitted_at)::float8, true
-FROM job WHERE credential_id = $1 AND state IN ('submitted', 'running')
-  AND submitted_at <= now() - $2 * interval '1 second' AND next_at <= now()
-ORDER BY submitted_at LIMIT $3"""
+_COUNT = """
+SELECT (SELECT count(*) FROM (SELECT 1 FROM job WHERE credential_id = $1
+    AND state IN ('submitted', 'running') ORDER BY workflow, submitted_at LIMIT $3) AS few)::int,
+  (SELECT COALESCE(sum(in_flight), 0) FROM tenant_load WHERE tenant_id = $2)::int"""
 
-_MATCH = """
+_AT_UPSTREAM = """
 SELECT id, upstream_id, workflow, state, absences,
-  EXTRACT(epoch FROM now() - submitted_at)::float8, true
-FROM job WHERE credential_id = $1 AND upstream_id = ANY($2::text[])
-  AND state IN ('submitted', 'running')"""
+  EXTRACT(epoch FROM now() - submitted_at)::float8, next_at <= now(), submitted_at
+FROM job WHERE credential_id = $1 AND state IN ('submitted', 'running')"""
+
+# From a place in the order of the index, so that who asks again goes on with the next ones.
+_WALK = f"""{_AT_UPSTREAM} AND (workflow, submitted_at) >= ($2, $3)
+  AND (workflow, submitted_at, id) > ($2, $3, $4) ORDER BY workflow, submitted_at, id LIMIT $5"""
+
+_OVERDUE = f"""{_AT_UPSTREAM} AND workflow = $2 AND submitted_at >= $3
+  AND submitted_at <= now() - $6 * interval '1 second' AND (submitted_at, id) > ($3, $4)
+ORDER BY submitted_at, id LIMIT $5"""
+
+_MATCH = f"{_AT_UPSTREAM} AND upstream_id = ANY($2::text[])"
 
 _ASK_LATER = """
 UPDATE job SET next_at = now() + u.delay * interval '1 second', absences = u.absences
@@ -111,6 +144,8 @@ UPDATE job SET next_at = now() FROM credential c WHERE c.id = job.credential_id
 )
 
 
+_NEWEST = 10
+_MOST_WORKFLOWS = 100
 # How much the room grows with each round of submits that it admits.
 _WIDER = 4
 
@@ -134,7 +169,10 @@ class ToPoll(NamedTuple):
 
 
 class AtUpstream(NamedTuple):
-    """A job that the upstream is working on; `age` in seconds since its submit."""
+    """A job that the upstream is working on; `age` in seconds since its submit.
+
+    `due` is whether it may be asked about by itself.
+    """
 
     id: UUID
     upstream_id: str
@@ -143,12 +181,38 @@ class AtUpstream(NamedTuple):
     absences: int
     age: float
     due: bool
+    submitted_at: datetime
+
+    @property
+    def place(self) -> "Place":
+        """Where it is in the order of jobs at the upstream."""
+        return Place(self.workflow, self.submitted_at, self.id)
+
+
+class Place(NamedTuple):
+    """A place in the order of a credential's jobs at the upstream: by workflow, then the oldest first."""
+
+    workflow: str = ""
+    submitted_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    id: UUID = UUID(int=0)
+
+
+class Flight(NamedTuple):
+    """The jobs of a credential at the upstream: by workflow, and how many, roughly where they are many.
+
+    `few` is their exact number up to the limit that was asked for.
+    """
+
+    groups: Sequence[InFlight] = ()
+    few: int = 0
+    jobs: int = 0
 
 
 def pace_of(text: str) -> Pace:
     """Read what a credential's row knows of durations."""
     raw = json.loads(text)
-    return Pace(raw.get("typical", {}), raw.get("shortest", {}))
+    durations = (raw.get(name, {}) for name in ("typical", "shortest", "longest"))
+    return Pace(*durations, credit=raw.get("credit", 0.0))
 
 
 async def claim(tx: Tx, limit: int, *, lease: float, breaker: int, token: UUID) -> list[ToPoll]:
@@ -181,18 +245,39 @@ async def release(
 
     Its strikes are forgotten where asking about it is safe, else all but one.
     """
-    known = json.dumps({"typical": dict(pace.typical), "shortest": dict(pace.shortest)})
+    known = json.dumps(
+        {
+            "typical": dict(pace.typical),
+            "shortest": dict(pace.shortest),
+            "longest": dict(pace.longest),
+            "credit": round(pace.credit, 3),
+        }
+    )
     await tx.run(_RELEASE, credential_id, token, wait, list_order, known, is_safe)
 
 
-async def in_flight(tx: Tx, credential_id: UUID, limit: int) -> list[InFlight]:
-    """The jobs of a credential at the upstream, by workflow; of very many, the oldest."""
-    return [InFlight(*row) for row in await tx.rows(_IN_FLIGHT, credential_id, limit)]
+async def in_flight(tx: Tx, credential_id: UUID, tenant_id: UUID, pace: Pace, few: int) -> Flight:
+    """The jobs of a credential at the upstream, of up to a hundred workflows."""
+    known = list(pace.typical)
+    overdue = [overdue_after(workflow, pace) for workflow in known]
+    unknown = overdue_after("", Pace())
+    limits = (_NEWEST, _MOST_WORKFLOWS)
+    rows = await tx.rows(_IN_FLIGHT, credential_id, unknown, known, overdue, *limits)
+    count, load = await tx.one(_COUNT, credential_id, tenant_id, few)
+    return Flight([InFlight(*row) for row in rows], count, count if count < few else max(load, few))
 
 
-async def stragglers(tx: Tx, credential_id: UUID, age: float, limit: int) -> list[AtUpstream]:
-    """The oldest jobs of at least that age that are due to be asked about by themselves."""
-    return [AtUpstream(*row) for row in await tx.rows(_STRAGGLERS, credential_id, age, limit)]
+async def walk(tx: Tx, credential_id: UUID, after: Place, limit: int) -> list[AtUpstream]:
+    """The next jobs of a credential at the upstream, in their order."""
+    return [AtUpstream(*row) for row in await tx.rows(_WALK, credential_id, *after, limit)]
+
+
+async def overdue(
+    tx: Tx, credential_id: UUID, after: Place, age: float, limit: int
+) -> list[AtUpstream]:
+    """The next jobs of a workflow that are of at least that age, the oldest first."""
+    rows = await tx.rows(_OVERDUE, credential_id, *after, limit, age)
+    return [AtUpstream(*row) for row in rows]
 
 
 async def match(tx: Tx, credential_id: UUID, upstream_ids: Sequence[str]) -> list[AtUpstream]:

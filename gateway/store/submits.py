@@ -7,8 +7,9 @@ from uuid import UUID
 
 from gateway.store.engine import Tx
 
-# Walks the tenants that have something waiting, one index probe each, and takes at most a
-# quantum from each in random order: a tenant with 100,000 waiting jobs delays nobody.
+# Walks the tenants that have something waiting, one index probe each, and shares the room out among
+# them in random order: a tenant with 100,000 waiting jobs delays nobody, and gets all the room where
+# nobody else waits.
 _CLAIM = """
 WITH RECURSIVE lane AS (
   (SELECT tenant_id FROM job WHERE state = 'accepted' ORDER BY tenant_id LIMIT 1)
@@ -19,12 +20,10 @@ WITH RECURSIVE lane AS (
 ), room AS (
   SELECT t.id AS tenant_id, c.id AS credential_id, c.base_url, c.sealed, c.version,
     c.failures, c.rejected_at IS NOT NULL AS rejected, c.submit_room IS NOT NULL AS narrow,
-    c.failures >= $5 OR c.rejected_at IS NOT NULL AS probing,
-    CASE WHEN c.failures >= $5 OR c.rejected_at IS NOT NULL THEN 1 ELSE LEAST($2::bigint,
-      COALESCE(t.max_in_flight, $3) - (SELECT count(*) FROM (
-        SELECT 1 FROM job f WHERE f.tenant_id = t.id
-          AND f.state IN ('submitting', 'submitted', 'running')
-        LIMIT COALESCE(t.max_in_flight, $3)) AS busy),
+    c.failures >= $4 OR c.rejected_at IS NOT NULL AS probing,
+    CASE WHEN c.failures >= $4 OR c.rejected_at IS NOT NULL THEN 1 ELSE LEAST(
+      COALESCE(t.max_in_flight, $2) - (SELECT COALESCE(sum(l.in_flight), 0) FROM tenant_load l
+        WHERE l.tenant_id = t.id),
       -- LEAST leaves a null out: only after trouble is the room narrower.
       CASE WHEN c.submit_room IS NOT NULL THEN c.submit_room - (SELECT count(*) FROM job f
         WHERE f.tenant_id = t.id AND f.state = 'submitting' AND f.next_at > now()
@@ -34,23 +33,25 @@ WITH RECURSIVE lane AS (
   CROSS JOIN LATERAL (SELECT * FROM credential c WHERE c.tenant_id = t.id
     ORDER BY c.version DESC LIMIT 1) AS c
   WHERE t.suspended_at IS NULL AND (c.paused_until IS NULL OR c.paused_until <= now())
-  ORDER BY random()
+), share AS (
+  SELECT *, LEAST(free, ceil($1::float8 / count(*) OVER ()))::int AS most FROM room
+  WHERE free > 0 ORDER BY random()
 ), pick AS (
-  SELECT j.id, room.* FROM room CROSS JOIN LATERAL (
-    SELECT id FROM job WHERE tenant_id = room.tenant_id AND state = 'accepted' AND next_at <= now()
-      AND CASE WHEN $8::bool THEN strikes >= $7 ELSE strikes < $7 END
-    ORDER BY priority DESC, id LIMIT GREATEST(room.free, 0) FOR UPDATE SKIP LOCKED) AS j
+  SELECT j.id, share.* FROM share CROSS JOIN LATERAL (
+    SELECT id FROM job WHERE tenant_id = share.tenant_id AND state = 'accepted' AND next_at <= now()
+      AND CASE WHEN $7::bool THEN strikes >= $6 ELSE strikes < $6 END
+    ORDER BY priority DESC, id LIMIT share.most FOR UPDATE SKIP LOCKED) AS j
   LIMIT $1
 ), probe AS (
   -- One probe for all processes and verbs: whoever takes it pauses the credential for the others.
-  UPDATE credential SET paused_until = now() + $4 * interval '1 second'
+  UPDATE credential SET paused_until = now() + $3 * interval '1 second'
   WHERE id IN (SELECT id FROM credential
     WHERE id IN (SELECT credential_id FROM pick WHERE probing) ORDER BY id FOR UPDATE)
     AND (paused_until IS NULL OR paused_until <= now())
   RETURNING id
 )
 UPDATE job SET state = 'submitting', submit_attempts = submit_attempts + 1, sent_at = now(),
-  sent_until = NULL, lookups = 0, next_at = now() + $4 * interval '1 second', lease_token = $6,
+  sent_until = NULL, lookups = 0, next_at = now() + $3 * interval '1 second', lease_token = $5,
   credential_id = pick.credential_id, version = job.version + 1, strikes = strikes + 1
 FROM pick WHERE job.id = pick.id
   AND (NOT pick.probing OR pick.credential_id IN (SELECT id FROM probe))
@@ -58,6 +59,13 @@ RETURNING job.id, job.tenant_id, job.name, job.workflow, job.params, job.metadat
   job.copy_results_to, job.credential_id, pick.version, pick.base_url, pick.sealed,
   pick.failures, pick.rejected, pick.narrow, job.strikes,
   (SELECT id FROM beacon), (SELECT count FROM beacon)"""
+
+# One index probe each. The statements that claim take Postgres a millisecond to plan; most wake-ups find
+# that another process was faster. The literal is that of the index.
+_DUE = """
+SELECT EXISTS (SELECT 1 FROM job WHERE state = 'accepted'),
+  EXISTS (SELECT 1 FROM job WHERE state = 'accepted' AND strikes >= 2 AND next_at <= now()),
+  EXISTS (SELECT 1 FROM job WHERE state = 'submitting' AND next_at <= now())"""
 
 # The literal is that of the index.
 _SUSPECTS = """
@@ -75,7 +83,7 @@ _UNTIL = """COALESCE(job.sent_until,
 
 _CLAIM_DOUBTFUL = f"""
 WITH pick AS (
-  SELECT j.id, j.credential_id, j.next_at, c.failures,
+  SELECT j.id, j.credential_id, c.failures,
     c.failures >= $4 OR c.rejected_at IS NOT NULL AS probing
   FROM job j JOIN credential c ON c.id = j.credential_id
   WHERE j.state = 'submitting' AND j.next_at <= now()
@@ -91,12 +99,12 @@ WITH pick AS (
 UPDATE job SET next_at = now() + $2 * interval '1 second', lease_token = $3
 FROM pick WHERE job.id = pick.id
   AND (NOT pick.probing OR pick.credential_id IN (SELECT id FROM probe))
-RETURNING job.id, job.tenant_id, job.credential_id, job.sent_at, {_UNTIL}, pick.next_at,
+RETURNING job.id, job.tenant_id, job.credential_id, job.sent_at, {_UNTIL},
   job.lookups, job.strikes, pick.failures, now()"""
 
 # Those of one credential that a lookup which begins now may serve as well.
 _DOUBTFUL = f"""
-SELECT id, sent_at, {_UNTIL} FROM job
+SELECT id, sent_at, {_UNTIL}, lookups FROM job
 WHERE state = 'submitting' AND credential_id = $1 AND next_at <= now() ORDER BY next_at LIMIT $3"""
 
 _SENT = """
@@ -133,6 +141,14 @@ FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::smallint[], $5::smallint[]
 WHERE job.id = u.id AND job.state = 'submitting' AND job.lease_token = u.token"""
 
 
+class Due(NamedTuple):
+    """Whether any job waits at all, brought down who submitted it, or is in doubt."""
+
+    waiting: bool
+    suspects: bool
+    doubtful: bool
+
+
 class ToSubmit(NamedTuple):
     """A claimed job with the credential that it goes out with."""
 
@@ -163,7 +179,6 @@ class Doubtful(NamedTuple):
     credential_id: UUID
     sent_at: datetime
     sent_until: datetime
-    due_at: datetime
     lookups: int
     strikes: int
     failures: int  # of its credential
@@ -176,6 +191,7 @@ class InDoubt(NamedTuple):
     id: UUID
     sent_at: datetime
     sent_until: datetime
+    lookups: int
 
 
 class TakenAt(NamedTuple):
@@ -206,11 +222,15 @@ class Doubt(NamedTuple):
     strikes: int = 0
 
 
+async def due(tx: Tx) -> Due:
+    """What may be claimed; cheap to ask where nothing is."""
+    return Due(*await tx.one(_DUE))
+
+
 async def claim(
     tx: Tx,
     limit: int,
     *,
-    quantum: int,
     in_flight: int,
     lease: float,
     breaker: int,
@@ -223,9 +243,7 @@ async def claim(
     Suspects are those that were claimed that often without a recorded outcome: they or the others.
     A credential with an open breaker, or a rejected one, is tried with a single job once it rested.
     """
-    rows = await tx.rows(
-        _CLAIM, limit, quantum, in_flight, lease, breaker, token, suspicious, suspects
-    )
+    rows = await tx.rows(_CLAIM, limit, in_flight, lease, breaker, token, suspicious, suspects)
     return [ToSubmit(*row) for row in rows]
 
 

@@ -17,20 +17,23 @@ WITH RECURSIVE lane AS (
     AND j.tenant_id > lane.tenant_id ORDER BY j.tenant_id LIMIT 1)
   FROM lane WHERE lane.tenant_id IS NOT NULL
 ), road AS (
-  (SELECT lane FROM delivery WHERE state = 'pending' ORDER BY lane LIMIT 1)
+  (SELECT lane, next_at FROM delivery WHERE state = 'pending' ORDER BY lane, next_at LIMIT 1)
   UNION ALL
-  SELECT (SELECT d.lane FROM delivery d WHERE d.state = 'pending' AND d.lane > road.lane
-    ORDER BY d.lane LIMIT 1) FROM road WHERE road.lane IS NOT NULL
+  SELECT d.lane, d.next_at FROM road CROSS JOIN LATERAL (
+    SELECT o.lane, o.next_at FROM delivery o WHERE o.state = 'pending' AND o.lane > road.lane
+    ORDER BY o.lane, o.next_at LIMIT 1) AS d
 ), patience AS (SELECT now() - $1 * interval '1 second' AS since)
 SELECT
   (SELECT count(*) FROM lane JOIN tenant t ON t.id = lane.tenant_id
     CROSS JOIN LATERAL (SELECT * FROM credential c WHERE c.tenant_id = t.id
       ORDER BY c.version DESC LIMIT 1) AS c
     WHERE t.suspended_at IS NULL AND (c.paused_until IS NULL OR c.paused_until <= now())
-      AND EXISTS (SELECT 1 FROM job j, patience WHERE j.tenant_id = t.id
-        AND j.state = 'accepted' AND j.next_at <= since)
-      AND (SELECT count(*) FROM job f WHERE f.tenant_id = t.id
-        AND f.state IN ('submitting', 'submitted', 'running')) < COALESCE(t.max_in_flight, $2)
+      -- Those that are next in the queue tell it: further behind, the ones before are waited for.
+      AND EXISTS (SELECT 1 FROM patience CROSS JOIN LATERAL (SELECT j.next_at FROM job j
+          WHERE j.tenant_id = t.id AND j.state = 'accepted' ORDER BY j.priority DESC, j.id
+          LIMIT 100) AS ahead WHERE ahead.next_at <= since)
+      AND (SELECT COALESCE(sum(l.in_flight), 0) FROM tenant_load l WHERE l.tenant_id = t.id)
+        < COALESCE(t.max_in_flight, $2)
   ) AS accepted,
   (SELECT count(*) FROM (SELECT 1 FROM patience, job j JOIN credential c ON c.id = j.credential_id
     WHERE j.state = 'submitting' AND j.next_at <= since
@@ -40,12 +43,14 @@ SELECT
     AND (paused_until IS NULL OR paused_until <= now()) LIMIT 1000) AS c) AS credentials,
   (SELECT count(*) FROM road LEFT JOIN endpoint p ON p.id = road.lane
     WHERE (p.paused_until IS NULL OR p.paused_until <= now()) AND p.rate_limit IS NULL
-      AND p.disabled_at IS NULL AND p.deleted_at IS NULL AND EXISTS (
-        SELECT 1 FROM delivery d, patience
-        WHERE d.lane = road.lane AND d.state = 'pending' AND d.next_at <= since)) AS deliveries,
+      AND p.disabled_at IS NULL AND p.deleted_at IS NULL
+      AND road.next_at <= (SELECT since FROM patience)) AS deliveries,
   EXISTS (SELECT 1 FROM job WHERE state = 'submitting' AND next_at > now()) AS submitting,
-  EXISTS (SELECT 1 FROM delivery WHERE state = 'pending' AND next_at > now()
-    AND lease_token IS NOT NULL) AS delivering,
+  -- A lease is over within a minute and a half; what is put off for longer is not looked at.
+  EXISTS (SELECT 1 FROM road CROSS JOIN LATERAL (SELECT 1 FROM delivery d
+    WHERE d.lane = road.lane AND d.state = 'pending' AND d.next_at > now()
+      AND d.next_at <= now() + interval '90 seconds' AND d.lease_token IS NOT NULL
+    ORDER BY d.next_at LIMIT 1) AS sent) AS delivering,
   (SELECT count(*) FROM lane WHERE tenant_id IS NOT NULL) AS waiting"""
 
 # An event that was stored in the moment in which its endpoint was disabled or deleted.

@@ -62,6 +62,7 @@ _ERASE = (
     "DELETE FROM delivery WHERE tenant_id = $1",
     "DELETE FROM event WHERE tenant_id = $1",
     "DELETE FROM job WHERE tenant_id = $1",
+    "DELETE FROM tenant_load WHERE tenant_id = $1",
     "DELETE FROM signing_secret WHERE tenant_id = $1",
     "DELETE FROM endpoint WHERE tenant_id = $1",
     "DELETE FROM access_key WHERE tenant_id = $1",

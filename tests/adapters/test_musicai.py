@@ -647,3 +647,51 @@ async def test_the_key_shows_in_no_value(upstream: MusicAi) -> None:
         outcome = await upstream.submit(access(server.url), submission())
     assert KEY not in repr(outcome)
     assert KEY not in repr(access(server.url))
+
+
+# --- The rate of an upstream with a limit ---------------------------------------------------------
+
+
+async def test_calls_of_a_credential_keep_to_the_rate_and_those_of_others_do_not_wait() -> None:
+    limited = MusicAi(SystemClock(), user_agent="job-gateway/1", rate=5)
+    other = UUID(int=2)
+    loop = asyncio.get_running_loop()
+    try:
+        async with serving(reply(200, '{"status":"QUEUED"}')) as server:
+            here = access(server.url)
+            started = loop.time()
+            await asyncio.gather(*(limited.status(here, ID) for _ in range(8)))
+            assert loop.time() - started >= 3 / 5 - 0.05
+            assert await limited.status(Access(other, server.url, Secret(KEY)), ID) == "QUEUED"
+    finally:
+        await limited.close()
+
+
+async def test_a_submit_that_had_no_token_in_time_was_certainly_not_sent() -> None:
+    deadlines = Deadlines(submit=0.2)
+    limited = MusicAi(SystemClock(), user_agent="x", deadlines=deadlines, rate=0.5)
+    try:
+        async with serving(reply(200, '{"id":"j1"}')) as server:
+            here = access(server.url)
+            assert await limited.submit(here, submission()) == Submitted("j1")
+            outcome = await limited.submit(here, submission())
+            assert outcome == Busy("no call was free within 0.2 s at 0.5 a second")
+            assert len(server.requests) == 1
+    finally:
+        await limited.close()
+
+
+async def test_credentials_that_make_no_calls_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.adapters.musicai_http._BUCKETS", 2)
+    limited = MusicAi(SystemClock(), user_agent="x", rate=1000)
+    try:
+        async with serving(reply(200, '{"status":"QUEUED"}')) as server:
+            for number in range(6):
+                one = Access(UUID(int=number), server.url, Secret(KEY))
+                assert await limited.status(one, ID) == "QUEUED"
+                await asyncio.sleep(0.005)
+            assert len(limited._wire._buckets) <= 3  # pyright: ignore[reportPrivateUsage]
+    finally:
+        await limited.close()

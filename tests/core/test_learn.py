@@ -8,7 +8,7 @@ from tests.core.paces import KNOWN, SECONDS, paces
 
 
 def test_the_first_job_of_a_workflow_is_believed() -> None:
-    assert learn(Pace(), [("w", 40.0)]) == Pace({"w": 40.0}, {"w": 40.0})
+    assert learn(Pace(), [("w", 40.0)]) == Pace({"w": 40.0}, {"w": 40.0}, {"w": 40.0})
 
 
 def test_later_jobs_move_the_average_by_a_tenth() -> None:
@@ -19,6 +19,16 @@ def test_later_jobs_move_the_average_by_a_tenth() -> None:
 def test_the_shortest_falls_at_once_and_rises_slowly() -> None:
     assert learn(KNOWN, [("w", 10.0)]).shortest == {"w": 10.0}
     assert learn(KNOWN, [("w", 80.0)]).shortest == {"w": 62.0}
+
+
+def test_the_longest_rises_at_once_and_falls_slowly() -> None:
+    pace = learn(KNOWN, [("w", 180.0)])
+    assert pace.longest == {"w": 180.0}
+    assert learn(pace, [("w", 90.0)]).longest == {"w": 171.0}
+
+
+def test_what_was_paid_for_is_kept() -> None:
+    assert learn(Pace(credit=-3.0), [("w", 1.0)]).credit == -3.0
 
 
 @settings(max_examples=40)

@@ -240,3 +240,28 @@ async def test_a_probe_that_was_not_needed_is_given_back(
     assert await world.states() == {"submitted": 2}
     health = await world.health()
     assert (health.failures, health.rest) == (9, 0)
+
+
+async def test_what_began_before_another_process_had_looked_is_not_the_second_look(world: World):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=False)
+    world.upstream.jobs = upstream_jobs(12_000, start=datetime.now(UTC), step=0.001)
+    world.upstream.move("QUEUED", created_at=None)
+
+    async def take_time() -> None:
+        world.clock.advance(0.1)
+
+    world.upstream.gates["page"] = take_time
+    await world.look_up()
+    assert world.seen("lookup")[-1][0] == "unfinished"
+    assert world.reconciler.remembered == 1
+    world.upstream.gates.clear()
+    await world.pass_time(1)
+    other = world.other_process(slots=Slots())
+    await other.look_up()
+    assert (await world.job(job_id)).lookups == 1
+    await world.pass_time(3)
+    world.upstream.asked.clear()
+    await world.look_up()
+    pages = [what[2] for call, what in world.upstream.asked if call == "page"]
+    assert pages[0] == 0, "from the beginning"
+    assert (await world.job(job_id)).state == "accepted"

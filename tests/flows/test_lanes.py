@@ -70,6 +70,18 @@ async def test_a_turn_that_comes_to_one_who_is_cancelled_is_passed_on():
     await asyncio.gather(first, return_exceptions=True)
 
 
+async def test_who_is_cancelled_while_it_waits_takes_no_turn():
+    lanes = Lanes(1)
+    claim(lanes, 3)
+    assert await lanes.enter(ONE, 1)
+    waiting = asyncio.create_task(lanes.enter(ONE, 5))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    lanes.leave(ONE, answered=False)
+    assert await lanes.enter(ONE, 0.01)
+
+
 async def test_it_tells_how_many_more_may_be_claimed():
     lanes = Lanes(5)
     assert lanes.taken() == []
@@ -110,3 +122,18 @@ async def test_a_window_grows_only_while_the_event_loop_has_time():
     lanes.end(ONE)
     await asyncio.sleep(0.05)
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_lane_that_was_full_is_looked_after_when_it_has_room_again():
+    looks: list[int] = []
+    lanes = Lanes(4, lambda: looks.append(1))
+    claim(lanes, 3)
+    lanes.end(ONE)
+    assert looks == [], "it was not full"
+    claim(lanes, 2)
+    lanes.end(ONE)
+    assert looks == []
+    lanes.end(ONE)
+    assert looks == [1]
+    lanes.end(ONE)
+    assert looks == [1], "once"

@@ -179,7 +179,7 @@ async def test_a_list_without_an_order_is_read_in_rounds_and_others_go_on_meanwh
         assert (await world.job(job_id)).state == "submitting"
         assert world.seen("lookup")[-1][0] == "unfinished"
         assert world.upstream.count("page") <= round_ * 113
-        await world.pass_time(1)
+        await world.run("UPDATE job SET next_at = now()")
         other = await world.accept_one(tenant)
         assert await world.submit() == 1
         assert (await world.job(other)).state == "submitted"
@@ -208,3 +208,34 @@ async def test_metadata_that_others_made_is_no_marker(world: World):
     world.upstream.jobs += upstream_jobs(200, start=now, step=0.001)
     assert await world.look_up() == 1
     assert (await world.job(job_id)).state == "submitted"
+
+
+async def test_pages_of_one_job_that_has_no_time_are_read_to_the_end(world: World):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=True)
+    newer = upstream_jobs(6, start=datetime.now(UTC), step=0.001)
+    world.upstream.jobs += [replace(job, created_at=None) for job in newer]
+    world.upstream.largest = 1
+    assert await world.look_up() == 1
+    assert (await world.job(job_id)).state == "submitted"
+
+
+async def test_a_job_without_a_time_among_the_others_hides_none(world: World):
+    tenant = await world.tenant()
+    job_id = await buried(world, tenant, taken=True, newest_first=True)
+    timeless = replace(world.upstream.jobs[20_050], created_at=None)
+    # Where the bisection looks first it finds no time, and begins there.
+    world.upstream.jobs = [
+        timeless if number % 100 == 20 else job for number, job in enumerate(world.upstream.jobs)
+    ]
+    assert await world.look_up() == 1
+    assert (await world.job(job_id)).state in ("submitted", "submitting")
+
+
+async def test_a_foreign_marker_on_the_newest_page_tells_no_offset(world: World):
+    tenant = await world.tenant()
+    job_id = await buried(world, tenant, taken=True, newest_first=True)
+    now = datetime.now(UTC)
+    world.upstream.jobs.append(UpstreamJob("x", "QUEUED", created_at=now, marker="not one of ours"))
+    assert await world.look_up() == 1
+    assert (await world.job(job_id)).state == "submitted"
+    assert world.upstream.count("page") <= 30

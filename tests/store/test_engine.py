@@ -165,10 +165,10 @@ async def test_stored_json_is_text_and_passed_on_as_it_is(tx: Tx) -> None:
 
 async def test_the_server_knows_who_it_is_and_bounds_every_wait(db: Database) -> None:
     async with db.single() as tx:
-        names = ("application_name", "statement_timeout", "lock_timeout", "jit")
+        names = ("application_name", "statement_timeout", "lock_timeout", "jit", "plan_cache_mode")
         shown = [await scalar(tx, f"SHOW {name}") for name in names]
         idle = await scalar(tx, "SHOW idle_in_transaction_session_timeout")
-    assert (shown, idle) == (["tests", "10s", "5s", "off"], "10s")
+    assert (shown, idle) == (["tests", "10s", "5s", "off", "force_custom_plan"], "10s")
 
 
 async def test_a_closed_pool_leaves_no_connection(database_url: str, db: Database) -> None:
@@ -178,6 +178,16 @@ async def test_a_closed_pool_leaves_no_connection(database_url: str, db: Databas
 
 
 # --- Away ---------------------------------------------------------------------------------------
+
+
+async def test_connections_can_be_opened_ahead_and_stay(database_url: str, db: Database) -> None:
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ahead'"
+    url = database_url.replace("postgresql://", "postgresql+asyncpg://")
+    database = open_database(url, pool=4, name="ahead")
+    await database.open_ahead(3)
+    async with db.single() as tx:
+        assert await scalar(tx, count) == 3
+    await database.close()
 
 
 async def test_a_server_that_refuses_connections_is_away() -> None:
@@ -447,4 +457,4 @@ async def test_what_cannot_be_stored_is_a_bad_request(
         async with db.begin() as tx:
             await jobs.insert(tx, [new_job(tenant, **changes)])
     async with db.begin() as tx:
-        assert await jobs.queued(tx, {tenant: 9}) == {tenant: 0}
+        assert await jobs.queued(tx, [tenant]) == {tenant: 0}

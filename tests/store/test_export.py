@@ -26,6 +26,7 @@ from tests.builders import (
 INTERNAL = {"signing_secret", "job_label", "prune_cursor", "usage_hour", "usage_daily"} | {
     "usage_horizon",
     "beacon",
+    "tenant_load",
 }
 TABLES = {"access_key": "key", "job_event": "note", "usage_hourly": "usage"}
 

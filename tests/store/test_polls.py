@@ -9,7 +9,7 @@ from gateway.core.schedule import InFlight, Pace
 from gateway.store import outcomes, polls
 from gateway.store.engine import Database, Tx
 from gateway.store.outcomes import Ending
-from gateway.store.polls import AtUpstream, ToPoll
+from gateway.store.polls import AtUpstream, Place, ToPoll
 from tests.builders import (
     add_credential,
     add_jobs,
@@ -280,7 +280,7 @@ async def test_of_two_rejections_at_once_one_is_news(db: Database) -> None:
 # --- Jobs at the upstream -----------------------------------------------------------------------
 
 
-async def test_jobs_in_flight_are_summed_by_workflow(tx: Tx) -> None:
+async def test_jobs_in_flight_are_told_by_workflow(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     credential = await credential_of(tx, tenant)
     slow = await add_submitted(tx, tenant, 3, workflow="slow")
@@ -292,26 +292,59 @@ async def test_jobs_in_flight_are_summed_by_workflow(tx: Tx) -> None:
         await put(tx, "job", job_id, submitted_at=-age)
     await polls.started(tx, [(fast, None)])
     await outcomes.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
-    groups = await polls.in_flight(tx, credential, 100)
-    assert sorted(groups, key=lambda group: group.workflow) == [
-        InFlight("fast", 1, 0.0, 0.0, unstarted=False),
-        InFlight("slow", 3, 5.0, 30.0, unstarted=True),
+    flight = await polls.in_flight(tx, credential, tenant, Pace(), 9)
+    assert flight.groups == [
+        InFlight("fast", 0.0, 0.0, 0.0, unstarted=False),
+        InFlight("slow", 5.0, 30.0, 5.0, unstarted=True),
     ]
-    assert await polls.in_flight(tx, credential, 2) == [InFlight("slow", 2, 10.0, 30.0)]
+    assert (flight.few, flight.jobs) == (4, 4)
+    pace = Pace({"slow": 20.0}, {"slow": 10.0}, {"slow": 20.0})
+    flight = await polls.in_flight(tx, credential, tenant, pace, 3)
+    assert flight.groups[1] == InFlight("slow", 5.0, 30.0, 10.0, unstarted=True)
+    assert (flight.few, flight.jobs) == (3, 4), "the tenant's, where they are many"
+    pace = Pace({"slow": 2.0}, {"slow": 2.0}, {"slow": 2.0})
+    flight = await polls.in_flight(tx, credential, tenant, pace, 3)
+    assert flight.groups[1].expected is None, "all of them are overdue"
+    assert await polls.in_flight(tx, uuid7(), tenant, Pace(), 9) == ([], 0, 0)
 
 
-async def test_stragglers_are_the_oldest_that_are_due(tx: Tx) -> None:
+async def test_jobs_at_the_upstream_are_walked_in_order_and_from_any_place(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     credential = await credential_of(tx, tenant)
-    ids = await add_submitted(tx, tenant, 4)
-    for age, job_id in zip((40, 10, 20, 30), ids, strict=True):
+    ids = [
+        (await add_submitted(tx, tenant, workflow=workflow))[0] for workflow in ("b", "a", "a", "a")
+    ]
+    for age, job_id in zip((40, 10, 20, 20), ids, strict=True):
         await put(tx, "job", job_id, submitted_at=-age)
-    await put(tx, "job", ids[0], next_at=0.001)
-    found = await polls.stragglers(tx, credential, 20.0, 9)
-    assert [job.id for job in found] == [ids[3], ids[2]]
-    assert found[0] == AtUpstream(ids[3], f"up-{ids[3]}", "flow", "submitted", 0, 30.0, True)
-    assert [job.id for job in await polls.stragglers(tx, credential, 0.0, 1)] == [ids[3]]
-    assert await polls.stragglers(tx, uuid7(), 0.0, 9) == []
+    await put(tx, "job", ids[2], next_at=0.001)
+    found = await polls.walk(tx, credential, Place(), 9)
+    twins = sorted(ids[2:])
+    assert [job.id for job in found] == [*twins, ids[1], ids[0]]
+    row = await row_of(tx, "job", ids[0])
+    assert found[3] == AtUpstream(
+        ids[0], f"up-{ids[0]}", "b", "submitted", 0, 40.0, True, row.submitted_at
+    )
+    assert {job.id for job in found if not job.due} == {ids[2]}
+    for number, job in enumerate(found):
+        rest = await polls.walk(tx, credential, job.place, 9)
+        assert [one.id for one in rest] == [one.id for one in found[number + 1 :]]
+    assert len(await polls.walk(tx, credential, Place(), 2)) == 2
+    assert await polls.walk(tx, uuid7(), Place(), 9) == []
+
+
+async def test_overdue_are_those_of_a_workflow_from_an_age_on(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    credential = await credential_of(tx, tenant)
+    ids = await add_submitted(tx, tenant, 3, workflow="a")
+    (other,) = await add_submitted(tx, tenant, workflow="b")
+    for age, job_id in zip((30, 10, 20, 90), [*ids, other], strict=True):
+        await put(tx, "job", job_id, submitted_at=-age)
+    found = await polls.overdue(tx, credential, Place("a"), 20.0, 9)
+    assert [job.id for job in found] == [ids[0], ids[2]]
+    (second,) = await polls.overdue(tx, credential, found[0].place, 20.0, 9)
+    assert second.id == ids[2]
+    assert len(await polls.overdue(tx, credential, Place("a"), 0.0, 1)) == 1
+    assert await polls.overdue(tx, uuid7(), Place("a"), 0.0, 9) == []
 
 
 async def test_only_awaited_jobs_of_the_credential_match(tx: Tx) -> None:
@@ -323,11 +356,12 @@ async def test_only_awaited_jobs_of_the_credential_match(tx: Tx) -> None:
     await outcomes.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
     await polls.started(tx, [(one, None)])
     asked = [f"up-{id_}" for id_ in (one, ended, other, uuid7())]
+    row = await row_of(tx, "job", one)
     assert await polls.match(tx, old, asked) == [
-        AtUpstream(one, f"up-{one}", "flow", "running", 0, 0.0, True)
+        AtUpstream(one, f"up-{one}", "flow", "running", 0, 0.0, True, row.submitted_at)
     ]
     assert [job.id for job in await polls.match(tx, newer, asked)] == [other]
-    assert {job.id for job in await polls.stragglers(tx, old, 0.0, 9)} == {one, unasked}
+    assert {job.id for job in await polls.walk(tx, old, Place(), 9)} == {one, unasked}
 
 
 async def test_a_status_call_is_put_off(tx: Tx) -> None:
@@ -340,7 +374,8 @@ async def test_a_status_call_is_put_off(tx: Tx) -> None:
     assert (await row_of(tx, "job", one)).absences == 2
     assert await seconds_until(tx, "job", other, "next_at") == 60.0
     assert await row_of(tx, "job", ended) == before
-    assert await polls.stragglers(tx, await credential_of(tx, tenant), 0.0, 9) == []
+    found = await polls.walk(tx, await credential_of(tx, tenant), Place(), 9)
+    assert [job.due for job in found] == [False, False]
 
 
 async def test_a_start_is_news_once(tx: Tx) -> None:

@@ -141,8 +141,8 @@ async def test_a_room_wider_than_all_other_limits_changes_nothing(tx: Tx) -> Non
     tenant = await add_tenant(tx, max_in_flight=4)
     await add_jobs(tx, tenant, 9)
     await put(tx, "credential", await credential_of(tx, tenant), submit_room=50)
-    assert len(await claim_jobs(tx, quantum=3)) == 3
-    assert len(await claim_jobs(tx, quantum=3)) == 1
+    assert len(await claim_jobs(tx, 3)) == 3
+    assert len(await claim_jobs(tx, 3)) == 1
 
 
 @pytest.mark.parametrize(

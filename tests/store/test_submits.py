@@ -97,14 +97,26 @@ async def test_higher_priority_goes_first_and_then_age(tx: Tx) -> None:
         assert job.id == expected
 
 
-async def test_a_tenant_with_much_to_do_takes_no_more_than_its_quantum(tx: Tx) -> None:
+@pytest.mark.parametrize("others", [0, 3])
+async def test_room_is_shared_among_the_tenants_that_wait(tx: Tx, others: int) -> None:
+    """One tenant gets all of it where no other waits."""
     busy = await add_tenant(tx)
-    others = [await add_tenant(tx) for _ in range(3)]
+    waiting = [await add_tenant(tx) for _ in range(others)]
     await add_jobs(tx, busy, 60)
-    for other in others:
-        await add_jobs(tx, other, 2)
-    taken = Counter(job.tenant_id for job in await claim_jobs(tx, 100, quantum=7))
-    assert taken == {busy: 7} | dict.fromkeys(others, 2)
+    for tenant in waiting:
+        await add_jobs(tx, tenant, 2)
+    taken = Counter(job.tenant_id for job in await claim_jobs(tx, 40))
+    assert taken == {busy: 40 // (1 + others)} | dict.fromkeys(waiting, 2)
+    assert len(await claim_jobs(tx, 40)) == min(40, 60 - taken[busy])
+
+
+async def test_tenants_without_room_take_no_share_of_it(tx: Tx) -> None:
+    for _ in range(3):
+        full = await add_tenant(tx, max_in_flight=1)
+        await add_submitted(tx, full)
+        await add_jobs(tx, full, 5)
+    await add_jobs(tx, await add_tenant(tx), 20)
+    assert len(await claim_jobs(tx, 20)) == 20
 
 
 async def test_no_more_is_claimed_than_asked_for(tx: Tx) -> None:
@@ -269,7 +281,7 @@ async def test_a_doubtful_job_is_looked_up_after_its_delay(tx: Tx) -> None:
     assert row.sent_until == row.now
     await put(tx, "job", job_id, next_at=0)
     (doubtful,) = await submits.claim_doubtful(tx, 9, lease=40.0, breaker=5, token=token)
-    times = row.sent_at, row.sent_until, row.now
+    times = row.sent_at, row.sent_until
     assert doubtful == submits.Doubtful(
         job_id, row.tenant_id, row.credential_id, *times, 1, 0, 0, row.now
     )

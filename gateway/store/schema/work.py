@@ -6,6 +6,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -87,8 +88,9 @@ job = Table(
     Index("job_in_doubt", "next_at", postgresql_where=text("state = 'submitting'")),
     Index("job_suspect", "next_at", postgresql_where=text(_SUSPECT)),
     Index(
-        "job_at_upstream",
+        "job_at_upstream_by_workflow",
         "credential_id",
+        "workflow",
         "submitted_at",
         postgresql_where=text(_AT_UPSTREAM),
     ),
@@ -97,11 +99,6 @@ job = Table(
         "credential_id",
         "upstream_id",
         postgresql_where=text(_AT_UPSTREAM),
-    ),
-    Index(
-        "job_in_flight",
-        "tenant_id",
-        postgresql_where=text("state IN ('submitting', 'submitted', 'running')"),
     ),
     Index("job_deadline", "deadline_at", postgresql_where=text(_OPEN)),
     Index(
@@ -114,6 +111,18 @@ job = Table(
         "autovacuum_vacuum_scale_factor": "0.05",
         "autovacuum_analyze_scale_factor": "0.05",
     },
+)
+
+# How many jobs of a tenant wait and are in flight: the sums over its rows. Triggers on `job` keep it.
+tenant_load = Table(
+    "tenant_load",
+    metadata,
+    owner_of_many(),
+    Column("shard", SmallInteger, nullable=False),
+    Column("waiting", BigInteger, nullable=False),
+    Column("in_flight", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "shard"),
+    postgresql_with={"fillfactor": "50"},
 )
 
 # Hashes of texts that jobs are found by: name, batch, code of the error, each pair of the metadata.

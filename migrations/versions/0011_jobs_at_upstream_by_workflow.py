@@ -1,0 +1,38 @@
+"""Jobs at the upstream are found by workflow and age; those in flight are counted elsewhere."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0011"
+down_revision: str | None = "0010"
+branch_labels: Sequence[str] | None = None
+depends_on: Sequence[str] | None = None
+
+_AT_UPSTREAM = sa.text("state IN ('submitted', 'running')")
+_IN_FLIGHT = sa.text("state IN ('submitting', 'submitted', 'running')")
+
+
+def upgrade() -> None:
+    """Apply, without holding up who writes."""
+    with op.get_context().autocommit_block():
+        op.create_index(
+            "job_at_upstream_by_workflow",
+            "job",
+            ["credential_id", "workflow", "submitted_at"],
+            postgresql_where=_AT_UPSTREAM,
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
+        for name in ("job_at_upstream", "job_in_flight"):
+            op.drop_index(name, "job", postgresql_concurrently=True, if_exists=True)
+
+
+def downgrade() -> None:
+    """Take back."""
+    op.create_index(
+        "job_at_upstream", "job", ["credential_id", "submitted_at"], postgresql_where=_AT_UPSTREAM
+    )
+    op.create_index("job_in_flight", "job", ["tenant_id"], postgresql_where=_IN_FLIGHT)
+    op.drop_index("job_at_upstream_by_workflow", "job")
