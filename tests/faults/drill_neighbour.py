@@ -1,13 +1,12 @@
 """A tenant whose receiver is dead owes it ten thousand deliveries; its neighbours must not feel it."""
 
 import asyncio
-import json
 from datetime import UTC, datetime
 
 import pytest
 
 from tests.faults import odd
-from tests.faults.drills import drill, query, submit_many, until_ended
+from tests.faults.drills import drill, owe, query, submit_many, until_ended
 from tests.faults.history import History
 from tests.faults.odd import listening
 from tests.faults.rig import HOST, Rig
@@ -22,16 +21,6 @@ _JOBS = 100
 _SECONDS = 5.0
 # A machine that is busy with other things makes single deliveries late by so much.
 _SLACK_SECONDS = 1.0
-
-_OWE = """
-WITH made AS (
-  INSERT INTO event (id, tenant_id, type, body)
-  SELECT gen_random_uuid(), p.tenant_id, 'test.ping', $2
-  FROM endpoint p CROSS JOIN generate_series(1, $3) WHERE p.id = $1::uuid
-  RETURNING id, tenant_id
-)
-INSERT INTO delivery (id, tenant_id, event_id, endpoint_id, lane)
-SELECT gen_random_uuid(), tenant_id, id, $1::uuid, $1::uuid FROM made"""
 
 _LATENESS = """
 SELECT percentile_cont(0.99) WITHIN GROUP (
@@ -51,8 +40,7 @@ async def test_27_a_dead_endpoint_with_a_backlog(rig: Rig) -> None:
         await world.work()
         quiet = await _measure(history)
         endpoint = await world.add_endpoint(noisy, f"http://{HOST}:{dead.port}/")
-        body = json.dumps({"type": "test.ping", "timestamp": "2026-01-01T00:00:00Z", "data": {}})
-        await query(world, _OWE, endpoint, body, _BACKLOG)
+        await owe(world, endpoint, _BACKLOG)
 
         async def is_hanging() -> bool:
             return dead.present >= _CAP

@@ -1,6 +1,7 @@
 """What all drills share: a world under load, its healing, and the check at the end."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +22,16 @@ _SHOWN = 20
 TERMINATE = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+
+_OWE = """
+WITH made AS (
+  INSERT INTO event (id, tenant_id, type, body)
+  SELECT gen_random_uuid(), p.tenant_id, 'test.ping', $2
+  FROM endpoint p CROSS JOIN generate_series(1, $3) WHERE p.id = $1::uuid
+  RETURNING id, tenant_id
+)
+INSERT INTO delivery (id, tenant_id, event_id, endpoint_id, lane)
+SELECT gen_random_uuid(), tenant_id, id, $1::uuid, $1::uuid FROM made"""
 
 
 @asynccontextmanager
@@ -103,6 +114,12 @@ async def query(world: World, sql: str, *arguments: object) -> list[Any]:
         return await connection.fetch(sql, *arguments)
     finally:
         await connection.close()
+
+
+async def owe(world: World, endpoint_id: str, count: int) -> None:
+    """Owe so many webhooks of a test to an endpoint, all of them due."""
+    body = json.dumps({"type": "test.ping", "timestamp": "2026-01-01T00:00:00Z", "data": {}})
+    await query(world, _OWE, endpoint_id, body, count)
 
 
 async def add_fault(rig: Rig, tenant: Any, route: str, action: Any, **more: Any) -> None:
