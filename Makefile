@@ -48,7 +48,7 @@ check: ## Lint, type, test
 	@$(MAKE) --no-print-directory type
 	@$(MAKE) --no-print-directory test
 
-drills: $(READY) ## Inject each of the 37 faults once, and check; what fails is tried a second time, alone
+drills: $(READY) ## Inject each of the 42 faults once, and check; what fails is tried a second time, alone
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile --timeout 300 --durations 10 tests/faults/drill_*.py || \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none --timeout 300 tests/faults/drill_*.py
 

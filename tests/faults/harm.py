@@ -6,10 +6,13 @@ It is chosen by an order's `harm`, before the process starts to run:
 - `names`: for each host name its addresses, one list for each time that it is looked up, in turn.
 - `nofile`: how many files it may have open; `memory`: bytes that it may take beyond its start.
 - `stuck`: seconds after which a worker whose loop stands still gives itself up, in place of 30.
+- `sweep`: every how many whole seconds it sweeps, in place of 5; `slow_claims`: seconds that pass
+  between the answer to a claim of jobs to submit and its judgement.
 - `poison`: whether jobs named `poison KIND`, results that hold `{"poison": KIND}` and receivers
   whose URL ends in `/poison-KIND` do to it what KIND says; a result may also be `unstorable`.
 """
 
+import asyncio
 import os
 import re
 import resource
@@ -30,6 +33,7 @@ from gateway.adapters.musicai import MusicAi
 from gateway.adapters.sender import HttpSender
 from gateway.core.webhook import Fault, Reply, Webhook
 from gateway.ports import Absent, Access, Refused, Submission, Submitted, Trouble, UpstreamJob
+from gateway.store import submits
 
 _PIECE = 16 * 1024 * 1024
 
@@ -77,6 +81,21 @@ def _limit_memory(room: int) -> None:
 
 def _give_up_after(seconds: float) -> None:
     setattr(worker, "_STUCK_SECONDS", seconds)  # noqa: B010 - it is private to the worker
+
+
+def _sweep_each(seconds: int) -> None:
+    setattr(worker, "_SWEEP_SECONDS", seconds)  # noqa: B010 - it is private to the worker
+
+
+def _slow_claims(seconds: float) -> None:
+    claim = submits.claim
+
+    async def slow(*args: Any, **kwargs: Any) -> Any:
+        jobs = await claim(*args, **kwargs)
+        await asyncio.sleep(seconds)
+        return jobs
+
+    submits.claim = slow
 
 
 # --- poison --------------------------------------------------------------------------------------
@@ -191,5 +210,7 @@ _KINDS: dict[str, Callable[[Any], None]] = {
     "nofile": _limit_files,
     "memory": _limit_memory,
     "stuck": _give_up_after,
+    "sweep": _sweep_each,
+    "slow_claims": _slow_claims,
     "poison": _poison,
 }

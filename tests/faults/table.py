@@ -70,4 +70,9 @@ FAULTS: dict[int, Fault] = {
     35: Fault("deploy", "deploy", ("old_code", "tables_grow", "what_newer_code")),
     36: Fault("one key many times at once", "processes", ("one_key_fifty_times",)),
     37: Fault("restore from a backup", "restore", ("a_restored_backup",)),
+    38: Fault("sweeps amid claims", "busy", ("a_steady_load",)),
+    39: Fault("doubt among many jobs", "busy", ("a_submit_in_doubt",)),
+    40: Fault("ends behind many jobs", "busy", ("ends_deep_in_a_list",)),
+    41: Fault("sweep, kill and lost answer in a burst", "busy", ("a_burst_through",)),
+    42: Fault("receiver hangs amid a backlog", "busy", ("a_receiver_hangs",)),
 }
