@@ -98,7 +98,8 @@ class Pace:
 
 
 MAX_WORKFLOWS = 64
-_LONG = 5.0
+# Jobs that run for longer, in seconds, are asked about for their start.
+LONG_JOB = 5.0
 _WEIGHT = 0.1
 _MOST_CREDIT = 100.0
 _LONGEST_REST = 40.0
@@ -117,9 +118,15 @@ _UNKNOWN_OVERDUE = 10.0
 
 
 def learn(pace: Pace, durations: Iterable[tuple[str, float]]) -> Pace:
-    """Take finished jobs, as (workflow, seconds from submit to end), into account."""
+    """Take finished jobs, as (workflow, seconds from submit to end), into account.
+
+    What it took to learn of a workflow for the first time is nobody's debt.
+    """
+    credit = pace.credit
     typical, shortest, longest = dict(pace.typical), dict(pace.shortest), dict(pace.longest)
     for workflow, seconds in durations:
+        if workflow not in typical:
+            credit = max(credit, 0.0)
         known = typical.pop(workflow, seconds)
         typical[workflow] = known + _WEIGHT * (seconds - known)
         low, high = shortest.pop(workflow, seconds), longest.pop(workflow, seconds)
@@ -129,7 +136,7 @@ def learn(pace: Pace, durations: Iterable[tuple[str, float]]) -> Pace:
         oldest = next(iter(typical))
         for known_of in (typical, shortest, longest):
             known_of.pop(oldest, None)
-    return Pace(typical, shortest, longest, pace.credit)
+    return Pace(typical, shortest, longest, credit)
 
 
 def pay(pace: Pace, policy: Policy, *, calls: int, ended: int, left: int) -> Pace:
@@ -194,7 +201,7 @@ def _longest(workflow: str, pace: Pace) -> float:
 
 def awaits_start(group: InFlight, pace: Pace) -> bool:
     """Whether the start of jobs is worth a question: it is where they run for long."""
-    return group.unstarted and pace.typical.get(group.workflow, group.oldest) > _LONG
+    return group.unstarted and pace.typical.get(group.workflow, group.oldest) > LONG_JOB
 
 
 def overdue_after(workflow: str, pace: Pace) -> float:

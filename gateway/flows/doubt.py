@@ -192,7 +192,7 @@ async def _record(
         if seen.found:
             taken = [(id_, token, theirs) for id_, theirs in seen.found.items()]
             await submits.submitted(tx, taken)
-            await polls.poll_soon(tx, [jobs[0].credential_id], deps.policy.poll_min)
+            await polls.poll_soon(tx, [(jobs[0].credential_id, "")], deps.policy.poll_min)
         if notes := _notes(deps, jobs, seen):
             await history.add_notes(tx, notes)
         if seen.missing:

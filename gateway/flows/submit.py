@@ -147,12 +147,16 @@ class Submitter:
 
     async def _write(self, sent: list[Sent]) -> list[None]:
         deps = self._deps
-        taken = {one.job.credential_id for one in sent if isinstance(one.answer, Submitted)}
+        taken = {
+            (one.job.credential_id, one.job.workflow)
+            for one in sent
+            if isinstance(one.answer, Submitted)
+        }
         async with deps.db.begin() as tx:
             settled = await self._record_jobs(tx, sent)
             rests = [await self._record_trouble(tx, group) for group in by_credential(sent)]
             if taken:
-                await polls.poll_soon(tx, sorted(taken), deps.policy.poll_min)
+                await polls.poll_soon(tx, taken, deps.policy.poll_min)
             deps.reached("submit.recorded")
         deps.reached("submit.committed")
         announce(deps, settled)

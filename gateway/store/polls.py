@@ -1,13 +1,13 @@
 """Credentials as the engine sees them, and their jobs at the upstream."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.model import Job
-from gateway.core.schedule import InFlight, Pace, overdue_after
+from gateway.core.schedule import LONG_JOB, InFlight, Pace, overdue_after
 from gateway.store.engine import Tx
 from gateway.store.jobs import COLUMNS, job_of
 
@@ -30,13 +30,17 @@ _NEXT = """
 SELECT EXTRACT(epoch FROM min(GREATEST(poll_at, paused_until, poll_lease_until)) - now())::float8
 FROM credential WHERE poll_at IS NOT NULL"""
 
-# Sorted, so that two processes that touch the same credentials do not deadlock.
+# No sooner than a job of such a workflow can have ended, or have started where it runs for long. Sorted,
+# so that two processes that touch the same credentials do not deadlock.
 _SOON = """
-UPDATE credential SET poll_at = now() + $2 * interval '1 second'
-FROM (SELECT id FROM credential WHERE id = ANY($1::uuid[])
-    AND (poll_at IS NULL OR poll_at = poll_lease_until
-      OR poll_at > now() + $2 * interval '1 second')
-  ORDER BY id FOR UPDATE) AS pick
+UPDATE credential SET poll_at = now() + pick.seconds * interval '1 second'
+FROM (SELECT c.id, w.seconds FROM credential c CROSS JOIN LATERAL (
+    SELECT min(GREATEST($3::float8, LEAST($4::float8,
+      0.9 * COALESCE((c.pace::json->'shortest'->>u.workflow)::float8, 0)))) AS seconds
+    FROM unnest($1::uuid[], $2::text[]) AS u(id, workflow) WHERE u.id = c.id) AS w
+  WHERE c.id = ANY($1::uuid[]) AND (c.poll_at IS NULL OR c.poll_at = c.poll_lease_until
+    OR c.poll_at > now() + w.seconds * interval '1 second')
+  ORDER BY c.id FOR UPDATE OF c) AS pick
 WHERE credential.id = pick.id"""
 
 # If somebody asked for a sooner round meanwhile, that stands: also where this one found no job
@@ -226,9 +230,14 @@ async def next_due(tx: Tx) -> float | None:
     return row[0] if row else None
 
 
-async def poll_soon(tx: Tx, credential_ids: Sequence[UUID], seconds: float) -> None:
-    """Have credentials polled in so many seconds at the latest."""
-    await tx.run(_SOON, list(credential_ids), seconds)
+async def poll_soon(tx: Tx, taken: Collection[tuple[UUID, str]], least: float) -> None:
+    """Have credentials polled when jobs that were just taken, as (credential, workflow), can end.
+
+    That is in `least` seconds where nobody knows how long such jobs take.
+    """
+    pairs = sorted(taken)
+    ids, workflows = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    await tx.run(_SOON, ids, workflows, least, LONG_JOB)
 
 
 async def release(

@@ -1,5 +1,7 @@
 """Learning how long jobs take."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +30,10 @@ def test_the_longest_rises_at_once_and_falls_slowly() -> None:
 
 
 def test_what_was_paid_for_is_kept() -> None:
-    assert learn(Pace(credit=-3.0), [("w", 1.0)]).credit == -3.0
+    known = replace(KNOWN, credit=-3.0)
+    assert learn(known, [("w", 1.0)]).credit == -3.0
+    assert learn(known, [("new", 1.0)]).credit == 0.0, "to learn of it is nobody's debt"
+    assert learn(replace(KNOWN, credit=5.0), [("new", 1.0)]).credit == 5.0
 
 
 @settings(max_examples=40)

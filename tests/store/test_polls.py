@@ -124,10 +124,29 @@ async def test_a_poll_is_only_brought_forward(tx: Tx) -> None:
     await put(tx, "credential", idle, poll_at=None)
     await put(tx, "credential", far, poll_at=20)
     await put(tx, "credential", near, poll_at=0.1)
-    await polls.poll_soon(tx, [idle, far, near], 0.25)
+    await polls.poll_soon(tx, [(id_, "w") for id_ in (idle, far, near)], 0.25)
     due = [await seconds_until(tx, "credential", id_, "poll_at") for id_ in (idle, far, near)]
     assert due == [0.25, 0.25, 0.1]
     await polls.poll_soon(tx, [], 0.25)
+
+
+async def test_a_poll_is_asked_for_when_the_first_of_the_jobs_can_end(tx: Tx) -> None:
+    credential = await add_due(tx)
+    pace = '{"typical":{"a":2,"b":4,"c":90},"shortest":{"a":2,"b":4,"c":80}}'
+
+    async def due(*workflows: str) -> float:
+        await put(tx, "credential", credential, poll_at=None)
+        await tx.run("UPDATE credential SET pace = $1", pace)
+        await polls.poll_soon(tx, {(credential, workflow) for workflow in workflows}, 0.25)
+        return await seconds_until(tx, "credential", credential, "poll_at")
+
+    assert await due("b") == 3.6
+    assert await due("a", "b") == 1.8
+    assert await due("c") == 5.0, "its start is asked for"
+    assert await due("a", "new") == 0.25
+    await put(tx, "credential", credential, poll_at=1)
+    await polls.poll_soon(tx, [(credential, "b")], 0.25)
+    assert await seconds_until(tx, "credential", credential, "poll_at") == 1.0
 
 
 async def test_a_released_credential_is_due_again_and_knows_more(tx: Tx) -> None:
@@ -151,7 +170,7 @@ async def test_a_credential_with_nothing_left_is_not_polled_again(tx: Tx) -> Non
 async def test_a_round_asked_for_meanwhile_stands(tx: Tx, wait: float | None, due: float) -> None:
     credential, token = await add_due(tx), uuid7()
     await polls.claim(tx, 9, lease=30.0, breaker=5, token=token)
-    await polls.poll_soon(tx, [credential], 0.25)
+    await polls.poll_soon(tx, [(credential, "new")], 0.25)
     assert await polls.claim(tx, 9, lease=30.0, breaker=5, token=uuid7()) == []
     await release(tx, credential, token, wait)
     assert await seconds_until(tx, "credential", credential, "poll_at") == due
@@ -160,8 +179,8 @@ async def test_a_round_asked_for_meanwhile_stands(tx: Tx, wait: float | None, du
 async def test_a_round_asked_for_at_the_very_end_of_a_lease_stands(tx: Tx) -> None:
     credential, token = await add_due(tx), uuid7()
     await polls.claim(tx, 9, lease=0.1, breaker=5, token=token)
-    await polls.poll_soon(tx, [credential], 0.25)
-    await polls.poll_soon(tx, [credential], 0.3)
+    await polls.poll_soon(tx, [(credential, "new")], 0.25)
+    await polls.poll_soon(tx, [(credential, "new")], 0.3)
     await release(tx, credential, token, None)
     assert await seconds_until(tx, "credential", credential, "poll_at") == 0.25
 
@@ -178,10 +197,10 @@ async def test_a_round_asked_for_while_another_is_given_back_is_not_lost(db: Dat
 
     async def ask() -> None:
         async with db.begin() as tx:
-            await polls.poll_soon(tx, [credential], 0.25)
+            await polls.poll_soon(tx, [(credential, "new")], 0.25)
 
     async with db.begin() as tx:
-        await polls.poll_soon(tx, [credential], 0.25)
+        await polls.poll_soon(tx, [(credential, "new")], 0.25)
         releasing = await blocked(db, give_back())
     await releasing
     async with db.begin() as tx:
@@ -212,7 +231,7 @@ async def test_pollers_that_ask_for_the_same_rounds_do_not_deadlock(db: Database
 
     async def ask() -> None:
         async with db.begin() as tx:
-            await polls.poll_soon(tx, ids[::-1], 0.25)
+            await polls.poll_soon(tx, [(id_, "new") for id_ in ids[::-1]], 0.25)
 
     async with db.begin() as tx:
         await polls.failed(tx, ids[0], 1.0, probe=False, room=100)
