@@ -34,14 +34,17 @@ class _TimeIsUpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time in which the upstream can have taken jobs, by the clock of the database."""
+    """From the first request to the end of the last one, by the clock of the database."""
 
     start: datetime
     end: datetime
 
-    def at_upstream(self, offset: Offset) -> "Window":
-        """The same time by the upstream's clock."""
-        return Window(self.start + offset.least, self.end + offset.most)
+    def at_upstream(self, offset: Offset, lag: timedelta) -> "Window":
+        """When the upstream can have made the jobs, by its own clock.
+
+        A request that nobody waited for any more may be carried out after it was over, by `lag`.
+        """
+        return Window(self.start + offset.least, self.end + lag + offset.most)
 
 
 @dataclass(slots=True)
@@ -63,6 +66,7 @@ class Lookup:
     _until: float = 0.0
     _next: int | None = None
     _order: Order | None = None
+    _theirs: Window | None = None
     _pages: dict[int, list[UpstreamJob]] = field(default_factory=dict[int, list[UpstreamJob]])
     _shown: list[str] = field(default_factory=list[str])
     _same: int = 0
@@ -109,11 +113,13 @@ class Lookup:
         if self._order is None:
             return 0
         newest = first if self._order == "newest" else await self._last_page()
-        self.window = self.window.at_upstream(await self._offset(newest))
+        skew = timedelta(seconds=self.deps.policy.lookup_skew)
+        theirs = self.window.at_upstream(await self._offset(newest, skew), skew)
+        self._theirs = theirs
 
         async def is_before(number: int) -> bool:
             page = await self._kept(number)
-            return bool(page) and self._lies_before(page)
+            return bool(page) and self._lies_before(page, theirs)
 
         number = await first_page(is_before)
         self._pages.clear()
@@ -131,7 +137,7 @@ class Lookup:
             self._pages[number] = await self._page(number)
         return self._pages[number]
 
-    async def _offset(self, newest: Sequence[UpstreamJob]) -> Offset:
+    async def _offset(self, newest: Sequence[UpstreamJob], skew: timedelta) -> Offset:
         """How far the upstream's clock is ahead, from jobs whose submit was recorded."""
         taken: dict[UUID, datetime] = {}
         for job in newest:
@@ -142,24 +148,24 @@ class Lookup:
         latest = max((job.created_at for job in newest if job.created_at), default=self.began_at)
         return offset_of(
             [(taken[one.id] - one.submitted_at, taken[one.id] - one.sent_at) for one in sent],
-            skew=timedelta(seconds=self.deps.policy.lookup_skew),
+            skew=skew,
             lateness=max(self.began_at - latest, timedelta()),
         )
 
-    def _lies_before(self, page: Sequence[UpstreamJob]) -> bool:
+    def _lies_before(self, page: Sequence[UpstreamJob], theirs: Window) -> bool:
         last = page[-1].created_at
         if last is None:
             return False
-        return last > self.window.end if self._order == "newest" else last < self.window.start
+        return last > theirs.end if self._order == "newest" else last < theirs.start
 
     def _is_over(self, page: Sequence[UpstreamJob]) -> bool:
         # Only an empty page is the end: an upstream may give fewer jobs than it was asked for.
         if self._has_all() or not page:
             return True
         last = page[-1].created_at
-        if last is None or self._order is None:
+        if last is None or self._order is None or self._theirs is None:
             return False
-        return last < self.window.start if self._order == "newest" else last > self.window.end
+        return last < self._theirs.start if self._order == "newest" else last > self._theirs.end
 
     async def _page(self, number: int) -> list[UpstreamJob]:
         if self.deps.clock.monotonic() > self._until:

@@ -239,3 +239,45 @@ async def test_a_foreign_marker_on_the_newest_page_tells_no_offset(world: World)
     assert await world.look_up() == 1
     assert (await world.job(job_id)).state == "submitted"
     assert world.upstream.count("page") <= 30
+
+
+@pytest.mark.parametrize("pages", [3, 7])
+async def test_a_search_that_ran_out_of_time_while_it_looked_for_its_place_finds_the_same_one(
+    world: World, pages: int
+):
+    """The upstream's clock is half an hour off, which must be allowed for once."""
+    tenant = await world.tenant()
+    job_id = await buried(world, tenant, taken=True, newest_first=True)
+    ahead = timedelta(minutes=30)
+    world.upstream.jobs = [
+        replace(job, created_at=job.created_at and job.created_at + ahead)
+        for job in world.upstream.jobs
+    ]
+
+    async def take_time() -> None:
+        if world.upstream.count("page") == pages:
+            world.clock.advance(20)
+
+    world.upstream.gates["page"] = take_time
+    await world.look_up()
+    assert world.seen("lookup")[-1][0] == "unfinished"
+    await world.run("UPDATE job SET next_at = now() WHERE state = 'submitting'")
+    await world.look_up()
+    assert (await world.job(job_id)).state == "submitted"
+
+
+@pytest.mark.parametrize("late", [50, 200])
+async def test_a_request_may_be_carried_out_up_to_a_minute_after_it_was_over(
+    world: World, late: float
+):
+    tenant = await world.tenant()
+    job_id = await buried(world, tenant, taken=True, newest_first=True)
+    (theirs,) = world.upstream.marked(job_id)
+    assert theirs.created_at
+    made = replace(theirs, created_at=theirs.created_at + timedelta(seconds=late))
+    others = [job for job in world.upstream.jobs if job is not theirs]
+    end = theirs.created_at + timedelta(seconds=late)
+    place = next(n for n, job in enumerate(others) if job.created_at and job.created_at > end)
+    world.upstream.jobs = [*others[:place], made, *others[place:]]
+    await world.look_up()
+    assert ((await world.job(job_id)).state == "submitted") is (late < 60)
