@@ -152,7 +152,7 @@ class Database:
             yield Tx(driver)
 
     async def open_ahead(self, count: int) -> None:
-        """Open connections before they are needed: each takes some ten milliseconds of both sides.
+        """Open connections before they are needed, so that the first burst does not wait for them.
 
         Raises Unavailable when the database is away.
         """

@@ -239,6 +239,10 @@ async def test_pollers_that_ask_for_the_same_rounds_do_not_deadlock(db: Database
         # It waits for the first row and holds no other.
         await polls.failed(tx, ids[1], 1.0, probe=False, room=100)
     await asking
+    async with db.begin() as tx:
+        assert all([(await row_of(tx, "credential", id_)).poll_at for id_ in ids]), (
+            "both were asked for"
+        )
 
 
 # --- Health -------------------------------------------------------------------------------------
