@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import structlog
 
+from gateway.core.printable import printable, printable_json, printable_lines
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _HIDDEN = "[hidden]"
 _SECRET_NAMES = frozenset(
@@ -42,11 +44,13 @@ def configure(level: str, style: str) -> None:
         structlog.processors.format_exc_info,
         redact,
     ]
-    render: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if style == "console" else _json
+    render: list[structlog.typing.Processor] = (
+        [_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if style == "console"
+        else [_json]
     )
     structlog.configure(
-        processors=[*shared, render],
+        processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -55,7 +59,7 @@ def configure(level: str, style: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
     logging.basicConfig(level=max(_LEVELS[level], logging.WARNING), handlers=[handler], force=True)
@@ -70,7 +74,7 @@ def write_wide(level: str, event: str, at: datetime, fields: Mapping[str, object
         line = _ENCODER.encode({**fields, "event": event, "level": level, "timestamp": stamp})
         # What looks like a secret goes the way on which it is hidden.
         if not _SECRET_FORM_BYTES.search(line):
-            sys.stderr.write(line.decode() + "\n")
+            sys.stderr.write(printable_json(line.decode()) + "\n")
             return
     structlog.get_logger("gateway").log(_LEVELS[level], event, **fields)
 
@@ -102,4 +106,12 @@ def _word(word: str) -> str:
 
 
 def _json(_logger: object, _method: str, event: Event) -> str:
-    return _ENCODER.encode(event).decode()
+    return printable_json(_ENCODER.encode(event).decode())
+
+
+def _printable(_logger: object, _method: str, event: Event) -> Event:
+    """Show control characters; what is no text the renderer shows by its repr, which does the same."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = printable_lines(value) if name == "exception" else printable(value)
+    return event

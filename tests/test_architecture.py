@@ -56,3 +56,18 @@ def test_core_waits_for_nothing() -> None:
         if isinstance(function, ast.AsyncFunctionDef)
     ]
     assert not waiting
+
+
+# They print what is their own; whatever comes from elsewhere goes through cli/output.py.
+_PRINTERS = {"config", "demo", "dev", "group", "listen", "output", "receiver", "version"}
+
+
+def test_commands_print_through_one_place() -> None:
+    printing = {
+        module.stem
+        for module in ROOT.glob("gateway/cli/*.py")
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("print", "click.echo", "click.secho", "console.print")
+    }
+    assert printing <= _PRINTERS

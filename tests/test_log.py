@@ -149,3 +149,23 @@ def test_a_field_that_is_named_like_a_secret_is_hidden(name: str):
 )
 def test_secrets_in_a_text_are_hidden(text: str, shown: str):
     assert log.redact(None, "", {"event": text})["event"] == shown
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_texts_of_others_drive_no_terminal(style: str, capsys: pytest.CaptureFixture[str]):
+    log.configure("info", style)
+    hostile = "a\x1b[2J\x9b\u202e\r\nb"
+    log.write_wide("info", "accept", datetime.now(UTC), {"workflow": hostile, "odd": [hostile]})
+    structlog.get_logger().info(hostile, name=hostile)
+    logging.getLogger("other").warning(hostile)
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 3
+    assert told.replace("\n", "").isprintable()
+
+
+def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]):
+    log.configure("info", "console")
+    structlog.get_logger().error("failed", exc_info=ValueError("a\x1b[2J"))
+    told = capsys.readouterr().err
+    assert "ValueError: a\\x1b[2J" in told.splitlines()[-1]
+    assert "\x1b" not in told

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from gateway.cli.failures import CommandError, ExitCode, code_of_status
+from gateway.core.printable import printable
 
 LONGEST_WAIT_SECONDS = 20
 _SECONDS = 30.0
@@ -148,7 +149,7 @@ def refusal(answer: httpx.Response, root: str) -> CommandError:
     """The failure that an answer, whose body was read, is for the command."""
     code, content = code_of_status(answer.status_code), _content(answer)
     problem = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
-    text = problem.get("detail", f"{root} answered {answer.status_code}")
+    text = printable(str(problem.get("detail", f"{root} answered {answer.status_code}")))
     return CommandError(
         f"{text} ({problem['code']})" if "code" in problem else text, code, _HINTS.get(code, "")
     )

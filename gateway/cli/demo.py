@@ -12,12 +12,14 @@ from typing import Any
 import click
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich_click import RichCommand
 
 from gateway.cli.dev import FAILURES, run_with_signals
 from gateway.cli.machine import Machine, Options
+from gateway.core.printable import printable
 
 _JOBS_PER_TENANT = 20
 _LONGEST_SECONDS = 45
@@ -150,9 +152,13 @@ async def _follow(
 def _line(one: Mapping[str, Any], jobs: Mapping[str, Expected]) -> str:
     job = one["body"]["data"]
     tenant = jobs[one["jobId"]].tenant
-    how = f"[red]{job['error']['code']}" if job["error"] else "[green]succeeded"
-    place = f"{tenant:8} {_short(job['workflow']):27} {how}"
-    return f"[dim]webhook ...{one['webhookId'][-12:]} verified[/] {place}"
+    how = f"[red]{_plain(job['error']['code'])}" if job["error"] else "[green]succeeded"
+    place = f"{tenant:8} {_plain(_short(job['workflow'])):27} {how}"
+    return f"[dim]webhook ...{_plain(one['webhookId'][-12:])} verified[/] {place}"
+
+
+def _plain(text: str) -> str:
+    return escape(printable(text))
 
 
 def _mean(times: Mapping[str, float] | None) -> str:
@@ -203,13 +209,13 @@ async def _show(
     timeline = await _get(client, f"/v1/job/{job['id']}/event", key)
     steps = Table("at", "what happened", title=f"The timeline of job {job['id']}")
     for step in timeline:
-        steps.add_row(step["at"], step["text"])
+        steps.add_row(step["at"], _plain(step["text"]))
     console.print(steps)
     usage = await _get(client, "/v1/usage?groupBy=tenant,workflow,status", facts["serviceKey"])
     names = ("tenant", "workflow", "status", "jobs", "mean wait s", "mean run s")
     groups = Table(*names, title="Usage")
     for row in usage["rows"]:
         wait, run = (_mean(row[name]) for name in ("queueWaitSeconds", "runSeconds"))
-        what = (row["tenant"], _short(row["workflow"]), row["status"], str(row["jobs"]))
+        what = (row["tenant"], _plain(_short(row["workflow"])), row["status"], str(row["jobs"]))
         groups.add_row(*what, wait, run)
     console.print(groups)

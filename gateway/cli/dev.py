@@ -12,6 +12,7 @@ from rich_click import RichCommand
 from gateway.cli.machine import Machine, Options, run_machine
 from gateway.cli.parts import PortTakenError
 from gateway.cli.seed import SeedError
+from gateway.core.printable import printable
 from gateway.embedded import FolderInUseError, PartFailedError
 
 FAILURES = (
@@ -96,7 +97,7 @@ async def _start_and_work(machine: Machine, work: Callable[[Machine], Awaitable[
 
 def say(line: str) -> None:
     """Tell people, not programs, what is going on."""
-    click.secho(line, dim=True, err=True)
+    click.secho(printable(line), dim=True, err=True)
 
 
 async def _serve(machine: Machine) -> None:

@@ -9,6 +9,7 @@ from rich_click import RichCommand, RichGroup
 from typing_extensions import override
 
 from gateway.cli.failures import CommandError, ExitCode, from_gateway
+from gateway.core.printable import printable_lines
 from gateway.errors import GatewayError
 
 
@@ -54,9 +55,10 @@ class LazyGroup(RichGroup):
             raise  # shown with the usage of the command
         except (CommandError, GatewayError, KeyboardInterrupt, click.ClickException) as error:
             failure = _failure_of(error)
-            click.echo(f"{click.style('Error:', fg='red')} {failure.message}", err=True)
+            message = printable_lines(failure.message)
+            click.echo(f"{click.style('Error:', fg='red')} {message}", err=True)
             if failure.hint:
-                click.echo(f"Hint: {failure.hint}", err=True)
+                click.echo(f"Hint: {printable_lines(failure.hint)}", err=True)
             raise click.exceptions.Exit(failure.code) from error
 
 

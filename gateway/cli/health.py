@@ -9,6 +9,7 @@ import click
 from rich_click import RichCommand
 
 from gateway.cli.failures import CommandError, ExitCode
+from gateway.cli.output import tell
 
 _SECONDS = 4.0
 _MOST_BYTES = 500
@@ -33,7 +34,7 @@ def health(url: str | None) -> None:
             continue
         if status != _OK:
             raise CommandError(f"{root} answered {status}: {body}", ExitCode.UNREACHABLE)
-        click.echo(body)
+        tell(body)
         return
     raise CommandError(f"nothing answers: {unreachable}", ExitCode.UNREACHABLE, _HINT)
 

@@ -10,8 +10,9 @@ from rich_click import RichGroup
 from gateway.cli.access import with_tenant
 from gateway.cli.client import LONGEST_WAIT_SECONDS, Api
 from gateway.cli.failures import CommandError, ExitCode
-from gateway.cli.output import confirm, json_option, say, show, yes_option
+from gateway.cli.output import confirm, json_option, say, show, tell, yes_option
 from gateway.cli.values import duration, json_object, pairs
+from gateway.core.printable import printable
 
 _STATUSES = ("QUEUED", "STARTED", "SUCCEEDED", "FAILED")
 _ENDED = ("SUCCEEDED", "FAILED")
@@ -71,7 +72,7 @@ def submit(
     elif as_json:
         show(made, as_json=True)
     else:
-        click.echo(made["id"])
+        tell(made["id"])
 
 
 @job.command(name="list")
@@ -167,7 +168,7 @@ def _show_end(found: dict[str, Any], *, as_json: bool) -> None:
     if found["status"] == "FAILED":
         error: dict[str, str] = found["error"]
         raise CommandError(
-            f"the job failed: {error['message']} ({error['code']})",
+            printable(f"the job failed: {error['message']} ({error['code']})"),
             ExitCode.JOB_FAILED,
             f"`gateway job events {found['id']}` shows what happened to it.",
         )

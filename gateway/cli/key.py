@@ -11,7 +11,7 @@ from rich_click import RichGroup
 from gateway import log
 from gateway.cli.db import require_schema
 from gateway.cli.environment import settings_of_environment
-from gateway.cli.output import confirm, json_option, say, show, yes_option
+from gateway.cli.output import confirm, json_option, say, show, tell, yes_option
 from gateway.cli.values import comma_list, duration
 from gateway.core.model import AccessKey, KeyKind
 from gateway.flows.deps import Deps
@@ -157,7 +157,7 @@ def _show_new(made: tuple[AccessKey, str], *, as_json: bool) -> None:
     if as_json:
         show({"accessKey": text, **_row(one)}, as_json=True)
         return
-    click.echo(text)
+    tell(text)
     say(f"This is the only time that the key {one.key_id} is shown.")
 
 

@@ -19,9 +19,10 @@ from rich_click import RichCommand
 from gateway.cli.access import read_secret, with_tenant
 from gateway.cli.client import Api
 from gateway.cli.following import Following, Webhook
-from gateway.cli.output import json_option, say
+from gateway.cli.output import json_option, say, tell
 from gateway.cli.values import comma_list
 from gateway.core.events import EVENT_TYPES
+from gateway.core.printable import printable, printable_json
 from gateway.core.signing import (
     InvalidSecretError,
     SigningKey,
@@ -118,13 +119,13 @@ class Forwarder:
                 "error": error,
                 "ms": ms,
             }
-            click.echo(json.dumps(fields, ensure_ascii=False))
+            tell(printable_json(json.dumps(fields, ensure_ascii=False)))
             return
         is_taken = status is not None and httpx.codes.is_success(status)
         said = click.style(f"{status or 'failed':<6}", fg="green" if is_taken else "red")
+        what = f"{webhook.type:<19}  {webhook.id}  {webhook.job_id or '-':<36}"
         more = " ".join(filter(None, ("again" if webhook.again else "", error)))
-        kind, job = f"{webhook.type:<19}", webhook.job_id or "-"
-        line = f"{now:%H:%M:%S}  {kind}  {webhook.id}  {job:<36}  {said}  {ms:g} ms  {more}"
+        line = f"{now:%H:%M:%S}  {printable(what)}  {said}  {ms:g} ms  {printable(more)}"
         click.echo(line.rstrip())
 
 

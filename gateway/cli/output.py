@@ -1,4 +1,7 @@
-"""What a command prints: its result on standard output, everything else on standard error."""
+"""What a command prints: its result on standard output, everything else on standard error.
+
+Texts of others pass through here, so that none of them drives the terminal.
+"""
 
 import json
 import re
@@ -7,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import click
+
+from gateway.core.printable import printable, printable_json
 
 _WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -22,12 +27,17 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("Say --yes: there is no terminal to ask at.")
-    click.confirm(question, abort=True, err=True)
+    click.confirm(printable(question), abort=True, err=True)
 
 
 def say(text: str) -> None:
-    """Tell a person something that is not the result."""
-    click.echo(text, err=True)
+    """Tell a person something, in one line, that is not the result."""
+    click.echo(printable(text), err=True)
+
+
+def tell(text: str) -> None:
+    """Print a result of one line."""
+    click.echo(printable(text))
 
 
 def show(value: Row | Sequence[Row], *, as_json: bool, columns: Sequence[str] = ()) -> None:
@@ -36,10 +46,10 @@ def show(value: Row | Sequence[Row], *, as_json: bool, columns: Sequence[str] = 
     Columns are the fields to show, with dots between nested ones; without any, all of an object.
     """
     if as_json:
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(_json(value, indent=2))
     elif isinstance(value, Mapping):
         names = columns or list(value)
-        _print_aligned([(name, _text(_pick(value, name))) for name in names])
+        _print_aligned([(printable(name), _text(_pick(value, name))) for name in names])
     else:
         lines = [[_text(_pick(row, name)) for name in columns] for row in value]
         _print_aligned([[_heading(name) for name in columns], *lines])
@@ -58,9 +68,11 @@ def _pick(row: Row, path: str) -> object:
 def _text(value: object) -> str:
     if value is None:
         return "-"
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    return printable(value) if isinstance(value, str) else _json(value)
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    return printable_json(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 def _print_aligned(lines: Sequence[Sequence[str]]) -> None:

@@ -123,3 +123,26 @@ def test_what_the_gateway_refuses_names_the_field(running: Running) -> None:
     result = call("job", *arguments, env=running.tenant)
     assert result.exit_code == 2
     assert "callbackUrl" in result.stderr
+
+
+HOSTILE = "red \x1b[31mALERT\x1b[0m \x1b]0;pwned\x07 \x9b2J\u202e\u2028[bold]\r\nid  FAILED"
+SHOWN = r"red \x1b[31mALERT\x1b[0m \x1b]0;pwned\x07 \x9b2J\u202e\u2028[bold]\r\nid  FAILED"
+
+
+def test_texts_of_others_do_not_drive_the_terminal(running: Running) -> None:
+    made = shown(running, "submit", WORKFLOW, "--name", HOSTILE, "--params", script(), "--wait")
+    assert made["name"] == HOSTILE  # as JSON it is the same text
+    for arguments in (("list", "--limit", "5"), ("get", made["id"]), ("list", "--json")):
+        told = call("job", *arguments, env=running.tenant).stdout
+        assert r"\x9b2J" in told or r"\u009b2J" in told
+        assert told.replace("\n", "").isprintable()
+    listed = call("job", "list", "--limit", "5", env=running.tenant).stdout
+    assert SHOWN in listed
+
+
+def test_nor_does_what_an_error_repeats(running: Running) -> None:
+    arguments = ("submit", "nope/\x1b[2J\nx", "--name", "n", "--params", script(), "--wait")
+    told = call("job", *arguments, env=running.tenant)
+    assert told.exit_code == 8
+    assert r"nope/\x1b[2J\nx" in told.stderr
+    assert told.stderr.replace("\n", "").isprintable()
