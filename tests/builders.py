@@ -215,7 +215,7 @@ async def claim_deliveries(
     tx: Tx, limit: int = 100, *, token: UUID | None = None, **changes: Any
 ) -> list[ToDeliver]:
     """Claim as the engine does."""
-    how: dict[str, Any] = {"free": 20, "lease": 30.0, "suspicious": 2}
+    how: dict[str, Any] = {"ahead": limit, "free": 20, "lease": 30.0, "suspicious": 2}
     how["held"] = [one.id for one in await deliveries.hold_capped(tx)]
     return await deliveries.claim(tx, limit, **how | changes, token=token or uuid7())
 

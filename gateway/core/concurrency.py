@@ -12,10 +12,11 @@ class Window:
 
     It doubles with each round of answers, so new connections are opened step by step, and halves
     with each failure. While the sender itself has no time left it does not grow: more at a time
-    would only make all receivers wait. `start` is its first size.
+    would only make all receivers wait. `start` is its first size, `most` its last.
     """
 
     start: int
+    most: int
     size: int = 0
     answers: bool = False
 
@@ -25,13 +26,13 @@ class Window:
     @property
     def claims(self) -> int:
         """How many may be claimed at a time: ahead of what is sent, where answers come."""
-        return 2 * self.size if self.answers else self.size
+        return min(self.most, 2 * self.size) if self.answers else self.size
 
     def answered(self, *, has_time: bool) -> None:
         """The receiver answered, whatever it said."""
         self.answers = True
         if has_time or self.size < self.start:
-            self.size += 1
+            self.size = min(self.most, self.size + 1)
         elif self.size > self.start:
             self.size -= 1
 

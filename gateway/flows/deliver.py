@@ -30,6 +30,9 @@ _WAKE_WITHIN = 60.0
 _UNSIGNED = "no master key opens the secrets of this receiver"
 _UNSIGNED_SECONDS = 60.0
 _BROKEN_SECONDS = 5.0
+# One part in so many of the room is kept for receivers with little under way: where one has a
+# backlog, the others would have to wait until what it was sent at a time is written down.
+_KEPT_SHARE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,17 @@ class Deliverer:
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._lanes = Lanes(deps.policy.window_start, lambda: deps.slots.look(VERB))
-        self._record = GroupCommit(
-            self._write, batch=deps.policy.batch, writers=_WRITERS, linger=_LINGER
+        policy = deps.policy
+        self._kept = policy.deliver_concurrency // _KEPT_SHARE
+        self._lanes = Lanes(
+            policy.window_start,
+            policy.deliver_concurrency - self._kept,
+            lambda: deps.slots.look(VERB),
         )
-        self._return = GroupCommit(self._give_back, batch=deps.policy.batch, writers=1)
+        self._record = GroupCommit(
+            self._write, batch=policy.batch, writers=_WRITERS, linger=_LINGER
+        )
+        self._return = GroupCommit(self._give_back, batch=policy.batch, writers=1)
 
     async def claim(self, room: int) -> int:
         """Claim due deliveries, start to send them, and say how many."""
@@ -79,6 +88,7 @@ class Deliverer:
             due = await deliveries.claim(
                 tx,
                 min(room, policy.batch),
+                ahead=room if suspects else max(0, room - self._kept),
                 free=policy.window_start,
                 lease=policy.lease,
                 suspicious=policy.suspicious,

@@ -47,14 +47,17 @@ class _Lane:
 class Lanes:
     """The lanes of one process; `start` is how many deliveries a new receiver is sent at a time.
 
-    `look` is called when a lane that had claimed all it may has room for as many again.
+    Beyond `start` of each, all receivers together are to claim at most `ahead`. `look` is called
+    when half of what was claimed has left, of a lane or of all, where it was all that may be.
     """
 
-    def __init__(self, start: int, look: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, start: int, ahead: int, look: Callable[[], None] = lambda: None) -> None:
         self._start = start
+        self._ahead = max(start, ahead)
         self._look = look
         self._lanes: dict[UUID, _Lane] = {}
         self._claimed = 0
+        self._was_full = False
         self._lag = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -82,10 +85,11 @@ class Lanes:
         """Count a delivery that was claimed, until it has left."""
         lane = self._lanes.get(lane_id)
         if lane is None:
-            lane = self._lanes[lane_id] = _Lane(Window(self._start))
+            lane = self._lanes[lane_id] = _Lane(Window(self._start, self._ahead))
         lane.claimed += 1
         lane.was_full = lane.was_full or lane.claimed >= lane.window.claims
         self._claimed += 1
+        self._was_full = self._was_full or self._claimed >= self._ahead
         if self._timer is None:
             self._measure()
 
@@ -120,8 +124,11 @@ class Lanes:
         lane.claimed -= 1
         lane.ended_at = asyncio.get_running_loop().time()
         self._claimed -= 1
-        if lane.was_full and 2 * lane.claimed <= lane.window.claims:
-            lane.was_full = False
+        lane_has_room = lane.was_full and 2 * lane.claimed <= lane.window.claims
+        all_have_room = self._was_full and 2 * self._claimed <= self._ahead
+        if lane_has_room or all_have_room:
+            lane.was_full &= not lane_has_room
+            self._was_full &= not all_have_room
             self._look()
 
     def _pass_on(self, lane: _Lane) -> None:

@@ -25,8 +25,9 @@ FROM endpoint p WHERE (p.rate_limit IS NOT NULL OR p.concurrency IS NOT NULL)
 ORDER BY p.id FOR UPDATE OF p SKIP LOCKED"""
 
 # Walks the lanes that have something due, one index probe each, and shares the room out among them: a
-# lane gets all of it where no other one waits. How much one lane may take is for the caller to say,
-# but for endpoints with caps of their own, which hold for all processes together.
+# lane gets all of it where no other one waits, but for a part that is kept for lanes with little
+# claimed. How much one lane may take is for the caller to say, but for endpoints with caps of their
+# own, which hold for all processes together.
 _CLAIM = f"""
 WITH RECURSIVE lane AS (
   (SELECT lane, next_at FROM delivery WHERE state = 'pending' ORDER BY lane, next_at LIMIT 1)
@@ -35,7 +36,9 @@ WITH RECURSIVE lane AS (
     SELECT o.lane, o.next_at FROM delivery o WHERE o.state = 'pending' AND o.lane > lane.lane
     ORDER BY o.lane, o.next_at LIMIT 1) AS d
 ), room AS (
-  SELECT lane.lane, {_TOKENS} AS tokens, LEAST(COALESCE(taken.free, $2),
+  SELECT lane.lane, {_TOKENS} AS tokens,
+    GREATEST(0, $2 - COALESCE(taken.claimed, 0)) AS beginning,
+    LEAST(COALESCE(taken.free, $2),
     -- One that only fails keeps two places: ten of them that hang must not hold all there are.
     CASE WHEN p.failures >= 5 THEN 2 - COALESCE(taken.claimed, 0) END,
     CASE WHEN p.concurrency IS NOT NULL THEN p.concurrency - (SELECT count(*) FROM delivery b
@@ -50,7 +53,8 @@ WITH RECURSIVE lane AS (
     AND (p.rate_limit IS NULL AND p.concurrency IS NULL OR p.id = ANY($7::uuid[]))
 ), share AS (
   -- LEAST leaves a null out: that of a lane without a rate.
-  SELECT lane, tokens, LEAST(free, floor(tokens), ceil($1::float8 / count(*) OVER ()))::int AS most
+  SELECT lane, tokens, LEAST(free, floor(tokens), ceil($1::float8 / count(*) OVER ()),
+    GREATEST(beginning, ceil($11::float8 / count(*) OVER ())))::int AS most
   FROM room WHERE free > 0 AND (tokens IS NULL OR tokens >= 1) ORDER BY random()
 ), pick AS (
   SELECT d.id, share.lane, share.tokens FROM share CROSS JOIN LATERAL (
@@ -176,6 +180,7 @@ async def claim(
     tx: Tx,
     limit: int,
     *,
+    ahead: int,
     free: int,
     lease: float,
     suspicious: int,
@@ -186,13 +191,15 @@ async def claim(
 ) -> list[ToDeliver]:
     """Take due deliveries, fairly over receivers; the attempt is counted by being claimed.
 
-    Of one receiver at most `free`, or what `taken` says, as (lane, free, claimed so far). Of those
-    with caps of their own only from those that are held, in the same transaction.
+    Of one receiver at most `free`, or what `taken` says, as (lane, free, claimed so far). All
+    receivers together get at most `ahead` beyond the first `free` of each: the rest of `limit` is
+    kept for those that have little claimed. Of those with caps of their own only from those that
+    are held, in the same transaction.
     Suspects are those that were claimed that often without a recorded outcome: they or the others.
     """
     known = [list(column) for column in zip(*taken, strict=True)] or [[], [], []]
     rows = await tx.rows(
-        _CLAIM, limit, free, lease, token, suspicious, suspects, list(held), *known
+        _CLAIM, limit, free, lease, token, suspicious, suspects, list(held), *known, ahead
     )
     return [ToDeliver(*row) for row in rows]
 

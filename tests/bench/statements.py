@@ -117,7 +117,7 @@ async def _engine(tx: Tx, tenant: UUID, credential: UUID) -> None:
         lambda: deliveries.has_suspects(tx, 2),
         lambda: deliveries.hold_capped(tx),
         lambda: deliveries.claim(
-            tx, 100, free=100, lease=_LEASE, suspicious=2, token=uuid7(), taken=()
+            tx, 100, ahead=80, free=100, lease=_LEASE, suspicious=2, token=uuid7(), taken=()
         ),
         lambda: sweeps.late(tx, 3.0, 10**6),
         lambda: sweeps.remember(tx),

@@ -110,6 +110,20 @@ async def test_lanes_without_room_take_no_share_of_it(tx: Tx) -> None:
     assert len(await claim_deliveries(tx, 20, taken=taken)) == 20
 
 
+async def test_a_part_of_the_room_is_kept_for_lanes_with_little_claimed(tx: Tx) -> None:
+    tenant, busy = await add_tenant(tx), uuid7()
+    await add_deliveries(tx, tenant, count=100, lane=busy)
+    first = await claim_deliveries(tx, 50, ahead=40, free=10, taken=[(busy, 100, 0)])
+    assert len(first) == 40
+    taken = [(busy, 60, 40)]
+    assert await claim_deliveries(tx, 10, ahead=0, free=10, taken=taken) == []
+    for _ in range(2):
+        await add_deliveries(tx, tenant, count=20, lane=uuid7())
+    claimed = Counter(one.lane for one in await claim_deliveries(tx, 30, ahead=6, taken=taken))
+    assert claimed.pop(busy) == 2, "its share of what all may claim ahead"
+    assert set(claimed.values()) == {10}, "each may have as many as it begins with"
+
+
 async def test_an_endpoint_that_only_fails_keeps_two_places(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)

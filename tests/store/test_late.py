@@ -138,7 +138,9 @@ async def test_work_under_way_tells_that_no_wake_up_is_missing(tx: Tx) -> None:
     await add_deliveries(tx, tenant)
     assert (await sweeps.late(tx, GRACE, CAP))[4:6] == (False, False)
     (job,) = await claim_jobs(tx)
-    (sent,) = await deliveries.claim(tx, 1, free=1, lease=30.0, suspicious=2, token=uuid7())
+    (sent,) = await deliveries.claim(
+        tx, 1, ahead=1, free=1, lease=30.0, suspicious=2, token=uuid7()
+    )
     assert (await sweeps.late(tx, GRACE, CAP))[4:6] == (True, True)
     await put(tx, "job", job.id, next_at=-1)
     await put(tx, "delivery", sent.id, next_at=-1)

@@ -24,7 +24,7 @@ from tests.builders import (
 
 async def send(tx: Tx, *, token: UUID | None = None, suspects: bool = False) -> list[ToDeliver]:
     return await deliveries.claim(
-        tx, 9, free=20, lease=30.0, suspicious=2, token=token or uuid7(), suspects=suspects
+        tx, 9, ahead=9, free=20, lease=30.0, suspicious=2, token=token or uuid7(), suspects=suspects
     )
 
 
