@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-# So many jobs tell the offset.
-_ENOUGH = 10
+# So many jobs tell the offset; with fewer it is not known.
+ENOUGH = 10
 # Clocks are set, and an upstream has several.
 _MARGIN = timedelta(seconds=5)
 _ANYTHING = timedelta(days=3650)
@@ -29,7 +29,7 @@ def offset_of(
     between the bounds that contradict each other most. Without enough jobs the clock may be ahead by
     anything, and behind by `skew` and by `lateness`: by so much the newest job seems to be old.
     """
-    if len(spans) < _ENOUGH:
+    if len(spans) < ENOUGH:
         return Offset(-skew - lateness, _ANYTHING)
     bounds = max(least for least, _ in spans), min(most for _, most in spans)
     return Offset(min(bounds) - _MARGIN, max(bounds) + _MARGIN)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from gateway.core.clock_offset import Offset, offset_of
+from gateway.core.clock_offset import ENOUGH, Offset, offset_of
 from gateway.flows.deps import Deps
 from gateway.flows.list_search import EndlessListError, Order, first_page, order_of
 from gateway.ports import Access, Trouble, Unknown, UpstreamJob
@@ -106,13 +106,11 @@ class Lookup:
     async def _place(self, first: list[UpstreamJob]) -> int:
         """The page to begin at."""
         self._pages = {0: first}
-        sample = first
-        if len(first) == 1:  # the upstream may have pages of one job
-            sample = first + await self._kept(1)
+        sample = await self._sample(0, 1)
         self._order = order_of(sample)
         if self._order is None:
             return 0
-        newest = first if self._order == "newest" else await self._last_page()
+        newest = sample if self._order == "newest" else await self._sample(await self._last(), -1)
         skew = timedelta(seconds=self.deps.policy.lookup_skew)
         theirs = self.window.at_upstream(await self._offset(newest, skew), skew)
         self._theirs = theirs
@@ -125,11 +123,23 @@ class Lookup:
         self._pages.clear()
         return max(number - 1, 0)
 
-    async def _last_page(self) -> list[UpstreamJob]:
+    async def _sample(self, number: int, step: int) -> list[UpstreamJob]:
+        """Jobs from a page on, enough of them to tell the clock: an upstream may have small pages."""
+        jobs: list[UpstreamJob] = []
+        while number >= 0 and (page := await self._kept(number)):
+            jobs = jobs + page if step > 0 else page + jobs
+            if len(jobs) >= ENOUGH:
+                break
+            number += step
+        return jobs
+
+    async def _last(self) -> int:
+        """The number of the last page."""
+
         async def is_there(number: int) -> bool:
             return bool(await self._kept(number))
 
-        return await self._kept(await first_page(is_there) - 1)
+        return await first_page(is_there) - 1
 
     async def _kept(self, number: int) -> list[UpstreamJob]:
         """A page, which is read once while the place to begin at is searched for."""
