@@ -5,7 +5,7 @@ Expected outcomes are values. An adapter raises only for its own defects.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 from uuid import UUID
 
@@ -226,6 +226,15 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
 
     async def sleep(self, seconds: float) -> None: ...
+
+
+class SharedClock(Clock, Protocol):
+    """Time by Postgres's clock, so that all hosts have one: `offset` is added to this host's."""
+
+    @property
+    def offset(self) -> timedelta: ...
+
+    def set_offset(self, offset: timedelta) -> None: ...
 
 
 class Ids(Protocol):

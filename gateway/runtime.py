@@ -1,10 +1,12 @@
 """The composition root: settings become the parts that flows are handed."""
 
+import os
+import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway import __version__, log, metrics
-from gateway.adapters.clock import SystemClock, SystemIds
+from gateway.adapters.clock import PostgresClock, SystemClock, SystemIds
 from gateway.adapters.egress import Proxy
 from gateway.adapters.limiter import WindowLimiter
 from gateway.adapters.musicai import MusicAi
@@ -13,9 +15,11 @@ from gateway.adapters.sender import HttpSender
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps, go_on
-from gateway.ports import Clock
+from gateway.flows.vitals import Vitals
+from gateway.ports import Clock, Ids
 from gateway.settings import Settings
 from gateway.store.engine import open_database
+from gateway.store.processes import Identity
 
 # Work that found nothing to do is not worth a line, and accept has that of its request.
 _QUIET = frozenset({("sweep", "quiet"), ("poll", "ok"), ("claim", "shared")})
@@ -25,17 +29,29 @@ _TROUBLE = frozenset({"denied", "busy", "unknown", "broken", "exhausted", "gone"
 class Report:
     """The observer of a real process: one wide log line and the metrics of it."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, vitals: Vitals) -> None:
         self._clock = clock
+        self._vitals = vitals
 
     def done(self, work: str, outcome: str, *, seconds: float, **fields: object) -> None:
         """Report a finished unit of work."""
         metrics.observe(work, outcome, seconds, fields)
+        self._vitals.note(work, outcome, self._clock.monotonic())
         if (work, outcome) in _QUIET or work == "accept":
             return
         level = "warning" if outcome in _TROUBLE else "info"
         wide = {"outcome": outcome, "seconds": round(seconds, 4), **fields}
         log.write_wide(level, work, self._clock.now(), wide)
+
+
+def host_clock() -> Clock:
+    """The clock of this host, as others on it see it."""
+    return SystemClock()
+
+
+def identity_of(kind: str, ids: Ids) -> Identity:
+    """What a process of a kind tells the others of itself."""
+    return Identity(ids.uuid(), kind, socket.gethostname(), os.getpid(), __version__)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -81,7 +97,10 @@ async def open_deps(
 
     Nothing is connected until it is used, so a process starts while the others are away.
     """
-    clock, ids = SystemClock(), SystemIds()
+    # Wake-ups and limits go by the clock of the host, as arq does; all else by that of Postgres.
+    host, vitals = host_clock(), Vitals()
+    clock = PostgresClock(host)
+    ids = SystemIds(clock)
     async with AsyncExitStack() as stack:
         database = open_database(
             settings.database_url.get_secret_value(), pool=settings.database_pool, name=name
@@ -91,7 +110,7 @@ async def open_deps(
             clock, user_agent=f"job-gateway/{__version__}", rate=settings.upstream_rate
         )
         stack.push_async_callback(upstream.close)
-        limiter = WindowLimiter(settings.redis_url.get_secret_value(), clock)
+        limiter = WindowLimiter(settings.redis_url.get_secret_value(), host)
         stack.push_async_callback(limiter.aclose)
         sender = sender_of(settings)
         stack.push_async_callback(sender.aclose)
@@ -101,14 +120,15 @@ async def open_deps(
             catalogue=upstream,
             sender=sender,
             queue=await stack.enter_async_context(
-                ArqQueue(settings.redis_url.get_secret_value(), clock, ids)
+                ArqQueue(settings.redis_url.get_secret_value(), host, ids)
             ),
             limiter=limiter,
             clock=clock,
             ids=ids,
-            observer=Report(clock),
+            observer=Report(clock, vitals),
             cipher=Cipher(settings.master_keys),
             policy=policy_of(settings),
             upstream_url=settings.upstream_url,
+            vitals=vitals,
             reached=reached,
         )

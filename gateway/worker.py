@@ -19,9 +19,10 @@ from gateway.adapters.pool import Pool
 from gateway.descriptors import raise_limit
 from gateway.errors import Unavailable
 from gateway.flows.deps import go_on
+from gateway.flows.heartbeat import beating
 from gateway.flows.session import Sessions
 from gateway.flows.sweep import sweep
-from gateway.runtime import open_deps
+from gateway.runtime import host_clock, identity_of, open_deps
 from gateway.settings import Settings
 from gateway.watchdog import watch_loop
 
@@ -60,7 +61,7 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
         sessions = Sessions(deps)
         pool = Pool(
             settings.redis_url.get_secret_value(),
-            deps.clock,
+            host_clock(),
             deps.ids,
             handlers={
                 "submit": sessions.submit,
@@ -84,9 +85,10 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
         # Garbage collection then skips what start-up made: a full pass over it stops all work for 40 ms.
         gc.collect()
         gc.freeze()
-        _log.info("worker started")
-        await pool.run(stop)
-        late = await deps.slots.drain(settings.drain_seconds)
+        async with beating(deps, identity_of("worker", deps.ids)):
+            _log.info("worker started")
+            await pool.run(stop)
+            late = await deps.slots.drain(settings.drain_seconds)
         _log.info("worker stopped", cut_off=late)
 
 

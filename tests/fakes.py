@@ -31,6 +31,10 @@ class FixedClock:
     def __init__(self, at: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) -> None:
         self._at = at
         self._seconds = 1000.0
+        self.offset = timedelta()
+
+    def set_offset(self, offset: timedelta) -> None:
+        self.offset = offset
 
     def now(self) -> datetime:
         return self._at

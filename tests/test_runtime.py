@@ -10,11 +10,12 @@ import structlog
 from structlog.testing import capture_logs
 
 from gateway import log, metrics
-from gateway.adapters.clock import SystemClock
+from gateway.adapters.clock import PostgresClock
 from gateway.adapters.musicai import MusicAi
 from gateway.adapters.queue import ArqQueue
 from gateway.core.cipher import Place
 from gateway.errors import Unavailable
+from gateway.flows.vitals import Vitals
 from gateway.ports import Reply
 from gateway.runtime import Report, open_deps, policy_of, sender_of
 from gateway.settings import Settings
@@ -97,7 +98,7 @@ async def test_a_process_opens_though_nothing_can_be_reached():
             assert isinstance(deps.upstream, MusicAi)
             assert deps.catalogue is deps.upstream
             assert isinstance(deps.queue, ArqQueue)
-            assert isinstance(deps.clock, SystemClock)
+            assert isinstance(deps.clock, PostgresClock)
             assert isinstance(deps.observer, Report)
             deps.reached("here")
             with pytest.raises(Unavailable):
@@ -124,7 +125,7 @@ def report() -> Iterator[Report]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     log.configure("info", "json")
-    yield Report(FixedClock())
+    yield Report(FixedClock(), Vitals())
     root.handlers[:], root.level = handlers, level
     structlog.reset_defaults()
 

@@ -8,10 +8,10 @@ from gateway.core.cipher import CannotOpenError, Cipher, Place, Secret
 from gateway.core.schedule import Policy
 from gateway.flows.beacon import Beacon
 from gateway.flows.slots import Slots
+from gateway.flows.vitals import Vitals
 from gateway.ports import (
     Access,
     Catalogue,
-    Clock,
     Denied,
     Ids,
     Limiter,
@@ -19,6 +19,7 @@ from gateway.ports import (
     Problem,
     Queue,
     Sender,
+    SharedClock,
     Upstream,
 )
 from gateway.store.engine import Database
@@ -48,7 +49,7 @@ class Deps:
     sender: Sender
     queue: Queue
     limiter: Limiter
-    clock: Clock
+    clock: SharedClock
     ids: Ids
     observer: Observer
     cipher: Cipher
@@ -56,6 +57,7 @@ class Deps:
     upstream_url: str
     slots: Slots = field(default_factory=Slots)
     beacon: Beacon = field(default_factory=Beacon)
+    vitals: Vitals = field(default_factory=Vitals)
     # Called by name after every step that wrote or called out; tests end the process there.
     reached: Callable[[str], None] = go_on
 

@@ -16,7 +16,7 @@ from gateway.flows.prune import prune_some
 from gateway.flows.restore import distrust
 from gateway.flows.settle import announce, ending, settle
 from gateway.ports import Verb
-from gateway.store import bulk, endpoints, restores, sweeps
+from gateway.store import bulk, endpoints, processes, restores, sweeps
 from gateway.store.endpoints import Failing
 from gateway.store.sweeps import Late
 
@@ -72,6 +72,7 @@ async def _look(deps: Deps) -> Found | None:
             id_, count = await restores.beat(tx)
         forgotten = await sweeps.remember(tx)
         await sweeps.put_away(tx)
+        await processes.forget(tx)
         late = await sweeps.late(tx, _GRACE, deps.policy.max_in_flight)
         found = Found(late, forgotten, await bulk.is_due(tx), await endpoints.failing(tx, REASONS))
     if went_back:

@@ -23,8 +23,10 @@ WHERE id = ANY($1::uuid[]) AND state = 'submitting' AND lease_token = $2"""
 
 
 async def beat(tx: Tx) -> tuple[UUID, int]:
-    """Count the beacon up; its id and its number."""
-    return tuple(await tx.one("UPDATE beacon SET count = count + 1 RETURNING id, count"))
+    """Count the beacon up in a round of the sweep; its id and its number."""
+    return tuple(
+        await tx.one("UPDATE beacon SET count = count + 1, swept_at = now() RETURNING id, count")
+    )
 
 
 async def hold_beacon(tx: Tx) -> tuple[UUID, int]:

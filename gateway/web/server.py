@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import structlog
@@ -14,7 +15,8 @@ from granian.server.embed import Server
 from gateway import log
 from gateway.descriptors import raise_limit
 from gateway.flows.deps import Deps, go_on
-from gateway.runtime import open_deps
+from gateway.flows.heartbeat import beating
+from gateway.runtime import identity_of, open_deps
 from gateway.settings import Settings
 from gateway.web.app import create_app
 from gateway.web.front import Front
@@ -44,7 +46,7 @@ async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.set_exception_handler(_log_failure)
-    async with open_deps(settings, "gateway serve", reached) as deps:
+    async with open_deps(settings, "gateway serve", reached) as deps, _beating(deps):
         app = create_app(deps, max_body_bytes=settings.max_body_bytes)
         # What is there now stays, so it is not looked through for garbage again and again.
         gc.collect()
@@ -71,6 +73,10 @@ async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
         ended, _ = await asyncio.wait((serving,), timeout=_FLUSH_SECONDS)
         for task in ended:
             task.result()
+
+
+def _beating(deps: Deps) -> AbstractAsyncContextManager[None]:
+    return beating(deps, identity_of("api", deps.ids))
 
 
 async def _drain(deps: Deps, app: Front, server: Server, seconds: float) -> None:

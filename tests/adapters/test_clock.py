@@ -1,9 +1,12 @@
 """The machine's clock and chance."""
 
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 
-from gateway.adapters.clock import SystemClock, SystemIds
-from gateway.ports import Clock, Ids
+import pytest
+
+from gateway.adapters.clock import PostgresClock, SystemClock, SystemIds
+from gateway.ports import Clock, Ids, SharedClock
+from gateway.store.job_filter import time_of
 
 
 async def test_the_clock_goes_forward() -> None:
@@ -29,3 +32,18 @@ def test_chance() -> None:
     assert ids.random_bytes(32) != ids.random_bytes(32)
     assert len({ids.jitter() for _ in range(100)}) > 1
     assert all(0 <= ids.jitter() < 1 for _ in range(100))
+
+
+@pytest.mark.parametrize("ahead", [90.0, -90.0])
+def test_times_and_ids_go_by_the_clock_that_is_set(ahead: float) -> None:
+    clock: SharedClock = PostgresClock(SystemClock())
+    ids, offset = SystemIds(clock), timedelta(seconds=ahead)
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=10)
+    assert abs(time_of(ids.uuid()) - datetime.now(UTC)) < timedelta(seconds=10)
+    clock.set_offset(offset)
+    assert abs(clock.now() - offset - datetime.now(UTC)) < timedelta(seconds=10)
+    made = [ids.uuid() for _ in range(10_000)]
+    assert len(set(made)) == 10_000
+    assert made == sorted(made)
+    assert {(one.version, one.variant) for one in made} == {(7, made[0].variant)}
+    assert abs(time_of(made[-1]) - offset - datetime.now(UTC)) < timedelta(seconds=10)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.adapters.clock import SystemClock
+from gateway.adapters.clock import PostgresClock, SystemClock
 from gateway.flows.bulk_jobs import cancel_jobs
 from gateway.flows.session import Sessions
 from gateway.flows.slots import Slots
@@ -171,7 +171,7 @@ async def test_polling_stays_while_something_is_due_within_moments(world: World)
     await world.at_upstream(await world.tenant())
     await world.run("UPDATE credential SET poll_at = now() + interval '0.3 seconds'")
     world.queue.wakes.clear()
-    await Sessions(world.other_process(clock=SystemClock()).deps).poll()
+    await Sessions(world.other_process(clock=PostgresClock(SystemClock())).deps).poll()
     await world.idle()
     assert world.upstream.count("status") == 1
     assert world.queue.wakes[0][0] == "poll"

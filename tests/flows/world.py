@@ -27,7 +27,7 @@ CALLBACK = "https://callbacks.example.com/done"
 
 TABLES = (
     "attempt, delivery, event, job_event, job, signing_secret, endpoint, access_key, credential,"
-    " usage_hour, usage_hourly, usage_daily, usage_horizon, audit, bulk, prune_cursor, tenant_load,"
+    " usage_hour, usage_hourly, usage_daily, usage_horizon, audit, bulk, process, prune_cursor, tenant_load,"
     " tenant"
 )
 _INSTANTS = {

@@ -45,6 +45,10 @@ class ProcessClock:
         self._time = time
         self._wrong_by = timedelta(seconds=wrong_by)
         self.monotonic = time.monotonic
+        self.offset = timedelta()
+
+    def set_offset(self, offset: timedelta) -> None:
+        self.offset = offset
 
     def now(self) -> datetime:
         return self._time.now() + self._wrong_by

@@ -47,7 +47,7 @@ from tests.builders import (
 # Nothing of these is for statements that act for a tenant.
 CLOSED = {"access_key", "audit", "credential", "usage_hour"}
 # Without any tenant's rows.
-COMMON = {"alembic_version", "beacon"}
+COMMON = {"alembic_version", "beacon", "process"}
 
 _OWNED = """
 SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,

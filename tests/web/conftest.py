@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 import pytest_asyncio
 
-from gateway.adapters.clock import SystemClock
+from gateway.adapters.clock import PostgresClock, SystemClock
 from gateway.core.cipher import Cipher, Secret
 from gateway.core.lifecycle import Finish
 from gateway.core.model import KeyKind, Limits, Tenant
@@ -141,7 +141,7 @@ async def module_world(database_url: str) -> AsyncIterator[World]:
         sender=sender,
         queue=queue,
         limiter=FakeLimiter(),
-        clock=SystemClock(),
+        clock=PostgresClock(SystemClock()),
         ids=FakeIds(seed=None),
         observer=observer,
         cipher=Cipher([bytes(32)]),

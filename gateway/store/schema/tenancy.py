@@ -100,6 +100,7 @@ beacon = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("count", BigInteger, nullable=False, server_default="0"),
+    Column("swept_at", Time),
 )
 
 audit = Table(
