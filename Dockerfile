@@ -22,6 +22,7 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
 
 FROM python:${PYTHON}-slim
 LABEL org.opencontainers.image.title="job-gateway" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.description="A multi-tenant job gateway with signed webhooks" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /gateway /gateway

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from gateway import __version__
 from gateway.settings import PREFIX, Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
@@ -18,6 +19,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SECRETS = {
     "GATEWAY_MASTER_KEY": base64.b64encode(bytes(32)).decode(),
     "POSTGRES_PASSWORD": "hunter2",
+    "VALKEY_PASSWORD": "hunter3",
 }
 PROCESSES = ("migrate", "api", "worker")
 
@@ -59,6 +61,24 @@ def test_the_environment_starts_only_with_its_secrets() -> None:
     text = COMPOSE.read_text()
     assert {name: f"${{{name}:?" in text for name in SECRETS} == dict.fromkeys(SECRETS, True)
     assert {f"${{{name}:-" in text or f"${{{name}}}" in text for name in SECRETS} == {False}
+
+
+def test_every_container_has_no_more_rights_and_memory_than_it_needs(
+    services: dict[str, Any],
+) -> None:
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        limits = service["deploy"]["resources"]["limits"]
+        assert re.fullmatch(r"[0-9]+[MG]", limits["memory"]), name
+    assert {name for name, service in services.items() if not service.get("read_only")} == {
+        "postgres"
+    }
+
+
+def test_the_image_names_the_version(services: dict[str, Any]) -> None:
+    assert f'org.opencontainers.image.version="{__version__}"' in DOCKERFILE
+    assert {services[name]["image"] for name in PROCESSES} == {f"job-gateway:{__version__}"}
 
 
 def test_processes_wait_for_what_they_need(services: dict[str, Any]) -> None:
