@@ -68,7 +68,9 @@ def conditions_of(wanted: JobFilter, arguments: Arguments) -> list[str]:
         ("j.error->>'code'", wanted.error_codes),
     ]
     choices += [
-        (f"j.metadata->>{arguments.add(key, 'text')}", values) for key, values in wanted.metadata
+        (f"j.metadata->>{arguments.add(key, 'text')}", values)
+        for key, values in wanted.metadata
+        if values
     ]
     times = [
         ("j.created_at >=", after_shown(wanted.created_after)),
@@ -80,6 +82,11 @@ def conditions_of(wanted: JobFilter, arguments: Arguments) -> list[str]:
         *(f"{of} = ANY({arguments.add(list(v), 'text[]')})" for of, v in choices if v),
         *(f"{of} {arguments.add(at, 'timestamptz')}" for of, at in times if at is not None),
     ]
+
+
+def names_nothing(wanted: JobFilter) -> bool:
+    """Whether all jobs of its tenants are meant."""
+    return not conditions_of(wanted, Arguments())
 
 
 def after_shown(at: datetime | None) -> datetime | None:

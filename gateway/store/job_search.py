@@ -16,6 +16,8 @@ _FEW = 2_000
 # How far others are counted where the nearest jobs are not enough, in steps, as it is all ways that
 # are: of two that lead to more jobs than that, neither is much worse than the other.
 _FURTHER = (4_000, 16_000, 64_000, 256_000)
+# Of many ways each is counted less far, so that all together are not more.
+_COUNTED = 1_600_000
 
 # Only probes in the order of an index, and of two such indexes the one with fewer rows to pass, even
 # if those of the other lie side by side. What the planner knows of an average tenant, state or
@@ -76,7 +78,8 @@ async def _are_near(tx: Tx, wanted: JobFilter, part: Part) -> bool:
 
 
 async def _shortest_of_all(tx: Tx, wanted: JobFilter, ways: Sequence[Way]) -> Way:
-    for most in _FURTHER if len(ways) > 1 else ():
+    steps = [most for most in _FURTHER if most * len(ways) <= _COUNTED]
+    for most in steps if len(ways) > 1 else ():
         way, jobs = await _shortest(tx, wanted, ways, most)
         if jobs < most:
             return way

@@ -19,7 +19,7 @@ from gateway.flows.deps import Deps
 from gateway.flows.endpoints import check_callback
 from gateway.flows.retry import job_again
 from gateway.store.bulk import Operation
-from gateway.store.job_filter import JobFilter
+from gateway.store.job_filter import JobFilter, names_nothing
 from gateway.web.accept import (
     idempotency_key_of,
     max_queued_of,
@@ -127,9 +127,10 @@ def _naming(path: str) -> Generator[None]:
 
 
 def _filter(given: JobsFilterIn) -> JobFilter:
-    if given == JobsFilterIn():
+    wanted = job_filter(given, None, "filter.")
+    if names_nothing(wanted):
         raise BadRequest.of("filter", "names nothing, which would mean every job; name a field")
-    return job_filter(given, None, "filter.")
+    return wanted
 
 
 def _shown(begun: Operation | DryRun) -> BulkOut | DryRunOut:

@@ -11,13 +11,13 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _ENUM = "Invalid enum value"
 # Who sends nonsense by the thousand is told of a part of it.
-_MOST_FAULTS = 20
+MOST_FAULTS = 20
 _LONGEST = 200
 
 
 def refusal(faults: Sequence[FieldError]) -> BadRequest:
     """One error for all faults, up to 20 of them."""
-    shown = [FieldError(_cut(one.field), _cut(one.reason)) for one in faults[:_MOST_FAULTS]]
+    shown = [FieldError(_cut(one.field), _cut(one.reason)) for one in faults[:MOST_FAULTS]]
     said = [f"{one.field}: {one.reason}" if one.field else one.reason for one in shown]
     return BadRequest("; ".join(said), errors=[one for one in shown if one.field])
 

@@ -4,15 +4,20 @@ from datetime import datetime
 from uuid import UUID
 
 from gateway.core.model import STATUS_STATES
+from gateway.errors import BadRequest
 from gateway.store.job_filter import JobFilter
 from gateway.web.instants import in_utc
-from gateway.web.wire import JobsFilterIn, JobsQuery
+from gateway.web.wire import MAX_LABEL_VALUES, JobsFilterIn, JobsQuery
 
 
 def job_filter(
     given: JobsQuery | JobsFilterIn, tenants: tuple[UUID, ...] | None, within: str = ""
 ) -> JobFilter:
     """The jobs of tenants, None for all; `within` is what a field is in, for BadRequest."""
+    labels = sum(map(len, given.metadata.values()))
+    if labels > MAX_LABEL_VALUES:
+        reason = f"has {labels} values; at most {MAX_LABEL_VALUES} are allowed"
+        raise BadRequest.of(f"{within}metadata", reason)
 
     def time(name: str, at: datetime | None) -> datetime | None:
         return at and in_utc(within + name, at)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, TypeAlias, get_origin
+from typing import Any, TypeAlias
 
 import msgspec
 from litestar import Litestar
@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from gateway import __version__
 from gateway.web.context import AnyRequest
+from gateway.web.parameters import shape_of
 from gateway.web.problems import MEDIA_TYPE, Problem
 from gateway.web.wire import In, NoQuery
 
@@ -98,7 +99,7 @@ def _header(name: str) -> Json:
 def _parameters(kind: type[In]) -> Iterator[Json]:
     for field in msgspec.structs.fields(kind):
         name, shape = field.encode_name, msgspec.json.schema(field.type)
-        if get_origin(field.type) is dict:
+        if shape_of(field.type) is dict:
             name, shape = f"{name}.<key>", {"type": "array", "items": {"type": "string"}}
         yield {"name": name, "in": "query", "required": field.required, "schema": shape}
 

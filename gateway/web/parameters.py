@@ -2,13 +2,13 @@
 
 from datetime import datetime
 from functools import cache
-from typing import TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 from urllib.parse import unquote_plus
 
 import msgspec
 
 from gateway.errors import BadRequest, FieldError
-from gateway.web.faults import fault, refusal, unknown
+from gateway.web.faults import MOST_FAULTS, fault, refusal, unknown
 from gateway.web.instants import in_utc
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -23,23 +23,31 @@ def read_query(kind: type[T], raw: bytes) -> T:
     """
     fields = _fields(kind)
     values: dict[str, object] = {}
+    keyed: dict[str, dict[str, list[str]]] = {}
     faults: list[FieldError] = []
     pairs = _pairs(raw)
     for name, texts in pairs.items():
         prefix, dot, key = name.partition(".")
         field = fields.get(prefix if dot else name)
-        if field is None or (get_origin(field.type) is dict) != bool(dot and key):
-            faults.append(unknown(name, fields))
+        if field is None or (shape_of(field.type) is dict) != bool(dot and key):
+            faults += [] if len(faults) >= MOST_FAULTS else [unknown(name, fields)]
         elif dot:
-            cast("dict[str, object]", values.setdefault(field.name, {}))[key] = texts
+            keyed.setdefault(prefix, {})[key] = texts
         else:
             faults += _fill(values, field, texts)
+    for prefix, given in keyed.items():
+        faults += _fill_keyed(values, fields[prefix], given)
     for name, field in fields.items():
         if field.required and field.name not in values and name not in pairs:
             faults.append(FieldError(name, "is required"))
     if faults:
         raise refusal(faults)
     return kind(**values)
+
+
+def shape_of(kind: Any) -> Any:  # noqa: ANN401 - any type can be one of a field
+    """What a type is underneath its constraints: list, dict, or None for one that is neither."""
+    return get_origin(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
 
 
 @cache
@@ -66,7 +74,7 @@ def _pairs(raw: bytes) -> dict[str, list[str]]:
 def _fill(
     values: dict[str, object], field: msgspec.structs.FieldInfo, texts: list[str]
 ) -> list[FieldError]:
-    is_list = get_origin(field.type) is list
+    is_list = shape_of(field.type) is list
     if not is_list and len(texts) > 1:
         return [FieldError(field.encode_name, _REPEATED)]
     try:
@@ -81,4 +89,21 @@ def _fill(
     except BadRequest as refused:
         return list(refused.errors)
     values[field.name] = value
+    return []
+
+
+def _fill_keyed(
+    values: dict[str, object], field: msgspec.structs.FieldInfo, given: dict[str, list[str]]
+) -> list[FieldError]:
+    """Fill a dict field; its faults are those of the first key that has one."""
+    try:
+        values[field.name] = msgspec.convert(given, field.type)
+    except msgspec.ValidationError as invalid:
+        kind = get_args(get_args(field.type)[0])[1]
+        for key, texts in given.items():
+            try:
+                msgspec.convert(texts, kind)
+            except msgspec.ValidationError as wrong:
+                return [FieldError(f"{field.encode_name}.{key}", fault(str(wrong)).reason)]
+        return [FieldError(field.encode_name, fault(str(invalid)).reason)]
     return []

@@ -1,27 +1,27 @@
 """Strict reading of JSON bodies: a struct, or one 400 that names every field that is wrong."""
 
-import re
 from collections.abc import Iterable
 from functools import cache
-from itertools import chain
+from itertools import accumulate, chain, count, islice
+from operator import sub
 from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
 from gateway.errors import BadRequest, FieldError
-from gateway.web.faults import fault, refusal, unknown
+from gateway.web.faults import MOST_FAULTS, fault, refusal, unknown
 from gateway.web.wire import In
 
 MAX_DEPTH = 64
+# What has more keys of the caller's own has too many, whatever is in them.
+_MOST_KEYS = 100
 
 T = TypeVar("T", bound=In)
 
-# The closing quote is optional, so that text without one is passed over once and not again and
-# again.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+# A body is looked through for all of its faults up to this size; of a larger one the first is told.
+_THOROUGH_BYTES = 256 * 1024
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _SAME_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @cache
@@ -38,12 +38,15 @@ def read_body(kind: type[T], raw: bytes) -> T:
     try:
         value = _decoder(kind).decode(raw)
     except msgspec.ValidationError as invalid:
-        raise refusal(_faults(kind, raw, str(invalid))) from None
+        thorough = len(raw) <= _THOROUGH_BYTES
+        raise refusal(
+            _faults(kind, raw, str(invalid)) if thorough else [fault(str(invalid))]
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
         raise BadRequest(_malformed(malformed, raw)) from None
     except RecursionError:
         raise _too_deep() from None
-    if b"\\u0000" in raw and _NUL.search(raw):
+    if _has_nul(raw):
         raise refusal(_nul(raw))
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_too_deep(raw):
         raise _too_deep()
@@ -54,8 +57,13 @@ def _nul(raw: bytes) -> list[FieldError]:
     return [
         FieldError(name, "has a string with a NUL character (\\u0000)")
         for name, value in _decoder(dict[str, msgspec.Raw]).decode(raw).items()
-        if _NUL.search(bytes(value))
+        if _has_nul(bytes(value))
     ]
+
+
+def _has_nul(raw: bytes) -> bool:
+    # Backslashes occur in strings alone, and two of them are one that escapes nothing.
+    return b"\\u0000" in raw and b"\\u0000" in raw.replace(b"\\\\", b"")
 
 
 def _too_deep() -> BadRequest:
@@ -63,11 +71,11 @@ def _too_deep() -> BadRequest:
 
 
 def _is_too_deep(raw: bytes) -> bool:
-    brackets = _STRING.sub(b"", raw).translate(_SAME_BRACKETS, _NOT_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        # Takes away the innermost level.
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
+    outside = raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+    brackets = b"".join(outside).translate(_SAME_BRACKETS, _NOT_BRACKETS)
+    # As deep as so many have been opened as never were closed before.
+    opened = accumulate(map(len, brackets.split(b"]")))
+    return max(map(sub, opened, count())) > MAX_DEPTH
 
 
 def _malformed(error: Exception, raw: bytes) -> str:
@@ -86,7 +94,8 @@ def _faults(kind: type[In], raw: bytes | msgspec.Raw, first: str) -> list[FieldE
     except msgspec.ValidationError:
         return [fault(first)]
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    faults = [_unknown(kind, name, fields) for name in given if name not in fields]
+    strange = islice((name for name in given if name not in fields), MOST_FAULTS)
+    faults = [_unknown(kind, name, fields) for name in strange]
     for name, field in fields.items():
         if name in given:
             faults += _field_faults(field.type, given[name], name)
@@ -119,6 +128,8 @@ def _key_faults(kind: Any, raw: msgspec.Raw, name: str) -> list[FieldError]:  # 
     try:
         given: dict[str, msgspec.Raw] = _decoder(dict[str, msgspec.Raw]).decode(raw)
     except msgspec.ValidationError:
+        return []
+    if len(given) > _MOST_KEYS:
         return []
     parts = [_field_faults(types[0], value, f"{name}.{key}") for key, value in given.items()]
     return list(chain.from_iterable(parts))

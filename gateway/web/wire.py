@@ -12,6 +12,10 @@ _END = r"(?![\s\S])"
 MAX_SIZE = 1_000
 MAX_WAIT_SECONDS = 60
 MAX_BATCH = 1_000
+# Of one filter: values of a field or of a key of metadata, keys of metadata, values of all of them.
+MAX_VALUES = 100
+MAX_LABEL_KEYS = 20
+MAX_LABEL_VALUES = 200
 
 Status = Literal["QUEUED", "STARTED", "SUCCEEDED", "FAILED"]
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -30,6 +34,16 @@ Size = Annotated[int, Meta(ge=1, le=MAX_SIZE)]
 Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)]
 ScopeName = Literal[
     "jobs:read", "jobs:write", "endpoints:read", "endpoints:write", "usage:read", "admin"
+]
+Scopes = Annotated[list[ScopeName], Meta(min_length=1, max_length=20)]
+# An empty list would select nothing or everything; which of them was meant nobody can know.
+Choice = Annotated[
+    list[Annotated[str, Meta(max_length=4096)]], Meta(min_length=1, max_length=MAX_VALUES)
+]
+Statuses = Annotated[list[Status], Meta(min_length=1, max_length=MAX_VALUES)]
+Labels = Annotated[
+    dict[Annotated[str, Meta(max_length=128)], Choice],
+    Meta(min_length=1, max_length=MAX_LABEL_KEYS),
 ]
 
 
@@ -71,12 +85,12 @@ class BatchIn(In):
 class JobsFilterIn(In):
     """Which jobs a bulk operation is about; it must name something."""
 
-    status: list[Status] = field(default_factory=list[Status])
-    workflow: list[str] = field(default_factory=list[str])
-    batch_name: list[str] = field(default_factory=list[str])
-    name: list[str] = field(default_factory=list[str])
-    error_code: list[str] = field(default_factory=list[str])
-    metadata: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    status: Statuses = field(default_factory=list[Status])
+    workflow: Choice = field(default_factory=list[str])
+    batch_name: Choice = field(default_factory=list[str])
+    name: Choice = field(default_factory=list[str])
+    error_code: Choice = field(default_factory=list[str])
+    metadata: Labels = field(default_factory=dict[str, list[str]])
     created_after: Instant | None = None
     created_before: Instant | None = None
     completed_after: Instant | None = None
@@ -133,7 +147,7 @@ class TenantKeyIn(In):
     """An access key for one tenant."""
 
     name: Label
-    scopes: list[ScopeName] | None = None
+    scopes: Scopes | None = None
     expires_seconds: Seconds | None = None
 
 
@@ -142,8 +156,8 @@ class KeyIn(In):
 
     kind: Literal["service", "operator"]
     name: Label
-    tenants: Annotated[list[Slug], Meta(max_length=10_000)] | None = None
-    scopes: list[ScopeName] | None = None
+    tenants: Annotated[list[Slug], Meta(min_length=1, max_length=10_000)] | None = None
+    scopes: Scopes | None = None
     expires_seconds: Seconds | None = None
 
 
@@ -173,13 +187,13 @@ class JobQuery(In):
 class JobsQuery(In):
     """Which jobs to list."""
 
-    status: list[Status] = field(default_factory=list[Status])
-    workflow: list[str] = field(default_factory=list[str])
-    batch_name: list[str] = field(default_factory=list[str])
-    name: list[str] = field(default_factory=list[str])
-    tenant: list[str] = field(default_factory=list[str])
-    error_code: list[str] = field(default_factory=list[str])
-    metadata: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    status: Statuses = field(default_factory=list[Status])
+    workflow: Choice = field(default_factory=list[str])
+    batch_name: Choice = field(default_factory=list[str])
+    name: Choice = field(default_factory=list[str])
+    tenant: Choice = field(default_factory=list[str])
+    error_code: Choice = field(default_factory=list[str])
+    metadata: Labels = field(default_factory=dict[str, list[str]])
     created_after: datetime | None = None
     created_before: datetime | None = None
     completed_after: datetime | None = None
@@ -200,8 +214,8 @@ class PageQuery(In):
 class UsageQuery(In):
     """How to group usage, and of whom and when; `groupBy` is a list with commas."""
 
-    group_by: str = ""
-    tenant: list[str] = field(default_factory=list[str])
+    group_by: Annotated[str, Meta(max_length=200)] = ""
+    tenant: Choice = field(default_factory=list[str])
     from_: datetime | None = field(default=None, name="from")
     to: datetime | None = None
     format: Literal["json", "csv"] | None = None

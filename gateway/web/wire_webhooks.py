@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from gateway.web.wire import Description, In, Instant, Size, Url, Wait
+from gateway.web.wire import MAX_VALUES, Choice, Description, In, Instant, Size, Url, Wait
 
 _WEEK = 604_800
 _OVERLAP = 86_400.0
@@ -49,7 +49,12 @@ RateLimit = Annotated[int, Meta(ge=1, le=10_000)]
 Concurrency = Annotated[int, Meta(ge=1, le=100)]
 Schedule = Annotated[list[Annotated[int, Meta(ge=1, le=_WEEK)]], Meta(max_length=20)]
 SecretText = Annotated[str, Meta(min_length=1, max_length=256)]
-Ids = Annotated[list[UUID], Meta(max_length=1_000)]
+Ids = Annotated[list[UUID], Meta(min_length=1, max_length=1_000)]
+# What a filter names; an empty list would select nothing or everything.
+EventNames = Annotated[list[EventName], Meta(min_length=1, max_length=MAX_VALUES)]
+Outcomes = Annotated[list[Outcome], Meta(min_length=1, max_length=MAX_VALUES)]
+DeliveryStatuses = Annotated[list[DeliveryStatus], Meta(min_length=1, max_length=MAX_VALUES)]
+EndedStatuses = Annotated[list[EndedStatus], Meta(min_length=1, max_length=MAX_VALUES)]
 
 _ROTATE = "cannot be changed here; use POST /endpoint/{id}/rotate-secret"
 
@@ -122,13 +127,13 @@ class SinceIn(In):
 
 
 class ResendFilter(In):
-    """Which deliveries to send again; an empty list does not filter."""
+    """Which deliveries to send again; it must name something."""
 
     endpoint: Ids = field(default_factory=list[UUID])
-    status: list[EndedStatus] = field(default_factory=list[EndedStatus])
-    event: list[EventName] = field(default_factory=list[EventName])
+    status: EndedStatuses = field(default_factory=list[EndedStatus])
+    event: EventNames = field(default_factory=list[EventName])
     job: Ids = field(default_factory=list[UUID])
-    outcome: list[Outcome] = field(default_factory=list[Outcome])
+    outcome: Outcomes = field(default_factory=list[Outcome])
     created_after: Instant | None = None
     created_before: Instant | None = None
 
@@ -143,11 +148,11 @@ class ResendIn(In):
 class DeliveriesQuery(In):
     """Which deliveries to list."""
 
-    endpoint: list[UUID] = field(default_factory=list[UUID])
-    status: list[DeliveryStatus] = field(default_factory=list[DeliveryStatus])
-    event: list[EventName] = field(default_factory=list[EventName])
-    job: list[UUID] = field(default_factory=list[UUID])
-    outcome: list[Outcome] = field(default_factory=list[Outcome])
+    endpoint: Ids = field(default_factory=list[UUID])
+    status: DeliveryStatuses = field(default_factory=list[DeliveryStatus])
+    event: EventNames = field(default_factory=list[EventName])
+    job: Ids = field(default_factory=list[UUID])
+    outcome: Outcomes = field(default_factory=list[Outcome])
     created_after: datetime | None = None
     created_before: datetime | None = None
     resent_after: datetime | None = None
@@ -173,8 +178,8 @@ class StreamQuery(In):
     """Which events to follow, and behind which one."""
 
     after: str = ""
-    type: list[EventName] = field(default_factory=list[EventName])
-    tenant: list[str] = field(default_factory=list[str])
+    type: EventNames = field(default_factory=list[EventName])
+    tenant: Choice = field(default_factory=list[str])
 
 
 class FeedQuery(StreamQuery):

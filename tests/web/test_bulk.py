@@ -138,7 +138,7 @@ class TestResend:
                 "POST", "/v1/delivery/resend", acme, {"filter": wanted, "dryRun": True}
             )
             assert dry == {"dryRun": True, "count": len(names)}, wanted
-        given = {"filter": {"outcome": ["http_5xx"], "endpoint": []}}
+        given = {"filter": {"outcome": ["http_5xx"], "createdAfter": None}}
         begun = await world.send("POST", "/v1/delivery/resend", acme, given)
 
         assert (begun["kind"], begun["endpointId"], begun["total"]) == ("resend", None, 2)
@@ -152,7 +152,8 @@ class TestResend:
             ({"filter": None}, ["filter"]),
             ({"filter": []}, ["filter"]),
             ({"filter": {}}, ["filter"]),
-            ({"filter": {"event": []}}, ["filter"]),
+            ({"filter": {"event": []}}, ["filter.event"]),
+            ({"filter": {"createdAfter": None}}, ["filter"]),
             ({"filter": {"status": ["pending"]}}, ["filter.status[0]"]),
             ({"filter": {"status": "parked"}}, ["filter.status"]),
             ({"filter": {"endpoint": ["nope"]}}, ["filter.endpoint[0]"]),
