@@ -107,7 +107,14 @@ def test_every_refusal_is_explained() -> None:
 
 
 def test_every_end_of_a_job_is_explained() -> None:
-    ends = [lifecycle.expired(), lifecycle.cancelled(), lifecycle.lost(), lifecycle.unreadable()]
+    ends = [
+        lifecycle.expired(),
+        lifecycle.cancelled(),
+        lifecycle.lost(),
+        lifecycle.unreadable(),
+        lifecycle.out_of_reach(),
+        lifecycle.given_up(5),
+    ]
     documented = _rows(ERRORS, "Why a job failed")
     for error in (end.error for end in ends):
         assert error is not None
