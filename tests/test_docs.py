@@ -14,6 +14,7 @@ from markdown_it.token import Token
 
 from gateway.cli import cli
 from gateway.core import lifecycle
+from gateway.core.advice import JOB_ADVICE, WEBHOOK_ADVICE
 from gateway.core.events import EVENT_TYPES
 from gateway.errors import GatewayError
 from gateway.metrics import REGISTRY
@@ -122,6 +123,14 @@ def test_every_end_of_a_job_is_explained() -> None:
     for code in ("BAD_INPUT", "TIMEOUT", "INTERNAL_ERROR", "UNKNOWN"):
         error = lifecycle.error_of(code, "", "")
         assert documented[code][:2] == [error.origin, "yes" if error.retryable else "no"]
+
+
+def test_commands_advise_what_the_page_advises() -> None:
+    for heading, advice in (
+        ("Why a job failed", JOB_ADVICE),
+        ("Why a webhook failed", WEBHOOK_ADVICE),
+    ):
+        assert advice == {code: cells[-1] for code, cells in _rows(ERRORS, heading).items()}
 
 
 def test_every_type_of_event_is_explained() -> None:

@@ -71,11 +71,6 @@ def error_of(code: str, title: str, message: str) -> JobError:
     return JobError(code, title, message, origin, code in _RETRYABLE_CODES)
 
 
-def error_code(error: str) -> str:
-    """The code in a stored error."""
-    return str(json.loads(error).get("code", ""))
-
-
 def after_poll(
     state: JobState,
     status: str,

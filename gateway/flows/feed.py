@@ -22,13 +22,19 @@ _Tenants = Sequence[UUID] | None
 
 
 async def read_page(
-    deps: Deps, tenants: _Tenants, after: Place, *, types: Sequence[str] = (), limit: int
+    deps: Deps,
+    tenants: _Tenants,
+    after: Place,
+    *,
+    types: Sequence[str] = (),
+    limit: int,
+    samples: bool = False,
 ) -> FeedPage:
     """The next events of tenants, None for all; no types means all of them."""
     if tenants is not None and not tenants:  # to name no tenants would let all be seen
         return FeedPage([], after)
     async with reading(deps, tenants) as tx:
-        return await feed.page(tx, tenants, after, types=types, limit=limit)
+        return await feed.page(tx, tenants, after, types=types, limit=limit, samples=samples)
 
 
 async def find_place(deps: Deps, tenants: _Tenants, event_id: UUID, field: str = "after") -> Place:
@@ -63,6 +69,7 @@ async def follow(
     place: Place,
     *,
     types: Sequence[str] = (),
+    samples: bool = False,
     heartbeat: float,
 ) -> AsyncGenerator[Sequence[FeedEvent]]:
     """The feed behind a place as it grows, until the process stops.
@@ -73,7 +80,9 @@ async def follow(
     with waiters.following(tenants) as watch:
         while not deps.slots.closing:
             async with waiters.turn:
-                found = await read_page(deps, tenants, place, types=types, limit=_BATCH)
+                found = await read_page(
+                    deps, tenants, place, types=types, limit=_BATCH, samples=samples
+                )
             place = found.end
             if found.events:
                 looks = 0

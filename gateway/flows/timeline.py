@@ -1,12 +1,13 @@
 """The timeline of one job, in words that can be read aloud."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from gateway.core.events import instant
-from gateway.core.lifecycle import error_code
 from gateway.core.model import TERMINAL, Attempt, Delivery, Job
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
@@ -58,9 +59,15 @@ def _of_job(job: Job) -> Iterator[Moment]:
     if job.started_at is not None:
         yield Moment(job.started_at, "started", "The upstream began to work on the job.")
     if job.state in TERMINAL and job.completed_at is not None:
-        why = f" ({error_code(job.error)})" if job.error else ""
-        text = f"The job {job.state.value}{why}."
-        yield Moment(job.completed_at, job.state.value, text)
+        yield _of_end(job, job.completed_at)
+
+
+def _of_end(job: Job, at: datetime) -> Moment:
+    if not job.error:
+        return Moment(at, job.state.value, f"The job {job.state.value}.")
+    error: dict[str, Any] = json.loads(job.error)
+    text = f"The job {job.state.value}: {error['message']} ({error['code']})"
+    return Moment(at, job.state.value, text, error)
 
 
 def _of_polls(job: Job, since: datetime) -> Moment:

@@ -11,11 +11,12 @@ from gateway.core.events import EVENT_TYPES, TEST_PING, event_body, job_json
 from gateway.core.lifecycle import error_of
 from gateway.core.model import Attempt, Endpoint, Job, JobState, Tenant
 from gateway.core.webhook import Reply
-from gateway.errors import BadRequest, Conflict
+from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.flows.deps import Deps
 from gateway.flows.endpoints import missing
 from gateway.flows.signing_keys import live_keys, open_headers
 from gateway.flows.tried import Tried, attempt_of, recorded, signed_webhook
+from gateway.flows.waiters import announce_feed
 from gateway.store import attempts, endpoints, outcomes, tenants
 from gateway.store.deliveries import ToDeliver
 from gateway.store.outcomes import NewDelivery, NewEvent
@@ -77,6 +78,18 @@ async def try_endpoint(
         await attempts.lease(tx, one.id, token, deps.policy.lease)
         await attempts.record(tx, [recorded(tried)])
     return Trial(one.id, event.id, kind, event.body, delivered, attempt)
+
+
+async def sample_to_feed(deps: Deps, tenant: Tenant, kind: str) -> UUID:
+    """Store a sample event that no endpoint is sent, for those who follow the feed with samples."""
+    body = _sample(deps, tenant, kind, deps.clock.now())
+    event = NewEvent(deps.ids.uuid(), tenant.id, None, kind, body, is_sample=True)
+    async with deps.db.of(tenant.id) as tx:
+        if await tenants.by_id(tx, tenant.id) is None:
+            raise NotFound("There is no such tenant any more.")  # erased meanwhile
+        await outcomes.add_events(tx, [event])
+    announce_feed(deps, [tenant.id])
+    return event.id
 
 
 def _open(

@@ -19,7 +19,7 @@ SELECT h.horizon, e.* FROM (SELECT {_HORIZON} AS horizon) AS h LEFT JOIN (
   SELECT f.id, f.tenant_id, t.slug, f.type, f.job_id, f.created_at, f.body, f.xact
   FROM (SELECT id, slug FROM tenant WHERE $1::uuid[] IS NULL OR id = ANY($1)) AS t
   CROSS JOIN LATERAL (SELECT * FROM event f WHERE f.tenant_id = t.id
-      AND NOT f.is_sample
+      AND (NOT f.is_sample OR $6 AND f.endpoint_id IS NULL)
       AND (f.xact, f.id) > ($2::bigint, $3::uuid) AND f.xact < {_HORIZON}
       AND ($4::text[] IS NULL OR f.type = ANY($4))
     ORDER BY f.xact, f.id LIMIT $5) AS f
@@ -86,11 +86,20 @@ class FeedPage(NamedTuple):
 
 
 async def page(
-    tx: Tx, tenants: Sequence[UUID] | None, after: Place, *, types: Sequence[str], limit: int
+    tx: Tx,
+    tenants: Sequence[UUID] | None,
+    after: Place,
+    *,
+    types: Sequence[str],
+    limit: int,
+    samples: bool = False,
 ) -> FeedPage:
-    """The next events of tenants, None for all; no types means all of them."""
+    """The next events of tenants, None for all; no types means all of them.
+
+    With samples also those that were made for whoever follows the feed.
+    """
     ids = None if tenants is None else list(tenants)
-    rows = await tx.rows(_PAGE, ids, after.xact, after.id, list(types) or None, limit)
+    rows = await tx.rows(_PAGE, ids, after.xact, after.id, list(types) or None, limit, samples)
     events = [FeedEvent(*row[1:]) for row in rows if row.id is not None]
     if len(events) == limit:
         return FeedPage(events, events[-1].place)

@@ -59,7 +59,11 @@ class Receiver(NamedTuple):
 
 
 class NewEvent(NamedTuple):
-    """An event whose body is frozen; a sample is for one endpoint alone, and in no feed."""
+    """An event whose body is frozen.
+
+    A sample is for one endpoint alone and in no feed; without an endpoint it is only for those who
+    follow the feed with samples.
+    """
 
     id: UUID
     tenant_id: UUID

@@ -24,9 +24,7 @@ def _scopes(given: Sequence[str] | None) -> frozenset[str] | None:
     return None if given is None else frozenset(given)
 
 
-async def _owners(
-    identities: Identities, key: AccessKey
-) -> tuple[str | None, Sequence[str] | None]:
+async def owners(identities: Identities, key: AccessKey) -> tuple[str | None, Sequence[str] | None]:
     """The slugs of a key's tenant and tenants; one that was deleted is left out."""
     own = await _slugs(identities, [key.tenant_id] if key.tenant_id else [])
     allowed = None if key.tenants is None else await _slugs(identities, sorted(key.tenants))
@@ -44,12 +42,12 @@ async def _slugs(identities: Identities, tenant_ids: Sequence[UUID]) -> list[str
 
 
 async def _shown(context: Context, key: AccessKey) -> KeyOut:
-    return KeyOut.of(key, *await _owners(context.identities, key))
+    return KeyOut.of(key, *await owners(context.identities, key))
 
 
 async def _made(context: Context, made: tuple[AccessKey, str]) -> KeyMade:
     key, text = made
-    return KeyMade.of(key, *await _owners(context.identities, key), access_key=text)
+    return KeyMade.of(key, *await owners(context.identities, key), access_key=text)
 
 
 @post("/tenant/{slug:str}/key", opt={"body": TenantKeyIn}, status_code=200, summary="Issue a key")

@@ -22,6 +22,7 @@ from gateway.web import (
     jobs,
     listing,
     secrets,
+    whoami,
 )
 from gateway.web.asgi import App
 from gateway.web.auth import guard_operator, guard_tenant
@@ -67,7 +68,7 @@ def create_app(deps: Deps, *, max_body_bytes: int = MAX_BODY_BYTES) -> Front:
             ),
             Router(
                 "/",
-                route_handlers=[*health.HANDLERS, *secrets.OPEN_HANDLERS],
+                route_handlers=[*health.HANDLERS, *secrets.OPEN_HANDLERS, whoami.read_whoami],
                 dependencies=operator_dependencies(),
             ),
         ],

@@ -7,24 +7,25 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
-from litestar import Response, get
+from litestar import Response, get, post
 from litestar.openapi import ResponseSpec
 from litestar.types import ASGIApp
 
 from gateway.core.cursor import BadCursorError, decode_cursor, encode_cursor
-from gateway.core.model import Scope
+from gateway.core.model import Scope, Tenant
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
 from gateway.flows.feed import end_of_feed, find_place, follow, read_page
+from gateway.flows.trial import sample_to_feed
 from gateway.store.feed import LAST_ID, START, FeedEvent, Place
 from gateway.web.answer import JSON
 from gateway.web.auth import identify
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
 from gateway.web.envelope import Caller
 from gateway.web.listing import visible_tenants
-from gateway.web.shown import EventOut, described
+from gateway.web.shown import EventOut, SampleMade, described
 from gateway.web.streams import HEARTBEAT_SECONDS, EventStream
-from gateway.web.wire_webhooks import FeedQuery, StreamQuery
+from gateway.web.wire_webhooks import FeedQuery, SampleIn, StreamQuery
 
 _RETRY_MS = 2_000
 _LARGEST = 2**63 - 1
@@ -89,6 +90,19 @@ async def stream_events(
     return cast("ASGIApp", answer)
 
 
+@post(
+    "/event/test",
+    opt={"scope": Scope.ENDPOINTS_WRITE, "body": SampleIn},
+    status_code=200,
+    summary="Make a sample event for whoever follows the feed",
+)
+async def make_sample(
+    given: Handed[SampleIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> SampleMade:
+    """Only those see it who ask for `samples`; no endpoint is sent it."""
+    return SampleMade(str(await sample_to_feed(deps, tenant, given.type)), given.type)
+
+
 def event_json(event: FeedEvent) -> str:
     """An event as the feed shows it, with type, timestamp and data as they were frozen."""
     head, _, data = event.body.partition(',"data":')
@@ -100,14 +114,22 @@ def event_json(event: FeedEvent) -> str:
 async def _page(
     deps: Deps, visible: _Tenants, place: Place, asked: FeedQuery
 ) -> Sequence[FeedEvent]:
-    found = await read_page(deps, visible, place, types=asked.type, limit=asked.size)
+    found = await read_page(
+        deps, visible, place, types=asked.type, limit=asked.size, samples=asked.samples
+    )
     return found.events
 
 
 async def _grows(context: Context, visible: _Tenants, place: Place, asked: FeedQuery) -> bool:
     """Whether there is anything behind the place before the time is up."""
     growing = follow(
-        context.deps, context.waiters, visible, place, types=asked.type, heartbeat=asked.wait
+        context.deps,
+        context.waiters,
+        visible,
+        place,
+        types=asked.type,
+        samples=asked.samples,
+        heartbeat=asked.wait,
     )
     async with aclosing(growing):
         try:
@@ -129,6 +151,7 @@ async def _frames(
         visible,
         place,
         types=asked.type,
+        samples=asked.samples,
         heartbeat=HEARTBEAT_SECONDS,
     )
     async with aclosing(growing):
@@ -173,4 +196,4 @@ def _next_link(request: AnyRequest, last: UUID) -> str:
     return f'<{request.scope["path"]}?{query}>; rel="next"'
 
 
-HANDLERS = [list_events, stream_events]
+HANDLERS = [list_events, stream_events, make_sample]

@@ -132,6 +132,13 @@ class EventOut(Out):
     data: dict[str, Any]
 
 
+class SampleMade(Out):
+    """A sample event in the feed."""
+
+    id: str
+    type: str
+
+
 class UploadOut(Out):
     """Where to put a file, and where it is then."""
 

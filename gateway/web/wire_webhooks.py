@@ -175,11 +175,12 @@ class KeysQuery(In):
 
 
 class StreamQuery(In):
-    """Which events to follow, and behind which one."""
+    """Which events to follow, and behind which one; with those of POST /event/test where told so."""
 
     after: str = ""
     type: EventNames = field(default_factory=list[EventName])
     tenant: Choice = field(default_factory=list[str])
+    samples: bool = False
 
 
 class FeedQuery(StreamQuery):

@@ -11,7 +11,6 @@ from gateway.core.lifecycle import (
     Start,
     after_poll,
     cancelled,
-    error_code,
     error_of,
     expired,
     given_up,
@@ -130,12 +129,6 @@ def test_an_error_is_read_as_it_was_written(code: str, title: str, message: str)
         "origin": "upstream",
         "retryable": True,
     }
-    assert error_code(text) == code
-
-
-@pytest.mark.parametrize(("error", "code"), [("{}", ""), ('{"code":7}', "7")])
-def test_the_code_of_a_strange_error(error: str, code: str) -> None:
-    assert error_code(error) == code
 
 
 def test_text_in_an_error_stays_readable() -> None:

@@ -65,8 +65,15 @@ async def test_a_failure_says_why(world: World):
     moments = await timeline(world.deps, tenant.id, job_id)
     assert [moment.text for moment in moments] == [
         "The gateway accepted the job.",
-        "The job failed (BAD_INPUT).",
+        "The job failed: File not found. (BAD_INPUT)",
     ]
+    assert moments[-1].detail == {
+        "code": "BAD_INPUT",
+        "title": "Invalid input",
+        "message": "File not found.",
+        "origin": "caller",
+        "retryable": False,
+    }
 
 
 async def test_nobody_reads_what_is_not_there_or_not_theirs(world: World):

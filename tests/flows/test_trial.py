@@ -13,7 +13,7 @@ from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.flows.endpoints import delete_endpoint, disable_endpoint
 from gateway.flows.secrets import rotate_secret
 from gateway.flows.sweep import sweep
-from gateway.flows.trial import try_endpoint
+from gateway.flows.trial import sample_to_feed, try_endpoint
 from gateway.ports import Fault
 from gateway.store import delivery_log, tenants
 from tests.flows.fakes import reply
@@ -207,3 +207,15 @@ async def test_a_trial_whose_process_dies_leaves_nothing_to_be_sent_by_another(w
     await world.deliver()
     assert world.sender.sent == []
     assert (await world.events(), await world.deliveries()) == ([], [])
+
+
+async def test_a_sample_for_the_feed_is_sent_to_nobody(world: World):
+    tenant = await world.tenant(hook=HOOK)
+    event_id = await sample_to_feed(world.deps, tenant, "job.succeeded")
+    (event,) = await world.events()
+    assert (event.id, event.endpoint_id, event.is_sample) == (event_id, None, True)
+    assert await world.deliveries() == []
+    async with world.deps.db.begin() as tx:
+        await tenants.erase(tx, tenant.id)
+    with pytest.raises(NotFound):
+        await sample_to_feed(world.deps, tenant, "job.succeeded")

@@ -225,3 +225,33 @@ async def test_openapi_tells_of_both(world: World) -> None:
     assert "Last-Event-ID" in {p["name"] for p in stream["parameters"]}
     assert list(stream["responses"]["200"]["content"]) == ["text/event-stream"]
     assert one["responses"]["200"]["content"]["application/json"]["schema"]["type"] == "array"
+
+
+async def test_samples_are_shown_to_those_who_ask_for_them(world: World):
+    slug, other = await world.tenant("sampled"), await world.tenant("apart")
+    made = await world.send("POST", "/v1/event/test", slug, {"type": "job.failed"})
+    real = await added(world, slug)
+    found = await feed(world, slug, "samples=true", count=2)
+    assert [(one["id"], one["type"], one["jobId"]) for one in found] == [
+        (made["id"], "job.failed", None),
+        (real, "test.ping", None),
+    ]
+    assert found[0]["data"]["metadata"] == {"test": True}
+    assert [one["id"] for one in await feed(world, slug, count=1)] == [real]
+    assert await world.get("/v1/event?samples=true", other) == []
+
+
+async def test_a_sample_wakes_those_who_wait(world: World):
+    slug = await world.tenant("woken")
+    waiting = asyncio.create_task(world.get("/v1/event?samples=true&wait=30", slug))
+    await asyncio.sleep(0)
+    made = await world.send("POST", "/v1/event/test", slug, {})
+    assert [one["id"] for one in await waiting] == [made["id"]]
+
+
+async def test_samples_need_the_scope_and_a_known_type(world: World):
+    slug = await world.tenant("scoped")
+    reader = await world.key(KeyKind.TENANT, tenant=slug, scopes=frozenset({"jobs:read"}))
+    problem(await world.call("POST", "/v1/event/test", reader), 403, "FORBIDDEN")
+    wrong = await world.call("POST", "/v1/event/test", slug, json={"type": "job.exploded"})
+    problem(wrong, 400, "BAD_REQUEST")
