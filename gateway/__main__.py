@@ -1,11 +1,23 @@
 """The command `gateway`, also as `python -m gateway`."""
 
-from gateway.cli import cli
+import io
+import sys
+
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line of this process; ends it with one of `ExitCode`."""
-    cli(prog_name="gateway")
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal's encoding lacks is shown as an escape, and is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        from gateway.cli import cli  # noqa: PLC0415 - Ctrl-C may come while it is imported
+
+        cli(prog_name="gateway")
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

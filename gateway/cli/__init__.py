@@ -2,6 +2,7 @@
 
 import click
 
+from gateway import __version__
 from gateway.cli.group import Lazy, LazyGroup
 
 _EPILOG = """
@@ -11,7 +12,10 @@ wrong state, 6 rate-limited, 7 server or upstream unreachable, 8 the awaited job
 """
 
 
-@click.group(cls=LazyGroup, epilog=_EPILOG)
+@click.group(
+    cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, "-V", "--version", message="%(version)s")
 def cli() -> None:
     """A multi-tenant job gateway with signed webhooks."""
 
@@ -36,11 +40,24 @@ cli.lazy = {
     "key": Lazy("key:key", "Manage access keys, straight in the database."),
     "tenant": Lazy("tenant:tenant", "Manage tenants."),
     "credential": Lazy("credential:credential", "Manage tenants' keys for the upstream."),
-    "job": Lazy("job:job", "Submit jobs and see how they end."),
+    "job": Lazy("jobs.command:job", "Submit jobs and see how they end."),
     "endpoint": Lazy("endpoint:endpoint", "Manage where a tenant's webhooks go."),
     "webhook": Lazy("webhook:webhook", "See what was delivered, send it again, and verify it."),
     "trigger": Lazy("trigger:trigger", "Send a sample event to the endpoints that ask for it."),
     "listen": Lazy("listen:listen", "Forward a tenant's webhooks to a server on this machine."),
+    "usage": Lazy(
+        "reports.usage:usage",
+        "Sum up the jobs that have ended, and their webhooks, hour by hour in UTC.",
+    ),
+    "workflow": Lazy("reports.workflow:workflow", "See which workflows there are."),
+    "queue": Lazy(
+        "reports.queue:queue",
+        "Print the open jobs by state and the deliveries that are still to be made.",
+    ),
+    "audit": Lazy(
+        "reports.audit:audit",
+        "List administrative acts, newest first: what was done to what, and with which key.",
+    ),
     "config": Lazy("config:config", "Look at the settings."),
     "health": Lazy("health:health", "Ask the process on this host whether it is ready."),
     "version": Lazy("version:version", "Print the version."),

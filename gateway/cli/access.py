@@ -11,8 +11,14 @@ import click
 
 from gateway.cli.client import Access, Api
 from gateway.cli.failures import CommandError, ExitCode
+from gateway.cli.texts import read_secret, read_text
 
-_HERE = Path(".gateway")
+API = "GATEWAY_API"
+ACCESS_KEY = "GATEWAY_ACCESS_KEY"
+OPERATOR_KEY = "GATEWAY_OPERATOR_KEY"
+TENANT = "GATEWAY_TENANT"
+DATA_DIR = Path(".gateway")
+
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 Facts = dict[str, Any]
@@ -27,7 +33,8 @@ _data_option = click.option(
 _tenant_option = click.option(
     "--tenant",
     metavar="SLUG",
-    help="The tenant that a service key acts for, or whose key of `gateway dev` is used.",
+    help="The tenant that a service key acts for, or whose key of `gateway dev` is used; "
+    "else GATEWAY_TENANT.",
 )
 
 
@@ -41,7 +48,7 @@ def with_operator(command: Callable[Concatenate[Api, ...], None]) -> Callable[..
     """Give a command its options for, and its first argument from, an operator's access."""
 
     @_api_option
-    @_key_option("GATEWAY_OPERATOR_KEY")
+    @_key_option(OPERATOR_KEY)
     @_data_option
     @functools.wraps(command)
     def wrapper(
@@ -51,9 +58,7 @@ def with_operator(command: Callable[Concatenate[Api, ...], None]) -> Callable[..
         data_dir: Path | None,
         **kwargs: object,
     ) -> None:
-        dev, root, key = _find(api, key_file, data_dir, "GATEWAY_OPERATOR_KEY")
-        access = Access(root, key) if dev is None else Access(root, key or dev["operatorKey"])
-        with Api(access) as opened:
+        with Api(operator_access(api, key_file, data_dir)) as opened:
             command(opened, **kwargs)
 
     return wrapper
@@ -63,7 +68,7 @@ def with_tenant(command: Callable[Concatenate[Api, ...], None]) -> Callable[...,
     """Give a command its options for, and its first argument from, a tenant's access."""
 
     @_api_option
-    @_key_option("GATEWAY_ACCESS_KEY")
+    @_key_option(ACCESS_KEY)
     @_tenant_option
     @_data_option
     @functools.wraps(command)
@@ -75,12 +80,25 @@ def with_tenant(command: Callable[Concatenate[Api, ...], None]) -> Callable[...,
         data_dir: Path | None,
         **kwargs: object,
     ) -> None:
-        dev, root, key = _find(api, key_file, data_dir, "GATEWAY_ACCESS_KEY")
-        access = Access(root, key, tenant) if dev is None or key else _of_dev(dev, root, tenant)
-        with Api(access) as opened:
+        with Api(tenant_access(api, key_file, tenant, data_dir)) as opened:
             command(opened, **kwargs)
 
     return wrapper
+
+
+def operator_access(api: str | None, key_file: Path | None, data_dir: Path | None) -> Access:
+    """An operator's access from options, the environment or dev.json; raises CommandError."""
+    dev, root, key = _find(api, key_file, data_dir, OPERATOR_KEY)
+    return Access(root, key) if dev is None else Access(root, key or dev["operatorKey"])
+
+
+def tenant_access(
+    api: str | None, key_file: Path | None, tenant: str | None, data_dir: Path | None
+) -> Access:
+    """The access of a tenant or a service, from the same places; raises CommandError."""
+    slug = tenant or os.environ.get(TENANT) or None
+    dev, root, key = _find(api, key_file, data_dir, ACCESS_KEY)
+    return Access(root, key, slug) if dev is None or key else _of_dev(dev, root, slug)
 
 
 def _find(
@@ -92,13 +110,15 @@ def _find(
     """
     key = _read_key(key_file)
     if data_dir is None:
-        api = api or os.environ.get("GATEWAY_API")
+        api = api or os.environ.get(API)
         key = key or os.environ.get(variable, "").strip()
     if data_dir is not None or not (api or key):
-        facts = _facts(data_dir or _HERE)
+        facts = facts_of_dev(data_dir or DATA_DIR)
         return facts, api or facts["api"], key
     if not api:
-        raise CommandError("the API is not named", ExitCode.USAGE, "Set --api or GATEWAY_API.")
+        raise CommandError(
+            "the API is not named", ExitCode.USAGE, "Set --api or GATEWAY_API, as http://host:8000."
+        )
     if not key:
         hint = f"Set {variable} or --key-file; `gateway key create` makes a key."
         raise CommandError("there is no access key", ExitCode.DENIED, hint)
@@ -109,21 +129,20 @@ def _read_key(file: Path | None) -> str:
     return "" if file is None else read_secret(file)
 
 
-def read_secret(file: Path) -> str:
-    """The one line that a file, or standard input for `-`, holds."""
-    with click.open_file(str(file)) as opened:
-        return opened.read().strip()
-
-
-def _facts(folder: Path) -> Facts:
+def facts_of_dev(folder: Path) -> Facts:
+    """What the dev.json in a folder says; raises CommandError."""
     file = folder / "dev.json"
-    try:
-        return cast("Facts", json.loads(file.read_text()))
-    except FileNotFoundError:
+    if not file.exists():
         raise CommandError(
             f"the API is not named, and there is no {file}",
             ExitCode.USAGE,
             "Set GATEWAY_API and the key, or start `gateway dev`.",
+        )
+    try:
+        return cast("Facts", json.loads(read_text(file)))
+    except ValueError:
+        raise CommandError(
+            f"{file} is damaged", ExitCode.USAGE, "`gateway dev` writes it anew when it starts."
         ) from None
 
 
@@ -131,5 +150,10 @@ def _of_dev(dev: Facts, root: str, slug: str | None) -> Access:
     tenants: list[dict[str, str]] = dev["tenants"]
     for tenant in tenants:
         if slug in (None, tenant["slug"]):
-            return Access(root, tenant["accessKey"])
+            return Access(root, tenant["accessKey"], found_in=_elsewhere(tenants, tenant["slug"]))
     return Access(root, dev["serviceKey"], slug)
+
+
+def _elsewhere(tenants: list[dict[str, str]], used: str) -> str:
+    others = " or ".join(f"--tenant {one['slug']}" for one in tenants if one["slug"] != used)
+    return f"This looked in the tenant {used} of `gateway dev`; {others} looks in another."

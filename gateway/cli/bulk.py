@@ -25,19 +25,24 @@ def begin(
     api: Api,
     path: str,
     body: dict[str, Any],
+    question: str = "Send {count} deliveries?",
+    /,
     *,
     dry_run: bool,
     yes: bool,
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Begin an operation once it is confirmed, and print it; a dry run prints how much it would do."""
+    """Begin an operation once it is confirmed, and print it; a dry run prints how much it would do.
+
+    The question is asked with the count in its place.
+    """
     if dry_run or not yes:
         counted = api.call("POST", path, {**body, "dryRun": True})
         if dry_run:
             show(counted, as_json=as_json)
             return
-        confirm(f"Send {counted['count']} deliveries?", yes=yes)
+        confirm(question.format(count=counted["count"]), yes=yes)
     begun = api.call("POST", path, body)
     show(_ended(api, begun) if wait else begun, as_json=as_json)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 
@@ -13,6 +13,7 @@ from gateway.core.printable import printable
 
 LONGEST_WAIT_SECONDS = 20
 _SECONDS = 30.0
+_CURSORS = ("cursor", "after")
 _KEY = re.compile(r"[!-~]+")
 _HINTS = {
     ExitCode.DENIED: "See the key that was used: --key-file, the environment, or dev.json.",
@@ -22,11 +23,22 @@ _HINTS = {
 
 
 class Access(NamedTuple):
-    """Where the API is, the key to use, and the tenant that a service key acts for."""
+    """Where the API is, the key to use, and the tenant that a service key acts for.
+
+    `found_in` says where things were looked for, for whom finds nothing there.
+    """
 
     root: str
     key: str
     tenant: str | None = None
+    found_in: str = ""
+
+
+class Page(NamedTuple):
+    """One page of a list, and what `cursor` or `after` is for the next one; None at the end."""
+
+    rows: list[dict[str, Any]]
+    cursor: str | None
 
 
 class Api:
@@ -39,6 +51,7 @@ class Api:
         if access.tenant is not None:
             self.headers["Gateway-Tenant"] = quote(access.tenant)
         self.root = access.root.rstrip("/")
+        self._found_in = access.found_in
         try:
             self._client = httpx.Client(base_url=self.root, headers=self.headers, timeout=_SECONDS)
         except httpx.InvalidURL as error:
@@ -87,25 +100,36 @@ class Api:
             return cast("list[dict[str, Any]]", content)
         raise self._not_a_gateway()
 
+    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page:
+        """One page of a list, and the cursor of the next one."""
+        answer, content = self._send("GET", path, params=params)
+        if not isinstance(content, list):
+            raise self._not_a_gateway()
+        # Only its cursor is of use: what is before it may be another host's, or a proxy's prefix.
+        link = answer.links.get("next", {}).get("url", "")
+        query = parse_qs(urlsplit(link).query)
+        cursor = next((query[name][-1] for name in _CURSORS if name in query), None)
+        return Page(cast("list[dict[str, Any]]", content), cursor)
+
     def pages(
         self, path: str, params: Mapping[str, Any] | None = None
     ) -> Iterator[list[dict[str, Any]]]:
-        """The pages of a list, one after the other."""
-        link: str | None = path
-        while link is not None:
-            answer, content = self._send("GET", link, params=params)
-            if not isinstance(content, list):
-                raise self._not_a_gateway()
-            yield cast("list[dict[str, Any]]", content)
-            link, params = answer.links.get("next", {}).get("url"), None
+        """The pages of a list with cursors, one after the other."""
+        page = self.page(path, params)
+        yield page.rows
+        while page.cursor is not None:
+            page = self.page(path, {**(params or {}), "cursor": page.cursor})
+            yield page.rows
 
-    def download(self, path: str, take: Callable[[bytes], object]) -> None:
+    def download(
+        self, path: str, take: Callable[[bytes], object], params: Mapping[str, Any] | None = None
+    ) -> None:
         """Hand on what a call answers, piece by piece, however much it is."""
         try:
-            with self._client.stream("GET", path) as answer:
+            with self._client.stream("GET", path, params=params) as answer:
                 if not answer.is_success:
                     answer.read()
-                    raise refusal(answer, self.root)
+                    raise self._refusal(answer)
                 for piece in answer.iter_bytes():
                     take(piece)
         except httpx.RemoteProtocolError:
@@ -131,8 +155,14 @@ class Api:
             raise CommandError(f"this cannot be sent: {error}", ExitCode.USAGE) from None
         content = _content(answer)
         if not answer.is_success:
-            raise refusal(answer, self.root)
+            raise self._refusal(answer)
         return answer, content
+
+    def _refusal(self, answer: httpx.Response) -> CommandError:
+        error = refusal(answer, self.root)
+        if error.code is ExitCode.NOT_FOUND:
+            error.hint = self._found_in
+        return error
 
     def _silent(self, error: httpx.HTTPError) -> CommandError:
         return CommandError(
@@ -150,9 +180,9 @@ def refusal(answer: httpx.Response, root: str) -> CommandError:
     code, content = code_of_status(answer.status_code), _content(answer)
     problem = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
     text = printable(str(problem.get("detail", f"{root} answered {answer.status_code}")))
-    return CommandError(
-        f"{text} ({problem['code']})" if "code" in problem else text, code, _HINTS.get(code, "")
-    )
+    if "code" not in problem:
+        return CommandError(text, code, _HINTS.get(code, ""))
+    return CommandError(f"{text} ({problem['code']})", code, _HINTS.get(code, ""), problem=problem)
 
 
 def _content(answer: httpx.Response) -> object:

@@ -7,9 +7,10 @@ from urllib.parse import quote
 import click
 from rich_click import RichGroup
 
-from gateway.cli.access import read_secret, with_operator
+from gateway.cli.access import with_operator
 from gateway.cli.client import Api
 from gateway.cli.output import json_option, show
+from gateway.cli.texts import read_secret
 
 _COLUMNS = ("version", "baseUrl", "inFlight", "rejectedAt", "rejectedReason", "createdAt")
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)

@@ -6,9 +6,10 @@ from urllib.parse import quote
 import click
 from rich_click import RichGroup
 
-from gateway.cli.access import read_secret, with_tenant
+from gateway.cli.access import with_tenant
 from gateway.cli.client import Api
 from gateway.cli.output import confirm, json_option, say, show, yes_option
+from gateway.cli.texts import read_secret
 
 _COLUMNS = ("id", "url", "events", "disabled", "description", "createdAt")
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)

@@ -1,6 +1,10 @@
 """How a command says that it failed: one line, a hint, and an exit status that scripts can act on."""
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
+
+import click
 
 from gateway.errors import GatewayError
 
@@ -35,13 +39,24 @@ _SERVER_ERROR = 500
 
 
 class CommandError(Exception):
-    """An expected failure of a command; the hint says what to do about it."""
+    """An expected failure of a command; the hint says what to do about it.
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.ERROR, hint: str = "") -> None:
+    `problem` is what the API said, where it was the API that refused.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: ExitCode = ExitCode.ERROR,
+        hint: str = "",
+        *,
+        problem: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.hint = hint
+        self.problem = problem
 
 
 def code_of_status(status: int) -> ExitCode:
@@ -53,4 +68,57 @@ def code_of_status(status: int) -> ExitCode:
 
 def from_gateway(error: GatewayError) -> CommandError:
     """The failure of a command that worked without the API."""
-    return CommandError(f"{error.detail} ({error.code})", code_of_status(error.status))
+    problem: dict[str, Any] = {
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+    }
+    if error.errors:
+        problem["errors"] = [{"field": one.field, "reason": one.reason} for one in error.errors]
+    text = f"{error.detail} ({error.code})"
+    return CommandError(text, code_of_status(error.status), problem=problem)
+
+
+def failure_of(error: BaseException) -> CommandError:
+    """Any expected failure as one of a command."""
+    match error:
+        case CommandError():
+            return error
+        case GatewayError():
+            return from_gateway(error)
+        case click.UsageError():
+            return CommandError(error.format_message(), ExitCode.USAGE, _usage_of(error))
+        case click.Abort() if not isinstance(error.__context__, KeyboardInterrupt):
+            return CommandError("nothing was done")
+        case click.ClickException():
+            return CommandError(error.format_message(), ExitCode(error.exit_code))
+        case _:
+            return CommandError("interrupted", ExitCode.INTERRUPTED)
+
+
+def problem_of(failure: CommandError) -> dict[str, Any]:
+    """A failure in the shape of the API's own problems, with the hint and the exit status.
+
+    `status` is null where no HTTP answer was the cause; `code` is then the name of the exit status.
+    """
+    told = failure.problem or {}
+    detail = str(told.get("detail", failure.message))
+    return {
+        "type": "about:blank",
+        "title": failure.code.name.replace("_", " ").capitalize(),
+        "status": None,
+        "code": failure.code.name,
+        "requestId": None,
+        **told,
+        "detail": detail,
+        "message": detail,
+        "hint": failure.hint or None,
+        "exitStatus": int(failure.code),
+    }
+
+
+def _usage_of(error: click.UsageError) -> str:
+    if error.ctx is None:
+        return ""
+    return f"`{error.ctx.command_path} --help` explains how it is used."

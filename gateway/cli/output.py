@@ -6,18 +6,21 @@ Texts of others pass through here, so that none of them drives the terminal.
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import click
+from rich.cells import cell_len
 
-from gateway.core.printable import printable, printable_json
+from gateway.cli.table import Column, aligned, width_of_output
+from gateway.core.printable import printable, printable_cells, printable_json
 
 _WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 Row = Mapping[str, Any]
+Columns = Sequence[Column | str]
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, also of errors.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -40,43 +43,86 @@ def tell(text: str) -> None:
     click.echo(printable(text))
 
 
-def show(value: Row | Sequence[Row], *, as_json: bool, columns: Sequence[str] = ()) -> None:
+def head(title: str) -> None:
+    """Print the title of a part, after an empty line."""
+    click.echo(f"\n{printable(title)}")
+
+
+def print_json(value: object, indent: int | None = None) -> None:
+    """Print a value as JSON, without an indent on one line."""
+    click.echo(json_text(value, indent))
+
+
+def show(value: Row | Sequence[Row], *, as_json: bool, columns: Columns = ()) -> None:
     """Print a result: an object as a line for each field, a list as a line for each item.
 
-    Columns are the fields to show, with dots between nested ones; without any, all of an object.
+    Columns are the fields to show; without any, all of an object, nested ones by their path.
     """
     if as_json:
-        click.echo(_json(value, indent=2))
+        print_json(value, indent=2)
     elif isinstance(value, Mapping):
-        names = columns or list(value)
-        _print_aligned([(printable(name), _text(_pick(value, name))) for name in names])
+        names = [column.path for column in _columns(columns)]
+        print_fields([(name, pick(value, name)) for name in names] or list(_leaves(value)))
     else:
-        lines = [[_text(_pick(row, name)) for name in columns] for row in value]
-        _print_aligned([[_heading(name) for name in columns], *lines])
+        print_table(value, columns)
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """A value as JSON that standard output can hold; without an indent on one line."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    is_unicode = encoding.lower().replace("-", "").startswith("utf")
+    return printable_json(json.dumps(value, indent=indent, ensure_ascii=not is_unicode))
+
+
+def write_text(text: str) -> None:
+    """Write the text of a table to standard output as it is; at a terminal with escapes."""
+    click.echo(printable_cells(text) if sys.stdout.isatty() else text, nl=False)
+
+
+def print_table(rows: Sequence[Row], columns: Columns) -> None:
+    """Print a line for each row below a line of headings."""
+    wanted = _columns(columns)
+    headings = [column.title or _heading(column.path) for column in wanted]
+    lines = [[shown(pick(row, column.path)) for column in wanted] for row in rows]
+    for line in aligned([headings, *lines], wanted, width_of_output()):
+        click.echo(line)
+
+
+def print_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Print a line for each name with its value, whatever its length."""
+    named = [(printable(name), value) for name, value in fields]
+    width = max((cell_len(name) for name, _ in named), default=0)
+    for name, value in named:
+        click.echo(f"{name}{' ' * (width - cell_len(name))}  {shown(value)}".rstrip())
+
+
+def pick(row: Row, path: str) -> object:
+    """The value at a path; None where there is none."""
+    name, _, rest = path.partition(".")
+    value = row.get(name)
+    return pick(cast("Row", value), rest) if rest and isinstance(value, Mapping) else value
+
+
+def shown(value: object) -> str:
+    """A value as a cell or a line has it."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return printable(value)
+    return json_text(value)
+
+
+def _columns(columns: Columns) -> list[Column]:
+    return [Column(one) if isinstance(one, str) else one for one in columns]
+
+
+def _leaves(value: Row, within: str = "") -> Iterator[tuple[str, object]]:
+    for name, one in value.items():
+        if isinstance(one, Mapping) and one:
+            yield from _leaves(cast("Row", one), f"{within}{name}.")
+        else:
+            yield f"{within}{name}", one
 
 
 def _heading(path: str) -> str:
     return _WORD_END.sub("_", path.rpartition(".")[2]).upper()
-
-
-def _pick(row: Row, path: str) -> object:
-    name, _, rest = path.partition(".")
-    value = row.get(name)
-    return _pick(cast("Row", value), rest) if rest and isinstance(value, Mapping) else value
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "-"
-    return printable(value) if isinstance(value, str) else _json(value)
-
-
-def _json(value: object, indent: int | None = None) -> str:
-    return printable_json(json.dumps(value, indent=indent, ensure_ascii=False))
-
-
-def _print_aligned(lines: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,12 +9,15 @@ from typing import Any, cast
 
 import click
 
-_DURATION = re.compile(r"(\d{1,6})([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+from gateway.cli.texts import read_text
+
+_DURATION = re.compile(r"(\d{1,6})([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def duration(value: str) -> float:
-    """Seconds from a number with its unit: 90s, 15m, 1h, 30d."""
+    """Seconds from a number with its unit: 90s, 15m, 1h, 30d, 2w."""
     match = _DURATION.fullmatch(value)
     if match is None:
         raise click.BadParameter(f"{value!r} is not a duration such as 90s, 15m, 1h or 30d.")
@@ -23,18 +25,22 @@ def duration(value: str) -> float:
 
 
 def moment(value: str) -> str:
-    """A time as the API takes it, from one with its offset, or from how long ago it was: 2h."""
+    """A time as the API takes it, from how long ago it was, a date in UTC, or a time with its offset."""
     try:
-        if _DURATION.fullmatch(value):
-            at = datetime.now(UTC) - timedelta(seconds=duration(value))
-        else:
-            at = datetime.fromisoformat(value)
+        at = _instant(value)
     except (ValueError, OverflowError):
         at = None
     if at is None or at.tzinfo is None:
-        reason = "is neither how long ago, such as 15m or 2h, nor like 2026-01-31T12:00:00Z."
+        reason = "is neither how long ago, such as 15m or 2h, nor like 2026-01-31 or 2026-01-31T12:00:00Z."
         raise click.BadParameter(f"{value!r} {reason}")
     return at.isoformat()
+
+
+def _instant(value: str) -> datetime:
+    if _DURATION.fullmatch(value):
+        return datetime.now(UTC) - timedelta(seconds=duration(value))
+    at = datetime.fromisoformat(value)
+    return at.replace(tzinfo=UTC) if _DATE.fullmatch(value) else at
 
 
 def comma_list(value: str) -> list[str]:
@@ -46,7 +52,7 @@ def json_object(value: str) -> dict[str, Any]:
     """A JSON object, given as it is, as @FILE, or as - for standard input."""
     try:
         found: object = json.loads(_content(value), parse_constant=_refuse_constant)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise click.BadParameter(f"cannot be read as JSON: {error}") from None
     if not isinstance(found, dict):
         raise click.BadParameter("has to be a JSON object.")
@@ -59,8 +65,8 @@ def _refuse_constant(name: str) -> object:
 
 def _content(value: str) -> str:
     if value == "-":
-        return sys.stdin.read()
-    return Path(value[1:]).read_text() if value.startswith("@") else value
+        return read_text(Path("-"))
+    return read_text(Path(value[1:])) if value.startswith("@") else value
 
 
 def pairs(values: Sequence[str]) -> dict[str, str]:

@@ -8,12 +8,13 @@ from urllib.parse import quote
 import click
 from rich_click import RichGroup
 
-from gateway.cli.access import read_secret, with_tenant
+from gateway.cli.access import with_tenant
 from gateway.cli.bulk import begin, operation_options
 from gateway.cli.client import Api
 from gateway.cli.failures import CommandError
 from gateway.cli.output import json_option, say, show
 from gateway.cli.selection import Selection, with_selection
+from gateway.cli.texts import read_secret, read_text
 from gateway.cli.values import duration, moment
 from gateway.webhooks import TOLERANCE_SECONDS, WebhookVerificationError
 from gateway.webhooks import verify as verify_webhook
@@ -133,8 +134,8 @@ def verify(
     if not known:
         raise click.UsageError("Give --secret or --secret-file.")
     if headers_file is not None:
-        with click.open_file(str(headers_file)) as opened:
-            lines += tuple(line.strip() for line in opened if line.strip())
+        told = read_text(headers_file).splitlines()
+        lines += tuple(line.strip() for line in told if line.strip())
     headers = [_header(line) for line in lines]
     try:
         event = verify_webhook(sys.stdin.buffer.read(), headers, known, tolerance=tolerance)

@@ -101,7 +101,7 @@ class OneCommand(LazyGroup):
         ("conflict", 5, "Error: No. (CONFLICT)\n"),
         ("busy", 6, "Error: Slow down. (RATE_LIMITED)\n"),
         ("away", 7, "Error: Away. (UNAVAILABLE)\n"),
-        ("interrupted", 130, "Error: interrupted\n"),
+        ("interrupted", 130, "\n"),
         ("click", 1, "Error: As another command says it.\n"),
     ],
 )

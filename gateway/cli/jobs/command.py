@@ -8,15 +8,30 @@ import click
 from rich_click import RichGroup
 
 from gateway.cli.access import with_tenant
+from gateway.cli.bulk import begin, operation_options
 from gateway.cli.client import LONGEST_WAIT_SECONDS, Api
 from gateway.cli.failures import CommandError, ExitCode
+from gateway.cli.jobs.export import print_jobs_as_csv
+from gateway.cli.jobs.selection import JobSelection, with_job_selection
+from gateway.cli.jobs.story import show_job
+from gateway.cli.listing import Source, Wanted, listing_options, show_listing
 from gateway.cli.output import confirm, json_option, say, show, tell, yes_option
+from gateway.cli.table import Column
 from gateway.cli.values import duration, json_object, pairs
 from gateway.core.printable import printable
 
-_STATUSES = ("QUEUED", "STARTED", "SUCCEEDED", "FAILED")
 _ENDED = ("SUCCEEDED", "FAILED")
-_COLUMNS = ("id", "status", "workflow", "name", "batchName", "error.code", "createdAt")
+_COLUMNS = (
+    Column("id"),
+    Column("status"),
+    Column("gateway.tenant", rank=4),
+    Column("name", least=10, rank=2),
+    Column("workflow", least=14, rank=5),
+    Column("batchName", least=10, rank=7),
+    Column("error.code", title="ERROR", rank=3),
+    Column("error.message", least=11, rank=1),
+    Column("createdAt", rank=6),
+)
 _PAUSE_SECONDS = 0.2
 _JSON = "an object, @FILE, or - for standard input"
 
@@ -35,7 +50,7 @@ def job() -> None:
     """
 
 
-@job.command()
+@job.command(aliases=["create"])
 @click.argument("workflow")
 @click.option("--name", required=True, help="What to call the job.")
 @click.option("--params", type=json_object, default="{}", metavar="JSON", help=f"Input: {_JSON}.")
@@ -68,7 +83,7 @@ def submit(
     headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
     made = api.call("POST", "/v1/job", body, headers=headers)
     if wait:
-        _show_end(_await_end(api, made["id"], timeout), as_json=as_json)
+        _show_end(api, _await_end(api, made["id"], timeout), as_json=as_json)
     elif as_json:
         show(made, as_json=True)
     else:
@@ -76,27 +91,15 @@ def submit(
 
 
 @job.command(name="list")
-@click.option("--status", multiple=True, type=click.Choice(_STATUSES, case_sensitive=False))
-@click.option("--workflow", multiple=True)
-@click.option("--batch-name", multiple=True)
-@click.option("--name", multiple=True)
-@click.option("--limit", "size", type=click.IntRange(1, 1000), default=100, show_default=True)
+@with_job_selection
+@listing_options
 @with_tenant
-@json_option
-def list_(
-    api: Api,
-    *,
-    status: tuple[str, ...],
-    workflow: tuple[str, ...],
-    batch_name: tuple[str, ...],
-    name: tuple[str, ...],
-    size: int,
-    as_json: bool,
-) -> None:
+def list_(api: Api, *, selected: JobSelection, wanted: Wanted) -> None:
     """List jobs, newest first; a filter given twice means either."""
-    filters = {"status": status, "workflow": workflow, "batchName": batch_name, "name": name}
-    params: dict[str, Any] = {key: list(values) for key, values in filters.items() if values}
-    show(api.listed("/v1/job", params={**params, "size": size}), as_json=as_json, columns=_COLUMNS)
+    if wanted.form == "csv" and wanted.cursor is None:
+        print_jobs_as_csv(api, selected, wanted.limit)
+    else:
+        show_listing(api, Source("/v1/job", selected.query()), wanted, _COLUMNS)
 
 
 @job.command()
@@ -104,8 +107,8 @@ def list_(
 @with_tenant
 @json_option
 def get(api: Api, *, job_id: str, as_json: bool) -> None:
-    """Print a job."""
-    show(api.call("GET", _path(job_id)), as_json=as_json)
+    """Print a job: why it failed and what to do about it, its input and result, its webhooks."""
+    _show(api, api.call("GET", _path(job_id)), as_json=as_json)
 
 
 @job.command()
@@ -118,7 +121,7 @@ def wait(api: Api, *, job_id: str, timeout: float | None, as_json: bool) -> None
 
     The exit status is 8 when the job failed, and 9 when it did not end in time.
     """
-    _show_end(_await_end(api, job_id, timeout), as_json=as_json)
+    _show_end(api, _await_end(api, job_id, timeout), as_json=as_json)
 
 
 @job.command()
@@ -129,6 +132,77 @@ def events(api: Api, *, job_id: str, as_json: bool) -> None:
     """Print the timeline of a job, with every attempt of its webhooks."""
     found = api.listed(f"{_path(job_id)}/event")
     show(found, as_json=as_json, columns=("at", "type", "text"))
+
+
+@job.command()
+@click.argument("job_ids", metavar="[ID]...", nargs=-1)
+@with_job_selection
+@operation_options
+@with_tenant
+@json_option
+def retry(
+    api: Api,
+    *,
+    job_ids: tuple[str, ...],
+    selected: JobSelection,
+    as_json: bool,
+    **options: bool,
+) -> None:
+    """Run jobs again: those named, or all failed ones that the filters show.
+
+    Each becomes a new job with the same input. --status succeeded repeats those instead.
+    """
+    if not _are_named(job_ids, selected, options):
+        body = {"filter": selected.fields()}
+        question = "Run {count} jobs again?"
+        begin(api, "/v1/job/retry", body, question, as_json=as_json, **options)
+        return
+    made = [api.call("POST", f"{_path(one)}/retry") for one in job_ids]
+    show(made, as_json=as_json, columns=("id", "retryOf"))
+
+
+@job.command()
+@click.argument("job_ids", metavar="[ID]...", nargs=-1)
+@with_job_selection
+@operation_options
+@with_tenant
+@json_option
+def cancel(
+    api: Api,
+    *,
+    job_ids: tuple[str, ...],
+    selected: JobSelection,
+    as_json: bool,
+    **options: bool,
+) -> None:
+    """Delete jobs that have not ended: those named, or all that the filters show.
+
+    One that was not submitted yet never will be; another one is deleted upstream too.
+    """
+    if not _are_named(job_ids, selected, options):
+        body = {"filter": selected.fields()}
+        question = "Cancel {count} jobs?"
+        begin(api, "/v1/job/cancel", body, question, as_json=as_json, **options)
+        return
+    confirm(f"Cancel {len(job_ids)} jobs?", yes=options["yes"])
+    show([_cancelled(api, one) for one in job_ids], as_json=as_json, columns=("id",))
+
+
+def _are_named(job_ids: tuple[str, ...], selected: JobSelection, options: dict[str, bool]) -> bool:
+    """Whether jobs are named, and not filtered for; raises UsageError unless it is one of both."""
+    if bool(job_ids) == bool(selected.fields()):
+        raise click.UsageError("Name either jobs by ID, or at least one filter.")
+    if job_ids and options["dry_run"]:
+        raise click.UsageError("--dry-run is for filters.")
+    return bool(job_ids)
+
+
+def _cancelled(api: Api, job_id: str) -> dict[str, Any]:
+    status = api.call("GET", f"{_path(job_id)}/status")["status"]
+    if status in _ENDED:
+        hint = "`gateway job delete ID` deletes it all the same."
+        raise CommandError(f"the job {job_id} has ended: {status}", ExitCode.CONFLICT, hint)
+    return api.call("DELETE", _path(job_id))
 
 
 @job.command()
@@ -163,8 +237,15 @@ def _await_end(api: Api, job_id: str, timeout: float | None) -> dict[str, Any]:
         time.sleep(_PAUSE_SECONDS)  # a server that is stopping answers at once
 
 
-def _show_end(found: dict[str, Any], *, as_json: bool) -> None:
-    show(found, as_json=as_json)
+def _show(api: Api, found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show(found, as_json=True)
+    else:
+        show_job(api, found)
+
+
+def _show_end(api: Api, found: dict[str, Any], *, as_json: bool) -> None:
+    _show(api, found, as_json=as_json)
     if found["status"] == "FAILED":
         error: dict[str, str] = found["error"]
         raise CommandError(

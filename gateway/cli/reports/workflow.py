@@ -1,0 +1,42 @@
+"""`gateway workflow`: what a job may name."""
+
+import click
+from rich_click import RichGroup
+
+from gateway.cli.access import with_tenant
+from gateway.cli.client import Api
+from gateway.cli.output import json_option, print_table, say, show
+from gateway.cli.table import Column
+
+_PAGE = 1000
+_COLUMNS = (
+    Column("slug", least=20),
+    Column("name", least=15, rank=1),
+    Column("id", rank=3),
+    Column("description", least=20, rank=2),
+)
+
+
+@click.group(cls=RichGroup)
+def workflow() -> None:
+    """See which workflows there are."""
+
+
+@workflow.command(name="list")
+@with_tenant
+@json_option
+def list_(api: Api, *, as_json: bool) -> None:
+    """List the workflows of a tenant's upstream account."""
+    found: list[dict[str, object]] = []
+    page = None
+    while page is None or len(page) == _PAGE:
+        number = len(found) // _PAGE
+        page = api.call("GET", "/v1/workflow", params={"page": number, "size": _PAGE})["workflows"]
+        found += page
+    if as_json:
+        show({"workflows": found}, as_json=True)
+        return
+    names = {name for row in found for name in row}
+    print_table(found, [column for column in _COLUMNS if column.path in names])
+    if not found:
+        say("There are no workflows.")

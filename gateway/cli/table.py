@@ -1,0 +1,93 @@
+"""Tables for people: as wide as the terminal, the least important columns cut or left out first."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+
+_GAP = 2
+
+
+class Column(NamedTuple):
+    """A field to show, with dots between nested ones.
+
+    Where there is not room for all, a column with `least` is cut down to so many cells, then the
+    column with the highest `rank` is left out; rank 0 stays in any case.
+    """
+
+    path: str
+    least: int | None = None
+    rank: int = 0
+    title: str = ""
+
+
+def width_of_output() -> int | None:
+    """How wide lines may be: COLUMNS, or what the terminal has; None where neither is known."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    if not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def aligned(
+    rows: Sequence[Sequence[str]], columns: Sequence[Column], width: int | None
+) -> list[str]:
+    """Rows of one cell for each column, the headings first, as lines of this width at most."""
+    natural = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
+    widths = dict(enumerate(natural))
+    if width is not None:
+        least = [
+            _least(column, size, rows[0][place])
+            for place, (column, size) in enumerate(zip(columns, natural, strict=True))
+        ]
+        widths = _fitted(natural, least, [column.rank for column in columns], width)
+    return [_line([(row[place], size) for place, size in widths.items()]) for row in rows]
+
+
+def _least(column: Column, natural: int, heading: str) -> int:
+    if column.least is None:
+        return natural
+    return min(natural, max(column.least, cell_len(heading)))
+
+
+def _fitted(
+    natural: Sequence[int], least: Sequence[int], ranks: Sequence[int], width: int
+) -> dict[int, int]:
+    """The width of each column that is shown, by its place."""
+    kept = list(range(len(natural)))
+    while sum(least[place] + _GAP for place in kept) - _GAP > width:
+        last = max(kept, key=lambda place: ranks[place])
+        if not ranks[last]:
+            break
+        kept.remove(last)
+    widths = {place: natural[place] for place in kept}
+    over = sum(size + _GAP for size in widths.values()) - _GAP - width
+    while over > 0:
+        spare = [place for place in kept if widths[place] > least[place]]
+        if not spare:
+            break
+        widths[max(spare, key=lambda place: widths[place])] -= 1
+        over -= 1
+    return widths
+
+
+def _line(cells: Sequence[tuple[str, int]]) -> str:
+    return (" " * _GAP).join(_cell(text, size) for text, size in cells).rstrip()
+
+
+def _cell(text: str, size: int) -> str:
+    return set_cell_size(text if cell_len(text) <= size else _cut(text, size), size)
+
+
+def _cut(text: str, size: int) -> str:
+    return f"{set_cell_size(text, size - 1)}{_mark()}"
+
+
+def _mark() -> str:
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    return "…" if encoding.lower().replace("-", "").startswith("utf") else "~"
