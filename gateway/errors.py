@@ -8,7 +8,8 @@ GatewayError
 ├── NotFound 404              └── RateLimited 429
 │                                 └── NoRoom
 │                                     ├── QueueFull
-│                                     └── StreamsFull
+│                                     ├── StreamsFull
+│                                     └── BulkFull
 """
 
 from collections.abc import Sequence
@@ -136,6 +137,12 @@ class StreamsFull(NoRoom):
     """The caller, or the process, has as many streams open as it may have."""
 
     policy = "streams"
+
+
+class BulkFull(NoRoom):
+    """The tenant has as many bulk operations under way as it may have."""
+
+    policy = "bulk"
 
 
 class UpstreamUnavailable(GatewayError):  # noqa: N818

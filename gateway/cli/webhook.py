@@ -9,7 +9,7 @@ import click
 from rich_click import RichGroup
 
 from gateway.cli.access import with_tenant
-from gateway.cli.bulk import begin, operation_options
+from gateway.cli.bulk import Words, begin, operation_options
 from gateway.cli.client import Api
 from gateway.cli.failures import CommandError
 from gateway.cli.output import json_option, say, show
@@ -74,15 +74,16 @@ def resend(
 ) -> None:
     """Send deliveries again: those named, or all that the filters show.
 
-    Each goes out with the same webhook-id and the same bytes. What is still on its way is left
-    alone.
+    Delivered or not, each goes out with the same webhook-id and the same bytes. What is being sent
+    just now is left alone, and so are tests.
     """
     fields = wanted.fields()
     if bool(delivery_ids) == bool(fields):
         raise click.UsageError("Name either deliveries by ID, or at least one filter.")
     if fields:
         body = {"filter": fields}
-        begin(api, "/v1/delivery/resend", body, as_json=as_json, **options)
+        words = Words("Send {}?", "No delivery matches these filters")
+        begin(api, "/v1/delivery/resend", body, words, as_json=as_json, **options)
         return
     if options["dry_run"]:
         raise click.UsageError("--dry-run is for filters.")
@@ -91,21 +92,40 @@ def resend(
 
 
 @webhook.command()
-@click.argument("endpoint_id", metavar="ENDPOINT")
+@click.argument("endpoint_id", metavar="[ENDPOINT]", required=False)
 @click.option("--since", type=moment, required=True, help="From when on: 2h ago, or a time.")
+@click.option("--until", type=moment, help="Until when: 1h ago, or a time; else until now.")
 @click.option(
-    "--missing", is_flag=True, help="Send what it was never sent, instead of what failed."
+    "--missing", is_flag=True, help="Send events that it was never sent, instead of deliveries."
 )
 @operation_options
 @with_tenant
 @json_option
 def recover(
-    api: Api, *, endpoint_id: str, since: str, missing: bool, as_json: bool, **options: bool
+    api: Api,
+    *,
+    endpoint_id: str | None,
+    since: str,
+    until: str | None,
+    missing: bool,
+    as_json: bool,
+    **options: bool,
 ) -> None:
-    """Send an endpoint again what failed or was parked since then."""
+    """Send an endpoint, or else all receivers, what was not delivered since then.
+
+    That is what failed, was parked, or waits for its next attempt. What waits keeps its schedule: an
+    attempt that is brought forward takes none of the later ones away. Tests are left alone.
+    """
+    if missing and endpoint_id is None:
+        raise click.UsageError("--missing needs an ENDPOINT.")
     call = "replay-missing" if missing else "recover"
-    path = f"/v1/endpoint/{quote(endpoint_id, safe='')}/{call}"
-    begin(api, path, {"since": since}, as_json=as_json, **options)
+    whose = "delivery" if endpoint_id is None else f"endpoint/{quote(endpoint_id, safe='')}"
+    body = {"since": since} if until is None else {"since": since, "until": until}
+    span = f"since {since}" if until is None else f"from {since} until {until}"
+    words = Words("Send {}?", f"Nothing undelivered {span}")
+    if missing:
+        words = Words("Send {}?", f"No event is missing {span}", "event", "events")
+    begin(api, f"/v1/{whose}/{call}", body, words, as_json=as_json, **options)
 
 
 @webhook.command()

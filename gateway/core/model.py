@@ -219,7 +219,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event owed to one receiver."""
+    """One event owed to one receiver; a sample is sent once, and to that receiver alone."""
 
     id: UUID
     tenant_id: UUID
@@ -237,3 +237,4 @@ class Delivery:
     resent_at: datetime | None
     created_at: datetime
     completed_at: datetime | None
+    is_sample: bool = False

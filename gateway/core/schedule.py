@@ -65,6 +65,8 @@ class Policy:
     deadline: float = 24 * 3600.0
     # Rows a second that one bulk operation deals with.
     bulk_rate: float = 1_000.0
+    # How many bulk operations of one tenant may be under way.
+    bulk_running: int = 20
     # How many days things are kept; 0 is for good.
     keep_days: Mapping[str, int] = field(default_factory=lambda: dict(KEEP_DAYS))
 

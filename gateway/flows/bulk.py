@@ -1,59 +1,68 @@
 """Bulk: many deliveries sent again, in batches, each with its progress in one transaction."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 
-from gateway.errors import BadRequest, Conflict, NotFound
+from gateway.errors import Conflict, NotFound
 from gateway.flows import bulk_jobs
-from gateway.flows.bulk_begin import VERB, DryRun, begin
+from gateway.flows.bulk_begin import VERB, DryRun, begin, require_room
 from gateway.flows.deps import Deps
 from gateway.flows.endpoints import missing
 from gateway.store import bulk, endpoints, replays
 from gateway.store.bulk import Operation, Progress
 from gateway.store.delivery_filter import DeliveryFilter
 from gateway.store.engine import Tx
+from gateway.store.replays import Counted
 
 RESEND, RECOVER, REPLAY_MISSING = "resend", "recover", "replay-missing"
 KINDS = frozenset({RESEND, RECOVER, REPLAY_MISSING})
-_FAILED = ("exhausted", "parked")
+UNDELIVERED = ("pending", "exhausted", "parked")
 _BATCH = 200
 _RUNNING = "running"
+_NOBODY = UUID(int=0)
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
-_ENDED = ("delivered", "exhausted", "parked")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When deliveries or events were made: from an instant on, and before another one."""
+
+    since: datetime
+    until: datetime | None = None
 
 
 async def resend(
     deps: Deps, wanted: DeliveryFilter, *, dry_run: bool = False
 ) -> Operation | DryRun:
-    """Send again what a filter shows, but for what is still on its way. Raises BadRequest."""
-    on_its_way = set(wanted.states) - set(_ENDED)
-    if on_its_way:
-        raise BadRequest.of("status", "only deliveries that have ended can be sent again")
-    return await _begin(deps, RESEND, replace(wanted, states=wanted.states or _ENDED), dry_run)
+    """Send what a filter shows, delivered or not, but for what is being sent just now."""
+    return await _begin(deps, RESEND, wanted, dry_run)
 
 
 async def recover(
-    deps: Deps, tenant_id: UUID, endpoint_id: UUID, since: datetime, *, dry_run: bool = False
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID | None, span: Span, *, dry_run: bool = False
 ) -> Operation | DryRun:
-    """Send an endpoint again what failed or was parked since then. Raises NotFound, Conflict."""
-    await _require_enabled(deps, tenant_id, endpoint_id)
-    wanted = DeliveryFilter(tenant_id, (endpoint_id,), _FAILED, created_after=since)
-    return await _begin(deps, RECOVER, wanted, dry_run)
+    """Send what was not delivered to an endpoint, or to any receiver of the tenant.
+
+    What waits for its next attempt is only brought forward. Raises NotFound, Conflict.
+    """
+    if endpoint_id is not None:
+        await _require_enabled(deps, tenant_id, endpoint_id)
+    wanted = _filter(tenant_id, endpoint_id, span)
+    return await _begin(deps, RECOVER, replace(wanted, states=UNDELIVERED), dry_run)
 
 
 async def replay_missing(
-    deps: Deps, tenant_id: UUID, endpoint_id: UUID, since: datetime, *, dry_run: bool = False
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID, span: Span, *, dry_run: bool = False
 ) -> Operation | DryRun:
-    """Send an endpoint the events since then that it was never owed, as they were frozen.
+    """Send an endpoint the events of a time that it was never owed, as they were frozen.
 
     Raises NotFound, and Conflict when it is disabled.
     """
     await _require_enabled(deps, tenant_id, endpoint_id)
-    wanted = DeliveryFilter(tenant_id, (endpoint_id,), created_after=since)
-    return await _begin(deps, REPLAY_MISSING, wanted, dry_run)
+    return await _begin(deps, REPLAY_MISSING, _filter(tenant_id, endpoint_id, span), dry_run)
 
 
 async def stop(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
@@ -68,13 +77,16 @@ async def stop(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
     return stopped
 
 
-async def step(deps: Deps) -> bool:
-    """Do one batch of the operation that waited longest; False when none is due."""
+async def step(deps: Deps, served: UUID = _NOBODY) -> UUID | None:
+    """Do one batch of the tenant whose turn is after the one that was served; None when none is due.
+
+    Returns the tenant, so that each has a turn however many operations another one has.
+    """
     token, started = deps.ids.uuid(), deps.clock.monotonic()
     async with deps.db.single() as tx:
-        operation = await bulk.claim(tx, lease=deps.policy.lease, token=token)
+        operation = await bulk.claim(tx, lease=deps.policy.lease, token=token, served=served)
     if operation is None:
-        return False
+        return None
     deps.reached("bulk.claimed")
     if operation.kind in bulk_jobs.KINDS:
         progress = await bulk_jobs.act(deps, operation)
@@ -95,7 +107,7 @@ async def step(deps: Deps) -> bool:
         done=operation.done + progress.done,
         total=operation.total,
     )
-    return True
+    return operation.tenant_id
 
 
 async def _send_again(deps: Deps, operation: Operation, token: UUID) -> tuple[Progress, str | None]:
@@ -104,9 +116,7 @@ async def _send_again(deps: Deps, operation: Operation, token: UUID) -> tuple[Pr
         state = await bulk.hold(tx, operation.id, token)
         if state != _RUNNING:
             return Progress(0, None, 0.0, finished=True), state
-        cursor, count = await _batch(tx, deps, operation)
-        finished = count < _BATCH
-        progress = Progress(count, cursor, _BATCH / deps.policy.bulk_rate, finished=finished)
+        progress = await _batch(tx, deps, operation)
         state = await bulk.advance(tx, operation.id, token, progress)
         deps.reached("bulk.recorded")
     deps.queue.wake("deliver")
@@ -117,37 +127,47 @@ async def _begin(
     deps: Deps, kind: str, wanted: DeliveryFilter, dry_run: bool
 ) -> Operation | DryRun:
     async with deps.db.of(wanted.tenant_id) as tx:
-        if kind == REPLAY_MISSING:
-            endpoint_id, since = wanted.endpoints[0], _since(wanted)
-            total, until = await replays.count_missing(tx, wanted.tenant_id, endpoint_id, since)
-        else:
-            total, until = await replays.count(tx, wanted)
+        if not dry_run:
+            await require_room(tx, deps, wanted.tenant_id)
+        counted = await _count(tx, kind, wanted)
+        if dry_run:
+            return DryRun(counted.total, counted.states, counted.disabled)
+        if counted.total and kind != REPLAY_MISSING:
+            await replays.end_rests(tx, wanted)
         return await begin(
             tx,
             deps,
             kind,
             wanted.tenant_id,
             filter_=msgspec.json.encode(wanted).decode(),
-            total=total,
-            until=until,
+            total=counted.total,
+            until=counted.until,
             endpoint_id=wanted.endpoints[0] if len(wanted.endpoints) == 1 else None,
-            dry_run=dry_run,
         )
 
 
-async def _batch(tx: Tx, deps: Deps, operation: Operation) -> tuple[UUID | None, int]:
-    """Do the next rows; the last of them and how many they were."""
+async def _count(tx: Tx, kind: str, wanted: DeliveryFilter) -> Counted:
+    if kind != REPLAY_MISSING:
+        return await replays.count(tx, wanted)
+    return await replays.count_missing(
+        tx, wanted.tenant_id, wanted.endpoints[0], _since(wanted), wanted.created_before
+    )
+
+
+async def _batch(tx: Tx, deps: Deps, operation: Operation) -> Progress:
+    """Do the next rows."""
     wanted = msgspec.json.decode(operation.filter, type=DeliveryFilter)
     after, until = operation.cursor, operation.until
     if operation.kind != REPLAY_MISSING:
-        rows = await replays.resend_next(tx, wanted, after=after, until=until, limit=_BATCH)
-        return (rows[-1] if rows else None), len(rows)
+        sent = await replays.resend_next(tx, wanted, after=after, until=until, limit=_BATCH)
+        return _progress(deps, sent.rows, sent.last, finished=sent.finished)
     endpoint_id = wanted.endpoints[0]
     events = await replays.next_missing(
         tx,
         wanted.tenant_id,
         endpoint_id,
         _since(wanted),
+        wanted.created_before,
         after=after,
         until=until,
         limit=_BATCH,
@@ -155,7 +175,19 @@ async def _batch(tx: Tx, deps: Deps, operation: Operation) -> tuple[UUID | None,
     if events:
         pairs = [(deps.ids.uuid(), event_id) for event_id in events]
         await replays.owe(tx, wanted.tenant_id, endpoint_id, pairs)
-    return (events[-1] if events else None), len(events)
+    last, finished = events[-1] if events else None, len(events) < _BATCH
+    return _progress(deps, len(events), last, finished=finished)
+
+
+def _progress(deps: Deps, rows: int, last: UUID | None, *, finished: bool) -> Progress:
+    return Progress(rows, last, rows / deps.policy.bulk_rate, finished=finished)
+
+
+def _filter(tenant_id: UUID, endpoint_id: UUID | None, span: Span) -> DeliveryFilter:
+    endpoints_ = () if endpoint_id is None else (endpoint_id,)
+    return DeliveryFilter(
+        tenant_id, endpoints_, created_after=span.since, created_before=span.until
+    )
 
 
 async def _require_enabled(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> None:

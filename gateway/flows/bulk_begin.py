@@ -1,8 +1,10 @@
 """How every bulk operation begins: counted first, then stored for the workers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
+from gateway.errors import BulkFull
 from gateway.flows.deps import Deps
 from gateway.ports import Verb
 from gateway.store import bulk
@@ -11,13 +13,26 @@ from gateway.store.engine import Tx
 
 VERB: Verb = "bulk"
 _SOON_SECONDS = 0.1
+_RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """How many rows an operation would deal with."""
+    """How many rows an operation would deal with, by their state where they have one.
+
+    `disabled` is how many deliveries it would leave out, as their endpoint is disabled.
+    """
 
     count: int
+    states: Mapping[str, int] = field(default_factory=dict[str, int])
+    disabled: int = 0
+
+
+async def require_room(tx: Tx, deps: Deps, tenant_id: UUID) -> None:
+    """Refuse a tenant that has as many operations under way as it may have; raises BulkFull."""
+    most = deps.policy.bulk_running
+    if await bulk.running(tx, tenant_id) >= most:
+        raise _full(most)
 
 
 async def begin(
@@ -30,11 +45,8 @@ async def begin(
     total: int,
     until: UUID | None,
     endpoint_id: UUID | None = None,
-    dry_run: bool,
-) -> Operation | DryRun:
-    """Store an operation on so many rows, the last of them `until`, or only tell the count."""
-    if dry_run:
-        return DryRun(total)
+) -> Operation:
+    """Store an operation on so many rows, the last of them `until`; raises BulkFull."""
     operation = await bulk.add(
         tx,
         deps.ids.uuid(),
@@ -44,6 +56,18 @@ async def begin(
         filter_=filter_,
         total=total,
         until=until,
+        most=deps.policy.bulk_running,
     )
+    if operation is None:
+        raise _full(deps.policy.bulk_running)
     deps.queue.wake(VERB, after=_SOON_SECONDS)  # once this is committed
     return operation
+
+
+def _full(most: int) -> BulkFull:
+    return BulkFull(
+        f"{most} bulk operations of the tenant are under way already. Wait for one to end, or stop one.",
+        quota=most,
+        room=0,
+        retry_after=_RETRY_SECONDS,
+    )

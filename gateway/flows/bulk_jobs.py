@@ -9,7 +9,7 @@ import msgspec
 from gateway.core.model import TERMINAL, JobState
 from gateway.errors import BadRequest, Conflict, NotFound, QueueFull
 from gateway.flows.accept import Acceptor, Order
-from gateway.flows.bulk_begin import DryRun, begin
+from gateway.flows.bulk_begin import DryRun, begin, require_room
 from gateway.flows.delete import delete_job
 from gateway.flows.deps import Deps
 from gateway.flows.retry import job_again
@@ -74,11 +74,13 @@ async def _begin(
     deps: Deps, kind: str, tenant_id: UUID, wanted: JobFilter, *, dry_run: bool
 ) -> Operation | DryRun:
     async with deps.db.of(tenant_id) as tx:
+        if not dry_run:
+            await require_room(tx, deps, tenant_id)
         total, until = await job_bulk.count(tx, wanted)
+        if dry_run:
+            return DryRun(total)
         text = msgspec.json.encode(wanted).decode()
-        return await begin(
-            tx, deps, kind, tenant_id, filter_=text, total=total, until=until, dry_run=dry_run
-        )
+        return await begin(tx, deps, kind, tenant_id, filter_=text, total=total, until=until)
 
 
 async def _cancel(deps: Deps, _operation: Operation, tenant_id: UUID, job_id: UUID) -> None:

@@ -53,12 +53,14 @@ async def _judge(tx: Tx, deps: Deps, endpoint_id: UUID, tried: Sequence[Tried]) 
     if any(isinstance(one.judgement, Gone) for one in tried):
         await disable(tx, deps, endpoint_id, GONE)
         return
-    counted = [one for one in tried if one.counts]
-    if any(isinstance(one.judgement, Delivered) for one in counted):
-        if any(one.delivery.unwell for one in counted):
+    delivered = [one for one in tried if isinstance(one.judgement, Delivered)]
+    if (
+        delivered
+    ):  # also a replay, so that what is recovered after an outage is not held to two places
+        if any(one.delivery.unwell for one in delivered):
             await attempts.well(tx, endpoint_id)
-    elif counted:
-        await _count_failures(tx, deps, endpoint_id, len(counted))
+    elif failures := sum(one.counts for one in tried):
+        await _count_failures(tx, deps, endpoint_id, failures)
 
 
 async def _count_failures(tx: Tx, deps: Deps, endpoint_id: UUID, failures: int) -> None:

@@ -9,15 +9,17 @@ from gateway.store import delivery_log, endpoints, replays
 
 
 async def resend_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> Delivery:
-    """Have a delivery sent again at once, with a schedule of its own for retries.
+    """Have a delivery sent at once: one that has ended with a schedule of its own for retries.
 
-    One that is being sent stays as it is. Raises NotFound, and Conflict where its endpoint is
-    deleted or disabled.
+    One that waits for its next attempt keeps its schedule, and one that is being sent stays as it
+    is. Raises NotFound, and Conflict for a test, or where its endpoint is deleted or disabled.
     """
     async with deps.db.of(tenant_id) as tx:
         found = await delivery_log.find(tx, tenant_id, delivery_id)
         if found is None:
             raise NotFound("There is no such delivery.")
+        if found[0].is_sample:
+            raise Conflict("A test is sent once. POST /endpoint/{id}/test sends another one.")
         endpoint_id = found[0].endpoint_id
         if endpoint_id is not None:
             endpoint = await endpoints.find(tx, tenant_id, endpoint_id)

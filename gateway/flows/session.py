@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from uuid import UUID
 
 from gateway.flows.bulk import step
 from gateway.flows.deliver import Deliverer
@@ -29,6 +30,7 @@ class Sessions:
         self._submitter = Submitter(deps)
         self._poller = Poller(deps)
         self._deliverer = Deliverer(deps)
+        self._served = UUID(int=0)  # the tenant whose bulk operation had the last turn
 
     async def submit(self) -> None:
         """Submit all that is due and has room, and look into what is in doubt."""
@@ -49,7 +51,11 @@ class Sessions:
     async def bulk(self) -> None:
         """Do what is due of bulk operations."""
         end = self._deps.clock.monotonic() + self._deps.policy.session
-        while not self._deps.slots.closing and await step(self._deps):
+        while not self._deps.slots.closing:
+            served = await step(self._deps, self._served)
+            if served is None:
+                return
+            self._served = served
             if self._deps.clock.monotonic() > end:
                 self._deps.queue.wake("bulk")
                 return

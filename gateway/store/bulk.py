@@ -7,14 +7,23 @@ from uuid import UUID
 
 from gateway.store.engine import Tx
 
+_FIRST = UUID(int=0)
+
 _COLUMNS = """id, tenant_id, kind, endpoint_id, filter, state, total, done, cursor, until, created_at,
   completed_at"""
 
+# One after the other for a tenant, so that each sees those that others begin.
+_TURN = "SELECT pg_advisory_xact_lock(hashtextextended('bulk:' || $1::uuid::text, 0))"
+
 _ADD = f"""
 INSERT INTO bulk (id, tenant_id, kind, endpoint_id, filter, total, until, state, completed_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $6::bigint = 0 THEN 'done' ELSE 'running' END,
-  CASE WHEN $6::bigint = 0 THEN now() END)
+SELECT $1, $2::uuid, $3, $4, $5, $6, $7, CASE WHEN $6::bigint = 0 THEN 'done' ELSE 'running' END,
+  CASE WHEN $6::bigint = 0 THEN now() END
+WHERE $6::bigint = 0
+  OR (SELECT count(*) FROM bulk WHERE tenant_id = $2::uuid AND state = 'running') < $8::int
 RETURNING {_COLUMNS}"""
+
+_RUNNING = "SELECT count(*) FROM bulk WHERE tenant_id = $1 AND state = 'running'"
 
 _FIND = f"SELECT {_COLUMNS} FROM bulk WHERE tenant_id = $1 AND id = $2"
 
@@ -27,11 +36,13 @@ _STOP = f"""
 UPDATE bulk SET state = 'stopped', completed_at = now() WHERE tenant_id = $1 AND id = $2
   AND state = 'running' RETURNING {_COLUMNS}"""
 
-# As an array it is chosen once; a join may choose again for every row, and so take more.
+# The first that is due of the next tenant. As an array it is chosen once; a join may choose again for
+# every row, and so take more.
 _CLAIM = f"""
 UPDATE bulk SET next_at = now() + $1 * interval '1 second', lease_token = $2
-WHERE id = ANY(ARRAY(SELECT id FROM bulk WHERE state = 'running' AND next_at <= now()
-  ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED))
+WHERE id = ANY(ARRAY(SELECT id FROM bulk
+  WHERE state = 'running' AND next_at <= now() AND tenant_id > $3
+  ORDER BY tenant_id, next_at LIMIT 1 FOR UPDATE SKIP LOCKED))
 RETURNING {_COLUMNS}"""
 
 _ADVANCE = """
@@ -82,11 +93,21 @@ async def add(
     filter_: str,
     total: int,
     until: UUID | None,
-) -> Operation:
-    """Store an operation that is due at once; one without rows is done."""
+    most: int,
+) -> Operation | None:
+    """Store an operation that is due at once; one without rows is done.
+
+    None where `most` of the tenant's are under way already.
+    """
     last = until or UUID(int=0)
-    row = await tx.one(_ADD, operation_id, tenant_id, kind, endpoint_id, filter_, total, last)
-    return Operation(*row)
+    await tx.row(_TURN, tenant_id)
+    row = await tx.row(_ADD, operation_id, tenant_id, kind, endpoint_id, filter_, total, last, most)
+    return Operation(*row) if row else None
+
+
+async def running(tx: Tx, tenant_id: UUID) -> int:
+    """How many operations of a tenant are under way."""
+    return (await tx.one(_RUNNING, tenant_id))[0]
 
 
 async def find(tx: Tx, tenant_id: UUID, operation_id: UUID) -> Operation | None:
@@ -109,9 +130,11 @@ async def stop(tx: Tx, tenant_id: UUID, operation_id: UUID) -> Operation | None:
     return Operation(*row) if row else None
 
 
-async def claim(tx: Tx, *, lease: float, token: UUID) -> Operation | None:
-    """Take the operation that waited longest."""
-    row = await tx.row(_CLAIM, lease, token)
+async def claim(tx: Tx, *, lease: float, token: UUID, served: UUID = _FIRST) -> Operation | None:
+    """Take the operation that waited longest, of the tenant that comes after the one just served."""
+    row = await tx.row(_CLAIM, lease, token, served)
+    if row is None and served != _FIRST:
+        row = await tx.row(_CLAIM, lease, token, _FIRST)
     return Operation(*row) if row else None
 
 

@@ -28,9 +28,9 @@ class DeliveryFilter:
 
 
 def conditions_of(
-    wanted: DeliveryFilter, before: UUID | None = None
+    wanted: DeliveryFilter, before: UUID | None = None, after: UUID | None = None
 ) -> tuple[list[str], list[object]]:
-    """The conditions on `d`, all of which hold, and their arguments."""
+    """The conditions on `d`, all of which hold, and their arguments; between two ids, exclusive."""
     arguments: list[object] = [wanted.tenant_id]
     conditions = ["d.tenant_id = $1"]
     alone = len(wanted.endpoints) == 1  # with = and not ANY an index gives the order as well
@@ -47,6 +47,7 @@ def conditions_of(
         ("d.id < $", _id_at(wanted.created_before, _SLACK_SECONDS)),
         ("d.resent_at > $", wanted.resent_after),
         ("d.id < $", before),
+        ("d.id > $", after),
     ]
     for condition, value in choices:
         if value:

@@ -12,7 +12,8 @@ _COLUMNS = """
   d.id, d.tenant_id, d.event_id, d.type, d.job_id, d.endpoint_id,
   COALESCE(d.url, (SELECT p.url FROM endpoint p WHERE p.id = d.endpoint_id), '') AS url,
   d.state, d.attempts, d.next_at, d.last_status, d.last_class, d.last_error, d.resent_at,
-  d.created_at, d.completed_at"""
+  d.created_at, d.completed_at,
+  d.job_id IS NULL AND (SELECT s.is_sample FROM event s WHERE s.id = d.event_id) IS TRUE AS is_sample"""
 _STATE = 7
 
 _ONE = f"""

@@ -64,6 +64,31 @@ async def search(
     return found, arguments
 
 
+async def stretch(
+    tx: Tx, wanted: DeliveryFilter, *, after: UUID | None, until: UUID, size: int
+) -> tuple[str, list[object], list[str]]:
+    """A statement that goes over the next deliveries, oldest first, from after one up to another.
+
+    It selects the rows that meet its way only, as `d.*` and the `v` by which each was met, `size`
+    of each at most, so it costs the same however many the filter leaves out. Comes with its
+    arguments and with the conditions that are still to be checked.
+    """
+    conditions, arguments = conditions_of(wanted, UUID(int=until.int + 1), after)
+    if wanted.jobs:  # not in the order of ids, but few
+        way = _Way(list(wanted.jobs), "uuid", "d.job_id = v")
+    else:
+        await tx.prepare(_STEADY)
+        way = await _choose(tx, wanted) or _Way([1], "int", "TRUE")
+    arguments.append(way.values)
+    span = [one for one in conditions if one.startswith(("d.tenant_id", "d.id"))]
+    on_way = " AND ".join([*span, way.condition])
+    sql = (
+        f"SELECT v.v, d.* FROM unnest(${len(arguments)}::{way.type}[]) AS v(v) CROSS JOIN LATERAL"
+        f" (SELECT d.* FROM delivery d WHERE {on_way} ORDER BY d.id LIMIT {size:d}) AS d"
+    )
+    return sql, arguments, conditions
+
+
 async def _choose(tx: Tx, wanted: DeliveryFilter) -> _Way | None:
     ways = _ways_of(wanted)
     if len(ways) < 2:  # noqa: PLR2004 - there is no choice

@@ -81,6 +81,13 @@ WHERE e.id = p.id AND e.body <> p.body""",
     "attempts": Way(
         "attempts", "delivery", (_DROP_ATTEMPTS,), only="r.resent_at IS NULL", waits=_PENDING
     ),
+    # What many deliveries or jobs were sent again by.
+    "operations": Way(
+        "attempts",
+        "bulk",
+        ("DELETE FROM bulk WHERE id = ANY($1::uuid[])",),
+        time="completed_at",
+    ),
     "replays": Way("attempts", "delivery", (_DROP_ATTEMPTS,), time="resent_at", waits=_PENDING),
     "events": Way(
         "events",

@@ -1,6 +1,5 @@
 """Bulk operations: deliveries sent again, and those on jobs too followed and stopped."""
 
-from datetime import datetime
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -9,7 +8,7 @@ from litestar.params import FromPath
 from gateway.core.model import Scope, Tenant
 from gateway.errors import BadRequest, NotFound
 from gateway.flows import bulk_jobs
-from gateway.flows.bulk import KINDS, DryRun, recover, replay_missing, resend, stop
+from gateway.flows.bulk import KINDS, DryRun, Span, recover, replay_missing, resend, stop
 from gateway.flows.deps import Deps
 from gateway.store import bulk
 from gateway.store.bulk import Operation
@@ -19,7 +18,7 @@ from gateway.web.context import AnyRequest, Handed
 from gateway.web.envelope import Caller
 from gateway.web.instants import in_utc
 from gateway.web.paging import one_page, read_cursor
-from gateway.web.shown_webhooks import BulkOut, DryRunOut
+from gateway.web.shown_webhooks import BulkOut, DeliveriesDryRunOut, DryRunOut
 from gateway.web.wire_webhooks import BulkQuery, ResendFilter, ResendIn, SinceIn
 
 # Of one kind of operation, or of the other; the handlers look which.
@@ -33,18 +32,31 @@ _SINCE = {**_WRITE, "body": SinceIn}
     "/endpoint/{endpoint_id:uuid}/recover",
     opt=_SINCE,
     status_code=200,
-    summary="Send an endpoint again what failed",
+    summary="Send an endpoint what was not delivered",
 )
 async def recover_endpoint(
     endpoint_id: FromPath[UUID],
     given: Handed[SinceIn],
     tenant: Handed[Tenant],
     deps: Handed[Deps],
-) -> BulkOut | DryRunOut:
-    """All deliveries made since then that are exhausted or parked."""
-    since = _past(deps, given.since)
-    begun = await recover(deps, tenant.id, endpoint_id, since, dry_run=given.dry_run)
-    return _shown(begun)
+) -> BulkOut | DeliveriesDryRunOut:
+    """Deliveries made since then that are exhausted or parked, or wait for their next attempt."""
+    span = _span(deps, given)
+    return _shown(await recover(deps, tenant.id, endpoint_id, span, dry_run=given.dry_run))
+
+
+@post(
+    "/delivery/recover",
+    opt=_SINCE,
+    status_code=200,
+    summary="Send all receivers what was not delivered",
+)
+async def recover_deliveries(
+    given: Handed[SinceIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> BulkOut | DeliveriesDryRunOut:
+    """Of all endpoints that are not disabled, and of jobs' own callbacks."""
+    span = _span(deps, given)
+    return _shown(await recover(deps, tenant.id, None, span, dry_run=given.dry_run))
 
 
 @post(
@@ -60,9 +72,9 @@ async def replay_to_endpoint(
     deps: Handed[Deps],
 ) -> BulkOut | DryRunOut:
     """Of the types it asks for, also from before it existed."""
-    since = _past(deps, given.since)
-    begun = await replay_missing(deps, tenant.id, endpoint_id, since, dry_run=given.dry_run)
-    return _shown(begun)
+    span = _span(deps, given)
+    begun = await replay_missing(deps, tenant.id, endpoint_id, span, dry_run=given.dry_run)
+    return DryRunOut(True, begun.count) if isinstance(begun, DryRun) else BulkOut.of(begun)
 
 
 @post(
@@ -73,8 +85,8 @@ async def replay_to_endpoint(
 )
 async def resend_deliveries(
     given: Handed[ResendIn], tenant: Handed[Tenant], deps: Handed[Deps]
-) -> BulkOut | DryRunOut:
-    """But for what is still on its way. The filter must not be empty."""
+) -> BulkOut | DeliveriesDryRunOut:
+    """Delivered or not, but for those that are being sent just now. The filter must not be empty."""
     wanted = _filter(given.filter, tenant.id)
     if wanted == DeliveryFilter(tenant.id):
         reason = "names nothing, which would send every delivery again; name at least one field"
@@ -137,11 +149,14 @@ def _read_scope(kind: str) -> Scope:
     return Scope.ENDPOINTS_READ if kind in KINDS else Scope.JOBS_READ
 
 
-def _past(deps: Deps, since: datetime) -> datetime:
-    at = in_utc("since", since)
-    if at > deps.clock.now():
+def _span(deps: Deps, given: SinceIn) -> Span:
+    since = in_utc("since", given.since)
+    if since > deps.clock.now():
         raise BadRequest.of("since", "is in the future")
-    return at
+    until = None if given.until is None else in_utc("until", given.until)
+    if until is not None and until <= since:
+        raise BadRequest.of("until", "is not after since")
+    return Span(since, until)
 
 
 def _filter(given: ResendFilter, tenant_id: UUID) -> DeliveryFilter:
@@ -158,12 +173,15 @@ def _filter(given: ResendFilter, tenant_id: UUID) -> DeliveryFilter:
     )
 
 
-def _shown(begun: Operation | DryRun) -> BulkOut | DryRunOut:
-    return BulkOut.of(begun) if isinstance(begun, Operation) else DryRunOut(True, begun.count)
+def _shown(begun: Operation | DryRun) -> BulkOut | DeliveriesDryRunOut:
+    if isinstance(begun, Operation):
+        return BulkOut.of(begun)
+    return DeliveriesDryRunOut(True, begun.count, dict(begun.states), begun.disabled)
 
 
 HANDLERS = [
     recover_endpoint,
+    recover_deliveries,
     replay_to_endpoint,
     resend_deliveries,
     list_operations,

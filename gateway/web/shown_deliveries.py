@@ -13,7 +13,7 @@ _PHASES = ("dns", "connect", "tls", "firstByte")
 
 
 class DeliveryOut(Out, kw_only=True):
-    """One event owed to one receiver; `outcome` is that of the last attempt."""
+    """One event owed to one receiver; `outcome` is that of the last attempt. A test is sent once."""
 
     id: str
     event_id: str
@@ -28,6 +28,7 @@ class DeliveryOut(Out, kw_only=True):
     last_status: int | None
     last_error: str | None
     resent_at: str | None
+    test: bool
     created_at: str
     completed_at: str | None
 
@@ -50,6 +51,7 @@ class DeliveryOut(Out, kw_only=True):
             last_status=delivery.last_status,
             last_error=delivery.last_error,
             resent_at=maybe_stamp(delivery.resent_at),
+            test=delivery.is_sample,
             created_at=stamp(delivery.created_at),
             completed_at=maybe_stamp(delivery.completed_at),
             **more,

@@ -124,3 +124,10 @@ class DryRunOut(Out):
 
     dry_run: bool
     count: int
+
+
+class DeliveriesDryRunOut(DryRunOut):
+    """How many deliveries would be sent, by status; `disabled` wait for a disabled endpoint."""
+
+    statuses: dict[str, int]
+    disabled: int

@@ -41,7 +41,6 @@ Outcome = Literal[
     "http_9xx",
 ]
 DeliveryStatus = Literal["pending", "delivered", "exhausted", "parked"]
-EndedStatus = Literal["delivered", "exhausted", "parked"]
 Algorithm = Literal["v1", "v1a"]
 Events = Annotated[list[EventName], Meta(max_length=50)]
 Headers = dict[str, str]  # core/custom_headers.py knows what is wrong with one
@@ -54,7 +53,6 @@ Ids = Annotated[list[UUID], Meta(min_length=1, max_length=1_000)]
 EventNames = Annotated[list[EventName], Meta(min_length=1, max_length=MAX_VALUES)]
 Outcomes = Annotated[list[Outcome], Meta(min_length=1, max_length=MAX_VALUES)]
 DeliveryStatuses = Annotated[list[DeliveryStatus], Meta(min_length=1, max_length=MAX_VALUES)]
-EndedStatuses = Annotated[list[EndedStatus], Meta(min_length=1, max_length=MAX_VALUES)]
 
 _ROTATE = "cannot be changed here; use POST /endpoint/{id}/rotate-secret"
 
@@ -120,9 +118,10 @@ class SecretRotationIn(In):
 
 
 class SinceIn(In):
-    """From when on, with an offset from UTC; a dry run only counts."""
+    """From when on, and until when if that is not now; a dry run only counts."""
 
     since: Instant
+    until: Instant | None = None
     dry_run: bool = False
 
 
@@ -130,7 +129,7 @@ class ResendFilter(In):
     """Which deliveries to send again; it must name something."""
 
     endpoint: Ids = field(default_factory=list[UUID])
-    status: EndedStatuses = field(default_factory=list[EndedStatus])
+    status: DeliveryStatuses = field(default_factory=list[DeliveryStatus])
     event: EventNames = field(default_factory=list[EventName])
     job: Ids = field(default_factory=list[UUID])
     outcome: Outcomes = field(default_factory=list[Outcome])

@@ -94,12 +94,38 @@ class TestTrigger:
         assert call("trigger", "job.exploded", env=running.tenant).exit_code == 2
 
 
+@pytest.fixture
+def hook(running: Running) -> Iterator[str]:
+    """The id of an endpoint that hears of jobs, and waits an hour before it tries again."""
+    url = f"{running.facts['receiver']}/hook/outage"
+    given = {"url": url, "events": ["job.succeeded"], "schedule": [3600, 3600], "secret": SECRET}
+    headers = {"Authorization": running.tenant["GATEWAY_ACCESS_KEY"]}
+    made = httpx.post(f"{running.facts['api']}/v1/endpoint", json=given, headers=headers).json()
+    httpx.post(f"{running.facts['receiver']}/secrets", json={"outage": SECRET})
+    yield made["id"]
+    shown(running, "endpoint", "delete", made["id"], "--yes")
+
+
+def told_of_job(running: Running, hook: str, *, down: bool = False) -> dict[str, Any]:
+    """The delivery that tells of a new job, after its first attempt."""
+    if down:
+        behaviour = {"path": "/hook/outage", "status": 500}
+        httpx.post(f"{running.facts['receiver']}/behave", json=behaviour)
+    job = ("job", "submit", WORKFLOW, "--name", "told", "--params", script(), "--wait")
+    job_id = shown(running, *job)["id"]
+    end = time.monotonic() + 30
+    while True:
+        listed = shown(running, "webhook", "list", "--endpoint", hook, "--job", job_id)
+        if listed and listed[0]["outcome"]:
+            return listed[0]
+        assert time.monotonic() < end, listed
+        time.sleep(0.05)
+
+
 class TestDeliveries:
-    def test_they_are_listed_shown_and_sent_again(
-        self, running: Running, endpoint: dict[str, Any]
-    ) -> None:
-        ids = [triggered(running, endpoint)["deliveryId"] for _ in range(3)]
-        mine = ("--endpoint", endpoint["id"])
+    def test_they_are_listed_shown_and_sent_again(self, running: Running, hook: str) -> None:
+        ids = [told_of_job(running, hook)["id"] for _ in range(3)]
+        mine = ("--endpoint", hook)
 
         listed = shown(running, "webhook", "list", *mine, "--since", "1h")
         assert [one["id"] for one in listed] == ids[::-1]
@@ -112,33 +138,56 @@ class TestDeliveries:
         stamps = [one["requestHeaders"]["webhook-id"] for one in attempts]
         assert stamps[0] == stamps[1]
 
-    def test_they_are_sent_again_by_filter(
-        self, running: Running, endpoint: dict[str, Any]
-    ) -> None:
-        delivery_id = triggered(running, endpoint)["deliveryId"]
-        arguments = (
-            "webhook",
-            "resend",
-            "--endpoint",
-            endpoint["id"],
-            "--event",
-            "credential.rejected",
-        )
+    def test_they_are_sent_again_by_filter(self, running: Running, hook: str) -> None:
+        told_of_job(running, hook)
+        delivery_id = told_of_job(running, hook, down=True)["id"]
+        arguments = ("webhook", "resend", "--endpoint", hook)
 
-        assert shown(running, *arguments, "--dry-run") == {"dryRun": True, "count": 1}
-        assert call(*arguments, env=running.tenant).exit_code == 2  # nobody to ask
-        ended = shown(running, *arguments, "--yes", "--wait")
+        dry = shown(running, *arguments, "--dry-run")
+        assert (dry["count"], dry["statuses"]) == (2, {"pending": 1, "delivered": 1})
+        refused = call(*arguments, env=running.tenant)
+        assert (refused.exit_code, refused.stdout) == (2, ""), "nobody to ask"
+        ended = shown(running, *arguments, "--status", "pending", "--yes", "--wait")
         assert (ended["state"], ended["done"], ended["total"]) == ("done", 1, 1)
-        assert len(attempts_of(running, delivery_id, 2)) == 2
+        assert attempts_of(running, delivery_id, 2)[1]["status"] == 200
+        nothing = call(*arguments, "--outcome", "tls", "--yes", env=running.tenant)
+        assert (nothing.exit_code, nothing.stderr) == (0, "No delivery matches these filters.\n")
 
-    def test_an_endpoint_recovers(self, running: Running, endpoint: dict[str, Any]) -> None:
-        fail_next(running, status=500)
-        failed = triggered(running, endpoint, code=1)["deliveryId"]
-        arguments = ("webhook", "recover", endpoint["id"], "--since", "1h")
+    def test_an_endpoint_recovers(self, running: Running, hook: str) -> None:
+        """The receiver was down, so what it missed waits an hour; and a test failed besides."""
+        missed = [told_of_job(running, hook, down=True) for _ in range(2)]
+        assert {one["state"] for one in missed} == {"pending"}
+        behaviour = {"path": "/hook/outage", "status": 500}
+        httpx.post(f"{running.facts['receiver']}/behave", json=behaviour)
+        (failed,) = shown(running, "trigger", "job.succeeded", "--endpoint", hook, code=1)
+        assert failed["delivered"] is False
+        arguments = ("webhook", "recover", hook, "--since", "1h")
 
-        begun = shown(running, *arguments, "--yes")
-        assert (begun["kind"], begun["total"]) == ("recover", 1)
-        assert attempts_of(running, failed, 2)[1]["status"] == 200
+        dry = call(*arguments, "--dry-run", env=running.tenant)
+        assert dry.stderr == "2 deliveries (2 pending).\n"
+        begun = call(*arguments, "--yes", "--wait", env=running.tenant)
+        assert begun.stderr.endswith("Handed to the workers: 2 of 2 deliveries.\n")
+        for one in missed:
+            assert attempts_of(running, one["id"], 2)[1]["status"] == 200
+        for whose in (arguments, ("webhook", "recover", "--since", "1h")):
+            again = call(*whose, "--yes", env=running.tenant)
+            assert again.stderr.startswith("Nothing undelivered since ")
+            assert (again.exit_code, "count" in again.stdout) == (0, True)
+
+    def test_what_is_for_a_disabled_endpoint_is_told_of(self, running: Running, hook: str) -> None:
+        told_of_job(running, hook, down=True)
+        headers = {"Authorization": running.tenant["GATEWAY_ACCESS_KEY"]}
+        path = f"{running.facts['api']}/v1/endpoint/{hook}/disable"
+        httpx.post(path, headers=headers).raise_for_status()
+
+        result = call("webhook", "recover", "--since", "1h", "--yes", env=running.tenant)
+
+        assert "Left out for disabled endpoints: 1. Enable those first." in result.stderr
+
+    def test_a_span_has_an_end(self, running: Running, hook: str) -> None:
+        told_of_job(running, hook, down=True)
+        options = ("--since", "2h", "--until", "1h", "--dry-run")
+        assert shown(running, "webhook", "recover", hook, *options)["count"] == 0
 
     def test_an_endpoint_gets_what_was_before_it(self, running: Running) -> None:
         job = ("job", "submit", WORKFLOW, "--name", "before", "--params", script(), "--wait")
@@ -164,6 +213,7 @@ class TestDeliveries:
             ("list", "--since", "2026-01-31T12:00:00"),
             ("list", "--job", "x"),
             ("recover", "x"),
+            ("recover", "--since", "1h", "--missing"),
         ],
     )
     def test_wrong_usage(self, running: Running, arguments: tuple[str, ...]) -> None:

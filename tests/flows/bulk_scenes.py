@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from gateway.core.model import Tenant
-from gateway.flows.bulk import step
+from gateway.flows.bulk import Span, step
 from gateway.flows.bulk_begin import DryRun
 from gateway.store import outcomes
 from gateway.store.bulk import Operation
@@ -13,6 +13,7 @@ from gateway.store.outcomes import NewEvent
 from tests.flows.world import HOOK, World
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+EVER = Span(LONG_AGO)
 
 
 async def receiver(world: World, slug: str = "acme", url: str = HOOK) -> tuple[Tenant, UUID]:

@@ -67,7 +67,7 @@ async def endpoint_row(world: World, url: str = HOOK) -> AnyRow:
 
 
 async def owe_rows(
-    world: World, tenant: Tenant, endpoint_id: UUID, count: int, state: str = "exhausted"
+    world: World, tenant: Tenant, endpoint_id: UUID | None, count: int, state: str = "exhausted"
 ) -> list[UUID]:
     """Deliveries to an endpoint, without the jobs that would cause them."""
     async with world.deps.db.begin() as tx:

@@ -1,18 +1,18 @@
 """Bulk, batch by batch: at its rate, through crashes, until it is done or stopped."""
 
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from gateway.errors import Conflict, NotFound
+from gateway.errors import BulkFull, Conflict, NotFound
 from gateway.flows.bulk import recover, replay_missing, resend, step, stop
 from gateway.flows.bulk_jobs import cancel_jobs
 from gateway.store.delivery_filter import DeliveryFilter
 from gateway.store.job_filter import JobFilter
 from tests.conftest import run_sql
 from tests.flows.bulk_scenes import (
-    LONG_AGO,
+    EVER,
     add_events,
     began,
     operation,
@@ -20,14 +20,14 @@ from tests.flows.bulk_scenes import (
     resent,
     run_all,
 )
-from tests.flows.scenes import owe_rows
+from tests.flows.scenes import OTHER, owe_rows
 from tests.flows.world import World
 
 
 async def test_it_goes_in_batches_at_its_rate_with_progress(world: World):
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 450)
-    await recover(world.deps, tenant.id, endpoint_id, LONG_AGO)
+    await recover(world.deps, tenant.id, endpoint_id, EVER)
     world.queue.wakes.clear()
     for done in (200, 400):
         assert await step(world.deps)
@@ -47,13 +47,14 @@ async def test_it_goes_in_batches_at_its_rate_with_progress(world: World):
 async def test_a_number_of_rows_that_fills_its_batches_ends_too(world: World):
     tenant, endpoint_id = await receiver(world)
     await add_events(world, tenant, 200)
-    await replay_missing(world.deps, tenant.id, endpoint_id, LONG_AGO)
+    await replay_missing(world.deps, tenant.id, endpoint_id, EVER)
     await run_all(world)
     row = await operation(world)
     assert (row.state, row.done, len(await world.deliveries())) == ("done", 200, 200)
+    await world.run("UPDATE delivery SET state = 'delivered'")
     await owe_rows(world, tenant, endpoint_id, 200)
     await world.run("DELETE FROM bulk")
-    await recover(world.deps, tenant.id, endpoint_id, LONG_AGO)
+    await recover(world.deps, tenant.id, endpoint_id, EVER)
     await run_all(world)
     row = await operation(world)
     assert (row.state, row.done) == ("done", 200)
@@ -86,7 +87,7 @@ async def test_what_is_added_later_is_not_part_of_it(world: World):
 async def test_two_workers_do_no_batch_twice(world: World):
     tenant, endpoint_id = await receiver(world)
     await add_events(world, tenant, 250)
-    await replay_missing(world.deps, tenant.id, endpoint_id, LONG_AGO)
+    await replay_missing(world.deps, tenant.id, endpoint_id, EVER)
     other = world.other_process()
     while await world.value("SELECT state FROM bulk") == "running":
         await step(world.deps)
@@ -104,10 +105,10 @@ async def test_a_crash_anywhere_leaves_nothing_half_done_and_nothing_doubled(
     tenant, endpoint_id = await receiver(world)
     if kind == "recover":
         await owe_rows(world, tenant, endpoint_id, 450)
-        await recover(world.deps, tenant.id, endpoint_id, LONG_AGO)
+        await recover(world.deps, tenant.id, endpoint_id, EVER)
     else:
         await add_events(world, tenant, 450)
-        await replay_missing(world.deps, tenant.id, endpoint_id, LONG_AGO)
+        await replay_missing(world.deps, tenant.id, endpoint_id, EVER)
 
     def die(reached: str) -> None:
         if reached == point:
@@ -130,13 +131,37 @@ async def test_a_crash_anywhere_leaves_nothing_half_done_and_nothing_doubled(
     assert len(await world.deliveries()) == 450
 
 
+async def test_many_operations_of_one_tenant_do_not_hold_up_anothers(world: World):
+    tenant, endpoint_id = await receiver(world)
+    other, theirs = await receiver(world, "other", OTHER)
+    await owe_rows(world, tenant, endpoint_id, 450)
+    for _ in range(20):
+        await recover(world.deps, tenant.id, endpoint_id, EVER)
+    for _ in range(180):
+        with pytest.raises(BulkFull) as full:
+            await recover(world.deps, tenant.id, endpoint_id, EVER)
+        assert (full.value.quota, full.value.retry_after) == (20, 5.0)
+    assert (await recover(world.deps, tenant.id, endpoint_id, EVER, dry_run=True)) is not None
+    await owe_rows(world, other, theirs, 2)
+    made = began(await recover(world.deps, other.id, theirs, EVER))
+    served = UUID(int=0)
+    for _ in range(2):
+        served = await step(world.deps, served) or served
+    row = await world.row("SELECT * FROM bulk WHERE id = $1", made.id)
+    assert (row.state, row.done) == ("done", 2)
+    ours = await cancel_jobs(world.deps, other.id, JobFilter(None))
+    assert began(ours).state == "done"
+    with pytest.raises(BulkFull, match="20 bulk operations of the tenant are under way"):
+        await cancel_jobs(world.deps, tenant.id, JobFilter(None))
+
+
 # --- Stop -------------------------------------------------------------------------------------------
 
 
 async def test_a_stopped_operation_leaves_what_is_done_done_and_the_rest_untouched(world: World):
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 450)
-    made = began(await recover(world.deps, tenant.id, endpoint_id, LONG_AGO))
+    made = began(await recover(world.deps, tenant.id, endpoint_id, EVER))
     await step(world.deps)
     stopped = await stop(world.deps, tenant.id, made.id)
     assert (stopped.state, stopped.done, stopped.completed_at is not None) == ("stopped", 200, True)
@@ -152,7 +177,7 @@ async def test_stopped_between_a_claim_and_its_batch_nothing_of_the_batch_is_wri
 ):
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 450)
-    made = began(await recover(world.deps, tenant.id, endpoint_id, LONG_AGO))
+    made = began(await recover(world.deps, tenant.id, endpoint_id, EVER))
     await step(world.deps)
     await world.run("UPDATE bulk SET next_at = now()")
 
@@ -193,6 +218,6 @@ async def test_nobody_stops_what_is_not_there_or_not_theirs(world: World):
 
 async def test_an_operation_without_rows_is_done_at_once(world: World):
     tenant, endpoint_id = await receiver(world)
-    made = began(await recover(world.deps, tenant.id, endpoint_id, LONG_AGO))
+    made = began(await recover(world.deps, tenant.id, endpoint_id, EVER))
     assert (made.state, made.total) == ("done", 0)
     assert not await step(world.deps)

@@ -386,7 +386,7 @@ async def test_a_tenant_with_bulk_operations_can_be_erased(world: World):
     tenant, other = await lived(world), await world.tenant("other")
     for one in (tenant, other):
         await cancel_jobs(world.deps, one.id, JobFilter(None))
-    await prune_now(later(world, 11, jobs=10, attempts=10).deps)
+    await prune_now(later(world, 11, jobs=10).deps)
     await delete_tenant(world.deps, "test", tenant.slug)
     for table in ("tenant", "bulk", "prune_cursor"):
         column = "id" if table == "tenant" else "tenant_id"

@@ -1,5 +1,6 @@
 """Bulk operations as rows: claimed once, advanced by who holds them, stopped by their tenant."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +19,11 @@ async def add(tx: Tx, tenant: UUID, total: int = 5, **changes: Any) -> Operation
         "endpoint_id": None,
         "filter_": '{"states":["parked"]}',
         "until": uuid7(),
+        "most": 99,
     }
-    return await bulk.add(tx, uuid7(), tenant, total=total, **given | changes)
+    made = await bulk.add(tx, uuid7(), tenant, total=total, **given | changes)
+    assert made is not None
+    return made
 
 
 async def test_an_operation_is_due_at_once_and_found_by_its_tenant_only(tx: Tx) -> None:
@@ -82,6 +86,59 @@ async def test_what_waited_longest_is_claimed_first_and_once(tx: Tx) -> None:
     assert await seconds_until(tx, "bulk", first.id, "next_at") == 30.0
     await put(tx, "bulk", first.id, next_at=0)
     assert await bulk.claim(tx, lease=30.0, token=uuid7()) == first
+
+
+async def test_tenants_have_turns_however_many_operations_one_of_them_has(tx: Tx) -> None:
+    tenants = sorted([await add_tenant(tx) for _ in range(3)])
+    for tenant in (*[tenants[1]] * 5, tenants[0], tenants[2]):
+        await add(tx, tenant)
+    served, turns = UUID(int=0), list[UUID]()
+    while one := await bulk.claim(tx, lease=30.0, token=uuid7(), served=served):
+        served = one.tenant_id
+        turns.append(served)
+    assert turns == [*tenants, *[tenants[1]] * 4]
+
+
+async def test_a_tenant_may_have_only_so_many_under_way(tx: Tx) -> None:
+    tenant, most = await add_tenant(tx), 2
+    made = [await add(tx, tenant) for _ in range(most)]
+    await add(tx, await add_tenant(tx), most=most)
+    more: dict[str, Any] = {
+        "kind": "resend",
+        "endpoint_id": None,
+        "filter_": "{}",
+        "until": uuid7(),
+        "most": most,
+    }
+    assert await bulk.running(tx, tenant) == most
+    assert await bulk.add(tx, uuid7(), tenant, total=1, **more) is None
+    nothing = await bulk.add(tx, uuid7(), tenant, total=0, **more)
+    assert nothing is not None
+    assert nothing.state == "done"
+    await bulk.stop(tx, tenant, made[0].id)
+    assert await bulk.add(tx, uuid7(), tenant, total=1, **more) is not None
+
+
+async def test_those_that_begin_at_once_do_not_exceed_it(db: Database) -> None:
+    async with db.begin() as tx:
+        tenant = await add_tenant(tx)
+
+    async def begin() -> bool:
+        async with db.begin() as other:
+            made = await bulk.add(
+                other,
+                uuid7(),
+                tenant,
+                kind="resend",
+                endpoint_id=None,
+                filter_="{}",
+                total=1,
+                until=uuid7(),
+                most=3,
+            )
+            return made is not None
+
+    assert sum(await asyncio.gather(*[begin() for _ in range(12)])) == 3
 
 
 async def test_two_claimers_never_get_the_same_operation(db: Database) -> None:

@@ -55,6 +55,7 @@ async def fill(tx: Tx) -> UUID:
         endpoint_id=None,
         filter_="{}",
         total=0,
+        most=9,
         until=None,
     )
     return tenant

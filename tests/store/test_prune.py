@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from uuid_utils.compat import uuid7
 
-from gateway.store import attempts, history, outcomes, prune, tenants
+from gateway.store import attempts, bulk, history, outcomes, prune, tenants
 from gateway.store.attempts import Recorded
 from gateway.store.engine import Tx
 from gateway.store.history import NewNote
@@ -59,6 +60,15 @@ async def add_owed(
     return delivery
 
 
+async def add_operation(tx: Tx, tenant: UUID, day: int) -> UUID:
+    """A bulk operation that ended on a day."""
+    more: dict[str, Any] = {"kind": "resend", "endpoint_id": None, "filter_": "{}", "until": None}
+    made = await bulk.add(tx, uuid7(), tenant, total=0, most=9, **more)
+    assert made is not None
+    await put(tx, "bulk", made.id, completed_at=START + timedelta(days=day))
+    return made.id
+
+
 async def find(tx: Tx, tenant: UUID, kind: str, until: int = 99, limit: int = 99) -> Sequence[UUID]:
     after = await prune.cursor(tx, tenant, kind)
     return await prune.next_rows(tx, tenant, kind, after=after, before=before(until), limit=limit)
@@ -86,6 +96,9 @@ async def test_rows_are_found_oldest_first_up_to_a_bound_and_of_one_tenant(
             if WAYS[kind].table == "job":
                 ids.append(await add_ended(tx, tenant, number))
                 continue
+            if WAYS[kind].table == "bulk":
+                ids.append(await add_operation(tx, tenant, number))
+                continue
             event_id = await add_old_event(tx, tenant, number)
             await put(tx, "event", event_id, job_id=uuid4())
             delivery = await add_owed(tx, tenant, event_id, number)
@@ -96,11 +109,21 @@ async def test_rows_are_found_oldest_first_up_to_a_bound_and_of_one_tenant(
     assert await find(tx, mine, kind, until=4) == [one, two, three]
     assert await find(tx, mine, kind, until=4, limit=2) == [one, two]
     assert await find(tx, mine, kind, until=1) == []
-    assert await drop(tx, mine, kind, [one, two]) == (4 if WAYS[kind].kind == "attempts" else 2)
+    assert await drop(tx, mine, kind, [one, two]) == (4 if WAYS[kind].table == "delivery" else 2)
     assert (await prune.cursor(tx, mine, kind) == two) == (WAYS[kind].time is None)
     assert await prune.cursor(tx, other, kind) == NOTHING
     assert await find(tx, mine, kind, until=4) == [three]
     assert len(await find(tx, other, kind, until=9)) == 4
+
+
+async def test_operations_that_run_stay(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    ended = await add_operation(tx, tenant, 1)
+    running = await add_operation(tx, tenant, 1)
+    await put(tx, "bulk", running, state="running", completed_at=None)
+    assert await find(tx, tenant, "operations") == [ended]
+    await drop(tx, tenant, "operations", [ended])
+    assert [row.id for row in await tx.rows("SELECT id FROM bulk")] == [running]
 
 
 async def test_each_kind_has_a_cursor_of_its_own(tx: Tx) -> None:

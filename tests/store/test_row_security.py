@@ -105,6 +105,7 @@ async def fill(db: Database) -> UUID:
             endpoint_id=None,
             filter_="{}",
             total=1,
+            most=9,
             until=job_id,
         )
         await endpoints.add_secret(

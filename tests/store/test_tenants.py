@@ -178,7 +178,15 @@ async def fill(tx: Tx) -> None:
     await tx.run("INSERT INTO usage_hour VALUES ($1, now(), '', '', '', 1, 0, 0)", tenant)
     await tx.run("INSERT INTO prune_cursor VALUES ($1, 'jobs', $2)", tenant, job_id)
     await bulk.add(
-        tx, uuid7(), tenant, kind="resend", endpoint_id=None, filter_="{}", total=1, until=one.id
+        tx,
+        uuid7(),
+        tenant,
+        kind="resend",
+        endpoint_id=None,
+        filter_="{}",
+        total=1,
+        most=9,
+        until=one.id,
     )
     await keys.add(tx, key_of(tenant_id=tenant))
 

@@ -40,12 +40,17 @@ async def _some(world: World, slug: str) -> tuple[str, dict[str, str]]:
 
 
 class TestRecover:
-    async def test_what_failed_is_sent_again(self, world: World, acme: str) -> None:
+    async def test_what_was_not_delivered_is_sent(self, world: World, acme: str) -> None:
         to, made = await _some(world, acme)
         path = f"/v1/endpoint/{to}/recover"
 
         dry = await world.send("POST", path, acme, {"since": _LONG_AGO, "dryRun": True})
-        assert dry == {"dryRun": True, "count": 2}
+        assert dry == {
+            "dryRun": True,
+            "count": 3,
+            "statuses": {"pending": 1, "exhausted": 1, "parked": 1},
+            "disabled": 0,
+        }
         assert await world.get("/v1/bulk", acme) == []
 
         begun = await world.send("POST", path, acme, {"since": "2001-01-01T02:00:00+02:00"})
@@ -54,7 +59,7 @@ class TestRecover:
             "kind": "recover",
             "endpointId": to,
             "state": "running",
-            "total": 2,
+            "total": 3,
             "done": 0,
             "createdAt": begun["createdAt"],
             "completedAt": None,
@@ -63,9 +68,36 @@ class TestRecover:
         assert world.queue.wakes[-1][0] == "bulk"
 
         ended = await _finished(world, acme, begun)
-        assert (ended["state"], ended["done"]) == ("done", 2)
+        assert (ended["state"], ended["done"]) == ("done", 3)
         assert ended["completedAt"] > ended["createdAt"]
-        assert await _pending(world, acme) == [made["parked"], made["failed"]]
+        assert await _pending(world, acme) == [made["parked"], made["failed"], made["waits"]]
+
+    async def test_all_receivers_at_once(self, world: World, acme: str) -> None:
+        _, made = await _some(world, acme)
+        path, since = "/v1/delivery/recover", {"since": _LONG_AGO}
+
+        before = {**since, "until": "2001-01-02T00:00:00Z", "dryRun": True}
+        assert (await world.send("POST", path, acme, before))["count"] == 0
+        begun = await world.send("POST", path, acme, since)
+
+        assert (begun["kind"], begun["endpointId"], begun["total"]) == ("recover", None, 4)
+        assert (await _finished(world, acme, begun))["done"] == 4
+        wanted = [made[name] for name in ("own", "parked", "failed", "waits")]
+        assert await _pending(world, acme) == wanted
+
+    async def test_a_tenant_may_have_only_so_many_under_way(self, world: World, acme: str) -> None:
+        to, _ = await _some(world, acme)
+        path, since = f"/v1/endpoint/{to}/recover", {"since": _LONG_AGO}
+        for _ in range(20):
+            await world.send("POST", path, acme, since)
+
+        refused = await world.call("POST", path, acme, json=since)
+        dry = await world.send("POST", path, acme, {**since, "dryRun": True})
+
+        assert "20 bulk operations" in problem(refused, 429, "RATE_LIMITED")["detail"]
+        assert refused.headers["retry-after"] == "5"
+        assert '"bulk";q=20' in refused.headers["ratelimit-policy"]
+        assert dry["count"] == 3
 
     async def test_a_disabled_endpoint_has_to_be_enabled_first(
         self, world: World, acme: str
@@ -112,6 +144,8 @@ async def test_the_beginning_is_checked(world: World, acme: str, act: str) -> No
         ({"since": "9999-12-31T23:59:59-14:00"}, "since"),
         ({"since": _LONG_AGO, "dryRun": 1}, "dryRun"),
         ({"since": _LONG_AGO, "until": _LONG_AGO}, "until"),
+        ({"since": _LONG_AGO, "until": "2001-01-01T00:00:00"}, "until"),
+        ({"since": _LONG_AGO, "til": _LONG_AGO}, "til"),
     ]
 
     for fields, named in bad:
@@ -124,12 +158,13 @@ class TestResend:
     async def test_all_that_a_filter_shows(self, world: World, acme: str) -> None:
         to, made = await _some(world, acme)
         cases: list[tuple[dict[str, Any], list[str]]] = [
-            ({"endpoint": [to]}, ["parked", "done", "failed"]),
+            ({"endpoint": [to]}, ["parked", "done", "failed", "waits"]),
+            ({"status": ["pending"]}, ["waits"]),
             ({"status": ["delivered", "parked"]}, ["parked", "done"]),
             ({"event": ["job.failed"]}, ["done"]),
             ({"outcome": ["http_5xx"]}, ["own", "failed"]),
             ({"job": [NOBODY]}, []),
-            ({"createdAfter": _LONG_AGO}, ["own", "parked", "done", "failed"]),
+            ({"createdAfter": _LONG_AGO}, ["own", "parked", "done", "failed", "waits"]),
             ({"createdBefore": _LONG_AGO}, []),
         ]
 
@@ -137,7 +172,7 @@ class TestResend:
             dry = await world.send(
                 "POST", "/v1/delivery/resend", acme, {"filter": wanted, "dryRun": True}
             )
-            assert dry == {"dryRun": True, "count": len(names)}, wanted
+            assert (dry["count"], sum(dry["statuses"].values())) == (len(names),) * 2, wanted
         given = {"filter": {"outcome": ["http_5xx"], "createdAfter": None}}
         begun = await world.send("POST", "/v1/delivery/resend", acme, given)
 
@@ -154,7 +189,7 @@ class TestResend:
             ({"filter": {}}, ["filter"]),
             ({"filter": {"event": []}}, ["filter.event"]),
             ({"filter": {"createdAfter": None}}, ["filter"]),
-            ({"filter": {"status": ["pending"]}}, ["filter.status[0]"]),
+            ({"filter": {"status": ["lost"]}}, ["filter.status[0]"]),
             ({"filter": {"status": "parked"}}, ["filter.status"]),
             ({"filter": {"endpoint": ["nope"]}}, ["filter.endpoint[0]"]),
             ({"filter": {"endpoint": [NOBODY] * 1001}}, ["filter.endpoint"]),
@@ -169,9 +204,6 @@ class TestResend:
         for fields, named in bad:
             answer = await world.call("POST", "/v1/delivery/resend", acme, json=fields)
             assert fields_of(problem(answer, 400, "BAD_REQUEST")) == named, fields
-        pending = {"filter": {"status": ["pending"]}}
-        answer = await world.call("POST", "/v1/delivery/resend", acme, json=pending)
-        assert "exhausted" in answer.json()["detail"]
         assert await world.get("/v1/bulk", acme) == []
 
     async def test_not_what_is_another_tenants(self, world: World, acme: str) -> None:

@@ -68,6 +68,11 @@ async def _deliveries(ask: _Described, endpoint_id: str, delivery_id: str) -> No
         path = "/v1/endpoint/{endpoint_id}/" + act
         assert await ask("POST", path, _SINCE | {"dryRun": True}, **ids)
         begun = await ask("POST", path, _SINCE, **ids)
+    for since in (
+        {"since": "2001-01-01T00:00:00Z"},
+        {"since": "2001-01-01T00:00:00Z", "dryRun": True},
+    ):
+        await ask("POST", "/v1/delivery/recover", since)
     await ask("POST", "/v1/delivery/resend", {"filter": {"job": [NOBODY]}, "dryRun": True})
     begun = await ask("POST", "/v1/delivery/resend", {"filter": {"endpoint": [endpoint_id]}})
     await ask("POST", "/v1/delivery/{delivery_id}/resend", **ids)

@@ -8,7 +8,7 @@ import click
 from rich_click import RichGroup
 
 from gateway.cli.access import with_tenant
-from gateway.cli.bulk import begin, operation_options
+from gateway.cli.bulk import Words, begin, operation_options
 from gateway.cli.client import LONGEST_WAIT_SECONDS, Api
 from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.jobs.export import print_jobs_as_csv
@@ -154,8 +154,8 @@ def retry(
     """
     if not _are_named(job_ids, selected, options):
         body = {"filter": selected.fields()}
-        question = "Run {count} jobs again?"
-        begin(api, "/v1/job/retry", body, question, as_json=as_json, **options)
+        words = Words("Run {} again?", "No failed job matches these filters", "job", "jobs")
+        begin(api, "/v1/job/retry", body, words, as_json=as_json, **options)
         return
     made = [api.call("POST", f"{_path(one)}/retry") for one in job_ids]
     show(made, as_json=as_json, columns=("id", "retryOf"))
@@ -181,8 +181,8 @@ def cancel(
     """
     if not _are_named(job_ids, selected, options):
         body = {"filter": selected.fields()}
-        question = "Cancel {count} jobs?"
-        begin(api, "/v1/job/cancel", body, question, as_json=as_json, **options)
+        words = Words("Cancel {}?", "No open job matches these filters", "job", "jobs")
+        begin(api, "/v1/job/cancel", body, words, as_json=as_json, **options)
         return
     confirm(f"Cancel {len(job_ids)} jobs?", yes=options["yes"])
     show([_cancelled(api, one) for one in job_ids], as_json=as_json, columns=("id",))

@@ -196,4 +196,11 @@ bulk = Table(
     Column("completed_at", Time),
     Index("bulk_tenant_id_id", "tenant_id", "id"),
     Index("bulk_due", "next_at", postgresql_where=text("state = 'running'")),
+    Index("bulk_running", "tenant_id", "next_at", postgresql_where=text("state = 'running'")),
+    Index(
+        "bulk_tenant_id_completed_at",
+        "tenant_id",
+        "completed_at",
+        postgresql_where=text("completed_at IS NOT NULL"),
+    ),
 )
