@@ -158,6 +158,24 @@ class UpstreamTimeout(UpstreamUnavailable):
 
 
 class Unavailable(GatewayError):  # noqa: N818
-    """The database is away; nothing was accepted."""
+    """The database is away; nothing was accepted.
+
+    `cause` and `place`, why and where, are for operators; `detail` is for callers.
+    """
 
     code, status, title = "UNAVAILABLE", 503, "Unavailable"
+
+    def __init__(
+        self, detail: str, *, retry_after: float | None = None, cause: str = "", place: str = ""
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.cause = cause
+        self.place = place
+
+
+class DatabaseDenied(Unavailable):
+    """The database does not let the gateway in: wrong login, or no such database."""
+
+
+class Collision(Unavailable):
+    """A deadlock, or two transactions that cannot both be; whoever tries again gets through."""

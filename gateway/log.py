@@ -1,5 +1,6 @@
 """Logs: structured lines on standard error, one wide line for each unit of work."""
 
+import asyncio
 import logging
 import re
 import sys
@@ -12,6 +13,7 @@ import msgspec
 import structlog
 
 from gateway.core.printable import printable, printable_json, printable_lines
+from gateway.errors import Unavailable
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _HIDDEN = "[hidden]"
@@ -77,6 +79,13 @@ def write_wide(level: str, event: str, at: datetime, fields: Mapping[str, object
             sys.stderr.write(printable_json(line.decode()) + "\n")
             return
     structlog.get_logger("gateway").log(_LEVELS[level], event, **fields)
+
+
+def report_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what an event loop is told of; that Postgres is away is told once, and not here."""
+    error = context.get("exception")
+    if not isinstance(error, Unavailable):
+        structlog.get_logger("gateway").error(context.get("message", "task failed"), exc_info=error)
 
 
 def redact(_logger: object, _method: str, event: Event) -> Event:

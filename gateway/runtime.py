@@ -4,6 +4,9 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import structlog
 
 from gateway import __version__, log, metrics
 from gateway.adapters.clock import PostgresClock, SystemClock, SystemIds
@@ -18,9 +21,19 @@ from gateway.flows.deps import Deps, go_on
 from gateway.flows.vitals import Vitals
 from gateway.ports import Clock, Ids
 from gateway.settings import Settings
+from gateway.store.causes import Cause, Trouble
 from gateway.store.engine import open_database
 from gateway.store.processes import Identity
 
+_TROUBLES = {
+    Trouble.AWAY: "postgres is away",
+    Trouble.DENIED: "postgres does not let us in",
+    Trouble.READ_ONLY: "postgres takes no changes",
+    Trouble.BUSY: "postgres: no connection is free",
+    Trouble.LOCKED: "postgres: a statement met another one",
+    Trouble.SLOW: "postgres: a statement took too long",
+}
+_log = structlog.get_logger("gateway.postgres")
 # Work that found nothing to do is not worth a line, and accept has that of its request.
 _QUIET = frozenset({("sweep", "quiet"), ("poll", "ok"), ("claim", "shared")})
 _TROUBLE = frozenset({"denied", "busy", "unknown", "broken", "exhausted", "gone", "distrusted"})
@@ -89,6 +102,14 @@ def sender_of(settings: Settings) -> HttpSender:
     )
 
 
+def _tell_of_postgres(place: str, cause: Cause | None) -> None:
+    """One line when the database gets into trouble, and one when it is well again."""
+    if cause is None:
+        _log.info("postgres is well again", postgres=place)
+    else:
+        _log.warning(_TROUBLES[cause.trouble], cause=cause.text, postgres=place)
+
+
 @asynccontextmanager
 async def open_deps(
     settings: Settings, name: str, reached: Callable[[str], None] = go_on
@@ -106,6 +127,7 @@ async def open_deps(
             settings.database_url.get_secret_value(), pool=settings.database_pool, name=name
         )
         stack.push_async_callback(database.close)
+        database.standing.on_change(partial(_tell_of_postgres, database.place))
         upstream = MusicAi(
             clock, user_agent=f"job-gateway/{__version__}", rate=settings.upstream_rate
         )

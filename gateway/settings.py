@@ -11,8 +11,17 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gateway.postgres_url import read_url
 
 PREFIX = "GATEWAY_"
 _KEY_BYTES = 32
@@ -33,7 +42,12 @@ class Settings(BaseSettings):
         "production", description="`dev` allows plain HTTP and private addresses for receivers."
     )
     database_url: SecretStr = Field(
-        description="Postgres 15 or newer: `postgresql://user:password@host:port/database`."
+        description="Postgres 15 or newer: `postgresql://user:password@host:port/database`, with "
+        "libpq's parameters, such as `?sslmode=verify-full&sslrootcert=/etc/ca.crt`."
+    )
+    migration_database_url: SecretStr = Field(
+        SecretStr(""),
+        description="Where `gateway db upgrade` connects, past a PgBouncer; empty: `DATABASE_URL`.",
     )
     redis_url: SecretStr = Field(description="Redis or Valkey: `redis://` or `rediss://`.")
     master_key: SecretStr = Field(
@@ -160,13 +174,12 @@ class Settings(BaseSettings):
     ) -> tuple[IPv4Network | IPv6Network, ...]:
         return tuple(ip_network(str(network)) for network in value)
 
-    @field_validator("database_url")
+    @field_validator("database_url", "migration_database_url")
     @classmethod
-    def _database(cls, value: SecretStr) -> SecretStr:
-        scheme, _, rest = value.get_secret_value().partition("://")
-        if scheme not in ("postgresql", "postgres", "postgresql+asyncpg") or not rest:
-            raise ValueError("must start with postgresql://")
-        return SecretStr(f"postgresql+asyncpg://{rest}")
+    def _database(cls, value: SecretStr, field: ValidationInfo) -> SecretStr:
+        if value.get_secret_value() or field.field_name == "database_url":
+            read_url(value.get_secret_value())
+        return value
 
     @field_validator("redis_url")
     @classmethod

@@ -49,7 +49,7 @@ def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
 async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_log_failure)
+    loop.set_exception_handler(log.report_failure)
     async with open_deps(settings, "gateway worker", reached) as deps:
 
         def end() -> None:
@@ -90,10 +90,6 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
             await pool.run(stop)
             late = await deps.slots.drain(settings.drain_seconds)
         _log.info("worker stopped", cut_off=late)
-
-
-def _log_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    _log.error(context.get("message", "task failed"), exc_info=context.get("exception"))
 
 
 def _serve_health(settings: Settings, silent_for: Callable[[], float]) -> None:

@@ -1,24 +1,15 @@
 """Runs the migrations on one connection, one at a time across all processes."""
 
 import asyncio
-import time
+from collections.abc import Callable
 
 from alembic import context
 from sqlalchemy import Connection, pool, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from gateway.store.connect import Connector
 from gateway.store.schema import metadata
-
-# Any number that nothing else locks: two upgrades at once wait for each other.
-_LOCK = 7_203_115_489
-_LOOK_AGAIN_SECONDS = 0.1
-
-
-def _take_turns(connection: Connection) -> None:
-    # Not by waiting in a statement: an index that is built beside traffic waits for all statements.
-    while not connection.execute(text(f"SELECT pg_try_advisory_lock({_LOCK})")).scalar_one():
-        connection.commit()
-        time.sleep(_LOOK_AGAIN_SECONDS)
+from gateway.store.turns import turn
 
 
 def _run(connection: Connection) -> None:
@@ -28,25 +19,45 @@ def _run(connection: Connection) -> None:
         compare_server_default=True,
         transaction_per_migration=True,
     )
-    # Both are the session's, as a migration may commit statement by statement.
-    _take_turns(connection)
-    connection.execute(text("SET lock_timeout = '5s'"))
-    connection.commit()
     with context.begin_transaction():
         context.run_migrations()
 
 
-async def _migrate() -> None:
-    url = context.config.get_main_option("sqlalchemy.url")
-    if url is None:
-        raise RuntimeError("no database URL was given")
-    engine = create_async_engine(url, poolclass=pool.NullPool)
+async def _migrate(connector: Connector, tell: Callable[[str], None]) -> None:
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=connector.connect, poolclass=pool.NullPool
+    )
+
+    async def lock(key: int) -> bool:
+        taken = await connection.scalar(text(f"SELECT pg_try_advisory_lock({key})"))
+        await connection.commit()
+        return bool(taken)
+
     try:
         async with engine.connect() as connection:
-            await connection.run_sync(_run)
-            await connection.commit()
+            pid = await _pid(connection)
+            # Both are the session's, as a migration may commit statement by statement.
+            async with turn(connector, pid, lock, tell):
+                await connection.execute(text("SET lock_timeout = '5s'"))
+                await connection.commit()
+                await connection.run_sync(_run)
+                await connection.commit()
     finally:
         await engine.dispose()
 
 
-asyncio.run(_migrate())
+async def _pid(connection: AsyncConnection) -> int:
+    found = await connection.scalar(text("SELECT pg_backend_pid()"))
+    await connection.commit()
+    return int(found or 0)
+
+
+def _connector() -> Connector:
+    given = context.config.attributes.get("connector")
+    url = context.config.get_main_option("sqlalchemy.url")
+    if given is None and url is None:
+        raise RuntimeError("no database URL was given")
+    return given or Connector(str(url), "migrations", guarded=False)
+
+
+asyncio.run(_migrate(_connector(), context.config.attributes.get("tell", lambda _: None)))

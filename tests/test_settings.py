@@ -59,7 +59,7 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch):
 )
 def test_every_common_name_of_postgres_is_taken(monkeypatch: pytest.MonkeyPatch, scheme: str):
     settings = load(monkeypatch, DATABASE_URL=f"{scheme}://u:p@h/d")
-    assert settings.database_url.get_secret_value() == "postgresql+asyncpg://u:p@h/d"
+    assert settings.database_url.get_secret_value() == f"{scheme}://u:p@h/d"
 
 
 def test_an_upstream_has_no_slash_at_its_end(monkeypatch: pytest.MonkeyPatch):
@@ -83,6 +83,8 @@ def test_everything_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyP
     [
         ("DATABASE_URL", "mysql://u:db-secret@h/d", "must start with postgresql://"),
         ("DATABASE_URL", "postgresql://", "must start with postgresql://"),
+        ("DATABASE_URL", "postgresql://h/d?sslmod=require", "is sslmode meant?"),
+        ("MIGRATION_DATABASE_URL", "postgresql://h:99999/d", "has a port that is no number"),
         ("REDIS_URL", "http://redis-secret", "must start with redis://"),
         ("MASTER_KEY", "not base64!", "must be base64"),
         ("MASTER_KEY", base64.b64encode(b"short").decode(), "32 random bytes"),

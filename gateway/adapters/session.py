@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from gateway.errors import Unavailable
+
 _PAUSE_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -52,9 +54,9 @@ class Session:
                 async with asyncio.timeout(self._timeout):
                     await self._run()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next wake-up must run
-                _log.exception(
-                    "a session failed", session=self.name, error=f"{type(error).__name__}: {error}"
-                )
+                if not isinstance(error, Unavailable):  # which is told once, not at every try
+                    said = f"{type(error).__name__}: {error}"
+                    _log.exception("a session failed", session=self.name, error=said)
                 # What was due still is, and no other wake-up may come for it.
                 self._again = not self._is_stopped
                 await asyncio.sleep(_PAUSE_SECONDS)

@@ -9,10 +9,10 @@ import click
 from rich_click import RichGroup
 
 from gateway import log
-from gateway.cli.environment import database_url, settings_of_environment
+from gateway.cli.environment import database_url, settings_of_database, settings_of_environment
 from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.output import json_option, say, show
-from gateway.errors import Unavailable
+from gateway.errors import DatabaseDenied, Unavailable
 from gateway.flows.check_usage import check_usage
 from gateway.flows.prune import prune_now
 from gateway.runtime import open_deps
@@ -52,21 +52,37 @@ def db() -> None:
 def upgrade(wait: float) -> None:
     """Apply the migrations that are missing.
 
-    Safe to run twice and from several places at once. A migration that cannot lock its table in 5
-    seconds fails and changes nothing; run it again.
+    Safe to run twice and from several places at once: they take turns. Whatever it waits for is told.
+    A migration that cannot lock its table in 5 seconds fails and changes nothing; run it again. What
+    the login may not do is found out before the first change. Exit status 5 when it was refused.
+    Behind a PgBouncer set GATEWAY_MIGRATION_DATABASE_URL to Postgres itself.
     """
-    url = database_url()
+    settings = settings_of_database()
+    url = (
+        settings.migration_database_url.get_secret_value()
+        or settings.database_url.get_secret_value()
+    )
     before = _wait_for(url, wait)
+    newest = newest_revision()
     try:
-        upgrade_schema(url)
+        upgrade_schema(url, say)
     except DatabaseRefusedError as error:
         raise CommandError(
-            f"the database refuses a migration: {error}",
+            f"the database refuses: {error}",
             ExitCode.CONFLICT,
-            "Nothing was changed: run it again once the reason is gone.",
+            " ".join(filter(None, (error.hint, _reached(before, _present(url))))),
         ) from None
-    newest = newest_revision()
     say(f"The schema is at {newest}" + (" already." if before == newest else "."))
+
+
+def _reached(before: str | None, after: str | None) -> str:
+    """How far it came, for who has to decide what to do."""
+    if before == after:
+        return f"The schema is still at {after or 'nothing'}: run it again once the reason is gone."
+    return (
+        f"The schema went from {before or 'nothing'} to {after}, and stays there: "
+        "run it again once the reason is gone."
+    )
 
 
 @db.command()
@@ -162,16 +178,11 @@ def _wait_for(url: str, seconds: float) -> str | None:
     while True:
         try:
             return _present(url)
-        except Unavailable:
-            if time.monotonic() >= end:
+        except Unavailable as error:
+            if isinstance(error, DatabaseDenied) or time.monotonic() >= end:
                 raise
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _present(url: str) -> str | None:
-    try:
-        return asyncio.run(present_revision(url))
-    except DatabaseRefusedError as error:
-        raise CommandError(
-            f"the database refuses: {error}", ExitCode.DENIED, "Check GATEWAY_DATABASE_URL."
-        ) from None
+    return asyncio.run(present_revision(url))

@@ -21,8 +21,13 @@ def settings_of_environment() -> Settings:
         raise CommandError(str(invalid), ExitCode.USAGE, _HINT) from None
 
 
-def database_url() -> str:
-    """Where the database is; nothing else has to be set."""
+def settings_of_database() -> Settings:
+    """The settings of what only needs the database; nothing else has to be set."""
     for name, value in _UNUSED.items():
         os.environ.setdefault(name, value)
-    return settings_of_environment().database_url.get_secret_value()
+    return settings_of_environment()
+
+
+def database_url() -> str:
+    """Where the database is; nothing else has to be set."""
+    return settings_of_database().database_url.get_secret_value()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gateway.errors import GatewayError
+from gateway.errors import DatabaseDenied, GatewayError, Unavailable
 
 
 class ExitCode(IntEnum):
@@ -76,8 +76,19 @@ def from_gateway(error: GatewayError) -> CommandError:
     }
     if error.errors:
         problem["errors"] = [{"field": one.field, "reason": one.reason} for one in error.errors]
+    if isinstance(error, Unavailable) and error.cause:
+        return _of_database(error, problem)
     text = f"{error.detail} ({error.code})"
     return CommandError(text, code_of_status(error.status), problem=problem)
+
+
+def _of_database(error: Unavailable, problem: Mapping[str, Any]) -> CommandError:
+    """Where Postgres is, and why it cannot be used; no request was made, so nothing is repeated."""
+    text = f"Postgres at {error.place}: {error.cause}"
+    told = {**problem, "detail": text}
+    if isinstance(error, DatabaseDenied):
+        return CommandError(text, ExitCode.DENIED, "Check GATEWAY_DATABASE_URL.", problem=told)
+    return CommandError(text, ExitCode.UNREACHABLE, problem=told)
 
 
 def failure_of(error: BaseException) -> CommandError:

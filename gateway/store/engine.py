@@ -5,9 +5,9 @@ execution layer would double the cost of each one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -16,51 +16,45 @@ from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from typing_extensions import override
 
-from gateway.errors import BadRequest, Unavailable
+from gateway.store.causes import PoolerRefusedError, RoleRefusedError, cause_of, translated
+from gateway.store.connect import GUARDS, AnyRow, Connector, Session
 from gateway.store.pulse import Pulse
+from gateway.store.standing import Standing
 
-# Connection trouble, shutdown, full disk, too many connections, read-only, cancelled, no lock.
-_AWAY_STATES = ("08", "57", "53", "25006", "55P03", "25P03", "58", "40")
-_BAD_DATA = "22"
-_CONNECT_SECONDS = 1.5
+__all__ = ["AnyRow", "Database", "Tx", "open_database"]
+
 _POOL_SECONDS = 1.5
-# With both of them: who waits for an answer has to be told within two seconds.
-_CHECKOUT_SECONDS = 1.8
-_LOCK_SECONDS = 5
-_STATEMENT_SECONDS = 10
+# Beyond the time to connect: who waits for an answer has to be told within two seconds.
+_CHECKOUT_SECONDS = 0.3
+_BEGIN = "BEGIN;"
+# A pooler hands out sessions that know nothing of what ours has in force.
+_GUARDED = "".join(f"SET LOCAL {name} = '{value}';" for name, value in GUARDS.items())
 # Of a role without any other rights, so that it binds whoever the process is logged in as. One
 # message begins and binds, which holds no arguments: nothing but ids may be written into it.
-_BEGIN_BOUND = (
-    "BEGIN; SELECT set_config('role', 'gateway_tenant', true),"
-    " set_config('gateway.tenants', '%s', true);"
+_BOUND = (
+    "SELECT set_config('role', 'gateway_tenant', true), set_config('gateway.tenants', '%s', true);"
 )
-_AGAIN = "with an Idempotency-Key a repeated request never makes a second job."
-_DETAIL = f"The database cannot be reached just now. Try again; {_AGAIN}"
-_CANCELLED = "57014"
-_TOO_LONG = (
-    "The database took too long for this. A list takes less with a shorter time or fewer tenants. "
-    f"Try again; {_AGAIN}"
-)
-
-
-# The last of them is what the driver says when the connection ends in the middle of its own steps.
-_DRIVER_ERRORS = (
+# The last but one is what the driver says when the connection ends in the middle of its own steps.
+_FAILURES = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     DBAPIError,
+    PoolTimeoutError,
+    OSError,
+    TimeoutError,
     asyncpg.InternalClientError,
+    PoolerRefusedError,
+    RoleRefusedError,
 )
+# A server that was demoted takes no changes any more: another one has to be looked for.
+_LEFT_BEHIND = (asyncpg.ReadOnlySQLTransactionError,)
+# The login is no member of it, may not set it, or there is none.
+_NO_ROLE = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError)
+_COLLISIONS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
-
-class AnyRow(asyncpg.Record):
-    """A row whose columns are also attributes."""
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - what the statement selects
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
+T = TypeVar("T")
 
 
 class Tx:
@@ -69,8 +63,8 @@ class Tx:
     A transaction begins with its first statement.
     """
 
-    def __init__(self, connection: Any, beginning: str = "") -> None:  # noqa: ANN401 - asyncpg has no types
-        self._connection = connection
+    def __init__(self, session: Session, beginning: str = "") -> None:
+        self._connection: Any = session
         self._beginning = beginning
 
     @property
@@ -114,15 +108,66 @@ class Tx:
     async def _begin(self) -> None:
         if self._beginning:
             beginning, self._beginning = self._beginning, ""
-            await self._connection.execute(beginning)
+            try:
+                await self._connection.execute(beginning)
+            except _NO_ROLE as error:
+                raise RoleRefusedError(f"{error}; `gateway db upgrade` says what to do") from error
+
+
+class _Single(Tx):
+    """Each statement is a transaction of its own, and is tried again when it met another one."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._apart = f"{_BEGIN}{_GUARDED}" if session.is_pooled else ""
+
+    @override
+    async def rows(self, sql: str, *arguments: object) -> Sequence[AnyRow]:
+        return await self._each(super().rows, sql, *arguments)
+
+    @override
+    async def row(self, sql: str, *arguments: object) -> AnyRow | None:
+        return await self._each(super().row, sql, *arguments)
+
+    @override
+    async def run(self, sql: str, *arguments: object) -> int:
+        return await self._each(super().run, sql, *arguments)
+
+    async def _each(self, act: Callable[..., Awaitable[T]], sql: str, *arguments: object) -> T:
+        act = self._inside(act) if self._apart else act
+        try:
+            return await act(sql, *arguments)
+        except _COLLISIONS:
+            return await act(sql, *arguments)
+
+    def _inside(self, act: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+        async def inside(sql: str, *arguments: object) -> T:
+            await self._connection.execute(self._apart)
+            try:
+                answer = await act(sql, *arguments)
+            except Exception:
+                if not self._connection.is_closed():
+                    await self._connection.execute("ROLLBACK;")
+                raise
+            await self._connection.execute("COMMIT;")
+            return answer
+
+        return inside
 
 
 class Database:
     """The pool of one process."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, connector: Connector) -> None:
+        self.standing = Standing()
         self._engine = engine
-        self._pulse = Pulse(engine.url.set(drivername="postgresql").render_as_string(False))
+        self._connector = connector
+        self._pulse = Pulse(connector)
+
+    @property
+    def place(self) -> str:
+        """The servers that it connects to, for people."""
+        return self._connector.url.place
 
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[Tx]:
@@ -131,7 +176,7 @@ class Database:
         Raises Unavailable when the database is away; whether a commit that was under way took
         place is then not known.
         """
-        async with self._transaction("BEGIN;") as tx:
+        async with self._transaction("") as tx:
             yield tx
 
     @asynccontextmanager
@@ -140,16 +185,19 @@ class Database:
 
         The second line behind the conditions of every statement: row-level security.
         """
-        async with self._transaction(
-            _BEGIN_BOUND % ",".join([one.hex for one in tenant_ids])
-        ) as tx:
+        async with self._transaction(_BOUND % ",".join([one.hex for one in tenant_ids])) as tx:
             yield tx
 
     @asynccontextmanager
     async def single(self) -> AsyncGenerator[Tx]:
         """For statements that each are a transaction of their own."""
-        async with self._connection() as driver:
-            yield Tx(driver)
+        async with self._session() as session:
+            yield _Single(session)
+
+    async def server_encoding(self) -> str:
+        """The encoding of the database, such as UTF8; raises Unavailable."""
+        async with self._session() as session:
+            return session.encoding
 
     async def open_ahead(self, count: int) -> None:
         """Open connections before they are needed, so that the first burst does not wait for them.
@@ -158,49 +206,51 @@ class Database:
         """
         async with AsyncExitStack() as stack:
             for _ in range(count):
-                await stack.enter_async_context(self._connection())
+                await stack.enter_async_context(self._session())
 
     async def close(self) -> None:
         """Give all connections back."""
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _transaction(self, beginning: str) -> AsyncGenerator[Tx]:
-        async with self._connection() as driver:
-            tx = Tx(driver, beginning)
+    async def _transaction(self, bound: str) -> AsyncGenerator[Tx]:
+        async with self._session() as session:
+            driver: Any = session
+            tx = Tx(session, f"{_BEGIN}{_GUARDED if session.is_pooled else ''}{bound}")
             try:
                 yield tx
             except Exception:
-                if tx.has_begun and not driver.is_closed():
+                if tx.has_begun and not session.is_closed():
                     await driver.execute("ROLLBACK;")
                 raise
             if tx.has_begun:
                 await driver.execute("COMMIT;")
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Any]:
+    async def _session(self) -> AsyncGenerator[Session]:
         try:
             connection = self._engine.connect()
-            async with asyncio.timeout(_CHECKOUT_SECONDS):
+            async with asyncio.timeout(self._connector.seconds + _CHECKOUT_SECONDS):
                 await connection.start()
                 driver: Any = (await connection.get_raw_connection()).driver_connection
+            session: Session = driver
             is_known = False
             try:
-                with self._pulse.watching(driver):
-                    yield driver
+                with self._pulse.watching(session):
+                    yield session
                 is_known = True
             except Exception as error:
-                is_known = not isinstance(error, TimeoutError)
+                is_known = not isinstance(error, (TimeoutError, *_LEFT_BEHIND))
                 raise
             finally:
-                if is_known and not driver.is_closed() and not driver.is_in_transaction():
+                if is_known and not session.is_closed() and not session.is_in_transaction():
                     await connection.close()  # which asks the server nothing, so it cannot wait
                 else:
                     await asyncio.shield(_drop(connection))
-        except _DRIVER_ERRORS as error:
-            raise _translated(error) from error
-        except (PoolTimeoutError, OSError, TimeoutError) as error:
-            raise Unavailable(_DETAIL, retry_after=1) from error
+        except _FAILURES as error:
+            self.standing.failed(cause_of(error))
+            raise translated(error, self.place) from error
+        self.standing.well()
 
 
 async def _drop(connection: AsyncConnection) -> None:
@@ -219,42 +269,21 @@ def _replace_closed(connection: AdaptedConnection, *_: object) -> None:
         raise DisconnectionError
 
 
-def _translated(error: Exception) -> Exception:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    state = getattr(cause, "sqlstate", None)
-    if state == _CANCELLED:
-        return Unavailable(_TOO_LONG, retry_after=1)
-    if state is None or str(state).startswith(_AWAY_STATES):
-        return Unavailable(_DETAIL, retry_after=1)
-    if str(state).startswith(_BAD_DATA):
-        return BadRequest("The request holds a value that cannot be stored.")
-    return error
-
-
 def open_database(url: str, *, pool: int, name: str) -> Database:
-    """Make the pool; connections are opened as they are needed. `name` is seen in the server."""
+    """Make the pool; connections are opened as they are needed. `name` is seen in the server.
+
+    Raises BadUrlError.
+    """
+    connector = Connector(url, name)
     engine = create_async_engine(
-        url,
+        "postgresql+asyncpg://",
+        async_creator=connector.connect,
         pool_size=pool,
         max_overflow=0,
         pool_timeout=_POOL_SECONDS,
         pool_use_lifo=True,
         # Stored JSON is passed on as it is, so it is never parsed on its way.
         json_deserializer=str,
-        connect_args={
-            "record_class": AnyRow,
-            "timeout": _CONNECT_SECONDS,
-            "command_timeout": _STATEMENT_SECONDS + 2,
-            "server_settings": {
-                "application_name": name,
-                "jit": "off",
-                "plan_cache_mode": "force_custom_plan",
-                "statement_timeout": f"{_STATEMENT_SECONDS}s",
-                "lock_timeout": f"{_LOCK_SECONDS}s",
-                # A process that is stopped or cut off must not keep its row locks.
-                "idle_in_transaction_session_timeout": f"{_STATEMENT_SECONDS}s",
-            },
-        },
     )
     event.listen(engine.sync_engine, "checkout", _replace_closed)
-    return Database(engine)
+    return Database(engine, connector)

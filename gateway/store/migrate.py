@@ -1,5 +1,6 @@
 """The revision of the schema: what it is, what it should be, and the way there."""
 
+import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,19 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 import migrations
+from gateway.store.causes import Trouble, cause_of
+from gateway.store.connect import Connector
 from gateway.store.engine import Tx, open_database
+from gateway.store.preflight import DatabaseRefusedError, check
+from gateway.store.turns import NoTurnError, Tell
 
-
-class DatabaseRefusedError(Exception):
-    """The server answers but does not do it: wrong user, no such database, no right, no lock."""
+__all__ = [
+    "DatabaseRefusedError",
+    "newest_revision",
+    "present_revision",
+    "revision",
+    "upgrade_schema",
+]
 
 
 def newest_revision() -> str | None:
@@ -23,12 +32,11 @@ def newest_revision() -> str | None:
 
 
 async def present_revision(url: str) -> str | None:
-    """The revision of a database; None before the first. Raises Unavailable, DatabaseRefusedError."""
+    """The revision of a database; None before the first. Raises Unavailable."""
     database = open_database(url, pool=1, name="gateway db")
     try:
-        with _refusals():
-            async with database.single() as tx:
-                return await revision(tx)
+        async with database.single() as tx:
+            return await revision(tx)
     finally:
         await database.close()
 
@@ -42,15 +50,27 @@ async def revision(tx: Tx) -> str | None:
     return None if row is None else row[0]
 
 
-def upgrade_schema(url: str) -> None:
-    """Apply what is missing, one process at a time; raises DatabaseRefusedError.
+def upgrade_schema(url: str, tell: Tell = lambda _: None) -> None:
+    """Apply what is missing, one process at a time; raises DatabaseRefusedError, Unavailable.
 
-    Runs an event loop of its own.
+    What could be refused on the way is checked before the first change. Whom it waits for is told.
+    Runs event loops of its own.
     """
+    connector = Connector(url, "gateway db", guarded=False)
     config = _config()
-    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))  # as ConfigParser reads it
-    with _refusals():
+    config.attributes["connector"] = connector
+    config.attributes["tell"] = tell
+    with _refusals(connector):
+        asyncio.run(_check(connector))
         command.upgrade(config, "head")
+
+
+async def _check(connector: Connector) -> None:
+    session = await connector.connect()
+    try:
+        await check(session)
+    finally:
+        session.terminate()
 
 
 def _config() -> Config:
@@ -61,8 +81,24 @@ def _config() -> Config:
 
 
 @contextmanager
-def _refusals() -> Generator[None]:
+def _refusals(connector: Connector) -> Generator[None]:
     try:
         yield
-    except DBAPIError as error:
-        raise DatabaseRefusedError(str(error.orig)) from error
+    except NoTurnError as error:
+        raise DatabaseRefusedError(str(error)) from None
+    except DatabaseRefusedError:
+        raise
+    except Exception as error:
+        cause = cause_of(error)
+        if cause is not None and cause.trouble is not Trouble.LOCKED:
+            raise cause.error(connector.url.place) from error
+        if not isinstance(error, DBAPIError):
+            raise
+        raise _refused(error) from error
+
+
+def _refused(error: DBAPIError) -> DatabaseRefusedError:
+    """What the server said, with the hint that it gave."""
+    said = error.orig.__cause__ if error.orig is not None else None
+    message = getattr(said, "message", None) or str(error.orig)
+    return DatabaseRefusedError(message.splitlines()[0], getattr(said, "hint", None) or "")

@@ -3,53 +3,61 @@
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+
+from gateway.postgres_url import Host
+from gateway.store.connect import Connector, Session
 
 _SUSPICIOUS_SECONDS = 1.0
 _ANSWER_SECONDS = 0.8
 _AGAIN_SECONDS = 2.0
-_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_SILENT = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# It says itself that it serves nobody: it starts, stops, or has lost the connection.
+_NOT_SERVING = (asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
 
 
 class Pulse:
-    """Cuts connections whose server does not answer a new one either; `url` is the driver's."""
+    """Cuts connections whose server does not answer a new one either, reached in the same way."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._asking: asyncio.Task[bool] | None = None
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._asking: dict[Host | None, asyncio.Task[bool]] = {}
 
     @contextmanager
-    def watching(self, driver: Any) -> Generator[None]:  # noqa: ANN401 - asyncpg has no types
+    def watching(self, session: Session) -> Generator[None]:
         """Within the block a statement on a dead link fails after two seconds at the most."""
-        watch = _Watch(self, driver)
+        watch = _Watch(self, session)
         try:
             yield
         finally:
             watch.end()
 
-    async def is_felt(self) -> bool:
-        """Whether the server answers; those who ask at the same time share one question."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.get_running_loop().create_task(self._ask())
-        return await asyncio.shield(self._asking)
+    async def is_felt(self, host: Host | None) -> bool:
+        """Whether a host answers; those who ask at the same time share one question."""
+        asking = self._asking.get(host)
+        if asking is None or asking.done():
+            asking = asyncio.get_running_loop().create_task(self._ask(host))
+            self._asking[host] = asking
+        return await asyncio.shield(asking)
 
-    async def _ask(self) -> bool:
-        driver: Any = asyncpg
+    async def _ask(self, host: Host | None) -> bool:
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                connection = await driver.connect(self._url)
-        except _FAILURES:
+            async with asyncio.timeout(
+                max(_ANSWER_SECONDS, self._connector.url.connect_timeout or 0.0)
+            ):
+                await self._connector.touch(host)
+        except (*_SILENT, *_NOT_SERVING):
             return False
-        connection.terminate()
+        except asyncpg.PostgresError:
+            return True  # that all its connections are in use, say, is an answer too
         return True
 
 
 class _Watch:
-    def __init__(self, pulse: Pulse, driver: Any) -> None:  # noqa: ANN401
+    def __init__(self, pulse: Pulse, session: Session) -> None:
         self._pulse = pulse
-        self._driver = driver
+        self._session = session
         self._timer = self._armed(_SUSPICIOUS_SECONDS)
         self._task: asyncio.Task[None] | None = None
 
@@ -62,10 +70,10 @@ class _Watch:
         self._task = asyncio.get_running_loop().create_task(self._judge())
 
     async def _judge(self) -> None:
-        if await self._pulse.is_felt():
+        if await self._pulse.is_felt(self._session.host):
             self._timer = self._armed(_AGAIN_SECONDS)
         else:
-            self._driver.terminate()
+            self._session.terminate()
 
     def _armed(self, seconds: float) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(seconds, self._suspect)

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from functools import cache
 from typing import Any, Literal
 
 from litestar import Response, get
@@ -10,9 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
+from gateway.flows.readiness import readiness
 from gateway.metrics import REGISTRY, show_bus, show_depth
 from gateway.store import sweeps
-from gateway.store.migrate import newest_revision, revision
 from gateway.web.context import Handed
 from gateway.web.shown import Out
 
@@ -26,11 +25,12 @@ class Live(Out):
     status: Literal["ok"] = "ok"
 
 
-class Ready(Out):
+class Ready(Out, omit_defaults=True):
     """Whether requests should come here; without Redis they may, only wake-ups are slower."""
 
-    status: Literal["ok", "draining", "database away", "schema behind"]
+    status: Literal["ok", "draining", "database away", "database unfit", "schema behind"]
     redis: bool
+    cause: str | None = None
 
 
 @get("/health/live", summary="Whether the process answers")
@@ -41,25 +41,10 @@ async def live() -> Live:
 
 @get("/health/ready", summary="Whether requests should come here")
 async def ready(deps: Handed[Deps]) -> Response[Ready]:
-    """503 while the process drains, Postgres is silent for a second, or its schema is behind."""
-    status = "draining" if deps.slots.closing else await _database(deps)
-    connected = deps.queue.connected
-    return Response(Ready(status, connected), status_code=200 if status == "ok" else _UNREADY)
-
-
-async def _database(deps: Deps) -> Literal["ok", "database away", "schema behind"]:
-    try:
-        async with asyncio.timeout(_DATABASE_SECONDS), deps.db.single() as tx:
-            present = await revision(tx)
-    except (Unavailable, TimeoutError):
-        return "database away"
-    # A newer schema serves this code too: changes expand first and contract later.
-    return "ok" if present is not None and present >= _needed() else "schema behind"
-
-
-@cache
-def _needed() -> str:
-    return newest_revision() or ""
+    """503 while the process drains, and while Postgres cannot be used; `cause` says why not."""
+    status, cause = ("draining", "") if deps.slots.closing else await readiness(deps)
+    answer = Ready(status, deps.queue.connected, cause or None)
+    return Response(answer, status_code=200 if status == "ok" else _UNREADY)
 
 
 @get("/metrics", include_in_schema=False)

@@ -5,7 +5,6 @@ import gc
 import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import structlog
 import uvloop
@@ -45,7 +44,7 @@ async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.set_exception_handler(_log_failure)
+    loop.set_exception_handler(log.report_failure)
     async with open_deps(settings, "gateway serve", reached) as deps, _beating(deps):
         app = create_app(deps, max_body_bytes=settings.max_body_bytes)
         # What is there now stays, so it is not looked through for garbage again and again.
@@ -88,7 +87,3 @@ async def _drain(deps: Deps, app: Front, server: Server, seconds: float) -> None
     while app.in_flight and deps.clock.monotonic() < end:
         await deps.clock.sleep(_STEP_SECONDS)
     _log.info("api stopped", cut_off=app.in_flight)
-
-
-def _log_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    _log.error(context.get("message", "task failed"), exc_info=context.get("exception"))

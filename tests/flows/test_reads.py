@@ -19,7 +19,7 @@ class _Counting(Database):
     """A database that knows whom it was asked for."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(world.deps.db._engine)
+        super().__init__(world.deps.db._engine, world.deps.db._connector)
         self.asked_for: list[set[UUID]] = []
 
     @asynccontextmanager

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -209,7 +208,7 @@ async def test_who_hears_nothing_is_told_of_what_came(
 async def test_who_comes_while_the_database_is_asked_is_told(world: World):
     world.queue.connected = False
     mine, other = [await world.tenant(slug, credential=False) for slug in ("mine", "other")]
-    slow = _Slow(world.deps.db._engine)  # pyright: ignore[reportPrivateUsage]
+    slow = _Slow(world.deps.db)
     process = Process(world, slow)
     with process.waiters.following([mine.id]) as asked:
         await process.clock.let_go()
@@ -228,8 +227,8 @@ async def test_who_comes_while_the_database_is_asked_is_told(world: World):
 class _Slow(Database):
     """A database that answers when it is told to."""
 
-    def __init__(self, engine: Any) -> None:
-        super().__init__(engine)
+    def __init__(self, db: Database) -> None:
+        super().__init__(db._engine, db._connector)
         self.came, self.go_on = asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager
@@ -314,6 +313,9 @@ class _Away(Database):
 
     asked = 0
 
+    def __init__(self, db: Database) -> None:
+        super().__init__(db._engine, db._connector)
+
     @asynccontextmanager
     async def single(self) -> AsyncIterator[Tx]:
         self.asked += 1
@@ -325,8 +327,7 @@ class _Away(Database):
 
 async def test_a_database_that_is_away_is_asked_again(world: World, database_url: str):
     world.queue.connected = False
-    engine = open_database(async_url(database_url), pool=1, name="away")._engine  # pyright: ignore[reportPrivateUsage]
-    away = _Away(engine)
+    away = _Away(open_database(async_url(database_url), pool=1, name="away"))
     process = Process(world, away)
     async with watched(world, process) as (job_id, waiting):
         await world.run("UPDATE job SET version = version + 1 WHERE id = $1", job_id)

@@ -1,10 +1,12 @@
 """What must answer with a row, and a database that does not."""
 
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 
 from gateway.store import deliveries, endpoints, keys, restores, submits, sweeps, tenants
+from gateway.store.connect import Session
 from gateway.store.engine import Tx
 from tests.builders import MADE_AT, key_of, options_of
 
@@ -32,4 +34,4 @@ class _Silent:
 @pytest.mark.parametrize("name", CALLS)
 async def test_no_answer_is_a_defect_and_not_an_empty_one(name: str) -> None:
     with pytest.raises(RuntimeError, match="always has a row"):
-        await CALLS[name](Tx(_Silent()))
+        await CALLS[name](Tx(cast("Session", _Silent())))

@@ -6,11 +6,10 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import Limits
-from gateway.errors import BadRequest, NotFound, Unavailable
+from gateway.errors import BadRequest, Collision, DatabaseDenied, NotFound, Unavailable
 from gateway.store import jobs, tenants
 from gateway.store.engine import Database, Tx, open_database
 from tests.builders import add_tenant, new_job
@@ -61,7 +60,8 @@ async def add_slug(tx: Tx, slug: str) -> None:
 
 
 def assert_away(
-    failed: pytest.ExceptionInfo[Unavailable], told: str = "cannot be reached just now"
+    failed: pytest.ExceptionInfo[Unavailable] | pytest.ExceptionInfo[DatabaseDenied],
+    told: str = "cannot be reached just now",
 ) -> None:
     """The words for callers tell nothing of the inside."""
     assert failed.value.status == 503
@@ -220,7 +220,7 @@ async def test_an_exhausted_pool_is_away_and_recovers(one: Database) -> None:
     async with one.begin():
         with pytest.raises(Unavailable) as failed:
             await pid_of(one)
-    assert_away(failed)
+    assert_away(failed, "has no connection free just now")
     assert await pid_of(one)
 
 
@@ -283,14 +283,15 @@ async def test_a_connection_killed_during_a_statement_is_away(one: Database, db:
 
 
 @pytest.mark.parametrize(
-    ("setting", "statement", "told"),
+    ("setting", "statement", "told", "stays"),
     [
-        ("statement_timeout = '20ms'", "SELECT pg_sleep(60)", "took too long for this"),
-        ("transaction_read_only = on", "DELETE FROM tenant", "cannot be reached just now"),
+        ("statement_timeout = '20ms'", "SELECT pg_sleep(60)", "took too long for this", True),
+        # Where it was demoted, another one is looked for with the next connection.
+        ("transaction_read_only = on", "DELETE FROM tenant", "takes no changes just now", False),
     ],
 )
 async def test_a_server_that_will_not_do_it_now_is_away(
-    one: Database, setting: str, statement: str, told: str
+    one: Database, setting: str, statement: str, told: str, stays: bool
 ) -> None:
     pid = await pid_of(one)
 
@@ -302,7 +303,7 @@ async def test_a_server_that_will_not_do_it_now_is_away(
     with pytest.raises(Unavailable) as failed:
         await work()
     assert_away(failed, told)
-    assert await pid_of(one) == pid
+    assert (await pid_of(one) == pid) is stays
 
 
 async def test_a_lock_that_does_not_come_is_away(one: Database, db: Database) -> None:
@@ -318,7 +319,8 @@ async def test_a_lock_that_does_not_come_is_away(one: Database, db: Database) ->
         await tenants.lock(tx, tenant)
         with pytest.raises(Unavailable) as failed:
             await work()
-    assert_away(failed)
+    assert failed.value.detail.startswith("Another request holds what this one changes.")
+    assert failed.value.cause.startswith("a lock was not free in time")
 
 
 async def test_of_two_in_a_deadlock_one_goes_on_and_one_hears_of_it(db: Database) -> None:
@@ -334,7 +336,35 @@ async def test_of_two_in_a_deadlock_one_goes_on_and_one_hears_of_it(db: Database
             await tenants.lock(tx, ids[1 - first])
 
     ends = await asyncio.gather(lock(0), lock(1), return_exceptions=True)
-    assert {type(end) for end in ends} == {type(None), Unavailable}
+    assert {type(end) for end in ends} == {type(None), Collision}
+
+
+async def test_a_single_statement_that_met_another_one_is_tried_again(
+    one: Database, db: Database
+) -> None:
+    async with db.begin() as tx:
+        ids = sorted([await add_tenant(tx), await add_tenant(tx)])
+    pid = await pid_of(one)
+    first_then_second = (
+        f"DO $$ BEGIN UPDATE tenant SET name = 'touched' WHERE id = '{ids[0]}';"
+        f" UPDATE tenant SET name = 'touched' WHERE id = '{ids[1]}'; END $$"
+    )
+
+    async def touch() -> None:
+        async with one.single() as tx:
+            await tx.rows("SET deadlock_timeout = '300ms'")
+            await tx.rows(first_then_second)
+
+    async with db.begin() as tx:
+        await tx.rows("SET LOCAL deadlock_timeout = '60s'")
+        await tenants.lock(tx, ids[1])
+        touching = asyncio.create_task(touch())
+        await until(db, "SELECT count(*) > 0 FROM pg_locks WHERE pid = $1 AND NOT granted", pid)
+        await tenants.lock(tx, ids[0])  # now each waits for the other
+    await touching
+    async with db.single() as tx:
+        names = await tx.rows("SELECT name FROM tenant")
+    assert [one.name for one in names] == ["touched", "touched"]
 
 
 async def test_a_transaction_that_was_stopped_for_too_long_is_away(
@@ -422,16 +452,24 @@ async def test_a_defect_of_ours_is_not_called_away(db: Database) -> None:
         await repeat_an_id()
 
 
-@pytest.mark.parametrize("wrong", ["password", "database"])
-async def test_a_server_that_does_not_let_us_in_says_why(database_url: str, wrong: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "cause"), [("password", "wrong password"), ("database", "no such database")]
+)
+async def test_a_server_that_does_not_let_us_in_says_why(
+    database_url: str, wrong: str, cause: str
+) -> None:
     password = urlsplit(database_url).password or ""
     url = {
-        "password": database_url.replace(password, "wrong"),
+        "password": database_url.replace(password, "hunter2"),
         "database": at_database(database_url, "nowhere"),
     }[wrong]
     async with pool_of(url) as database:
-        with pytest.raises(DBAPIError, match=wrong):
+        with pytest.raises(DatabaseDenied) as failed:
             await pid_of(database)
+        assert database.standing.cause is not None
+    assert_away(failed, "does not let the gateway in just now")
+    assert failed.value.cause.startswith(cause)
+    assert "hunter2" not in f"{failed.value.cause} {failed.value.place}"
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class _Watched(Database):
     """A database that can be away, and counts questions for tenants, and the rows they had."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(world.deps.db._engine)
+        super().__init__(world.deps.db._engine, world.deps.db._connector)
         self.away, self.refused, self.asked, self.read = False, 0, 0, 0
         self.busy, self.busiest = 0, 0
 

@@ -1,0 +1,166 @@
+"""Why a statement or a connection failed: one line for operators, and what callers are told."""
+
+import errno
+import socket
+import ssl
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from gateway.errors import BadRequest, Collision, DatabaseDenied, Unavailable
+
+_AGAIN = "Try again; with an Idempotency-Key a repeated request never makes a second job."
+_RETRY_SECONDS = 1
+
+
+class Trouble(Enum):
+    """What kind of failure it is, and so what callers are told."""
+
+    AWAY = "The database cannot be reached just now."
+    DENIED = "The database does not let the gateway in just now."
+    READ_ONLY = "The database takes no changes just now."
+    BUSY = "The database has no connection free just now."
+    LOCKED = "Another request holds what this one changes."
+    SLOW = (
+        "The database took too long for this. A list takes less with a shorter time or fewer "
+        "tenants."
+    )
+
+
+class Cause(NamedTuple):
+    """What failed, and the words of who said so; without password or statement."""
+
+    trouble: Trouble
+    name: str
+    words: str = ""
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        return f"{self.name} ({self.words})" if self.words else self.name
+
+    def error(self, place: str) -> Unavailable:
+        """What is raised for it; `place` is where the database is."""
+        kind = Collision if self.name in _COLLISIONS else Unavailable
+        kind = DatabaseDenied if self.trouble is Trouble.DENIED else kind
+        detail = f"{self.trouble.value} {_AGAIN}"
+        return kind(detail, retry_after=_RETRY_SECONDS, cause=self.text, place=place)
+
+
+class PoolerRefusedError(Exception):
+    """The pooler in front of Postgres cannot be used; the message says why."""
+
+
+class RoleRefusedError(Exception):
+    """The login may not take on the role of tenants; the message is the server's."""
+
+
+# By the code of the server, or the first of its characters. The server's own words follow.
+_STATES = {
+    "57014": (Trouble.SLOW, "a statement took too long"),
+    "40P01": (Trouble.LOCKED, "deadlock"),
+    "40001": (Trouble.LOCKED, "two transactions collided"),
+    "55P03": (Trouble.LOCKED, "a lock was not free in time"),
+    "25P03": (Trouble.SLOW, "a transaction stood still for too long"),
+    "25P04": (Trouble.SLOW, "a transaction took too long"),
+    "25006": (Trouble.READ_ONLY, "read-only"),
+    "53100": (Trouble.READ_ONLY, "disk full"),
+    "53200": (Trouble.AWAY, "out of memory"),
+    "53300": (Trouble.AWAY, "too many connections"),
+    "53400": (Trouble.AWAY, "a limit of its configuration is reached"),
+    "28P01": (Trouble.DENIED, "wrong password"),
+    "28": (Trouble.DENIED, "the login is refused"),
+    "3D000": (Trouble.DENIED, "no such database"),
+    "57P01": (Trouble.AWAY, "shutting down"),
+    "57P02": (Trouble.AWAY, "crashed"),
+    "57P03": (Trouble.AWAY, "not taking connections yet"),
+    "57P05": (Trouble.AWAY, "closed an idle connection"),
+    "08P01": (Trouble.AWAY, "it speaks another protocol"),
+    "08": (Trouble.AWAY, "the connection is lost"),
+    "53": (Trouble.AWAY, "out of resources"),
+    "57": (Trouble.AWAY, "the server intervened"),
+    "58": (Trouble.AWAY, "a fault of the server's system"),
+    "40": (Trouble.LOCKED, "the transaction was rolled back"),
+    "XX": (Trouble.AWAY, "a fault of the server"),
+}
+_COLLISIONS = frozenset({"deadlock", "two transactions collided"})
+_BAD_DATA = "22"
+# Of what did not come from the server; the first that fits.
+_KINDS: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str]] = (
+    (PoolerRefusedError, "an unfit pooler"),
+    (asyncpg.TargetServerAttributeNotMatched, "no server that takes changes"),
+    (asyncpg.ClientConfigurationError, "its address cannot be used"),
+    ((asyncpg.InterfaceError, asyncpg.InternalClientError), "the connection is lost"),
+    (TimeoutError, "no answer in time"),
+    (ssl.SSLError, "TLS failed"),
+    (socket.gaierror, "the host name cannot be resolved"),
+    (ConnectionRefusedError, "connection refused"),
+    (FileNotFoundError, "there is no such socket or file"),
+    (OSError, "the connection is lost"),
+)
+_UNREACHABLE = frozenset(
+    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EHOSTDOWN}
+)
+
+
+def cause_of(error: BaseException) -> Cause | None:
+    """Why it failed, where that is the database's doing; None for a defect or bad data of ours."""
+    if isinstance(error, DBAPIError):
+        return cause_of(error.orig) if error.orig is not None else None
+    state = getattr(error, "sqlstate", None)
+    if state is not None:
+        kind = _STATES.get(str(state)) or _STATES.get(str(state)[:2])
+        return Cause(*kind, _line(error)) if kind else None
+    if isinstance(error, PoolTimeoutError):
+        return Cause(Trouble.BUSY, "all connections of the pool are in use")
+    if isinstance(error, RoleRefusedError):
+        return Cause(Trouble.DENIED, "the login may not take on the role of tenants", _line(error))
+    return _connection(error)
+
+
+def translated(error: Exception, place: str) -> Exception:
+    """What is raised instead: Unavailable, BadRequest, or the error itself where it is a defect."""
+    cause = cause_of(error)
+    if cause is not None:
+        return cause.error(place)
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if str(getattr(original, "sqlstate", None) or "").startswith(_BAD_DATA):
+        return BadRequest("The request holds a value that cannot be stored.")
+    return error
+
+
+def _connection(error: BaseException) -> Cause | None:
+    """Of what did not come from the server."""
+    for kinds, name in _KINDS:
+        if isinstance(error, kinds):
+            return Cause(Trouble.AWAY, _name_of_system(error, name), _words(error))
+    return None
+
+
+def _name_of_system(error: BaseException, name: str) -> str:
+    text = str(error)
+    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+        return "the host cannot be reached"
+    if isinstance(error, OSError) and f"[Errno {errno.ECONNREFUSED}]" in text:
+        return "connection refused"  # of each of several addresses
+    return "TLS failed" if isinstance(error, ConnectionError) and "SSL" in text else name
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, (TimeoutError, ConnectionRefusedError)):
+        return ""
+    if isinstance(error, ssl.SSLError):
+        # A certificate that does not fit says why; other failures have a reason in capitals.
+        return getattr(error, "verify_message", "") or getattr(error, "reason", "") or _line(error)
+    if isinstance(error, OSError) and error.strerror and not error.strerror.startswith("Multiple"):
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return _line(error)
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
