@@ -43,7 +43,7 @@ def storable(text: str) -> str:
     """
     odd: list[str] = []
     value = _load(text, odd.append)
-    return json.dumps(value) if odd else text
+    return json.dumps(value, ensure_ascii=False) if odd else text
 
 
 def _load(text: str, note: Callable[[str], None]) -> object:

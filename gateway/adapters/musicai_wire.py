@@ -165,7 +165,7 @@ def _loose_job(found: object) -> UpstreamJob | None:
     return UpstreamJob(
         upstream_id=identity,
         status=status[:_MAX_CODE],
-        result=None if result is None else json.dumps(result),
+        result=None if result is None else json.dumps(result, ensure_ascii=False),
         problem=None if error is None else _problem(error, "UNKNOWN", "Job failed"),
         created_at=_instant(fields.get("createdAt")),
         started_at=_instant(fields.get("startedAt")),

@@ -7,6 +7,7 @@ Stored JSON (params, metadata, result, error) goes in as it is, without being pa
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -33,6 +34,8 @@ EVENT_TYPES = (
 TERMINAL_EVENTS = frozenset({JOB_SUCCEEDED, JOB_FAILED, JOB_DELETED})
 
 MAX_BODY_BYTES = 20_000
+# What stays of each text of an error in a body that is too long: 2,000 characters may be 12 kB.
+_SHORT = 300
 
 # Filled in by `job_json`, and by Postgres where it writes many jobs (store/job_lines.py).
 JOB_FORM = (
@@ -99,16 +102,32 @@ def job_event_id(kind: str, job_id: UUID) -> UUID:
 
 
 def job_event(kind: str, job: Job, at: datetime) -> str:
-    """Freeze the body of an event about a job.
+    """Freeze the body of an event about a job, of at most 20 kB.
 
-    Above 20 kB its result is left out, and its params too where that is not enough.
+    Where that is not enough its result is left out, then its params too, then its error is cut, and
+    at last its metadata goes.
     """
     body = event_body(kind, job_json(job), at)
-    for thinner in (replace(job, result=None), replace(job, result=None, params="null")):
+    for thinner in _thinner(job):
         if len(body.encode()) <= MAX_BODY_BYTES:
             break
         body = event_body(kind, job_json(thinner)[:-1] + ',"truncated":true}', at)
     return body
+
+
+def _thinner(job: Job) -> Iterator[Job]:
+    yield (job := replace(job, result=None))
+    yield (job := replace(job, params="null"))
+    yield (job := replace(job, error=_shortened(job.error)))
+    yield replace(job, metadata="{}")
+
+
+def _shortened(error: str | None) -> str | None:
+    if error is None:
+        return None
+    told: dict[str, object] = json.loads(error)
+    cut = {name: one[:_SHORT] if isinstance(one, str) else one for name, one in told.items()}
+    return json.dumps(cut, ensure_ascii=False)
 
 
 def event_body(kind: str, data: str, at: datetime) -> str:

@@ -1,6 +1,5 @@
 """What a job carries upstream besides what its caller gave."""
 
-import json
 from uuid import UUID
 
 # The key in the upstream metadata that a job is found by when its submit had no clear answer.
@@ -11,10 +10,3 @@ def with_marker(metadata: str, job_id: UUID) -> str:
     """Add the marker to a JSON object."""
     inner = metadata.strip()[1:-1].strip()
     return f'{{{inner}{"," if inner else ""}"{MARKER}":"{job_id}"}}'
-
-
-def merged(tenant: str, request: str) -> str:
-    """Merge the metadata of a request over that of its tenant; both are JSON objects."""
-    if tenant == "{}":
-        return request
-    return json.dumps(json.loads(tenant) | json.loads(request), ensure_ascii=False)

@@ -1,5 +1,6 @@
 """Many jobs at once: batches, retries, and bulk operations on jobs."""
 
+import asyncio
 import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from gateway.flows.retry import job_again
 from gateway.store.bulk import Operation
 from gateway.store.job_filter import JobFilter, names_nothing
 from gateway.web.accept import (
+    LARGE_BYTES,
     idempotency_key_of,
     max_queued_of,
     new_job,
@@ -33,6 +35,8 @@ from gateway.web.shown import BatchMade, RetryMade
 from gateway.web.shown_webhooks import BulkOut, DryRunOut
 from gateway.web.wire import BatchIn, BatchJobIn, JobsBulkIn, JobsFilterIn
 
+# Jobs that are looked through in one turn of the event loop.
+_TURN = 50
 _WRITE = {"scope": Scope.JOBS_WRITE}
 
 
@@ -50,7 +54,11 @@ async def make_batch(
     require_credential(has_credential=caller.acting.has_credential)
     await _check_callbacks(deps, given.jobs)
     key, digest = idempotency_key_of(envelope), hashlib.sha256(envelope.body).digest()
-    batch = [_job(deps, tenant, given, place) for place in range(len(given.jobs))]
+    batch: list[NewJob] = []
+    for place in range(len(given.jobs)):
+        batch.append(_job(deps, tenant, given, place))
+        if place % _TURN == 0 or len(given.jobs[place].params) > LARGE_BYTES:
+            await asyncio.sleep(0)  # others have their turn
     if key is not None:
         # The key is for the whole request, so each of its jobs remembers all of it.
         batch = [

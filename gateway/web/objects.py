@@ -7,16 +7,21 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.submission import MARKER, merged
+from gateway.core.stored_json import misfit, stored_bytes
+from gateway.core.submission import MARKER
 from gateway.errors import BadRequest
 from gateway.web.faults import fault, refusal
 
 _MAX_KEYS = 100
 _MAX_KEY = 128
 _MAX_METADATA_BYTES = 16 * 1024
+# In longer ones a number that is wrong is not searched for.
+_LOOKED_THROUGH = 64 * 1024
+_OUT_OF_RANGE = "number out of range: JSON readers hold numbers as IEEE 754 doubles"
 
 _Object = dict[str, Any]
 _object = msgspec.json.Decoder(_Object)
+_raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _texts = msgspec.json.Decoder(dict[str, str])
 _ABSENT = (b"", b"null")
 
@@ -34,12 +39,18 @@ def read_texts(field: str, raw: msgspec.Raw) -> tuple[str | None, dict[str, str]
 def read_metadata(raw: msgspec.Raw) -> tuple[str, _Object]:
     """Metadata, `{}` where it is absent; raises BadRequest.
 
-    At most 100 keys of at most 128 characters, 16 KiB in all, and none of the gateway's own.
+    At most 100 keys of at most 128 characters, 16 KiB in all as it is stored, no number larger than
+    doubles hold, and none of the gateway's own keys.
     """
     if bytes(raw) in _ABSENT:
         return "{}", {}
+    if len(bytes(raw)) > 2 * _MAX_METADATA_BYTES:
+        raise BadRequest.of("metadata", _too_long(len(bytes(raw))))
     text, metadata = _read(_object, "metadata", raw)
-    reason = _metadata_fault(bytes(raw), metadata)
+    place = misfit(text)
+    if place is not None:
+        raise BadRequest.of(f"metadata{place}", _OUT_OF_RANGE)
+    reason = _metadata_fault(text, metadata)
     if reason is not None:
         raise BadRequest.of("metadata", reason)
     if MARKER in metadata:
@@ -52,7 +63,8 @@ def over_tenants(tenant: str, request: str, keys: Collection[str]) -> str:
     if tenant != "{}" and _keys(tenant).isdisjoint(keys):
         # Nothing to override, so the texts are joined as they are, which is 20 times cheaper.
         return f"{tenant[:-1]},{request.lstrip()[1:]}" if keys else tenant
-    return merged(tenant, request)
+    members = _raw_members.decode(tenant) | _raw_members.decode(request)
+    return msgspec.json.encode(members).decode()
 
 
 @lru_cache(maxsize=1024)
@@ -65,9 +77,10 @@ def fingerprint(values: list[object]) -> bytes:
     return hashlib.sha256(msgspec.json.encode(values, order="sorted")).digest()
 
 
-def _metadata_fault(raw: bytes, metadata: _Object) -> str | None:
-    if len(raw) > _MAX_METADATA_BYTES:
-        return f"is {len(raw)} bytes long; at most {_MAX_METADATA_BYTES} are allowed"
+def _metadata_fault(text: str, metadata: _Object) -> str | None:
+    size = stored_bytes(text, _MAX_METADATA_BYTES)
+    if size > _MAX_METADATA_BYTES:
+        return _too_long(size)
     if len(metadata) > _MAX_KEYS:
         return f"has {len(metadata)} keys; at most {_MAX_KEYS} are allowed"
     if max(map(len, metadata), default=0) > _MAX_KEY:
@@ -75,10 +88,17 @@ def _metadata_fault(raw: bytes, metadata: _Object) -> str | None:
     return None
 
 
+def _too_long(size: int) -> str:
+    return f"is {size} bytes long as it is stored; at most {_MAX_METADATA_BYTES} are allowed"
+
+
 def _read(decoder: msgspec.json.Decoder[Any], field: str, raw: msgspec.Raw) -> tuple[str, Any]:
     try:
         return bytes(raw).decode(), decoder.decode(raw)
     except msgspec.ValidationError as invalid:
+        place = misfit(bytes(raw).decode()) if len(bytes(raw)) < _LOOKED_THROUGH else None
+        if place is not None:
+            raise BadRequest.of(f"{field}{place}", _OUT_OF_RANGE) from None
         raise refusal([fault(str(invalid), field)]) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
         raise BadRequest.of(field, f"is not valid JSON: {malformed}") from None

@@ -22,6 +22,7 @@ from gateway.core.events import (
     job_event_type,
     job_json,
 )
+from gateway.core.lifecycle import error_of
 from gateway.core.model import STATE_STATUS, TERMINAL, JobState
 from tests.builders import job_of
 
@@ -210,7 +211,7 @@ def test_twenty_kilobytes_are_not_too_many_and_one_byte_more_is(filler: str) -> 
     assert body_of(result=f'"{full}y"')["truncated"] is True
 
 
-def test_metadata_and_error_are_never_left_out() -> None:
+def test_metadata_goes_last() -> None:
     job = job_of(
         state=JobState.FAILED,
         error=json.dumps({"code": "X", "message": "m" * 10_000}),
@@ -219,11 +220,34 @@ def test_metadata_and_error_are_never_left_out() -> None:
         result="[2]",
     )
     data = json.loads(job_event(JOB_FAILED, job, AT))["data"]
-    assert (data["error"], data["metadata"]) == (
-        json.loads(job.error or ""),
-        json.loads(job.metadata),
-    )
+    assert data["error"] == {"code": "X", "message": "m" * 300}
+    assert data["metadata"] == json.loads(job.metadata)
     assert (data["result"], data["workflowParams"], data["truncated"]) == (None, None, True)
+
+
+@pytest.mark.parametrize("filler", ["x", "\x01", "😀", "é"])
+def test_no_body_is_longer_whatever_is_in_it(filler: str) -> None:
+    """Each text as long as it may be, metadata as long as it could be before it was measured."""
+    job = job_of(
+        state=JobState.FAILED,
+        app=filler * 200,
+        name=filler * 512,
+        batch_name=filler * 256,
+        workflow=filler * 256,
+        error=error_of("C" * 100, filler * 2000, filler * 2000).json(),
+        metadata=json.dumps({"m": "m" * 200_000}),
+        params=json.dumps({"p": "p" * 1_000_000}),
+        result=json.dumps("r" * 1_000_000),
+        upstream_id="u" * 200,
+    )
+    body = job_event(JOB_FAILED, job, AT)
+    data = json.loads(body)["data"]
+    assert len(body.encode()) <= MAX_BODY_BYTES
+    assert list(data) == [*KEYS, "truncated"]
+    assert (data["name"], data["metadata"]) == (job.name, {})
+    assert data["error"]["message"] == filler * 300
+    without = json.loads(job_event(JOB_FAILED, job_of(metadata=job.metadata), AT))["data"]
+    assert (without["metadata"], without["error"]) == ({}, None)
 
 
 # --- Ids ----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.submission import MARKER, merged, with_marker
+from gateway.core.submission import MARKER, with_marker
 
 ID = UUID("01890000-0000-7000-8000-000000000001")
 VALUES = st.recursive(
@@ -38,20 +38,3 @@ def test_numbers_and_escapes_are_passed_on_as_they_are() -> None:
 
 def test_the_callers_own_marker_does_not_win() -> None:
     assert json.loads(with_marker(f'{{"{MARKER}":"mine"}}', ID)) == {MARKER: str(ID)}
-
-
-@settings(max_examples=40)
-@given(OBJECTS, OBJECTS)
-def test_what_the_request_says_goes_before_what_the_tenant_says(
-    tenant: dict[str, object], request_: dict[str, object]
-) -> None:
-    both = json.loads(merged(json.dumps(tenant), json.dumps(request_)))
-    assert both == tenant | request_
-
-
-def test_without_metadata_of_the_tenant_the_request_is_not_rewritten() -> None:
-    assert merged("{}", '{ "a" : 1.0 }') == '{ "a" : 1.0 }'
-
-
-def test_text_stays_readable() -> None:
-    assert merged('{"a":"ü"}', "{}") == '{"a": "ü"}'
