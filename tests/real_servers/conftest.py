@@ -1,0 +1,14 @@
+"""Servers of the system for the tests of this folder; skipped with a reason where they are missing."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.real_servers.postgres import RealPostgres, real_postgres
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RealPostgres]:
+    """Debian's PostgreSQL, over TLS by a private authority."""
+    with real_postgres() as started:
+        yield started
