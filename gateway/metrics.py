@@ -9,7 +9,6 @@ from gateway import __version__
 
 REGISTRY = CollectorRegistry()
 
-FAILING_PERCENTS = (50, 70, 90, 100)
 _MAX_VALUES = 100
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
@@ -50,18 +49,6 @@ _shares = _histogram(
 _restored = _counter("database_restored", "Times that the database was found to have gone back.")
 _bulk = _counter("bulk_rows", "Rows that bulk operations dealt with.", "kind")
 _expired = _counter("jobs_expired", "Jobs that outlived their deadline.")
-_current = Gauge("gw_jobs_current", "Open jobs.", ["state"], registry=REGISTRY)
-_oldest = Gauge("gw_queue_oldest_seconds", "Age of the oldest.", ["queue"], registry=REGISTRY)
-_due = Gauge("gw_queue_due", "Rows that are due.", ["queue"], registry=REGISTRY)
-_deferred = Gauge("gw_queue_deferred", "Rows that wait.", ["queue"], registry=REGISTRY)
-_waiting = Gauge("gw_tenants_waiting", "Tenants with jobs to submit.", registry=REGISTRY)
-_failing = Gauge(
-    "gw_endpoints_failing",
-    "Endpoints that only fail, at least so far on their way to be disabled; 100: that were.",
-    ["percent"],
-    registry=REGISTRY,
-)
-_bus = Gauge("gw_redis_connected", "1 while wake-ups pass through Redis.", registry=REGISTRY)
 Gauge("gw_build_info", "Always 1.", ["version"], registry=REGISTRY).labels(__version__).set(1)
 
 _seen: dict[str, set[str]] = {}
@@ -72,22 +59,6 @@ def observe(work: str, outcome: str, seconds: float, fields: Mapping[str, object
     count = _COUNTS.get(work)
     if count is not None:
         count(outcome, seconds, fields)
-
-
-def show_depth(states: Mapping[str, tuple[int, float]], owed: tuple[int, int, float]) -> None:
-    """Show open jobs, as {state: (jobs, oldest)}, and deliveries, as (due, deferred, oldest)."""
-    for state in ("accepted", "submitting", "submitted", "running"):
-        jobs, oldest = states.get(state, (0, 0.0))
-        _current.labels(state).set(jobs)
-        _oldest.labels(state).set(oldest)
-    _due.labels("deliver").set(owed[0])
-    _deferred.labels("deliver").set(owed[1])
-    _oldest.labels("deliver").set(owed[2])
-
-
-def show_bus(*, connected: bool) -> None:
-    """Show whether Redis is there."""
-    _bus.set(1 if connected else 0)
 
 
 def _number(fields: Mapping[str, object], name: str) -> float:
@@ -163,9 +134,6 @@ def _on_sweep(outcome: str, _seconds: float, fields: Mapping[str, object]) -> No
     _expired.inc(_number(fields, "expired"))
     for verb in ("submit", "poll", "deliver"):
         _rescued.labels(verb).inc(_number(fields, verb))
-    _waiting.set(_number(fields, "waiting_tenants"))
-    for percent in FAILING_PERCENTS:
-        _failing.labels(str(percent)).set(_number(fields, f"failing_{percent}"))
 
 
 def _on_claim(_outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:

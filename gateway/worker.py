@@ -3,37 +3,30 @@
 import asyncio
 import gc
 import signal
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from functools import partial
 
 import structlog
 import uvloop
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from typing_extensions import override
 
-from gateway import log, metrics
+from gateway import log
 from gateway.adapters.pool import Pool
 from gateway.descriptors import raise_limit
 from gateway.errors import Unavailable
-from gateway.flows.deps import go_on
+from gateway.flows.deps import Deps, go_on
 from gateway.flows.heartbeat import beating
 from gateway.flows.session import Sessions
 from gateway.flows.sweep import sweep
 from gateway.runtime import host_clock, identity_of, open_deps
 from gateway.settings import Settings
 from gateway.watchdog import watch_loop
+from gateway.worker_port import serve_port
 
 _log = structlog.get_logger("gateway.worker")
-_ALIVE_SECONDS = 30.0
 # A handler that never gives the loop back would hold up all others: the process ends instead.
 _STUCK_SECONDS = 30
 _SWEEP_SECONDS = 5
-
-Environ = dict[str, Any]
-StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
@@ -81,7 +74,7 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
         with suppress(Unavailable):  # a worker starts without its database, too
             await deps.db.open_ahead(settings.database_pool // 2)
         if settings.worker_port:
-            _serve_health(settings, lambda: deps.clock.monotonic() - pool.alive_at)
+            serve_port(deps, settings.host, settings.worker_port, partial(_silent_for, deps, pool))
         # Garbage collection then skips what start-up made: a full pass over it stops all work for 40 ms.
         gc.collect()
         gc.freeze()
@@ -92,20 +85,5 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
         _log.info("worker stopped", cut_off=late)
 
 
-def _serve_health(settings: Settings, silent_for: Callable[[], float]) -> None:
-    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/metrics":
-            start_response("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
-            return [generate_latest(metrics.REGISTRY)]
-        alive = silent_for() < _ALIVE_SECONDS
-        start_response("200 OK" if alive else "503 Service Unavailable", [])
-        return [b'{"status":"ok"}' if alive else b'{"status":"silent"}']
-
-    server = make_server(settings.host, settings.worker_port, app, handler_class=_QuietHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-
-
-class _QuietHandler(WSGIRequestHandler):
-    @override
-    def log_message(self, format: str, *args: object) -> None:
-        """Health checks are not worth a line."""
+def _silent_for(deps: Deps, pool: Pool) -> float:
+    return deps.clock.monotonic() - pool.alive_at

@@ -69,16 +69,6 @@ def test_what_the_sweep_finds_is_counted():
     assert grown("sweep", "late", "gw_jobs_expired_total", expired=3) == 3
 
 
-def test_endpoints_on_their_way_to_be_disabled_are_shown():
-    given = {f"failing_{percent}": count for percent, count in ((50, 4), (70, 3), (100, 1))}
-    metrics.observe("sweep", "quiet", 0.1, {**given, "waiting_tenants": 6})
-    shown = [value("gw_endpoints_failing", percent=p) for p in ("50", "70", "90", "100")]
-    assert shown == [4, 3, 0, 1]
-    assert value("gw_tenants_waiting") == 6
-    metrics.observe("sweep", "quiet", 0.1, {})
-    assert value("gw_endpoints_failing", percent="50") == 0
-
-
 def test_the_largest_share_of_a_claim_and_a_restored_database_are_counted():
     assert grown("claim", "taken", "gw_claim_largest_share_sum", largest_share=0.25) == 0.25
     assert grown("restore", "behind", "gw_database_restored_total") == 1
@@ -106,24 +96,6 @@ def test_callers_cannot_make_labels_without_end():
     text = generate_latest(metrics.REGISTRY).decode()
     assert text.count("gw_jobs_accepted_total{") <= 101
     assert value("gw_jobs_accepted_total", workflow="other") >= 200
-
-
-def test_depth_is_shown_for_every_state():
-    metrics.show_depth({"accepted": (7, 3.5)}, (1, 2, 4.5))
-    assert value("gw_jobs_current", state="accepted") == 7
-    assert value("gw_queue_oldest_seconds", queue="accepted") == 3.5
-    assert value("gw_queue_due", queue="deliver") == 1
-    assert value("gw_queue_deferred", queue="deliver") == 2
-    assert value("gw_queue_oldest_seconds", queue="deliver") == 4.5
-    metrics.show_depth({}, (0, 0, 0.0))
-    assert metrics.REGISTRY.get_sample_value("gw_jobs_current", {"state": "accepted"}) == 0
-
-
-def test_redis_is_shown():
-    metrics.show_bus(connected=True)
-    assert value("gw_redis_connected") == 1
-    metrics.show_bus(connected=False)
-    assert value("gw_redis_connected") == 0
 
 
 def test_the_version_is_shown():

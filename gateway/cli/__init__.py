@@ -52,11 +52,15 @@ cli.lazy = {
     "workflow": Lazy("reports.workflow:workflow", "See which workflows there are."),
     "queue": Lazy(
         "reports.queue:queue",
-        "Print the open jobs by state and the deliveries that are still to be made.",
+        "Print what is still to be done: what may go now, and what is held back and why.",
     ),
     "audit": Lazy(
         "reports.audit:audit",
         "List administrative acts, newest first: what was done to what, and with which key.",
+    ),
+    "status": Lazy(
+        "reports.status:status",
+        "Print how the whole gateway is: every process, Postgres, Redis, and the queues.",
     ),
     "config": Lazy("config:config", "Look at the settings."),
     "health": Lazy("health:health", "Ask the process on this host whether it is ready."),

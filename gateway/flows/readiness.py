@@ -42,8 +42,8 @@ async def _ask(db: Database) -> Readiness:
     if fault:
         return Readiness("database unfit", fault)
     # A newer schema serves this code too: changes expand first and contract later.
-    if present is None or present < _needed():
-        cause = f"the schema is at {present or 'nothing'}, and {_needed()} is needed"
+    if present is None or present < needed_revision():
+        cause = f"the schema is at {present or 'nothing'}, and {needed_revision()} is needed"
         return Readiness("schema behind", f"{cause}: run `gateway db upgrade`")
     async with db.of(_NOBODY) as tx:  # the role of tenants may be taken on
         await tx.rows("SELECT 1")
@@ -51,5 +51,6 @@ async def _ask(db: Database) -> Readiness:
 
 
 @cache
-def _needed() -> str:
+def needed_revision() -> str:
+    """The oldest revision of the schema that this version can work on."""
     return newest_revision() or ""

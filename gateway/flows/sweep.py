@@ -5,26 +5,22 @@ from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
-from gateway.core.delivery import failing_percent
 from gateway.core.lifecycle import expired
 from gateway.errors import Unavailable
 from gateway.flows.beacon import is_behind
 from gateway.flows.delete import delete_upstream
 from gateway.flows.deps import Deps
-from gateway.flows.endpoint_health import REASONS
 from gateway.flows.prune import prune_some
 from gateway.flows.restore import distrust
 from gateway.flows.settle import announce, ending, settle
 from gateway.ports import Verb
-from gateway.store import bulk, endpoints, processes, restores, sweeps
-from gateway.store.endpoints import Failing
+from gateway.store import bulk, processes, restores, sweeps
 from gateway.store.sweeps import Late
 
 # A wake-up may take this long without anybody calling it lost.
 _GRACE = 3.0
 _BATCH = 500
 _PRUNE_SECONDS = 1.0
-_FAILING_PERCENTS = (50, 70, 90, 100)
 
 
 class Found(NamedTuple):
@@ -33,7 +29,6 @@ class Found(NamedTuple):
     late: Late
     forgotten: int
     bulk_is_due: bool
-    failing: Sequence[Failing]
 
 
 async def sweep(deps: Deps) -> None:
@@ -54,7 +49,6 @@ async def sweep(deps: Deps) -> None:
         deleted=deleted,
         pruned=sum(pruned.values()),
         waiting_tenants=found.late.waiting,
-        **_failing(found.failing),
         **due,
     )
 
@@ -74,7 +68,7 @@ async def _look(deps: Deps) -> Found | None:
         await sweeps.put_away(tx)
         await processes.forget(tx)
         late = await sweeps.late(tx, _GRACE, deps.policy.max_in_flight)
-        found = Found(late, forgotten, await bulk.is_due(tx), await endpoints.failing(tx, REASONS))
+        found = Found(late, forgotten, await bulk.is_due(tx))
     if went_back:
         await distrust(deps)
     else:
@@ -102,14 +96,6 @@ def _wake(deps: Deps, found: Found) -> dict[str, int]:
     if late.delivering:
         due["deliver"] = 0
     return {str(verb): rows for verb, rows in due.items()}
-
-
-def _failing(endpoints_: Sequence[Failing]) -> dict[str, int]:
-    """How many endpoints are at least so far on their way to be disabled, or have come to its end."""
-    percents = [
-        100 if one.is_disabled else failing_percent(one.seconds, one.failures) for one in endpoints_
-    ]
-    return {f"failing_{most}": sum(p >= most for p in percents) for most in _FAILING_PERCENTS}
 
 
 async def _expire(deps: Deps) -> int:

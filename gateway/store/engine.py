@@ -7,7 +7,7 @@ execution layer would double the cost of each one.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -16,6 +16,7 @@ from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 from typing_extensions import override
 
 from gateway.store.causes import PoolerRefusedError, RoleRefusedError, cause_of, translated
@@ -155,6 +156,14 @@ class _Single(Tx):
         return inside
 
 
+class PoolUse(NamedTuple):
+    """Connections that a process may have and that are in use, and who waits for one."""
+
+    size: int
+    in_use: int
+    waiting: int
+
+
 class Database:
     """The pool of one process."""
 
@@ -163,11 +172,18 @@ class Database:
         self._engine = engine
         self._connector = connector
         self._pulse = Pulse(connector)
+        self._waiting = 0
 
     @property
     def place(self) -> str:
         """The servers that it connects to, for people."""
         return self._connector.url.place
+
+    @property
+    def use(self) -> PoolUse:
+        """How much of the pool is in use."""
+        pool = cast("QueuePool", self._engine.pool)
+        return PoolUse(pool.size(), pool.checkedout(), self._waiting)
 
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[Tx]:
@@ -230,9 +246,13 @@ class Database:
     async def _session(self) -> AsyncGenerator[Session]:
         try:
             connection = self._engine.connect()
-            async with asyncio.timeout(self._connector.seconds + _CHECKOUT_SECONDS):
-                await connection.start()
-                driver: Any = (await connection.get_raw_connection()).driver_connection
+            self._waiting += 1
+            try:
+                async with asyncio.timeout(self._connector.seconds + _CHECKOUT_SECONDS):
+                    await connection.start()
+                    driver: Any = (await connection.get_raw_connection()).driver_connection
+            finally:
+                self._waiting -= 1
             session: Session = driver
             is_known = False
             try:

@@ -43,6 +43,11 @@ SELECT max(seen_at) AS last, COALESCE(bool_or({_STATE} = 'ok'), false) AS alive
 FROM process WHERE kind = 'worker'"""
 
 
+_ROUNDS = """
+SELECT EXTRACT(epoch FROM now() - (SELECT max(swept_at) FROM beacon))::float8,
+  EXTRACT(epoch FROM now() - (SELECT max(pruned_at) FROM tenant))::float8"""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """One process: `kind` is api or worker."""
@@ -133,3 +138,8 @@ async def workers(tx: Tx) -> Workers:
 async def forget(tx: Tx) -> int:
     """Drop those that have been gone for long; how many."""
     return await tx.run(_FORGET, _SHOWN_SECONDS)
+
+
+async def last_rounds(tx: Tx) -> tuple[float | None, float | None]:
+    """Seconds since the last sweep and since a tenant was last pruned; None where never."""
+    return tuple(await tx.one(_ROUNDS))

@@ -75,18 +75,6 @@ SELECT id FROM job WHERE deadline_at <= now()
   AND NOT (state = 'submitting' AND lease_token IS NOT NULL AND next_at > now())
 ORDER BY deadline_at LIMIT $1"""
 
-_DEPTH = """
-SELECT state, count(*) AS jobs, EXTRACT(epoch FROM now() - min(created_at))::float8 AS oldest
-FROM job WHERE state IN ('accepted', 'submitting', 'submitted', 'running') GROUP BY state"""
-
-# What is about to be put away is owed to nobody.
-_OWED = """
-SELECT count(*) FILTER (WHERE d.next_at <= now()) AS due,
-  count(*) FILTER (WHERE d.next_at > now()) AS deferred,
-  EXTRACT(epoch FROM now() - min(d.created_at))::float8 AS oldest
-FROM delivery d LEFT JOIN endpoint p ON p.id = d.lane
-WHERE d.state = 'pending' AND p.disabled_at IS NULL AND p.deleted_at IS NULL"""
-
 
 class Late(NamedTuple):
     """What is late: tenants, jobs in doubt, credentials and receivers, and who is at work.
@@ -101,22 +89,6 @@ class Late(NamedTuple):
     submitting: bool
     delivering: bool
     waiting: int
-
-
-class Depth(NamedTuple):
-    """How many open jobs are in one state, and the age of the oldest in seconds."""
-
-    state: str
-    jobs: int
-    oldest_seconds: float
-
-
-class Owed(NamedTuple):
-    """Deliveries that are due, those that wait, and the age of the oldest in seconds."""
-
-    due: int
-    deferred: int
-    oldest_seconds: float | None
 
 
 async def lead(tx: Tx) -> bool:
@@ -144,14 +116,3 @@ async def put_away(tx: Tx) -> None:
 async def expired(tx: Tx, limit: int) -> list[UUID]:
     """Open jobs past their deadline."""
     return [row.id for row in await tx.rows(_EXPIRED, limit)]
-
-
-async def depth(tx: Tx) -> list[Depth]:
-    """Open jobs by state."""
-    return [Depth(*row) for row in await tx.rows(_DEPTH)]
-
-
-async def owed(tx: Tx) -> Owed:
-    """Deliveries that are still owed."""
-    row = await tx.one(_OWED)
-    return Owed(*row)

@@ -12,11 +12,11 @@ from gateway.flows.deps import Deps
 from gateway.flows.identify import Identities
 from gateway.flows.keys import create_key, revoke_key, rotate_key
 from gateway.flows.tenants import get_tenant
-from gateway.store import keys, sweeps
+from gateway.store import keys
 from gateway.web.context import AnyRequest, Context, Handed
 from gateway.web.envelope import Caller
 from gateway.web.paging import one_page, read_cursor
-from gateway.web.shown_admin import AuditOut, KeyMade, KeyOut, QueueOut
+from gateway.web.shown_admin import AuditOut, KeyMade, KeyOut
 from gateway.web.wire import AuditQuery, KeyIn, RotationIn, TenantKeyIn
 
 
@@ -126,13 +126,6 @@ async def end_key(
     return await _shown(context, await revoke_key(context.deps, caller.key.key_id, key_id))
 
 
-@get("/queue", summary="See all that is still to be done")
-async def read_queue(deps: Handed[Deps]) -> QueueOut:
-    """Open jobs by state, and deliveries."""
-    async with deps.db.begin() as tx:
-        return QueueOut.of(await sweeps.depth(tx), await sweeps.owed(tx))
-
-
 @get("/audit", opt={"query": AuditQuery}, summary="See who did what")
 async def read_audit(
     asked: Handed[AuditQuery], deps: Handed[Deps], request: AnyRequest
@@ -151,6 +144,5 @@ HANDLERS = [
     list_keys,
     replace_key,
     end_key,
-    read_queue,
     read_audit,
 ]

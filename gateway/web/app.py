@@ -22,6 +22,7 @@ from gateway.web import (
     jobs,
     listing,
     secrets,
+    status,
     whoami,
 )
 from gateway.web.asgi import App
@@ -50,7 +51,12 @@ _TENANT = [
     *deliveries.HANDLERS,
     *bulk.HANDLERS,
 ]
-_OPERATOR = [*admin_tenants.HANDLERS, export.take_tenant, *admin_keys.HANDLERS]
+_OPERATOR = [
+    *admin_tenants.HANDLERS,
+    export.take_tenant,
+    *admin_keys.HANDLERS,
+    *status.HANDLERS,
+]
 
 
 def create_app(deps: Deps, *, max_body_bytes: int = MAX_BODY_BYTES) -> Front:

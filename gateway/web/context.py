@@ -13,6 +13,7 @@ from gateway.flows.accept import Acceptor
 from gateway.flows.catalogue import Workflows
 from gateway.flows.deps import Deps
 from gateway.flows.identify import Identities
+from gateway.flows.overview import Overviews
 from gateway.flows.waiters import Waiters
 from gateway.web.envelope import STATE, Caller, Envelope
 from gateway.web.reading import read_body
@@ -35,6 +36,7 @@ class Context:
     workflows: Workflows
     waiters: Waiters
     streams: Streams
+    overviews: Overviews
 
     @classmethod
     def of(cls, deps: Deps) -> "Context":
@@ -42,7 +44,15 @@ class Context:
         identities, waiters = Identities(deps), Waiters(deps)
         deps.queue.listen(identities.forget)
         deps.queue.listen(waiters.hear)
-        return cls(deps, identities, Acceptor(deps), Workflows(deps), waiters, Streams())
+        return cls(
+            deps,
+            identities,
+            Acceptor(deps),
+            Workflows(deps),
+            waiters,
+            Streams(),
+            Overviews(deps),
+        )
 
 
 def envelope_of(request: AnyRequest) -> Envelope:

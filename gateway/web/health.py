@@ -1,21 +1,17 @@
 """Health and metrics, for machines and without a key."""
 
-import asyncio
 from contextlib import suppress
 from typing import Any, Literal
 
 from litestar import Response, get
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.errors import Unavailable
+from gateway.exposition import CONTENT_TYPE, exposition, process_state
 from gateway.flows.deps import Deps
 from gateway.flows.readiness import readiness
-from gateway.metrics import REGISTRY, show_bus, show_depth
-from gateway.store import sweeps
-from gateway.web.context import Handed
+from gateway.web.context import Context, Handed
 from gateway.web.shown import Out
 
-_DATABASE_SECONDS = 1.0
 _UNREADY = 503
 
 
@@ -48,17 +44,13 @@ async def ready(deps: Handed[Deps]) -> Response[Ready]:
 
 
 @get("/metrics", include_in_schema=False)
-async def metrics(deps: Handed[Deps]) -> Response[bytes]:
-    """For Prometheus; what is counted in Postgres stays as it was while that is away."""
-    with suppress(Unavailable, TimeoutError):
-        async with asyncio.timeout(_DATABASE_SECONDS), deps.db.single() as tx:
-            states, owed = await sweeps.depth(tx), await sweeps.owed(tx)
-        show_depth(
-            {one.state: (one.jobs, one.oldest_seconds) for one in states},
-            (owed.due, owed.deferred, owed.oldest_seconds or 0.0),
-        )
-    show_bus(connected=deps.queue.connected)
-    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+async def metrics(context: Handed[Context]) -> Response[bytes]:
+    """For Prometheus; what is counted in Postgres is left out while that is away."""
+    deps, overview = context.deps, None
+    with suppress(Unavailable):
+        overview = await context.overviews.get()
+    body = exposition(process_state(deps, database_up=overview is not None), overview)
+    return Response(body, headers={"Content-Type": CONTENT_TYPE})
 
 
 HANDLERS: list[Any] = [live, ready, metrics]

@@ -1,4 +1,4 @@
-"""Tenants, credentials, keys, queues and the audit as operators are shown them."""
+"""Tenants, credentials, keys and the audit as operators are shown them."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from gateway.core.model import AccessKey, KeyKind, Tenant
 from gateway.store.keys import AuditEntry
-from gateway.store.sweeps import Depth, Owed
 from gateway.store.tenants import CredentialInUse
 from gateway.web.shown import Out, maybe_stamp, stamp
 
@@ -116,34 +115,6 @@ class KeyMade(KeyOut, kw_only=True):
     """A new access key with its text, which is shown this once."""
 
     access_key: str
-
-
-class DepthOut(Out):
-    """Open jobs in one state."""
-
-    state: str
-    jobs: int
-    oldest_seconds: float
-
-
-class OwedOut(Out):
-    """Deliveries that are due now, those that wait, and the age of the oldest."""
-
-    due: int
-    deferred: int
-    oldest_seconds: float | None
-
-
-class QueueOut(Out):
-    """All that is still to be done."""
-
-    jobs: list[DepthOut]
-    deliveries: OwedOut
-
-    @classmethod
-    def of(cls, depth: Sequence[Depth], owed: Owed) -> Self:
-        """Show the queues."""
-        return cls([DepthOut(*one) for one in depth], OwedOut(*owed))
 
 
 class AuditOut(Out):

@@ -20,7 +20,18 @@ from typing_extensions import override
 from uuid_utils.compat import uuid7
 
 from gateway.core.schedule import Pace
-from gateway.store import bulk, claims, deliveries, endpoints, jobs, polls, submits, sweeps
+from gateway.store import (
+    bulk,
+    claims,
+    deliveries,
+    endpoints,
+    jobs,
+    polls,
+    processes,
+    queues,
+    submits,
+    sweeps,
+)
 from gateway.store.engine import AnyRow, Database, Tx, open_database
 from gateway.store.polls import Place
 from tests.bench.parts import Servers, start_servers
@@ -29,7 +40,7 @@ SIZES = (100, 10_000, 100_000)
 _ROUNDS = 5
 _LEASE = 26.0
 _EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
-_MODULES = (bulk, claims, deliveries, endpoints, jobs, polls, submits, sweeps)
+_STORE = (bulk, claims, deliveries, endpoints, jobs, polls, processes, queues, submits, sweeps)
 
 _TENANT = "INSERT INTO tenant (id, slug, name, metadata) VALUES ($1, 'busy', 'busy', '{}')"
 _CREDENTIAL = """
@@ -88,7 +99,7 @@ class _Explained(Tx):
 
 
 def _name_of(sql: str) -> str:
-    for module in _MODULES:
+    for module in _STORE:
         for name, text in vars(module).items():
             if isinstance(text, str) and text == sql:
                 return f"{_short(module)}.{name.strip('_').lower()}"
@@ -123,8 +134,10 @@ async def _engine(tx: Tx, tenant: UUID, credential: UUID) -> None:
         lambda: sweeps.remember(tx),
         lambda: sweeps.put_away(tx),
         lambda: sweeps.expired(tx, 500),
-        lambda: sweeps.depth(tx),
-        lambda: sweeps.owed(tx),
+        lambda: queues.states(tx),
+        lambda: queues.lines(tx, breaker=5, in_flight=10**6, window=10),
+        lambda: processes.last_rounds(tx),
+        lambda: processes.seen(tx),
         lambda: bulk.is_due(tx),
         lambda: endpoints.failing(tx, ("x",)),
     )

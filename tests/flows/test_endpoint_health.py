@@ -7,8 +7,8 @@ import pytest
 from gateway.core.model import Tenant
 from gateway.flows.endpoint_health import FAILED
 from gateway.flows.endpoints import delete_endpoint, disable_endpoint, enable_endpoint
+from gateway.flows.overview import overview
 from gateway.flows.resend import resend_delivery
-from gateway.flows.sweep import sweep
 from gateway.ports import Fault
 from tests.flows.fakes import reply
 from tests.flows.scenes import OTHER, endpoint_row, owe, owe_rows
@@ -195,10 +195,9 @@ async def test_how_many_endpoints_are_ill_and_how_many_were_disabled_for_it_is_t
         for url in (OTHER, "https://hand.example.com")
     ]
 
-    async def told() -> list[object]:
-        await sweep(world.deps)
-        fields = world.seen("sweep")[-1][1]
-        return [fields[f"failing_{percent}"] for percent in (50, 70, 90, 100)]
+    async def told() -> list[int]:
+        failing = (await overview(world.deps)).failing
+        return [failing[percent] for percent in (50, 70, 90, 100)]
 
     await disable_endpoint(world.deps, tenant.id, by_hand)
     await world.deliver_all()

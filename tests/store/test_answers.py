@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from gateway.store import deliveries, endpoints, keys, restores, submits, sweeps, tenants
+from gateway.store import deliveries, endpoints, keys, queues, restores, submits, sweeps, tenants
 from gateway.store.connect import Session
 from gateway.store.engine import Tx
 from tests.builders import MADE_AT, key_of, options_of
@@ -16,7 +16,7 @@ CALLS: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "key": lambda tx: keys.add(tx, key_of(created_at=MADE_AT)),
     "credential": lambda tx: tenants.add_credential(tx, ID, ID, version=1, base_url="", sealed=b""),
     "late": lambda tx: sweeps.late(tx, 1.0, 1),
-    "owed": sweeps.owed,
+    "states": queues.states,
     "beacon": restores.beat,
     "beacon held": restores.hold_beacon,
     "suspect jobs": lambda tx: submits.has_suspects(tx, 2),

@@ -5,7 +5,6 @@ from gateway.store import outcomes, submits, sweeps
 from gateway.store.engine import Database, Tx
 from gateway.store.outcomes import Ending
 from gateway.store.submits import Doubt
-from gateway.store.sweeps import Depth, Owed
 from tests.builders import (
     add_deliveries,
     add_endpoint,
@@ -105,40 +104,3 @@ async def test_the_longest_past_their_deadline_expire_first(tx: Tx) -> None:
         await put(tx, "job", job_id, deadline_at=-age)
     await without_indexes(tx)
     assert await sweeps.expired(tx, 2) == [ids[1], ids[2]]
-
-
-# --- Figures ------------------------------------------------------------------------------------
-
-
-async def test_how_deep_the_queues_are(tx: Tx) -> None:
-    assert await sweeps.depth(tx) == []
-    tenant = await add_tenant(tx)
-    old, _, ended = await add_submitted(tx, tenant, 3)
-    await outcomes.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
-    await put(tx, "job", old, created_at=-90)
-    await add_jobs(tx, tenant)
-    assert sorted(await sweeps.depth(tx)) == [
-        Depth("accepted", 1, 0.0),
-        Depth("submitted", 2, 90.0),
-    ]
-
-
-async def test_what_is_owed(tx: Tx) -> None:
-    assert await sweeps.owed(tx) == Owed(0, 0, None)
-    tenant = await add_tenant(tx)
-    due, later = await add_deliveries(tx, tenant, count=2)
-    await add_deliveries(tx, tenant, state="delivered")
-    await put(tx, "delivery", due, created_at=-90)
-    await put(tx, "delivery", later, next_at=20)
-    assert await sweeps.owed(tx) == Owed(1, 1, 90.0)
-
-
-@pytest.mark.parametrize("column", ["disabled_at", "deleted_at"])
-async def test_what_an_endpoint_is_not_sent_is_not_owed(tx: Tx, column: str) -> None:
-    tenant = await add_tenant(tx)
-    endpoint = await add_endpoint(tx, tenant)
-    _, later = await add_deliveries(tx, tenant, endpoint, 2)
-    await put(tx, "delivery", later, next_at=20)
-    assert await sweeps.owed(tx) == Owed(1, 1, 0.0)
-    await put(tx, "endpoint", endpoint, **{column: 0})
-    assert await sweeps.owed(tx) == Owed(0, 0, None)

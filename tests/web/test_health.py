@@ -52,13 +52,6 @@ async def test_without_the_database_it_is_not_ready(world: World, unused_tcp_por
     await away.close()
 
 
-async def test_metrics_are_prometheus_text(world: World) -> None:
-    answer = await world.call("GET", "/metrics")
-
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert "gw_http_requests_total" in answer.text
-
-
 async def test_every_path_is_described(world: World) -> None:
     schema = (await world.call("GET", "/schema/openapi.json")).json()
 

@@ -1,0 +1,54 @@
+"""`gateway status`: how the whole gateway is."""
+
+import click
+from rich_click import RichCommand
+
+from gateway.cli.access import with_operator
+from gateway.cli.client import Api
+from gateway.cli.failures import CommandError, ExitCode
+from gateway.cli.output import head, json_option, print_fields, print_table, show, tell
+from gateway.cli.reports.queue import print_queues
+from gateway.cli.table import Column
+
+_PROCESSES = (
+    Column("kind"),
+    Column("state"),
+    Column("lastHeartbeatAt"),
+    Column("host", least=8, rank=1),
+    Column("pid", rank=2),
+    Column("version", rank=1),
+    Column("lastDid", least=10, rank=3),
+    Column("startedAt", rank=4),
+)
+
+
+@click.command(cls=RichCommand)
+@with_operator
+@json_option
+def status(api: Api, *, as_json: bool) -> None:
+    """Print how the whole gateway is: every process, Postgres, Redis, and the queues.
+
+    The exit status is 1 when something is wrong.
+    """
+    found = api.call("GET", "/admin/v1/status")
+    if as_json:
+        show(found, as_json=True)
+    else:
+        tell(f"The gateway is {found['status']}.")
+        for one in found["problems"]:
+            tell(f"{one['code']}: {one['message']}")
+        head("Servers")
+        rounds = ("feedLagSeconds", "lastSweepSeconds", "lastPruneSeconds")
+        servers = [(name, found[name]["status"]) for name in ("postgres", "redis")]
+        print_fields([*servers, *((name, found[name]) for name in rounds)])
+        if found["processes"] is not None:
+            head("Processes")
+            print_table(found["processes"], _PROCESSES)
+            head("Queues")
+            print_queues(found["queue"]["queues"])
+    if found["status"] != "ok":
+        raise CommandError(
+            f"the gateway is {found['status']}: {len(found['problems'])} things are wrong",
+            ExitCode.ERROR,
+            "See docs/operate.md for each code.",
+        )
