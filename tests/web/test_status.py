@@ -66,7 +66,7 @@ async def test_the_status_tells_of_everything(world: World, acme: str) -> None:
     )
     assert one["startedAt"] <= one["lastHeartbeatAt"]
     assert found["queue"]["workers"]["ok"] == 1
-    assert found["feedLagSeconds"] == 0.0
+    assert 0 <= found["feedLagSeconds"] < 60
 
 
 async def test_a_frozen_worker_is_told_within_15_seconds(world: World) -> None:
@@ -137,7 +137,7 @@ async def test_the_metrics_show_the_gateway_and_the_process(world: World, acme: 
     assert found["gw_database_pool_size",] == 5
     assert found["gw_database_pool_connections", "waiting"] == 0
     assert found["process_resident_memory_bytes",] > 0
-    assert found["gw_feed_lag_seconds",] == 0
+    assert 0 <= found["gw_feed_lag_seconds",] < 60
 
 
 async def test_nothing_is_frozen_while_the_database_is_away(
