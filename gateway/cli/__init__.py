@@ -62,6 +62,11 @@ cli.lazy = {
         "reports.status:status",
         "Print how the whole gateway is: every process, Postgres, Redis, and the queues.",
     ),
+    "bulk": Lazy("bulk:bulk", "Follow and stop work on many jobs or deliveries."),
+    "whoami": Lazy(
+        "reports.whoami:whoami",
+        "Print which key is used, its kind, tenant and scopes, and the API's address and version.",
+    ),
     "config": Lazy("config:config", "Look at the settings."),
     "health": Lazy("health:health", "Ask the process on this host whether it is ready."),
     "version": Lazy("version:version", "Print the version."),

@@ -11,7 +11,7 @@ import click
 
 from gateway.cli.client import Access, Api
 from gateway.cli.failures import CommandError, ExitCode
-from gateway.cli.texts import read_secret, read_text
+from gateway.cli.texts import TEXT_FILE, read_secret, read_text
 
 API = "GATEWAY_API"
 ACCESS_KEY = "GATEWAY_ACCESS_KEY"
@@ -19,7 +19,6 @@ OPERATOR_KEY = "GATEWAY_OPERATOR_KEY"
 TENANT = "GATEWAY_TENANT"
 DATA_DIR = Path(".gateway")
 
-_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 Facts = dict[str, Any]
 
@@ -40,7 +39,9 @@ _tenant_option = click.option(
 
 def _key_option(variable: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
-        "--key-file", type=_FILE, help=f"File with the access key; else {variable} holds the key."
+        "--key-file",
+        type=TEXT_FILE,
+        help=f"File with the access key; else {variable} holds the key.",
     )
 
 
@@ -67,10 +68,7 @@ def with_operator(command: Callable[Concatenate[Api, ...], None]) -> Callable[..
 def with_tenant(command: Callable[Concatenate[Api, ...], None]) -> Callable[..., None]:
     """Give a command its options for, and its first argument from, a tenant's access."""
 
-    @_api_option
-    @_key_option(ACCESS_KEY)
-    @_tenant_option
-    @_data_option
+    @access_options
     @functools.wraps(command)
     def wrapper(
         *,
@@ -84,6 +82,30 @@ def with_tenant(command: Callable[Concatenate[Api, ...], None]) -> Callable[...,
             command(opened, **kwargs)
 
     return wrapper
+
+
+def access_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --api, --key-file, --tenant and --data-dir, as `tenant_access` takes them."""
+    options = (_api_option, _key_option(ACCESS_KEY), _tenant_option, _data_option)
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def any_access(
+    api: str | None,
+    key_file: Path | None,
+    tenant: str | None,
+    data_dir: Path | None,
+    *,
+    operator: bool = False,
+) -> Access:
+    """The access that there is: a tenant's or a service's, or else an operator's, unless that is wanted."""
+    has_key = key_file is not None or os.environ.get(ACCESS_KEY)
+    has_only_operators = not has_key and os.environ.get(OPERATOR_KEY) and data_dir is None
+    if operator or has_only_operators:
+        return operator_access(api, key_file, data_dir)
+    return tenant_access(api, key_file, tenant, data_dir)
 
 
 def operator_access(api: str | None, key_file: Path | None, data_dir: Path | None) -> Access:

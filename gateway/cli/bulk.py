@@ -1,18 +1,35 @@
-"""Bulk operations as commands begin and follow them."""
+"""Bulk operations: begun by commands, followed and stopped by `gateway bulk`."""
 
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import click
+from rich_click import RichGroup
 
+from gateway.cli.access import with_tenant
 from gateway.cli.client import Api
-from gateway.cli.output import confirm, say, show, yes_option
+from gateway.cli.listing import Source, Wanted, listing_options, show_listing
+from gateway.cli.output import confirm, json_option, say, show, yes_option
+from gateway.cli.table import Column
 
 _PAUSE_SECONDS = 0.5
 _RUNNING = "running"
 _STATUSES = ("pending", "exhausted", "parked", "delivered")
 
+_COLUMNS = (
+    Column("id"),
+    Column("kind", rank=1),
+    Column("state"),
+    Column("done"),
+    Column("total"),
+    Column("endpointId", rank=5),
+    Column("createdAt", rank=2),
+    Column("completedAt", rank=3),
+)
+
+_id = click.argument("operation_id", metavar="ID")
 _dry_run = click.option("--dry-run", is_flag=True, help="Only count them.")
 _wait = click.option("--wait", is_flag=True, help="Wait until all is handed to the workers.")
 
@@ -82,5 +99,45 @@ def _ended(api: Api, operation: dict[str, Any]) -> dict[str, Any]:
     while operation["state"] == _RUNNING:
         say(f"{operation['done']} of {operation['total']} ...")
         time.sleep(_PAUSE_SECONDS)
-        operation = api.call("GET", f"/v1/bulk/{operation['id']}")
+        operation = api.call("GET", _path(operation["id"]))
     return operation
+
+
+@click.group(cls=RichGroup)
+def bulk() -> None:
+    """Follow and stop work on many jobs or deliveries.
+
+    `job retry`, `job cancel`, `webhook resend` and `webhook recover` begin it.
+    """
+
+
+@bulk.command(name="list")
+@listing_options
+@with_tenant
+def list_(api: Api, *, wanted: Wanted) -> None:
+    """List bulk operations, newest first."""
+    show_listing(api, Source("/v1/bulk"), wanted, _COLUMNS)
+
+
+@bulk.command()
+@_id
+@click.option("--wait", is_flag=True, help="Wait for its end.")
+@with_tenant
+@json_option
+def get(api: Api, *, operation_id: str, wait: bool, as_json: bool) -> None:
+    """Print how far a bulk operation is."""
+    found = api.call("GET", _path(operation_id))
+    show(_ended(api, found) if wait else found, as_json=as_json)
+
+
+@bulk.command()
+@_id
+@with_tenant
+@json_option
+def stop(api: Api, *, operation_id: str, as_json: bool) -> None:
+    """Stop a bulk operation where it is; what it did stays done."""
+    show(api.call("POST", f"{_path(operation_id)}/stop"), as_json=as_json)
+
+
+def _path(operation_id: str) -> str:
+    return f"/v1/bulk/{quote(operation_id, safe='')}"

@@ -10,10 +10,9 @@ from rich_click import RichGroup
 from gateway.cli.access import with_operator
 from gateway.cli.client import Api
 from gateway.cli.output import json_option, show
-from gateway.cli.texts import read_secret
+from gateway.cli.texts import TEXT_FILE, read_secret
 
 _COLUMNS = ("version", "baseUrl", "inFlight", "rejectedAt", "rejectedReason", "createdAt")
-_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
 @click.group(cls=RichGroup)
@@ -26,7 +25,7 @@ def credential() -> None:
 
 @credential.command()
 @click.argument("slug")
-@click.option("--api-key-file", type=_FILE, help="File with the upstream's key.")
+@click.option("--api-key-file", type=TEXT_FILE, help="File with the upstream's key.")
 @click.option("--base-url", help="The upstream of this tenant, such as https://host/v1.")
 @with_operator
 @json_option

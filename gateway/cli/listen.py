@@ -20,7 +20,7 @@ from gateway.cli.access import with_tenant
 from gateway.cli.client import Api
 from gateway.cli.following import Following, Webhook
 from gateway.cli.output import json_option, say, tell
-from gateway.cli.texts import read_secret
+from gateway.cli.texts import TEXT_FILE, read_secret
 from gateway.cli.values import comma_list
 from gateway.core.events import EVENT_TYPES
 from gateway.core.printable import printable, printable_json
@@ -33,7 +33,6 @@ from gateway.core.signing import (
 )
 from gateway.webhooks import MIN_SECRET_BYTES, HmacKey
 
-_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 _TIMEOUT_SECONDS = 15.0
 _AHEAD = 100
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -43,7 +42,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @click.option("--forward-to", "url", required=True, help="Where to POST them.")
 @click.option("--events", "types", default="", metavar="TYPE,TYPE", help="Only these types.")
 @click.option("--secret", help="Sign with this one, such as whsec_...; else one is made.")
-@click.option("--secret-file", type=_FILE, help="File with the secret, instead.")
+@click.option("--secret-file", type=TEXT_FILE, help="File with the secret, instead.")
 @with_tenant
 @json_option
 def listen(

@@ -12,7 +12,7 @@ from typing import Any, cast
 import click
 from rich.cells import cell_len
 
-from gateway.cli.table import Column, aligned, width_of_output
+from gateway.cli.table import EMPTY, Column, aligned, width_of_output
 from gateway.core.printable import printable, printable_cells, printable_json
 
 _WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -106,7 +106,7 @@ def pick(row: Row, path: str) -> object:
 def shown(value: object) -> str:
     """A value as a cell or a line has it."""
     if value is None:
-        return "-"
+        return EMPTY
     if isinstance(value, str):
         return printable(value)
     return json_text(value)

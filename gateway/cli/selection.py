@@ -32,16 +32,21 @@ class Selection(NamedTuple):
 
 
 def with_selection(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options, and what they select as its argument `wanted`."""
+    """Give a command the options, and what they select as its argument `selected`."""
 
     @click.option("--endpoint", multiple=True, metavar="ID", help="To this endpoint.")
-    @click.option("--status", multiple=True, type=click.Choice(_STATES), help="How it stands.")
+    @click.option(
+        "--status",
+        multiple=True,
+        type=click.Choice(_STATES, case_sensitive=False),
+        help="In this state.",
+    )
     @click.option("--event", multiple=True, type=click.Choice(EVENT_TYPES), help="Of this type.")
     @click.option("--job", multiple=True, metavar="ID", help="Caused by this job.")
     @click.option(
         "--outcome", multiple=True, help="Of the last attempt, such as timeout or http_5xx."
     )
-    @click.option("--since", type=moment, help="Made since then: 2h ago, or a time.")
+    @click.option("--since", type=moment, help="Made since then: 2h ago, a date, or a time.")
     @click.option("--until", type=moment, help="Made before then.")
     @functools.wraps(command)
     def wrapper(
@@ -55,7 +60,7 @@ def with_selection(command: Callable[..., None]) -> Callable[..., None]:
         until: str | None,
         **kwargs: object,
     ) -> None:
-        wanted = Selection(endpoint, status, event, job, outcome, since, until)
-        command(*arguments, wanted=wanted, **kwargs)
+        selected = Selection(endpoint, status, event, job, outcome, since, until)
+        command(*arguments, selected=selected, **kwargs)
 
     return wrapper

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
+EMPTY = "-"
+
 _GAP = 2
+_EMPTY_RANK = 100
 
 
 class Column(NamedTuple):
@@ -38,15 +41,21 @@ def aligned(
     rows: Sequence[Sequence[str]], columns: Sequence[Column], width: int | None
 ) -> list[str]:
     """Rows of one cell for each column, the headings first, as lines of this width at most."""
-    natural = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
+    by_column = list(zip(*rows, strict=True))
+    natural = [max(map(cell_len, cells)) for cells in by_column]
     widths = dict(enumerate(natural))
     if width is not None:
-        least = [
-            _least(column, size, rows[0][place])
-            for place, (column, size) in enumerate(zip(columns, natural, strict=True))
-        ]
-        widths = _fitted(natural, least, [column.rank for column in columns], width)
+        sized = zip(columns, natural, rows[0], strict=True)
+        least = [_least(column, size, heading) for column, size, heading in sized]
+        ranks = [_rank(*one) for one in zip(columns, by_column, strict=True)]
+        widths = _fitted(natural, least, ranks, width)
     return [_line([(row[place], size) for place, size in widths.items()]) for row in rows]
+
+
+def _rank(column: Column, cells: Sequence[str]) -> int:
+    """What says nothing goes before anything else."""
+    is_empty = all(cell == EMPTY for cell in cells[1:])
+    return column.rank + _EMPTY_RANK if column.rank and is_empty else column.rank
 
 
 def _least(column: Column, natural: int, heading: str) -> int:

@@ -7,6 +7,9 @@ import click
 
 from gateway.cli.failures import CommandError, ExitCode
 
+# The type of an option; `-` is standard input.
+TEXT_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
 _BY_MARK = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with

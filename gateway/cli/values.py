@@ -75,3 +75,11 @@ def pairs(values: Sequence[str]) -> dict[str, str]:
     if wrong is not None:
         raise click.BadParameter(f"{wrong!r} is not of the form NAME=VALUE.")
     return dict(value.split("=", 1) for value in values)
+
+
+def header(line: str) -> tuple[str, str]:
+    """The name and value of a header line."""
+    name, colon, value = line.partition(":")
+    if not colon or not name.strip():
+        raise click.UsageError(f"{line!r} is not a header such as 'webhook-id: ...'.")
+    return name.strip(), value.strip()

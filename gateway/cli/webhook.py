@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import click
@@ -11,17 +10,28 @@ from rich_click import RichGroup
 from gateway.cli.access import with_tenant
 from gateway.cli.bulk import Words, begin, operation_options
 from gateway.cli.client import Api
+from gateway.cli.delivery_story import show_delivery
 from gateway.cli.failures import CommandError
+from gateway.cli.listing import Source, Wanted, listing_options, show_listing
 from gateway.cli.output import json_option, say, show
 from gateway.cli.selection import Selection, with_selection
-from gateway.cli.texts import read_secret, read_text
-from gateway.cli.values import duration, moment
+from gateway.cli.table import Column
+from gateway.cli.texts import TEXT_FILE, read_secret, read_text
+from gateway.cli.values import duration, header, moment
 from gateway.webhooks import TOLERANCE_SECONDS, WebhookVerificationError
 from gateway.webhooks import verify as verify_webhook
 
-_COLUMNS = ("id", "type", "state", "attemptCount", "outcome", "lastStatus", "url", "createdAt")
-_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
-_LARGEST_PAGE = 1000
+_COLUMNS = (
+    Column("id"),
+    Column("type", rank=3),
+    Column("state", rank=1),
+    Column("attemptCount", rank=6, title="ATTEMPTS"),
+    Column("outcome", rank=2),
+    Column("lastStatus", rank=7),
+    Column("nextAttemptAt", rank=4),
+    Column("url", least=15, rank=5),
+    Column("createdAt", rank=8),
+)
 
 
 @click.group(cls=RichGroup)
@@ -35,18 +45,11 @@ def webhook() -> None:
 
 @webhook.command(name="list")
 @with_selection
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@listing_options
 @with_tenant
-@json_option
-def list_(api: Api, *, wanted: Selection, limit: int, as_json: bool) -> None:
+def list_(api: Api, *, selected: Selection, wanted: Wanted) -> None:
     """List deliveries, newest first; a filter given twice means either."""
-    found: list[dict[str, Any]] = []
-    params = {**wanted.fields(), "size": min(limit, _LARGEST_PAGE)}
-    for page in api.pages("/v1/delivery", params):
-        found += page
-        if len(found) >= limit:
-            break
-    show(found[:limit], as_json=as_json, columns=_COLUMNS)
+    show_listing(api, Source("/v1/delivery", selected.fields()), wanted, _COLUMNS)
 
 
 @webhook.command()
@@ -54,8 +57,12 @@ def list_(api: Api, *, wanted: Selection, limit: int, as_json: bool) -> None:
 @with_tenant
 @json_option
 def get(api: Api, *, delivery_id: str, as_json: bool) -> None:
-    """Print a delivery with every attempt."""
-    show(api.call("GET", f"/v1/delivery/{quote(delivery_id, safe='')}"), as_json=as_json)
+    """Print a delivery with every attempt: what was sent, what came back, and what to do about it."""
+    found = api.call("GET", f"/v1/delivery/{quote(delivery_id, safe='')}")
+    if as_json:
+        show(found, as_json=True)
+    else:
+        show_delivery(found)
 
 
 @webhook.command()
@@ -68,7 +75,7 @@ def resend(
     api: Api,
     *,
     delivery_ids: tuple[str, ...],
-    wanted: Selection,
+    selected: Selection,
     as_json: bool,
     **options: bool,
 ) -> None:
@@ -77,7 +84,7 @@ def resend(
     Delivered or not, each goes out with the same webhook-id and the same bytes. What is being sent
     just now is left alone, and so are tests.
     """
-    fields = wanted.fields()
+    fields = selected.fields()
     if bool(delivery_ids) == bool(fields):
         raise click.UsageError("Name either deliveries by ID, or at least one filter.")
     if fields:
@@ -130,9 +137,9 @@ def recover(
 
 @webhook.command()
 @click.option("--secret", "secrets", multiple=True, help="whsec_... or a public key whpk_...")
-@click.option("--secret-file", type=_FILE, help="File with the secret, instead.")
+@click.option("--secret-file", type=TEXT_FILE, help="File with the secret, instead.")
 @click.option("--header", "lines", multiple=True, metavar="'NAME: VALUE'", help="One header.")
-@click.option("--headers-file", type=_FILE, help="File with a header a line.")
+@click.option("--headers-file", type=TEXT_FILE, help="File with a header a line.")
 @click.option(
     "--tolerance", type=duration, default=f"{TOLERANCE_SECONDS}s", help="Age that is let pass."
 )
@@ -156,7 +163,7 @@ def verify(
     if headers_file is not None:
         told = read_text(headers_file).splitlines()
         lines += tuple(line.strip() for line in told if line.strip())
-    headers = [_header(line) for line in lines]
+    headers = [header(line) for line in lines]
     try:
         event = verify_webhook(sys.stdin.buffer.read(), headers, known, tolerance=tolerance)
     except WebhookVerificationError as error:
@@ -164,10 +171,3 @@ def verify(
     if as_json:
         show(event, as_json=True)
     say(f"Verified: {event.get('type')}.")
-
-
-def _header(line: str) -> tuple[str, str]:
-    name, colon, value = line.partition(":")
-    if not colon:
-        raise click.UsageError(f"{line!r} is not a header such as 'webhook-id: ...'.")
-    return name.strip(), value.strip()

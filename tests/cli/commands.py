@@ -13,8 +13,12 @@ MASTER_KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 
 def bare_environment() -> dict[str, str]:
-    """This process's environment without anything that is meant for a gateway."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    """This process's environment without what is meant for a gateway, or for its terminal."""
+    return {name: value for name, value in os.environ.items() if not _is_ours(name)}
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("GATEWAY_") or name == "COLUMNS"
 
 
 def settings_for(database_url: str, redis_url: str = "redis://127.0.0.1:1") -> dict[str, str]:
@@ -28,7 +32,7 @@ def settings_for(database_url: str, redis_url: str = "redis://127.0.0.1:1") -> d
 
 def call(*arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Result:
     """Run a command in this process, with nothing of a gateway in its environment but `env`."""
-    ours = {name: None for name in os.environ if name.startswith("GATEWAY_")}
+    ours = {name: None for name in os.environ if _is_ours(name)}
     result = CliRunner().invoke(cli, arguments, input=stdin, env={**ours, **(env or {})})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.cli.client import Api
+from gateway.cli.delivery_story import ATTEMPTS
 from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.output import head, print_fields, print_json, print_table
 from gateway.cli.table import Column
@@ -19,16 +20,6 @@ _DELIVERIES = (
     Column("lastStatus", rank=6),
     Column("nextAttemptAt", rank=7),
     Column("url", least=15, rank=4),
-)
-_ATTEMPTS = (
-    Column("startedAt"),
-    Column("type", rank=5),
-    Column("number", title="TRY", rank=3),
-    Column("status", rank=1),
-    Column("errorClass", title="ERROR", rank=2),
-    Column("durationMs", rank=6),
-    Column("detail", least=12, rank=4),
-    Column("url", least=15, rank=7),
 )
 _MOST_DELIVERIES = 20
 
@@ -80,4 +71,4 @@ def _show_webhooks(api: Api, job_id: str) -> None:
     ]
     if tries:
         head("Attempts")
-        print_table(sorted(tries, key=lambda one: str(one["startedAt"])), _ATTEMPTS)
+        print_table(sorted(tries, key=lambda one: str(one["startedAt"])), ATTEMPTS)
