@@ -43,8 +43,14 @@ cli.lazy = {
     "job": Lazy("jobs.command:job", "Submit jobs and see how they end."),
     "endpoint": Lazy("endpoint:endpoint", "Manage where a tenant's webhooks go."),
     "webhook": Lazy("webhook:webhook", "See what was delivered, send it again, and verify it."),
-    "trigger": Lazy("trigger:trigger", "Send a sample event to the endpoints that ask for it."),
-    "listen": Lazy("listen:listen", "Forward a tenant's webhooks to a server on this machine."),
+    "trigger": Lazy(
+        "events.trigger:trigger",
+        "Send a sample event to the endpoints that ask for it, and to `gateway listen`.",
+    ),
+    "listen": Lazy(
+        "events.listen:listen",
+        "Print a tenant's webhooks as they happen, and forward them to a server on this machine.",
+    ),
     "usage": Lazy(
         "reports.usage:usage",
         "Sum up the jobs that have ended, and their webhooks, hour by hour in UTC.",
@@ -62,6 +68,7 @@ cli.lazy = {
         "reports.status:status",
         "Print how the whole gateway is: every process, Postgres, Redis, and the queues.",
     ),
+    "event": Lazy("events.command:event", "See what happened, in the order of the feed."),
     "bulk": Lazy("bulk:bulk", "Follow and stop work on many jobs or deliveries."),
     "whoami": Lazy(
         "reports.whoami:whoami",

@@ -51,6 +51,7 @@ class Api:
         if access.tenant is not None:
             self.headers["Gateway-Tenant"] = quote(access.tenant)
         self.root = access.root.rstrip("/")
+        self.tenant = access.tenant
         self._found_in = access.found_in
         try:
             self._client = httpx.Client(base_url=self.root, headers=self.headers, timeout=_SECONDS)

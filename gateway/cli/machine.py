@@ -24,8 +24,8 @@ from gateway.embedded import (
     hold,
     prepare_postgres,
     prepare_valkey,
-    write_private,
 )
+from gateway.files import write_private
 
 _DATABASE = "gateway"
 

@@ -43,6 +43,11 @@ def tell(text: str) -> None:
     click.echo(printable(text))
 
 
+def tell_coloured(text: str) -> None:
+    """Print a line that has colours, whose parts have been made printable."""
+    click.echo(text)
+
+
 def head(title: str) -> None:
     """Print the title of a part, after an empty line."""
     click.echo(f"\n{printable(title)}")
@@ -77,6 +82,11 @@ def json_text(value: object, indent: int | None = None) -> str:
 def write_text(text: str) -> None:
     """Write the text of a table to standard output as it is; at a terminal with escapes."""
     click.echo(printable_cells(text) if sys.stdout.isatty() else text, nl=False)
+
+
+def print_json_text(text: str) -> None:
+    """Print JSON that is written already, in one line."""
+    click.echo(printable_json(text))
 
 
 def print_table(rows: Sequence[Row], columns: Columns) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.embedded import Part, free_port, run_tool, write_private
+from gateway.embedded import Part, free_port, run_tool
+from gateway.files import write_private
 
 _HOST = "127.0.0.1"
 _MASTER_KEY_BYTES = 32

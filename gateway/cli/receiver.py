@@ -14,7 +14,7 @@ import click
 from aiohttp import web
 from rich_click import RichCommand
 
-from gateway.embedded import write_private
+from gateway.files import write_private
 from gateway.webhooks import WebhookVerificationError, read_key, verify
 
 _MOST_BODY_BYTES = 16 * 1024 * 1024

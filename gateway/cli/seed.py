@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from gateway.cli.parts import Site, run_gateway
-from gateway.embedded import write_private
+from gateway.files import write_private
 
 TENANTS: Mapping[str, dict[str, Any]] = {
     "acme": {"name": "Acme", "metadata": {"plan": "gold", "region": "eu"}},

@@ -5,7 +5,6 @@ Servers run as child processes on free loopback ports, behind generated password
 
 from gateway.embedded.folder import FolderInUseError as FolderInUseError
 from gateway.embedded.folder import hold as hold
-from gateway.embedded.folder import write_private as write_private
 from gateway.embedded.part import Part as Part
 from gateway.embedded.part import PartFailedError as PartFailedError
 from gateway.embedded.part import free_port as free_port

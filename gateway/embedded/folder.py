@@ -7,6 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.files import write_private
+
 
 class FolderInUseError(Exception):
     """Another process works on this folder; the text names it."""
@@ -42,13 +44,3 @@ def keep_secret(file: Path) -> str:
     if not file.exists():
         write_private(file, base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("="))
     return file.read_text()
-
-
-def write_private(file: Path, text: str) -> None:
-    """Replace the file at once and whole, with mode 0600."""
-    fresh = file.with_name(f"{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as stream:
-        stream.write(text)
-    fresh.replace(file)

@@ -5,16 +5,21 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from queue import Queue
 from typing import Any, NamedTuple
 
+import click
+import httpx
 import psutil
 import pytest
 from typing_extensions import override
 
+from gateway.cli.events.target import target_url
 from gateway.webhooks import verify
 from tests.cli.commands import bare_environment, call
 from tests.cli.conftest import Running
@@ -59,11 +64,18 @@ def serving(status: int = 200) -> Generator[tuple[str, Queue[Got]]]:
         server.server_close()
 
 
+@pytest.fixture(autouse=True)
+def state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @contextmanager
-def listening(running: Running, *arguments: str) -> Generator[subprocess.Popen[str]]:
+def listening(
+    running: Running, *arguments: str, command: tuple[str, ...] = ("listen",)
+) -> Generator[subprocess.Popen[str]]:
     """A `gateway listen`."""
     process = subprocess.Popen(
-        (sys.executable, "-m", "gateway", "listen", *arguments),
+        (sys.executable, "-m", "gateway", *command, *arguments),
         env={**bare_environment(), "PYTHONUNBUFFERED": "1", **running.tenant},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -121,7 +133,7 @@ def test_events_are_forwarded_signed_and_again_when_they_are_resent(running: Run
         serving() as (url, got),
         listening(running, "--forward-to", url, "--events", "job.succeeded") as process,
     ):
-        secret = until(process, "Listening to").partition("Signed with ")[2].split()[0]
+        secret = until(process, "Signed with").partition("Signed with ")[2].split()[0]
         job_id = submit(running, "heard")
         first = of_job(got, job_id, "job.succeeded")
         assert verify(first.body, first.headers, secret)["data"]["id"] == job_id
@@ -149,7 +161,7 @@ def test_a_restart_of_the_api_leaves_no_gap(running: Running) -> None:
         serving(status=500) as (url, got),
         listening(running, "--forward-to", url, *options, "--json") as process,
     ):
-        assert "whsec" not in until(process, "Listening to")
+        assert SECRET in until(process, "Signed with")
         job_id = submit(running, "missed")
         restarted = psutil.Process(
             json.loads((running.folder / "dev.json").read_text())["pids"]["api"][0]
@@ -180,7 +192,8 @@ def test_a_local_server_that_is_not_there_is_told(running: Running) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--forward-to", "localhost:3000"),
+        ("--forward-to", "ftp://localhost"),
+        ("--forward-to", "local host"),
         ("--forward-to", "http://localhost:99999"),
         ("--forward-to", "http://localhost", "--events", "job.exploded"),
         ("--forward-to", "http://localhost", "--secret", "hunter2"),
@@ -196,3 +209,130 @@ def test_an_api_that_is_not_there_or_refuses(running: Running) -> None:
     for api, key, code in (("http://127.0.0.1:1", "k", 7), (running.facts["api"], "k", 4)):
         env = {"GATEWAY_API": api, "GATEWAY_ACCESS_KEY": key}
         assert call("listen", "--forward-to", "http://127.0.0.1:1", env=env).exit_code == code
+
+
+def signed_with(process: subprocess.Popen[str]) -> str:
+    return until(process, "Signed with").partition("Signed with ")[2].split()[0]
+
+
+def test_the_secret_is_the_same_at_the_next_start(running: Running, tmp_path: Path) -> None:
+    url = "http://127.0.0.1:1"
+    with listening(running, "--forward-to", url) as process:
+        first = signed_with(process)
+    with listening(running, "--forward-to", url, "--new-secret") as process:
+        second = signed_with(process)
+    with listening(running, "--forward-to", url) as process:
+        third = signed_with(process)
+    assert first != second == third
+    (file,) = (one for one in (tmp_path / "state").rglob("*") if one.is_file())
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    file.write_text("nonsense")
+    with listening(running, "--forward-to", url) as process:
+        assert signed_with(process) != second
+
+
+def test_a_trigger_is_heard_once_without_any_endpoint(running: Running) -> None:
+    call("tenant", "create", "looped", env=running.operator)
+    key = running.facts["serviceKey"]
+    api = {
+        "GATEWAY_API": running.facts["api"],
+        "GATEWAY_ACCESS_KEY": key,
+        "GATEWAY_TENANT": "looped",
+    }
+    with (
+        serving() as (url, got),
+        listening(running._replace(facts={**running.facts, "tenants": [{"accessKey": key}]}),
+                  "--forward-to", url.removeprefix("http://"), "--tenant", "looped") as process,
+    ):  # fmt: skip
+        secret = signed_with(process)
+        assert call("trigger", "job.failed", env=api).exit_code == 0
+        assert call("trigger", "test.ping", env=api).exit_code == 0
+        heard = [got.get(timeout=_SECONDS) for _ in range(2)]
+    events = [verify(one.body, one.headers, secret) for one in heard]
+    assert [one["type"] for one in events] == ["job.failed", "test.ping"]
+
+
+STRANGE = "line \u2028 next \u2029 and \x85 end"
+
+
+def test_what_is_forwarded_is_what_a_webhook_would_have(running: Running) -> None:
+    body = (
+        f'{{"name": "{STRANGE}", "workflow": "{WORKFLOW}",\r\n"params": {{"a":\r\n 1.50,\n\t"b": "{STRANGE}",'
+        ' "simulate": {"queueSeconds": 0,\r"runSeconds": 0.1}}}'
+    )
+    with (
+        serving() as (url, got),
+        listening(running, "--forward-to", url, "--events", "job.succeeded") as process,
+    ):
+        signed_with(process)
+        answer = httpx.post(
+            f"{running.facts['api']}/v1/job",
+            content=body.encode(),
+            headers={
+                "Authorization": running.facts["tenants"][0]["accessKey"],
+                "Content-Type": "application/json",
+            },
+        )
+        job_id = answer.json()["id"]
+        heard = of_job(got, job_id, "job.succeeded")
+    end = time.monotonic() + _SECONDS
+    while True:  # the endpoint of `gateway dev` gets it too
+        listed = call("webhook", "list", "--job", job_id, "--json", env=running.tenant).stdout
+        ids = [one["id"] for one in json.loads(listed) if one["type"] == "job.succeeded"]
+        if ids:
+            break
+        assert time.monotonic() < end
+    found = call("webhook", "get", ids[0], "--json", env=running.tenant)
+    assert heard.body == json.loads(found.stdout)["requestBody"].encode()
+    assert b"\r\n 1.50,\n\t" in heard.body
+    assert json.loads(heard.body)["data"]["name"] == STRANGE
+
+
+def test_without_a_target_events_are_printed(running: Running) -> None:
+    with listening(running) as process:
+        said = until(process, "Listening to")
+        job_id = submit(running, "seen")
+        line = printed(process, job_id)
+        code, _, rest = ended(process)
+    assert (code, "whsec" in said) == (0, False)
+    assert line.split()[3] == job_id
+    assert "seen; 0 of them sent again" in rest
+
+
+def test_events_are_followed(running: Running) -> None:
+    job_id = submit(running, "followed")
+    first = call("event", "list", "--ndjson", env=running.tenant).stdout.splitlines()[0]
+    after = ("--after", json.loads(first)["id"], "--type", "job.succeeded", "--json")
+    with listening(running, *after, command=("event", "follow")) as process:
+        line = json.loads(printed(process, job_id))
+        assert ended(process)[0] == 130
+    assert (line["type"], line["jobId"], line["data"]["name"]) == (
+        "job.succeeded", job_id, "followed",
+    )  # fmt: skip
+    listed = call("event", "list", "--type", "job.succeeded", "--all", env=running.tenant)
+    assert job_id in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("3000", "http://localhost:3000"),
+        (":3000/hook", "http://localhost:3000/hook"),
+        ("3000/hook?a=1", "http://localhost:3000/hook?a=1"),
+        ("localhost:3000/hook", "http://localhost:3000/hook"),
+        ("127.0.0.1:80", "http://127.0.0.1:80"),
+        ("[::1]:3000/hook", "http://[::1]:3000/hook"),
+        ("app.local/hook", "http://app.local/hook"),
+        ("https://localhost/hook", "https://localhost/hook"),
+    ],
+)
+def test_short_forms_of_a_target(text: str, url: str) -> None:
+    assert target_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "ftp://a", "http://", "99999", "localhost:0", "a b", "http://[::1"]
+)
+def test_what_is_no_target(text: str) -> None:
+    with pytest.raises(click.UsageError):
+        target_url(text)

@@ -87,8 +87,9 @@ class TestTrigger:
 
         result = call("trigger", "test.ping", "--tenant", "lonely", env=env)
 
-        assert (result.exit_code, result.stdout) == (3, "")
-        assert "no endpoint asks for test.ping" in result.stderr
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert "No endpoint asks for test.ping" in result.stderr
+        assert "`gateway listen`" in result.stderr
 
     def test_a_type_that_does_not_exist(self, running: Running) -> None:
         assert call("trigger", "job.exploded", env=running.tenant).exit_code == 2

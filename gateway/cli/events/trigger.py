@@ -9,12 +9,20 @@ from rich_click import RichCommand
 
 from gateway.cli.access import with_tenant
 from gateway.cli.client import Api
-from gateway.cli.failures import CommandError, ExitCode
-from gateway.cli.output import json_option, show
+from gateway.cli.failures import CommandError
+from gateway.cli.output import json_option, say, show
+from gateway.cli.table import Column
 from gateway.core.events import EVENT_TYPES, TEST_PING
 
-_COLUMNS = ("url", "delivered", "response.status", "durationMs", "errorClass", "detail")
-_HINT = "`gateway endpoint create URL` makes one, and `gateway listen` needs none."
+_COLUMNS = (
+    Column("url", least=20),
+    Column("delivered"),
+    Column("response.status"),
+    Column("durationMs", rank=3),
+    Column("errorClass", rank=1),
+    Column("detail", least=10, rank=2),
+)
+_HINT = "`gateway endpoint create URL` makes one."
 
 
 @click.command(cls=RichCommand)
@@ -23,14 +31,18 @@ _HINT = "`gateway endpoint create URL` makes one, and `gateway listen` needs non
 @with_tenant
 @json_option
 def trigger(api: Api, *, kind: str, wanted: tuple[str, ...], as_json: bool) -> None:
-    """Send a sample event to the endpoints that ask for it.
+    """Send a sample event to the endpoints that ask for it, and to `gateway listen`.
 
     test.ping goes to all of them. Each is tried once, also a disabled one that is named, and what
     came of it is printed. The exit status is 1 when any of them did not take it.
     """
     targets = [_named(api, one) for one in wanted] or list(_asking(api, kind))
+    if not wanted:
+        made = api.call("POST", "/v1/event/test", {"type": kind})
+        say(f"Whoever runs `gateway listen` gets the event {made['id']}.")
     if not targets:
-        raise CommandError(f"no endpoint asks for {kind}", ExitCode.NOT_FOUND, _HINT)
+        say(f"No endpoint asks for {kind}. {_HINT}")
+        return
     results = [_tried(api, target, kind) for target in targets]
     show(results, as_json=as_json, columns=_COLUMNS)
     failed = sum(not one["delivered"] for one in results)

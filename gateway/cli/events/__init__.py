@@ -1,0 +1,1 @@
+"""Commands about events: listed, followed, forwarded, and made for a trial."""

@@ -1,0 +1,81 @@
+"""`gateway event`: the feed of what happened, listed and followed."""
+
+import asyncio
+import json
+
+import click
+import httpx
+from rich_click import RichGroup
+
+from gateway.cli.access import with_tenant
+from gateway.cli.client import Api
+from gateway.cli.events.feed import Event, Feed
+from gateway.cli.listing import Source, Wanted, listing_options, show_listing
+from gateway.cli.output import json_option, print_json_text, say, tell
+from gateway.cli.table import Column
+from gateway.core.events import EVENT_TYPES
+
+_COLUMNS = (
+    Column("timestamp", rank=2),
+    Column("type", rank=1),
+    Column("tenant", rank=4),
+    Column("jobId", rank=3),
+    Column("id"),
+)
+
+_types = click.option(
+    "--type", "types", multiple=True, type=click.Choice(EVENT_TYPES), help="Of this type."
+)
+
+
+@click.group(cls=RichGroup)
+def event() -> None:
+    """See what happened, in the order of the feed."""
+
+
+@event.command(name="list")
+@_types
+@listing_options
+@with_tenant
+def list_(api: Api, *, types: tuple[str, ...], wanted: Wanted) -> None:
+    """List events, oldest first; --cursor takes the id of the last one that you have."""
+    source = Source("/v1/event", {"type": list(types)}, place="after")
+    show_listing(api, source, wanted, _COLUMNS)
+
+
+@event.command()
+@_types
+@click.option("--after", default="", metavar="ID", help="From behind this event; else from now on.")
+@with_tenant
+@json_option
+def follow(api: Api, *, types: tuple[str, ...], after: str, as_json: bool) -> None:
+    """Print events as they happen, until Ctrl-C; with --json an object a line."""
+    asyncio.run(_follow(api, list(types), after, as_json=as_json))
+
+
+async def _follow(api: Api, types: list[str], after: str, *, as_json: bool) -> None:
+    async with httpx.AsyncClient(base_url=api.root, headers=api.headers) as client:
+        feed = Feed(client, types, after=after)
+        welcome = asyncio.create_task(_greet(feed, api.root))
+        try:
+            async for one in feed.follow():
+                _print(one, as_json=as_json)
+        finally:
+            welcome.cancel()
+
+
+async def _greet(feed: Feed, root: str) -> None:
+    await feed.started.wait()
+    say(f"Following {root}; Ctrl-C ends it.")
+
+
+def _print(one: Event, *, as_json: bool) -> None:
+    at: str = json.loads(bytes(one.timestamp))
+    if not as_json:
+        tell(f"{at}  {one.type:<19}  {one.tenant:<12}  {one.job_id or '-':<36}  {one.id}")
+        return
+    shown = {"id": one.id, "type": one.type, "timestamp": at, "tenant": one.tenant}
+    told = json.dumps({**shown, "jobId": one.job_id})
+    # As it came, but for its line breaks: a number may be more than a float can hold.
+    data = bytes(one.data).decode().replace("\r", " ").replace("\n", " ")
+    print_json_text(f'{told[:-1]}, "data": {data}}}')

@@ -1,0 +1,81 @@
+"""A tenant's webhooks as they happen: its feed, and deliveries that are sent again."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import httpx
+
+from gateway.cli.client import refusal
+from gateway.cli.events.feed import LASTING, Feed
+from gateway.cli.failures import CommandError
+from gateway.cli.output import say
+
+_LOOK_SECONDS = 1.0
+# Who is sent again is found by when its transaction began, which may end in another order.
+_OVERLAP = timedelta(seconds=10)
+
+
+class Webhook(NamedTuple):
+    """One to be forwarded; `again` where it is sent another time."""
+
+    id: str
+    type: str
+    job_id: str | None
+    body: bytes
+    again: bool = False
+
+
+class Following:
+    """Follows what happens through restarts of the API; `started` is set once it does."""
+
+    def __init__(self, client: httpx.AsyncClient, types: list[str]) -> None:
+        self._feed = Feed(client, types, samples=True)
+        self.started = self._feed.started
+        self._client = client
+        self._root = str(client.base_url).rstrip("/")
+        self._types = types
+
+    async def live(self) -> AsyncGenerator[Webhook]:
+        """What happens from now on, without a gap; raises CommandError where there is no hope."""
+        async with aclosing(self._feed.follow()) as events:
+            async for event in events:
+                yield Webhook(event.id, event.type, event.job_id, event.body)
+
+    async def again(self) -> AsyncGenerator[Webhook]:
+        """Deliveries that somebody sends again from now on; ends where that may not be seen."""
+        await self.started.wait()
+        start = latest = self._feed.since
+        seen = set[tuple[str, str]]()
+        while True:
+            try:
+                found = await self._resent(max(start, latest - _OVERLAP))
+                latest = max([latest, *(datetime.fromisoformat(one["resentAt"]) for one in found)])
+                new = [one for one in found if (one["id"], one["resentAt"]) not in seen]
+                for one in sorted(new, key=lambda one: str(one["resentAt"])):
+                    yield await self._webhook(one["id"])
+                seen = {(one["id"], one["resentAt"]) for one in found}
+            except httpx.HTTPError:
+                pass  # the other one tells
+            except CommandError as error:
+                if error.code not in LASTING:
+                    say(f"Deliveries that are sent again are not followed: {error.message}")
+                    return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _resent(self, since: datetime) -> list[dict[str, Any]]:
+        params = {"resentAfter": since.isoformat(), "event": self._types, "size": 1000}
+        return await self._read("/v1/delivery", params)
+
+    async def _webhook(self, delivery_id: str) -> Webhook:
+        found = await self._read(f"/v1/delivery/{delivery_id}")
+        body = found["requestBody"].encode()
+        return Webhook(found["eventId"], found["type"], found["jobId"], body, again=True)
+
+    async def _read(self, path: str, params: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+        answer = await self._client.get(path, params=params)
+        if not answer.is_success:
+            raise refusal(answer, self._root)
+        return answer.json()

@@ -1,0 +1,111 @@
+"""What becomes of a webhook that `gateway listen` hears of: a line, and a POST to the local server."""
+
+import asyncio
+import time
+from collections import Counter
+from datetime import datetime
+from typing import NamedTuple
+
+import click
+import httpx
+
+from gateway import __version__
+from gateway.cli.events.following import Webhook
+from gateway.cli.output import print_json, tell_coloured
+from gateway.core.printable import printable
+from gateway.core.signing import SigningKey, sign
+
+_TIMEOUT_SECONDS = 15.0
+
+
+class Answer(NamedTuple):
+    """What the local server answered, or why there is no answer, and how long that took."""
+
+    status: int | None
+    error: str | None
+    ms: float
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the webhook counts as delivered."""
+        return self.status is not None and httpx.codes.is_success(self.status)
+
+
+class Target(NamedTuple):
+    """Where webhooks are forwarded to, and what they are signed with."""
+
+    url: str
+    key: SigningKey
+
+
+class Forwarder:
+    """Signs, posts and prints, one after the other; without a target it only prints."""
+
+    def __init__(self, target: Target | None, *, as_json: bool) -> None:
+        self._target = target
+        self._as_json = as_json
+        self._counts = Counter[str]()
+
+    @property
+    def summary(self) -> str:
+        """How much there was, in words."""
+        counts = self._counts
+        again = f"{counts['again']} of them sent again."
+        if self._target is None:
+            return f"{counts['all']} seen; {again}"
+        return f"{counts['taken']} taken, {counts['all'] - counts['taken']} not taken; {again}"
+
+    async def run(self, webhooks: "asyncio.Queue[Webhook]") -> None:
+        """Take what comes until cancelled."""
+        async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
+            while True:
+                webhook = await webhooks.get()
+                answer = self._target and await _post(client, self._target, webhook)
+                self._counts["all"] += 1
+                self._counts["again"] += webhook.again
+                self._counts["taken"] += answer is not None and answer.is_taken
+                self._show(webhook, answer)
+
+    def _show(self, webhook: Webhook, answer: Answer | None) -> None:
+        now = datetime.now().astimezone()
+        if self._as_json:
+            print_json(
+                {
+                    "time": now.isoformat(timespec="milliseconds"),
+                    "type": webhook.type,
+                    "id": webhook.id,
+                    "jobId": webhook.job_id,
+                    "again": webhook.again,
+                    **(Answer(None, None, 0) if answer is None else answer)._asdict(),
+                }
+            )
+            return
+        what = f"{webhook.type:<19}  {webhook.id}  {webhook.job_id or '-':<36}"
+        told = "" if answer is None else _told(answer)
+        again = "again" if webhook.again else ""
+        why = printable(answer.error) if answer is not None and answer.error else ""
+        parts = (f"{now:%H:%M:%S}", printable(what), told, again, why)
+        tell_coloured("  ".join(filter(None, parts)).rstrip())
+
+
+async def _post(client: httpx.AsyncClient, target: Target, webhook: Webhook) -> Answer:
+    started, now = time.perf_counter(), int(time.time())
+    headers = {
+        "content-type": "application/json",
+        "user-agent": f"job-gateway/{__version__}",
+        "webhook-id": webhook.id,
+        "webhook-timestamp": str(now),
+        "webhook-signature": sign([target.key], webhook.id, now, webhook.body),
+    }
+    status, error = None, None
+    try:
+        answer = await client.post(target.url, content=webhook.body, headers=headers)
+        status = answer.status_code
+    except httpx.HTTPError as failure:
+        error = str(failure) or type(failure).__name__
+    return Answer(status, error, round((time.perf_counter() - started) * 1000, 1))
+
+
+def _told(answer: Answer) -> str:
+    said = click.style(f"{answer.status or 'failed':<6}", fg="green" if answer.is_taken else "red")
+    return f"{said}  {answer.ms:g} ms"

@@ -1,0 +1,124 @@
+"""`gateway listen`: a tenant's webhooks, printed, and forwarded to a server on this machine."""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import click
+import httpx
+from rich_click import RichCommand
+
+from gateway.cli.access import with_tenant
+from gateway.cli.client import Api
+from gateway.cli.events.following import Following, Webhook
+from gateway.cli.events.forwarding import Forwarder, Target
+from gateway.cli.events.kept_secret import kept_secret, secret_place
+from gateway.cli.events.target import target_url
+from gateway.cli.output import json_option, say
+from gateway.cli.texts import TEXT_FILE, read_secret
+from gateway.cli.values import comma_list
+from gateway.core.events import EVENT_TYPES
+from gateway.core.signing import InvalidSecretError, SigningKey, format_secret, parse_secret
+
+_AHEAD = 100
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@click.command(cls=RichCommand)
+@click.option(
+    "--forward-to",
+    "-f",
+    "target",
+    help="Where to POST them, such as localhost:3000/hook or 3000; else they are only printed.",
+)
+@click.option("--events", "-e", "types", default="", metavar="TYPE,TYPE", help="Only these types.")
+@click.option("--secret", help="Sign with this one, such as whsec_..., instead of the kept one.")
+@click.option("--secret-file", type=TEXT_FILE, help="File with the secret, instead.")
+@click.option("--new-secret", is_flag=True, help="Make and keep another secret.")
+@with_tenant
+@json_option
+def listen(
+    api: Api,
+    *,
+    target: str | None,
+    types: str,
+    secret: str | None,
+    secret_file: Path | None,
+    new_secret: bool,
+    as_json: bool,
+) -> None:
+    """Print a tenant's webhooks as they happen, and forward them to a server on this machine.
+
+    Needs no endpoint: follows all that happens from now on, what `gateway trigger` sends, and
+    deliveries that are sent again, until Ctrl-C. Each is signed anew and sent once. Restarts of the
+    API are survived without a gap.
+    """
+    wanted = comma_list(types)
+    unknown = sorted(set(wanted) - set(EVENT_TYPES))
+    if unknown:
+        raise click.UsageError(f"'{unknown[0]}' is not one of {', '.join(EVENT_TYPES)}.")
+    given = read_secret(secret_file) if secret_file else secret
+    key = _key(given) if given else None
+    url = None if target is None else target_url(target)
+    tenant = _tenant(api)
+    greeting = [f"Listening to {api.root}{tenant and f' as {tenant}'}; Ctrl-C ends it."]
+    to = None
+    if url is not None:
+        key = key or kept_secret(secret_place(api.root, tenant), new=new_secret)
+        to = Target(url, key)
+        greeting += [f"Forwarding to {url}", f"Signed with {format_secret(key)}"]
+    asyncio.run(_listen(api, Forwarder(to, as_json=as_json), wanted, greeting))
+
+
+async def _listen(
+    api: Api, forwarder: Forwarder, types: list[str], greeting: Sequence[str]
+) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    async with httpx.AsyncClient(base_url=api.root, headers=api.headers) as client:
+        working = asyncio.create_task(_work(Following(client, types), forwarder, greeting))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})
+    if not working.cancelled():
+        working.result()
+    say(forwarder.summary)
+
+
+async def _work(following: Following, forwarder: Forwarder, greeting: Sequence[str]) -> None:
+    waiting = asyncio.Queue[Webhook](_AHEAD)
+    await asyncio.gather(
+        forwarder.run(waiting),
+        _collect(following.live(), waiting),
+        _collect(following.again(), waiting),
+        _greet(following, greeting),
+    )
+
+
+async def _collect(webhooks: AsyncGenerator[Webhook], waiting: "asyncio.Queue[Webhook]") -> None:
+    async with aclosing(webhooks):
+        async for webhook in webhooks:
+            await waiting.put(webhook)
+
+
+async def _greet(following: Following, greeting: Sequence[str]) -> None:
+    await following.started.wait()
+    for line in greeting:
+        say(line)
+
+
+def _tenant(api: Api) -> str:
+    """Whose webhooks they are; empty for those of several tenants."""
+    return api.tenant or api.call("GET", "/v1/whoami")["tenant"] or ""
+
+
+def _key(secret: str) -> SigningKey:
+    try:
+        return parse_secret(secret)
+    except InvalidSecretError as error:
+        raise click.UsageError(f"The secret cannot be used: {error}.") from None
