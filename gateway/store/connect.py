@@ -53,10 +53,14 @@ class AnyRow(asyncpg.Record):
 
 
 class Session(asyncpg.Connection):
-    """A connection that knows where it leads; `is_pooled` when a pooler is in between."""
+    """A connection that knows where it leads.
+
+    `is_pooled` when a pooler is in between; `is_guarded` when its time-outs are in force by themselves.
+    """
 
     host: Host | None = None
     is_pooled = False
+    is_guarded = False
 
     @property
     def encoding(self) -> str:
@@ -109,15 +113,17 @@ class Connector:
             raise
 
     async def _open(self, host: Host | None) -> Session:
+        guards = _NONE if host in self._pooled else self._guards
         try:
-            session = await self._dial(host, _NONE if host in self._pooled else self._guards)
+            session = await self._dial(host, guards)
         except asyncpg.ProtocolViolationError as error:
-            if host in self._pooled or _REFUSED_PARAMETER not in str(error):
+            if not guards or _REFUSED_PARAMETER not in str(error):
                 raise
             self._pooled.add(host)
             session = await self._dial(host, _NONE)
         try:
             await self._look(session)
+            session.is_guarded = bool(guards) and not session.is_pooled
         except BaseException:
             session.terminate()
             raise

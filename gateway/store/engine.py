@@ -120,7 +120,7 @@ class _Single(Tx):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._apart = f"{_BEGIN}{_GUARDED}" if session.is_pooled else ""
+        self._apart = "" if session.is_guarded else f"{_BEGIN}{_GUARDED}"
 
     @override
     async def rows(self, sql: str, *arguments: object) -> Sequence[AnyRow]:
@@ -232,7 +232,7 @@ class Database:
     async def _transaction(self, bound: str) -> AsyncGenerator[Tx]:
         async with self._session() as session:
             driver: Any = session
-            tx = Tx(session, f"{_BEGIN}{_GUARDED if session.is_pooled else ''}{bound}")
+            tx = Tx(session, f"{_BEGIN}{'' if session.is_guarded else _GUARDED}{bound}")
             try:
                 yield tx
             except Exception:

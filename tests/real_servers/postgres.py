@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import asyncpg
@@ -51,7 +52,7 @@ class RealPostgres:
     folder: Path
     certificates: Certificates
     bin: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[Any]
 
     def url(self, database: str = "postgres", user: str = "postgres", **query: str) -> str:
         """An address by libpq's names; without any the certificates are verified to the name."""
@@ -109,7 +110,12 @@ def real_postgres() -> Iterator[RealPostgres]:
             ),
         ):
             (data / name).write_text(text)
-        with running([postgres, "-D", str(data)], folder, lambda: listens(port)) as process:
+        ready = [program("pg_isready", str(place)), "-q", "-h", "localhost", "-p", str(port)]
+
+        def is_ready() -> bool:
+            return subprocess.run(ready, check=False).returncode == 0
+
+        with running([postgres, "-D", str(data)], folder, is_ready) as process:
             yield RealPostgres(port, folder, certificates, Path(postgres).parent, process)
 
 

@@ -100,11 +100,11 @@ def run(argv: Sequence[str], folder: Path, **environment: str) -> str:
 @contextmanager
 def running(
     argv: Sequence[str], folder: Path, is_ready: Callable[[], bool], *, log: str = "log"
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[subprocess.Popen[Any]]:
     """A server that answers, ended with the block."""
     file = folder / log
     with file.open("ab") as output:
-        process = subprocess.Popen(
+        process: subprocess.Popen[Any] = subprocess.Popen(
             argv,
             **_as_account(),
             cwd=folder,
