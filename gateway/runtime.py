@@ -14,6 +14,7 @@ from gateway.adapters.egress import Proxy
 from gateway.adapters.limiter import WindowLimiter
 from gateway.adapters.musicai import MusicAi
 from gateway.adapters.queue import ArqQueue
+from gateway.adapters.redis_health import RedisHealth
 from gateway.adapters.sender import HttpSender
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
@@ -112,11 +113,15 @@ def _tell_of_postgres(place: str, cause: Cause | None) -> None:
 
 @asynccontextmanager
 async def open_deps(
-    settings: Settings, name: str, reached: Callable[[str], None] = go_on
+    settings: Settings,
+    name: str,
+    reached: Callable[[str], None] = go_on,
+    health: RedisHealth | None = None,
 ) -> AsyncGenerator[Deps]:
     """Open everything that a process needs; `name` is what Postgres shows it as.
 
-    Nothing is connected until it is used, so a process starts while the others are away.
+    A process starts while Postgres or Redis is away; raises InvalidSettingsError where Redis is a
+    Cluster. `health` is given where others in the process use Redis as well.
     """
     # Wake-ups and limits go by the clock of the host, as arq does; all else by that of Postgres.
     host, vitals = host_clock(), Vitals()
@@ -142,7 +147,7 @@ async def open_deps(
             catalogue=upstream,
             sender=sender,
             queue=await stack.enter_async_context(
-                ArqQueue(settings.redis_url.get_secret_value(), host, ids)
+                ArqQueue(settings.redis_url.get_secret_value(), host, ids, health)
             ),
             limiter=limiter,
             clock=clock,

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.postgres_url import read_url
+from gateway.redis_address import parse_redis_url
 
 PREFIX = "GATEWAY_"
 _KEY_BYTES = 32
@@ -49,7 +50,10 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="Where `gateway db upgrade` connects, past a PgBouncer; empty: `DATABASE_URL`.",
     )
-    redis_url: SecretStr = Field(description="Redis or Valkey: `redis://` or `rediss://`.")
+    redis_url: SecretStr = Field(
+        description="Redis or Valkey: `redis://user:password@host:port/database`, `rediss://` for TLS, "
+        "`unix://`, or `redis+sentinel://host1,host2/master`; see [Redis](redis.md)."
+    )
     master_key: SecretStr = Field(
         description="32 random bytes in base64 that seal the stored secrets. Several, separated by "
         "commas, rotate it: the first one seals, all of them open."
@@ -184,8 +188,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must start with redis://, rediss:// or unix://")
+        parse_redis_url(value.get_secret_value())
         return value
 
     @field_validator("egress_proxy")

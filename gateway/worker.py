@@ -12,6 +12,7 @@ import uvloop
 
 from gateway import log
 from gateway.adapters.pool import Pool
+from gateway.adapters.redis_health import RedisHealth
 from gateway.descriptors import raise_limit
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps, go_on
@@ -43,7 +44,8 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log.report_failure)
-    async with open_deps(settings, "gateway worker", reached) as deps:
+    health = RedisHealth()
+    async with open_deps(settings, "gateway worker", reached, health) as deps:
 
         def end() -> None:
             deps.slots.closing = True  # nothing more is claimed
@@ -65,6 +67,7 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
             sweep=lambda: sweep(deps),
             sweep_seconds=_SWEEP_SECONDS,
             drain_seconds=settings.drain_seconds,
+            health=health,
         )
         deps.slots.on_room(pool.nudge)
         deps.queue.on_wake(pool.nudge)

@@ -75,6 +75,7 @@ class FakeQueue:
     wakes: list[tuple[Verb, float]] = field(default_factory=list)
     announced: list[str] = field(default_factory=list)
     connected: bool = True
+    trouble: str | None = None
     beacons: dict[UUID, int] = field(default_factory=dict)
     _listeners: list[Callable[[str], None]] = field(default_factory=list)
     _wakers: list[Callable[[Verb], None]] = field(default_factory=list)

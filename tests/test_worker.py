@@ -53,7 +53,7 @@ async def test_a_worker_starts_and_stops_without_redis_and_postgres(
     nowhere = f"127.0.0.1:{unused_tcp_port}"
     given = environment(f"postgresql://u@{nowhere}/d", f"redis://{nowhere}/0")
     with working(given, tmp_path / "log") as worker:
-        await until(lambda: b"redis is away" in worker.log.read_bytes())
+        await until(lambda: b"redis cannot be used" in worker.log.read_bytes())
         assert worker.process.poll() is None
         assert worker.end(signal.SIGINT) == 0
     assert worker.lines()[-1]["event"] == "worker stopped"

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from gateway.adapters.bus import CHANGES, LOST, Subscription, back_off
+from gateway.adapters.bus import CHANGES, Subscription, back_off
+from gateway.adapters.redis_client import LOST
 from gateway.ports import Clock, Ids
 
 EVERYTHING = "*"  # the subject that stands for all of them
@@ -16,13 +17,20 @@ class Announcements:
     """Tells every listener each subject; `connected` while nothing can be missed."""
 
     def __init__(
-        self, redis: Redis, clock: Clock, ids: Ids, *, on_lost: Callable[[], None]
+        self,
+        redis: Redis,
+        clock: Clock,
+        ids: Ids,
+        *,
+        on_lost: Callable[[], None],
+        on_change: Callable[[Exception | None], None],
     ) -> None:
         self.connected = False
         self._redis = redis
         self._clock = clock
         self._ids = ids
         self._on_lost = on_lost
+        self._on_change = on_change
         self._listeners: list[Callable[[str], None]] = []
 
     def listen(self, callback: Callable[[str], None]) -> None:
@@ -42,14 +50,16 @@ class Announcements:
                 async with Subscription(self._redis, CHANGES) as subscription:
                     failures = 0
                     await self._hear(subscription)
-            except LOST:
+            except LOST as error:
                 self.connected = False
                 self._on_lost()
+                self._on_change(error)
                 failures += 1
                 await back_off(self._clock, self._ids, failures)
 
     async def _hear(self, subscription: Subscription) -> None:
         self.connected = True
+        self._on_change(None)
         self.tell(EVERYTHING)
         is_asked = False
         while True:

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError
 
+from gateway.adapters.redis_client import SILENCE_SECONDS
 from gateway.ports import Clock, Ids
-
-_Client = TypeVar("_Client", bound=Redis)
 
 QUEUE = "gateway:queue"
 KICKS = "gateway:kick"
@@ -18,21 +17,31 @@ CHANGES = "gateway:changed"
 JOB_KEY = "arq:job:"
 BEACON = "gateway:beacon"
 
-LOST = (RedisError, OSError)  # OSError includes TimeoutError
+# Once each command that we or arq send, on keys that nobody uses.
+_TRIED, _JOB_TRIED = "gateway:probe", f"{JOB_KEY}gateway:probe"
+_PROBE: Sequence[tuple[str | int, ...]] = (
+    ("DEL", _TRIED, _JOB_TRIED),
+    ("PSETEX", _JOB_TRIED, 60_000, ""),
+    ("GET", _JOB_TRIED),
+    ("PEXPIRE", _JOB_TRIED, 60_000),
+    ("ZADD", _TRIED, 1, "probe"),
+    ("ZINCRBY", _TRIED, 1, "probe"),
+    ("ZSCORE", _TRIED, "probe"),
+    ("ZRANGE", _TRIED, 0, 0),
+    ("ZRANGEBYSCORE", _TRIED, 0, 0),
+    ("ZCARD", _TRIED),
+    ("ZREM", _TRIED, "probe"),
+    ("INCR", _TRIED),
+    ("EXPIRE", _TRIED, 60),
+    ("EXISTS", _TRIED, _JOB_TRIED),
+    ("PUBLISH", _TRIED, ""),
+    ("EVALSHA", "0" * 40, 0),
+)
 
 # redis has hardly any types: its clients are Any where they are used, and only in this file.
-_SILENCE_SECONDS = 2.0
 _PATIENCE_SECONDS = 0.1
 _FIRST_BACKOFF = 0.1
 _LONGEST_BACKOFF = 2.0
-
-
-def connect(redis_url: str, kind: type[_Client]) -> _Client:
-    """A client that gives up on a silent server after 2 s; connects when first used."""
-    client: Any = kind
-    return client.from_url(
-        redis_url, socket_timeout=_SILENCE_SECONDS, socket_connect_timeout=_SILENCE_SECONDS
-    )
 
 
 async def pipelined(redis: Redis, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
@@ -42,6 +51,21 @@ async def pipelined(redis: Redis, commands: Sequence[tuple[str | bytes | int, ..
         for command in commands:
             pipe.execute_command(*command)
         return await pipe.execute()
+
+
+async def probe(redis: Redis) -> None:
+    """Do once what wake-ups, rate limits and announcements need; raises one of LOST.
+
+    A Cluster refuses it wherever the keys are: two of them in one command, of different slots.
+    """
+    pipe: Any = redis.pipeline(transaction=True)
+    async with pipe:
+        for command in _PROBE:
+            pipe.execute_command(*command)
+        answers = await pipe.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, Exception) and not isinstance(answer, NoScriptError):
+            raise answer
 
 
 async def back_off(clock: Clock, ids: Ids, failures: int) -> None:
@@ -74,7 +98,7 @@ class Subscription:
         """Subscribe; once the confirmation is here, nothing published is missed."""
         try:
             await self._pubsub.subscribe(self._channel)
-            await self.next(_SILENCE_SECONDS)
+            await self.next(SILENCE_SECONDS)
         except BaseException:  # a cancelled caller must not leave a connection behind
             await self._pubsub.aclose()
             raise

@@ -16,7 +16,8 @@ from arq.typing import WorkerCoroutine
 from arq.worker import Function, Worker, func
 from typing_extensions import override
 
-from gateway.adapters.bus import JOB_KEY, KICKS, LOST, QUEUE, Subscription, connect, end, pipelined
+from gateway.adapters.bus import JOB_KEY, KICKS, QUEUE, Subscription, end, pipelined
+from gateway.adapters.redis_client import LOST, connect
 from gateway.adapters.session import Session
 from gateway.ports import Clock
 

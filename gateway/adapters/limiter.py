@@ -6,9 +6,8 @@ from typing import Any
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.asyncio import ConnectionPool
 
-from gateway.adapters.bus import LOST
+from gateway.adapters.redis_client import LOST, pool_of
 from gateway.ports import Allowance, Clock
 
 _PREFIX = "gateway:rate"
@@ -23,12 +22,10 @@ class WindowLimiter:
     def __init__(self, redis_url: str, clock: Clock) -> None:
         self._clock = clock
         self._alone_until = float("-inf")
-        client: Any = ConnectionPool
-        self._pool = client.from_url(
-            redis_url, socket_timeout=_PATIENCE_SECONDS, socket_connect_timeout=_PATIENCE_SECONDS
-        )
-        shared = RedisStorage(
-            f"async+{redis_url}",
+        self._pool = pool_of(redis_url, _PATIENCE_SECONDS)
+        storage: Any = RedisStorage
+        shared = storage(
+            "async+redis://",  # the pool knows where it is
             implementation="redispy",
             key_prefix=_PREFIX,
             connection_pool=self._pool,

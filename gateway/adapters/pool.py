@@ -5,18 +5,19 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import structlog
-
-from gateway.adapters.bus import LOST, back_off, end
+from gateway.adapters.bus import back_off, end
 from gateway.adapters.follower import following
+from gateway.adapters.redis_cause import cause_of
+from gateway.adapters.redis_client import LOST
+from gateway.adapters.redis_health import RedisHealth
 from gateway.adapters.session import Session
 from gateway.ports import Clock, Ids, Verb
+from gateway.redis_address import parse_redis_url
 
 Handler = Callable[[], Awaitable[None]]
 
 _FALLBACK_SECONDS = 1.0
-
-_log = structlog.get_logger(__name__)
+_USER = "work"  # by this name the health knows it
 
 
 class Pool:
@@ -33,10 +34,13 @@ class Pool:
         sweep_seconds: int = 5,
         session_seconds: float = 30.0,
         drain_seconds: float = 20.0,
+        health: RedisHealth | None = None,
     ) -> None:
         self.degraded = False
         self.alive_at = clock.monotonic()
         self._redis_url = redis_url
+        self._address = parse_redis_url(redis_url)
+        self._health = health or RedisHealth()
         self._clock = clock
         self._ids = ids
         self._sweep = Session("sweep", sweep, session_seconds)
@@ -99,12 +103,12 @@ class Pool:
         if self._fallback:
             self._fallback.cancel()
             self._fallback, self.degraded = None, False
-            _log.info("redis is back: wake-ups are heard again")
+        self._health.found(_USER)
 
     def _lost(self, error: Exception) -> None:
+        self._health.lost(_USER, cause_of(error, self._address))
         if self._fallback is None:
             self._fallback, self.degraded = asyncio.create_task(self._fall_back()), True
-            _log.warning("redis is away: looking for due work every second", error=str(error))
 
     async def _fall_back(self) -> None:
         swept_at = self._clock.monotonic()

@@ -12,7 +12,6 @@ from typing import Self
 from uuid import UUID
 
 import msgspec
-import structlog
 from redis.asyncio import Redis
 
 from gateway.adapters.announcements import Announcements
@@ -21,15 +20,19 @@ from gateway.adapters.bus import (
     CHANGES,
     JOB_KEY,
     KICKS,
-    LOST,
     QUEUE,
     back_off,
-    connect,
     end,
     pipelined,
+    probe,
 )
 from gateway.adapters.nudges import Nudges
+from gateway.adapters.redis_cause import CLUSTER, cause_of, diagnose
+from gateway.adapters.redis_client import LOST, connect
+from gateway.adapters.redis_health import RedisHealth
 from gateway.ports import Clock, Ids, Verb
+from gateway.redis_address import parse_redis_url
+from gateway.settings import InvalidSettingsError
 
 _WINDOW_SECONDS = 0.02
 _GRID_MS = 250
@@ -38,7 +41,7 @@ _FARTHEST_SECONDS = 30 * 86_400.0
 _MAX_REMEMBERED = 10_000
 _IDLE_SECONDS = 5.0
 
-_log = structlog.get_logger(__name__)
+_USER = "wake-ups"  # by this name the health knows it
 
 
 class ArqQueue:
@@ -47,8 +50,12 @@ class ArqQueue:
     `dropped` counts the wake-ups and announcements that were lost for want of Redis.
     """
 
-    def __init__(self, redis_url: str, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, redis_url: str, clock: Clock, ids: Ids, health: RedisHealth | None = None
+    ) -> None:
         self.dropped = 0
+        self._address = parse_redis_url(redis_url)
+        self._health = health or RedisHealth()
         self._clock = clock
         self._ids = ids
         self._redis = connect(redis_url, Redis)
@@ -62,18 +69,31 @@ class ArqQueue:
         self._beacons: dict[UUID, int] = {}
         self._wanted = asyncio.Event()
         self._is_up = False
-        self._heard = Announcements(self._redis, clock, ids, on_lost=self._wanted.set)
+        self._heard = Announcements(
+            self._redis, clock, ids, on_lost=self._wanted.set, on_change=self._hear
+        )
         self._nudges = Nudges()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def connected(self) -> bool:
         """Whether wake-ups leave and announcements arrive, as far as known."""
-        return self._is_up and self._heard.connected
+        return self._is_up and self._heard.connected and self.trouble is None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why wake-ups do not pass, in one line; None while they do."""
+        return self._health.trouble
 
     async def __aenter__(self) -> Self:
-        """Start sending and listening; Redis may be away."""
-        self._is_up = True
+        """Start sending and listening; Redis may be away.
+
+        Raises InvalidSettingsError where what answers is a Redis Cluster, which will never do.
+        """
+        self._is_up = await self._answers()
+        if self.trouble == CLUSTER:
+            await self._redis.aclose()
+            raise InvalidSettingsError(f"GATEWAY_REDIS_URL: {CLUSTER}")
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._heard.run())]
         return self
 
@@ -173,6 +193,8 @@ class ArqQueue:
         self._wanted.set()
 
     async def _send(self) -> None:
+        if not self._is_up:
+            await self._reconnect()
         while True:
             try:
                 async with asyncio.timeout(_IDLE_SECONDS):
@@ -190,9 +212,9 @@ class ArqQueue:
         commands = self._commands(wakes, subjects)
         commands += [("ZADD", BEACON, "GT", n, str(id_)) for id_, n in beacons.items()]
         try:
-            await pipelined(self._redis, commands or [("PING",)])
+            await (pipelined(self._redis, commands) if commands else probe(self._redis))
         except LOST as error:
-            _log.warning("wake-ups are lost: redis is away", error=str(error))
+            self._health.lost(_USER, cause_of(error, self._address))
             self.dropped += len(wakes) + len(subjects)
             return False
         return True
@@ -222,14 +244,21 @@ class ArqQueue:
             self._is_up = await self._answers()
         # Redis may have lost them with its memory.
         self._remembered.clear()
-        _log.info("wake-ups are sent again: redis is back", dropped=self.dropped)
 
     async def _answers(self) -> bool:
         try:
-            await pipelined(self._redis, [("PING",)])
-        except LOST:
+            await probe(self._redis)
+        except LOST as error:
+            self._health.lost(_USER, await diagnose(error, self._address))
             return False
+        self._health.found(_USER)
         return True
+
+    def _hear(self, error: Exception | None) -> None:
+        if error is None:
+            self._health.found("announcements")
+        else:
+            self._health.lost("announcements", cause_of(error, self._address))
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

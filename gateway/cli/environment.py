@@ -3,10 +3,8 @@
 import base64
 import os
 
-from gateway.cli.failures import CommandError, ExitCode
-from gateway.settings import InvalidSettingsError, Settings, load_settings
+from gateway.settings import Settings, load_settings
 
-_HINT = "`gateway config docs` explains every setting."
 _UNUSED = {
     "GATEWAY_REDIS_URL": "redis://unused",
     "GATEWAY_MASTER_KEY": base64.b64encode(bytes(32)).decode(),
@@ -14,11 +12,8 @@ _UNUSED = {
 
 
 def settings_of_environment() -> Settings:
-    """Read the environment; a failure names every faulty variable, one a line."""
-    try:
-        return load_settings()
-    except InvalidSettingsError as invalid:
-        raise CommandError(str(invalid), ExitCode.USAGE, _HINT) from None
+    """Read the environment; raises InvalidSettingsError that names every faulty variable."""
+    return load_settings()
 
 
 def settings_of_database() -> Settings:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gateway.errors import DatabaseDenied, GatewayError, Unavailable
+from gateway.settings import InvalidSettingsError
 
 
 class ExitCode(IntEnum):
@@ -36,6 +37,7 @@ _BY_STATUS = {
     429: ExitCode.RATE_LIMITED,
 }
 _SERVER_ERROR = 500
+_SETTINGS_HINT = "`gateway config docs` explains every setting."
 
 
 class CommandError(Exception):
@@ -98,12 +100,13 @@ def failure_of(error: BaseException) -> CommandError:
             return error
         case GatewayError():
             return from_gateway(error)
-        case click.UsageError():
-            return CommandError(error.format_message(), ExitCode.USAGE, _usage_of(error))
+        case InvalidSettingsError():
+            return CommandError(str(error), ExitCode.USAGE, _SETTINGS_HINT)
         case click.Abort() if not isinstance(error.__context__, KeyboardInterrupt):
             return CommandError("nothing was done")
         case click.ClickException():
-            return CommandError(error.format_message(), ExitCode(error.exit_code))
+            hint = _usage_of(error) if isinstance(error, click.UsageError) else ""
+            return CommandError(error.format_message(), ExitCode(error.exit_code), hint)
         case _:
             return CommandError("interrupted", ExitCode.INTERRUPTED)
 

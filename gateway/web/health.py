@@ -27,6 +27,7 @@ class Ready(Out, omit_defaults=True):
     status: Literal["ok", "draining", "database away", "database unfit", "schema behind"]
     redis: bool
     cause: str | None = None
+    redis_trouble: str | None = None
 
 
 @get("/health/live", summary="Whether the process answers")
@@ -39,7 +40,7 @@ async def live() -> Live:
 async def ready(deps: Handed[Deps]) -> Response[Ready]:
     """503 while the process drains, and while Postgres cannot be used; `cause` says why not."""
     status, cause = ("draining", "") if deps.slots.closing else await readiness(deps)
-    answer = Ready(status, deps.queue.connected, cause or None)
+    answer = Ready(status, deps.queue.connected, cause or None, deps.queue.trouble)
     return Response(answer, status_code=200 if status == "ok" else _UNREADY)
 
 

@@ -14,10 +14,12 @@ from structlog.testing import capture_logs
 from typing_extensions import override
 
 from gateway.adapters import session as session_module
-from gateway.adapters.bus import QUEUE, connect
+from gateway.adapters.bus import QUEUE
 from gateway.adapters.clock import SystemClock, SystemIds
 from gateway.adapters.pool import Handler, Pool
 from gateway.adapters.queue import ArqQueue
+from gateway.adapters.redis_client import connect
+from gateway.adapters.redis_health import RedisHealth
 from gateway.ports import Verb
 from tests.adapters.own_valkey import OwnValkey, own_valkey, until
 
@@ -67,8 +69,8 @@ async def running(pool: Pool) -> AsyncGenerator[asyncio.Event]:
         await task
 
 
-def new_queue(url: str) -> ArqQueue:
-    return ArqQueue(url, SystemClock(), SystemIds())
+def new_queue(url: str, health: RedisHealth | None = None) -> ArqQueue:
+    return ArqQueue(url, SystemClock(), SystemIds(), health)
 
 
 @pytest.fixture
@@ -321,10 +323,10 @@ async def test_flushall_loses_wake_ups_and_nothing_else(redis: Redis, redis_url:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 async def test_redis_goes_and_comes_back(own: OwnValkey, how: signal.Signals) -> None:
     await own.start()
-    runs = Runs()
-    pool = new_pool(own.url, runs, sweep_seconds=1)
+    runs, health = Runs(), RedisHealth()
+    pool = new_pool(own.url, runs, sweep_seconds=1, health=health)
     with capture_logs() as logs:
-        async with new_queue(own.url) as queue, running(pool):
+        async with new_queue(own.url, health) as queue, running(pool):
             await woken(queue, runs, "submit")
             runs.free.clear()
             queue.wake("deliver")
@@ -341,8 +343,11 @@ async def test_redis_goes_and_comes_back(own: OwnValkey, how: signal.Signals) ->
             await until(lambda: not pool.degraded)
             await woken(queue, runs, "submit")
             await until(lambda: pool.alive_at > alive_at)
-    mine = [log for log in logs if log["event"].startswith("redis is")]
-    assert [log["log_level"] for log in mine] == ["warning", "info"]
+    mine = [log for log in logs if log["event"].startswith("redis can")]
+    assert [(log["log_level"], log.get("cause")) for log in mine] == [
+        ("warning", f"nothing listens at 127.0.0.1:{own.server.port}"),
+        ("info", None),
+    ]
 
 
 async def test_redis_freezes_and_thaws(own: OwnValkey) -> None:

@@ -15,9 +15,10 @@ from typing_extensions import override
 
 from gateway.adapters import announcements as announcements_module
 from gateway.adapters import queue as queue_module
-from gateway.adapters.bus import KICKS, QUEUE, Subscription, connect
+from gateway.adapters.bus import KICKS, QUEUE, Subscription
 from gateway.adapters.clock import SystemClock, SystemIds
 from gateway.adapters.queue import ArqQueue
+from gateway.adapters.redis_client import connect
 from gateway.ports import Queue
 from tests.adapters.own_valkey import OwnValkey, own_valkey, until
 

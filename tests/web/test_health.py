@@ -19,13 +19,18 @@ async def test_a_ready_process_says_so(world: World) -> None:
 
 
 async def test_without_redis_it_is_still_ready(world: World) -> None:
-    world.queue.connected = False
+    world.queue.connected, world.queue.trouble = False, "nothing listens at cache:6379"
     try:
         answer = await world.call("GET", "/health/ready")
     finally:
-        world.queue.connected = True
+        world.queue.connected, world.queue.trouble = True, None
 
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "redis": False})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ok",
+        "redis": False,
+        "redisTrouble": "nothing listens at cache:6379",
+    }
 
 
 async def test_a_draining_process_is_not_ready_but_still_answers(world: World, acme: str) -> None:
