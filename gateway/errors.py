@@ -1,18 +1,16 @@
 """Everything that a caller can be told went wrong.
 
 GatewayError
-├── BadRequest 400            ├── Conflict 409               ├── UpstreamUnavailable 502, 504
-├── Unauthorized 401          │   └── CredentialMissing      └── Unavailable 503
-├── Forbidden 403             ├── PayloadTooLarge 413
-│   └── TenantSuspended       ├── IdempotencyKeyReused 422
-├── NotFound 404              └── RateLimited 429
-│                                 └── NoRoom
-│                                     ├── QueueFull
-│                                     ├── StreamsFull
-│                                     └── BulkFull
+├── BadRequest 400            ├── RequestTimeout 408         ├── RateLimited 429
+├── Unauthorized 401          ├── Conflict 409               │   └── NoRoom
+├── Forbidden 403             │   └── CredentialMissing      │       ├── QueueFull
+│   └── TenantSuspended       ├── PreconditionFailed 412     │       ├── StreamsFull
+├── NotFound 404              ├── PayloadTooLarge 413        │       └── BulkFull
+└── MethodNotAllowed 405      ├── UnsupportedMediaType 415   ├── UpstreamUnavailable 502, 504
+                              └── IdempotencyKeyReused 422   └── Unavailable 503
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -98,10 +96,32 @@ class CredentialMissing(Conflict):
     code, title = "CREDENTIAL_MISSING", "Credential missing"
 
 
+class PreconditionFailed(GatewayError):  # noqa: N818
+    """The request is to be carried out on a condition that cannot be met."""
+
+    code, status, title = "PRECONDITION_FAILED", 412, "Precondition failed"
+
+
 class PayloadTooLarge(GatewayError):  # noqa: N818
     """The body is larger than is allowed."""
 
     code, status, title = "PAYLOAD_TOO_LARGE", 413, "Payload too large"
+
+
+class RequestTimeout(GatewayError):  # noqa: N818
+    """The body did not arrive in time."""
+
+    code, status, title = "REQUEST_TIMEOUT", 408, "Request timed out"
+
+
+class UnsupportedMediaType(GatewayError):  # noqa: N818
+    """The body is not of a kind that can be read; `headers` of the answer say what can."""
+
+    code, status, title = "UNSUPPORTED_MEDIA_TYPE", 415, "Unsupported media type"
+
+    def __init__(self, field: str, reason: str, headers: Mapping[str, str]) -> None:
+        super().__init__(f"{field}: {reason}", errors=[FieldError(field, reason)])
+        self.headers = headers
 
 
 class IdempotencyKeyReused(GatewayError):  # noqa: N818
@@ -158,7 +178,7 @@ class UpstreamTimeout(UpstreamUnavailable):
 
 
 class Unavailable(GatewayError):  # noqa: N818
-    """The database is away; nothing was accepted.
+    """The database is away, or the process has no room; nothing was accepted.
 
     `cause` and `place`, why and where, are for operators; `detail` is for callers.
     """

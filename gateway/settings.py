@@ -105,6 +105,26 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=67_108_864, description="Largest request body that is read."
     )
+    body_memory_bytes: int = Field(
+        67_108_864,
+        ge=1024,
+        description="Most bytes of request bodies that one API process holds at once; four of the "
+        "largest fit in any case. What is beyond is refused with 503.",
+    )
+    keep_alive_seconds: float = Field(
+        75,
+        ge=1,
+        le=3600,
+        description="How long an API process keeps an idle connection open, and how long the head of "
+        "a request may take. Longer than the proxy in front keeps its own.",
+    )
+    max_wait_seconds: float = Field(
+        55,
+        ge=1,
+        le=60,
+        description="Longest that an answer is held back by `wait`. Shorter than the time-out of the "
+        "proxy in front.",
+    )
     max_queued: int = Field(
         100_000,
         ge=1,
@@ -160,6 +180,13 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(
         20, ge=0, le=600, description="How long a stopping process lets its work finish."
+    )
+    drain_delay_seconds: float = Field(
+        5,
+        ge=0,
+        le=600,
+        description="How long an API process serves on after SIGTERM, with readiness false, so that "
+        "the balancer in front leaves it out before it closes its port.",
     )
 
     @field_validator("callback_networks", "callback_ports", "delivery_delays", mode="before")

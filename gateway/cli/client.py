@@ -133,7 +133,7 @@ class Api:
                     raise self._refusal(answer)
                 for piece in answer.iter_bytes():
                     take(piece)
-        except httpx.RemoteProtocolError:
+        except (httpx.RemoteProtocolError, httpx.ReadError):
             raise CommandError(
                 "the answer broke off: it is not all there",
                 ExitCode.UNREACHABLE,

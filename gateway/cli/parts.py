@@ -18,6 +18,7 @@ _HOST = "127.0.0.1"
 _MASTER_KEY_BYTES = 32
 _DEFAULTS = {
     "PYTHONUNBUFFERED": "1",
+    "GATEWAY_DRAIN_DELAY_SECONDS": "0",  # no balancer has to hear of it first
     "GATEWAY_DRAIN_SECONDS": "8",  # a part that takes longer to stop is killed
 }
 

@@ -24,6 +24,8 @@ class Slots:
         self._freed = asyncio.Event()
         self._looking: set[Verb] = set()
         self._look: Callable[[Verb], None] | None = None
+        # Told to stop, but still at work: others should get what comes.
+        self.draining = False
         self.closing = False
 
     def on_room(self, look: Callable[[Verb], None]) -> None:

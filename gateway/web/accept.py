@@ -20,7 +20,7 @@ from gateway.web.objects import fingerprint, over_tenants, read_metadata, read_o
 from gateway.web.parameters import read_query
 from gateway.web.reading import read_body
 from gateway.web.waiting import awaited_job
-from gateway.web.wire import MAX_WAIT_SECONDS, BatchJobIn, JobIn, NoQuery
+from gateway.web.wire import BatchJobIn, JobIn, NoQuery
 from gateway.web.workflow import shown_workflow
 
 # Other spellings of these paths come through Litestar, which knows them all.
@@ -50,11 +50,14 @@ async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
     finally:
         seconds = deps.clock.monotonic() - started
         deps.observer.done("accept", outcome, seconds=seconds, workflow=workflow)
-    wait = _preferred_wait(envelope)
+    tenant_id = order.job.tenant_id
+    envelope.drop_body()
+    del order  # it may wait for long
+    wait = _preferred_wait(envelope, context.limits.max_wait_seconds)
     if wait is not None:
         # It is accepted, whatever comes now: an error would say that it is not.
         with suppress(Unavailable, NotFound):
-            return await _finished(context, order.job.tenant_id, accepted, wait, route)
+            return await _finished(context, tenant_id, accepted, wait, route)
     headers = (_REPLAYED,) if accepted.replayed else ()
     return Answer(200, b'{"id":"%s"}' % str(accepted.id).encode(), headers=headers)
 
@@ -65,6 +68,7 @@ async def _order(
     if envelope.query:
         read_query(NoQuery, envelope.query)
     idempotency_key = idempotency_key_of(envelope)
+    await envelope.take_body()
     given = read_body(JobIn, envelope.body)
     if len(envelope.body) > LARGE_BYTES:
         await asyncio.sleep(0)  # others have their turn before its values are read
@@ -143,12 +147,12 @@ def _deadline(given: timedelta | float | None) -> float | None:
     return seconds
 
 
-def _preferred_wait(envelope: Envelope) -> int | None:
+def _preferred_wait(envelope: Envelope, most: float) -> int | None:
     wait = _WAIT.search(envelope.header(b"prefer"))
     if wait is None:
         return None
     # Cut first: Python refuses to read numbers of thousands of digits.
-    return min(int(wait[2].lstrip("0")[:9] or "0"), MAX_WAIT_SECONDS)
+    return min(int(wait[2].lstrip("0")[:9] or "0"), int(most))
 
 
 async def _finished(

@@ -16,7 +16,7 @@ from gateway.flows.tenants import (
     suspend_tenant,
 )
 from gateway.store import tenants
-from gateway.web.context import AnyRequest, Handed
+from gateway.web.context import Handed
 from gateway.web.envelope import Caller
 from gateway.web.objects import read_metadata
 from gateway.web.shown import Deleted
@@ -54,7 +54,7 @@ async def make_tenant(
 
 @get("/tenant", opt={"query": TenantsQuery}, summary="List tenants")
 async def list_tenants(
-    asked: Handed[TenantsQuery], deps: Handed[Deps], request: AnyRequest
+    asked: Handed[TenantsQuery], deps: Handed[Deps]
 ) -> Response[list[TenantOut]]:
     """In the order of their slugs; the header Link names the next page."""
     async with deps.db.single() as tx:
@@ -62,8 +62,7 @@ async def list_tenants(
     page = found[: asked.limit]
     headers: dict[str, str] = {}
     if len(found) > asked.limit:
-        place = f"{request.scope['path']}?after={page[-1].slug}&limit={asked.limit}"
-        headers["Link"] = f'<{place}>; rel="next"'
+        headers["Link"] = f'<?after={page[-1].slug}&limit={asked.limit}>; rel="next"'
     return Response([TenantOut.of(one) for one in page], headers=headers)
 
 

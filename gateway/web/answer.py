@@ -7,6 +7,7 @@ from gateway.web.envelope import Envelope
 from gateway.web.problems import MEDIA_TYPE, problem_of
 
 JSON = "application/json"
+NO_STORE = (b"cache-control", b"no-store")
 
 
 class Answer(NamedTuple):
@@ -34,6 +35,7 @@ async def send_answer(send: Send, answer: Answer, envelope: Envelope) -> None:
             (b"content-type", answer.media_type.encode()),
             (b"content-length", b"%d" % len(answer.body)),
             (b"x-request-id", envelope.request_id.encode()),
+            NO_STORE,
             *answer.headers,
             *envelope.notes,
         ],

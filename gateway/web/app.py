@@ -35,10 +35,9 @@ from gateway.web.context import (
     tenant_dependencies,
 )
 from gateway.web.front import Front
+from gateway.web.limits import HttpLimits
 from gateway.web.openapi import openapi_config
 from gateway.web.problems import MEDIA_TYPE, problem_of
-
-MAX_BODY_BYTES = 1024 * 1024
 
 _TENANT = [
     *feed.HANDLERS,
@@ -59,9 +58,9 @@ _OPERATOR = [
 ]
 
 
-def create_app(deps: Deps, *, max_body_bytes: int = MAX_BODY_BYTES) -> Front:
+def create_app(deps: Deps, limits: HttpLimits | None = None) -> Front:
     """The ASGI application on open dependencies, which stay the caller's to close."""
-    context = Context.of(deps)
+    context = Context.of(deps, limits or HttpLimits())
     inner = Litestar(
         [
             *(_tenant_router(path) for path in ("/v1", "/api")),
@@ -84,7 +83,7 @@ def create_app(deps: Deps, *, max_body_bytes: int = MAX_BODY_BYTES) -> Front:
         logging_config=None,
         request_max_body_size=None,  # the front has seen to it
     )
-    return Front(context, cast("App", inner), max_body_bytes)
+    return Front(context, cast("App", inner))
 
 
 def _tenant_router(path: str) -> Router:

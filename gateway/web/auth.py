@@ -15,6 +15,7 @@ from gateway.errors import (
     Unauthorized,
 )
 from gateway.flows.identify import Identities, TenantContext
+from gateway.web.conditional import require_unconditional
 from gateway.web.envelope import STATE, Caller, Envelope
 from gateway.web.parameters import read_query
 from gateway.web.rates import rate_headers
@@ -23,6 +24,7 @@ from gateway.web.wire import NoBody, NoQuery
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _BEARER = "bearer "
 _WRITES = frozenset({Scope.JOBS_WRITE, Scope.ENDPOINTS_WRITE})
 
@@ -97,31 +99,39 @@ async def guard_tenant(connection: AnyConnection, handler: BaseRouteHandler) -> 
     or_scope: Scope | None = handler.opt.get("or_scope")
     across = handler.opt.get("across", False)
     await identify(_identities(connection), envelope, scope, or_scope=or_scope, across=across)
-    _read_parameters(envelope, handler)
+    await _read(envelope, handler)
 
 
 async def guard_operator(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Let operators in."""
     envelope: Envelope = connection.scope["state"][STATE]
     await identify_operator(_identities(connection), envelope)
-    _read_parameters(envelope, handler)
+    await _read(envelope, handler)
 
 
 async def guard_any_key(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Let everybody in that has a key."""
     envelope: Envelope = connection.scope["state"][STATE]
     await identify_key(_identities(connection), envelope)
-    _read_parameters(envelope, handler)
+    await _read(envelope, handler)
 
 
 async def guard_nobody(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Let everybody in."""
-    _read_parameters(connection.scope["state"][STATE], handler)
+    _read_query(connection.scope["state"][STATE], handler)
 
 
-def _read_parameters(envelope: Envelope, handler: BaseRouteHandler) -> None:
+def _read_query(envelope: Envelope, handler: BaseRouteHandler) -> None:
     # Here and not in a dependency, so that no handler can forget to refuse what it does not know.
     envelope.parameters = read_query(handler.opt.get("query", NoQuery), envelope.query)
+
+
+async def _read(envelope: Envelope, handler: BaseRouteHandler) -> None:
+    _read_query(envelope, handler)
+    if envelope.method in _BODILESS:  # a body means nothing there (RFC 9110, 9.3.1)
+        return
+    require_unconditional(envelope.method, envelope.headers)
+    await envelope.take_body()
     if "body" not in handler.opt and envelope.body:
         read_body(NoBody, envelope.body)
 

@@ -1,79 +1,155 @@
-"""Request bodies, whole and within the cap."""
+"""Request bodies: read once the caller is known, each within its cap and all within one more."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
-from gateway.errors import BadRequest, PayloadTooLarge
+from gateway.errors import BadRequest, PayloadTooLarge, RequestTimeout, Unavailable
 from gateway.web.asgi import Receive, Scope
+from gateway.web.content import require_readable
 
 _READ_SECONDS = 30.0
-# Read beyond the cap and thrown away, so that a caller who only sends still hears the answer.
+# Read after the answer and thrown away, so that a caller who only sends still hears it.
 _DISCARD_BYTES = 64 * 1024 * 1024
-_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+_DISCARD_SECONDS = 30.0
+# So many bodies of the largest size fit, whatever the setting says.
+_LEAST_BODIES = 4
 
 
-class ClientGoneError(Exception):
-    """The caller went away before its request was whole."""
+class BodyRoom:
+    """The memory that one process has for request bodies.
 
-
-async def read_all(
-    scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: int
-) -> bytes:
-    """The body; raises PayloadTooLarge, ClientGoneError, and BadRequest when it comes too slowly.
-
-    A length that the headers declare is only believed where it is far over the limit.
+    One owner may hold as much as is free, so several large senders still leave room for others.
     """
-    if scope["method"] in _BODILESS:
-        return b""
-    length = headers.get(b"content-length", b"")
-    declared = int(length[:18]) if length.isdigit() else 0
-    if declared > _DISCARD_BYTES or (declared > limit and b"expect" in headers):
-        raise _too_large(limit)
-    body = await _in_time(_collect(receive, limit))
-    if body is None:
-        raise _too_large(limit)
-    return body
+
+    def __init__(self, largest: int, most: int) -> None:
+        self.largest = largest
+        self._free = max(most, _LEAST_BODIES * largest)
+        self._held: Counter[str] = Counter()
+
+    def take(self, owner: str, size: int) -> None:
+        """Hold so many bytes more; raises Unavailable where there is no room."""
+        if size and self._held[owner] + size > self._free:
+            raise Unavailable(
+                "This process holds as many request bodies as it has memory for. "
+                "Nothing was accepted; try again in a moment.",
+                retry_after=1,
+            )
+        self._held[owner] += size
+        self._free -= size
+
+    def give_back(self, owner: str, size: int) -> None:
+        """Hold so many bytes less."""
+        self._free += size
+        self._held[owner] -= size
+        if not self._held[owner]:
+            del self._held[owner]
 
 
-async def _in_time(body: Coroutine[None, None, bytes | None]) -> bytes | None:
-    """Like asyncio.timeout, which takes a twentieth of what accepting a job costs."""
-    task, is_late = cast("asyncio.Task[Any]", asyncio.current_task()), False
+class Incoming:
+    """The body of one request, which stays with the sender until it is asked for."""
 
-    def cut() -> None:
-        nonlocal is_late
-        is_late = True
-        task.cancel()
+    def __init__(self, scope: Scope, receive: Receive, room: BodyRoom) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._room = room
+        self._owner = ""
+        self._held = 0
+        self._is_ended = False
+        self._is_cut = False
 
-    timer = asyncio.get_running_loop().call_later(_READ_SECONDS, cut)
-    try:
-        return await body
-    except asyncio.CancelledError:
-        if is_late and task.uncancel() == 0:
-            reason = f"The body did not arrive within {_READ_SECONDS:.0f} seconds."
-            raise BadRequest(reason) from None
-        raise
-    finally:
-        timer.cancel()
+    async def read(self, headers: Mapping[bytes, bytes], owner: str) -> bytes:
+        """All of it, empty where none is announced.
 
+        Raises UnsupportedMediaType, PayloadTooLarge, Unavailable where the process has no memory
+        for it, BadRequest where it breaks off, and RequestTimeout after 30 s.
+        """
+        length = headers.get(b"content-length")
+        if length is None and b"transfer-encoding" not in headers:
+            self._is_ended = True
+            return b""
+        require_readable(self._scope["method"], headers)
+        if length is not None and length.isdigit() and int(length[:18]) > self._room.largest:
+            raise self._too_large()
+        self._owner = owner
+        return await self._in_time(self._collect())
 
-async def _collect(receive: Receive, limit: int) -> bytes | None:
-    chunks: list[bytes] = []
-    size = 0
-    while size <= _DISCARD_BYTES:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientGoneError
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size <= limit:
+    def release(self) -> None:
+        """Give the memory of it back."""
+        if self._held:
+            self._room.give_back(self._owner, self._held)
+            self._held = 0
+
+    @property
+    def must_close(self) -> bool:
+        """Whether the connection cannot be used again, because of what was not read."""
+        return self._is_cut or (self._is_left() and self._has(b"expect"))
+
+    async def discard(self) -> None:
+        """Throw away what was not read, up to 64 MiB and 30 s; only after the answer was sent."""
+        if not self._is_left() or self._has(b"expect"):
+            return
+        size = 0
+        with suppress(TimeoutError, BadRequest):
+            async with asyncio.timeout(_DISCARD_SECONDS):
+                while not self._is_ended and size <= _DISCARD_BYTES:
+                    size += len(await self._next())
+
+    def _is_left(self) -> bool:
+        return not self._is_ended and (
+            self._has(b"transfer-encoding") or self._has(b"content-length")
+        )
+
+    def _has(self, wanted: bytes) -> bool:
+        return any(name == wanted for name, _ in self._scope["headers"])
+
+    async def _collect(self) -> bytes:
+        chunks: list[bytes] = []
+        while not self._is_ended:
+            chunk = await self._next()
+            if self._held + len(chunk) > self._room.largest:
+                raise self._too_large()
+            self._room.take(self._owner, len(chunk))
+            self._held += len(chunk)
             chunks.append(chunk)
-        if not message.get("more_body", False):
-            break
-    return b"".join(chunks) if size <= limit else None
+        return b"".join(chunks)
 
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] != "http.request":
+            self._is_ended = self._is_cut = True
+            raise BadRequest(
+                "The body broke off: it is shorter than announced, or a chunk is malformed."
+            )
+        self._is_ended = not message.get("more_body", False)
+        return message.get("body", b"")
 
-def _too_large(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"The body is larger than {limit} bytes. Upload files by GET /upload and send their URLs."
-    )
+    async def _in_time(self, body: Coroutine[None, None, bytes]) -> bytes:
+        """Like asyncio.timeout, which takes a twentieth of what accepting a job costs."""
+        task, is_late = cast("asyncio.Task[Any]", asyncio.current_task()), False
+
+        def cut() -> None:
+            nonlocal is_late
+            is_late = True
+            task.cancel()
+
+        timer = asyncio.get_running_loop().call_later(_READ_SECONDS, cut)
+        try:
+            return await body
+        except asyncio.CancelledError:
+            if is_late and task.uncancel() == 0:
+                self._is_ended = self._is_cut = True
+                reason = f"The body did not arrive within {_READ_SECONDS:.0f} seconds."
+                raise RequestTimeout(reason) from None
+            raise
+        finally:
+            timer.cancel()
+
+    def _too_large(self) -> PayloadTooLarge:
+        self._is_cut = True
+        return PayloadTooLarge(
+            f"The body is larger than {self._room.largest} bytes. "
+            "Upload files by GET /upload and send their URLs."
+        )

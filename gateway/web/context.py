@@ -15,7 +15,9 @@ from gateway.flows.deps import Deps
 from gateway.flows.identify import Identities
 from gateway.flows.overview import Overviews
 from gateway.flows.waiters import Waiters
+from gateway.web.bodies import BodyRoom
 from gateway.web.envelope import STATE, Caller, Envelope
+from gateway.web.limits import HttpLimits
 from gateway.web.reading import read_body
 from gateway.web.streams import Streams
 
@@ -37,9 +39,11 @@ class Context:
     waiters: Waiters
     streams: Streams
     overviews: Overviews
+    limits: HttpLimits
+    bodies: BodyRoom
 
     @classmethod
-    def of(cls, deps: Deps) -> "Context":
+    def of(cls, deps: Deps, limits: HttpLimits) -> "Context":
         """Make the parts, and have them hear what other processes change."""
         identities, waiters = Identities(deps), Waiters(deps)
         deps.queue.listen(identities.forget)
@@ -52,6 +56,8 @@ class Context:
             waiters,
             Streams(),
             Overviews(deps),
+            limits,
+            BodyRoom(limits.max_body_bytes, limits.body_memory_bytes),
         )
 
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from gateway.core.model import AccessKey, Tenant
-from gateway.errors import BadRequest, NotFound, Unauthorized
+from gateway.errors import BadRequest, Unauthorized
 from gateway.flows.identify import TenantContext
 from gateway.ports import Ids
+from gateway.web.bodies import Incoming
 
 STATE = "envelope"  # where Litestar's handlers find it, in the state of the scope
 
+# Fields with one value; of others, lines with the same name make one list (RFC 9110, 5.3).
 _ONCE = frozenset(
-    {b"idempotency-key", b"gateway-tenant", b"prefer", b"if-none-match", b"last-event-id"}
+    {b"content-type", b"gateway-tenant", b"host", b"idempotency-key", b"last-event-id"}
 )
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
@@ -44,8 +46,10 @@ class Envelope:
     """One request as the front hands it on; header names are lower case."""
 
     request_id: str
+    method: str
     headers: dict[bytes, bytes] = field(repr=False)  # one of them is a secret
     query: bytes
+    incoming: Incoming = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     caller: Caller | None = None
     parameters: Struct | None = None
@@ -57,6 +61,21 @@ class Envelope:
         """The value of a header; empty where it is absent."""
         return self.headers.get(name, b"").decode("latin-1")
 
+    async def take_body(self) -> None:
+        """Read the body of a caller who is known, once; raises as Incoming.read does."""
+        if self.body:
+            return
+        caller = self.caller
+        owner = (
+            "" if caller is None else str(caller.tenant.id if caller.tenant else caller.key.key_id)
+        )
+        self.body = await self.incoming.read(self.headers, owner)
+
+    def drop_body(self) -> None:
+        """Have no memory taken by the body any more."""
+        self.body = b""
+        self.incoming.release()
+
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]], ids: Ids) -> str:
     """The caller's own X-Request-Id where it is 1 to 128 visible ASCII characters; else a new one."""
@@ -66,18 +85,13 @@ def request_id_of(headers: Iterable[tuple[bytes, bytes]], ids: Ids) -> str:
     return str(ids.uuid())
 
 
-def refuse_path(path: str) -> None:
-    """Raise NotFound for a path that no name in Postgres can match."""
-    if "\0" in path:
-        raise NotFound("There is nothing at this path.")
-
-
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by name; raises Unauthorized or BadRequest when one that counts is given twice."""
+    """Headers by name, lists in one; raises Unauthorized or BadRequest for two of what occurs once."""
     headers: dict[bytes, bytes] = {}
     for name, value in pairs:
         if name in headers:
             _refuse_second(name)
+            value = headers[name] + b", " + value  # noqa: PLW2901 - the same field, longer
         headers[name] = value
     return headers
 

@@ -53,7 +53,8 @@ async def list_events(
     visible = await visible_tenants(deps, caller, asked.tenant)
     place = await _place(deps, visible, "after", asked.after) or START
     page = await _page(deps, visible, place, asked)
-    if not page and asked.wait and await _grows(context, visible, place, asked):
+    wait = min(asked.wait, context.limits.max_wait_seconds)
+    if not page and wait and await _grows(context, visible, place, asked, wait):
         page = await _page(deps, visible, place, asked)
     full = len(page) == asked.size
     headers = {"Link": _next_link(request, page[-1].id)} if full else {}
@@ -120,7 +121,9 @@ async def _page(
     return found.events
 
 
-async def _grows(context: Context, visible: _Tenants, place: Place, asked: FeedQuery) -> bool:
+async def _grows(
+    context: Context, visible: _Tenants, place: Place, asked: FeedQuery, wait: float
+) -> bool:
     """Whether there is anything behind the place before the time is up."""
     growing = follow(
         context.deps,
@@ -129,11 +132,11 @@ async def _grows(context: Context, visible: _Tenants, place: Place, asked: FeedQ
         place,
         types=asked.type,
         samples=asked.samples,
-        heartbeat=asked.wait,
+        heartbeat=wait,
     )
     async with aclosing(growing):
         try:
-            async with asyncio.timeout(asked.wait):
+            async with asyncio.timeout(wait):
                 return bool(await anext(growing, None))
         except TimeoutError:
             return False
@@ -193,7 +196,7 @@ def _next_link(request: AnyRequest, last: UUID) -> str:
         request.scope["query_string"].decode(), keep_blank_values=True
     )
     query = urlencode([*(pair for pair in given if pair[0] != "after"), ("after", last)])
-    return f'<{request.scope["path"]}?{query}>; rel="next"'
+    return f'<?{query}>; rel="next"'
 
 
 HANDLERS = [list_events, stream_events, make_sample]

@@ -1,34 +1,40 @@
-"""The outermost layer, plain ASGI: request ids, the cap on bodies, accept, the report of it all."""
+"""The outermost layer, plain ASGI: request ids, accept, conditional answers, the report of it all."""
 
-import structlog
-
+from gateway.errors import NotFound
 from gateway.web.accept import PATHS, accept
-from gateway.web.answer import Answer, refusal_answer, send_answer
+from gateway.web.answer import NO_STORE, Answer, refusal_answer, send_answer
 from gateway.web.asgi import App, Message, Receive, Scope, Send
-from gateway.web.bodies import ClientGoneError, read_all
+from gateway.web.bodies import Incoming
+from gateway.web.conditional import names_tag
 from gateway.web.context import Context
-from gateway.web.envelope import STATE, Envelope, headers_of, refuse_path, request_id_of
+from gateway.web.envelope import STATE, Envelope, headers_of, request_id_of
+from gateway.web.target import require_host, require_path
 
-_CLIENT_GONE = 499
 _UNSENT = 0
+_OK = 200
 _NO_CONTENT = 204
+_NOT_MODIFIED = 304
 _NOT_ALLOWED = 405
 # HEAD is GET without the body. OPTIONS is answered with what a refused method is told: Litestar's
 # own OPTIONS handlers leave methods out of Allow where a path has several handlers.
 _ASKED_AS = {"HEAD": "GET", "OPTIONS": "TRACE"}
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_ALL_METHODS = Answer(_OK, b"", headers=((b"allow", ", ".join(sorted(_METHODS)).encode()),))
 _SILENT = ("/health/", "/metrics")
-_log = structlog.get_logger("gateway.web")
+_CLOSE = (b"connection", b"close")
+_REVALIDATE = (b"cache-control", b"private, no-cache")
+# Litestar's own 404 below /schema.
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+_OF_THE_BODY = frozenset({b"content-length", b"content-type"})
 
 
 class Front:
     """The ASGI application; `in_flight` counts the requests that have no answer yet."""
 
-    def __init__(self, context: Context, inner: App, max_body_bytes: int) -> None:
+    def __init__(self, context: Context, inner: App) -> None:
         self.in_flight = 0
         self._context = context
         self._inner = inner
-        self._max = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other kinds of connection are Litestar's."""
@@ -36,44 +42,48 @@ class Front:
             await self._inner(scope, receive, send)
             return
         self.in_flight += 1
-        exchange = _Exchange(self._context, scope, send)
+        incoming = Incoming(scope, receive, self._context.bodies)
+        exchange = _Exchange(self._context, scope, send, incoming)
         try:
-            await exchange.run(receive, self._inner, self._max)
+            await exchange.run(receive, self._inner)
         finally:
             self.in_flight -= 1
+            incoming.release()
             exchange.report()
+        await incoming.discard()
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, context: Context, scope: Scope, send: Send) -> None:
+    def __init__(self, context: Context, scope: Scope, send: Send, incoming: Incoming) -> None:
         deps = context.deps
         self._context = context
         self._scope = scope
         self._send = send
         self._started = deps.clock.monotonic()
         self._status = _UNSENT
-        request_id = request_id_of(scope["headers"], deps.ids)
-        self._envelope = Envelope(request_id, {}, scope["query_string"])
+        self._is_page = False
         self._method: str = scope["method"]
+        request_id = request_id_of(scope["headers"], deps.ids)
+        self._envelope = Envelope(request_id, self._method, {}, scope["query_string"], incoming)
         self._envelope.bodiless = self._method == "HEAD"
         path: str = scope["path"]
         self._route = path if self._method == "POST" and path in PATHS else ""
 
-    async def run(self, receive: Receive, inner: App, max_body: int) -> None:
+    async def run(self, receive: Receive, inner: App) -> None:
         """Answer, whatever happens."""
         envelope = self._envelope
         try:
-            refuse_path(self._scope["path"])
+            require_path(self._scope)
             envelope.headers = headers_of(self._scope["headers"])
-            envelope.body = await read_all(self._scope, envelope.headers, receive, max_body)
+            require_host(self._scope, envelope.headers)
             if self._route:
                 await self._answer(await accept(self._context, envelope, self._route))
+            elif self._scope["path"] == "*" and self._method == "OPTIONS":
+                await self._answer(_ALL_METHODS)
             else:
                 await self._pass_on(inner, receive)
-        except ClientGoneError:
-            self._status = _CLIENT_GONE
         except Exception as error:  # noqa: BLE001 - every error becomes an answer
             await self._refuse(error)
 
@@ -96,12 +106,18 @@ class _Exchange:
 
     async def _answer(self, answer: Answer) -> None:
         self._status = answer.status
+        self._note_end()
         await send_answer(self._send, answer, self._envelope)
 
     async def _refuse(self, error: Exception) -> None:
         answer = refusal_answer(error, self._envelope.request_id)
         if self._status == _UNSENT:
             await self._answer(answer)
+
+    def _note_end(self) -> None:
+        """Have the connection closed where it cannot go on, or should not."""
+        if self._context.deps.slots.draining or self._envelope.incoming.must_close:
+            self._envelope.notes.append(_CLOSE)
 
     async def _pass_on(self, inner: App, receive: Receive) -> None:
         self._scope.setdefault("state", {})[STATE] = self._envelope
@@ -110,12 +126,34 @@ class _Exchange:
 
     async def _stamped(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if self._method == "OPTIONS" and message["status"] == _NOT_ALLOWED:
-                message["status"] = _NO_CONTENT
-                message["headers"] = [pair for pair in message["headers"] if pair[0] == b"allow"]
-            self._status = message["status"]
-            stamp = (b"x-request-id", self._envelope.request_id.encode())
-            message["headers"] = [*message["headers"], stamp, *self._envelope.notes]
-        elif self._method in _ASKED_AS:
+            if message["status"] == NotFound.status and _HTML in message["headers"]:
+                self._is_page = True
+                return
+            self._stamp(message)
+        elif self._is_page:
+            await self._refuse(NotFound("There is nothing at this path."))
+            return
+        elif self._method in _ASKED_AS or self._status == _NOT_MODIFIED:
             message["body"] = b""
         await self._send(message)
+
+    def _stamp(self, message: Message) -> None:
+        headers: list[tuple[bytes, bytes]] = [*message["headers"]]
+        named = dict(headers)
+        if self._method == "OPTIONS" and message["status"] == _NOT_ALLOWED:
+            message["status"] = _NO_CONTENT
+            headers = [(b"allow", named[b"allow"])]
+        elif message["status"] == _OK and self._is_known(named.get(b"etag")):
+            message["status"] = _NOT_MODIFIED
+            headers = [pair for pair in headers if pair[0] not in _OF_THE_BODY]
+        if b"cache-control" not in named:
+            headers.append(_REVALIDATE if b"etag" in named else NO_STORE)
+        self._status = message["status"]
+        self._note_end()
+        stamp = (b"x-request-id", self._envelope.request_id.encode())
+        message["headers"] = [*headers, stamp, *self._envelope.notes]
+
+    def _is_known(self, tag: bytes | None) -> bool:
+        """Whether the caller has what it would get, by its If-None-Match."""
+        known = self._envelope.header(b"if-none-match")
+        return bool(tag and known) and names_tag(known, (tag or b"").decode("latin-1"))

@@ -39,7 +39,9 @@ async def live() -> Live:
 @get("/health/ready", summary="Whether requests should come here")
 async def ready(deps: Handed[Deps]) -> Response[Ready]:
     """503 while the process drains, and while Postgres cannot be used; `cause` says why not."""
-    status, cause = ("draining", "") if deps.slots.closing else await readiness(deps)
+    status, cause = (
+        ("draining", "") if deps.slots.draining or deps.slots.closing else await readiness(deps)
+    )
     answer = Ready(status, deps.queue.connected, cause or None, deps.queue.trouble)
     return Response(answer, status_code=200 if status == "ok" else _UNREADY)
 

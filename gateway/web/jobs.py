@@ -46,8 +46,11 @@ async def read_job(
     context: Handed[Context],
     request: AnyRequest,
 ) -> Response[bytes]:
-    """The job; with `wait` once it has ended, or has another version than If-None-Match names."""
-    known = envelope_of(request).header(b"if-none-match")
+    """The job; with `wait` once it has ended, or has another version than If-None-Match names.
+
+    304 while the version is one that If-None-Match names.
+    """
+    known = await _known(request, asked, tenant, context, job_id)
     job = await awaited_job(context, tenant.id, job_id, asked.wait, known)
     text = job_json(
         job,
@@ -57,17 +60,34 @@ async def read_job(
     return Response(text.encode(), media_type=JSON, headers={"ETag": etag(job)})
 
 
+async def _known(
+    request: AnyRequest, asked: JobQuery, tenant: Tenant, context: Context, job_id: UUID
+) -> str:
+    envelope = envelope_of(request)
+    known = envelope.header(b"if-none-match")
+    if asked.wait and known.strip() == "*":
+        # It stands for the version that there is now, so a later one is news.
+        known = etag(await find_job(context.deps, tenant.id, job_id))
+        envelope.headers[b"if-none-match"] = known.encode()
+    return known
+
+
 async def _queue_position(context: Context, job: Job) -> int | None:
     return await context.waiters.reads.ahead(job) if job.state is JobState.ACCEPTED else None
 
 
-@get("/job/{job_id:uuid}/status", opt=_READ, summary="Read only the status of a job")
+@get(
+    "/job/{job_id:uuid}/status",
+    opt={**_READ, "headers": ("If-None-Match",)},
+    summary="Read only the status of a job",
+)
 async def read_status(
     job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
-) -> JobStatus:
-    """One of the upstream's four words."""
+) -> Response[JobStatus]:
+    """One of the upstream's four words; 304 while If-None-Match names the version."""
     job = await find_job(deps, tenant.id, job_id)
-    return JobStatus(str(job.id), STATE_STATUS[job.state])
+    status = JobStatus(str(job.id), STATE_STATUS[job.state])
+    return Response(status, headers={"ETag": etag(job)})
 
 
 @delete(

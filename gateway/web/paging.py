@@ -42,4 +42,5 @@ def next_link(request: AnyRequest, last: UUID) -> dict[str, str]:
     given = parse_qsl(request.scope["query_string"].decode(), keep_blank_values=True)
     kept = [(name, value) for name, value in given if name not in ("page", "cursor")]
     query = urlencode([*kept, ("cursor", encode_cursor(last))])
-    return {"Link": f'<{request.scope["path"]}?{query}>; rel="next"'}
+    # Relative, so that it holds behind a proxy that adds a path prefix.
+    return {"Link": f'<?{query}>; rel="next"'}

@@ -14,6 +14,7 @@ from gateway.errors import (
     NoRoom,
     NotFound,
     Unauthorized,
+    UnsupportedMediaType,
 )
 from gateway.web.rates import rate_headers
 
@@ -52,6 +53,8 @@ def problem_of(error: Exception, request_id: str) -> tuple[GatewayError, dict[st
         reset = told.retry_after or 1.0
         pairs = rate_headers(told.policy, told.quota, told.room, reset, window=None)
         headers |= {name.decode(): value.decode() for name, value in pairs}
+    if isinstance(told, UnsupportedMediaType):
+        headers |= told.headers
     if isinstance(told, Unauthorized):
         headers["www-authenticate"] = "Bearer"
     return told, headers, _body(told, request_id)

@@ -1,5 +1,6 @@
 """Strict reading of JSON bodies: a struct, or one 400 that names every field that is wrong."""
 
+import codecs
 from collections.abc import Iterable
 from functools import cache
 from itertools import accumulate, chain, count, islice
@@ -22,6 +23,8 @@ T = TypeVar("T", bound=In)
 _THOROUGH_BYTES = 256 * 1024
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _SAME_BRACKETS = bytes.maketrans(b"{}", b"[]")
+# Of UTF-8 and UTF-16; a text in UTF-16 or UTF-32 without one has a NUL among its first bytes.
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @cache
@@ -81,6 +84,8 @@ def _is_too_deep(raw: bytes) -> bool:
 def _malformed(error: Exception, raw: bytes) -> str:
     if not raw.strip():
         return "The body is empty; it must be a JSON object."
+    if raw.startswith(_MARKS) or b"\0" in raw[:4]:
+        return "The body must be UTF-8 without a byte order mark; this is another encoding, or has one."
     if isinstance(error, UnicodeDecodeError):
         return "The body is not valid UTF-8."
     detail = str(error).removeprefix("JSON is malformed: ")

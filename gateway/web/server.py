@@ -4,11 +4,12 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 import structlog
 import uvloop
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from gateway import log
@@ -19,11 +20,13 @@ from gateway.runtime import identity_of, open_deps
 from gateway.settings import Settings
 from gateway.web.app import create_app
 from gateway.web.front import Front
+from gateway.web.limits import HttpLimits
 
 _CONNECTIONS = 4096
 # Requests that wait included, which cost little: what limits them is how many files may be open.
 _MOST_AT_ONCE = 50_000
-_NOTICE_SHARE = 0.05
+# The largest head of a request, and what of a body lies here before it is asked for.
+_HEAD_BYTES = 64 * 1024
 _STEP_SECONDS = 0.02
 _FLUSH_SECONDS = 1.0
 _log = structlog.get_logger("gateway.web")
@@ -40,33 +43,21 @@ def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
 
 
 async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.set_exception_handler(log.report_failure)
+    stop = _Stop()
+    asyncio.get_running_loop().set_exception_handler(log.report_failure)
     async with open_deps(settings, "gateway serve", reached) as deps, _beating(deps):
-        app = create_app(deps, max_body_bytes=settings.max_body_bytes)
+        app = create_app(deps, HttpLimits.of(settings))
         # What is there now stays, so it is not looked through for garbage again and again.
         gc.collect()
         gc.freeze()
-        server = Server(
-            app,
-            address=settings.host,
-            port=settings.port,
-            interface=Interfaces.ASGINL,
-            # To tell HTTP/2 apart takes more than half of the memory of one who waits.
-            http=HTTPModes.http1,
-            websockets=False,
-            backlog=_CONNECTIONS,
-            backpressure=_MOST_AT_ONCE,
-            log_enabled=False,
-        )
+        server = _server(app, settings, settings.host, settings.port)
         serving = asyncio.create_task(server.serve())
-        stopping = asyncio.create_task(stop.wait())
+        stopping = asyncio.create_task(stop.asked.wait())
         _log.info("api started", host=settings.host, port=settings.port)
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+        deps.slots.draining = True
+        await stop.in_haste(settings.drain_delay_seconds)
         await _drain(deps, app, server, settings.drain_seconds)
         # The server itself would wait for ever for one who does not read its answer.
         ended, _ = await asyncio.wait((serving,), timeout=_FLUSH_SECONDS)
@@ -78,11 +69,50 @@ def _beating(deps: Deps) -> AbstractAsyncContextManager[None]:
     return beating(deps, identity_of("api", deps.ids))
 
 
+class _Stop:
+    """Is `asked` for by SIGTERM or SIGINT; the latter, and any second one, is in haste."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._haste = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._hear, number)
+
+    async def in_haste(self, seconds: float) -> None:
+        """Wait until it is in haste, or so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._haste.wait()
+
+    def _hear(self, number: signal.Signals) -> None:
+        if self.asked.is_set() or number == signal.SIGINT:
+            self._haste.set()
+        self.asked.set()
+
+
+def _server(app: Front, settings: Settings, host: str, port: int) -> Server:
+    return Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        # To tell HTTP/2 apart takes more than half of the memory of one who waits.
+        http=HTTPModes.http1,
+        # hyper's time for a head is also its time for the next one on an idle connection.
+        http1_settings=HTTP1Settings(
+            header_read_timeout=int(settings.keep_alive_seconds * 1000), max_buffer_size=_HEAD_BYTES
+        ),
+        websockets=False,
+        backlog=_CONNECTIONS,
+        backpressure=_MOST_AT_ONCE,
+        log_enabled=False,
+    )
+
+
 async def _drain(deps: Deps, app: Front, server: Server, seconds: float) -> None:
-    """Not ready any more, then deaf, then done: the balancer hears of it before callers do."""
+    """Deaf to new connections, then done: who waits is answered at once, the rest may finish."""
     end = deps.clock.monotonic() + seconds
     deps.slots.closing = True
-    await deps.clock.sleep(seconds * _NOTICE_SHARE)
     server.stop()
     while app.in_flight and deps.clock.monotonic() < end:
         await deps.clock.sleep(_STEP_SECONDS)

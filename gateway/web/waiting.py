@@ -7,6 +7,7 @@ from gateway.core.model import TERMINAL, Job
 from gateway.errors import NotFound, Unavailable
 from gateway.flows.deps import Deps
 from gateway.store import jobs
+from gateway.web.conditional import etag_of, names_tag
 from gateway.web.context import Context
 
 
@@ -22,16 +23,18 @@ async def awaited_job(
     """The job once it has ended, or as it is when the time is up or the process stops.
 
     `known` is the If-None-Match of the caller; a version that it does not name is news enough.
+    It takes 55 s at most, or what the settings say.
     Raises NotFound.
     """
     deps, waiters = context.deps, context.waiters
+    seconds = min(seconds, context.limits.max_wait_seconds)
     if seconds <= 0:
         return await find_job(deps, tenant_id, job_id)
     end = deps.clock.monotonic() + seconds
     with waiters.watching(job_id) as watch:
         # Those who come all at once, as after a restart, share their first read as well.
         job = _known(await waiters.reads.job(tenant_id, job_id))
-        while job.state not in TERMINAL and (not known or names(known, job.version)):
+        while job.state not in TERMINAL and (not known or names_tag(known, etag(job))):
             left = end - deps.clock.monotonic()
             if left <= 0 or deps.slots.closing:
                 break
@@ -49,13 +52,4 @@ def _known(job: Job | None) -> Job:
 
 def etag(job: Job) -> str:
     """The version of a job as an entity tag."""
-    return f'"{job.version}"'
-
-
-def names(known: str, version: int) -> bool:
-    """Whether an If-None-Match names a version: weak, in a list, without its quotes, or as `*`."""
-    if known.strip() == "*":
-        return True
-    # Proxies that compress an answer make its tag a weak one.
-    tags = (one.strip().removeprefix("W/") for one in known.split(","))
-    return bool({str(version), f'"{version}"'}.intersection(tags))
+    return etag_of(job.version)

@@ -142,6 +142,7 @@ async def make_gateway(
         "GATEWAY_MASTER_KEY": base64.b64encode(os.urandom(32)).decode(),
         "GATEWAY_ALLOW_PRIVATE_CALLBACKS": "true",
         "GATEWAY_UPSTREAM_URL": f"{outside.simulator.url}/v1",
+        "GATEWAY_DRAIN_DELAY_SECONDS": "0",
         "GATEWAY_DRAIN_SECONDS": "5",
     }
     return Gateway(place, servers, env, outside.receiver.url, tenants, in_flight)

@@ -49,6 +49,7 @@ def test_the_api_and_a_worker(database_url: str, redis_url: str) -> None:
     env = {
         **settings_for(database_url, redis_url),
         "GATEWAY_WORKER_PORT": str(worker),
+        "GATEWAY_DRAIN_DELAY_SECONDS": "0",
         "GATEWAY_DRAIN_SECONDS": "1",
     }
     with process("serve", "--port", str(api), env=env), process("worker", env=env):

@@ -80,6 +80,7 @@ def gateway(
             "GATEWAY_PORT": str(free_port()),
             "GATEWAY_ALLOW_PRIVATE_CALLBACKS": "true",
             "GATEWAY_LOG_LEVEL": "warning",
+            "GATEWAY_DRAIN_DELAY_SECONDS": "0",
         }
         fields = {name.removeprefix("GATEWAY_").lower(): v for name, v in environment.items()}
         slugs = [check.__name__.replace("_", "-") for check in CHECKS]

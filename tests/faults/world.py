@@ -230,6 +230,7 @@ def _environment(world: World, logical: int) -> dict[str, str]:
         "GATEWAY_ALLOW_PRIVATE_CALLBACKS": "true",
         "GATEWAY_UPSTREAM_URL": upstream,
         "GATEWAY_DELIVERY_DELAYS": "0.5,0.5,1,1,1",
+        "GATEWAY_DRAIN_DELAY_SECONDS": "0.25",
         "GATEWAY_DRAIN_SECONDS": "5",
         "GATEWAY_PORT": str(world.port),
     }

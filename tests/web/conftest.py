@@ -21,6 +21,7 @@ from gateway.flows.settle import ending, settle
 from gateway.flows.tenants import create_tenant, get_tenant, put_credential
 from gateway.store.engine import open_database
 from gateway.web.app import create_app
+from gateway.web.limits import HttpLimits
 from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue, FakeSender, FakeUpstream
 
 GOOD: dict[str, Any] = {
@@ -46,7 +47,8 @@ class World:
 
     async def serve(self, *, max_body_bytes: int = 65_536, **changes: Any) -> httpx.AsyncClient:
         """A client of an application of its own, as another process would be."""
-        app = create_app(replace(self.deps, **changes), max_body_bytes=max_body_bytes)
+        limits = HttpLimits(max_body_bytes=max_body_bytes)
+        app = create_app(replace(self.deps, **changes), limits)
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
         return await self.stack.enter_async_context(client)
 
@@ -120,6 +122,13 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     assert body["requestId"] == answer.headers["x-request-id"]
     assert {"type", "title"} <= body.keys()
     return body
+
+
+def next_page(answer: httpx.Response) -> str:
+    """The path that the header Link leads to, relative as it must be; empty where there is no more."""
+    link = answer.links.get("next", {}).get("url", "")
+    assert link[:1] in ("", "?")
+    return link and answer.url.join(link).raw_path.decode()
 
 
 def fields_of(body: dict[str, Any]) -> list[str]:

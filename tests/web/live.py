@@ -11,16 +11,17 @@ from granian.server.embed import Server
 from gateway.embedded import free_port
 from gateway.flows.deps import Deps
 from gateway.web.app import create_app
+from gateway.web.limits import HttpLimits
 
 _SECONDS = 30
 
 
 @asynccontextmanager
-async def live(deps: Deps) -> AsyncGenerator[int]:
+async def live(deps: Deps, limits: HttpLimits | None = None) -> AsyncGenerator[int]:
     """The port that it listens on within the block."""
     port = free_port()
     server = Server(
-        create_app(deps),
+        create_app(deps, limits),
         port=port,
         interface=Interfaces.ASGINL,
         websockets=False,

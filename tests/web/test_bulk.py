@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.model import KeyKind
 from gateway.flows.bulk import step
-from tests.web.conftest import NOBODY, World, fields_of, problem
+from tests.web.conftest import NOBODY, World, fields_of, next_page, problem
 from tests.web.webhooks import delivery, endpoint, event, failed, succeeded
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -297,7 +297,7 @@ class TestOperations:
             made.append(begun["id"])
 
         first = await world.call("GET", "/v1/bulk?size=2", acme)
-        rest = await world.call("GET", first.links["next"]["url"], acme)
+        rest = await world.call("GET", next_page(first), acme)
 
         assert [one["id"] for one in first.json() + rest.json()] == made[::-1]
         assert "link" not in rest.headers

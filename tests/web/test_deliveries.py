@@ -7,7 +7,7 @@ import pytest
 
 from gateway.core.lifecycle import Finish
 from gateway.core.model import JobState
-from tests.web.conftest import NOBODY, World, fields_of, problem
+from tests.web.conftest import NOBODY, World, fields_of, next_page, problem
 from tests.web.webhooks import BODY, delivery, endpoint, failed, succeeded, tried
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,7 +68,7 @@ class TestList:
         while path:
             answer = await world.call("GET", path, acme)
             seen.append([one["id"] for one in answer.json()])
-            path = answer.links.get("next", {}).get("url", "")
+            path = next_page(answer)
 
         assert seen == [made[4:2:-1], made[2:0:-1], made[:1]]
 
@@ -107,7 +107,7 @@ class TestList:
         await delivery(world, acme, to)
         for _ in range(2):
             await delivery(world, acme, None)
-        link = (await world.call("GET", "/v1/delivery?size=1", acme)).links["next"]["url"]
+        link = next_page(await world.call("GET", "/v1/delivery?size=1", acme))
 
         assert await _ids(world, globex, f"endpoint={to}") == []
         assert await world.get(link, globex) == []

@@ -20,7 +20,7 @@ from gateway.flows.slots import Slots
 from gateway.web import export as web_export
 from gateway.web.export import Download
 from gateway.web.streams import Streams
-from tests.web.conftest import World, fields_of, problem
+from tests.web.conftest import World, fields_of, next_page, problem
 from tests.web.live import live, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -61,7 +61,7 @@ class TestLines:
         made = [await world.job(acme, batchName="b") for _ in range(4)]
         await world.job(acme)
         first = await world.call("GET", "/v1/job?batchName=b&size=1", acme)
-        link = first.links["next"]["url"]
+        link = next_page(first)
 
         answer = await world.call("GET", f"{link}&format=ndjson", acme)
 

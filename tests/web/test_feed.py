@@ -15,7 +15,7 @@ from gateway.flows.waiters import announce_feed
 from gateway.store import outcomes
 from gateway.store.engine import Tx
 from gateway.store.outcomes import NewEvent
-from tests.web.conftest import NOBODY, World, fields_of, problem
+from tests.web.conftest import NOBODY, World, fields_of, next_page, problem
 from tests.web.live import until
 
 _NO_EVENT = "6f9619ff-8b86-4011-b42d-00c04fc964ff"  # of a version that events do not have
@@ -93,7 +93,7 @@ async def test_links_lead_through_full_pages(world: World, acme: str) -> None:
     while path:
         answer = await world.call("GET", path, acme)
         seen.append(ids(answer.json()))
-        path = answer.links.get("next", {}).get("url", "")
+        path = next_page(answer)
 
     assert seen == [made[:2], made[2:], []]
 

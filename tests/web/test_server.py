@@ -34,7 +34,11 @@ async def _serving(database_url: str) -> AsyncGenerator[Api]:
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "serve", "--port", str(port)),
-        env={**bare_environment(), **settings_for(database_url)},
+        env={
+            **bare_environment(),
+            **settings_for(database_url),
+            "GATEWAY_DRAIN_DELAY_SECONDS": "1",
+        },
         stderr=asyncio.subprocess.DEVNULL,
     )
     client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=_SECONDS)

@@ -66,7 +66,7 @@ async def streaming(
     async with client.stream("GET", f"/v1/event/stream?{query}", headers=headers) as answer:
         assert answer.status_code == 200, await answer.aread()
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["cache-control"] == "no-store, no-transform"
         assert answer.headers["x-accel-buffering"] == "no"
         stream = Stream(answer.aiter_lines())
         while not stream.last_id:

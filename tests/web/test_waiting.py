@@ -19,7 +19,6 @@ from gateway.flows.settle import ending, settle
 from gateway.flows.slots import Slots
 from gateway.flows.waiters import announce_jobs
 from gateway.store.engine import AnyRow, Database, Tx
-from gateway.web.waiting import names
 from tests.web.conftest import GOOD, World, problem
 from tests.web.live import until
 
@@ -174,30 +173,6 @@ async def test_a_version_that_is_known_is_waited_on_however_it_is_written(
     answers = await waiting.answers()
 
     assert {one["status"] for one in answers} == {"SUCCEEDED"}
-
-
-@pytest.mark.parametrize(
-    ("known", "expected"),
-    [
-        ('"3"', True),
-        ('W/"3"', True),
-        ('"99",W/"3" , "100"', True),
-        (" * ", True),
-        ("3", True),
-        ("2, 3", True),
-        ("W/3", True),
-        ('"33"', False),
-        ('"13", W/"30"', False),
-        ('"*"', False),
-        ('"3x"', False),
-        ('"1 3"', False),
-        ("*, x", False),
-        (',"', False),
-        ("\xff", False),
-    ],
-)
-async def test_which_entity_tags_name_a_version(known: str, expected: bool) -> None:
-    assert names(known, 3) is expected
 
 
 async def test_a_database_that_is_away_for_a_moment_ends_no_wait(
