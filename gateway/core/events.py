@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from gateway.core.model import STATE_STATUS, TERMINAL, Job, JobState
+from gateway.core.waits import Wait
 
 JOB_STARTED = "job.started"
 JOB_SUCCEEDED = "job.succeeded"
@@ -42,7 +43,7 @@ JOB_FORM = (
     '{"id":"%s","app":%s,"name":%s,"batchName":%s,"workflow":%s,"workflowParams":%s,"status":"%s"'
     ',"result":%s,"error":%s,"metadata":%s,"createdAt":%s,"startedAt":%s,"completedAt":%s'
     ',"gateway":{"tenant":"%s","state":"%s","upstreamId":%s,"submitAttempts":%s'
-    ',"nextAttemptAt":%s,"queuePosition":%s,"version":%s,"retryOf":%s}}'
+    ',"nextAttemptAt":%s,"queuePosition":%s,"waitsFor":%s,"version":%s,"retryOf":%s}}'
 )
 
 json_text = json.encoder.encode_basestring
@@ -55,7 +56,13 @@ def instant(at: datetime | None) -> str:
     return f'"{at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6]}Z"'
 
 
-def job_json(job: Job, *, workflow: str | None = None, queue_position: int | None = None) -> str:
+def job_json(
+    job: Job,
+    *,
+    workflow: str | None = None,
+    queue_position: int | None = None,
+    waits_for: Wait | None = None,
+) -> str:
     """Write a job for callers; `workflow` is JSON that replaces the slug."""
     waiting = None if job.state in TERMINAL else job.next_at
     return JOB_FORM % (
@@ -78,9 +85,17 @@ def job_json(job: Job, *, workflow: str | None = None, queue_position: int | Non
         job.submit_attempts,
         instant(waiting),
         "null" if queue_position is None else queue_position,
+        "null" if waits_for is None else wait_json(waits_for),
         job.version,
         _optional(job.retry_of and str(job.retry_of)),
     )
+
+
+def wait_json(wait: Wait) -> str:
+    """Write what a job or a delivery waits for."""
+    position = "null" if wait.position is None else wait.position
+    message, until = json_text(wait.message), instant(wait.until)
+    return f'{{"code":"{wait.code}","message":{message},"until":{until},"position":{position}}}'
 
 
 def job_event_type(state: JobState) -> str:

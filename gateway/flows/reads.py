@@ -1,11 +1,13 @@
 """Reads for those who waited: what many want to know in one moment is asked in one question."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from gateway.core.model import Job
+from gateway.core.waits import Situation, Wait, wait_of
 from gateway.flows.deps import Deps
 from gateway.flows.group_commit import GroupCommit
-from gateway.store import jobs
+from gateway.store import jobs, waits
 
 _BATCH = 200
 # Connections for each kind of question; whoever comes meanwhile is in the next one.
@@ -20,6 +22,7 @@ class Reads:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self._jobs = GroupCommit(self._find, batch=_BATCH, writers=_AT_ONCE, waiting=_MOST)
+        self._situations = GroupCommit(self._look, batch=_BATCH, writers=_AT_ONCE, waiting=_MOST)
         self._places = GroupCommit(self._count, batch=_BATCH, writers=_AT_ONCE, waiting=_MOST)
 
     async def job(self, tenant_id: UUID, job_id: UUID) -> Job | None:
@@ -29,6 +32,20 @@ class Reads:
     async def ahead(self, job: Job) -> int:
         """How many jobs will be submitted before this one, up to 10,000; raises Unavailable."""
         return await self._places.add(job)
+
+    async def wait(self, job: Job, place: int | None) -> Wait | None:
+        """What an open job waits for, with so many jobs before it; raises Unavailable."""
+        found = await self._situations.add(job.id)
+        if found is None:
+            return None
+        breaker = self._deps.policy.breaker_failures
+        return wait_of(replace(found, place=place), breaker=breaker)
+
+    async def _look(self, job_ids: list[UUID]) -> list[Situation | None]:
+        # The caller was shown the jobs; what holds them up is not all for tenants' eyes.
+        async with self._deps.db.single() as tx:
+            found = await waits.situations(tx, job_ids, in_flight=self._deps.policy.max_in_flight)
+        return [found.get(job_id) for job_id in job_ids]
 
     async def _find(self, wanted: list[tuple[UUID, UUID]]) -> list[Job | None]:
         async with self._deps.db.of(*{tenant_id for tenant_id, _ in wanted}) as tx:

@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from gateway.core.events import instant
-from gateway.core.model import TERMINAL, Attempt, Delivery, Job
+from gateway.core.model import TERMINAL, Attempt, Delivery, Job, JobState
+from gateway.core.waits import wait_of
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
-from gateway.store import delivery_log, history, jobs
+from gateway.store import delivery_log, history, jobs, waits
 
 # What the notes of the engine mean; why it was so is in the detail.
 _NOTES = {
@@ -40,10 +41,33 @@ async def timeline(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[Moment]:
         notes = await history.notes(tx, tenant_id, job_id)
         owed = await delivery_log.of_job(tx, tenant_id, job_id)
         tries = await delivery_log.attempts(tx, tenant_id, [delivery.id for delivery in owed])
+        is_queued = job.state is JobState.ACCEPTED
+        places = await jobs.ahead(tx, [job]) if is_queued else {}
     by_id = {delivery.id: delivery for delivery in owed}
     moments = [*_in_order(_of_job(job)), *map(_of_note, notes)]
     moments += [_of_attempt(by_id[delivery_id], attempt) for delivery_id, attempt in tries]
+    if job.state not in TERMINAL:
+        moments += await _waiting(deps, job, places.get(job.id))
     return sorted(moments, key=lambda moment: moment.at)
+
+
+async def _waiting(deps: Deps, job: Job, place: int | None) -> list[Moment]:
+    """What an open job waits for now, in the words of the job itself."""
+    policy = deps.policy
+    async with deps.db.single() as tx:
+        found = await waits.situations(tx, [job.id], in_flight=policy.max_in_flight)
+    if job.id not in found:
+        return []
+    situation = replace(found[job.id], place=place)
+    wait = wait_of(situation, breaker=policy.breaker_failures)
+    if wait is None:
+        return []
+    detail: dict[str, object] = {
+        "code": wait.code.value,
+        "until": wait.until and _text(wait.until),
+        "position": wait.position,
+    }
+    return [Moment(situation.now, "waiting", wait.message, detail)]
 
 
 def _of_job(job: Job) -> Iterator[Moment]:

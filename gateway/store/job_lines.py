@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from gateway.core.events import JOB_FORM
-from gateway.core.model import STATE_STATUS, TERMINAL
+from gateway.core.model import STATE_STATUS
 from gateway.core.spreadsheet import FORMULA, HARMLESS
+from gateway.store.jobs import NEXT_AT
 
 
 def stamp(column: str) -> str:
@@ -30,8 +31,6 @@ def _time(column: str) -> str:
 
 _WORDS = " ".join(f"WHEN '{state}' THEN '{status}'" for state, status in STATE_STATUS.items())
 _STATUS = f"CASE j.state {_WORDS} END"
-_ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
-_NEXT_AT = f"CASE WHEN j.state NOT IN ({_ENDED}) THEN j.next_at END"
 
 # In no JSON there are control characters such as this mark. Between two of them is what tells whose
 # workflow it is: the tenant's id, and the slug as JSON.
@@ -49,7 +48,7 @@ _VALUES = (
     *("j.params", _STATUS, _or_null("j.result::text"), _or_null("j.error::text"), "j.metadata"),
     *(_time("j.created_at"), _time("j.started_at"), _time("j.completed_at")),
     *("t.slug", "j.state", _or_null(_text("j.upstream_id")), "j.submit_attempts"),
-    *(_time(_NEXT_AT), "'null'", "j.version", _or_null("""'"' || j.retry_of || '"'""")),
+    *(_time(NEXT_AT), "'null'", "'null'", "j.version", _or_null("""'"' || j.retry_of || '"'""")),
 )
 
 

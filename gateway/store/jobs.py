@@ -8,10 +8,14 @@ from uuid import UUID
 from gateway.core.model import Job, JobState, NewJob
 from gateway.store.engine import AnyRow, Tx
 
-COLUMNS = """
+# When a submit or a look-up is tried next, where that is set for a time to come. What is due, or at the
+# upstream, has none of its own.
+NEXT_AT = "CASE WHEN j.state IN ('accepted', 'submitting') AND j.next_at > now() THEN j.next_at END"
+
+COLUMNS = f"""
   j.id, j.tenant_id, t.slug, t.name AS app, j.name, j.batch_name, j.workflow, j.params,
   j.copy_results_to, j.metadata, j.callback_url, j.state, j.result, j.error, j.created_at,
-  j.submitted_at, j.started_at, j.completed_at, j.deadline_at, j.next_at, j.credential_id,
+  j.submitted_at, j.started_at, j.completed_at, j.deadline_at, {NEXT_AT}, j.credential_id,
   j.upstream_id, j.submit_attempts, j.priority, j.version, j.retry_of"""
 _STATE = 11
 _FARTHEST = 10_000

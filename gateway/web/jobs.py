@@ -1,13 +1,15 @@
 """One job: read it, wait for it, delete it, see its timeline."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
 
 from gateway.core.events import job_json
-from gateway.core.model import STATE_STATUS, Job, JobState, Scope, Tenant
+from gateway.core.model import STATE_STATUS, TERMINAL, Job, JobState, Scope, Tenant
+from gateway.core.waits import Wait
 from gateway.flows.delete import delete_job
 from gateway.flows.deps import Deps
 from gateway.flows.timeline import timeline
@@ -52,10 +54,12 @@ async def read_job(
     """
     known = await _known(request, asked, tenant, context, job_id)
     job = await awaited_job(context, tenant.id, job_id, asked.wait, known)
+    place, wait = await _wait(context, job)
     text = job_json(
-        job,
+        replace(job, next_at=_later(job.next_at, wait and wait.until)),
         workflow=await shown_workflow(context, request.scope["path"], job),
-        queue_position=await _queue_position(context, job),
+        queue_position=place,
+        waits_for=wait,
     )
     return Response(text.encode(), media_type=JSON, headers={"ETag": etag(job)})
 
@@ -72,8 +76,17 @@ async def _known(
     return known
 
 
-async def _queue_position(context: Context, job: Job) -> int | None:
-    return await context.waiters.reads.ahead(job) if job.state is JobState.ACCEPTED else None
+async def _wait(context: Context, job: Job) -> tuple[int | None, Wait | None]:
+    """How many jobs go before an open job, and what it waits for."""
+    if job.state in TERMINAL:
+        return None, None
+    reads = context.waiters.reads
+    place = await reads.ahead(job) if job.state is JobState.ACCEPTED else None
+    return place, await reads.wait(job, place)
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(filter(None, (one, other)), default=None)
 
 
 @get(

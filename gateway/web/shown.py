@@ -36,6 +36,19 @@ def maybe_id(value: UUID | None) -> str | None:
     return None if value is None else str(value)
 
 
+class WaitsFor(Out):
+    """Why it does not go on just now: a stable code, and the same in words.
+
+    `until` is when that ends, where it is known; `position` is how many of the tenant's jobs go
+    before.
+    """
+
+    code: str
+    message: str
+    until: str | None
+    position: int | None
+
+
 class JobGateway(Out):
     """What the gateway knows of a job and the upstream does not."""
 
@@ -45,6 +58,7 @@ class JobGateway(Out):
     submit_attempts: int
     next_attempt_at: str | None
     queue_position: int | None
+    waits_for: WaitsFor | None
     version: int
     retry_of: str | None
 

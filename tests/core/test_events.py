@@ -24,6 +24,7 @@ from gateway.core.events import (
 )
 from gateway.core.lifecycle import error_of
 from gateway.core.model import STATE_STATUS, TERMINAL, JobState
+from gateway.core.waits import Wait, WaitCode
 from tests.builders import job_of
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_999, tzinfo=UTC)
@@ -51,6 +52,7 @@ GATEWAY_KEYS = [
     "submitAttempts",
     "nextAttemptAt",
     "queuePosition",
+    "waitsFor",
     "version",
     "retryOf",
 ]
@@ -105,6 +107,7 @@ def test_a_job_holds_every_key_in_order() -> None:
             "submitAttempts": 0,
             "nextAttemptAt": None,
             "queuePosition": None,
+            "waitsFor": None,
             "version": 1,
             "retryOf": str(UUID(int=9)),
         },
@@ -138,6 +141,19 @@ def test_a_job_shows_its_status_and_its_state(state: JobState) -> None:
     assert shown["status"] == STATE_STATUS[state]
     assert shown["gateway"]["state"] == state.value
     assert shown["gateway"]["nextAttemptAt"] == (None if state in TERMINAL else SHOWN_AT)
+
+
+def test_what_a_job_waits_for_may_be_given() -> None:
+    wait = Wait(WaitCode.CREDENTIAL_REJECTED, 'the "key" was\nrevoked', AT)
+    assert json.loads(job_json(job_of(), waits_for=wait))["gateway"]["waitsFor"] == {
+        "code": "CREDENTIAL_REJECTED",
+        "message": 'the "key" was\nrevoked',
+        "until": SHOWN_AT,
+        "position": None,
+    }
+    wait = Wait(WaitCode.TURN, "its turn", position=3)
+    shown = json.loads(job_json(job_of(), waits_for=wait))["gateway"]["waitsFor"]
+    assert (shown["until"], shown["position"]) == (None, 3)
 
 
 def test_a_workflow_and_a_place_in_the_queue_may_be_given() -> None:

@@ -39,7 +39,7 @@ HARD: dict[str, list[Any]] = {
     "created_at": [datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)],
     "started_at": [AT, AT.replace(microsecond=0), AT.replace(microsecond=120_000)],
     "completed_at": [AT, AT.replace(microsecond=999), AT.replace(microsecond=999_999)],
-    "next_at": [AT, AT + timedelta(days=400)],
+    "next_at": [AT, AT + timedelta(days=40_000)],
     "submit_attempts": [0, 2_147_483_647],
     "version": [2_147_483_647],
     "retry_of": [UUID(int=0), uuid7()],

@@ -59,7 +59,7 @@ async def test_a_job_is_found_as_it_was_accepted(tx: Tx) -> None:
         assert getattr(job, name) == getattr(new, name), name
     assert (job.tenant, job.app) == (f"t-{tenant.hex}", "Acme")
     assert (job.state, job.version, job.submit_attempts) == (JobState.ACCEPTED, 1, 0)
-    assert job.next_at == job.created_at
+    assert job.next_at is None, "it is due"
     assert job.deadline_at == job.created_at + timedelta(seconds=90.5)
     assert (job.result, job.error, job.upstream_id, job.credential_id) == (None,) * 4
     assert (job.submitted_at, job.started_at, job.completed_at) == (None,) * 3

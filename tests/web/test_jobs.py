@@ -11,7 +11,9 @@ import pytest
 from gateway.core.events import job_json
 from gateway.core.lifecycle import Finish, JobError
 from gateway.core.model import JobState, KeyKind
+from gateway.flows.heartbeat import Heart
 from gateway.ports import Unknown, Workflow
+from gateway.store.processes import Identity
 from gateway.web.shown import JobOut
 from gateway.web.waiting import find_job
 from tests.web.conftest import NOBODY, World, problem
@@ -44,12 +46,13 @@ async def test_a_job_has_every_key_from_the_first_moment(world: World, acme: str
         "startedAt": None,
         "completedAt": None,
     }
-    assert gateway.pop("nextAttemptAt") is not None
+    assert gateway.pop("waitsFor")["code"] == "NO_WORKER"
     assert gateway == {
         "tenant": acme,
         "state": "accepted",
         "upstreamId": None,
         "submitAttempts": 0,
+        "nextAttemptAt": None,
         "queuePosition": 0,
         "version": 1,
         "retryOf": None,
@@ -241,3 +244,26 @@ async def test_another_tenants_job_does_not_exist(
     told = [problem(answer, 404, "NOT_FOUND") for answer in (foreign, unknown)]
     assert told[0]["detail"] == told[1]["detail"]
     assert (await world.get(f"/v1/job/{job_id}", acme))["status"] == "QUEUED"
+
+
+async def test_a_job_tells_what_it_waits_for_and_when_it_goes_on(world: World, acme: str) -> None:
+    """The credential was rejected, so its own time counts and not the job's, which is over."""
+    job_id, tenant = await world.job(acme), await world.find(acme)
+    async with world.deps.db.single() as tx:
+        await Heart(world.deps, Identity(world.deps.ids.uuid(), "worker", "host", 1, "1")).beat()
+        await tx.run(
+            "UPDATE credential SET rejected_at = now(), rejected_reason = 'HTTP 401: Revoked.',"
+            " paused_until = now() + interval '5 minutes' WHERE tenant_id = $1",
+            tenant.id,
+        )
+
+    job = await world.get(f"/v1/job/{job_id}", acme)
+    (listed,) = await world.get("/v1/job", acme)
+    moments = await world.get(f"/v1/job/{job_id}/event", acme)
+
+    wait = job["gateway"]["waitsFor"]
+    assert (wait["code"], wait["position"]) == ("CREDENTIAL_REJECTED", None)
+    assert "HTTP 401: Revoked" in wait["message"]
+    assert job["gateway"]["nextAttemptAt"] == wait["until"] > job["createdAt"]
+    assert (moments[-1]["type"], moments[-1]["text"]) == ("waiting", wait["message"])
+    assert (listed["gateway"]["waitsFor"], listed["gateway"]["nextAttemptAt"]) == (None, None)
