@@ -12,7 +12,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.export import export_jobs, export_tenant
 from gateway.flows.tenants import get_tenant
@@ -22,6 +22,7 @@ from gateway.store.job_lines import END, HEADER, Form
 from gateway.web.answer import JSON
 from gateway.web.asgi import Message, Receive, Scope, Send
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.ending import Ending, reset_unless_whole
 from gateway.web.media import preferred
 from gateway.web.spreadsheet import csv_lines
 from gateway.web.streams import Streams
@@ -42,8 +43,8 @@ Pages = AsyncGenerator[Page]
 class Download:
     """An ASGI answer that is sent in chunks, the next one once the reader has taken the last.
 
-    It stays without its proper end, which readers take for an error, where not all was sent: the
-    process stops, the database is away, or nothing was read for 60 s.
+    Where not all was sent, because the process stops, the database is away, or nothing was read
+    for 60 s, it breaks off: without its last chunk, or over HTTP/1.0 with a reset.
     """
 
     media_type: str
@@ -54,32 +55,44 @@ class Download:
     bodiless: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send; raises StreamsFull, and what reading the first chunk raises, before anything is sent."""
-        del scope
+        """Send; raises StreamsFull, Unavailable, and what the first chunk raises, before that."""
         async with aclosing(self.chunks):
             with self.streams.room(self.owner):
                 first = b"" if self.bodiless else await anext(self.chunks, b"")
-                await send(self._start())
+                if self.closing():
+                    raise Unavailable("This process is stopping. Ask again.", retry_after=1)
                 if self.bodiless:
+                    await send(self._start())
                     await send(_body(b"", more=False))
                     return
-                gone = asyncio.create_task(_gone(receive))
-                try:
-                    await self._pump(send, first, gone)
-                finally:
-                    await _ended(gone)
+                async with reset_unless_whole(scope) as ending:
+                    await self._send_all(receive, send, first, ending)
+
+    async def _send_all(self, receive: Receive, send: Send, first: bytes, ending: Ending) -> None:
+        gone = asyncio.create_task(_gone(receive))
+        try:
+            await send(self._start())
+            await self._pump(send, first, gone, ending)
+        finally:
+            await _ended(gone)
 
     def _start(self) -> Message:
         headers = [(b"content-type", self.media_type.encode()), (b"vary", b"Accept")]
         return {"type": "http.response.start", "status": 200, "headers": headers}
 
-    async def _pump(self, send: Send, first: bytes, gone: asyncio.Task[None]) -> None:
+    async def _pump(
+        self, send: Send, first: bytes, gone: asyncio.Task[None], ending: Ending
+    ) -> None:
         with suppress(GatewayError):
             is_taken = await self._takes(send, _body(first), gone)
             while is_taken and (chunk := await anext(self.chunks, b"")):
                 is_taken = await self._takes(send, _body(chunk), gone)
-            if is_taken:
-                await self._takes(send, _body(b"", more=False), gone)
+            end = asyncio.get_running_loop().time() + _IDLE_SECONDS
+            if is_taken and await ending.allow(lambda: self._gives_up(gone, end)):
+                await send(_body(b"", more=False))
+
+    def _gives_up(self, gone: asyncio.Task[None], end: float) -> bool:
+        return gone.done() or self.closing() or asyncio.get_running_loop().time() > end
 
     async def _takes(self, send: Send, message: Message, gone: asyncio.Task[None]) -> bool:
         """Whether a message went out in time."""

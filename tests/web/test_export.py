@@ -271,6 +271,20 @@ async def test_a_process_that_stops_breaks_it_off() -> None:
     assert (reader.body, reader.is_whole) == (b"a", False)
 
 
+async def test_one_that_begins_while_the_process_stops_is_refused() -> None:
+    slots, reader = Slots(), _Reader()
+
+    async def chunks() -> AsyncGenerator[bytes]:
+        slots.closing = True
+        yield b"a"
+
+    with pytest.raises(Unavailable) as refused:
+        await _download(chunks(), slots)({}, reader.receive, reader.send)
+
+    assert refused.value.retry_after
+    assert reader.sent == []
+
+
 async def test_a_reader_that_goes_away_ends_the_reading() -> None:
     reader, is_closed = _Reader(), asyncio.Event()
 
@@ -317,7 +331,7 @@ class TestOneWhoDoesNotRead:
         self, world: World, acme: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(web_export, "_IDLE_SECONDS", 0.5)
-        count = await _fill(world, acme)
+        count = await fill(world, acme)
         deps = replace(world.deps, slots=Slots())
         async with live(deps) as port:
             with await _unread(port, world.keys[acme]) as connection:
@@ -328,7 +342,7 @@ class TestOneWhoDoesNotRead:
         assert not answer.endswith(b"0\r\n\r\n")
 
 
-async def _fill(world: World, slug: str) -> int:
+async def fill(world: World, slug: str) -> int:
     """More jobs than the buffers between two processes hold."""
     tenant = await world.find(slug)
     async with world.deps.db.begin() as tx:

@@ -30,7 +30,7 @@ class Api:
 
 
 @asynccontextmanager
-async def _serving(database_url: str) -> AsyncGenerator[Api]:
+async def serving(database_url: str) -> AsyncGenerator[Api]:
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "serve", "--port", str(port)),
@@ -54,7 +54,7 @@ async def _serving(database_url: str) -> AsyncGenerator[Api]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(database_url: str) -> AsyncIterator[Api]:
-    async with _serving(database_url) as started:
+    async with serving(database_url) as started:
         yield started
 
 
@@ -99,7 +99,7 @@ async def test_a_key_revoked_without_redis_ends_within_seconds(
 async def test_it_tells_the_balancer_first_and_lets_requests_finish(
     world: World, database_url: str, acme: str
 ) -> None:
-    async with _serving(database_url) as api, asyncio.timeout(_SECONDS):
+    async with serving(database_url) as api, asyncio.timeout(_SECONDS):
         headers = {"Authorization": world.keys[acme], "Prefer": "wait=60"}
         waiting = asyncio.create_task(api.client.post("/v1/job", headers=headers, json=GOOD))
         while await world.count(acme) == 0:
@@ -119,7 +119,7 @@ async def test_streams_do_not_keep_it_from_stopping(
     world: World, database_url: str, acme: str
 ) -> None:
     start, *_ = await fill(world, acme)
-    async with _serving(database_url) as api, asyncio.timeout(_SECONDS):
+    async with serving(database_url) as api, asyncio.timeout(_SECONDS):
         port, key = api.client.base_url.port or 0, world.keys[acme]
         with await unread(port, key, start):
             await asyncio.sleep(1)  # until the buffers in between are full
