@@ -109,8 +109,7 @@ _UNREACHABLE = frozenset(
 
 def cause_of(error: BaseException) -> Cause | None:
     """Why it failed, where that is the database's doing; None for a defect or bad data of ours."""
-    if isinstance(error, DBAPIError):
-        return cause_of(error.orig) if error.orig is not None else None
+    error = _original(error)
     state = getattr(error, "sqlstate", None)
     if state is not None:
         kind = _STATES.get(str(state)) or _STATES.get(str(state)[:2])
@@ -127,10 +126,17 @@ def translated(error: Exception, place: str) -> Exception:
     cause = cause_of(error)
     if cause is not None:
         return cause.error(place)
-    original = error.orig if isinstance(error, DBAPIError) else error
-    if str(getattr(original, "sqlstate", None) or "").startswith(_BAD_DATA):
+    if str(getattr(_original(error), "sqlstate", None) or "").startswith(_BAD_DATA):
         return BadRequest("The request holds a value that cannot be stored.")
     return error
+
+
+def _original(error: BaseException) -> BaseException:
+    """What the driver raised, below what SQLAlchemy makes of it."""
+    if not isinstance(error, DBAPIError):
+        return error
+    adapted = error.orig
+    return error if adapted is None else adapted.__cause__ or adapted
 
 
 def _connection(error: BaseException) -> Cause | None:

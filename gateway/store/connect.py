@@ -120,7 +120,8 @@ class Connector:
             if not guards or _REFUSED_PARAMETER not in str(error):
                 raise
             self._pooled.add(host)
-            session = await self._dial(host, _NONE)
+            guards = _NONE
+            session = await self._dial(host, guards)
         try:
             await self._look(session)
             session.is_guarded = bool(guards) and not session.is_pooled

@@ -29,6 +29,7 @@ __all__ = ["AnyRow", "Database", "Tx", "open_database"]
 _POOL_SECONDS = 1.5
 # Beyond the time to connect: who waits for an answer has to be told within two seconds.
 _CHECKOUT_SECONDS = 0.3
+_APART_SECONDS = 0.05
 _BEGIN = "BEGIN;"
 # A pooler hands out sessions that know nothing of what ours has in force.
 _GUARDED = "".join(f"SET LOCAL {name} = '{value}';" for name, value in GUARDS.items())
@@ -139,6 +140,7 @@ class _Single(Tx):
         try:
             return await act(sql, *arguments)
         except _COLLISIONS:
+            await asyncio.sleep(_APART_SECONDS)  # at once it would meet the same one again
             return await act(sql, *arguments)
 
     def _inside(self, act: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.store.connect import Connector
 
 # Any number that nothing else locks: two upgrades at once wait for each other.
-_LOCK = 7_203_115_489
+LOCK = 7_203_115_489
 _LOOK_AGAIN_SECONDS = 0.1
 _SILENT_SECONDS = 1.0
 _REPEAT_SECONDS = 15.0
@@ -19,9 +19,9 @@ SELECT a.pid, a.usename AS login, COALESCE(NULLIF(a.application_name, ''), 'no n
   COALESCE(host(a.client_addr), 'this machine') AS host, a.state,
   extract(epoch FROM clock_timestamp() - COALESCE(a.xact_start, a.backend_start))::int AS seconds
 FROM pg_stat_activity a WHERE a.pid = ANY({pids})"""
-_OF_LOCK = _WHO.format(
+_OFLOCK = _WHO.format(
     pids=f"ARRAY(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-    f" AND (classid::bigint << 32 | objid::bigint) = {_LOCK}"
+    f" AND (classid::bigint << 32 | objid::bigint) = {LOCK}"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
 )
 _OF_PID = _WHO.format(pids="pg_blocking_pids($1)")
@@ -57,7 +57,7 @@ async def _wait(watcher: Any, lock: Any, tell: Tell) -> None:  # noqa: ANN401
     # Not by waiting in a statement: an index that is built beside traffic waits for all statements.
     loop = asyncio.get_running_loop()
     started, told_at = loop.time(), 0.0
-    while not await lock(_LOCK):
+    while not await lock(LOCK):
         waited = loop.time() - started
         if waited > _LONGEST_SECONDS:
             raise NoTurnError(f"another upgrade holds the schema: {await _who(watcher, _OF_LOCK)}")

@@ -1,14 +1,20 @@
 import asyncio
+import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.errors import DatabaseDenied, Unavailable
+from gateway.store import turns
 from gateway.store.migrate import (
     DatabaseRefusedError,
     newest_revision,
@@ -90,3 +96,90 @@ def test_a_wrong_password_is_refused_and_not_told(postgres: str) -> None:
 def test_a_server_that_is_away() -> None:
     with pytest.raises(Unavailable):
         present("postgresql+asyncpg://u:p@127.0.0.1:1/x")
+
+
+# --- Turns --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def holding(url: str, *statements: str) -> Iterator[None]:
+    """Somebody else's session with an open transaction."""
+    ready, done = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        connection = await asyncpg.connect(
+            url.replace("+asyncpg", ""), server_settings={"application_name": "somebody"}
+        )
+        for statement in ("BEGIN", *statements):
+            await connection.execute(statement)
+        ready.set()
+        await asyncio.to_thread(done.wait, 60)
+        await connection.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(hold()))
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_who_waits_for_another_upgrade_says_so_and_gives_up_in_the_end(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(turns, "_LONGEST_SECONDS", 0.5)
+    told: list[str] = []
+    with (
+        holding(empty, f"SELECT pg_advisory_lock({turns.LOCK})"),
+        pytest.raises(DatabaseRefusedError, match=r"another upgrade holds the schema: .*somebody"),
+    ):
+        upgrade_schema(empty, told.append)
+    assert len(told) == 1
+    assert re.fullmatch(
+        r"Waiting for another upgrade: \w+ at 127.0.0.1 \(somebody, pid \d+, idle in transaction\)",
+        told[0],
+    )
+    assert present(empty) is None
+
+
+def test_a_lock_that_somebody_holds_is_told_and_ends_the_upgrade(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_SILENT_SECONDS", 0.1)
+    upgrade_schema(empty)
+    run_sql(empty, "UPDATE alembic_version SET version_num = '0013'")
+    told: list[str] = []
+    with (
+        holding(empty, "LOCK TABLE alembic_version IN EXCLUSIVE MODE"),
+        pytest.raises(DatabaseRefusedError, match="lock timeout"),
+    ):
+        upgrade_schema(empty, told.append)
+    assert len(told) == 1
+    assert told[0].startswith("Waiting for a lock that is held by: ")
+    assert "somebody" in told[0]
+    assert present(empty) == "0013"
+
+
+def test_a_server_that_goes_away_under_an_upgrade_is_named(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go(*_: object) -> None:
+        raise ConnectionRefusedError(111, "Connect")
+
+    monkeypatch.setattr(command, "upgrade", go)
+    with pytest.raises(Unavailable) as failed:
+        upgrade_schema(empty)
+    assert failed.value.cause == "connection refused"
+    assert "127.0.0.1" in failed.value.place
+
+
+def test_a_defect_in_a_migration_stays_one(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def go(*_: object) -> None:
+        raise ValueError("oops")
+
+    monkeypatch.setattr(command, "upgrade", go)
+    with pytest.raises(ValueError, match="oops"):
+        upgrade_schema(empty)

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from gateway.errors import Unavailable
 from gateway.store import pulse as pulse_module
+from gateway.store.connect import Connector
 from gateway.store.engine import Database, open_database
 from tests.faults.proxy import Proxy, proxied
 
@@ -70,3 +72,17 @@ async def test_a_statement_that_ends_while_its_link_is_in_question_is_not_cut_of
     link.delay = 0.05
     await sleep(far, 0.0)
     await sleep(far, 0.0)
+
+
+async def test_a_server_that_has_no_connection_free_is_alive(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([asyncpg.TooManyConnectionsError("full"), asyncpg.CannotConnectNowError("bye")])
+
+    async def touch(_: Connector, __: object) -> None:
+        raise next(answers)
+
+    monkeypatch.setattr(Connector, "touch", touch)
+    pulse = pulse_module.Pulse(Connector(database_url, "tests"))
+    assert await pulse.is_felt(None)
+    assert not await pulse.is_felt(None)

@@ -1,0 +1,48 @@
+"""A cluster of its own for tests of roles, and of moves from one cluster to another."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from gateway.embedded import start_postgres
+from gateway.embedded.postgres import Postgres
+from gateway.store.migrate import upgrade_schema
+from tests.servers import make_folder
+
+
+@asynccontextmanager
+async def own_postgres() -> AsyncIterator[Postgres]:
+    """A fresh server, where nothing was done yet."""
+    folder = make_folder()
+    try:
+        async with start_postgres(folder / "postgres") as server:
+            yield server
+    finally:
+        shutil.rmtree(folder)
+
+
+async def make_login(server: Postgres, name: str, options: str = "", encoding: str = "UTF8") -> str:
+    """A login without superuser, and a database of its own; the address."""
+    await server.sql(
+        f"CREATE ROLE {name} LOGIN PASSWORD 'secret' {options}",
+        f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0 ENCODING '{encoding}'"
+        " LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
+    )
+    return f"postgresql://{name}:secret@127.0.0.1:{server.port}/{name}"
+
+
+async def sql(url: str, *statements: str) -> list[object]:
+    """Run statements one by one; the first value of each last row."""
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        return [await connection.fetchval(statement) for statement in statements]
+    finally:
+        await connection.close()
+
+
+async def upgrade(url: str) -> None:
+    """Bring the schema up to date; raises what that raises."""
+    await asyncio.to_thread(upgrade_schema, url)
