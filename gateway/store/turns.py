@@ -19,7 +19,7 @@ SELECT a.pid, a.usename AS login, COALESCE(NULLIF(a.application_name, ''), 'no n
   COALESCE(host(a.client_addr), 'this machine') AS host, a.state,
   extract(epoch FROM clock_timestamp() - COALESCE(a.xact_start, a.backend_start))::int AS seconds
 FROM pg_stat_activity a WHERE a.pid = ANY({pids})"""
-_OFLOCK = _WHO.format(
+_OF_LOCK = _WHO.format(
     pids=f"ARRAY(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
     f" AND (classid::bigint << 32 | objid::bigint) = {LOCK}"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
