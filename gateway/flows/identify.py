@@ -19,6 +19,7 @@ _ENTRIES = 20_000
 _USED_SECONDS = 60.0
 # Compared with when a key is unknown, so that the time taken tells nothing.
 _NO_DIGEST = bytes(32)
+_NOBODY = UUID(int=0)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -51,11 +52,16 @@ class Identities:
         known = same_digest(key.digest if key else _NO_DIGEST, parsed.digest)
         if key is None or not known:
             raise Unauthorized("The access key is not known.")
-        now = self._deps.clock.now()
-        if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
-            raise Unauthorized("The access key is revoked or has expired.")
+        self._refuse_ended(key)
         await self._note_use(key)
         return key
+
+    async def live(self, key_id: str) -> None:
+        """Raise Unauthorized where a key that was identified before has ended since."""
+        key = await self._keys.get(key_id, self._find_key)
+        if key is None:  # erased with its tenant
+            raise Unauthorized("The access key is not known.")
+        self._refuse_ended(key)
 
     async def tenant(self, slug: str) -> TenantContext:
         """A tenant by slug; raises NotFound."""
@@ -87,6 +93,11 @@ class Identities:
             for known in (self._keys, self._tenants, self._slugs):
                 known.clear()
 
+    def _refuse_ended(self, key: AccessKey) -> None:
+        now = self._deps.clock.now()
+        if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+            raise Unauthorized("The access key is revoked or has expired.")
+
     async def _note_use(self, key: AccessKey) -> None:
         now = self._deps.clock.monotonic()
         if now - self._used.get(key.key_id, float("-inf")) < _USED_SECONDS:
@@ -99,10 +110,10 @@ class Identities:
         return await keys.find(tx, key_id)
 
     async def _find_tenant(self, tx: Tx, slug: str) -> TenantContext | None:
+        # The same questions for all, so that the time taken tells nothing of who is there.
         tenant = await tenants.by_slug(tx, slug)
-        if tenant is None:
-            return None
-        return TenantContext(tenant, await tenants.credential(tx, tenant.id) is not None)
+        credential = await tenants.credential(tx, tenant.id if tenant else _NOBODY)
+        return tenant and TenantContext(tenant, credential is not None)
 
     async def _find_slug(self, tx: Tx, tenant_id: UUID) -> str | None:
         tenant = await tenants.by_id(tx, tenant_id)

@@ -143,6 +143,12 @@ async def find(tx: Tx, tenant_id: UUID, job_id: UUID) -> Job | None:
     return job_of(row) if row else None
 
 
+async def owner(tx: Tx, job_id: UUID) -> UUID | None:
+    """Whose job it is; None where there is none."""
+    row = await tx.row("SELECT tenant_id FROM job WHERE id = $1", job_id)
+    return row.tenant_id if row else None
+
+
 async def find_all(tx: Tx, job_ids: Sequence[UUID]) -> list[Job]:
     """Those of these jobs that were not deleted, whosever they are and in no order."""
     return [job_of(row) for row in await tx.rows(_ALL, list(job_ids))]

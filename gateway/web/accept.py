@@ -4,18 +4,25 @@ import asyncio
 import re
 from contextlib import suppress
 from datetime import timedelta
-from uuid import UUID
 
 from gateway.core.events import job_json
 from gateway.core.model import STATE_STATUS, TERMINAL, NewJob, Scope, Tenant
-from gateway.errors import BadRequest, CredentialMissing, GatewayError, NotFound, Unavailable
+from gateway.errors import (
+    BadRequest,
+    CredentialMissing,
+    Forbidden,
+    GatewayError,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
 from gateway.flows.accept import Accepted, Order
 from gateway.flows.deps import Deps
 from gateway.flows.endpoints import check_callback
 from gateway.web.answer import Answer
 from gateway.web.auth import identify
 from gateway.web.context import Context
-from gateway.web.envelope import Envelope
+from gateway.web.envelope import Caller, Envelope
 from gateway.web.objects import fingerprint, over_tenants, read_metadata, read_object, read_texts
 from gateway.web.parameters import read_query
 from gateway.web.reading import read_body
@@ -50,14 +57,13 @@ async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
     finally:
         seconds = deps.clock.monotonic() - started
         deps.observer.done("accept", outcome, seconds=seconds, workflow=workflow)
-    tenant_id = order.job.tenant_id
     envelope.drop_body()
     del order  # it may wait for long
     wait = _preferred_wait(envelope, context.limits.max_wait_seconds)
     if wait is not None:
         # It is accepted, whatever comes now: an error would say that it is not.
-        with suppress(Unavailable, NotFound):
-            return await _finished(context, tenant_id, accepted, wait, route)
+        with suppress(Unavailable, NotFound, Unauthorized, Forbidden):
+            return await _finished(context, caller, accepted, wait, route)
     headers = (_REPLAYED,) if accepted.replayed else ()
     return Answer(200, b'{"id":"%s"}' % str(accepted.id).encode(), headers=headers)
 
@@ -156,9 +162,9 @@ def _preferred_wait(envelope: Envelope, most: float) -> int | None:
 
 
 async def _finished(
-    context: Context, tenant_id: UUID, accepted: Accepted, wait: int, route: str
+    context: Context, caller: Caller, accepted: Accepted, wait: int, route: str
 ) -> Answer:
-    job = await awaited_job(context, tenant_id, accepted.id, wait)
+    job = await awaited_job(context, caller, caller.acting.tenant.id, accepted.id, wait)
     headers = ((b"preference-applied", b"wait=%d" % wait),)
     if accepted.replayed:
         headers += (_REPLAYED,)

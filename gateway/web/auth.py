@@ -1,5 +1,6 @@
 """Who may do what: from the access key of a request to the tenant that it acts for."""
 
+import re
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -26,6 +27,7 @@ AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _BEARER = "bearer "
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _WRITES = frozenset({Scope.JOBS_WRITE, Scope.ENDPOINTS_WRITE})
 
 
@@ -51,10 +53,14 @@ async def identify(
     if key.kind is KeyKind.OPERATOR:
         raise Forbidden("An operator key is for /admin/v1 only. Use a tenant or a service key.")
     need(key, scope, *(() if or_scope is None else (or_scope,)))
-    named = envelope.header(b"gateway-tenant")
+    named = envelope.header(b"gateway-tenant").strip()
     if key.kind is KeyKind.TENANT:
         context = await _own(identities, key, named)
     else:
+        if not named and b"gateway-tenant" in envelope.headers:
+            # Such as from a variable that was not set; it must not widen what is read.
+            reason = "is empty; name a tenant, or leave the header out to read across tenants"
+            raise BadRequest.of("Gateway-Tenant", reason)
         context = await _named(identities, key, named, needs_one=not across)
     if context is not None and context.tenant.suspended_at is not None:
         _refuse_suspended(key, scope)
@@ -84,6 +90,18 @@ async def identify_key(identities: Identities, envelope: Envelope) -> Caller:
         await _count(identities, envelope, context)
     envelope.caller = Caller(key, context)
     return envelope.caller
+
+
+async def admit(identities: Identities, caller: Caller) -> None:
+    """Refuse a reader whose key has ended, or whose tenant is suspended, since it was identified.
+
+    Raises Unauthorized, TenantSuspended, NotFound.
+    """
+    await identities.live(caller.key.key_id)
+    if caller.tenant is not None:
+        context = await identities.tenant_by_id(caller.tenant.id)
+        if context.tenant.suspended_at is not None:
+            _refuse_suspended(caller.key, Scope.JOBS_READ)
 
 
 def need(key: AccessKey, *scopes: Scope) -> None:
@@ -181,6 +199,8 @@ async def _named(
                 "Gateway-Tenant", "a service key has to name the tenant it acts for"
             )
         return None
+    if not _SLUG.fullmatch(named):  # neither asked for nor remembered, nor said again
+        raise NotFound("There is no tenant of that name. Gateway-Tenant takes a tenant's slug.")
     context = await identities.tenant(named)
     if key.tenants is not None and context.tenant.id not in key.tenants:
         raise NotFound(f"There is no tenant '{named}'.")

@@ -15,6 +15,7 @@ from gateway.flows.deps import Deps
 from gateway.flows.identify import Identities
 from gateway.flows.overview import Overviews
 from gateway.flows.waiters import Waiters
+from gateway.web.admissions import Admissions
 from gateway.web.bodies import BodyRoom
 from gateway.web.envelope import STATE, Caller, Envelope
 from gateway.web.limits import HttpLimits
@@ -41,13 +42,16 @@ class Context:
     overviews: Overviews
     limits: HttpLimits
     bodies: BodyRoom
+    admissions: Admissions
 
     @classmethod
     def of(cls, deps: Deps, limits: HttpLimits) -> "Context":
         """Make the parts, and have them hear what other processes change."""
         identities, waiters = Identities(deps), Waiters(deps)
+        admissions = Admissions(deps, identities)
         deps.queue.listen(identities.forget)
         deps.queue.listen(waiters.hear)
+        deps.queue.listen(admissions.hear)  # after what is remembered was forgotten
         return cls(
             deps,
             identities,
@@ -58,6 +62,7 @@ class Context:
             Overviews(deps),
             limits,
             BodyRoom(limits.max_body_bytes, limits.body_memory_bytes),
+            admissions,
         )
 
 
@@ -75,10 +80,7 @@ async def _deps(request: AnyRequest) -> Deps:
 
 
 async def _caller(request: AnyRequest) -> Caller:
-    caller = envelope_of(request).caller
-    if caller is None:
-        raise RuntimeError("a handler without a guard asked for its caller")
-    return caller
+    return envelope_of(request).identified
 
 
 async def _tenant(request: AnyRequest) -> Tenant:

@@ -57,6 +57,13 @@ class Envelope:
     # Headers that the answer carries, whatever it is.
     notes: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
 
+    @property
+    def identified(self) -> Caller:
+        """The caller, where a guard let it in."""
+        if self.caller is None:
+            raise RuntimeError("a handler without a guard asked for its caller")
+        return self.caller
+
     def header(self, name: bytes) -> str:
         """The value of a header; empty where it is absent."""
         return self.headers.get(name, b"").decode("latin-1")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal, cast
 from uuid import UUID
@@ -43,8 +43,9 @@ Pages = AsyncGenerator[Page]
 class Download:
     """An ASGI answer that is sent in chunks, the next one once the reader has taken the last.
 
-    Where not all was sent, because the process stops, the database is away, or nothing was read
-    for 60 s, it breaks off: without its last chunk, or over HTTP/1.0 with a reset.
+    Where not all was sent, because the process stops, the database is away, its caller is not
+    `admitted` any more, or nothing was read for 60 s, it breaks off: without its last chunk, or over
+    HTTP/1.0 with a reset.
     """
 
     media_type: str
@@ -52,6 +53,7 @@ class Download:
     streams: Streams
     owner: str
     closing: Callable[[], bool]
+    admitted: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     bodiless: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,12 +86,13 @@ class Download:
         self, send: Send, first: bytes, gone: asyncio.Task[None], ending: Ending
     ) -> None:
         with suppress(GatewayError):
-            is_taken = await self._takes(send, _body(first), gone)
-            while is_taken and (chunk := await anext(self.chunks, b"")):
-                is_taken = await self._takes(send, _body(chunk), gone)
-            end = asyncio.get_running_loop().time() + _IDLE_SECONDS
-            if is_taken and await ending.allow(lambda: self._gives_up(gone, end)):
-                await send(_body(b"", more=False))
+            async with self.admitted():
+                is_taken = await self._takes(send, _body(first), gone)
+                while is_taken and (chunk := await anext(self.chunks, b"")):
+                    is_taken = await self._takes(send, _body(chunk), gone)
+                end = asyncio.get_running_loop().time() + _IDLE_SECONDS
+                if is_taken and await ending.allow(lambda: self._gives_up(gone, end)):
+                    await send(_body(b"", more=False))
 
     def _gives_up(self, gone: asyncio.Task[None], end: float) -> bool:
         return gone.done() or self.closing() or asyncio.get_running_loop().time() > end
@@ -99,12 +102,13 @@ class Download:
         if gone.done() or self.closing():
             return False
         sending, left = asyncio.ensure_future(send(message)), _IDLE_SECONDS
-        while left > 0 and not sending.done():
-            left = 0 if self.closing() or gone.done() else left - _STEP_SECONDS
-            await asyncio.wait({sending}, timeout=min(left, _STEP_SECONDS))
-        is_out = sending.done()
-        await _ended(sending)
-        return is_out
+        try:
+            while left > 0 and not sending.done():
+                left = 0 if self.closing() or gone.done() else left - _STEP_SECONDS
+                await asyncio.wait({sending}, timeout=min(left, _STEP_SECONDS))
+            return sending.done()
+        finally:
+            await _ended(sending)
 
 
 def format_of(request: AnyRequest, asked: Format | None) -> Format:
@@ -147,14 +151,14 @@ def _download(
     context: Context, request: AnyRequest, media_type: str, chunks: AsyncGenerator[bytes]
 ) -> ASGIApp:
     envelope, slots = envelope_of(request), context.deps.slots
-    caller = envelope.caller
-    owner = caller.tenant.id if caller and caller.tenant else caller and caller.key.key_id
+    caller = envelope.identified
     answer = Download(
         media_type,
         chunks,
         context.streams,
-        str(owner),
+        str(caller.tenant.id if caller.tenant else caller.key.key_id),
         lambda: slots.closing,
+        lambda: context.admissions.within(caller),
         bodiless=envelope.bodiless,
     )
     return cast("ASGIApp", answer)

@@ -19,7 +19,6 @@ from gateway.flows.feed import end_of_feed, find_place, follow, read_page
 from gateway.flows.trial import sample_to_feed
 from gateway.store.feed import LAST_ID, START, FeedEvent, Place
 from gateway.web.answer import JSON
-from gateway.web.auth import identify
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
 from gateway.web.envelope import Caller
 from gateway.web.listing import visible_tenants
@@ -54,8 +53,10 @@ async def list_events(
     place = await _place(deps, visible, "after", asked.after) or START
     page = await _page(deps, visible, place, asked)
     wait = min(asked.wait, context.limits.max_wait_seconds)
-    if not page and wait and await _grows(context, visible, place, asked, wait):
-        page = await _page(deps, visible, place, asked)
+    if not page and wait:
+        async with context.admissions.within(caller):
+            if await _grows(context, visible, place, asked, wait):
+                page = await _page(deps, visible, place, asked)
     full = len(page) == asked.size
     headers = {"Link": _next_link(request, page[-1].id)} if full else {}
     body = f"[{','.join(map(event_json, page))}]"
@@ -84,7 +85,7 @@ async def stream_events(
         context.streams,
         str(caller.tenant.id if caller.tenant else caller.key.key_id),
         _frames(context, visible, place or await end_of_feed(deps), asked),
-        lambda: identify(context.identities, envelope, Scope.JOBS_READ, across=True, counted=False),
+        lambda: context.admissions.within(caller),
         lambda: deps.slots.closing,
         bodiless=envelope.bodiless,
     )

@@ -16,8 +16,9 @@ from gateway.flows.timeline import timeline
 from gateway.web.accept import accept
 from gateway.web.answer import JSON
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.envelope import Caller
 from gateway.web.shown import Deleted, JobMade, JobOut, JobStatus, Moment, described, stamp
-from gateway.web.waiting import awaited_job, etag, find_job
+from gateway.web.waiting import awaited_job, etag, find_job, owner_of
 from gateway.web.wire import JobIn, JobQuery
 from gateway.web.workflow import shown_workflow
 
@@ -36,7 +37,8 @@ async def make_job(context: Handed[Context], request: AnyRequest) -> Response[by
     return Response(answer.body, media_type=answer.media_type, headers=headers)
 
 
-_READ = {"scope": Scope.JOBS_READ}
+# A service key that names no tenant reads those of all that it is allowed: the id is enough.
+_READ = {"scope": Scope.JOBS_READ, "across": True}
 _READ_AND_WAIT = {**_READ, "query": JobQuery, "headers": ("If-None-Match",)}
 
 
@@ -44,7 +46,7 @@ _READ_AND_WAIT = {**_READ, "query": JobQuery, "headers": ("If-None-Match",)}
 async def read_job(
     job_id: FromPath[UUID],
     asked: Handed[JobQuery],
-    tenant: Handed[Tenant],
+    caller: Handed[Caller],
     context: Handed[Context],
     request: AnyRequest,
 ) -> Response[bytes]:
@@ -52,8 +54,9 @@ async def read_job(
 
     304 while the version is one that If-None-Match names.
     """
-    known = await _known(request, asked, tenant, context, job_id)
-    job = await awaited_job(context, tenant.id, job_id, asked.wait, known)
+    tenant_id = await owner_of(context.deps, caller, job_id)
+    known = await _known(request, asked, tenant_id, context, job_id)
+    job = await awaited_job(context, caller, tenant_id, job_id, asked.wait, known=known)
     place, wait = await _wait(context, job)
     text = job_json(
         replace(job, next_at=_later(job.next_at, wait and wait.until)),
@@ -65,13 +68,13 @@ async def read_job(
 
 
 async def _known(
-    request: AnyRequest, asked: JobQuery, tenant: Tenant, context: Context, job_id: UUID
+    request: AnyRequest, asked: JobQuery, tenant_id: UUID, context: Context, job_id: UUID
 ) -> str:
     envelope = envelope_of(request)
     known = envelope.header(b"if-none-match")
     if asked.wait and known.strip() == "*":
         # It stands for the version that there is now, so a later one is news.
-        known = etag(await find_job(context.deps, tenant.id, job_id))
+        known = etag(await find_job(context.deps, tenant_id, job_id))
         envelope.headers[b"if-none-match"] = known.encode()
     return known
 
@@ -95,10 +98,10 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
     summary="Read only the status of a job",
 )
 async def read_status(
-    job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+    job_id: FromPath[UUID], caller: Handed[Caller], deps: Handed[Deps]
 ) -> Response[JobStatus]:
     """One of the upstream's four words; 304 while If-None-Match names the version."""
-    job = await find_job(deps, tenant.id, job_id)
+    job = await find_job(deps, await owner_of(deps, caller, job_id), job_id)
     status = JobStatus(str(job.id), STATE_STATUS[job.state])
     return Response(status, headers={"ETag": etag(job)})
 
@@ -114,10 +117,10 @@ async def remove_job(job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Hande
 
 @get("/job/{job_id:uuid}/event", opt=_READ, summary="See the timeline of a job")
 async def read_timeline(
-    job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+    job_id: FromPath[UUID], caller: Handed[Caller], deps: Handed[Deps]
 ) -> list[Moment]:
     """All that happened to it, oldest first."""
-    moments = await timeline(deps, tenant.id, job_id)
+    moments = await timeline(deps, await owner_of(deps, caller, job_id), job_id)
     before = [moment.at for moment in (*moments[:1], *moments)]
     return [
         Moment(stamp(one.at), _seconds(one.at - at), one.type, one.text, one.detail)

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,14 +63,14 @@ def _full(detail: str, quota: int) -> StreamsFull:
 class EventStream:
     """An ASGI answer that sends frames as they come, with a comment every 15 s in between.
 
-    Ends with its frames, when `admit` refuses its caller, when the caller goes away or does not
-    read for 10 s, and when `closing` says that the process stops.
+    Ends with its frames, when its caller is not `admitted` any more, goes away or does not read for
+    10 s, and when `closing` says that the process stops.
     """
 
     streams: Streams
     owner: str
     frames: AsyncGenerator[bytes]
-    admit: Callable[[], Awaitable[object]]
+    admitted: Callable[[], AbstractAsyncContextManager[None]]
     closing: Callable[[], bool]
     bodiless: bool = False
 
@@ -92,19 +92,19 @@ class EventStream:
     async def _pump(self, send: Send, gone: asyncio.Task[None]) -> None:
         coming, is_taken = _next(self.frames), True
         try:
-            while is_taken and not gone.done():
-                await asyncio.wait(
-                    {coming, gone},
-                    timeout=HEARTBEAT_SECONDS,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                frame = _HEARTBEAT
-                if coming.done():
-                    frame, coming = coming.result(), _next(self.frames)
-                if frame is None:
-                    break
-                await self.admit()
-                is_taken = await self._takes(send, _body(frame), gone)
+            async with self.admitted():
+                while is_taken and not gone.done():
+                    await asyncio.wait(
+                        {coming, gone},
+                        timeout=HEARTBEAT_SECONDS,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                    frame = _HEARTBEAT
+                    if coming.done():
+                        frame, coming = coming.result(), _next(self.frames)
+                    if frame is None:
+                        break
+                    is_taken = await self._takes(send, _body(frame), gone)
         except GatewayError:
             pass  # such as no database; who comes back is told
         finally:
@@ -115,13 +115,14 @@ class EventStream:
     async def _takes(self, send: Send, message: Message, gone: asyncio.Task[None]) -> bool:
         """Whether a message went out in time."""
         sending, left = asyncio.ensure_future(send(message)), SEND_SECONDS
-        while left > 0 and not sending.done():
-            step = min(left, _STEP_SECONDS)
-            left = 0 if self.closing() or gone.done() else left - step
-            await asyncio.wait({sending}, timeout=step)
-        is_out = sending.done()
-        await _ended(sending)
-        return is_out
+        try:
+            while left > 0 and not sending.done():
+                step = min(left, _STEP_SECONDS)
+                left = 0 if self.closing() or gone.done() else left - step
+                await asyncio.wait({sending}, timeout=step)
+            return sending.done()
+        finally:
+            await _ended(sending)
 
 
 def _body(content: bytes, *, more: bool = True) -> Message:

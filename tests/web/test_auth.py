@@ -5,7 +5,7 @@ import pytest
 from gateway.core.model import KeyKind
 from gateway.flows.keys import create_key, revoke_key, rotate_key
 from gateway.flows.tenants import delete_tenant, suspend_tenant
-from tests.web.conftest import GOOD, NOBODY, World, problem
+from tests.web.conftest import GOOD, NOBODY, World, fields_of, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -134,7 +134,7 @@ class TestServiceKeys:
         ("method", "path"),
         [
             ("POST", "/v1/job"),
-            ("GET", f"/v1/job/{NOBODY}"),
+            ("GET", "/v1/delivery"),
             ("DELETE", f"/v1/job/{NOBODY}"),
             ("GET", "/v1/endpoint"),
             ("POST", "/v1/endpoint"),
@@ -160,6 +160,44 @@ class TestServiceKeys:
         ]
 
         assert foreign["detail"].replace(globex, "") == unknown["detail"].replace("nobody", "")
+
+    async def test_read_a_job_by_its_id_alone(self, world: World, acme: str) -> None:
+        globex, job_id = await world.tenant("globex"), await world.job(acme)
+        paths = [f"/v1/job/{job_id}{more}" for more in ("", "?wait=0.01", "/status", "/event")]
+        paths.append(f"/api/job/{job_id}")
+        wide = await world.key(KeyKind.SERVICE)
+        some = await world.key(KeyKind.SERVICE, allowed_tenants=[globex])
+
+        for path in paths:
+            assert (await world.call("GET", path, wide)).status_code == 200
+            problem(await world.call("GET", path, some), 404, "NOT_FOUND")
+            problem(await world.call("GET", path.replace(job_id, NOBODY), wide), 404, "NOT_FOUND")
+        await suspend_tenant(world.deps, "test", acme, suspended=True)
+        assert (await world.get(paths[0], wide))["id"] == job_id
+
+    @pytest.mark.parametrize("empty", ["", " ", "\t"])
+    async def test_an_empty_name_widens_nothing(self, world: World, acme: str, empty: str) -> None:
+        key = await world.key(KeyKind.SERVICE)
+        for method, path in (("GET", "/v1/job"), ("GET", "/v1/usage"), ("POST", "/v1/job")):
+            answer = await world.call(method, path, key, headers={"Gateway-Tenant": empty})
+            assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["Gateway-Tenant"]
+
+    @pytest.mark.parametrize("name", ["Acme", "a" * 64, "a b", "-a", "a_b", "x" * 100_000, "é"])
+    async def test_what_is_no_slug_is_neither_asked_for_nor_kept(
+        self, world: World, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+        monkeypatch.setattr(
+            "gateway.flows.identify.tenants.by_slug", lambda _, slug: asked.append(slug)
+        )
+        headers = {"Gateway-Tenant": name.encode()}
+
+        answer = await world.call(
+            "GET", "/v1/job", await world.key(KeyKind.SERVICE), headers=headers
+        )
+
+        assert len(problem(answer, 404, "NOT_FOUND")["detail"]) < 100
+        assert asked == []
 
 
 async def test_a_tenant_key_cannot_name_another_tenant(world: World, acme: str) -> None:
