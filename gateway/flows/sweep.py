@@ -19,6 +19,8 @@ from gateway.store.sweeps import Late
 
 # A wake-up may take this long without anybody calling it lost.
 _GRACE = 3.0
+# Longer than from one round to the next: what comes due is known before, and woken for in time.
+_SOON = 8.0
 _BATCH = 500
 _PRUNE_SECONDS = 1.0
 
@@ -48,7 +50,6 @@ async def sweep(deps: Deps) -> None:
         expired=expired,
         deleted=deleted,
         pruned=sum(pruned.values()),
-        waiting_tenants=found.late.waiting,
         **due,
     )
 
@@ -67,7 +68,7 @@ async def _look(deps: Deps) -> Found | None:
         forgotten = await sweeps.remember(tx)
         await sweeps.put_away(tx)
         await processes.forget(tx)
-        late = await sweeps.late(tx, _GRACE, deps.policy.max_in_flight)
+        late = await sweeps.late(tx, _GRACE, deps.policy.max_in_flight, _SOON)
         found = Found(late, forgotten, await bulk.is_due(tx))
     if went_back:
         await distrust(deps)
@@ -88,6 +89,10 @@ def _wake(deps: Deps, found: Found) -> dict[str, int]:
     for verb, rows in due.items():
         if rows:
             deps.queue.wake(verb)
+    for seconds in late.submits_soon:
+        deps.queue.wake("submit", after=float(seconds))
+    for seconds in late.deliveries_soon:
+        deps.queue.wake("deliver", after=float(seconds))
     if found.bulk_is_due:
         deps.queue.wake("bulk")
     # What waits while others of its kind are served waits for its turn, not for a lost wake-up.

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from gateway.store.engine import Tx
 
-# What is counted row by row is counted up to this; of one receiver up to a tenth of it.
-MOST: Final = 10_000
+# What is counted row by row is counted up to this; of one receiver up to a fifth of it.
+MOST: Final = 5_000
 # Failures in a row with which a receiver is sent next to nothing: see the claim.
 _FAILING = 5
 # The newest version of a tenant's credential.
@@ -62,7 +62,7 @@ SELECT 'submitting', reason, count(*), max({_SECONDS.format(since="since")}), 0 
   SELECT GREATEST(j.next_at, c.paused_until) AS since,
     CASE {_PAUSED} END AS reason
   FROM (SELECT next_at, credential_id FROM job WHERE state = 'submitting' AND next_at <= now()
-    ORDER BY next_at LIMIT {MOST // 10}) AS j JOIN credential c ON c.id = j.credential_id) AS held
+    ORDER BY next_at LIMIT {MOST // 5}) AS j JOIN credential c ON c.id = j.credential_id) AS held
 GROUP BY reason"""
 
 _POLLS = f"""
@@ -80,7 +80,7 @@ WITH RECURSIVE lane AS (
   SELECT d.lane, d.next_at FROM lane CROSS JOIN LATERAL (
     SELECT o.lane, o.next_at FROM delivery o WHERE o.state = 'pending' AND o.lane > lane.lane
     ORDER BY o.lane, o.next_at LIMIT 1) AS d
-), road AS (
+), road AS MATERIALIZED (
   SELECT lane.lane, GREATEST(lane.next_at, p.paused_until) AS since,
     CASE WHEN p.disabled_at IS NOT NULL OR p.deleted_at IS NOT NULL THEN 'disabled'
     WHEN p.paused_until > now() THEN 'resting'
@@ -88,17 +88,17 @@ WITH RECURSIVE lane AS (
     WHEN p.rate_limit IS NOT NULL OR p.concurrency IS NOT NULL THEN 'limited'
     WHEN (SELECT count(few.lease_token) FROM (SELECT lease_token FROM delivery b
       WHERE b.lane = lane.lane AND b.state = 'pending' AND b.next_at > now()
-      ORDER BY b.next_at LIMIT {MOST // 100}) AS few) >= $1::int THEN 'busy' END AS reason
+      ORDER BY b.next_at LIMIT {MOST // 50}) AS few) >= $1::int THEN 'busy' END AS reason
   FROM lane LEFT JOIN endpoint p ON p.id = lane.lane
 ), counted AS (
   SELECT road.since, CASE WHEN d.later THEN 'retry' ELSE road.reason END AS reason
   FROM road CROSS JOIN LATERAL (
     (SELECT false AS later FROM delivery WHERE state = 'pending' AND lane = road.lane
-      AND next_at <= now() LIMIT {MOST // 10})
+      AND next_at <= now() ORDER BY next_at LIMIT {MOST // 5})
     UNION ALL
     (SELECT true FROM delivery WHERE state = 'pending' AND lane = road.lane AND next_at > now()
-      LIMIT {MOST // 10})) AS d
-  WHERE road.reason IS DISTINCT FROM 'disabled' LIMIT {2 * MOST}
+      ORDER BY next_at LIMIT {MOST // 5})) AS d
+  WHERE road.reason IS DISTINCT FROM 'disabled' LIMIT {4 * MOST}
 )
 SELECT 'deliver', reason, count(*), max({_SECONDS.format(since="since")}), 0
 FROM counted GROUP BY reason"""
@@ -109,11 +109,12 @@ FROM bulk WHERE state = 'running' AND next_at <= now()"""
 
 _STATES = f"""
 SELECT COALESCE(sum(waiting), 0)::bigint, COALESCE(sum(in_flight), 0)::bigint,
-  (SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 'submitting' LIMIT {MOST}) AS s),
-  (SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 'submitted' AND deleted_at IS NULL
+  (SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 'submitting' ORDER BY next_at
     LIMIT {MOST}) AS s),
+  (SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 'submitted' AND deleted_at IS NULL
+    ORDER BY id LIMIT {MOST}) AS s),
   (SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 'running' AND deleted_at IS NULL
-    LIMIT {MOST}) AS s)
+    ORDER BY id LIMIT {MOST}) AS s)
 FROM tenant_load"""
 
 # Why rows may not go now, by queue.

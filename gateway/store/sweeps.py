@@ -27,7 +27,8 @@ SELECT
   (SELECT count(*) FROM lane JOIN tenant t ON t.id = lane.tenant_id
     CROSS JOIN LATERAL (SELECT * FROM credential c WHERE c.tenant_id = t.id
       ORDER BY c.version DESC LIMIT 1) AS c
-    WHERE t.suspended_at IS NULL AND (c.paused_until IS NULL OR c.paused_until <= now())
+    WHERE t.suspended_at IS NULL
+      AND (c.paused_until IS NULL OR c.paused_until <= (SELECT since FROM patience))
       -- Those that are next in the queue tell it: further behind, the ones before are waited for.
       AND EXISTS (SELECT 1 FROM patience CROSS JOIN LATERAL (SELECT j.next_at FROM job j
           WHERE j.tenant_id = t.id AND j.state = 'accepted' ORDER BY j.priority DESC, j.id
@@ -37,21 +38,37 @@ SELECT
   ) AS accepted,
   (SELECT count(*) FROM (SELECT 1 FROM patience, job j JOIN credential c ON c.id = j.credential_id
     WHERE j.state = 'submitting' AND j.next_at <= since
-      AND (c.paused_until IS NULL OR c.paused_until <= now()) LIMIT 1000) AS b) AS doubtful,
+      AND (c.paused_until IS NULL OR c.paused_until <= since) LIMIT 1000) AS b) AS doubtful,
   (SELECT count(*) FROM (SELECT 1 FROM credential, patience WHERE poll_at <= since
-    AND (poll_lease_until IS NULL OR poll_lease_until <= now())
-    AND (paused_until IS NULL OR paused_until <= now()) LIMIT 1000) AS c) AS credentials,
+    AND (poll_lease_until IS NULL OR poll_lease_until <= since)
+    AND (paused_until IS NULL OR paused_until <= since) LIMIT 1000) AS c) AS credentials,
   (SELECT count(*) FROM road LEFT JOIN endpoint p ON p.id = road.lane
-    WHERE (p.paused_until IS NULL OR p.paused_until <= now()) AND p.rate_limit IS NULL
-      AND p.disabled_at IS NULL AND p.deleted_at IS NULL
-      AND road.next_at <= (SELECT since FROM patience)) AS deliveries,
+    WHERE p.rate_limit IS NULL AND p.disabled_at IS NULL AND p.deleted_at IS NULL
+      AND GREATEST(road.next_at, p.paused_until) <= (SELECT since FROM patience)) AS deliveries,
   EXISTS (SELECT 1 FROM job WHERE state = 'submitting' AND next_at > now()) AS submitting,
   -- A lease is over within a minute and a half; what is put off for longer is not looked at.
   EXISTS (SELECT 1 FROM road CROSS JOIN LATERAL (SELECT 1 FROM delivery d
     WHERE d.lane = road.lane AND d.state = 'pending' AND d.next_at > now()
       AND d.next_at <= now() + interval '90 seconds' AND d.lease_token IS NOT NULL
     ORDER BY d.next_at LIMIT 1) AS sent) AS delivering,
-  (SELECT count(*) FROM lane WHERE tenant_id IS NOT NULL) AS waiting"""
+  ARRAY(SELECT ceil(EXTRACT(epoch FROM at - now()))::int FROM (
+      SELECT GREATEST(ahead.next_at, c.paused_until) AS at FROM lane
+      JOIN tenant t ON t.id = lane.tenant_id AND t.suspended_at IS NULL
+      CROSS JOIN LATERAL (SELECT paused_until FROM credential c WHERE c.tenant_id = t.id
+        ORDER BY c.version DESC LIMIT 1) AS c
+      CROSS JOIN LATERAL (SELECT min(few.next_at) AS next_at FROM (SELECT j.next_at FROM job j
+        WHERE j.tenant_id = t.id AND j.state = 'accepted' ORDER BY j.priority DESC, j.id
+        LIMIT 20) AS few) AS ahead
+      UNION ALL
+      (SELECT GREATEST(j.next_at, c.paused_until) FROM job j JOIN credential c
+        ON c.id = j.credential_id WHERE j.state = 'submitting' AND j.lease_token IS NULL
+        AND j.next_at <= now() + $3 * interval '1 second' ORDER BY j.next_at DESC LIMIT 100)
+    ) AS s WHERE at > now() AND at <= now() + $3 * interval '1 second' GROUP BY 1) AS submits_soon,
+  ARRAY(SELECT ceil(GREATEST(EXTRACT(epoch FROM at - now()), 0))::int FROM (
+      SELECT GREATEST(road.next_at, p.paused_until) AS at FROM road LEFT JOIN endpoint p
+        ON p.id = road.lane WHERE p.disabled_at IS NULL AND p.deleted_at IS NULL
+    ) AS s, patience WHERE at > since AND at <= now() + $3 * interval '1 second'
+    GROUP BY 1) AS deliveries_soon"""
 
 # An event that was stored in the moment in which its endpoint was disabled or deleted.
 _PUT_AWAY = """
@@ -79,7 +96,8 @@ ORDER BY deadline_at LIMIT $1"""
 class Late(NamedTuple):
     """What is late: tenants, jobs in doubt, credentials and receivers, and who is at work.
 
-    `waiting` is how many tenants have jobs to submit at all.
+    `submits_soon` and `deliveries_soon` tell in how many seconds some of those will be due, for which
+    nobody may have asked to be woken.
     """
 
     accepted: int
@@ -88,7 +106,8 @@ class Late(NamedTuple):
     deliveries: int
     submitting: bool
     delivering: bool
-    waiting: int
+    submits_soon: list[int]
+    deliveries_soon: list[int]
 
 
 async def lead(tx: Tx) -> bool:
@@ -97,9 +116,9 @@ async def lead(tx: Tx) -> bool:
     return bool(row and row[0])
 
 
-async def late(tx: Tx, grace: float, max_in_flight: int) -> Late:
-    """Count what has been due for longer than `grace` seconds, each up to 1,000."""
-    row = await tx.one(_LATE, grace, max_in_flight)
+async def late(tx: Tx, grace: float, max_in_flight: int, soon: float) -> Late:
+    """Count what has been due for longer than `grace` seconds; tell what is within `soon` seconds."""
+    row = await tx.one(_LATE, grace, max_in_flight, soon)
     return Late(*row)
 
 

@@ -130,7 +130,7 @@ async def _engine(tx: Tx, tenant: UUID, credential: UUID) -> None:
         lambda: deliveries.claim(
             tx, 100, ahead=80, free=100, lease=_LEASE, suspicious=2, token=uuid7(), taken=()
         ),
-        lambda: sweeps.late(tx, 3.0, 10**6),
+        lambda: sweeps.late(tx, 3.0, 10**6, 8.0),
         lambda: sweeps.remember(tx),
         lambda: sweeps.put_away(tx),
         lambda: sweeps.expired(tx, 500),

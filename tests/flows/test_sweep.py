@@ -9,9 +9,10 @@ from gateway.flows.bulk_jobs import cancel_jobs
 from gateway.flows.delete import delete_job
 from gateway.flows.endpoints import delete_endpoint
 from gateway.flows.sweep import sweep
-from gateway.ports import Busy, Unknown
+from gateway.ports import Busy, Denied, Unknown
 from gateway.store import sweeps
 from gateway.store.job_filter import JobFilter
+from tests.flows.fakes import PROBLEM, reply
 from tests.flows.world import HOOK, World
 
 
@@ -68,6 +69,35 @@ async def test_what_waits_for_a_credential_that_rests_is_not_late(world: World):
     world.upstream.will("submit", Busy("busy", retry_after=60.0))
     await world.submit()
     await world.pass_time(30)
+    assert (await swept(world))[0] == "quiet"
+
+
+async def test_a_later_retry_is_woken_for_in_time_and_not_rescued(world: World):
+    """The third attempt comes after five minutes, for which nobody keeps a wake-up."""
+    world.sender.always[HOOK] = reply(500)
+    await world.ended(await world.tenant(hook=HOOK))
+    await world.deliver()
+    await world.pass_time(6)
+    await world.deliver()
+    left = await world.value("SELECT EXTRACT(epoch FROM next_at - now())::float8 FROM delivery")
+    assert left > 200
+    await world.pass_time(left - 6.5)
+    outcome, fields = await swept(world)
+    assert (outcome, fields["deliver"]) == ("quiet", 0)
+    assert world.queue.wakes == [("deliver", 7.0)]
+    await world.pass_time(9)
+    assert (await swept(world))[0] == "quiet"
+
+
+async def test_a_rejected_credential_is_tried_again_in_time_and_not_rescued(world: World):
+    await world.accept(await world.tenant())
+    world.upstream.will("submit", Denied(401, PROBLEM))
+    await world.submit()
+    await world.pass_time(295.5)
+    outcome, fields = await swept(world)
+    assert (outcome, fields["submit"]) == ("quiet", 0)
+    assert world.queue.wakes == [("submit", 5.0)]
+    await world.pass_time(5)
     assert (await swept(world))[0] == "quiet"
 
 

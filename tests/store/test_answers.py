@@ -15,7 +15,7 @@ CALLS: dict[str, Callable[[Tx], Awaitable[object]]] = {
     "endpoint": lambda tx: endpoints.add(tx, ID, ID, "v1", options_of()),
     "key": lambda tx: keys.add(tx, key_of(created_at=MADE_AT)),
     "credential": lambda tx: tenants.add_credential(tx, ID, ID, version=1, base_url="", sealed=b""),
-    "late": lambda tx: sweeps.late(tx, 1.0, 1),
+    "late": lambda tx: sweeps.late(tx, 1.0, 1, 8.0),
     "states": queues.states,
     "beacon": restores.beat,
     "beacon held": restores.hold_beacon,

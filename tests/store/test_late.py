@@ -23,12 +23,14 @@ from tests.builders import (
 
 GRACE = 3.0
 CAP = 1000
+SOON = 8.0
 NOTHING = (0, 0, 0, 0)
 
 
 async def late(tx: Tx) -> tuple[int, ...]:
     """How many tenants, doubtful jobs, credentials and deliveries are late."""
-    return tuple(await sweeps.late(tx, GRACE, CAP))[:4]
+    found = await sweeps.late(tx, GRACE, CAP, SOON)
+    return found.accepted, found.doubtful, found.credentials, found.deliveries
 
 
 async def add_late_job(tx: Tx, tenant: UUID) -> UUID:
@@ -102,7 +104,9 @@ async def test_a_credential_is_overdue_after_the_grace(tx: Tx) -> None:
     for column in ("poll_lease_until", "paused_until"):
         await put(tx, "credential", credential, **{column: 1})
         assert await late(tx) == NOTHING
-        await put(tx, "credential", credential, **{column: 0})
+        await put(tx, "credential", credential, **{column: -GRACE + 0.001})
+        assert await late(tx) == NOTHING, "it is due since then"
+        await put(tx, "credential", credential, **{column: -GRACE})
         assert await late(tx) == (0, 0, 1, 0)
     await put(tx, "credential", credential, poll_at=-GRACE + 0.001)
     assert await late(tx) == NOTHING
@@ -136,23 +140,71 @@ async def test_work_under_way_tells_that_no_wake_up_is_missing(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     await add_jobs(tx, tenant)
     await add_deliveries(tx, tenant)
-    assert (await sweeps.late(tx, GRACE, CAP))[4:6] == (False, False)
+    assert (await sweeps.late(tx, GRACE, CAP, SOON))[4:6] == (False, False)
     (job,) = await claim_jobs(tx)
     (sent,) = await deliveries.claim(
         tx, 1, ahead=1, free=1, lease=30.0, suspicious=2, token=uuid7()
     )
-    assert (await sweeps.late(tx, GRACE, CAP))[4:6] == (True, True)
+    assert (await sweeps.late(tx, GRACE, CAP, SOON))[4:6] == (True, True)
     await put(tx, "job", job.id, next_at=-1)
     await put(tx, "delivery", sent.id, next_at=-1)
-    assert (await sweeps.late(tx, GRACE, CAP))[4:6] == (False, False)
+    assert (await sweeps.late(tx, GRACE, CAP, SOON))[4:6] == (False, False)
 
 
-async def test_waiting_jobs_are_counted_by_tenant(tx: Tx) -> None:
+async def test_late_jobs_are_counted_by_tenant(tx: Tx) -> None:
     for _ in range(2):
         await add_jobs(tx, await add_tenant(tx), 3)
     await tx.run("UPDATE job SET next_at = now() - interval '1 minute'")
-    found = await sweeps.late(tx, GRACE, CAP)
-    assert found == Late(2, 0, 0, 0, submitting=False, delivering=False, waiting=2)
+    found = await sweeps.late(tx, GRACE, CAP, SOON)
+    assert found == Late(2, 0, 0, 0, False, False, [], [])
+
+
+# --- Soon ---------------------------------------------------------------------------------------
+
+
+async def soon(tx: Tx) -> tuple[list[int], list[int]]:
+    """In how many seconds submits and deliveries are due."""
+    found = await sweeps.late(tx, GRACE, CAP, SOON)
+    return sorted(found.submits_soon), sorted(found.deliveries_soon)
+
+
+async def test_what_comes_due_before_the_next_round_is_known(tx: Tx) -> None:
+    for seconds in (1.5, 8.0, 8.5, 600.0):
+        tenant = await add_tenant(tx)
+        for job_id in await add_jobs(tx, tenant):
+            await put(tx, "job", job_id, next_at=seconds)
+        (one,) = await add_deliveries(tx, tenant)
+        await put(tx, "delivery", one, next_at=seconds)
+    assert await soon(tx) == ([2, 8], [2, 8])
+
+
+async def test_what_rests_comes_due_when_its_rest_is_over(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    endpoint = await add_endpoint(tx, tenant)
+    await add_late_job(tx, tenant)
+    (one,) = await add_deliveries(tx, tenant, endpoint)
+    await put(tx, "delivery", one, next_at=-600)
+    await put(tx, "credential", await credential_of(tx, tenant), paused_until=4)
+    await put(tx, "endpoint", endpoint, paused_until=5)
+    assert await soon(tx) == ([4], [5])
+    assert await late(tx) == NOTHING
+    await put(tx, "credential", await credential_of(tx, tenant), paused_until=-GRACE + 1)
+    await put(tx, "endpoint", endpoint, paused_until=-GRACE + 1)
+    assert await late(tx) == NOTHING, "the wake-up for the end of its rest may take a moment"
+    assert await soon(tx) == ([], [0])
+    await tenants.suspend(tx, tenant, suspended=True)
+    await put(tx, "credential", await credential_of(tx, tenant), paused_until=4)
+    await put(tx, "endpoint", endpoint, disabled_at=0)
+    assert await soon(tx) == ([], [])
+
+
+async def test_a_submit_in_doubt_comes_due_when_it_is_looked_up(tx: Tx) -> None:
+    tenant, token = await add_tenant(tx), uuid7()
+    (job_id,) = await add_jobs(tx, tenant)
+    await claim_jobs(tx, token=token, lease=5.0)
+    assert await soon(tx) == ([], []), "somebody is at it"
+    await submits.doubt(tx, [Doubt(job_id, token, 3.0, 0)])
+    assert await soon(tx) == ([3], [])
 
 
 async def test_late_deliveries_are_counted_by_their_receivers(tx: Tx) -> None:

@@ -95,6 +95,6 @@ async def test_a_tenant_at_its_cap_is_not_late(tx: Tx) -> None:
     tenant = await add_tenant(tx, max_in_flight=1)
     await add_jobs(tx, tenant, 2)
     await tx.run("UPDATE job SET next_at = now() - interval '1 hour'")
-    assert (await sweeps.late(tx, 3.0, 1000)).accepted == 1
+    assert (await sweeps.late(tx, 3.0, 1000, 8.0)).accepted == 1
     await claim_jobs(tx, 1)
-    assert (await sweeps.late(tx, 3.0, 1000)).accepted == 0
+    assert (await sweeps.late(tx, 3.0, 1000, 8.0)).accepted == 0

@@ -98,7 +98,6 @@ async def test_a_tenant_at_its_cap_is_held_back(tx: Tx, most: int, held: set[str
 async def test_a_tenant_that_has_a_place_now_and_then_is_at_its_cap(tx: Tx) -> None:
     """Jobs end all the time, and the next ones go a moment later."""
     tenant = await waiting(tx)
-    await add_submitted(tx, await add_tenant(tx))
     await tx.run("UPDATE tenant_load SET in_flight = 9 WHERE tenant_id = $1", tenant)
     assert (await lines(tx, "accepted")).keys() == {"in_flight_cap"}
 
@@ -191,7 +190,7 @@ async def test_many_of_one_receiver_are_counted_up_to_a_limit(
 ) -> None:
     tenant = await add_tenant(tx)
     await add_deliveries(tx, tenant, count=1_100, lane=uuid7())
-    assert (await lines(tx, "deliver"))[None][0] == queues.MOST // 10
+    assert (await lines(tx, "deliver"))[None][0] == queues.MOST // 5
 
 
 async def test_bulk_operations(tx: Tx) -> None:
