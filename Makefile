@@ -55,8 +55,8 @@ drills: $(READY) ## Inject each of the 42 faults once, and check; what fails is 
 demo: $(READY) ## Run three tenants' jobs from request to verified webhook
 	@$(BIN)/gateway demo
 
-dev: $(READY) ## Run every part on this machine until Ctrl-C
-	@exec $(BIN)/gateway dev
+dev: $(READY) ## Run every part on this machine until Ctrl-C (PORT=8000; 0 takes any)
+	@exec $(BIN)/gateway dev $(if $(PORT),--port $(PORT))
 
 bench: $(READY) ## Measure rates, CPU and latency on the embedded parts
 	@$(BIN)/python -m tests.bench

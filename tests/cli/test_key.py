@@ -10,6 +10,7 @@ import structlog
 
 from gateway.core.keys import parse_key
 from tests.cli.commands import call, run, settings_for
+from tests.cli.conftest import Running
 from tests.conftest import run_sql
 
 
@@ -117,11 +118,45 @@ def test_what_cannot_be_done(
 
 
 def test_settings_that_are_wrong_are_all_named() -> None:
-    result = call("key", "list", env={"GATEWAY_MASTER_KEY": "short"})
+    result = call("key", "list", "--database", env={"GATEWAY_MASTER_KEY": "short"})
     assert result.exit_code == 2
-    for name in ("GATEWAY_DATABASE_URL", "GATEWAY_REDIS_URL", "GATEWAY_MASTER_KEY"):
+    for name in ("GATEWAY_DATABASE_URL", "GATEWAY_MASTER_KEY"):
         assert name in result.stderr
     assert "short" not in result.stderr
+
+
+def test_only_the_database_has_to_be_told(database_url: str) -> None:
+    env = {"GATEWAY_DATABASE_URL": database_url}
+    made = run("key", "create", "--service", "--name", "alone", "--json", env=env)
+    assert (made.returncode, made.stderr) == (0, "")
+    key_id = json.loads(made.stdout)["keyId"]
+    assert key_id in run("key", "list", env=env).stdout
+
+
+def test_the_same_through_the_api(running: Running) -> None:
+    assert call("tenant", "create", "keyed", env=running.operator).exit_code == 0
+    one = made(running.operator, "--tenant", "keyed", "--name", "one", "--scopes", "jobs:read")
+    assert (one["kind"], one["tenant"], one["scopes"]) == ("tenant", "keyed", ["jobs:read"])
+    assert listed(running.operator, "--tenant", "keyed").keys() == {one["keyId"]}
+    service = made(
+        running.operator, "--service", "--name", "two", "--tenants", "keyed", "--expires", "1h"
+    )
+    assert (service["tenants"], service["expiresAt"] is None) == (["keyed"], False)
+    assert one["keyId"] not in listed(running.operator)
+    rotated = call("key", "rotate", service["keyId"], "--json", env=running.operator)
+    assert json.loads(rotated.stdout)["keyId"] in listed(running.operator)
+    revoked = call("key", "revoke", one["keyId"], "--yes", "--json", env=running.operator)
+    assert json.loads(revoked.stdout)["revokedAt"] is not None
+
+
+def test_the_file_of_gateway_dev_is_found(running: Running) -> None:
+    here = call("key", "list", "--data-dir", str(running.folder), "--json")
+    assert {one["kind"] for one in json.loads(here.stdout)} >= {"operator", "service"}
+
+
+def test_a_place_is_said_once(running: Running) -> None:
+    result = call("key", "list", "--database", "--data-dir", str(running.folder))
+    assert (result.exit_code, "goes without" in result.stderr) == (2, True)
 
 
 def test_a_schema_that_is_behind(postgres: str) -> None:

@@ -50,6 +50,14 @@ def test_an_update_leaves_the_rest_as_it_was(running: Running) -> None:
     assert updated["name"] == "umbrella"
     updated = shown(running, "tenant", "update", "umbrella", "--max-in-flight", "default")
     assert updated["limits"] == NO_LIMITS | {"maxQueued": 5, "maxInFlight": None}
+    limits = ("--max-rate", "9", "--keep-jobs-days", "0", "--keep-events-days", "7")
+    updated = shown(running, "tenant", "update", "umbrella", *limits)
+    given = {"maxQueued": 5, "maxInFlight": None, "maxRate": 9, "keepJobsDays": 0}
+    assert updated["limits"] == NO_LIMITS | given | {"keepEventsDays": 7}
+    more = ("--keep-payloads-days", "1", "--keep-attempts-days", "2", "--max-rate", "default")
+    updated = shown(running, "tenant", "update", "umbrella", *more)["limits"]
+    assert (updated["keepPayloadsDays"], updated["keepAttemptsDays"]) == (1, 2)
+    assert (updated["maxRate"], updated["keepEventsDays"]) == (None, 7)
     updated = shown(running, "tenant", "update", "umbrella", "--name", "Umbrella")
     assert (updated["name"], updated["limits"]["maxQueued"]) == ("Umbrella", 5)
     assert call("tenant", "update", "umbrella", env=running.operator).exit_code == 2

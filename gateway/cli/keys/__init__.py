@@ -1,0 +1,1 @@
+"""Access keys, in the database or through the API of operators."""

@@ -1,0 +1,54 @@
+"""Access keys through the API of operators."""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from gateway.cli.client import Access, Api
+from gateway.cli.keys.ports import Shown, WantedKey
+from gateway.core.model import KeyKind
+
+_KEYS = "/admin/v1/key"
+
+
+class ApiKeys:
+    """Keys as an operator's key may manage them, from anywhere."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def create(self, wanted: WantedKey) -> Shown:
+        """Make a key."""
+        given = {
+            "name": wanted.name,
+            "scopes": wanted.scopes,
+            "expiresSeconds": wanted.expires_seconds,
+        }
+        body: dict[str, object] = {
+            name: value for name, value in given.items() if value is not None
+        }
+        if wanted.kind is not KeyKind.TENANT:
+            body["kind"] = wanted.kind.value
+        if wanted.tenants is not None:
+            body["tenants"] = wanted.tenants
+        with Api(self._access) as api:
+            return api.call("POST", _path(wanted.tenant), body)
+
+    def list(self, tenant: str | None) -> Sequence[Shown]:
+        """Those of a tenant, or those of no tenant."""
+        with Api(self._access) as api:
+            return api.listed(_path(tenant))
+
+    def rotate(self, key_id: str, overlap_seconds: float) -> Shown:
+        """Make a key like another one, which ends after the overlap."""
+        body = {"overlapSeconds": overlap_seconds}
+        with Api(self._access) as api:
+            return api.call("POST", f"{_KEYS}/{quote(key_id, safe='')}/rotate", body)
+
+    def revoke(self, key_id: str) -> Shown:
+        """End a key at once."""
+        with Api(self._access) as api:
+            return api.call("DELETE", f"{_KEYS}/{quote(key_id, safe='')}")
+
+
+def _path(tenant: str | None) -> str:
+    return _KEYS if tenant is None else f"/admin/v1/tenant/{quote(tenant, safe='')}/key"

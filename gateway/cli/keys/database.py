@@ -1,0 +1,106 @@
+"""Access keys straight in the database, so that a first one can be made."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from gateway import log
+from gateway.cli.db import require_schema
+from gateway.cli.environment import settings_of_database
+from gateway.cli.keys.ports import Shown, WantedKey
+from gateway.core.model import AccessKey
+from gateway.flows.deps import Deps
+from gateway.flows.keys import create_key, revoke_key, rotate_key
+from gateway.flows.tenants import get_tenant
+from gateway.runtime import open_deps
+from gateway.store import keys
+
+ACTOR = "cli"
+
+T = TypeVar("T")
+
+
+class DatabaseKeys:
+    """Keys where GATEWAY_DATABASE_URL says, with no need of an API or of any key."""
+
+    def create(self, wanted: WantedKey) -> Shown:
+        """Make a key."""
+
+        async def work(deps: Deps) -> tuple[AccessKey, str]:
+            return await create_key(
+                deps,
+                ACTOR,
+                kind=wanted.kind,
+                name=wanted.name,
+                tenant=wanted.tenant,
+                allowed_tenants=wanted.tenants,
+                scopes=None if wanted.scopes is None else frozenset(wanted.scopes),
+                expires_seconds=wanted.expires_seconds,
+            )
+
+        return _made(_run(work))
+
+    def list(self, tenant: str | None) -> Sequence[Shown]:
+        """Those of a tenant, or those of no tenant."""
+
+        async def work(deps: Deps) -> Sequence[AccessKey]:
+            tenant_id = None if tenant is None else (await get_tenant(deps, tenant)).id
+            async with deps.db.single() as tx:
+                return await keys.of_tenant(tx, tenant_id)
+
+        return [_row(one) for one in _run(work)]
+
+    def rotate(self, key_id: str, overlap_seconds: float) -> Shown:
+        """Make a key like another one, which ends after the overlap."""
+
+        async def work(deps: Deps) -> tuple[AccessKey, str]:
+            return await rotate_key(deps, ACTOR, key_id, overlap_seconds=overlap_seconds)
+
+        return _made(_run(work, announces=True))
+
+    def revoke(self, key_id: str) -> Shown:
+        """End a key at once."""
+
+        async def work(deps: Deps) -> AccessKey:
+            return await revoke_key(deps, ACTOR, key_id)
+
+        return _row(_run(work, announces=True))
+
+
+def _run(work: Callable[[Deps], Awaitable[T]], *, announces: bool = False) -> T:
+    """Do the work; without Redis an announcement is lost, which is then worth a warning."""
+    settings = settings_of_database()
+    log.configure("warning" if announces else "error", "console")
+    require_schema(settings.database_url.get_secret_value())
+
+    async def run() -> T:
+        async with open_deps(settings, "gateway key") as deps:
+            return await work(deps)
+
+    return asyncio.run(run())
+
+
+def _made(made: tuple[AccessKey, str]) -> Shown:
+    one, text = made
+    return {"accessKey": text, **_row(one)}
+
+
+def _row(one: AccessKey) -> Shown:
+    times = {
+        "createdAt": one.created_at,
+        "expiresAt": one.expires_at,
+        "revokedAt": one.revoked_at,
+        "lastUsedAt": one.last_used_at,
+    }
+    return {
+        "keyId": one.key_id,
+        "kind": one.kind.value,
+        "name": one.name,
+        "scopes": sorted(one.scopes),
+        **{name: _text(at) for name, at in times.items()},
+    }
+
+
+def _text(at: datetime | None) -> str | None:
+    return at and f"{at.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
