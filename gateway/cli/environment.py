@@ -6,7 +6,7 @@ import os
 from gateway.settings import Settings, load_settings
 
 _UNUSED = {
-    "GATEWAY_REDIS_URL": "redis://unused",
+    "GATEWAY_REDIS_URL": "redis://127.0.0.1:1",  # refused at once, without asking for a name
     "GATEWAY_MASTER_KEY": base64.b64encode(bytes(32)).decode(),
 }
 

@@ -19,7 +19,6 @@ from gateway.settings import InvalidSettingsError
 
 _JSON_OPTIONS = frozenset({"--json", "--ndjson"})
 _JSON = "gateway.json"  # in the context: whether failures are to be JSON
-_INSTALL = "It needs pip install 'job-gateway[embedded]'"
 
 _EXPECTED = (
     CommandError,
@@ -71,8 +70,8 @@ class LazyGroup(RichGroup):
         """Import a command by its name; raises CommandError where an extra is not installed."""
         missing = [needed for needed in self.lazy[name].needs if find_spec(needed) is None]
         if missing:
-            text = f"`gateway {name}` needs {', '.join(missing)}, which is not installed"
-            raise CommandError(text, ExitCode.USAGE, _INSTALL)
+            text = f"`gateway {name}` needs pip install 'job-gateway[embedded]'"
+            raise CommandError(text, ExitCode.USAGE, f"Not installed: {', '.join(missing)}.")
         module, _, attribute = self.lazy[name].place.partition(":")
         return getattr(import_module(f"gateway.cli.{module}"), attribute)
 

@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
-import migrations
+import gateway
 from gateway.store.causes import Trouble, cause_of
 from gateway.store.connect import Connector
 from gateway.store.engine import Tx, open_database
@@ -73,9 +73,16 @@ async def _check(connector: Connector) -> None:
         session.terminate()
 
 
+def _scripts() -> Path:
+    """The folder of the migrations: inside the package where that is installed, else beside it."""
+    package = Path(gateway.__path__[0])
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__path__[0])).replace("%", "%%"))
+    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 

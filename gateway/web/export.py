@@ -8,7 +8,6 @@ from typing import Literal, cast
 from uuid import UUID
 
 from litestar import get
-from litestar.openapi import ResponseSpec
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
@@ -24,6 +23,7 @@ from gateway.web.asgi import Message, Receive, Scope, Send
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
 from gateway.web.ending import Ending, reset_unless_whole
 from gateway.web.media import preferred
+from gateway.web.shown import described
 from gateway.web.spreadsheet import csv_lines
 from gateway.web.streams import Streams
 from gateway.web.workflow import Shown, with_workflows
@@ -136,7 +136,7 @@ def jobs_download(
 
 @get(
     "/tenant/{slug:str}/export",
-    responses={200: ResponseSpec(str, media_type=NDJSON, description="All of it")},
+    responses=described(str, "All of it", NDJSON),
     summary="Export all that is kept of a tenant",
 )
 async def take_tenant(

@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from litestar import Response, get, post
-from litestar.openapi import ResponseSpec
 from litestar.types import ASGIApp
 
 from gateway.core.cursor import BadCursorError, decode_cursor, encode_cursor
@@ -66,7 +65,7 @@ async def list_events(
 @get(
     "/event/stream",
     opt=_STREAM,
-    responses={200: ResponseSpec(str, media_type="text/event-stream", description="Events")},
+    responses=described(str, "Events", "text/event-stream"),
     summary="Follow the feed of events as server-sent events",
 )
 async def stream_events(

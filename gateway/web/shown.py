@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from gateway.core.events import instant
 from gateway.core.model import JobState
+from gateway.web.answer import JSON
 from gateway.web.wire import Status
 
 
@@ -16,9 +17,14 @@ class Out(Struct, rename="camel"):
     """Something that callers are shown."""
 
 
-def described(shape: Any) -> dict[int, ResponseSpec]:  # noqa: ANN401 - any type can be described
-    """For OpenAPI: what an answer that is written as text looks like."""
-    return {200: ResponseSpec(shape, description="Done", generate_examples=False)}
+def described(
+    shape: Any,  # noqa: ANN401 - any type can be described
+    description: str = "Done",
+    media_type: str = JSON,
+) -> dict[int, ResponseSpec]:
+    """For OpenAPI: what an answer that is written as text looks like, without invented examples."""
+    told = ResponseSpec(shape, False, description, media_type=media_type)
+    return {200: told}
 
 
 def stamp(at: datetime) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from typing import Any, get_args
 
 import msgspec
@@ -159,3 +160,13 @@ async def test_every_class_of_error_is_explained() -> None:
     unusual = {"delivered", "http_1xx"} | {f"http_{n}xx" for n in range(6, 10)}
     assert set(explained) == set(get_args(Outcome)) - unusual
     assert set(get_args(FaultKind)) <= set(explained)
+
+
+async def test_nothing_that_invents_examples_is_loaded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faker, 25 MB, is installed with Litestar; whatever would import it fails here."""
+    examples = "litestar._openapi.schema_generation.examples"
+    monkeypatch.setitem(sys.modules, examples, None)
+    client = await world.serve()
+    assert (await client.get("/schema/openapi.json")).status_code == 200
