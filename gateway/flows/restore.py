@@ -8,7 +8,7 @@ from uuid import UUID
 
 from gateway.flows.beacon import is_behind
 from gateway.flows.deps import Deps
-from gateway.store import restores
+from gateway.store import feed, restores
 
 
 async def distrust(deps: Deps, claimed: Sequence[UUID] = (), token: UUID | None = None) -> None:
@@ -19,6 +19,7 @@ async def distrust(deps: Deps, claimed: Sequence[UUID] = (), token: UUID | None 
     """
     started = deps.clock.monotonic()
     known = deps.beacon.known
+    await renew_feed(deps)
     async with deps.db.begin() as tx:
         id_, count = await restores.hold_beacon(tx)
         jobs = await restores.distrust_claimed(tx, claimed, token) if token else 0
@@ -34,3 +35,20 @@ async def distrust(deps: Deps, claimed: Sequence[UUID] = (), token: UUID | None 
     deps.queue.wake("submit")
     seconds = deps.clock.monotonic() - started
     deps.observer.done("restore", "distrusted", seconds=seconds, jobs=jobs)
+
+
+async def renew_feed(deps: Deps) -> None:
+    """Begin a new epoch of the feed, if the database went back or is another cluster's by now.
+
+    Before anything tells that this was noticed: whoever dies in between has it noticed again.
+    """
+    started = deps.clock.monotonic()
+    known = deps.beacon.known
+    async with deps.db.begin() as tx:
+        id_, count = await restores.hold_beacon(tx)
+        cluster = await restores.cluster_of(tx)
+        if not (is_behind(known, id_, count) or await restores.has_moved(tx, cluster)):
+            return
+        events = await feed.begin_epoch(tx, cluster)
+    seconds = deps.clock.monotonic() - started
+    deps.observer.done("feed", "renewed", seconds=seconds, events=events)

@@ -11,7 +11,7 @@ from gateway.flows.beacon import is_behind
 from gateway.flows.delete import delete_upstream
 from gateway.flows.deps import Deps
 from gateway.flows.prune import prune_some
-from gateway.flows.restore import distrust
+from gateway.flows.restore import distrust, renew_feed
 from gateway.flows.settle import announce, ending, settle
 from gateway.ports import Verb
 from gateway.store import bulk, processes, restores, sweeps
@@ -63,13 +63,17 @@ async def _look(deps: Deps) -> Found | None:
             return None
         id_, count = await restores.hold_beacon(tx)
         went_back = is_behind(known, id_, count)
+        cluster = await restores.cluster_of(tx)
+        has_moved = await restores.has_moved(tx, cluster)
         if not went_back:
-            id_, count = await restores.beat(tx)
+            id_, count = await restores.beat(tx, cluster)
         forgotten = await sweeps.remember(tx)
         await sweeps.put_away(tx)
         await processes.forget(tx)
         late = await sweeps.late(tx, _GRACE, deps.policy.max_in_flight, _SOON)
         found = Found(late, forgotten, await bulk.is_due(tx))
+    if has_moved:
+        await renew_feed(deps)
     if went_back:
         await distrust(deps)
     else:

@@ -2,6 +2,11 @@
 
 The order is that of the transactions that stored them. A reader is shown only what is older than
 every transaction still under way, so no later commit can come before what was shown.
+
+Transaction ids belong to one Postgres cluster. An epoch stands in front of them, in the upper bits of
+the same number, so that what another cluster stores is behind all that was stored before. The beacon
+remembers a horizon; where the present one is lower, this is another cluster, and from its first
+statement on a new epoch holds, before anybody has written so.
 """
 
 from collections.abc import Sequence
@@ -11,7 +16,34 @@ from uuid import UUID
 
 from gateway.store.engine import Tx
 
-_HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_BITS = 48
+
+
+def _placed(number: str) -> str:
+    """The place of a transaction in the feed, asked once for each statement."""
+    return (
+        f"(SELECT ((b.epoch + (b.horizon > {number})::int)::bigint << {_BITS}) + {number}"
+        " FROM beacon b)"
+    )
+
+
+_OLDEST_UNDER_WAY = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_HORIZON = _placed(_OLDEST_UNDER_WAY)
+# Of an event that is stored by the present transaction.
+PLACE = _placed("pg_current_xact_id()::text::bigint")
+
+_LOCK = "LOCK TABLE event IN SHARE ROW EXCLUSIVE MODE"
+_NEXT_EPOCH = f"""
+UPDATE beacon b SET epoch = b.epoch + 1, horizon = {_OLDEST_UNDER_WAY}, cluster = $1
+FROM (SELECT epoch, horizon FROM beacon) AS old
+RETURNING (old.epoch::bigint << {_BITS}) + old.horizon AS since,
+  (b.epoch::bigint << {_BITS}) AS next"""
+# What was stored here since the horizon was remembered: rows that were restored have another xmin.
+_REPLACE = f"""
+UPDATE event SET xact = e.xact + (1::bigint << {_BITS})
+FROM tenant t CROSS JOIN LATERAL (SELECT f.id, f.xact FROM event f WHERE f.tenant_id = t.id
+  AND f.xact >= $1 AND f.xact < $2 AND f.xmin::text::bigint = f.xact & 4294967295) AS e
+WHERE event.id = e.id"""
 
 # One index probe for each tenant: the feed of one costs the same however many there are.
 _PAGE = f"""
@@ -50,7 +82,7 @@ _TRANSACTION = timedelta(minutes=1)
 
 
 class Place(NamedTuple):
-    """A place in the feed: behind the event of that transaction and id."""
+    """A place in the feed: behind the event of that transaction, with its epoch, and id."""
 
     xact: int
     id: UUID
@@ -132,3 +164,13 @@ async def end(tx: Tx) -> Place:
 
 def _before(horizon: int) -> Place:
     return Place(horizon - 1, LAST_ID)
+
+
+async def begin_epoch(tx: Tx, cluster: int | None) -> int:
+    """Have all that is stored from now on come behind all that was; how many events were moved there.
+
+    Those are what this cluster has stored before it was noticed. Nobody stores events meanwhile.
+    """
+    await tx.rows(_LOCK)
+    since, next_ = await tx.one(_NEXT_EPOCH, cluster)
+    return await tx.run(_REPLACE, since, next_)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from gateway.core.model import Job
 from gateway.store.engine import Tx
+from gateway.store.feed import PLACE
 from gateway.store.jobs import COLUMNS, job_of
 
 _FINISH = f"""
@@ -19,9 +20,9 @@ WHERE j.id = u.id AND j.state IN ('accepted', 'submitting', 'submitted', 'runnin
   AND (u.token IS NULL OR j.lease_token = u.token) AND t.id = j.tenant_id
 RETURNING {COLUMNS}"""
 
-_EVENTS = """
-INSERT INTO event (id, tenant_id, job_id, type, body, endpoint_id, is_sample)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::uuid[],
+_EVENTS = f"""
+INSERT INTO event (id, tenant_id, job_id, type, body, endpoint_id, is_sample, xact)
+SELECT *, {PLACE} FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::uuid[],
   $7::bool[])"""
 
 _RECEIVERS = """

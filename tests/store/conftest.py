@@ -15,7 +15,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
             if table.name != "beacon":  # its one row is there from the first migration on
                 await tx.run(f"DELETE FROM {table.name}")
         await tx.run("DELETE FROM tenant_load")  # which counts the deletions of jobs
-        await tx.run("UPDATE beacon SET count = 0")
+        await tx.run("UPDATE beacon SET count = 0, epoch = 0, horizon = 0, cluster = NULL")
     yield database
     await database.close()
 

@@ -12,6 +12,7 @@ from gateway.store import feed
 from gateway.store.engine import Database, Tx
 from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
 from tests.builders import add_event, add_tenant
+from tests.store.blocking import until
 
 _SECONDS = 30
 
@@ -266,3 +267,74 @@ async def test_whose_feeds_have_grown(db: Database) -> None:
     await shown(db, [b, c], count=2)
     assert (await grown(None, held))[1] == {b, c}
     assert (await grown([a, b], held))[1] == {b}
+
+
+# --- Moves to another cluster -------------------------------------------------------------------
+
+_FAR = 10**9
+
+
+async def moved(db: Database, tenant: UUID) -> list[UUID]:
+    """Events of a cluster that has come much further than this one, as a restore brings them along."""
+    ids = await added(db, tenant, 2)
+    async with db.begin() as tx:
+        for number, id_ in enumerate(ids):
+            await tx.run("UPDATE event SET xact = $2 WHERE id = $1", id_, _FAR + number)
+        await tx.run("UPDATE beacon SET horizon = $1", _FAR + 50)
+    return ids
+
+
+async def begin_epoch(db: Database) -> int:
+    async with db.begin() as tx:
+        return await feed.begin_epoch(tx, None)
+
+
+async def test_from_the_first_statement_in_another_cluster_on_nothing_is_missed(
+    db: Database,
+) -> None:
+    tenant = await tenant_of(db)
+    old = await moved(db, tenant)
+    new = await added(db, tenant, 2)
+    assert await shown(db, [tenant], count=4) == [*old, *new]
+    # Whoever had read all of it there, by the last event or by a mark, goes on here.
+    for place in (Place(_FAR + 1, old[-1]), Place(_FAR + 70, LAST_ID)):
+        assert await shown(db, [tenant], place, count=2) == new
+    mark = await end_of(db)
+    assert await begin_epoch(db) == 0
+    later = await added(db, tenant, 1)
+    assert await shown(db, [tenant], count=5) == [*old, *new, *later]
+    assert await shown(db, [tenant], mark, count=1) == later
+    assert mark < await end_of(db)
+
+
+async def test_what_was_stored_before_the_move_was_noticed_comes_behind_it(db: Database) -> None:
+    tenant = await tenant_of(db)
+    restored = await added(db, tenant, 1)
+    async with db.begin() as tx:  # as a restore writes it: in one transaction of its own
+        await tx.run("UPDATE event SET xact = xact WHERE id = $1", restored[0])
+        await tx.run("UPDATE beacon SET horizon = 1")
+    lost = Place((await end_of(db)).xact + 500, LAST_ID)  # of what the backup does not have
+    here = await added(db, tenant, 2)
+    assert await page(db, [tenant], lost) == []
+    assert await begin_epoch(db) == 2
+    assert await shown(db, [tenant], lost, count=2) == here
+    assert await shown(db, [tenant], count=3) == [*restored, *here]
+
+
+async def test_a_new_epoch_waits_for_who_stores_and_holds_up_who_comes(db: Database) -> None:
+    tenant = await tenant_of(db)
+    async with db.begin() as tx:
+        await tx.run("UPDATE beacon SET horizon = 1")
+        first = await add_event(tx, tenant)
+        beginning = asyncio.create_task(begin_epoch(db))
+        waits = (
+            "SELECT count(*) = $1 FROM pg_locks WHERE NOT granted AND relation = 'event'::regclass"
+        )
+        await until(db, waits, 1)
+        coming = asyncio.create_task(added(db, tenant))
+        await until(db, waits, 2)
+        before = await end_of(db)
+    assert await beginning == 1
+    assert await shown(db, [tenant], before, count=2) == [first, *await coming]
+    places = [event.xact >> 48 for event in await page(db, [tenant])]
+    assert places == [1, 1]

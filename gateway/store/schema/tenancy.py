@@ -101,6 +101,11 @@ beacon = Table(
     Column("id", Uuid, primary_key=True),
     Column("count", BigInteger, nullable=False, server_default="0"),
     Column("swept_at", Time),
+    # Of the feed, see store/feed.py: the epoch, the oldest transaction under way at the last beat,
+    # and the system identifier of the cluster, where that may be read.
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("horizon", BigInteger, nullable=False, server_default="0"),
+    Column("cluster", BigInteger),
 )
 
 audit = Table(
