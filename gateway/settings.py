@@ -81,6 +81,16 @@ class Settings(BaseSettings):
     worker_port: int = Field(
         0, ge=0, le=65535, description="Port for a worker's health and metrics; 0 for none."
     )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of its own for an API process's metrics and health, on which it then answers "
+        "`/metrics` alone; 0: on `GATEWAY_PORT`. Each process on one host needs another.",
+    )
+    metrics_host: str = Field(
+        "", description="Address that `GATEWAY_METRICS_PORT` is on; empty: that of `GATEWAY_HOST`."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe log line that is written."
     )

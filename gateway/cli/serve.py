@@ -19,4 +19,6 @@ def serve(host: str | None, port: int | None) -> None:
     update = {name: value for name, value in given.items() if value is not None}
     settings = settings_of_environment().model_copy(update=update)
     require_address(settings.host, settings.port)
+    if settings.metrics_port:
+        require_address(settings.metrics_host or settings.host, settings.metrics_port)
     server.run(settings)

@@ -1,10 +1,11 @@
 """The application: routers, guards, error answers, and the front before it all."""
 
-from typing import cast
+from typing import Any, cast
 
 from litestar import Litestar, Response, Router
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
 
 from gateway.errors import GatewayError
 from gateway.flows.deps import Deps
@@ -58,32 +59,44 @@ _OPERATOR = [
 ]
 
 
-def create_app(deps: Deps, limits: HttpLimits | None = None) -> Front:
-    """The ASGI application on open dependencies, which stay the caller's to close."""
+def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = True) -> Front:
+    """The ASGI application on open dependencies, which stay the caller's to close.
+
+    Without `metrics` it answers those nowhere; see create_metrics_app.
+    """
     context = Context.of(deps, limits or HttpLimits())
+    operator = Router(
+        "/admin/v1",
+        route_handlers=_OPERATOR,
+        guards=[guard_operator],
+        dependencies=operator_dependencies(),
+        tags=["admin"],
+    )
+    handlers = [*health.HANDLERS, *secrets.OPEN_HANDLERS, whoami.read_whoami]
+    opened = _open_router([*handlers, *(health.METRICS if metrics else ())])
+    routers = [*(_tenant_router(path) for path in ("/v1", "/api")), operator, opened]
+    return _front(context, routers, openapi_config())
+
+
+def create_metrics_app(app: Front) -> Front:
+    """The application for the port of its own that the metrics of another one are on."""
+    return _front(app.context, [_open_router([*health.HANDLERS, *health.METRICS])], None)
+
+
+def _front(context: Context, routers: list[Router], openapi: OpenAPIConfig | None) -> Front:
     inner = Litestar(
-        [
-            *(_tenant_router(path) for path in ("/v1", "/api")),
-            Router(
-                "/admin/v1",
-                route_handlers=_OPERATOR,
-                guards=[guard_operator],
-                dependencies=operator_dependencies(),
-                tags=["admin"],
-            ),
-            Router(
-                "/",
-                route_handlers=[*health.HANDLERS, *secrets.OPEN_HANDLERS, whoami.read_whoami],
-                dependencies=operator_dependencies(),
-            ),
-        ],
+        routers,
         exception_handlers={HTTPException: _problem, GatewayError: _problem, Exception: _problem},
-        openapi_config=openapi_config(),
+        openapi_config=openapi,
         state=State({"context": context}),
         logging_config=None,
         request_max_body_size=None,  # the front has seen to it
     )
     return Front(context, cast("App", inner))
+
+
+def _open_router(handlers: list[Any]) -> Router:
+    return Router("/", route_handlers=handlers, dependencies=operator_dependencies())
 
 
 def _tenant_router(path: str) -> Router:

@@ -33,7 +33,7 @@ class Front:
 
     def __init__(self, context: Context, inner: App) -> None:
         self.in_flight = 0
-        self._context = context
+        self.context = context
         self._inner = inner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,8 +42,8 @@ class Front:
             await self._inner(scope, receive, send)
             return
         self.in_flight += 1
-        incoming = Incoming(scope, receive, self._context.bodies)
-        exchange = _Exchange(self._context, scope, send, incoming)
+        incoming = Incoming(scope, receive, self.context.bodies)
+        exchange = _Exchange(self.context, scope, send, incoming)
         try:
             await exchange.run(receive, self._inner)
         finally:

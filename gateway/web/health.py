@@ -56,4 +56,5 @@ async def metrics(context: Handed[Context]) -> Response[bytes]:
     return Response(body, headers={"Content-Type": CONTENT_TYPE})
 
 
-HANDLERS: list[Any] = [live, ready, metrics]
+HANDLERS: list[Any] = [live, ready]
+METRICS: list[Any] = [metrics]

@@ -18,7 +18,7 @@ from gateway.flows.deps import Deps, go_on
 from gateway.flows.heartbeat import beating
 from gateway.runtime import identity_of, open_deps
 from gateway.settings import Settings
-from gateway.web.app import create_app
+from gateway.web.app import create_app, create_metrics_app
 from gateway.web.front import Front
 from gateway.web.limits import HttpLimits
 
@@ -46,12 +46,13 @@ async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
     stop = _Stop()
     asyncio.get_running_loop().set_exception_handler(log.report_failure)
     async with open_deps(settings, "gateway serve", reached) as deps, _beating(deps):
-        app = create_app(deps, HttpLimits.of(settings))
+        app = create_app(deps, HttpLimits.of(settings), metrics=not settings.metrics_port)
         # What is there now stays, so it is not looked through for garbage again and again.
         gc.collect()
         gc.freeze()
         server = _server(app, settings, settings.host, settings.port)
         serving = asyncio.create_task(server.serve())
+        beside = _serve_metrics(app, settings)
         stopping = asyncio.create_task(stop.asked.wait())
         _log.info("api started", host=settings.host, port=settings.port)
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -63,6 +64,16 @@ async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
         ended, _ = await asyncio.wait((serving,), timeout=_FLUSH_SECONDS)
         for task in ended:
             task.result()
+        if beside is not None:
+            beside.cancel()
+
+
+def _serve_metrics(app: Front, settings: Settings) -> asyncio.Task[None] | None:
+    if not settings.metrics_port:
+        return None
+    host = settings.metrics_host or settings.host
+    server = _server(create_metrics_app(app), settings, host, settings.metrics_port)
+    return asyncio.create_task(server.serve())
 
 
 def _beating(deps: Deps) -> AbstractAsyncContextManager[None]:

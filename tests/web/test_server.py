@@ -30,7 +30,8 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(database_url: str) -> AsyncGenerator[Api]:
+async def serving(database_url: str, **settings: str) -> AsyncGenerator[Api]:
+    """`gateway serve` with further settings, ready, and killed at the end."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "serve", "--port", str(port)),
@@ -38,6 +39,7 @@ async def serving(database_url: str) -> AsyncGenerator[Api]:
             **bare_environment(),
             **settings_for(database_url),
             "GATEWAY_DRAIN_DELAY_SECONDS": "1",
+            **settings,
         },
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -113,6 +115,68 @@ async def test_it_tells_the_balancer_first_and_lets_requests_finish(
         answer = await waiting
         assert (answer.status_code, answer.json()["status"]) == (200, "QUEUED")
         assert await api.process.wait() == 0
+
+
+async def test_it_serves_on_while_the_balancer_takes_it_out(
+    world: World, database_url: str, acme: str
+) -> None:
+    async with serving(database_url) as api, asyncio.timeout(_SECONDS):
+        headers = {"Authorization": world.keys[acme]}
+        before = await api.client.post("/v1/job", headers=headers, json=GOOD)
+        api.process.send_signal(signal.SIGTERM)
+        while (await api.client.get("/health/ready")).is_success:
+            pass
+
+        during = await api.client.post("/v1/job", headers=headers, json=GOOD)
+
+        assert "connection" not in before.headers
+        assert (during.status_code, during.headers["connection"]) == (200, "close")
+        assert await api.process.wait() == 0
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)])
+async def test_who_is_in_haste_waits_for_no_balancer(
+    world: World, database_url: str, signals: tuple[signal.Signals, ...]
+) -> None:
+    delay = {"GATEWAY_DRAIN_DELAY_SECONDS": "600"}
+    async with serving(database_url, **delay) as api, asyncio.timeout(_SECONDS):
+        for number in signals:
+            api.process.send_signal(number)
+            await asyncio.sleep(0.5)  # signals of one kind that come at once are one
+
+        assert await api.process.wait() == 0
+
+
+async def test_an_idle_connection_is_kept_for_so_long(world: World, database_url: str) -> None:
+    async with serving(database_url, GATEWAY_KEEP_ALIVE_SECONDS="2") as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.client.base_url.port)
+        for pause in (0, 1):
+            await asyncio.sleep(pause)
+            writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            await reader.readuntil(b'{"status":"ok"}')
+
+        async with asyncio.timeout(_SECONDS):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_metrics_may_have_a_port_of_their_own(world: World, database_url: str) -> None:
+    port = free_port()
+    settings = {"GATEWAY_METRICS_PORT": str(port), "GATEWAY_METRICS_HOST": "127.0.0.1"}
+    async with serving(database_url, **settings) as api:
+        own = [await api.client.get(path) for path in ("/health/ready", "/metrics")]
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as beside:
+            paths = ("/health/live", "/metrics", "/v1/job", "/schema/openapi.json")
+            other = [await beside.get(path) for path in paths]
+        api.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(_SECONDS):
+            assert await api.process.wait() == 0
+
+    assert [one.status_code for one in own] == [200, 404]
+    assert [one.status_code for one in other] == [200, 200, 404, 404]
+    assert "gw_http_request_duration_seconds" in other[1].text
+    problem(other[2], 404, "NOT_FOUND")
 
 
 async def test_streams_do_not_keep_it_from_stopping(
