@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.real_servers.postgres import RealPostgres, real_postgres
+from tests.web.conftest import acme, module_world, world  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="module")

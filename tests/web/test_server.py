@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -30,16 +30,18 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(database_url: str, **settings: str) -> AsyncGenerator[Api]:
+async def serving(
+    database_url: str, settings: Mapping[str, str] | None = None, port: int | None = None
+) -> AsyncGenerator[Api]:
     """`gateway serve` with further settings, ready, and killed at the end."""
-    port = free_port()
+    port = free_port() if port is None else port
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "serve", "--port", str(port)),
         env={
             **bare_environment(),
             **settings_for(database_url),
             "GATEWAY_DRAIN_DELAY_SECONDS": "1",
-            **settings,
+            **(settings or {}),
         },
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -139,7 +141,7 @@ async def test_who_is_in_haste_waits_for_no_balancer(
     world: World, database_url: str, signals: tuple[signal.Signals, ...]
 ) -> None:
     delay = {"GATEWAY_DRAIN_DELAY_SECONDS": "600"}
-    async with serving(database_url, **delay) as api, asyncio.timeout(_SECONDS):
+    async with serving(database_url, delay) as api, asyncio.timeout(_SECONDS):
         for number in signals:
             api.process.send_signal(number)
             await asyncio.sleep(0.5)  # signals of one kind that come at once are one
@@ -148,7 +150,7 @@ async def test_who_is_in_haste_waits_for_no_balancer(
 
 
 async def test_an_idle_connection_is_kept_for_so_long(world: World, database_url: str) -> None:
-    async with serving(database_url, GATEWAY_KEEP_ALIVE_SECONDS="2") as api:
+    async with serving(database_url, {"GATEWAY_KEEP_ALIVE_SECONDS": "2"}) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", api.client.base_url.port)
         for pause in (0, 1):
             await asyncio.sleep(pause)
@@ -164,7 +166,7 @@ async def test_an_idle_connection_is_kept_for_so_long(world: World, database_url
 async def test_metrics_may_have_a_port_of_their_own(world: World, database_url: str) -> None:
     port = free_port()
     settings = {"GATEWAY_METRICS_PORT": str(port), "GATEWAY_METRICS_HOST": "127.0.0.1"}
-    async with serving(database_url, **settings) as api:
+    async with serving(database_url, settings) as api:
         own = [await api.client.get(path) for path in ("/health/ready", "/metrics")]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as beside:
             paths = ("/health/live", "/metrics", "/v1/job", "/schema/openapi.json")
