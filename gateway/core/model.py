@@ -215,6 +215,7 @@ class Attempt:
     detail: str | None
     timings: str | None = None  # JSON object: seconds of each phase
     next_at: datetime | None = None
+    truncated: bool = False  # read without headers and body
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,10 @@ from gateway.store.job_filter import JobFilter
 from gateway.store.job_lines import Form
 
 PAGE = 1_000
-_PAGE_CHARACTERS = 4_000_000
-_FIRST = 100  # before it is known how large they are
+# What hangs on rows is read so many at a time; an attempt may have 64 kB.
+PARTS = 100
+# About so many bytes of an export are in memory, and twice, as the next page comes meanwhile.
+PAGE_BYTES = 1_000_000
 
 
 def reading(deps: Deps, tenants: Sequence[UUID] | None) -> AbstractAsyncContextManager[Tx]:
@@ -24,27 +26,39 @@ def reading(deps: Deps, tenants: Sequence[UUID] | None) -> AbstractAsyncContextM
 
 
 async def job_page(
-    deps: Deps, wanted: JobFilter, form: Form, *, before: UUID | None, offset: int = 0, size: int
+    deps: Deps,
+    wanted: JobFilter,
+    form: Form,
+    *,
+    before: UUID | None,
+    offset: int = 0,
+    size: int,
+    most: int = history.PAGE_BYTES,
 ) -> Page:
-    """Jobs, newest first: those older than `before`, after skipping `offset`."""
+    """Jobs, newest first: those older than `before`, after skipping `offset`.
+
+    Fewer than `size` where they come to about `most` bytes, but one at least.
+    """
     if wanted.tenants == ():  # to name no tenants would let all be seen
         return NOTHING
     async with reading(deps, wanted.tenants) as tx:
-        return await history.page(tx, wanted, form, before=before, offset=offset, size=size)
+        return await history.page(
+            tx, wanted, form, before=before, offset=offset, size=size, most=most
+        )
 
 
 async def export_jobs(
     deps: Deps, wanted: JobFilter, form: Form, before: UUID | None
 ) -> AsyncGenerator[Page]:
-    """All jobs of a filter as text, newest first: 1,000 a page, or about 4 MB.
+    """All jobs of a filter as text, newest first: 1,000 a page, or about 1 MB.
 
     No transaction is open while a page is dealt with, however long that takes. A job that is there
     all the time is in exactly one page.
     """
 
     async def after(page: Page | None) -> Page:
-        last, size = (before, min(_FIRST, PAGE)) if page is None else (page.last, _fitting(page))
-        return await job_page(deps, wanted, form, before=last, size=size)
+        last = before if page is None else page.last
+        return await job_page(deps, wanted, form, before=last, size=PAGE, most=PAGE_BYTES)
 
     page = await after(None)
     while page.jobs:
@@ -60,12 +74,6 @@ async def export_jobs(
         page = NOTHING if coming is None else await coming
 
 
-def _fitting(page: Page) -> int:
-    """How many jobs as large as these make a page."""
-    size = sum(map(len, page.texts))
-    return max(min(page.jobs * _PAGE_CHARACTERS // size, PAGE), 1)
-
-
 async def export_tenant(deps: Deps, tenant: Tenant) -> AsyncGenerator[list[str]]:
     """All that is kept of a tenant, as JSON objects with a `kind` and no secrets, in pages.
 
@@ -75,6 +83,21 @@ async def export_tenant(deps: Deps, tenant: Tenant) -> AsyncGenerator[list[str]]
         page: export.Page | None = None
         while page is None or page.next is not None:
             async with deps.db.begin() as tx:
-                page = await export.page(tx, kind, tenant.id, page and page.next, PAGE)
+                after = page and page.next
+                page = await export.page(tx, kind, tenant.id, after, limit=PAGE, most=PAGE_BYTES)
             if page.lines:
                 yield page.lines
+            async for lines in _parts(deps, kind, tenant.id, page.ids):
+                yield lines
+
+
+async def _parts(
+    deps: Deps, kind: str, tenant_id: UUID, ids: Sequence[object]
+) -> AsyncGenerator[list[str]]:
+    page: export.Page | None = None
+    while page is None or page.next is not None:
+        async with deps.db.begin() as tx:
+            after = page and page.next
+            page = await export.parts(tx, kind, tenant_id, ids, after, limit=PARTS)
+        if page.lines:
+            yield page.lines

@@ -40,7 +40,9 @@ async def timeline(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[Moment]:
             raise NotFound("There is no such job.")
         notes = await history.notes(tx, tenant_id, job_id)
         owed = await delivery_log.of_job(tx, tenant_id, job_id)
-        tries = await delivery_log.attempts(tx, tenant_id, [delivery.id for delivery in owed])
+        tries = await delivery_log.attempts(
+            tx, tenant_id, [delivery.id for delivery in owed], most=0
+        )
         is_queued = job.state is JobState.ACCEPTED
         places = await jobs.ahead(tx, [job]) if is_queued else {}
     by_id = {delivery.id: delivery for delivery in owed}

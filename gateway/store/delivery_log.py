@@ -24,10 +24,18 @@ _OF_JOB = f"""
 SELECT {_COLUMNS} FROM delivery d
 WHERE d.tenant_id = $1 AND d.job_id = $2 ORDER BY d.id"""
 
+_MOST = 4_000_000
+# What was sent and came back is read of the last attempts, as far as there is room for it.
 _ATTEMPTS_OF = """
-SELECT delivery_id, number, started_at, duration_ms, url, request_headers, status,
-  response_headers, response_body, error_class, detail, timings, next_at
-FROM attempt WHERE tenant_id = $1 AND delivery_id = ANY($2::uuid[]) ORDER BY delivery_id, number"""
+SELECT delivery_id, number, started_at, duration_ms, url,
+  CASE WHEN has_room THEN request_headers ELSE '{}' END, status,
+  CASE WHEN has_room THEN response_headers END, CASE WHEN has_room THEN response_body END,
+  error_class, detail, timings, next_at, NOT has_room
+FROM (SELECT a.*, sum(COALESCE(octet_length(a.response_body), 0)
+    + COALESCE(pg_column_size(a.response_headers), 0) + pg_column_size(a.request_headers))
+    OVER (ORDER BY a.delivery_id DESC, a.number DESC ROWS UNBOUNDED PRECEDING) <= $3 AS has_room
+  FROM attempt a WHERE a.tenant_id = $1 AND a.delivery_id = ANY($2::uuid[])) AS a
+ORDER BY delivery_id, number"""
 
 
 async def page(
@@ -54,10 +62,10 @@ async def of_job(tx: Tx, tenant_id: UUID, job_id: UUID) -> list[Delivery]:
 
 
 async def attempts(
-    tx: Tx, tenant_id: UUID, delivery_ids: Sequence[UUID]
+    tx: Tx, tenant_id: UUID, delivery_ids: Sequence[UUID], *, most: int = _MOST
 ) -> list[tuple[UUID, Attempt]]:
-    """The attempts of deliveries, in order."""
-    rows = await tx.rows(_ATTEMPTS_OF, tenant_id, list(delivery_ids))
+    """The attempts of deliveries, in order; the last ones with headers and bodies, up to `most` bytes."""
+    rows = await tx.rows(_ATTEMPTS_OF, tenant_id, list(delivery_ids), most)
     return [(row.delivery_id, _attempt(row)) for row in rows]
 
 

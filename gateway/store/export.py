@@ -1,5 +1,6 @@
 """All that is kept of a tenant, as lines of JSON for whoever takes it along; no secrets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from uuid import UUID
 
 from gateway.core.model import Limits
 from gateway.store.engine import Tx
-from gateway.store.job_lines import stamp
+from gateway.store.job_lines import size_of, stamp
 from gateway.store.job_search import keep_to_indexes
 
 _Key = tuple[object, ...]
@@ -39,17 +40,21 @@ class _Source:
     start: _Key = (UUID(int=0),)
     where: str = "t.tenant_id = $1"
     grouped: str = ""
-    # Kinds whose rows hang on those of this one and are found by its ids.
-    parts: tuple[tuple[str, str], ...] = ()
+    # About how many bytes a row comes to.
+    size: str = "500"
+    # A kind whose rows hang on those of this one and are found by its ids, behind a key of their own.
+    part: tuple[str, str, _Key] | None = None
 
 
 _NOTES = f"""
-SELECT {_shown("id job_id type detail", times="at")} FROM job_event t
-WHERE t.tenant_id = $1 AND t.job_id = ANY($2::uuid[]) ORDER BY t.job_id, t.id"""
+SELECT t.job_id, t.id, {_shown("id job_id type detail", times="at")} FROM job_event t
+WHERE t.tenant_id = $1 AND t.job_id = ANY($2::uuid[]) AND (t.job_id, t.id) > ($3, $4)
+ORDER BY t.job_id, t.id LIMIT $5"""
 _TRIED = "delivery_id number duration_ms url request_headers status response_headers response_body"
 _ATTEMPTS = f"""
-SELECT {_shown(f"{_TRIED} error_class detail timings", times="started_at next_at")} FROM attempt t
-WHERE t.tenant_id = $1 AND t.delivery_id = ANY($2::uuid[]) ORDER BY t.delivery_id, t.number"""
+SELECT t.delivery_id, t.number, {_shown(f"{_TRIED} error_class detail timings", times="started_at next_at")} FROM attempt t
+WHERE t.tenant_id = $1 AND t.delivery_id = ANY($2::uuid[]) AND (t.delivery_id, t.number) > ($3, $4)
+ORDER BY t.delivery_id, t.number LIMIT $5"""
 _USAGE_KEY = ("hour", "workflow", "status", "error_code", "batch_name")
 _COUNTS = ("jobs", "submitted", "retries", "webhooks_delivered", "webhooks_failed")
 _TIMES = ("wait", "run", "total")
@@ -82,13 +87,15 @@ _SOURCES = {
             times="created_at deadline_at submitted_at started_at completed_at deleted_at",
         ),
         "job",
-        parts=(("note", _NOTES),),
+        size=size_of("t"),
+        part=("note", _NOTES, (UUID(int=0), UUID(int=0))),
     ),
     "event": _Source(
         _shown("id job_id type", times="created_at", body="t.body::json"),
         "event",
         order=(("xact", "bigint"), ("id", "uuid")),
         start=(-1, UUID(int=0)),
+        size="octet_length(t.body)",
     ),
     "delivery": _Source(
         _shown(
@@ -96,7 +103,7 @@ _SOURCES = {
             times="next_at resent_at created_at completed_at",
         ),
         "delivery",
-        parts=(("attempt", _ATTEMPTS),),
+        part=("attempt", _ATTEMPTS, (UUID(int=0), 0)),
     ),
     "bulk": _Source(
         _shown(
@@ -128,18 +135,33 @@ class Page(NamedTuple):
 
     lines: list[str]
     next: _Key | None
+    ids: Sequence[object] = ()  # of the rows, where others hang on them
 
 
-async def page(tx: Tx, kind: str, tenant_id: UUID, after: _Key | None, limit: int) -> Page:
-    """The next rows of a kind of KINDS, each with what hangs on it."""
+async def page(
+    tx: Tx, kind: str, tenant_id: UUID, after: _Key | None, *, limit: int, most: int
+) -> Page:
+    """The next rows of a kind of KINDS, fewer than the limit where they are about `most` bytes."""
     await keep_to_indexes(tx)
     source = _SOURCES[kind]
     start = source.start if after is None else after
-    rows = [tuple(row) for row in await tx.rows(_statement(source), tenant_id, *start, limit)]
+    sql = _statement(source)
+    rows = [tuple(row) for row in await tx.rows(sql, tenant_id, *start, limit, most)]
     lines = [_line(kind, body) for *_, body in rows]
-    for part, sql in source.parts:
-        found = await tx.rows(sql, tenant_id, [row[0] for row in rows])
-        lines += [_line(part, row[0]) for row in found]
+    ids = [row[0] for row in rows] if source.part else ()
+    return Page(lines, rows[-1][:-1] if rows else None, ids)
+
+
+async def parts(
+    tx: Tx, kind: str, tenant_id: UUID, ids: Sequence[object], after: _Key | None, *, limit: int
+) -> Page:
+    """The next of the rows that hang on those of a page."""
+    part = _SOURCES[kind].part
+    if part is None or not ids:
+        return Page([], None)
+    name, sql, start = part
+    rows = [tuple(row) for row in await tx.rows(sql, tenant_id, ids, *(after or start), limit)]
+    lines = [_line(name, body) for *_, body in rows]
     return Page(lines, rows[-1][:-1] if len(rows) == limit else None)
 
 
@@ -152,8 +174,17 @@ def _line(kind: str, body: str) -> str:
 def _statement(source: _Source) -> str:
     key = ", ".join(f"t.{name}" for name, _ in source.order)
     start = ", ".join(f"${place}::{of}" for place, (_, of) in enumerate(source.order, start=2))
+    limit, most = (f"${len(source.order) + place}::bigint" for place in (2, 3))
+    where = f"WHERE {source.where} AND ({key}) > ({start})"
+    if source.grouped:
+        return (
+            f"SELECT {key}, {source.shown} FROM {source.table} t {where} {source.grouped}"
+            f" ORDER BY {key} LIMIT least({limit}, {most})"
+        )
+    # Each row is written only once it is known to have room.
     return (
-        f"SELECT {key}, {source.shown} FROM {source.table} t"
-        f" WHERE {source.where} AND ({key}) > ({start}) {source.grouped}"
-        f" ORDER BY {key} LIMIT ${len(source.order) + 2}"
+        f"SELECT {key}, {source.shown} FROM (SELECT t.*, sum({source.size}) OVER (ORDER BY {key}"
+        f" ROWS UNBOUNDED PRECEDING) - ({source.size}) < {most} AS has_room FROM"
+        f" (SELECT t.* FROM {source.table} t {where} ORDER BY {key} LIMIT {limit}) AS t) AS t"
+        f" WHERE t.has_room ORDER BY {key}"
     )

@@ -45,9 +45,17 @@ FROM tenant t CROSS JOIN LATERAL (SELECT f.id, f.xact FROM event f WHERE f.tenan
   AND f.xact >= $1 AND f.xact < $2 AND f.xmin::text::bigint = f.xact & 4294967295) AS e
 WHERE event.id = e.id"""
 
-# One index probe for each tenant: the feed of one costs the same however many there are.
+_MOST_BYTES = 8_000_000
+
+# One index probe for each tenant: the feed of one costs the same however many there are. The last
+# column says whether a page had no room for more.
 _PAGE = f"""
-SELECT h.horizon, e.* FROM (SELECT {_HORIZON} AS horizon) AS h LEFT JOIN (
+SELECT h.horizon, e.id, e.tenant_id, e.slug, e.type, e.job_id, e.created_at, e.body, e.xact,
+  e.found > count(e.id) OVER () OR e.found = $5
+FROM (SELECT {_HORIZON} AS horizon) AS h LEFT JOIN (SELECT f.*, count(*) OVER () AS found,
+    sum(octet_length(f.body)) OVER (ORDER BY f.xact, f.id ROWS UNBOUNDED PRECEDING)
+      - octet_length(f.body) < {_MOST_BYTES} AS has_room
+  FROM (
   SELECT f.id, f.tenant_id, t.slug, f.type, f.job_id, f.created_at, f.body, f.xact
   FROM (SELECT id, slug FROM tenant WHERE $1::uuid[] IS NULL OR id = ANY($1)) AS t
   CROSS JOIN LATERAL (SELECT * FROM event f WHERE f.tenant_id = t.id
@@ -55,7 +63,7 @@ SELECT h.horizon, e.* FROM (SELECT {_HORIZON} AS horizon) AS h LEFT JOIN (
       AND (f.xact, f.id) > ($2::bigint, $3::uuid) AND f.xact < {_HORIZON}
       AND ($4::text[] IS NULL OR f.type = ANY($4))
     ORDER BY f.xact, f.id LIMIT $5) AS f
-  ORDER BY f.xact, f.id LIMIT $5) AS e ON true
+  ORDER BY f.xact, f.id LIMIT $5) AS f) AS e ON e.has_room
 ORDER BY e.xact, e.id"""
 
 _GROWN = f"""
@@ -111,10 +119,11 @@ class FeedEvent(NamedTuple):
 
 
 class FeedPage(NamedTuple):
-    """Events, and the place behind all that was looked at to find them."""
+    """Events, the place behind all that was looked at to find them, and whether there may be more."""
 
     events: Sequence[FeedEvent]
     end: Place
+    more: bool = False
 
 
 async def page(
@@ -126,15 +135,15 @@ async def page(
     limit: int,
     samples: bool = False,
 ) -> FeedPage:
-    """The next events of tenants, None for all; no types means all of them.
+    """The next events of tenants, None for all, about 8 MB at most; no types means all of them.
 
     With samples also those that were made for whoever follows the feed.
     """
     ids = None if tenants is None else list(tenants)
     rows = await tx.rows(_PAGE, ids, after.xact, after.id, list(types) or None, limit, samples)
-    events = [FeedEvent(*row[1:]) for row in rows if row.id is not None]
-    if len(events) == limit:
-        return FeedPage(events, events[-1].place)
+    events = [FeedEvent(*row[1:-1]) for row in rows if row.id is not None]
+    if events and rows[0][-1]:
+        return FeedPage(events, events[-1].place, more=True)
     # All up to the horizon of the same snapshot was seen, and nothing can be added there.
     return FeedPage(events, max(after, _before(rows[0].horizon)))
 

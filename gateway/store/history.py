@@ -7,7 +7,7 @@ from uuid import UUID
 
 from gateway.store.engine import Tx
 from gateway.store.job_filter import JobFilter
-from gateway.store.job_lines import LINES, Form
+from gateway.store.job_lines import LINES, Form, size_of
 from gateway.store.job_search import search
 from gateway.store.job_statement import Part
 
@@ -15,23 +15,53 @@ _NOTE = """
 INSERT INTO job_event (id, tenant_id, job_id, type, detail)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[])"""
 
+# A page ends early, with a link to the next one, at about so many.
+PAGE_BYTES = 4_000_000
+# About so many bytes are written at a time.
+_SLICE = 262_144
+
 _NOTES = """
 SELECT at, type, detail FROM job_event WHERE tenant_id = $1 AND job_id = $2 ORDER BY id"""
 
 
-# The sort at the end has them sent at once: a row at a time, both ends of the connection wake each
-# other up for every few jobs, which costs more than to write them.
-_PAGE = """
-WITH found AS MATERIALIZED (SELECT ARRAY({found}) AS ids)
-SELECT part.text, part.jobs, ids[least(start + 99, {size}, cardinality(ids))],
-  cardinality(ids) > {size}
-FROM found CROSS JOIN generate_series(1, least({size}, cardinality(ids)), 100) AS start
-CROSS JOIN LATERAL (
-  SELECT count(*) AS jobs, string_agg(l.line, '') AS text FROM (
-    SELECT {line} AS line
-    FROM unnest(ids[start:least(start + 99, {size})]) WITH ORDINALITY AS u(id, place)
-    JOIN job j ON j.id = u.id JOIN tenant t ON t.id = j.tenant_id ORDER BY u.place) AS l) AS part
-ORDER BY start"""
+_IS_SMALL = " AND ".join(
+    f"(j.{name} IS NULL OR (pg_column_size(j.{name}) < 8000 AND"
+    f" pg_column_compression(j.{name}) IS NULL))"
+    for name in ("params", "result")
+)
+_JOBS = """
+      FROM unnest(ids[p.last + 1:least(p.last + p.step, {size})])
+        WITH ORDINALITY AS u(id, place)
+      JOIN job j ON j.id = u.id JOIN tenant t ON t.id = j.tenant_id"""
+# A hundred jobs at a time are written at once, as long as all of them are small. Where one is not,
+# that part stays empty, and the next one has the same jobs, as far as they have room.
+_PAGE = f"""
+WITH RECURSIVE found AS MATERIALIZED (SELECT ARRAY({{found}}) AS ids),
+part(last, step, bytes, is_small, jobs, text) AS (
+  SELECT 0, 100, 0::bigint, TRUE, 0, NULL::text
+  UNION ALL
+  SELECT p.last + l.jobs, least(100, 2 * l.jobs + 4), p.bytes + COALESCE(octet_length(l.text), 0),
+    l.is_small, l.jobs, l.text
+  FROM part p CROSS JOIN found CROSS JOIN LATERAL (
+    SELECT l.lines = l.jobs AS is_small, CASE WHEN l.lines = l.jobs THEN l.jobs ELSE 0 END AS jobs,
+      CASE WHEN l.lines = l.jobs THEN l.text END AS text
+    FROM (
+      SELECT count(*)::int AS jobs, count(l.line) AS lines, string_agg(l.line, '') AS text
+      FROM (SELECT CASE WHEN {_IS_SMALL} THEN {{line}} END AS line {_JOBS} WHERE p.is_small
+        ORDER BY u.place) AS l) AS l
+    WHERE p.is_small
+    UNION ALL
+    SELECT count(*) FILTER (WHERE NOT j.is_small) = 0, count(*) FILTER (WHERE j.fits)::int,
+      string_agg({{line}}, '') FILTER (WHERE j.fits)
+    FROM (
+      SELECT j.*, t.slug AS tenant_slug, t.name AS tenant_name, {_IS_SMALL} AS is_small,
+        sum({size_of("j")}) OVER (ORDER BY u.place ROWS UNBOUNDED PRECEDING) - ({size_of("j")})
+          < least({_SLICE}, {{most}} - p.bytes) AS fits {_JOBS} WHERE NOT p.is_small) AS j
+    CROSS JOIN LATERAL (SELECT j.tenant_slug AS slug, j.tenant_name AS name) AS t
+    HAVING NOT p.is_small) AS l
+  WHERE p.last < least({{size}}, cardinality(ids)) AND p.bytes < {{most}})
+SELECT text, jobs, ids[last], last < cardinality(ids)
+FROM part CROSS JOIN found WHERE jobs > 0 ORDER BY last"""
 
 
 class Note(NamedTuple):
@@ -43,7 +73,7 @@ class Note(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Jobs as text, newest first, a hundred in each of the texts; whether there are more."""
+    """Jobs as text, newest first, up to a hundred in each of the texts; whether there are more."""
 
     texts: Sequence[str]
     jobs: int
@@ -55,14 +85,23 @@ NOTHING = Page((), 0, None, more=False)
 
 
 async def page(
-    tx: Tx, wanted: JobFilter, form: Form, *, before: UUID | None, offset: int = 0, size: int
+    tx: Tx,
+    wanted: JobFilter,
+    form: Form,
+    *,
+    before: UUID | None,
+    offset: int = 0,
+    size: int,
+    most: int = PAGE_BYTES,
 ) -> Page:
     """Jobs, newest first: those older than `before`, after skipping `offset`.
 
+    Up to `size` jobs, fewer where they come to more than about `most` bytes, but one at least.
     Takes a transaction, the rest of which is planned without sorts and scans of whole tables.
     """
     found, arguments = await search(tx, wanted, Part(size + 1, offset=offset, below=before))
-    sql = _PAGE.format(found=found, line=LINES[form], size=arguments.add(size, "int"))
+    caps = {"size": arguments.add(size, "int"), "most": arguments.add(most, "bigint")}
+    sql = _PAGE.format(found=found, line=LINES[form], **caps)
     rows = await tx.rows(sql, *arguments)
     if not rows:
         return NOTHING

@@ -58,6 +58,18 @@ def _filled(form: str, values: Iterable[str]) -> str:
     return f"concat({', '.join((first, *(part for pair in pairs for part in pair)))})"
 
 
+def size_of(job: str) -> str:
+    """About how many bytes a job comes to, without reading what Postgres keeps apart of it.
+
+    What is compressed there is taken for 16 times as much.
+    """
+    return " + ".join(
+        f"COALESCE(pg_column_size({job}.{name})"
+        f" * CASE WHEN pg_column_compression({job}.{name}) IS NULL THEN 1 ELSE 16 END, 0)"
+        for name in ("params", "metadata", "result", "error")
+    )
+
+
 _FORMULA = ", ".join(str(ord(one)) for one in FORMULA)
 
 

@@ -1,7 +1,7 @@
 """The feed of events: page by page, and as a stream."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
@@ -16,7 +16,7 @@ from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
 from gateway.flows.feed import end_of_feed, find_place, follow, read_page
 from gateway.flows.trial import sample_to_feed
-from gateway.store.feed import LAST_ID, START, FeedEvent, Place
+from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
 from gateway.web.answer import JSON
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
 from gateway.web.envelope import Caller
@@ -45,20 +45,20 @@ async def list_events(
     """A bare array; with `wait`, an empty one only once that time is up.
 
     What comes later is always behind what was shown, so the last id is where to go on. The header
-    Link names the next page whenever this one is full.
+    Link names the next page whenever this one is full: with as many events as were asked for, or with
+    8 MB.
     """
     deps = context.deps
     visible = await visible_tenants(deps, caller, asked.tenant)
     place = await _place(deps, visible, "after", asked.after) or START
-    page = await _page(deps, visible, place, asked)
+    found = await _page(deps, visible, place, asked)
     wait = min(asked.wait, context.limits.max_wait_seconds)
-    if not page and wait:
+    if not found.events and wait:
         async with context.admissions.within(caller):
             if await _grows(context, visible, place, asked, wait):
-                page = await _page(deps, visible, place, asked)
-    full = len(page) == asked.size
-    headers = {"Link": _next_link(request, page[-1].id)} if full else {}
-    body = f"[{','.join(map(event_json, page))}]"
+                found = await _page(deps, visible, place, asked)
+    headers = {"Link": _next_link(request, found.events[-1].id)} if found.more else {}
+    body = f"[{','.join(map(event_json, found.events))}]"
     return Response(body.encode(), media_type=JSON, headers=headers)
 
 
@@ -112,13 +112,10 @@ def event_json(event: FeedEvent) -> str:
     return f'{{"id":"{event.id}",{head[1:]},{more},"data":{data}'
 
 
-async def _page(
-    deps: Deps, visible: _Tenants, place: Place, asked: FeedQuery
-) -> Sequence[FeedEvent]:
-    found = await read_page(
+async def _page(deps: Deps, visible: _Tenants, place: Place, asked: FeedQuery) -> FeedPage:
+    return await read_page(
         deps, visible, place, types=asked.type, limit=asked.size, samples=asked.samples
     )
-    return found.events
 
 
 async def _grows(

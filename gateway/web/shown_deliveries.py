@@ -68,7 +68,7 @@ class TimingsOut(Out):
 
 
 class AttemptOut(Out):
-    """One HTTP try; bodies up to 16 KiB."""
+    """One HTTP try; bodies up to 16 KiB. Truncated ones, of hundreds, have no headers and body."""
 
     number: int
     started_at: str
@@ -82,6 +82,7 @@ class AttemptOut(Out):
     detail: str | None
     timings: TimingsOut
     next_attempt_at: str | None
+    truncated: bool
 
     @classmethod
     def of(cls, attempt: Attempt) -> Self:
@@ -99,6 +100,7 @@ class AttemptOut(Out):
             attempt.detail,
             _timings(attempt),
             maybe_stamp(attempt.next_at),
+            attempt.truncated,
         )
 
 

@@ -78,7 +78,7 @@ async def test_it_is_read_from_its_beginning_or_behind_an_event(world: World):
     found = await read_page(world.deps, None, START, types=["job.failed"], limit=9)
     assert found.events == []
     place = await find_place(world.deps, None, ids[0])
-    assert await read_page(world.deps, [], place, limit=9) == ([], place), "nobody's feed"
+    assert await read_page(world.deps, [], place, limit=9) == FeedPage([], place)
 
 
 async def test_a_page_of_tenants_is_bound_to_them(world: World, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,7 @@
 """What came of attempts, for their delivery and for the health of its endpoint."""
 
+from dataclasses import replace
+
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -75,6 +77,16 @@ async def test_several_attempts_are_kept_in_order(tx: Tx) -> None:
         (id_, number) for id_ in ids for number in (1, 2)
     ]
     assert await delivery_log.attempts(tx, other, ids) == []
+    some = await delivery_log.attempts(tx, tenant, ids, most=20)  # an attempt has about 15 bytes
+    assert [attempt.truncated for _, attempt in some] == [True, True, True, False]
+    assert some[3] == kept[3]
+    assert some[0][1] == replace(
+        kept[0][1],
+        truncated=True,
+        request_headers="{}",
+        response_headers=None,
+        response_body=None,
+    )
     assert [id_ for id_, _ in await delivery_log.attempts(tx, tenant, ids[1:])] == [ids[1]] * 2
 
 

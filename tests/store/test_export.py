@@ -61,24 +61,36 @@ async def fill(tx: Tx) -> UUID:
     return tenant
 
 
-async def lines_of(tx: Tx, tenant: UUID, limit: int) -> dict[str, list[Any]]:
+async def lines_of(
+    tx: Tx, tenant: UUID, limit: int, *, most: int = 1_000_000, parts: int = 100
+) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for kind in export.KINDS:
         page: export.Page | None = None
         while page is None or page.next is not None:
-            page = await export.page(tx, kind, tenant, page and page.next, limit)
-            for line in page.lines:
+            after = page and page.next
+            page = await export.page(tx, kind, tenant, after, limit=limit, most=most)
+            lines = [*page.lines]
+            part: export.Page | None = None
+            while part is None or part.next is not None:
+                after = part and part.next
+                part = await export.parts(tx, kind, tenant, page.ids, after, limit=parts)
+                lines += part.lines
+            for line in lines:
                 assert "\n" not in line
                 row = json.loads(line)
                 found.setdefault(row["kind"], []).append(row)
     return found
 
 
-@pytest.mark.parametrize("limit", [1, 3, 100])
-async def test_each_row_is_in_it_once_and_none_of_others(tx: Tx, limit: int) -> None:
+@pytest.mark.parametrize(("limit", "most"), [(1, 10**6), (3, 10**6), (100, 10**6), (100, 1)])
+@pytest.mark.parametrize("parts", [1, 100])
+async def test_each_row_is_in_it_once_and_none_of_others(
+    tx: Tx, limit: int, most: int, parts: int
+) -> None:
     tenant = await fill(tx)
     other = await fill(tx)
-    found = await lines_of(tx, tenant, limit)
+    found = await lines_of(tx, tenant, limit, most=most, parts=parts)
     for table in metadata.tables.values():
         if "tenant_id" in table.columns and table.name not in INTERNAL:
             kind = TABLES.get(table.name, table.name)
@@ -98,6 +110,22 @@ async def test_it_is_in_the_words_of_the_api(tx: Tx) -> None:
     assert attempt["startedAt"] == "2026-01-02T03:04:05.000Z"
     assert [row["jobs"] for row in found["usage"]] == [3]
     assert "sealed" not in json.dumps(found)
+
+
+async def test_a_page_has_the_rows_that_have_room(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    await add_jobs(tx, tenant, 3, params='{"a":"%s"}' % ("x" * 9_000))
+    await add_jobs(tx, tenant, 3)
+    sizes: list[int] = []
+    after = None
+    while page := await export.page(tx, "job", tenant, after, limit=100, most=1_500):
+        if page.next is None:
+            break
+        sizes.append(len(page.lines))
+        after = page.next
+    assert sum(sizes) == 6
+    assert sizes[:2] == [1, 1]
+    assert sizes[-1] >= 3
 
 
 async def test_of_nobody_there_is_nothing(tx: Tx) -> None:

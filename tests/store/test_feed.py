@@ -338,3 +338,23 @@ async def test_a_new_epoch_waits_for_who_stores_and_holds_up_who_comes(db: Datab
     assert await shown(db, [tenant], before, count=2) == [first, *await coming]
     places = [event.xact >> 48 for event in await page(db, [tenant])]
     assert places == [1, 1]
+
+
+# --- How much is on a page ----------------------------------------------------------------------
+
+
+async def test_a_page_of_large_events_ends_early(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = await tenant_of(db)
+    ids = await added(db, tenant, 5)
+    await shown(db, [tenant], count=5)
+    body = len((await page(db, [tenant]))[0].body)
+    small = feed._PAGE.replace(str(feed._MOST_BYTES), str(2 * body))  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(feed, "_PAGE", small)
+    first = await whole_page(db, [tenant])
+    second = await whole_page(db, [tenant], first.end)
+    third = await whole_page(db, [tenant], second.end)
+    found = [[event.id for event in one.events] for one in (first, second, third)]
+    assert found == [ids[:2], ids[2:4], ids[4:]]
+    assert [one.more for one in (first, second, third)] == [True, True, False]

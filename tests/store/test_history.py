@@ -207,3 +207,36 @@ async def test_a_timeline_is_in_order_and_of_its_tenant(tx: Tx) -> None:
     found = await history.notes(tx, tenant, job_id)
     assert found == [Note(row[0], note.type, note.detail) for note in new]
     assert await history.notes(tx, other, job_id) == []
+
+
+# --- How much is on a page ----------------------------------------------------------------------
+
+_RANDOM = "(SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 2000) AS n)"
+
+
+@pytest.mark.parametrize("text", ["repeat('ab', 32000)", _RANDOM], ids=["compressed", "apart"])
+@pytest.mark.parametrize("column", ["params", "result"])
+async def test_a_page_of_large_jobs_ends_early(tx: Tx, text: str, column: str) -> None:
+    tenant = await add_tenant(tx)
+    ids = sorted([*await add_jobs(tx, tenant, 120), *await add_jobs(tx, tenant, 40)], reverse=True)
+    large = f"UPDATE job SET {column} = json_build_object('a', {text}) WHERE id = ANY($1::uuid[])"
+    await tx.run(large, [id_ for id_ in ids if ids.index(id_) not in range(5, 120)])
+    seen, sizes, before, more = list[UUID](), list[int](), None, True
+    while more:
+        page = await history.page(
+            tx, JobFilter((tenant,)), "json", before=before, size=1_000, most=300_000
+        )
+        assert page.jobs == len(ids_in(page))
+        seen, before, more = seen + ids_in(page), page.last, page.more
+        assert before == seen[-1]
+        sizes.append(sum(map(len, page.texts)))
+    assert seen == ids
+    assert 250_000 < max(sizes) < 700_000
+    assert len(sizes) < 20
+
+
+async def test_one_job_is_always_there(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    ids = await add_jobs(tx, tenant, 3, params='{"a":"%s"}' % ("x" * 9_000))
+    page = await history.page(tx, JobFilter((tenant,)), "json", before=None, size=9, most=1)
+    assert (ids_in(page), page.more) == ([max(ids)], True)

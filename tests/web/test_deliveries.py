@@ -152,6 +152,7 @@ class TestRead:
             "errorClass": "http_5xx",
             "detail": None,
             "timings": {"dnsMs": 1.235, "connectMs": 20.0, "tlsMs": 30.0, "firstByteMs": 1500.0},
+            "truncated": False,
         }
 
     async def test_an_attempt_without_an_answer(self, world: World, acme: str) -> None:

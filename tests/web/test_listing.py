@@ -1,13 +1,15 @@
 """GET /job: order, pages, cursors, filters, and whose jobs they are."""
 
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from gateway.core.lifecycle import Finish, expired
 from gateway.core.model import JobState, KeyKind
-from tests.web.conftest import World, next_page
+from tests.web.conftest import GOOD, World, next_page
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -144,3 +146,25 @@ class TestWhoseJobs:
             jobs[globex],
             jobs[acme],
         ]
+
+
+async def test_a_page_of_large_jobs_ends_early_and_leads_on(world: World, acme: str) -> None:
+    client = await world.serve(max_body_bytes=2**20)
+    made = list[str]()
+    for place in range(8):
+        plain = "".join(sha256(b"%d %d" % (place, n)).hexdigest() for n in range(15_000))
+        sent = {**GOOD, "params": {"a": plain}}
+        answer = await client.post(
+            "/v1/job", json=sent, headers={"Authorization": world.keys[acme]}
+        )
+        made.insert(0, answer.json()["id"])
+    seen, sizes, query = list[str](), list[int](), "?size=8&page=0"
+    while query:
+        answer = await world.call("GET", f"/v1/job{query}", acme)
+        seen += [one["id"] for one in answer.json()]
+        sizes.append(len(answer.content))
+        query = httpx.URL(answer.links.get("next", {"url": ""})["url"]).query.decode()
+        query = query and f"?{query}"
+    assert seen == made
+    assert len(sizes) == 2
+    assert max(sizes) < 5_500_000
