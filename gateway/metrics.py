@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from functools import cache
+from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway import __version__
+from gateway.workflow_labels import Add, WorkflowLabels
 
 REGISTRY = CollectorRegistry()
 
-_MAX_VALUES = 100
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 
@@ -51,7 +52,7 @@ _bulk = _counter("bulk_rows", "Rows that bulk operations dealt with.", "kind")
 _expired = _counter("jobs_expired", "Jobs that outlived their deadline.")
 Gauge("gw_build_info", "Always 1.", ["version"], registry=REGISTRY).labels(__version__).set(1)
 
-_seen: dict[str, set[str]] = {}
+workflows = WorkflowLabels()
 
 
 def observe(work: str, outcome: str, seconds: float, fields: Mapping[str, object]) -> None:
@@ -66,13 +67,9 @@ def _number(fields: Mapping[str, object], name: str) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-def _bounded(label: str, value: object) -> str:
-    """Callers choose workflow names, so only so many become labels."""
-    text, seen = str(value), _seen.setdefault(label, set())
-    if text in seen or len(seen) < _MAX_VALUES:
-        seen.add(text)
-        return text
-    return "other"
+def _tenant(fields: Mapping[str, object]) -> UUID | None:
+    value = fields.get("tenant_id")
+    return value if isinstance(value, UUID) else None
 
 
 # `labels` costs more than what it finds, so the two busiest are looked up once for each value.
@@ -86,6 +83,15 @@ def _accepted_series(workflow: str) -> Counter:
     return _accepted.labels(workflow)
 
 
+def _add_accepted(workflow: str, count: int) -> None:
+    _accepted_series(workflow).inc(count)
+
+
+@cache
+def _adding_finished(outcome: str) -> Add:
+    return lambda workflow, count: _finished.labels(workflow, outcome).inc(count)
+
+
 def _on_http(outcome: str, seconds: float, fields: Mapping[str, object]) -> None:
     method, route = str(fields.get("method", "")), str(fields.get("route", ""))
     requests, times = _http_series(method, route, outcome)
@@ -95,7 +101,7 @@ def _on_http(outcome: str, seconds: float, fields: Mapping[str, object]) -> None
 
 def _on_accept(outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
     if outcome == "accepted":
-        _accepted_series(_bounded("workflow", fields.get("workflow", ""))).inc()
+        workflows.count(_tenant(fields), str(fields.get("workflow", "")), _add_accepted)
     else:
         _rejected.labels(outcome).inc()
 
@@ -116,7 +122,7 @@ def _on_poll(outcome: str, _seconds: float, fields: Mapping[str, object]) -> Non
 
 
 def _on_job(outcome: str, seconds: float, fields: Mapping[str, object]) -> None:
-    _finished.labels(_bounded("workflow", fields.get("workflow", "")), outcome).inc()
+    workflows.count(_tenant(fields), str(fields.get("workflow", "")), _adding_finished(outcome))
     _wait.observe(_number(fields, "queue_seconds"))
     _run.observe(_number(fields, "upstream_seconds"))
     _whole.observe(seconds)

@@ -20,6 +20,7 @@ from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps, go_on
 from gateway.flows.vitals import Vitals
+from gateway.flows.workflow_names import WorkflowNames
 from gateway.ports import Clock, Ids
 from gateway.settings import Settings
 from gateway.store.causes import Cause, Trouble
@@ -141,7 +142,7 @@ async def open_deps(
         stack.push_async_callback(limiter.aclose)
         sender = sender_of(settings)
         stack.push_async_callback(sender.aclose)
-        yield Deps(
+        deps = Deps(
             db=database,
             upstream=upstream,
             catalogue=upstream,
@@ -159,3 +160,7 @@ async def open_deps(
             vitals=vitals,
             reached=reached,
         )
+        names = WorkflowNames(deps, metrics.workflows.learn)
+        stack.push_async_callback(names.close)
+        stack.enter_context(metrics.workflows.asking(names.ask))
+        yield deps

@@ -44,6 +44,10 @@ class Workflows:
             return None
         return next((one for one in workflows if one.slug == slug), None)
 
+    async def names(self, tenant_id: UUID) -> frozenset[str]:
+        """The slugs of all of them; raises CredentialMissing and UpstreamUnavailable."""
+        return frozenset([one.slug for one in await self._all(tenant_id)])
+
     async def _all(self, tenant_id: UUID) -> list[Workflow]:
         now = self._deps.clock.monotonic()
         known = self._known.get(tenant_id)

@@ -44,11 +44,11 @@ _REPLAYED = (b"idempotency-replayed", b"true")
 async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
     """Accept a job and answer its id, or with `Prefer: wait=N` the job; raises GatewayError."""
     deps, started = context.deps, context.deps.clock.monotonic()
-    outcome, workflow = "accepted", ""
+    outcome, job = "accepted", None
     try:
         caller = await identify(context.identities, envelope, Scope.JOBS_WRITE)
         order = await _order(context, envelope, caller.acting.tenant, caller.acting.has_credential)
-        workflow = order.job.workflow
+        job = order.job
         accepted = await context.acceptor.accept(order)
         outcome = "replayed" if accepted.replayed else outcome
     except GatewayError as refused:
@@ -56,9 +56,10 @@ async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
         raise
     finally:
         seconds = deps.clock.monotonic() - started
-        deps.observer.done("accept", outcome, seconds=seconds, workflow=workflow)
+        of = (job.tenant_id, job.workflow) if job else (None, "")
+        deps.observer.done("accept", outcome, seconds=seconds, tenant_id=of[0], workflow=of[1])
     envelope.drop_body()
-    del order  # it may wait for long
+    del order, job  # it may wait for long
     wait = _preferred_wait(envelope, context.limits.max_wait_seconds)
     if wait is not None:
         # It is accepted, whatever comes now: an error would say that it is not.
