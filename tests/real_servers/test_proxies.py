@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -65,19 +66,29 @@ def _haproxy(folder: Path, site: str, tls: Certificates) -> tuple[str, ...]:
     return (program("haproxy"), "-db", "-f", str(file))
 
 
-PROXIES = [("nginx.conf", _nginx, "listen 443"), ("haproxy.cfg", _haproxy, "bind :443")]
+class Sample(NamedTuple):
+    """One of deploy/, how its proxy is started, and where the sample says what it listens on."""
+
+    name: str
+    setup: Setup
+    listen: str
+
+
 each_proxy = pytest.mark.parametrize(
-    ("sample", "setup", "listen"), PROXIES, ids=[name for name, _, _ in PROXIES]
+    "sample",
+    [
+        Sample("nginx.conf", _nginx, "listen 443"),
+        Sample("haproxy.cfg", _haproxy, "bind :443"),
+    ],
+    ids=lambda sample: sample.name,
 )
 
 
 @asynccontextmanager
-async def _proxied(
-    sample: str, setup: Setup, listen: str, ports: tuple[int, int]
-) -> AsyncGenerator[httpx.AsyncClient]:
+async def _proxied(sample: Sample, ports: tuple[int, int]) -> AsyncGenerator[httpx.AsyncClient]:
     """A client of the sample's proxy before two API processes."""
     port = free_port()
-    site = (_DEPLOY / sample).read_text()
+    site, listen = (_DEPLOY / sample.name).read_text(), sample.listen
     own_listen = listen.replace(":443", f"127.0.0.1:{port}").replace(" 443", f" 127.0.0.1:{port}")
     for old, new in (
         (listen, own_listen),
@@ -88,7 +99,7 @@ async def _proxied(
         site = site.replace(old, new)
     with folder_of_server() as folder:
         tls = issue(folder)
-        command = setup(folder, site, tls)
+        command = sample.setup(folder, site, tls)
         with running(command, folder, lambda: listens(port)):
             async with httpx.AsyncClient(
                 base_url=f"https://127.0.0.1:{port}",
@@ -134,11 +145,11 @@ async def _pair(database_url: str) -> AsyncGenerator[tuple[_Pair, list[Api]]]:
 
 @each_proxy
 async def test_a_rolling_restart_fails_no_request(
-    world: World, acme: str, database_url: str, sample: str, setup: Setup, listen: str
+    world: World, acme: str, database_url: str, sample: Sample
 ) -> None:
     async with (
         _pair(database_url) as (pair, apis),
-        _proxied(sample, setup, listen, pair.ports) as client,
+        _proxied(sample, pair.ports) as client,
     ):
         headers, tasks = {"Authorization": world.keys[acme]}, list[asyncio.Task[httpx.Response]]()
         is_over = asyncio.Event()
@@ -166,11 +177,11 @@ async def test_a_rolling_restart_fails_no_request(
 
 @each_proxy
 async def test_what_callers_need_comes_through_and_the_rest_is_shut(
-    world: World, acme: str, database_url: str, sample: str, setup: Setup, listen: str
+    world: World, acme: str, database_url: str, sample: Sample
 ) -> None:
     async with (
         _pair(database_url) as (pair, _),
-        _proxied(sample, setup, listen, pair.ports) as client,
+        _proxied(sample, pair.ports) as client,
     ):
         key = {"Authorization": world.keys[acme]}
         made = await client.post("/v1/job?", headers={**key, "Prefer": "wait=60"}, json=GOOD)
