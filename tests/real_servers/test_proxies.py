@@ -112,7 +112,7 @@ async def _proxied(sample: Sample, ports: tuple[int, int]) -> AsyncGenerator[htt
 
 async def _until_it_answers(client: httpx.AsyncClient) -> None:
     async with asyncio.timeout(_SECONDS):
-        while not (await client.get("/health/ready")).is_success:
+        while not (await client.get("/health/ready")).is_success:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.1)
 
 
