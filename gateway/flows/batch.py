@@ -7,6 +7,7 @@ from uuid import UUID
 from gateway.core.model import NewJob
 from gateway.errors import IdempotencyKeyReused, QueueFull, Unauthorized
 from gateway.flows.deps import Deps
+from gateway.flows.once_more import once_more
 from gateway.store import jobs, tenants
 from gateway.store.engine import Tx
 
@@ -46,6 +47,7 @@ class _OvertakenError(Exception):
     """The same request at the same time was faster; nothing of this one is stored."""
 
 
+@once_more
 async def _store(deps: Deps, batch: Sequence[NewJob], max_queued: int) -> BatchAccepted:
     tenant_id = batch[0].tenant_id
     async with deps.db.of(tenant_id) as tx:

@@ -11,6 +11,7 @@ from gateway.flows import bulk_jobs
 from gateway.flows.bulk_begin import VERB, DryRun, begin, require_room
 from gateway.flows.deps import Deps
 from gateway.flows.endpoints import missing
+from gateway.flows.once_more import once_more
 from gateway.store import bulk, endpoints, replays
 from gateway.store.bulk import Operation, Progress
 from gateway.store.delivery_filter import DeliveryFilter
@@ -65,6 +66,7 @@ async def replay_missing(
     return await _begin(deps, REPLAY_MISSING, _filter(tenant_id, endpoint_id, span), dry_run)
 
 
+@once_more
 async def stop(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
     """Stop an operation; what it did stays done. Raises NotFound, and Conflict once it has ended."""
     async with deps.db.of(tenant_id) as tx:
@@ -110,6 +112,7 @@ async def step(deps: Deps, served: UUID = _NOBODY) -> UUID | None:
     return operation.tenant_id
 
 
+@once_more
 async def _send_again(deps: Deps, operation: Operation, token: UUID) -> tuple[Progress, str | None]:
     """Do a batch, unless the operation was stopped or is another's; and its state after that."""
     async with deps.db.of(operation.tenant_id) as tx:

@@ -9,6 +9,7 @@ from gateway.errors import NotFound
 from gateway.flows.access import open_access
 from gateway.flows.deps import Deps
 from gateway.flows.lookup import Lookup, Window
+from gateway.flows.once_more import once_more
 from gateway.flows.settle import Settled, announce, ending, publish_jobs, settle
 from gateway.flows.waiters import announce_feed, announce_jobs
 from gateway.ports import Absent, Access, Denied, Trouble, Unknown
@@ -28,12 +29,29 @@ async def delete_job(
 
     With `unless_ended` a job that has ended meanwhile stays.
     """
+    marked = await _mark(deps, tenant_id, job_id, unless_ended=unless_ended)
+    if marked is None:
+        return
+    settled, upstream_id = marked
+    deps.reached("delete.committed")
+    announce(deps, settled)
+    announce_jobs(deps, [job_id])
+    announce_feed(deps, [tenant_id])
+    if upstream_id is not None:
+        await delete_upstream(deps)
+
+
+@once_more
+async def _mark(
+    deps: Deps, tenant_id: UUID, job_id: UUID, *, unless_ended: bool
+) -> tuple[Settled, str | None] | None:
+    """End the job and keep its deletion; None where it has ended and is to stay."""
     async with deps.db.of(tenant_id) as tx:
         job = await jobs.hold(tx, tenant_id, job_id)
         if job is None:
             raise NotFound("There is no such job.")
         if unless_ended and job.state in TERMINAL:
-            return
+            return None
         if job.state in TERMINAL:
             # Its end was told before; its deletion is news all the same.
             settled = Settled(deliveries=await publish_jobs(tx, deps, [(JOB_DELETED, job)]))
@@ -41,12 +59,7 @@ async def delete_job(
             settled = await settle(tx, deps, [ending(job_id, cancelled())], event_type=JOB_DELETED)
         _, upstream_id = await jobs.delete(tx, tenant_id, job_id, deps.policy.lease) or (None, None)
         deps.reached("delete.marked")
-    deps.reached("delete.committed")
-    announce(deps, settled)
-    announce_jobs(deps, [job_id])
-    announce_feed(deps, [tenant_id])
-    if upstream_id is not None:
-        await delete_upstream(deps)
+    return settled, upstream_id
 
 
 async def delete_upstream(deps: Deps) -> int:

@@ -16,6 +16,7 @@ from gateway.core.signing import (
 from gateway.errors import BadRequest, NotFound
 from gateway.flows.deps import Deps
 from gateway.flows.endpoint_health import disable
+from gateway.flows.once_more import once_more
 from gateway.flows.signing_keys import V1, V1A, keep_key, new_key, seal_headers
 from gateway.store import endpoints
 from gateway.store.endpoints import Options
@@ -44,6 +45,7 @@ class Enabled:
     parked: int
 
 
+@once_more
 async def create_endpoint(
     deps: Deps, tenant_id: UUID, wanted: Wanted, *, algorithm: str = V1, secret: str | None = None
 ) -> tuple[Endpoint, SigningKey]:
@@ -58,6 +60,7 @@ async def create_endpoint(
     return endpoint, key
 
 
+@once_more
 async def change_endpoint(
     deps: Deps, tenant_id: UUID, endpoint_id: UUID, changes: Mapping[str, object]
 ) -> Endpoint:
@@ -79,6 +82,7 @@ async def change_endpoint(
     return after or before
 
 
+@once_more
 async def enable_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Enabled:
     """Deliver to an endpoint again, from now on. Raises NotFound."""
     async with deps.db.of(tenant_id) as tx:
@@ -89,6 +93,7 @@ async def enable_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Ena
     return Enabled(endpoint, parked)
 
 
+@once_more
 async def disable_endpoint(
     deps: Deps, tenant_id: UUID, endpoint_id: UUID, reason: str = DISABLED
 ) -> Endpoint:
@@ -101,6 +106,7 @@ async def disable_endpoint(
         return await endpoints.find(tx, tenant_id, endpoint_id) or before
 
 
+@once_more
 async def delete_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> None:
     """Delete an endpoint; raises NotFound."""
     async with deps.db.of(tenant_id) as tx:

@@ -5,9 +5,11 @@ from uuid import UUID
 from gateway.core.model import Delivery
 from gateway.errors import Conflict, NotFound
 from gateway.flows.deps import Deps
+from gateway.flows.once_more import once_more
 from gateway.store import delivery_log, endpoints, replays
 
 
+@once_more
 async def resend_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> Delivery:
     """Have a delivery sent at once: one that has ended with a schedule of its own for retries.
 

@@ -7,6 +7,7 @@ from gateway.core.signing import SigningKey, format_secret, jwk
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps, secret_place
 from gateway.flows.endpoints import chosen_key, missing
+from gateway.flows.once_more import once_more
 from gateway.flows.signing_keys import algorithm_of, keep_key, key_of
 from gateway.store import endpoints, tenants
 from gateway.store.endpoints import Secret
@@ -25,6 +26,7 @@ async def default_secret(deps: Deps, tenant_id: UUID) -> str:
     return format_secret(key_of(stored.algorithm, raw))
 
 
+@once_more
 async def rotate_secret(
     deps: Deps,
     tenant_id: UUID,

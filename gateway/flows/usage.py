@@ -61,7 +61,7 @@ async def read_usage(
     first, last = _hour("from", since), _hour("to", until)
     if first and last and first >= last:
         raise BadRequest.of("to", "must be at least an hour after from; both are cut to their hour")
-    async with deps.db.of(*visible) if visible else deps.db.single() as tx:
+    async with deps.db.single() if visible is None else deps.db.of(*visible) as tx:
         found = await usage_read.read(tx, group_by, visible, first, last, limit=MAX_GROUPS + 1)
     if len(found) > MAX_GROUPS:
         reason = f"makes more than {MAX_GROUPS} groups; take fewer, or less time with from and to"
