@@ -180,16 +180,24 @@ class UpstreamTimeout(UpstreamUnavailable):
 class Unavailable(GatewayError):  # noqa: N818
     """The database is away, or the process has no room; nothing was accepted.
 
-    `cause` and `place`, why and where, are for operators; `detail` is for callers.
+    `cause` and `place`, why and where, are for operators; `brief` is the cause without any name, for
+    whoever asks for the health; `detail` is for callers.
     """
 
     code, status, title = "UNAVAILABLE", 503, "Unavailable"
 
     def __init__(
-        self, detail: str, *, retry_after: float | None = None, cause: str = "", place: str = ""
+        self,
+        detail: str,
+        *,
+        retry_after: float | None = None,
+        cause: str = "",
+        brief: str = "",
+        place: str = "",
     ) -> None:
         super().__init__(detail, retry_after=retry_after)
         self.cause = cause
+        self.brief = brief or cause
         self.place = place
 
 

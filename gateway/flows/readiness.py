@@ -32,7 +32,7 @@ async def readiness(deps: Deps) -> Readiness:
     except TimeoutError:
         return Readiness("database away", "no answer within a second")
     except Unavailable as error:
-        return Readiness("database away", error.cause)
+        return Readiness("database away", error.brief)
 
 
 async def _ask(db: Database) -> Readiness:

@@ -48,7 +48,9 @@ class Cause(NamedTuple):
         kind = Collision if self.name in _COLLISIONS else Unavailable
         kind = DatabaseDenied if self.trouble is Trouble.DENIED else kind
         detail = f"{self.trouble.value} {_AGAIN}"
-        return kind(detail, retry_after=_RETRY_SECONDS, cause=self.text, place=place)
+        return kind(
+            detail, retry_after=_RETRY_SECONDS, cause=self.text, brief=self.name, place=place
+        )
 
 
 class PoolerRefusedError(Exception):
@@ -91,7 +93,6 @@ _COLLISIONS = frozenset({"deadlock", "two transactions collided"})
 _BAD_DATA = "22"
 # Of what did not come from the server; the first that fits.
 _KINDS: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str]] = (
-    (PoolerRefusedError, "an unfit pooler"),
     (asyncpg.TargetServerAttributeNotMatched, "no server that takes changes"),
     (asyncpg.ClientConfigurationError, "its address cannot be used"),
     ((asyncpg.InterfaceError, asyncpg.InternalClientError), "the connection is lost"),
@@ -116,6 +117,8 @@ def cause_of(error: BaseException) -> Cause | None:
         return Cause(*kind, _line(error)) if kind else None
     if isinstance(error, PoolTimeoutError):
         return Cause(Trouble.BUSY, "all connections of the pool are in use")
+    if isinstance(error, PoolerRefusedError):
+        return Cause(Trouble.AWAY, _line(error))
     if isinstance(error, RoleRefusedError):
         return Cause(Trouble.DENIED, "the login may not take on the role of tenants", _line(error))
     return _connection(error)

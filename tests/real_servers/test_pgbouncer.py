@@ -147,6 +147,6 @@ async def _refused(url: str) -> None:
             await tx.rows("SELECT 1")
     await database.close()
     assert failed.value.cause == (
-        "an unfit pooler (the pooler in front of Postgres keeps no prepared statements: PgBouncer "
-        "1.21 or newer with max_prepared_statements above 0 is needed)"
+        "the pooler in front of Postgres keeps no prepared statements: PgBouncer "
+        "1.21 or newer with max_prepared_statements above 0 is needed"
     )

@@ -68,7 +68,7 @@ def named(strerror: str, error: OSError) -> OSError:
         (asyncpg.ClientConfigurationError("c"), "AWAY", "its address cannot be used (c)"),
         (asyncpg.PostgresIOError("disk"), "AWAY", "a fault of the server's system (disk)"),
         (asyncpg.InternalServerError("x"), "AWAY", "a fault of the server (x)"),
-        (PoolerRefusedError("old"), "AWAY", "an unfit pooler (old)"),
+        (PoolerRefusedError("old"), "AWAY", "old"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
@@ -81,6 +81,7 @@ def test_each_failure_is_named(error: Exception, trouble: str, text: str) -> Non
         raised = translated(one, "h:1")
         assert isinstance(raised, Unavailable)
         assert (raised.cause, raised.place, raised.status) == (cause.text, "h:1", 503)
+        assert raised.brief == cause.name
         assert raised.detail.startswith(cause.trouble.value)
 
 

@@ -184,5 +184,7 @@ async def test_a_pooler_without_prepared_statements_is_refused(
     async with pool_of(database_url) as database:
         with pytest.raises(Unavailable) as failed:
             await database.open_ahead(1)
-    assert failed.value.cause.startswith("an unfit pooler (")
+    assert failed.value.cause.startswith(
+        "the pooler in front of Postgres keeps no prepared statements"
+    )
     assert "PgBouncer 1.21 or newer" in failed.value.cause
