@@ -7,7 +7,8 @@ GatewayError
 │   └── TenantSuspended       ├── PreconditionFailed 412     │       ├── StreamsFull
 ├── NotFound 404              ├── PayloadTooLarge 413        │       └── BulkFull
 └── MethodNotAllowed 405      ├── UnsupportedMediaType 415   ├── UpstreamUnavailable 502, 504
-                              └── IdempotencyKeyReused 422   └── Unavailable 503
+                              └── IdempotencyKeyReused 422   ├── Unavailable 503
+                                                             └── SecretSealed 503
 """
 
 from collections.abc import Mapping, Sequence
@@ -207,3 +208,16 @@ class DatabaseDenied(Unavailable):
 
 class Collision(Unavailable):
     """A deadlock, or two transactions that cannot both be; whoever tries again gets through."""
+
+
+class SecretSealed(GatewayError):  # noqa: N818
+    """No master key opens a secret that the answer needs; only an operator can help."""
+
+    code, status, title = "SECRET_SEALED", 503, "Secret sealed"
+
+    @classmethod
+    def of(cls, what: str) -> "SecretSealed":
+        """One secret, in words."""
+        return cls(
+            f"No master key of the gateway opens {what}. Its operator has to put the key back."
+        )

@@ -80,6 +80,13 @@ class Denied:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """No master key opens the credential: nothing was sent, and only an operator can help."""
+
+    reason: str = "no master key opens the credential"
+
+
+@dataclass(frozen=True, slots=True)
 class Busy:
     """The request was certainly not carried out; `limited` where that was a limit (429).
 

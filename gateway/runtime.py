@@ -22,7 +22,7 @@ from gateway.flows.deps import Deps, go_on
 from gateway.flows.vitals import Vitals
 from gateway.flows.workflow_names import WorkflowNames
 from gateway.ports import Clock, Ids
-from gateway.settings import Settings
+from gateway.settings import Settings, strange_settings
 from gateway.store.causes import Cause, Trouble
 from gateway.store.engine import open_database
 from gateway.store.processes import Identity
@@ -37,8 +37,14 @@ _TROUBLES = {
 }
 _log = structlog.get_logger("gateway.postgres")
 # Work that found nothing to do is not worth a line, and accept has that of its request.
-_QUIET = frozenset({("sweep", "quiet"), ("poll", "ok"), ("claim", "shared")})
-_TROUBLE = frozenset({"denied", "busy", "unknown", "broken", "exhausted", "gone", "distrusted"})
+# What no master key opens is told once a minute, and not by each job that waits for it.
+_QUIET = frozenset(
+    {("sweep", "quiet"), ("poll", "ok"), ("claim", "shared")}
+    | {(work, "sealed") for work in ("submit", "poll", "lookup")}
+)
+_TROUBLE = frozenset(
+    {"denied", "busy", "unknown", "broken", "exhausted", "gone", "distrusted", "sealed"}
+)
 
 
 class Report:
@@ -88,6 +94,12 @@ def policy_of(settings: Settings) -> Policy:
             "events": settings.keep_events_days,
         },
     )
+
+
+def tell_strange_settings() -> None:
+    """One warning for each variable of the environment that is misspelt."""
+    for stranger in strange_settings():
+        _log.warning("a variable is not a setting", name=stranger.name, nearest=stranger.nearest)
 
 
 def sender_of(settings: Settings) -> HttpSender:

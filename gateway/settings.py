@@ -6,9 +6,10 @@ reported at once, and nothing starts until it is right.
 
 import base64
 import binascii
+import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,10 +22,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.environment import PREFIX, Stranger, read_files, strangers
 from gateway.postgres_url import read_url
 from gateway.redis_address import parse_redis_url
 
-PREFIX = "GATEWAY_"
 _KEY_BYTES = 32
 _URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
 _PROXY = re.compile(r"http://(?:[^/?#@\s]+@)?(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+/?")
@@ -78,6 +79,10 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address that `gateway serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `gateway serve` listens on.")
+    share_port: bool = Field(
+        False,
+        description="Several `gateway serve` of one database may listen on the port of this host.",
+    )
     worker_port: int = Field(
         0, ge=0, le=65535, description="Port for a worker's health and metrics; 0 for none."
     )
@@ -260,21 +265,48 @@ class Settings(BaseSettings):
         return _decode_keys(self.master_key)
 
 
+SECRETS = tuple(
+    name.upper() for name, field in Settings.model_fields.items() if field.annotation is SecretStr
+)
+
+
 def load_settings() -> Settings:
-    """Read the environment; raises InvalidSettingsError that names every faulty variable."""
+    """Read the environment and the files that it names; raises InvalidSettingsError.
+
+    That names every faulty variable.
+    """
+    values, faults = read_files(SECRETS, os.environ)
+    lines = list(faults.values())
     try:
-        return Settings()  # pyright: ignore[reportCallIssue] - values come from the environment
+        given: dict[str, Any] = {name.lower(): value for name, value in values.items()}
+        settings = Settings(**given)
     except ValidationError as invalid:
-        lines = [_line(*map(str, e["loc"][:1]), e["type"], e["msg"]) for e in invalid.errors()]
-        raise InvalidSettingsError("\n".join(dict.fromkeys(lines))) from None
+        for error in invalid.errors():
+            name = str(error["loc"][0]).upper() if error["loc"] else ""
+            if name not in faults:
+                lines.append(_line(name, error["type"], error["msg"], is_file=name in values))
+        settings = None
+    if settings is None or lines:
+        raise InvalidSettingsError("\n".join(dict.fromkeys(lines)))
+    return settings
 
 
-def _line(*fault: str) -> str:
-    *name, kind, message = fault
+def strange_settings() -> list[Stranger]:
+    """The variables of the environment that look like settings and are none."""
+    names = {name.upper() for name in Settings.model_fields}
+    return strangers({*names, *(f"{name}_FILE" for name in SECRETS)}, os.environ)
+
+
+def _line(name: str, kind: str, message: str, *, is_file: bool) -> str:
+    said = message.removeprefix("Value error, ")
     if not name:
-        return message.removeprefix("Value error, ")
-    said = "is not set" if kind == "missing" else message.removeprefix("Value error, ")
-    return f"{PREFIX}{name[0].upper()}: {said}"
+        return said
+    variable = f"{PREFIX}{name}_FILE" if is_file else f"{PREFIX}{name}"
+    if kind == "missing":
+        return f"{variable}: is not set"
+    if os.environ.get(variable, "").startswith("tcp://"):
+        said = "Kubernetes has set this for a service of that name: enableServiceLinks: false"
+    return f"{variable}: {said}"
 
 
 def _is_proxy(url: str) -> bool:

@@ -17,9 +17,11 @@ from gateway.descriptors import raise_limit
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps, go_on
 from gateway.flows.heartbeat import beating
+from gateway.flows.master_keys import require_keys
 from gateway.flows.session import Sessions
 from gateway.flows.sweep import sweep
-from gateway.runtime import host_clock, identity_of, open_deps
+from gateway.redis_address import parse_redis_url
+from gateway.runtime import host_clock, identity_of, open_deps, tell_strange_settings
 from gateway.settings import Settings
 from gateway.watchdog import watch_loop
 from gateway.worker_port import serve_port
@@ -36,6 +38,7 @@ def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
     `reached` is called at every crash point.
     """
     log.configure(settings.log_level, settings.log_format)
+    tell_strange_settings()
     raise_limit()
     uvloop.run(_work(settings, reached))
 
@@ -44,8 +47,9 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log.report_failure)
-    health = RedisHealth()
+    health = RedisHealth(str(parse_redis_url(settings.redis_url.get_secret_value())))
     async with open_deps(settings, "gateway worker", reached, health) as deps:
+        await require_keys(deps)
 
         def end() -> None:
             deps.slots.closing = True  # nothing more is claimed

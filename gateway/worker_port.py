@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from typing_extensions import override
 
@@ -36,12 +37,15 @@ def serve_port(deps: Deps, host: str, port: int, silent_for: Callable[[], float]
         if not alive or path == "/health/live":
             return _answer(start_response, _OK if alive else _UNWELL, "ok" if alive else "silent")
         found = _ask(loop, deps)
-        more = {"redis": deps.queue.connected} | ({"cause": found.cause} if found.cause else {})
+        more: dict[str, object] = {"redis": deps.queue.connected}
+        more |= {"cause": found.cause} if found.cause else {}
+        more |= {"redisTrouble": deps.queue.trouble} if deps.queue.trouble else {}
         return _answer(
             start_response, _OK if found.status == "ok" else _UNWELL, found.status, **more
         )
 
-    server = make_server(host, port, app, handler_class=_QuietHandler)
+    kind = _SixthServer if ":" in host else WSGIServer
+    server = make_server(host, port, app, kind, handler_class=_QuietHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
@@ -59,6 +63,12 @@ def _answer(
 ) -> Iterable[bytes]:
     start_response(status, [("Content-Type", "application/json")])
     return [json.dumps({"status": text, **more}).encode()]
+
+
+class _SixthServer(WSGIServer):
+    """For an IPv6 address."""
+
+    address_family = socket.AF_INET6
 
 
 class _QuietHandler(WSGIRequestHandler):

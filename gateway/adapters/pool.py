@@ -40,7 +40,7 @@ class Pool:
         self.alive_at = clock.monotonic()
         self._redis_url = redis_url
         self._address = parse_redis_url(redis_url)
-        self._health = health or RedisHealth()
+        self._health = health or RedisHealth(str(self._address))
         self._clock = clock
         self._ids = ids
         self._sweep = Session("sweep", sweep, session_seconds)

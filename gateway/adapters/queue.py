@@ -55,7 +55,7 @@ class ArqQueue:
     ) -> None:
         self.dropped = 0
         self._address = parse_redis_url(redis_url)
-        self._health = health or RedisHealth()
+        self._health = health or RedisHealth(str(self._address))
         self._clock = clock
         self._ids = ids
         self._redis = connect(redis_url, Redis)

@@ -19,6 +19,7 @@ CLUSTER = (
 HUNG_UP = "it hung up"
 _SPEAKS_TLS = "it speaks TLS on this port: write rediss:// with two s"
 _SPEAKS_NO_TLS = "it does not speak TLS on this port: write redis:// with one s"
+_SILENT = "it does not answer in time"
 _WANTS_OURS = "it wants a certificate of ours: ssl_certfile and ssl_keyfile name it"
 _SILENT_END = "it hangs up on us without a word"
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING")
@@ -56,7 +57,7 @@ _HUNG_UP_WORDS = (
 
 
 def cause_of(error: BaseException, address: RedisAddress) -> str:
-    """One line without secrets."""
+    """One line that can be told to anybody: it names neither host nor login."""
     for one in _chain(error):
         if cause := _known(one, address):
             return cause
@@ -66,7 +67,7 @@ def cause_of(error: BaseException, address: RedisAddress) -> str:
 async def diagnose(error: BaseException, address: RedisAddress) -> str:
     """The same, with a look at a server that hung up or kept silent: it may say by itself why."""
     cause = cause_of(error, address)
-    if address.master or cause not in (HUNG_UP, _silent(address)):
+    if address.master or cause not in (HUNG_UP, _SILENT):
         return cause
     if address.tls and cause == HUNG_UP:
         return _WANTS_OURS if not address.tls.certificate else _SILENT_END
@@ -85,39 +86,39 @@ def _known(error: BaseException, address: RedisAddress) -> str | None:
         case ssl.SSLError():
             return _of_tls(error)
         case OSError():
-            return _of_system(error, address)
+            return _of_system(error)
         case MasterNotFoundError():
             return _of_sentinels(str(error), address)
         case RedisTimeoutError():
-            return _silent(address)
+            return _SILENT
         case _:
-            return _of_answer(error, address)
+            return _of_answer(error)
 
 
-def _of_answer(error: BaseException, address: RedisAddress) -> str | None:
+def _of_answer(error: BaseException) -> str | None:
     match error:
         case NoPermissionError():
             return _of_rights(str(error))
         case ReadOnlyError():
             return "it is a replica that may only be read: name the master"
         case InvalidResponse():
-            return f"what answers at {_place(address)} is not Redis"
+            return "what answers there is not Redis"
         case _:
             return _of_words(str(error))
 
 
-def _of_system(error: OSError, address: RedisAddress) -> str | None:
+def _of_system(error: OSError) -> str | None:
     match error:
         case socket.gaierror():
-            return f"the name in {_place(address)} cannot be resolved"
+            return "the name of its host cannot be resolved"
         case ConnectionRefusedError():
-            return f"nothing listens at {_place(address)}"
+            return "nothing listens there"
         case ConnectionError():
             return HUNG_UP
         case TimeoutError():
-            return _silent(address)
+            return _SILENT
         case _:
-            return _short(f"{_place(address)} cannot be reached: {error.strerror or error}")
+            return _short(f"it cannot be reached: {error.strerror or type(error).__name__}")
 
 
 def _of_words(text: str) -> str | None:
@@ -151,18 +152,8 @@ def _of_sentinels(text: str, address: RedisAddress) -> str:
     if told and told != HUNG_UP:
         return f"a Sentinel answers: {told}"
     if errors.count("Error(") >= len(address.servers):
-        return f"no Sentinel answers at {address}"
-    return f"the Sentinels at {address} know no master '{address.master}' that is up"
-
-
-def _place(address: RedisAddress) -> str:
-    return (
-        f"the place that Sentinels name for '{address.master}'" if address.master else str(address)
-    )
-
-
-def _silent(address: RedisAddress) -> str:
-    return f"{_place(address)} does not answer in time"
+        return "no Sentinel answers"
+    return f"the Sentinels know no master '{address.master}' that is up"
 
 
 async def _exchange(address: RedisAddress, question: bytes) -> str:

@@ -10,7 +10,8 @@ _log = structlog.get_logger(__name__)
 class RedisHealth:
     """Every user, by a name of its own, says whether Redis serves it; `trouble` is why it does not."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: str = "") -> None:
+        self._place = place
         self._troubles: dict[str, str] = {}
         self._told: str | None = None
 
@@ -36,8 +37,10 @@ class RedisHealth:
             return
         self._told = cause
         if cause is None:
-            _log.info("redis can be used again")
+            _log.info("redis can be used again", redis=self._place)
         else:
             _log.warning(
-                "redis cannot be used: work goes on, but up to some seconds later", cause=cause
+                "redis cannot be used: work goes on, but up to some seconds later",
+                cause=cause,
+                redis=self._place,
             )

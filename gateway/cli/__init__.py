@@ -81,6 +81,7 @@ cli.lazy = {
         "completion:completion",
         "Print the script that completes commands and options in a shell.",
     ),
+    "secret": Lazy("secret:secret", "See which master keys are needed, and seal anew."),
     "config": Lazy("config:config", "Look at the settings."),
     "health": Lazy("health:health", "Ask the process on this host whether it is ready."),
     "version": Lazy("version:version", "Print the version."),

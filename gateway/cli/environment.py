@@ -19,7 +19,8 @@ def settings_of_environment() -> Settings:
 def settings_of_database() -> Settings:
     """The settings of what only needs the database; nothing else has to be set."""
     for name, value in _UNUSED.items():
-        os.environ.setdefault(name, value)
+        if f"{name}_FILE" not in os.environ:
+            os.environ.setdefault(name, value)
     return settings_of_environment()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gateway.errors import DatabaseDenied, GatewayError, Unavailable
+from gateway.listening import CannotListenError
 from gateway.settings import InvalidSettingsError
 
 
@@ -93,6 +94,12 @@ def _of_database(error: Unavailable, problem: Mapping[str, Any]) -> CommandError
     return CommandError(text, ExitCode.UNREACHABLE, problem=told)
 
 
+def _of_start(error: CannotListenError | InvalidSettingsError) -> CommandError:
+    if isinstance(error, CannotListenError):
+        return CommandError(error.message, hint=error.hint)
+    return CommandError(str(error), ExitCode.USAGE, _SETTINGS_HINT)
+
+
 def failure_of(error: BaseException) -> CommandError:
     """Any expected failure as one of a command."""
     match error:
@@ -100,8 +107,8 @@ def failure_of(error: BaseException) -> CommandError:
             return error
         case GatewayError():
             return from_gateway(error)
-        case InvalidSettingsError():
-            return CommandError(str(error), ExitCode.USAGE, _SETTINGS_HINT)
+        case CannotListenError() | InvalidSettingsError():
+            return _of_start(error)
         case click.Abort() if not isinstance(error.__context__, KeyboardInterrupt):
             return CommandError("nothing was done")
         case click.ClickException():

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -83,7 +83,13 @@ def make_environment(folder: Path, site: Site, *, database: str, redis: str) -> 
     }
     if site.simulator is not None:
         settings["GATEWAY_UPSTREAM_URL"] = f"{site.simulator}/v1"
-    return {**_DEFAULTS, **os.environ, **settings}
+    own = {name: value for name, value in os.environ.items() if not _is_file_of(name, settings)}
+    return {**_DEFAULTS, **own, **settings}
+
+
+def _is_file_of(name: str, settings: Collection[str]) -> bool:
+    """Whether a variable names the file of a setting that this machine has its own value for."""
+    return name.removesuffix("_FILE") in settings and name.endswith("_FILE")
 
 
 def _master_key(file: Path) -> str:

@@ -3,8 +3,8 @@
 import click
 from rich_click import RichCommand
 
+from gateway import listening
 from gateway.cli.environment import settings_of_environment
-from gateway.cli.listening import require_address
 from gateway.web import server
 
 
@@ -18,7 +18,7 @@ def serve(host: str | None, port: int | None) -> None:
     given = {"host": host, "port": port}
     update = {name: value for name, value in given.items() if value is not None}
     settings = settings_of_environment().model_copy(update=update)
-    require_address(settings.host, settings.port)
+    listening.check(settings.host, settings.port, shared=settings.share_port)
     if settings.metrics_port:
-        require_address(settings.metrics_host or settings.host, settings.metrics_port)
+        listening.check(settings.metrics_host or settings.host, settings.metrics_port)
     server.run(settings)

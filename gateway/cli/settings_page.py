@@ -9,7 +9,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from gateway.settings import PREFIX, Settings
+from gateway.environment import PREFIX
+from gateway.settings import Settings
 
 _HEAD = """\
 # Settings

@@ -3,14 +3,14 @@
 import click
 from rich_click import RichCommand
 
+from gateway import listening
 from gateway import worker as pool
 from gateway.cli.environment import settings_of_environment
-from gateway.cli.listening import require_address
 
 
 @click.command(cls=RichCommand)
 def worker() -> None:
     """Run jobs and deliver webhooks until SIGTERM."""
     settings = settings_of_environment()
-    require_address(settings.host, settings.worker_port)
+    listening.check(settings.host, settings.worker_port)
     pool.run(settings)

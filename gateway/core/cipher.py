@@ -17,7 +17,14 @@ _NUMBER_BYTES = 4
 
 
 class CannotOpenError(ValueError):
-    """A sealed value was sealed with another key, for another place, or was changed."""
+    """A sealed value was sealed with another key, for another place, or was changed.
+
+    `key` is the number of the key that sealed it, in hexadecimal digits.
+    """
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,16 @@ class Cipher:
         self._keys = {_number(key): AESGCM(key) for key in keys}
         self._first = _number(keys[0])
 
+    @property
+    def numbers(self) -> list[bytes]:
+        """The numbers of the keys, that of the one that seals first."""
+        return list(self._keys)
+
+    @staticmethod
+    def number_of(sealed: bytes) -> bytes:
+        """The number of the key that sealed a value."""
+        return sealed[:_NUMBER_BYTES]
+
     def seal(self, plain: bytes, place: Place, nonce: bytes) -> bytes:
         """Seal a secret for one place; `nonce` is 12 bytes never used before."""
         sealed = self._keys[self._first].encrypt(nonce, plain, place.bytes())
@@ -50,16 +67,18 @@ class Cipher:
 
     def open(self, sealed: bytes, place: Place) -> bytes:
         """Open a sealed secret; raises CannotOpenError."""
-        key = self._keys.get(sealed[:_NUMBER_BYTES])
+        number = self.number_of(sealed).hex()
+        key = self._keys.get(self.number_of(sealed))
         if key is None:
-            raise CannotOpenError(f"no master key opens {place.table} {place.row}")
+            what = f"{place.table} {place.row}"
+            raise CannotOpenError(f"no master key opens {what}", number)
         rest = sealed[_NUMBER_BYTES:]
         nonce, body = rest[:NONCE_BYTES], rest[NONCE_BYTES:]
         try:
             return key.decrypt(nonce, body, place.bytes())
         except (InvalidTag, ValueError):
             raise CannotOpenError(
-                f"the master key does not open {place.table} {place.row}"
+                f"the master key does not open {place.table} {place.row}", number
             ) from None
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gateway.core.model import Credential
 from gateway.flows.deps import Deps
-from gateway.ports import Access, Denied
+from gateway.ports import Access, Sealed
 from gateway.store import tenants
 from gateway.store.engine import Tx
 
@@ -14,11 +14,11 @@ class Asking:
     """A way to the upstream; `lent` when it is not the credential that the jobs belong to."""
 
     credential: Credential
-    access: Access | Denied
+    access: Access | Sealed
     lent: bool = False
 
 
-def open_access(deps: Deps, credential: Credential) -> Access | Denied:
+def open_access(deps: Deps, credential: Credential) -> Access | Sealed:
     """Open a stored credential."""
     return deps.access(
         credential.tenant_id,

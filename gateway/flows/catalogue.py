@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from gateway.errors import CredentialMissing, UpstreamTimeout, UpstreamUnavailable
+from gateway.errors import CredentialMissing, SecretSealed, UpstreamTimeout, UpstreamUnavailable
 from gateway.flows.access import open_access
 from gateway.flows.deps import Deps
-from gateway.ports import Access, Denied, Trouble, Upload, Workflow
+from gateway.ports import Access, Denied, Sealed, Trouble, Upload, Workflow
 from gateway.store import tenants
 
 _FRESH_SECONDS = 60.0
@@ -84,7 +84,7 @@ async def upload(deps: Deps, tenant_id: UUID) -> Upload:
 
 
 async def access_of(deps: Deps, tenant_id: UUID) -> Access:
-    """The tenant's present access to the upstream; raises CredentialMissing."""
+    """The tenant's present access to the upstream; raises CredentialMissing or SecretSealed."""
     async with deps.db.single() as tx:
         credential = await tenants.credential(tx, tenant_id)
     if credential is None:
@@ -92,8 +92,8 @@ async def access_of(deps: Deps, tenant_id: UUID) -> Access:
             "The tenant has no credential for the upstream. An operator has to put one first."
         )
     access = open_access(deps, credential)
-    if isinstance(access, Denied):
-        raise unavailable(access)
+    if isinstance(access, Sealed):
+        raise SecretSealed.of("the tenant's credential")
     return access
 
 

@@ -12,7 +12,7 @@ from gateway.flows.lookup import Lookup, Window
 from gateway.flows.once_more import once_more
 from gateway.flows.settle import Settled, announce, ending, publish_jobs, settle
 from gateway.flows.waiters import announce_feed, announce_jobs
-from gateway.ports import Absent, Access, Denied, Trouble, Unknown
+from gateway.ports import Absent, Access, Sealed, Trouble, Unknown
 from gateway.store import jobs, tenants
 from gateway.store.jobs import Doomed
 
@@ -80,7 +80,7 @@ async def _delete_one(deps: Deps, job: Doomed) -> bool:
     if credential is None:
         return True
     access = open_access(deps, credential)
-    if isinstance(access, Denied):
+    if isinstance(access, Sealed):
         return False
     upstream_id = job.upstream_id or await _find(deps, access, job)
     if not isinstance(upstream_id, str):

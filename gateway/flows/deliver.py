@@ -28,7 +28,7 @@ _WRITERS = 2
 # A longer wait than this is left to the sweep.
 _WAKE_WITHIN = 60.0
 _UNSIGNED = "no master key opens the secrets of this receiver"
-_UNSIGNED_SECONDS = 60.0
+_UNSIGNED_SECONDS = 15.0
 _BROKEN_SECONDS = 5.0
 # One part in so many of the room is kept for receivers with little under way: where one has a
 # backlog, the others would have to wait until what it was sent at a time is written down.
@@ -133,7 +133,8 @@ class Deliverer:
     def _headers(self, one: ToDeliver) -> dict[str, str] | None:
         try:
             return open_headers(self._deps, one.tenant_id, one.endpoint_id, one.headers_sealed)
-        except CannotOpenError:
+        except CannotOpenError as error:
+            self._deps.report_sealed(error)
             return None
 
     async def _deliver(

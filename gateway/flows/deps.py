@@ -12,17 +12,18 @@ from gateway.flows.vitals import Vitals
 from gateway.ports import (
     Access,
     Catalogue,
-    Denied,
     Ids,
     Limiter,
     Observer,
-    Problem,
     Queue,
+    Sealed,
     Sender,
     SharedClock,
     Upstream,
 )
 from gateway.store.engine import Database
+
+_TELL_AGAIN_SECONDS = 60.0
 
 
 def credential_place(tenant_id: UUID, credential_id: UUID, version: int) -> Place:
@@ -55,6 +56,8 @@ class Deps:
     cipher: Cipher
     policy: Policy
     upstream_url: str
+    # When the operator is told again of a master key that is missing, by its number.
+    told_of_keys: dict[str, float] = field(default_factory=dict[str, float])
     slots: Slots = field(default_factory=Slots)
     beacon: Beacon = field(default_factory=Beacon)
     vitals: Vitals = field(default_factory=Vitals)
@@ -63,11 +66,19 @@ class Deps:
 
     def access(
         self, tenant_id: UUID, credential_id: UUID, version: int, base_url: str, sealed: bytes
-    ) -> Access | Denied:
-        """Open a credential for calls; one that no master key opens is denied before any call."""
+    ) -> Access | Sealed:
+        """Open a credential for calls; that no master key opens one is reported to the operator."""
         place = credential_place(tenant_id, credential_id, version)
         try:
             key = self.cipher.open(sealed, place).decode()
         except CannotOpenError as error:
-            return Denied(0, Problem("CANNOT_OPEN", "Credential sealed", str(error)))
+            self.report_sealed(error)
+            return Sealed()
         return Access(credential_id, base_url, Secret(key))
+
+    def report_sealed(self, error: CannotOpenError) -> None:
+        """Tell the operator of a secret that no master key opens, once a minute for each key."""
+        now = self.clock.monotonic()
+        if now >= self.told_of_keys.get(error.key, now):
+            self.told_of_keys[error.key] = now + _TELL_AGAIN_SECONDS
+            self.observer.done("open", "sealed", seconds=0.0, key=error.key, reason=str(error))

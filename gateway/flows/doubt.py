@@ -19,7 +19,7 @@ from gateway.flows.health import Standing, is_probe, judge_credential
 from gateway.flows.lookup import Lookup, Window
 from gateway.flows.patience import patiently
 from gateway.flows.settle import Settled, announce, ending, settle
-from gateway.ports import Access, Denied, Trouble, Verb
+from gateway.ports import Access, Sealed, Trouble, Verb
 from gateway.store import history, polls, submits, tenants
 from gateway.store.engine import Tx
 from gateway.store.history import NewNote
@@ -41,7 +41,7 @@ class Seen(NamedTuple):
 
     found: dict[UUID, str]
     missing: Sequence[Doubtful] = ()
-    trouble: Trouble | None = None
+    trouble: Trouble | Sealed | None = None
     calls: int = 0
     asked: int = 0
     after: float = 0.0
@@ -109,7 +109,7 @@ class Reconciler:
 
     async def _look(self, asking: Asking, jobs: Sequence[Doubtful], until: float) -> Seen:
         """One round; a list is not searched twice at the same time."""
-        if isinstance(asking.access, Denied):
+        if isinstance(asking.access, Sealed):
             return Seen({}, trouble=asking.access)
         key = (jobs[0].credential_id, asking.credential.id)
         if key in self._under_way:

@@ -10,13 +10,15 @@ from gateway.core.schedule import Policy, pause
 from gateway.flows.deps import Deps
 from gateway.flows.settle import publish
 from gateway.flows.waiters import announce_feed
-from gateway.ports import Busy, Denied, Submitted, Unknown
+from gateway.ports import Busy, Denied, Sealed, Submitted, Unknown
 from gateway.store import polls
 from gateway.store.engine import Tx
 from gateway.store.outcomes import NewEvent
 
 # How often a rejected credential is tried again, in case the reason was mended at the upstream.
 REPROBE_SECONDS = 300.0
+# How soon what no master key opens is tried again: by then another process may have the key.
+_SEALED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,9 @@ async def judge_credential(
     denied = next((answer for answer in answers if isinstance(answer, Denied)), None)
     if denied is not None:
         return await _reject(tx, deps, standing, denied)
+    if any(isinstance(answer, Sealed) for answer in answers):
+        await polls.rest(tx, standing.id, _SEALED_SECONDS)
+        return _SEALED_SECONDS
     trouble = [answer for answer in answers if isinstance(answer, (Busy, Unknown))]
     if trouble:
         rest = pause(standing.failures, _longest(trouble), deps.ids.jitter())

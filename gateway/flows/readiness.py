@@ -26,9 +26,14 @@ class Readiness(NamedTuple):
 
 async def readiness(deps: Deps) -> Readiness:
     """Ask Postgres for all that requests and workers need of it; takes a second at the most."""
+    return await readiness_of(deps.db)
+
+
+async def readiness_of(database: Database) -> Readiness:
+    """The same for a pool by itself."""
     try:
         async with asyncio.timeout(_SECONDS):
-            return await _ask(deps.db)
+            return await _ask(database)
     except TimeoutError:
         return Readiness("database away", "no answer within a second")
     except Unavailable as error:

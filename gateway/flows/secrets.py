@@ -4,7 +4,7 @@ from uuid import UUID
 
 from gateway.core.cipher import CannotOpenError
 from gateway.core.signing import SigningKey, format_secret, jwk
-from gateway.errors import NotFound
+from gateway.errors import NotFound, SecretSealed
 from gateway.flows.deps import Deps, secret_place
 from gateway.flows.endpoints import chosen_key, missing
 from gateway.flows.once_more import once_more
@@ -17,12 +17,19 @@ MAX_LIVE = 5
 
 
 async def default_secret(deps: Deps, tenant_id: UUID) -> str:
-    """The secret that signs what goes to the callback URLs of a tenant's jobs."""
+    """The secret that signs what goes to the callback URLs of a tenant's jobs.
+
+    Raises NotFound, SecretSealed.
+    """
     async with deps.db.of(tenant_id) as tx:
         stored = await endpoints.secret(tx, tenant_id, None)
     if stored is None:
         raise NotFound("The tenant has no default signing secret.")
-    raw = deps.cipher.open(stored.sealed, secret_place(tenant_id, stored.id))
+    try:
+        raw = deps.cipher.open(stored.sealed, secret_place(tenant_id, stored.id))
+    except CannotOpenError as error:
+        deps.report_sealed(error)
+        raise SecretSealed.of("the tenant's default signing secret") from None
     return format_secret(key_of(stored.algorithm, raw))
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from gateway.core.lifecycle import Finish, error_of
 from gateway.core.model import JobState
-from gateway.ports import Busy, Denied, Refused, Submitted, Trouble, Unknown
+from gateway.ports import Busy, Denied, Refused, Sealed, Submitted, Trouble, Unknown
 from gateway.store.submits import Back, Doubt, ToSubmit
 
 
@@ -19,7 +19,7 @@ class Broken:
     reason: str
 
 
-Answer = Submitted | Refused | Trouble | Broken
+Answer = Submitted | Refused | Trouble | Sealed | Broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Sent:
 def back(one: Sent, rest: float) -> Back | None:
     """How a job that was certainly not taken waits; None where it was, or nobody knows."""
     match one.answer:
-        case Denied():
+        case Denied() | Sealed():
             # The credential is at fault, so the job waits without having used an attempt.
             return Back(one.job.id, one.token, 0.0, counted=False)
         case Busy():
@@ -65,7 +65,7 @@ def refusal(refused: Refused) -> Finish:
 def note(answer: Answer) -> list[tuple[str, str]]:
     """What the timeline says of it, as (type, detail)."""
     match answer:
-        case Submitted() | Refused():
+        case Submitted() | Refused() | Sealed():  # which is no affair of the tenant
             return []
         case Denied():
             return [("credential.rejected", answer.problem.message)]
@@ -84,7 +84,7 @@ def reason(answer: Answer) -> str | None:
             return None
         case Refused() | Denied():
             return f"{answer.problem.code}: {answer.problem.message}"
-        case Busy() | Unknown() | Broken():
+        case Busy() | Unknown() | Broken() | Sealed():
             return answer.reason
         case _:
             assert_never(answer)

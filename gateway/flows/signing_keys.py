@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from uuid import UUID
 
 from gateway.core.cipher import NONCE_BYTES, CannotOpenError, Place
@@ -28,8 +27,11 @@ async def live_keys(
     """
     keys: defaultdict[Receiver, list[SigningKey]] = defaultdict(list)
     for one in await deliveries.secrets(tx, receivers) if receivers else ():
-        with suppress(CannotOpenError):
+        try:
             raw = deps.cipher.open(one.sealed, secret_place(one.tenant_id, one.id))
+        except CannotOpenError as error:
+            deps.report_sealed(error)
+        else:
             keys[one.tenant_id, one.endpoint_id].append(key_of(one.algorithm, raw))
     for receiver, live in keys.items():
         if len(live) > 1:  # one that was given again, after others

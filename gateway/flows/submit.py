@@ -25,7 +25,7 @@ from gateway.flows.sent import (
 )
 from gateway.flows.settle import Settled, announce, ending, settle
 from gateway.flows.waiters import announce_jobs
-from gateway.ports import Denied, Refused, Submission, Submitted, Unknown, Verb
+from gateway.ports import Refused, Sealed, Submission, Submitted, Unknown, Verb
 from gateway.store import history, polls, submits
 from gateway.store.engine import Tx
 from gateway.store.history import NewNote
@@ -131,7 +131,7 @@ class Submitter:
         access = deps.access(
             job.tenant_id, job.credential_id, job.credential_version, job.base_url, job.sealed
         )
-        if isinstance(access, Denied):
+        if isinstance(access, Sealed):
             return access
         submission = Submission(
             job.name,

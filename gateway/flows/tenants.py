@@ -10,7 +10,7 @@ from gateway.flows.access import open_access
 from gateway.flows.catalogue import unavailable
 from gateway.flows.deps import Deps, credential_place
 from gateway.flows.signing_keys import V1, keep_key, new_key
-from gateway.ports import Access, Denied
+from gateway.ports import Access, Denied, Sealed
 from gateway.store import polls, tenants
 from gateway.store.engine import Tx
 from gateway.store.tenants import CredentialInUse
@@ -144,7 +144,7 @@ async def _check(deps: Deps, access: Access) -> None:
 
 def _is_same(deps: Deps, current: Credential, access: Access) -> bool:
     known = open_access(deps, current)
-    return not isinstance(known, Denied) and (known.base_url, known.key) == (
+    return not isinstance(known, Sealed) and (known.base_url, known.key) == (
         access.base_url,
         access.key,
     )

@@ -26,7 +26,7 @@ from gateway.flows.deps import Deps
 from gateway.flows.list_search import EndlessListError, first_page
 from gateway.flows.poll_memory import Memory
 from gateway.flows.reports import Told, Written
-from gateway.ports import Access, Denied, Trouble, Unknown, UpstreamJob
+from gateway.ports import Access, Sealed, Trouble, Unknown, UpstreamJob
 from gateway.store import polls
 from gateway.store.polls import AtUpstream, Flight, Place, ToPoll
 
@@ -68,20 +68,20 @@ class Tick:
         self.flight = Flight()
         self.is_cut_short = False
         self.durations: list[tuple[str, float]] = []
-        self.troubles: list[Trouble] = []
+        self.troubles: list[Trouble | Sealed] = []
         self.calls = 0
         self._ended: set[UUID] = set()
         self._ends: dict[int, list[UpstreamJob]] = {}
         self._has_news_of_starts = False
         self._listed_at = 0.0
 
-    async def run(self, access: Access | Denied) -> None:
+    async def run(self, access: Access | Sealed) -> None:
         """Ask what is worth asking now, and write down what was learned.
 
         A probe asks one thing. Where the credential is `lent`, what it does not show is given up.
         """
         await self._look()
-        if isinstance(access, Denied):
+        if isinstance(access, Sealed):
             self.troubles.append(access)
         elif self.groups:
             await (self._ask(access) if self.is_safe else self._ask_with_care(access))

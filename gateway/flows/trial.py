@@ -11,7 +11,7 @@ from gateway.core.events import EVENT_TYPES, TEST_PING, event_body, job_json
 from gateway.core.lifecycle import error_of
 from gateway.core.model import Attempt, Endpoint, Job, JobState, Tenant
 from gateway.core.webhook import Reply
-from gateway.errors import BadRequest, Conflict, NotFound
+from gateway.errors import BadRequest, NotFound, SecretSealed
 from gateway.flows.deps import Deps
 from gateway.flows.endpoints import missing
 from gateway.flows.signing_keys import live_keys, open_headers
@@ -46,7 +46,7 @@ async def try_endpoint(
 ) -> Trial:
     """Send a sample event of a type, once, also to a disabled endpoint.
 
-    It is logged as any delivery, and is not retried. Raises NotFound, BadRequest, and Conflict
+    It is logged as any delivery, and is not retried. Raises NotFound, BadRequest, and SecretSealed
     when nothing can sign it.
     """
     if kind not in EVENT_TYPES:
@@ -60,7 +60,7 @@ async def try_endpoint(
         sealed = await endpoints.sealed_headers(tx, endpoint_id)
     custom = _open(deps, tenant.id, endpoint_id, sealed) if keys else None
     if custom is None:
-        raise Conflict("No master key opens the secrets of this endpoint.")
+        raise SecretSealed.of("the secrets of this endpoint")
     body = _sample(deps, tenant, kind, at)
     event = NewEvent(deps.ids.uuid(), tenant.id, None, kind, body, endpoint_id, is_sample=True)
     one = _to_deliver(deps, endpoint, event, at)

@@ -315,6 +315,15 @@ async def well(tx: Tx, credential_id: UUID, *, submits: int, room: int) -> None:
     await tx.run(_WELL, credential_id, submits, room, _WIDER)
 
 
+async def rest(tx: Tx, credential_id: UUID, seconds: float) -> None:
+    """Let a credential rest, for no fault of the upstream."""
+    await tx.run(
+        "UPDATE credential SET paused_until = now() + $2 * interval '1 second' WHERE id = $1",
+        credential_id,
+        seconds,
+    )
+
+
 async def unpause(tx: Tx, credential_id: UUID) -> None:
     """Give a probe back that was not used."""
     await tx.run("UPDATE credential SET paused_until = NULL WHERE id = $1", credential_id)

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 import uvloop
@@ -16,7 +16,9 @@ from gateway import log
 from gateway.descriptors import raise_limit
 from gateway.flows.deps import Deps, go_on
 from gateway.flows.heartbeat import beating
-from gateway.runtime import identity_of, open_deps
+from gateway.flows.master_keys import require_keys
+from gateway.listening import Place, claimed
+from gateway.runtime import identity_of, open_deps, tell_strange_settings
 from gateway.settings import Settings
 from gateway.web.app import create_app, create_metrics_app
 from gateway.web.front import Front
@@ -38,6 +40,7 @@ def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
     `reached` is called at every crash point.
     """
     log.configure(settings.log_level, settings.log_format)
+    tell_strange_settings()
     raise_limit()
     uvloop.run(_serve(settings, reached))
 
@@ -45,16 +48,26 @@ def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
 async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
     stop = _Stop()
     asyncio.get_running_loop().set_exception_handler(log.report_failure)
-    async with open_deps(settings, "gateway serve", reached) as deps, _beating(deps):
+    async with AsyncExitStack() as stack:
+        deps = await stack.enter_async_context(open_deps(settings, "gateway serve", reached))
+        await require_keys(deps)
+        await stack.enter_async_context(beating(deps, identity_of("api", deps.ids)))
+        place = stack.enter_context(
+            claimed(settings.host, settings.port, shared=settings.share_port)
+        )
         app = create_app(deps, HttpLimits.of(settings), metrics=not settings.metrics_port)
         # What is there now stays, so it is not looked through for garbage again and again.
         gc.collect()
         gc.freeze()
-        server = _server(app, settings, settings.host, settings.port)
+        server = _server(app, settings, place)
         serving = asyncio.create_task(server.serve())
-        beside = _serve_metrics(app, settings)
+        if settings.metrics_port:
+            host = settings.metrics_host or settings.host
+            beside = stack.enter_context(claimed(host, settings.metrics_port))
+            metrics = _server(create_metrics_app(app), settings, beside)
+            stack.callback(asyncio.create_task(metrics.serve()).cancel)
         stopping = asyncio.create_task(stop.asked.wait())
-        _log.info("api started", host=settings.host, port=settings.port)
+        _log.info("api started", host=place.address, port=place.port)
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         deps.slots.draining = True
@@ -64,20 +77,6 @@ async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
         ended, _ = await asyncio.wait((serving,), timeout=_FLUSH_SECONDS)
         for task in ended:
             task.result()
-        if beside is not None:
-            beside.cancel()
-
-
-def _serve_metrics(app: Front, settings: Settings) -> asyncio.Task[None] | None:
-    if not settings.metrics_port:
-        return None
-    host = settings.metrics_host or settings.host
-    server = _server(create_metrics_app(app), settings, host, settings.metrics_port)
-    return asyncio.create_task(server.serve())
-
-
-def _beating(deps: Deps) -> AbstractAsyncContextManager[None]:
-    return beating(deps, identity_of("api", deps.ids))
 
 
 class _Stop:
@@ -101,11 +100,11 @@ class _Stop:
         self.asked.set()
 
 
-def _server(app: Front, settings: Settings, host: str, port: int) -> Server:
+def _server(app: Front, settings: Settings, place: Place) -> Server:
     return Server(
         app,
-        address=host,
-        port=port,
+        address=place.address,
+        port=place.port,
         interface=Interfaces.ASGINL,
         # To tell HTTP/2 apart takes more than half of the memory of one who waits.
         http=HTTPModes.http1,

@@ -345,7 +345,7 @@ async def test_redis_goes_and_comes_back(own: OwnValkey, how: signal.Signals) ->
             await until(lambda: pool.alive_at > alive_at)
     mine = [log for log in logs if log["event"].startswith("redis can")]
     assert [(log["log_level"], log.get("cause")) for log in mine] == [
-        ("warning", f"nothing listens at 127.0.0.1:{own.server.port}"),
+        ("warning", "nothing listens there"),
         ("info", None),
     ]
 

@@ -151,9 +151,9 @@ def _own_address() -> str | None:
 async def test_names_ports_and_strangers(tmp_path: Path, unused_tcp_port: int) -> None:
     assert "cannot be resolved" in str(await trouble("redis://nowhere.invalid"))
     nothing = await trouble(f"redis://127.0.0.1:{unused_tcp_port}")
-    assert nothing == f"nothing listens at 127.0.0.1:{unused_tcp_port}"
+    assert nothing == "nothing listens there"
     missing = await trouble(f"unix://{tmp_path}/none.sock")
-    assert missing == f"{tmp_path}/none.sock cannot be reached: No such file or directory"
+    assert missing == "it cannot be reached: No such file or directory"
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
@@ -271,7 +271,7 @@ async def test_a_failover_costs_seconds_and_no_restart(tmp_path: Path) -> None:
                 wrong = str(await trouble(f"{base}/other?sentinel_password=sentinels"))
                 assert "know no master 'other' that is up" in wrong
     away = str(await trouble(f"redis+sentinel://127.0.0.1:{gone}/cache"))
-    assert away == f"no Sentinel answers at 127.0.0.1:{gone}"
+    assert away == "no Sentinel answers"
 
 
 async def test_a_server_is_told_from_a_sentinel(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import Settings
-from tests.cli.commands import MASTER_KEY, call
+from tests.cli.commands import MASTER_KEY, call, settings_for
 
 ENV = {
     "GATEWAY_DATABASE_URL": "postgresql://someone:hunter2@db:5432/gateway?password=hunter2",
@@ -40,6 +40,46 @@ def test_secrets_stay_hidden(form: tuple[str, ...]) -> None:
 def test_valid_settings() -> None:
     result = call("config", "validate", env=ENV)
     assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_a_misspelt_variable_is_a_warning_or_a_fault() -> None:
+    wrong = {**ENV, "GATEWAY_DELIVER_CONCURENCY": "3"}
+    said = "GATEWAY_DELIVER_CONCURENCY is not a setting; did you mean GATEWAY_DELIVER_CONCURRENCY?"
+    result = call("config", "validate", env=wrong)
+    assert result.exit_code == 0
+    assert f"Warning: {said}" in result.stderr
+    strict = call("config", "validate", "--strict", env=wrong)
+    assert strict.exit_code == 2
+    assert said in strict.stderr
+
+
+def test_a_secret_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "redis"
+    file.write_text("redis://:hunter2@files:6379/0\n")
+    given = {name: text for name, text in ENV.items() if name != "GATEWAY_REDIS_URL"}
+    result = call("config", "show", "--json", env={**given, "GATEWAY_REDIS_URL_FILE": str(file)})
+    rows = {row["name"]: (row["value"], row["origin"]) for row in json.loads(result.stdout)}
+    assert rows["GATEWAY_REDIS_URL"] == ("redis://[hidden]@files:6379/0", "file")
+
+
+def test_everything_is_opened(database_url: str, redis_url: str) -> None:
+    result = call("config", "validate", "--connect", env=settings_for(database_url, redis_url))
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split()[:2] for line in result.stdout.splitlines()]
+    assert lines == [["postgres", "ok"], ["redis", "ok"], ["master", "keys"]]
+    assert "master keys  ok" in result.stdout
+
+
+def test_what_cannot_be_opened_is_named(unused_tcp_port: int) -> None:
+    url = f"postgresql://gw:hunter2@127.0.0.1:{unused_tcp_port}/none"
+    redis = f"redis://:hunter2@127.0.0.1:{unused_tcp_port}"
+    result = call("config", "validate", "--connect", env=settings_for(url, redis))
+    assert result.exit_code == 7
+    postgres, second, keys = result.stdout.splitlines()
+    assert postgres.startswith(f"postgres     FAILED  127.0.0.1:{unused_tcp_port}")
+    assert second == f"redis        FAILED  127.0.0.1:{unused_tcp_port}: nothing listens there"
+    assert keys == "master keys  FAILED  cannot be tried without Postgres"
+    assert "hunter2" not in result.output
 
 
 def test_invalid_settings_are_all_named_at_once() -> None:

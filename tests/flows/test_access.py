@@ -120,7 +120,8 @@ async def test_a_new_one_that_cannot_be_opened_asks_nothing(world: World):
     await elsewhere.run("UPDATE credential SET poll_at = now() WHERE poll_at IS NOT NULL")
     assert await elsewhere.poll() == 1
     assert keys_of(world, "status") == []
-    assert "no master key" in (await world.health()).rejected_reason
+    health = await world.health()
+    assert (health.rejected_at, await world.event_types()) == (None, ["credential.rejected"])
 
 
 # --- Doubt -----------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ async def test_what_nothing_can_sign_waits_uncounted_and_says_why(world: World):
     for row in await world.deliveries():
         assert (row.state, row.attempts, row.strikes, row.lease_token) == ("pending", 0, 0, None)
         assert row.last_error == UNSIGNED
-        assert 50 < row.due_in <= 60
+        assert 10 < row.due_in <= 15
     assert world.sender.sent == []
     await world.pass_time(61)
     assert await world.deliver() == 2

@@ -75,13 +75,19 @@ async def test_a_credential_that_is_not_honoured_is_parked_and_its_jobs_stay(wor
     assert await world.states() == {"succeeded": 2}
 
 
-async def test_a_credential_that_cannot_be_opened_parks_without_a_call(world: World):
+async def test_a_credential_that_cannot_be_opened_waits_without_a_call(world: World):
     await world.at_upstream(await world.tenant())
     elsewhere = world.other_process(cipher=Cipher([b"x" * 32]))
     await elsewhere.poll()
     assert world.upstream.count("status") == 0
-    assert "no master key" in (await world.health()).rejected_reason
+    health = await world.health()
+    assert (health.rejected_at, health.failures, await world.events()) == (None, 0, [])
+    assert 4 < health.poll_in <= 5
     assert await world.states() == {"submitted": 1}
+    world.upstream.move("SUCCEEDED")
+    await world.pass_time(6)
+    await world.poll()
+    assert await world.states() == {"succeeded": 1}
 
 
 async def test_a_rotated_credential_still_polls_what_it_submitted(world: World):

@@ -21,7 +21,7 @@ from gateway.core.signing import (
     public_bytes,
     public_key,
 )
-from gateway.errors import BadRequest, NotFound
+from gateway.errors import BadRequest, NotFound, SecretSealed
 from gateway.flows.endpoints import Wanted, create_endpoint, delete_endpoint
 from gateway.flows.secrets import MAX_LIVE, default_secret, public_keys, rotate_secret
 from gateway.flows.signing_keys import live_keys
@@ -161,6 +161,8 @@ async def test_what_no_master_key_opens_can_be_rotated(world: World):
     async with world.deps.db.single() as tx:
         found = await live_keys(tx, elsewhere.deps, [(tenant.id, endpoint_id)])
     assert found == {(tenant.id, endpoint_id): [key]}
+    with pytest.raises(SecretSealed, match="master key"):
+        await default_secret(elsewhere.deps, tenant.id)
 
 
 async def test_rotations_at_once_leave_no_more_than_five(world: World):

@@ -93,7 +93,9 @@ async def test_a_new_credential_or_the_same_again_ends_a_rejection_at_once(world
     assert (await world.health()).rejected_at is None
 
 
-async def test_a_credential_that_no_master_key_opens_parks_without_a_call(world: World):
+async def test_a_credential_that_no_master_key_opens_waits_and_its_tenant_hears_nothing(
+    world: World,
+):
     tenant = await world.tenant()
     job_id = await world.accept_one(tenant)
     elsewhere = world.other_process(cipher=Cipher([b"x" * 32]))
@@ -101,9 +103,29 @@ async def test_a_credential_that_no_master_key_opens_parks_without_a_call(world:
     assert world.upstream.sent == []
     assert ((await world.job(job_id)).state, await world.notes(job_id)) == (
         "accepted",
-        ["credential.rejected"],
+        [],
     )
-    assert "HTTP 0: no master key opens credential" in (await world.health()).rejected_reason
+    health = await world.health()
+    assert (health.rejected_at, health.failures, await world.events()) == (None, 0, [])
+    assert 4 < health.rest <= 5
+    assert (await world.job(job_id)).submit_attempts == 0
+    told = [
+        fields
+        for work, outcome, fields in world.observer.seen
+        if (work, outcome) == ("open", "sealed")
+    ]
+    assert [one["key"] for one in told] == [world.deps.cipher.numbers[0].hex()]
+    # Told once a minute, however often it is tried; and once the key is back it goes on.
+    await world.pass_time(6)
+    await elsewhere.submit()
+    assert len([1 for work, *_ in world.observer.seen if work == "open"]) == 1
+    world.clock.advance(60)
+    await world.pass_time(6)
+    await elsewhere.submit()
+    assert len([1 for work, *_ in world.observer.seen if work == "open"]) == 2
+    await world.pass_time(6)
+    assert await world.submit() == 1
+    assert (await world.job(job_id)).state == "submitted"
 
 
 # --- certainly not taken --------------------------------------------------------------------------

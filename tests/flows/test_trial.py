@@ -9,7 +9,7 @@ import pytest
 from gateway.core.cipher import Cipher
 from gateway.core.events import EVENT_TYPES
 from gateway.core.webhook import FaultKind
-from gateway.errors import BadRequest, Conflict, NotFound
+from gateway.errors import BadRequest, NotFound, SecretSealed
 from gateway.flows.endpoints import delete_endpoint, disable_endpoint
 from gateway.flows.secrets import rotate_secret
 from gateway.flows.sweep import sweep
@@ -147,7 +147,7 @@ async def test_what_cannot_be_tried_is_said_and_nothing_is_stored(world: World):
         await try_endpoint(world.deps, tenant, uuid4())
     with pytest.raises(NotFound):
         await try_endpoint(world.deps, other, endpoint_id)
-    with pytest.raises(Conflict, match="master key"):
+    with pytest.raises(SecretSealed, match="master key"):
         await try_endpoint(blind.deps, tenant, endpoint_id)
     await delete_endpoint(world.deps, tenant.id, endpoint_id)
     with pytest.raises(NotFound):
@@ -159,7 +159,7 @@ async def test_headers_that_no_master_key_opens_are_said_too(world: World):
     tenant = await world.tenant()
     endpoint_id = await world.endpoint(tenant, HOOK, headers={"X-Key": "s3cr3t"})
     await world.run("UPDATE endpoint SET headers_sealed = 'sealed elsewhere'::bytea")
-    with pytest.raises(Conflict, match="master key"):
+    with pytest.raises(SecretSealed, match="master key"):
         await try_endpoint(world.deps, tenant, endpoint_id)
     assert (await world.events(), await world.deliveries()) == ([], [])
 

@@ -1,0 +1,65 @@
+"""Where a process listens: found out, and claimed, before anything is started."""
+
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+
+class CannotListenError(Exception):
+    """The address is not of this machine, or its port is taken; the message says which, and the hint what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class Place(NamedTuple):
+    """An address by its number, and the port that is really listened on."""
+
+    address: str
+    port: int
+
+
+@contextmanager
+def claimed(host: str, port: int, *, shared: bool = False) -> Generator[Place]:
+    """Hold a port for a server that binds it with SO_REUSEPORT within the block; 0 takes a free one.
+
+    With `shared` other processes may have it as well. Raises CannotListenError.
+    """
+    with _bound(host, port, shared=shared) as holder:
+        # Only now: who binds after us without it is refused, and the server itself is not.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        yield Place(*holder.getsockname()[:2])
+
+
+def check(host: str, port: int, *, shared: bool = False) -> None:
+    """Raise CannotListenError unless the address is ours and its port free."""
+    _bound(host, port, shared=shared).close()
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise CannotListenError(
+            f"cannot listen on {host}: there is no such name or address",
+            "GATEWAY_HOST, or --host, is an address of this machine, such as 127.0.0.1 or 0.0.0.0.",
+        ) from None
+    # A name such as localhost may be one of both kinds.
+    family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    holder = socket.socket(family, kind, protocol)
+    try:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(address)
+    except OSError as error:
+        holder.close()
+        raise CannotListenError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            "Another process may have the port, or the address is not of this machine. Several"
+            " `gateway serve` share a port where each has GATEWAY_SHARE_PORT=true.",
+        ) from None
+    return holder
