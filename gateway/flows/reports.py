@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from gateway.core.events import JOB_STARTED
@@ -20,12 +21,14 @@ from gateway.store.polls import AtUpstream
 class Told:
     """A job and what was learned about it; `move` is None where it goes on as before.
 
-    `took` is how many seconds it took by the upstream's own times, None where they are not known.
+    `took` is how many seconds it took by the upstream's own times, and `made_at` when it was made
+    there; None where they are not known.
     """
 
     job: AtUpstream
     move: Finish | Start | None
     took: float | None = None
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def _read(job: AtUpstream, report: UpstreamJob) -> Told:
         started_at=report.started_at,
         completed_at=report.completed_at,
     )
-    return Told(job, move, _took(report))
+    return Told(job, move, _took(report), report.created_at)
 
 
 def _took(report: UpstreamJob) -> float | None:
@@ -111,8 +114,16 @@ async def strike(deps: Deps, one: Told) -> Written:
 
 
 async def _record(deps: Deps, told: Sequence[Told]) -> list[tuple[str, float]]:
-    ends = [ending(one.job.id, one.move) for one in told if isinstance(one.move, Finish)]
-    starts = [(one.job.id, one.move.started_at) for one in told if isinstance(one.move, Start)]
+    ends = [
+        ending(one.job.id, one.move, made_at=one.made_at)
+        for one in told
+        if isinstance(one.move, Finish)
+    ]
+    starts = [
+        (one.job.id, one.move.started_at, one.made_at)
+        for one in told
+        if isinstance(one.move, Start)
+    ]
     async with deps.db.begin() as tx:
         started = await polls.started(tx, starts) if starts else []
         owed = await publish_jobs(tx, deps, [(JOB_STARTED, j) for j in started]) if started else 0

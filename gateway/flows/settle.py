@@ -25,8 +25,13 @@ class Settled:
     deliveries: int = 0
 
 
-def ending(job_id: UUID, finish: Finish, token: UUID | None = None) -> Ending:
-    """The row that ends a job; with a token only the holder of its lease may."""
+def ending(
+    job_id: UUID, finish: Finish, token: UUID | None = None, made_at: datetime | None = None
+) -> Ending:
+    """The row that ends a job; with a token only the holder of its lease may.
+
+    `made_at` is when the upstream says that it was made, by which the other times are told.
+    """
     return Ending(
         job_id,
         finish.state.value,
@@ -35,6 +40,7 @@ def ending(job_id: UUID, finish: Finish, token: UUID | None = None) -> Ending:
         finish.started_at,
         finish.completed_at,
         token,
+        made_at,
     )
 
 

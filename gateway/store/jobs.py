@@ -12,6 +12,18 @@ from gateway.store.engine import AnyRow, Tx
 # upstream, has none of its own.
 NEXT_AT = "CASE WHEN j.state IN ('accepted', 'submitting') AND j.next_at > now() THEN j.next_at END"
 
+# How far the upstream's clock must be off, if it says that a job was made before it was sent, or after
+# that was recorded.
+_OFFSET = """CASE WHEN u.made_at < j.sent_at THEN j.sent_at - u.made_at
+    WHEN u.made_at > j.submitted_at THEN j.submitted_at - u.made_at ELSE interval '0' END"""
+
+
+def our_time(column: str) -> str:
+    """A time of the upstream by our clock: neither before the job `j` was made nor to come; or null."""
+    told = f"LEAST(GREATEST({column} + {_OFFSET}, j.created_at), now())"
+    return f"CASE WHEN {column} IS NOT NULL THEN {told} END"
+
+
 COLUMNS = f"""
   j.id, j.tenant_id, t.slug, t.name AS app, j.name, j.batch_name, j.workflow, j.params,
   j.copy_results_to, j.metadata, j.callback_url, j.state, j.result, j.error, j.created_at,

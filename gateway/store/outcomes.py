@@ -8,14 +8,18 @@ from uuid import UUID
 from gateway.core.model import Job
 from gateway.store.engine import Tx
 from gateway.store.feed import PLACE
-from gateway.store.jobs import COLUMNS, job_of
+from gateway.store.jobs import COLUMNS, job_of, our_time
 
+_STARTED_AT = f"COALESCE(j.started_at, {our_time('u.started_at')})"
+
+# What was told of its start stays so, and no job ends before it.
 _FINISH = f"""
 UPDATE job j SET state = u.state, result = u.result, error = u.error, lease_token = NULL,
-  started_at = COALESCE(u.started_at, j.started_at),
-  completed_at = COALESCE(u.completed_at, now()), version = j.version + 1
+  started_at = {_STARTED_AT}, version = j.version + 1,
+  completed_at = GREATEST({_STARTED_AT}, COALESCE({our_time("u.completed_at")}, now()))
 FROM unnest($1::uuid[], $2::text[], $3::json[], $4::json[], $5::timestamptz[], $6::timestamptz[],
-  $7::uuid[]) AS u(id, state, result, error, started_at, completed_at, token), tenant t
+  $7::uuid[], $8::timestamptz[])
+  AS u(id, state, result, error, started_at, completed_at, token, made_at), tenant t
 WHERE j.id = u.id AND j.state IN ('accepted', 'submitting', 'submitted', 'running')
   AND (u.token IS NULL OR j.lease_token = u.token) AND t.id = j.tenant_id
 RETURNING {COLUMNS}"""
@@ -39,7 +43,10 @@ FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text
 
 
 class Ending(NamedTuple):
-    """How one job ends; the token is required where only the holder of the lease may say so."""
+    """How one job ends; the token is required where only the holder of the lease may say so.
+
+    The times are by the upstream's clock, which also says when the job was made there.
+    """
 
     id: UUID
     state: str
@@ -48,6 +55,7 @@ class Ending(NamedTuple):
     started_at: datetime | None
     completed_at: datetime | None
     token: UUID | None = None
+    made_at: datetime | None = None
 
 
 class Receiver(NamedTuple):

@@ -9,7 +9,7 @@ from uuid import UUID
 from gateway.core.model import Job
 from gateway.core.schedule import LONG_JOB, InFlight, Pace, overdue_after
 from gateway.store.engine import Tx
-from gateway.store.jobs import COLUMNS, job_of
+from gateway.store.jobs import COLUMNS, job_of, our_time
 
 # A credential with an open breaker, or a rejected one, is tried once it rested, by whoever takes the
 # probe: that pauses it for everybody else.
@@ -110,8 +110,9 @@ FROM unnest($1::uuid[], $2::float8[], $3::smallint[]) AS u(id, delay, absences)
 WHERE job.id = u.id AND job.state IN ('submitted', 'running')"""
 
 _STARTED = f"""
-UPDATE job j SET state = 'running', started_at = COALESCE(u.at, now()), version = j.version + 1
-FROM unnest($1::uuid[], $2::timestamptz[]) AS u(id, at), tenant t
+UPDATE job j SET state = 'running', version = j.version + 1,
+  started_at = COALESCE({our_time("u.at")}, now())
+FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS u(id, at, made_at), tenant t
 WHERE j.id = u.id AND j.state = 'submitted' AND t.id = j.tenant_id RETURNING {COLUMNS}"""
 
 # Additive increase, multiplicative decrease. What fails while the credential rests already belongs
@@ -299,9 +300,11 @@ async def ask_later(tx: Tx, rows: Sequence[tuple[UUID, float, int]]) -> None:
     await tx.run(_ASK_LATER, [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
 
 
-async def started(tx: Tx, rows: Sequence[tuple[UUID, object]]) -> list[Job]:
-    """Note that jobs run; returns those for which it is news."""
-    found = await tx.rows(_STARTED, [row[0] for row in rows], [row[1] for row in rows])
+async def started(
+    tx: Tx, rows: Sequence[tuple[UUID, datetime | None, datetime | None]]
+) -> list[Job]:
+    """Note that jobs run, as (job, start, made) by the upstream's clock; those for which it is news."""
+    found = await tx.rows(_STARTED, *(list(column) for column in zip(*rows, strict=True)))
     return [job_of(row) for row in found]
 
 

@@ -15,6 +15,7 @@ async def test_a_succeeded_job_is_settled_with_its_report(world: World):
     world.queue.wakes.clear()
     start = datetime.now(UTC) - timedelta(seconds=5)
     done = start + timedelta(seconds=3)
+    await world.run("UPDATE job SET created_at = created_at - interval '1 minute'")
     world.upstream.move(
         "SUCCEEDED", result='{"vocals": "https://get"}', started_at=start, completed_at=done
     )

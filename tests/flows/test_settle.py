@@ -82,6 +82,7 @@ async def test_only_the_holder_of_a_lease_may_end_a_job_where_a_token_is_given(w
 async def test_an_event_holds_the_job_as_it_was_for_ever(world: World):
     tenant = await world.tenant(metadata='{"plan":"gold"}')
     job_id = await world.accept_one(tenant, metadata='{"plan":"gold"}', batch_name="b")
+    await world.run("UPDATE job SET created_at = created_at - interval '1 minute'")
     started = datetime.now(UTC) - timedelta(seconds=5)
     await settle_one(world, job_id, Finish(JobState.SUCCEEDED, '{"a":1}', None, started, started))
     (event,) = await world.events()

@@ -101,6 +101,7 @@ async def test_a_tenant_sees_its_own_usage(world: World):
 
 async def test_from_and_to_are_cut_to_their_hour(world: World):
     (job_id,) = await world.at_upstream(await world.tenant())
+    await world.run("UPDATE job SET created_at = $1", NOW)
     await settle_all(world, [job_id], Finish(JobState.SUCCEEDED, completed_at=NOW))
     half, hour = timedelta(minutes=29), timedelta(hours=1)
 
@@ -231,6 +232,7 @@ async def test_every_tenant_and_day_is_checked_and_put_right(world: World):
         for days in range(3):
             ids = await world.at_upstream(tenant, 3)
             at = NOW + days * timedelta(days=1)
+            await world.run("UPDATE job SET created_at = $1 WHERE completed_at IS NULL", at)
             await settle_all(world, ids, Finish(JobState.SUCCEEDED, completed_at=at))
     assert await drifts(world) == []
     await world.rows("TRUNCATE usage_hourly, usage_daily")

@@ -71,7 +71,7 @@ async def test_a_job_with_room_is_overdue_however_long_another_of_its_tenant_run
     """Nothing else wakes the submitters until that other job ends, hours later perhaps."""
     tenant = await add_tenant(tx)
     (running,) = await add_submitted(tx, tenant)
-    await polls.started(tx, [(running, None)])
+    await polls.started(tx, [(running, None, None)])
     await put(tx, "job", running, submitted_at=-3600)
     await add_late_job(tx, tenant)
     assert (await late(tx))[0] == 1

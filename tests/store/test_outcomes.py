@@ -1,5 +1,5 @@
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -36,6 +36,7 @@ def end(job_id: UUID, state: str = "succeeded", token: UUID | None = None) -> En
 async def test_an_ended_job_is_returned_as_it_stands(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_submitted(tx, tenant)
+    await put(tx, "job", job_id, created_at=AT)
     (job,) = await outcomes.finish(
         tx, [Ending(job_id, "failed", '{ "r": 1.10 }', '{"code":"X"}', AT, LATER)]
     )
@@ -47,11 +48,61 @@ async def test_an_ended_job_is_returned_as_it_stands(tx: Tx) -> None:
 async def test_times_that_nobody_told_are_our_own(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (started, silent) = await add_submitted(tx, tenant, 2)
-    await polls.started(tx, [(started, AT)])
+    await put(tx, "job", started, created_at=AT)
+    await polls.started(tx, [(started, AT, None)])
     ended = {job.id: job for job in await outcomes.finish(tx, [end(started), end(silent)])}
     now = (await row_of(tx, "job", started)).now
     assert (ended[started].started_at, ended[started].completed_at) == (AT, now)
     assert (ended[silent].started_at, ended[silent].completed_at) == (None, now)
+
+
+async def test_what_was_told_of_a_start_stays_so(tx: Tx) -> None:
+    """Else `job.started` and the end would tell of two starts."""
+    (job_id,) = await add_submitted(tx, await add_tenant(tx))
+    await put(tx, "job", job_id, created_at=-600)
+    row = await row_of(tx, "job", job_id)
+    first, second, over = (row.now - timedelta(seconds=n) for n in (60, 90, 30))
+    await polls.started(tx, [(job_id, first, None)])
+    (job,) = await outcomes.finish(tx, [Ending(job_id, "succeeded", "{}", None, second, over)])
+    assert (job.started_at, job.completed_at) == (first, over)
+
+
+@pytest.mark.parametrize("off", [3600, -3600, 86_400 * 365])
+async def test_times_of_an_upstream_whose_clock_is_wrong_are_set_right(tx: Tx, off: int) -> None:
+    (job_id,) = await add_submitted(tx, await add_tenant(tx))
+    await put(tx, "job", job_id, created_at=-600, sent_at=-590, submitted_at=-590)
+    row = await row_of(tx, "job", job_id)
+    made, began, over = (row.now + timedelta(seconds=n + off) for n in (-590, -500, -400))
+    end = Ending(job_id, "succeeded", "{}", None, began, over, made_at=made)
+    (job,) = await outcomes.finish(tx, [end])
+    assert job.started_at is not None
+    assert job.completed_at is not None
+    assert (row.now - job.started_at).total_seconds() == 500.0
+    assert (row.now - job.completed_at).total_seconds() == 400.0
+
+
+@pytest.mark.parametrize(
+    ("began", "over", "started", "completed"),
+    [
+        (-50, -70, -50, -50),  # an end before its start
+        (-9_000, -8_000, -600, -600),  # before it was made here, by an unknown clock
+        (9_000, 9_900, 0, 0),  # to come
+        (None, -8_000, None, -600),
+        (-50, None, -50, 0),
+    ],
+)
+async def test_no_job_ends_before_its_start_or_is_over_before_it_was_made(
+    tx: Tx, began: int | None, over: int | None, started: int | None, completed: int
+) -> None:
+    (job_id,) = await add_submitted(tx, await add_tenant(tx))
+    await put(tx, "job", job_id, created_at=-600)
+    now = (await row_of(tx, "job", job_id)).now
+
+    def at(seconds: int | None) -> datetime | None:
+        return None if seconds is None else now + timedelta(seconds=seconds)
+
+    (job,) = await outcomes.finish(tx, [Ending(job_id, "failed", None, "{}", at(began), at(over))])
+    assert (job.started_at, job.completed_at) == (at(started), at(completed))
 
 
 @pytest.mark.parametrize("state", JobState)

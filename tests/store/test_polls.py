@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -313,7 +313,7 @@ async def test_jobs_in_flight_are_told_by_workflow(tx: Tx) -> None:
     await add_jobs(tx, tenant, workflow="fast")
     for age, job_id in zip((5, 30, 10), slow, strict=True):
         await put(tx, "job", job_id, submitted_at=-age)
-    await polls.started(tx, [(fast, None)])
+    await polls.started(tx, [(fast, None, None)])
     await outcomes.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
     flight = await polls.in_flight(tx, credential, tenant, Pace(), 9)
     assert flight.groups == [
@@ -377,7 +377,7 @@ async def test_only_awaited_jobs_of_the_credential_match(tx: Tx) -> None:
     newer = await add_credential(tx, tenant, 2)
     (other,) = await add_submitted(tx, tenant)
     await outcomes.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
-    await polls.started(tx, [(one, None)])
+    await polls.started(tx, [(one, None, None)])
     asked = [f"up-{id_}" for id_ in (one, ended, other, uuid7())]
     row = await row_of(tx, "job", one)
     assert await polls.match(tx, old, asked) == [
@@ -406,12 +406,23 @@ async def test_a_start_is_news_once(tx: Tx) -> None:
     one, other, ended = await add_submitted(tx, tenant, 3)
     (waiting,) = await add_jobs(tx, tenant)
     await outcomes.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
-    told = [(one, AT), (other, None), (ended, AT), (waiting, AT)]
+    await put(tx, "job", one, created_at=AT)
+    told = [(one, AT, None), (other, None, None), (ended, AT, None), (waiting, AT, None)]
     news = {job.id: job for job in await polls.started(tx, told)}
     assert news.keys() == {one, other}
     assert (news[one].state, news[one].started_at, news[one].version) == (JobState.RUNNING, AT, 4)
     assert news[other].started_at == (await row_of(tx, "job", other)).now
     assert await polls.started(tx, told) == []
+
+
+async def test_a_start_by_a_wrong_clock_is_set_right(tx: Tx) -> None:
+    (job_id,) = await add_submitted(tx, await add_tenant(tx))
+    await put(tx, "job", job_id, created_at=-600, sent_at=-590, submitted_at=-580)
+    now = (await row_of(tx, "job", job_id)).now
+    made, began = now + timedelta(hours=2, seconds=-585), now + timedelta(hours=2, seconds=-500)
+    (job,) = await polls.started(tx, [(job_id, began, made)])
+    assert job.started_at is not None
+    assert 495 <= (now - job.started_at).total_seconds() <= 505
 
 
 def test_pace_is_read_from_whatever_is_known() -> None:

@@ -210,7 +210,7 @@ async def test_bulk_operations(tx: Tx) -> None:
 async def test_open_jobs_by_state(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     runs, ends, *_ = await add_submitted(tx, tenant, 4)
-    await polls.started(tx, [(runs, None)])
+    await polls.started(tx, [(runs, None, None)])
     await outcomes.finish(tx, [Ending(ends, "failed", None, "{}", None, None)])
     await add_jobs(tx, tenant)
     await claim_jobs(tx)
@@ -224,7 +224,7 @@ async def test_beyond_what_is_counted_the_rest_is_running(
 ) -> None:
     tenant = await add_tenant(tx)
     for job_id in await add_submitted(tx, tenant, 3):
-        await polls.started(tx, [(job_id, None)])
+        await polls.started(tx, [(job_id, None, None)])
     await add_submitted(tx, tenant, 2)
     monkeypatch.setattr(queues, "MOST", 3)
     assert (await queues.states(tx))["running"] == 3

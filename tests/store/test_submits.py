@@ -142,7 +142,7 @@ async def test_a_tenant_has_no_more_at_the_upstream_than_its_cap(
 ) -> None:
     tenant = await add_tenant(tx)
     submitted, _ = await add_submitted(tx, tenant, 2)
-    await polls.started(tx, [(submitted, None)])
+    await polls.started(tx, [(submitted, None, None)])
     await put(tx, "tenant", tenant, max_in_flight=own)
     await add_jobs(tx, tenant, 9)
     assert len(await claim_jobs(tx, in_flight=default)) == taken

@@ -141,7 +141,7 @@ async def test_operators_see_the_state_of_every_version(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     first = await credential_of(tx, tenant)
     _, running = await add_submitted(tx, tenant, 2)
-    await polls.started(tx, [(running, None)])
+    await polls.started(tx, [(running, None, None)])
     await polls.failed(tx, first, 20.0, probe=False, room=100)
     await polls.reject(tx, first, "no", 300.0)
     row = await row_of(tx, "credential", first)
