@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from gateway.core.model import STATE_STATUS, TERMINAL, NewJob, Scope, Tenant
 from gateway.errors import (
     BadRequest,
     CredentialMissing,
+    FieldError,
     Forbidden,
     GatewayError,
     NotFound,
@@ -23,6 +25,7 @@ from gateway.web.answer import Answer
 from gateway.web.auth import identify
 from gateway.web.context import Context
 from gateway.web.envelope import Caller, Envelope
+from gateway.web.faults import refusal
 from gateway.web.objects import fingerprint, over_tenants, read_metadata, read_object, read_texts
 from gateway.web.parameters import read_query
 from gateway.web.reading import read_body
@@ -110,10 +113,13 @@ def new_job(
     batch_name: str | None,
 ) -> NewJob:
     """A job as it will be stored; raises BadRequest."""
-    params, params_value = read_object("params", given.params)
-    metadata, metadata_value = read_metadata(given.metadata)
-    copies, copies_value = read_texts("copyResultsTo", given.copy_results_to)
-    deadline = _deadline(given.deadline)
+    try:
+        params, params_value = read_object("params", given.params)
+        metadata, metadata_value = read_metadata(given.metadata)
+        copies, copies_value = read_texts("copyResultsTo", given.copy_results_to)
+        deadline = _deadline(given.deadline)
+    except BadRequest:
+        raise refusal(_faults(given)) from None
     digest = None
     if idempotency_key is not None:
         plain = (given.name, given.workflow, batch_name, given.callback_url, given.priority)
@@ -133,6 +139,21 @@ def new_job(
         idempotency_key=idempotency_key,
         request_hash=digest,
     )
+
+
+def _faults(given: BatchJobIn) -> Iterator[FieldError]:
+    """All that is wrong with what the types of its fields leave open."""
+    readings: tuple[Callable[[], object], ...] = (
+        lambda: read_object("params", given.params),
+        lambda: read_metadata(given.metadata),
+        lambda: read_texts("copyResultsTo", given.copy_results_to),
+        lambda: _deadline(given.deadline),
+    )
+    for reading in readings:
+        try:
+            reading()
+        except BadRequest as refused:
+            yield from refused.errors
 
 
 def idempotency_key_of(envelope: Envelope) -> str | None:

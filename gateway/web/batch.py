@@ -2,8 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
 
@@ -30,6 +28,7 @@ from gateway.web.accept import (
 )
 from gateway.web.context import AnyRequest, Context, Handed, envelope_of
 from gateway.web.envelope import Caller
+from gateway.web.faults import refusal
 from gateway.web.job_filters import job_filter
 from gateway.web.shown import BatchMade, RetryMade
 from gateway.web.shown_webhooks import BulkOut, DryRunOut
@@ -44,6 +43,7 @@ _WRITE = {"scope": Scope.JOBS_WRITE}
     "/batch",
     opt={**_WRITE, "body": BatchIn, "headers": ("Idempotency-Key",)},
     status_code=200,
+    operation_id="createBatch",
     summary="Run many jobs, all or none",
 )
 async def make_batch(
@@ -54,11 +54,7 @@ async def make_batch(
     require_credential(has_credential=caller.acting.has_credential)
     await _check_callbacks(deps, given.jobs)
     key, digest = idempotency_key_of(envelope), hashlib.sha256(envelope.body).digest()
-    batch: list[NewJob] = []
-    for place in range(len(given.jobs)):
-        batch.append(_job(deps, tenant, given, place))
-        if place % _TURN == 0 or len(given.jobs[place].params) > LARGE_BYTES:
-            await asyncio.sleep(0)  # others have their turn
+    batch = await _jobs(deps, tenant, given)
     if key is not None:
         # The key is for the whole request, so each of its jobs remembers all of it.
         batch = [
@@ -74,6 +70,7 @@ async def make_batch(
     "/job/{job_id:uuid}/retry",
     opt={**_WRITE, "headers": ("Idempotency-Key",)},
     status_code=200,
+    operation_id="retryJob",
     summary="Run a job again",
 )
 async def retry_job(
@@ -88,7 +85,11 @@ async def retry_job(
 
 
 @post(
-    "/job/cancel", opt={**_WRITE, "body": JobsBulkIn}, status_code=200, summary="Delete open jobs"
+    "/job/cancel",
+    opt={**_WRITE, "body": JobsBulkIn},
+    status_code=200,
+    operation_id="cancelJobs",
+    summary="Delete open jobs",
 )
 async def cancel_many(
     given: Handed[JobsBulkIn], tenant: Handed[Tenant], deps: Handed[Deps]
@@ -98,7 +99,13 @@ async def cancel_many(
     return _shown(await cancel_jobs(deps, tenant.id, wanted, dry_run=given.dry_run))
 
 
-@post("/job/retry", opt={**_WRITE, "body": JobsBulkIn}, status_code=200, summary="Run jobs again")
+@post(
+    "/job/retry",
+    opt={**_WRITE, "body": JobsBulkIn},
+    status_code=200,
+    operation_id="retryJobs",
+    summary="Run jobs again",
+)
 async def retry_many(
     given: Handed[JobsBulkIn], tenant: Handed[Tenant], deps: Handed[Deps]
 ) -> BulkOut | DryRunOut:
@@ -119,19 +126,20 @@ async def _check_callbacks(deps: Deps, jobs: list[BatchJobIn]) -> None:
             seen.add(job.callback_url)
 
 
-def _job(deps: Deps, tenant: Tenant, given: BatchIn, place: int) -> NewJob:
-    with _naming(f"jobs[{place}]"):
-        return new_job(deps, tenant, given.jobs[place], None, given.name)
-
-
-@contextmanager
-def _naming(path: str) -> Generator[None]:
-    """Have errors within the block name their fields from the top of the body."""
-    try:
-        yield
-    except BadRequest as error:
-        faults = [FieldError(f"{path}.{one.field}", one.reason) for one in error.errors]
-        raise BadRequest(f"{path}.{error.detail}", errors=faults) from None
+async def _jobs(deps: Deps, tenant: Tenant, given: BatchIn) -> list[NewJob]:
+    """The jobs as they will be stored; raises BadRequest that names every fault of every job."""
+    made: list[NewJob] = []
+    faults: list[FieldError] = []
+    for place, job in enumerate(given.jobs):
+        try:
+            made.append(new_job(deps, tenant, job, None, given.name))
+        except BadRequest as error:
+            faults += [FieldError(f"jobs[{place}].{one.field}", one.reason) for one in error.errors]
+        if place % _TURN == 0 or len(job.params) > LARGE_BYTES:
+            await asyncio.sleep(0)  # others have their turn
+    if faults:
+        raise refusal(faults)
+    return made
 
 
 def _filter(given: JobsFilterIn) -> JobFilter:

@@ -16,7 +16,7 @@ from gateway.store.delivery_filter import DeliveryFilter
 from gateway.web.auth import need
 from gateway.web.context import AnyRequest, Handed
 from gateway.web.envelope import Caller
-from gateway.web.instants import in_utc
+from gateway.web.instants import plain
 from gateway.web.paging import one_page, read_cursor
 from gateway.web.shown_webhooks import BulkOut, DeliveriesDryRunOut, DryRunOut
 from gateway.web.wire_webhooks import BulkQuery, ResendFilter, ResendIn, SinceIn
@@ -32,6 +32,7 @@ _SINCE = {**_WRITE, "body": SinceIn}
     "/endpoint/{endpoint_id:uuid}/recover",
     opt=_SINCE,
     status_code=200,
+    operation_id="recoverEndpoint",
     summary="Send an endpoint what was not delivered",
 )
 async def recover_endpoint(
@@ -63,6 +64,7 @@ async def recover_deliveries(
     "/endpoint/{endpoint_id:uuid}/replay-missing",
     opt=_SINCE,
     status_code=200,
+    operation_id="replayMissingEvents",
     summary="Send an endpoint the events that it was never sent",
 )
 async def replay_to_endpoint(
@@ -81,6 +83,7 @@ async def replay_to_endpoint(
     "/delivery/resend",
     opt={**_WRITE, "body": ResendIn},
     status_code=200,
+    operation_id="resendDeliveries",
     summary="Send again all deliveries that a filter shows",
 )
 async def resend_deliveries(
@@ -94,7 +97,12 @@ async def resend_deliveries(
     return _shown(await resend(deps, wanted, dry_run=given.dry_run))
 
 
-@get("/bulk", opt={**_READ, "query": BulkQuery}, summary="List bulk operations, newest first")
+@get(
+    "/bulk",
+    opt={**_READ, "query": BulkQuery},
+    operation_id="listBulkOperations",
+    summary="List bulk operations, newest first",
+)
 async def list_operations(
     asked: Handed[BulkQuery],
     tenant: Handed[Tenant],
@@ -111,7 +119,12 @@ async def list_operations(
     return Response([BulkOut.of(one) for one in page], headers=headers)
 
 
-@get("/bulk/{operation_id:uuid}", opt=_READ, summary="See how far a bulk operation is")
+@get(
+    "/bulk/{operation_id:uuid}",
+    opt=_READ,
+    operation_id="getBulkOperation",
+    summary="See how far a bulk operation is",
+)
 async def read_operation(
     operation_id: FromPath[UUID],
     tenant: Handed[Tenant],
@@ -124,7 +137,13 @@ async def read_operation(
     return BulkOut.of(operation)
 
 
-@post("/bulk/{operation_id:uuid}/stop", opt=_STOP, status_code=200, summary="Stop a bulk operation")
+@post(
+    "/bulk/{operation_id:uuid}/stop",
+    opt=_STOP,
+    status_code=200,
+    operation_id="stopBulkOperation",
+    summary="Stop a bulk operation",
+)
 async def stop_operation(
     operation_id: FromPath[UUID],
     tenant: Handed[Tenant],
@@ -150,17 +169,16 @@ def _read_scope(kind: str) -> Scope:
 
 
 def _span(deps: Deps, given: SinceIn) -> Span:
-    since = in_utc("since", given.since)
+    since = plain(given.since)
     if since > deps.clock.now():
         raise BadRequest.of("since", "is in the future")
-    until = None if given.until is None else in_utc("until", given.until)
+    until = given.until and plain(given.until)
     if until is not None and until <= since:
         raise BadRequest.of("until", "is not after since")
     return Span(since, until)
 
 
 def _filter(given: ResendFilter, tenant_id: UUID) -> DeliveryFilter:
-    after, before = given.created_after, given.created_before
     return DeliveryFilter(
         tenant_id,
         tuple(given.endpoint),
@@ -168,8 +186,8 @@ def _filter(given: ResendFilter, tenant_id: UUID) -> DeliveryFilter:
         tuple(given.event),
         tuple(given.job),
         tuple(given.outcome),
-        after and in_utc("filter.createdAfter", after),
-        before and in_utc("filter.createdBefore", before),
+        given.created_after and plain(given.created_after),
+        given.created_before and plain(given.created_before),
     )
 
 

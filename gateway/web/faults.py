@@ -1,55 +1,69 @@
-"""What is wrong with a request, field by field, in words that name the field."""
+"""Refusals that name every wrong field, and the words that say what is wrong with one."""
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, get_args
+from collections.abc import Iterable
+from itertools import islice
 
+from gateway.core.printable import printable
 from gateway.errors import BadRequest, FieldError
 
-_PATH = re.compile(r"(.*?)(?: - at `(?:key in )?\$(.*)`)?", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(.*)`")
-_ENUM = "Invalid enum value"
 # Who sends nonsense by the thousand is told of a part of it.
-MOST_FAULTS = 20
+_MOST_FAULTS = 100
+_MOST_SAID = 20
+_MOST_COUNTED = 10_000
 _LONGEST = 200
+_LONGEST_VALUE = 40
 
 
-def refusal(faults: Sequence[FieldError]) -> BadRequest:
-    """One error for all faults, up to 20 of them."""
-    shown = [FieldError(_cut(one.field), _cut(one.reason)) for one in faults[:MOST_FAULTS]]
+def refusal(faults: Iterable[FieldError]) -> BadRequest:
+    """One error for all faults: up to 100 of them one by one, the rest as a number."""
+    rest = iter(faults)
+    shown = [FieldError(_cut(one.field), _cut(one.reason)) for one in islice(rest, _MOST_FAULTS)]
+    more = sum(1 for _ in islice(rest, _MOST_COUNTED))
     said = [f"{one.field}: {one.reason}" if one.field else one.reason for one in shown]
-    return BadRequest("; ".join(said), errors=[one for one in shown if one.field])
+    unsaid = len(said[_MOST_SAID:]) + more
+    detail = "; ".join(said[:_MOST_SAID])
+    if unsaid:
+        detail += f"; and {unsaid if more < _MOST_COUNTED else f'more than {unsaid}'} more"
+    return BadRequest(detail, errors=[one for one in shown if one.field])
 
 
-def fault(message: str, field: str = "", kind: Any = None) -> FieldError:  # noqa: ANN401
-    """What msgspec says is wrong within a field of a type, in our words."""
-    match = _PATH.fullmatch(message)
-    reason, path = (match[1], match[2] or "") if match else (message, "")
-    place = (field + path).lstrip(".")
-    for pattern, said in ((_UNKNOWN, "is not known"), (_MISSING, "is required")):
-        named = pattern.fullmatch(reason)
-        if named is not None:
-            return FieldError(f"{place}.{named[1]}".lstrip("."), said)
-    words = ", ".join(_words(kind))
-    if reason.startswith(_ENUM) and words:
-        reason += f"; must be one of {words}"
-    return FieldError(place, reason[0].lower() + reason[1:])
+def shown(value: object) -> str:
+    """A value that a caller sent, short and without control characters."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"'{_short(value)}'"
+        case int() | float():
+            return _short(repr(value))
+        case list():
+            return "a list"
+        case _:
+            return "an object"
 
 
-def unknown(name: str, known: Iterable[str]) -> FieldError:
-    """A field that nobody reads."""
-    names = ", ".join(sorted(known))
-    return FieldError(name, f"is not known; known are {names}" if names else "is not known here")
+def kind_of(value: object) -> str:
+    """What sort of JSON a value is; for fields whose values may be secret."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
 
 
-def _words(kind: Any) -> Iterator[str]:  # noqa: ANN401
-    """The words of every Literal in a type."""
-    for part in get_args(kind):
-        if isinstance(part, str):
-            yield part
-        else:
-            yield from _words(part)
+def _short(text: str) -> str:
+    more = "..." if len(text) > _LONGEST_VALUE else ""
+    return printable(text[:_LONGEST_VALUE]) + more
 
 
 def _cut(text: str) -> str:

@@ -1,12 +1,11 @@
 """Which jobs a caller means: the same fields in a query string and in the body of a bulk operation."""
 
-from datetime import datetime
 from uuid import UUID
 
 from gateway.core.model import STATUS_STATES
 from gateway.errors import BadRequest
 from gateway.store.job_filter import JobFilter
-from gateway.web.instants import in_utc
+from gateway.web.instants import plain
 from gateway.web.wire import MAX_LABEL_VALUES, JobsFilterIn, JobsQuery
 
 
@@ -19,9 +18,6 @@ def job_filter(
         reason = f"has {labels} values; at most {MAX_LABEL_VALUES} are allowed"
         raise BadRequest.of(f"{within}metadata", reason)
 
-    def time(name: str, at: datetime | None) -> datetime | None:
-        return at and in_utc(within + name, at)
-
     return JobFilter(
         tenants=tenants,
         states=tuple(state.value for status in given.status for state in STATUS_STATES[status]),
@@ -30,8 +26,8 @@ def job_filter(
         names=tuple(given.name),
         error_codes=tuple(given.error_code),
         metadata=tuple((key, tuple(values)) for key, values in given.metadata.items()),
-        created_after=time("createdAfter", given.created_after),
-        created_before=time("createdBefore", given.created_before),
-        completed_after=time("completedAfter", given.completed_after),
-        completed_before=time("completedBefore", given.completed_before),
+        created_after=given.created_after and plain(given.created_after),
+        created_before=given.created_before and plain(given.created_before),
+        completed_after=given.completed_after and plain(given.completed_after),
+        completed_before=given.completed_before and plain(given.completed_before),
     )

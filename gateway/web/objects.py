@@ -1,7 +1,7 @@
 """JSON objects that are kept as their caller wrote them, once they are known to be sound."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -9,8 +9,9 @@ import msgspec
 
 from gateway.core.stored_json import misfit, stored_bytes
 from gateway.core.submission import MARKER
-from gateway.errors import BadRequest
-from gateway.web.faults import fault, refusal
+from gateway.errors import BadRequest, FieldError
+from gateway.web.checking import Check
+from gateway.web.faults import refusal
 
 _MAX_KEYS = 100
 _MAX_KEY = 128
@@ -95,10 +96,21 @@ def _too_long(size: int) -> str:
 def _read(decoder: msgspec.json.Decoder[Any], field: str, raw: msgspec.Raw) -> tuple[str, Any]:
     try:
         return bytes(raw).decode(), decoder.decode(raw)
-    except msgspec.ValidationError as invalid:
+    except msgspec.ValidationError:
         place = misfit(bytes(raw).decode()) if len(bytes(raw)) < _LOOKED_THROUGH else None
         if place is not None:
             raise BadRequest.of(f"{field}{place}", _OUT_OF_RANGE) from None
-        raise refusal([fault(str(invalid), field)]) from None
+        raise refusal(_faults(decoder, field, raw)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
         raise BadRequest.of(field, f"is not valid JSON: {malformed}") from None
+
+
+def _faults(
+    decoder: msgspec.json.Decoder[Any], field: str, raw: msgspec.Raw
+) -> Iterator[FieldError]:
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.ValidationError:
+        yield FieldError(field, _OUT_OF_RANGE)
+        return
+    yield from Check().faults(decoder.type, value, field)

@@ -1,42 +1,50 @@
 """Strict reading of query strings: a struct, or one 400 that names every parameter that is wrong."""
 
-from datetime import datetime
+import re
 from functools import cache
+from itertools import islice
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 from urllib.parse import unquote_plus
 
 import msgspec
+from msgspec.structs import FieldInfo
 
 from gateway.errors import BadRequest, FieldError
-from gateway.web.faults import MOST_FAULTS, fault, refusal, unknown
-from gateway.web.instants import in_utc
+from gateway.web.checking import Check
+from gateway.web.faults import refusal
+from gateway.web.instants import decode_instant
+from gateway.web.wire import In
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T", bound=In)
 
 _REPEATED = "is given more than once"
+_PLACE = re.compile(r"\[\d+\]$")
+_KEYED = re.compile(r"(\w+)(?:\.(.+)|\[(.+)\])", re.DOTALL)
 
 
 def read_query(kind: type[T], raw: bytes) -> T:
     """Read a query string; lists repeat, `prefix.<key>` fills a dict field, the rest occur once.
 
-    Raises BadRequest that names every wrong parameter.
+    `prefix[<key>]` is the same as `prefix.<key>`, and an alias the same as the name that it stands
+    for. Raises BadRequest that names every wrong parameter.
     """
-    fields = _fields(kind)
+    fields, check = _fields(kind), Check()
     values: dict[str, object] = {}
     keyed: dict[str, dict[str, list[str]]] = {}
     faults: list[FieldError] = []
     pairs = _pairs(raw)
     for name, texts in pairs.items():
-        prefix, dot, key = name.partition(".")
-        field = fields.get(prefix if dot else name)
-        if field is None or (shape_of(field.type) is dict) != bool(dot and key):
-            faults += [] if len(faults) >= MOST_FAULTS else [unknown(name, fields)]
-        elif dot:
-            keyed.setdefault(prefix, {})[key] = texts
+        match = _KEYED.fullmatch(name)
+        field = fields.get(match[1] if match else kind.aliases.get(name, name))
+        if field is None or (shape_of(field.type) is not dict and match):
+            faults.append(check.unknown(name, [*fields, *kind.aliases]))
+        elif match:
+            held = keyed.setdefault(field.encode_name, {})
+            held.setdefault(match[2] or match[3], []).extend(texts)
         else:
-            faults += _fill(values, field, texts)
-    for prefix, given in keyed.items():
-        faults += _fill_keyed(values, fields[prefix], given)
+            faults += _fill(values, field, texts, name)
+    for name, given in keyed.items():
+        faults += _fill_keyed(values, fields[name], given)
     for name, field in fields.items():
         if field.required and field.name not in values and name not in pairs:
             faults.append(FieldError(name, "is required"))
@@ -51,7 +59,7 @@ def shape_of(kind: Any) -> Any:  # noqa: ANN401 - any type can be one of a field
 
 
 @cache
-def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+def _fields(kind: type[In]) -> dict[str, FieldInfo]:
     return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
@@ -72,38 +80,47 @@ def _pairs(raw: bytes) -> dict[str, list[str]]:
 
 
 def _fill(
-    values: dict[str, object], field: msgspec.structs.FieldInfo, texts: list[str]
+    values: dict[str, object], field: FieldInfo, texts: list[str], name: str
 ) -> list[FieldError]:
-    is_list = shape_of(field.type) is list
-    if not is_list and len(texts) > 1:
-        return [FieldError(field.encode_name, _REPEATED)]
+    """Put a parameter among the values, or say what is wrong with it."""
+    origin = shape_of(field.type)
+    if origin is dict:
+        return [FieldError(name, f"needs a key, as in {name}.<key>=<value>")]
+    if field.name in values:
+        return [FieldError(name, f"means the same as {field.encode_name}; give one of them")]
+    if origin is not list and len(texts) > 1:
+        return [FieldError(name, _REPEATED)]
+    given = texts if origin is list else texts[0]
     try:
-        # A number is text here, but it is no time: 2026 would be a moment in 1970.
-        strict = datetime in get_args(field.type)
-        value = msgspec.convert(texts if is_list else texts[0], field.type, strict=strict)
-        if isinstance(value, datetime):
-            value = in_utc(field.encode_name, value)
-    except msgspec.ValidationError as invalid:
-        reason = fault(str(invalid), kind=field.type).reason
-        return [FieldError(field.encode_name, reason)]
-    except BadRequest as refused:
-        return list(refused.errors)
-    values[field.name] = value
+        values[field.name] = msgspec.convert(
+            given, field.type, strict=False, dec_hook=decode_instant
+        )
+    except msgspec.ValidationError:
+        is_number = not {int, float}.isdisjoint(_leaves(field.type))
+        fault = next(Check().faults(field.type, _number(texts[0]) if is_number else given), None)
+        return [FieldError(name, fault.reason if fault else "cannot be read")]
     return []
 
 
 def _fill_keyed(
-    values: dict[str, object], field: msgspec.structs.FieldInfo, given: dict[str, list[str]]
+    values: dict[str, object], field: FieldInfo, given: dict[str, list[str]]
 ) -> list[FieldError]:
     """Fill a dict field; its faults are those of the first key that has one."""
     try:
         values[field.name] = msgspec.convert(given, field.type)
-    except msgspec.ValidationError as invalid:
-        kind = get_args(get_args(field.type)[0])[1]
-        for key, texts in given.items():
-            try:
-                msgspec.convert(texts, kind)
-            except msgspec.ValidationError as wrong:
-                return [FieldError(f"{field.encode_name}.{key}", fault(str(wrong)).reason)]
-        return [FieldError(field.encode_name, fault(str(invalid)).reason)]
+    except msgspec.ValidationError:
+        faults = islice(Check().faults(field.type, given, field.encode_name), 1)
+        return [FieldError(_PLACE.sub("", one.field), one.reason) for one in faults]
     return []
+
+
+def _leaves(kind: Any) -> set[object]:  # noqa: ANN401
+    parts = get_args(kind)
+    return {kind}.union(*map(_leaves, parts)) if parts else {kind}
+
+
+def _number(text: str) -> object:
+    try:
+        return msgspec.json.decode(text, type=int | float)
+    except msgspec.MsgspecError:
+        return text

@@ -1,10 +1,14 @@
 """What callers send, field by field: the one description for reading, refusing and OpenAPI."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, Literal
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal, Self
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from typing_extensions import override
+
+from gateway.web.instants import Instant
 
 # Not "$", which lets a line break follow.
 _END = r"(?![\s\S])"
@@ -17,23 +21,93 @@ MAX_VALUES = 100
 MAX_LABEL_KEYS = 20
 MAX_LABEL_VALUES = 200
 
-Status = Literal["QUEUED", "STARTED", "SUCCEEDED", "FAILED"]
+
+class Word(StrEnum):
+    """One of a few words, read in any case."""
+
+    @override
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        given = value.casefold() if isinstance(value, str) else value
+        return next((word for word in cls if word.value.casefold() == given), None)
+
+
+class Status(Word):
+    """Where a job stands, in the upstream's words; cancelled and expired jobs are FAILED."""
+
+    QUEUED = "QUEUED"
+    STARTED = "STARTED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+class ScopeName(Word):
+    """What an access key may do."""
+
+    JOBS_READ = "jobs:read"
+    JOBS_WRITE = "jobs:write"
+    ENDPOINTS_READ = "endpoints:read"
+    ENDPOINTS_WRITE = "endpoints:write"
+    USAGE_READ = "usage:read"
+    ADMIN = "admin"
+
+
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
 Workflow = Annotated[str, Meta(min_length=1, max_length=256)]
 BatchName = Annotated[str, Meta(min_length=1, max_length=256)]
-Url = Annotated[str, Meta(min_length=1, max_length=2048)]
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}" + _END)]
+Url = Annotated[str, Meta(min_length=1, max_length=2048, extra_json_schema={"format": "uri"})]
+Slug = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}" + _END,
+        extra={"reason": "must be 1 to 63 of a-z, 0-9 and -, and not begin with -"},
+    ),
+]
+ApiKey = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[!-~]+" + _END,
+        extra={"reason": "must be printable ASCII characters without spaces"},
+    ),
+]
+BaseUrl = Annotated[
+    str,
+    Meta(
+        max_length=2048,
+        pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?" + _END,
+        extra={"reason": "must be an http or https URL without a user, a query or a fragment"},
+    ),
+]
 Label = Annotated[str, Meta(min_length=1, max_length=200)]
 Description = Annotated[str, Meta(max_length=1024)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86_400)]
-Instant = Annotated[datetime, Meta(tz=True)]
 Page = Annotated[int, Meta(ge=0)]
 Size = Annotated[int, Meta(ge=1, le=MAX_SIZE)]
 Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)]
-ScopeName = Literal[
-    "jobs:read", "jobs:write", "endpoints:read", "endpoints:write", "usage:read", "admin"
+
+_ANY = {"additionalProperties": True}
+_TEXTS = {"additionalProperties": {"type": "string"}}
+# JSON that is kept as it came; `holds` says what it must be.
+Object = Annotated[
+    Raw, Meta(extra={"holds": "object"}, extra_json_schema={"type": "object", **_ANY})
+]
+OptionalObject = Annotated[
+    Raw,
+    Meta(
+        extra={"holds": "object or null"},
+        extra_json_schema={"anyOf": [{"type": "object", **_ANY}, {"type": "null"}]},
+    ),
+]
+OptionalTexts = Annotated[
+    Raw,
+    Meta(
+        extra={"holds": "object or null"},
+        extra_json_schema={"anyOf": [{"type": "object", **_TEXTS}, {"type": "null"}]},
+    ),
 ]
 Scopes = Annotated[list[ScopeName], Meta(min_length=1, max_length=20)]
 # An empty list would select nothing or everything; which of them was meant nobody can know.
@@ -48,9 +122,14 @@ Labels = Annotated[
 
 
 class In(Struct, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """Something that a caller sends; `elsewhere` are fields that another call takes, and which."""
+    """Something that a caller sends.
+
+    `elsewhere` are fields that another call takes, and which; `aliases` are further names of query
+    parameters.
+    """
 
     elsewhere: ClassVar[Mapping[str, str]] = {}
+    aliases: ClassVar[Mapping[str, str]] = {}
 
 
 # --- Bodies -----------------------------------------------------------------------------------
@@ -61,9 +140,9 @@ class BatchJobIn(In):
 
     name: Name
     workflow: Workflow
-    params: Raw
-    metadata: Raw = field(default_factory=Raw)
-    copy_results_to: Raw = field(default_factory=Raw)
+    params: Object
+    metadata: OptionalObject = field(default_factory=Raw)
+    copy_results_to: OptionalTexts = field(default_factory=Raw)
     callback_url: Url | None = None
     deadline: timedelta | float | None = None
     priority: Annotated[int, Meta(ge=0, le=9)] = 0
@@ -121,7 +200,7 @@ class TenantIn(In):
 
     slug: Slug
     name: Label
-    metadata: Raw = field(default_factory=Raw)
+    metadata: OptionalObject = field(default_factory=Raw)
     limits: LimitsIn = field(default_factory=LimitsIn)
 
 
@@ -129,18 +208,15 @@ class TenantChange(In):
     """What is to change of a tenant; what is left out stays."""
 
     name: Label | UnsetType = UNSET
-    metadata: Raw = field(default_factory=Raw)
+    metadata: OptionalObject = field(default_factory=Raw)
     limits: LimitsIn | UnsetType = UNSET
 
 
 class CredentialIn(In):
     """A tenant's key for the upstream."""
 
-    api_key: Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[!-~]+" + _END)]
-    base_url: (
-        Annotated[str, Meta(max_length=2048, pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?" + _END)]
-        | None
-    ) = None
+    api_key: ApiKey
+    base_url: BaseUrl | None = None
 
 
 class TenantKeyIn(In):
@@ -194,10 +270,10 @@ class JobsQuery(In):
     tenant: Choice = field(default_factory=list[str])
     error_code: Choice = field(default_factory=list[str])
     metadata: Labels = field(default_factory=dict[str, list[str]])
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    completed_after: datetime | None = None
-    completed_before: datetime | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    completed_after: Instant | None = None
+    completed_before: Instant | None = None
     page: Page = 0
     size: Size = 100
     cursor: str = ""
@@ -216,20 +292,24 @@ class UsageQuery(In):
 
     group_by: Annotated[str, Meta(max_length=200)] = ""
     tenant: Choice = field(default_factory=list[str])
-    from_: datetime | None = field(default=None, name="from")
-    to: datetime | None = None
+    from_: Instant | None = field(default=None, name="from")
+    to: Instant | None = None
     format: Literal["json", "csv"] | None = None
 
 
 class TenantsQuery(In):
-    """Tenants after this slug."""
+    """Tenants behind this slug."""
 
-    after: str = ""
-    limit: Size = 100
+    aliases: ClassVar[Mapping[str, str]] = {"after": "cursor", "limit": "size"}
+
+    cursor: str = ""
+    size: Size = 100
 
 
 class AuditQuery(In):
     """Acts before this cursor."""
 
+    aliases: ClassVar[Mapping[str, str]] = {"after": "cursor", "limit": "size"}
+
     cursor: str = ""
-    limit: Size = 100
+    size: Size = 100

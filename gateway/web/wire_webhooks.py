@@ -1,46 +1,68 @@
 """What callers send about endpoints, deliveries and bulk operations, field by field."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from gateway.web.wire import MAX_VALUES, Choice, Description, In, Instant, Size, Url, Wait
+from gateway.web.instants import Instant
+from gateway.web.wire import MAX_VALUES, Choice, Description, In, Size, Url, Wait, Word
 
 _WEEK = 604_800
 _OVERLAP = 86_400.0
 
-EventName = Literal[
-    "job.started",
-    "job.succeeded",
-    "job.failed",
-    "job.deleted",
-    "endpoint.disabled",
-    "credential.rejected",
-    "test.ping",
-]
-# How the last attempt ended; some servers answer with statuses beyond 599.
-Outcome = Literal[
-    "delivered",
-    "dns",
-    "connect",
-    "tls",
-    "timeout",
-    "blocked",
-    "body",
-    "egress",
-    "http_1xx",
-    "http_3xx",
-    "http_4xx",
-    "http_5xx",
-    "http_6xx",
-    "http_7xx",
-    "http_8xx",
-    "http_9xx",
-]
-DeliveryStatus = Literal["pending", "delivered", "exhausted", "parked"]
+
+class EventName(Word):
+    """What an event is about."""
+
+    JOB_STARTED = "job.started"
+    JOB_SUCCEEDED = "job.succeeded"
+    JOB_FAILED = "job.failed"
+    JOB_DELETED = "job.deleted"
+    ENDPOINT_DISABLED = "endpoint.disabled"
+    CREDENTIAL_REJECTED = "credential.rejected"
+    TEST_PING = "test.ping"
+
+
+class Outcome(Word):
+    """How the last attempt ended; some servers answer with statuses beyond 599."""
+
+    DELIVERED = "delivered"
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    BLOCKED = "blocked"
+    BODY = "body"
+    EGRESS = "egress"
+    HTTP_1XX = "http_1xx"
+    HTTP_3XX = "http_3xx"
+    HTTP_4XX = "http_4xx"
+    HTTP_5XX = "http_5xx"
+    HTTP_6XX = "http_6xx"
+    HTTP_7XX = "http_7xx"
+    HTTP_8XX = "http_8xx"
+    HTTP_9XX = "http_9xx"
+
+
+class DeliveryStatus(Word):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"
+    PARKED = "parked"
+
+
+class EndedStatus(Word):
+    """Where a delivery that is over stands."""
+
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"
+    PARKED = "parked"
+
+
 Algorithm = Literal["v1", "v1a"]
 Events = Annotated[list[EventName], Meta(max_length=50)]
 Headers = dict[str, str]  # core/custom_headers.py knows what is wrong with one
@@ -93,7 +115,7 @@ class EndpointChange(In):
 class SampleIn(In):
     """The event to send a sample of."""
 
-    type: EventName = "test.ping"
+    type: EventName = EventName.TEST_PING
 
 
 class DisablingIn(In):
@@ -152,9 +174,9 @@ class DeliveriesQuery(In):
     event: EventNames = field(default_factory=list[EventName])
     job: Ids = field(default_factory=list[UUID])
     outcome: Outcomes = field(default_factory=list[Outcome])
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    resent_after: datetime | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    resent_after: Instant | None = None
     size: Size = 100
     cursor: str = ""
 

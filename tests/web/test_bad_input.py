@@ -40,7 +40,7 @@ _BODIES: dict[str, tuple[bytes, list[str]]] = {
     "missing fields": (b"{}", ["name", "workflow", "params"]),
     "unknown field": (_job(color="red"), ["color"]),
     "unknown and wrong": (_job(color="red", priority="high"), ["color", "priority"]),
-    "many unknown": (_job(**{f"x{n}": n for n in range(1000)}), [f"x{n}" for n in range(20)]),
+    "many unknown": (_job(**{f"x{n}": n for n in range(1000)}), [f"x{n}" for n in range(100)]),
     "name number": (_job(name=1), ["name"]),
     "name null": (_job(name=None), ["name"]),
     "name empty": (_job(name=""), ["name"]),
@@ -57,7 +57,7 @@ _BODIES: dict[str, tuple[bytes, list[str]]] = {
     "metadata size": (_job(metadata={"k": "x" * 16_400}), ["metadata"]),
     "metadata marker": (_job(metadata={"gatewayJobId": "x"}), ["metadata.gatewayJobId"]),
     "copies text": (_job(copyResultsTo="x"), ["copyResultsTo"]),
-    "copies numbers": (_job(copyResultsTo={"a": 1}), ["copyResultsTo[...]"]),
+    "copies numbers": (_job(copyResultsTo={"a": 1}), ["copyResultsTo.a"]),
     "batch empty": (_job(batchName=""), ["batchName"]),
     "batch long": (_job(batchName="x" * 257), ["batchName"]),
     "callback number": (_job(callbackUrl=5), ["callbackUrl"]),
@@ -174,7 +174,7 @@ async def test_a_bad_idempotency_key_is_refused(world: World, acme: str, key: st
         ("cursor=%00", ["cursor"]),
         ("cursor=AQGQ46AAAHAAgAAAAAAAAAA&page=1", ["page"]),
         ("status=FOO", ["status"]),
-        ("status=QUEUED&status=queued", ["status"]),
+        ("status=QUEUED&status=waiting", ["status"]),
         ("createdAfter=yesterday", ["createdAfter"]),
         ("createdAfter=2026-13-01T00:00:00Z", ["createdAfter"]),
         ("createdAfter=2026", ["createdAfter"]),
@@ -245,7 +245,7 @@ async def test_malformed_and_unknown_ids_are_not_found(
     problem(await world.call("GET", f"/v1/job/{job_id}{suffix}", acme), 404, "NOT_FOUND")
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/", "/v2/job", "/v1/job/x/y/z"])
+@pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v2/job", "/v1/job/x/y/z"])
 async def test_unknown_paths_are_problems_too(world: World, acme: str, path: str) -> None:
     problem(await world.call("GET", path, acme), 404, "NOT_FOUND")
 

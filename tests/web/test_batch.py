@@ -285,7 +285,7 @@ class TestBulk:
             ("cancel", {"filter": {"status": ["done"]}}, "filter.status[0]"),
             ("cancel", {"filter": {"tenant": ["x"]}}, "filter.tenant"),
             ("cancel", {"filter": {"name": ["x"]}, "dryRun": "yes"}, "dryRun"),
-            ("cancel", {"filter": {"createdAfter": "2026-01-01"}}, "filter.createdAfter"),
+            ("cancel", {"filter": {"createdAfter": "2026-01"}}, "filter.createdAfter"),
             ("cancel", {"filter": {"createdBefore": _NEVER}}, "filter.createdBefore"),
             ("retry", {"filter": {"completedAfter": _NEVER}}, "filter.completedAfter"),
             ("retry", {"filter": {"completedBefore": "soon"}}, "filter.completedBefore"),

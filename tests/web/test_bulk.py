@@ -137,8 +137,7 @@ async def test_the_beginning_is_checked(world: World, acme: str, act: str) -> No
         ({"since": None}, "since"),
         ({"since": 0}, "since"),
         ({"since": "yesterday"}, "since"),
-        ({"since": "2026-01-01"}, "since"),
-        ({"since": "2026-01-01T00:00:00"}, "since"),
+        ({"since": "2026-02-30"}, "since"),
         ({"since": "2999-01-01T00:00:00Z"}, "since"),
         ({"since": "0001-01-01T00:00:00+14:00"}, "since"),
         ({"since": "9999-12-31T23:59:59-14:00"}, "since"),
@@ -196,7 +195,7 @@ class TestResend:
             ({"filter": {"job": [1]}}, ["filter.job[0]"]),
             ({"filter": {"event": ["x"], "color": 1}}, ["filter.color", "filter.event[0]"]),
             ({"filter": {"outcome": [None]}}, ["filter.outcome[0]"]),
-            ({"filter": {"createdAfter": "2026-01-01T00:00:00"}}, ["filter.createdAfter"]),
+            ({"filter": {"createdAfter": "20260101"}}, ["filter.createdAfter"]),
             ({"filter": {"createdBefore": "0001-01-01T00:00:00+14:00"}}, ["filter.createdBefore"]),
             ({"filter": {"job": [NOBODY]}, "dryRun": "yes"}, ["dryRun"]),
         ]

@@ -60,7 +60,7 @@ def test_far_too_long_is_not_looked_into() -> None:
 
 
 def test_a_number_is_not_searched_for_in_a_large_object() -> None:
-    with pytest.raises(BadRequest, match=r"params\[\.\.\.\]"):
+    with pytest.raises(BadRequest, match="params: number out of range"):
         read_object("params", msgspec.Raw(b'{"a": ' + b" " * 70_000 + b"1e400}"))
 
 
