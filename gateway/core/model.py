@@ -7,8 +7,9 @@ from uuid import UUID
 
 
 class JobState(StrEnum):
-    """Where a job stands; core/lifecycle.py says who moves it."""
+    """Where a job stands, in detail."""
 
+    # core/lifecycle.py says who moves a job.
     ACCEPTED = "accepted"
     SUBMITTING = "submitting"
     SUBMITTED = "submitted"

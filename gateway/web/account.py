@@ -12,7 +12,12 @@ from gateway.web.usage import read_usage
 from gateway.web.wire import PageQuery
 
 
-@get("/upload", opt={"scope": Scope.JOBS_WRITE}, summary="Get signed URLs for one file")
+@get(
+    "/upload",
+    opt={"scope": Scope.JOBS_WRITE, "upstream": True},
+    operation_id="createUpload",
+    summary="Get signed URLs for one file",
+)
 async def make_upload(tenant: Handed[Tenant], deps: Handed[Deps]) -> UploadOut:
     """The upstream's own: PUT the file to one, give the other to a job."""
     place = await upload(deps, tenant.id)
@@ -21,8 +26,9 @@ async def make_upload(tenant: Handed[Tenant], deps: Handed[Deps]) -> UploadOut:
 
 @get(
     "/workflow",
-    opt={"scope": Scope.JOBS_READ, "query": PageQuery},
+    opt={"scope": Scope.JOBS_READ, "query": PageQuery, "upstream": True},
     responses=described(WorkflowsOut),
+    operation_id="listWorkflows",
     summary="List the workflows that a job may name",
 )
 async def list_workflows(
@@ -34,7 +40,12 @@ async def list_workflows(
     return Response(body.encode(), media_type=JSON)
 
 
-@get("/application", opt={"scope": Scope.JOBS_READ}, summary="Read whose key this is")
+@get(
+    "/application",
+    opt={"scope": Scope.JOBS_READ},
+    operation_id="getApplication",
+    summary="Read whose key this is",
+)
 async def read_application(tenant: Handed[Tenant]) -> Application:
     """The tenant, in the place of the upstream's application."""
     return Application(str(tenant.id), tenant.name)

@@ -50,7 +50,13 @@ async def _made(context: Context, made: tuple[AccessKey, str]) -> KeyMade:
     return KeyMade.of(key, *await owners(context.identities, key), access_key=text)
 
 
-@post("/tenant/{slug:str}/key", opt={"body": TenantKeyIn}, status_code=200, summary="Issue a key")
+@post(
+    "/tenant/{slug:str}/key",
+    opt={"body": TenantKeyIn},
+    status_code=200,
+    operation_id="createTenantKey",
+    summary="Issue a key",
+)
 async def make_tenant_key(
     slug: FromPath[str],
     given: Handed[TenantKeyIn],
@@ -70,7 +76,7 @@ async def make_tenant_key(
     return await _made(context, made)
 
 
-@get("/tenant/{slug:str}/key", summary="List the keys of a tenant")
+@get("/tenant/{slug:str}/key", operation_id="listTenantKeys", summary="List the keys of a tenant")
 async def list_tenant_keys(slug: FromPath[str], context: Handed[Context]) -> list[KeyOut]:
     """Without their texts."""
     tenant = await get_tenant(context.deps, slug)
@@ -79,7 +85,13 @@ async def list_tenant_keys(slug: FromPath[str], context: Handed[Context]) -> lis
     return [await _shown(context, key) for key in found]
 
 
-@post("/key", opt={"body": KeyIn}, status_code=200, summary="Issue a service or operator key")
+@post(
+    "/key",
+    opt={"body": KeyIn},
+    status_code=200,
+    operation_id="createKey",
+    summary="Issue a service or operator key",
+)
 async def make_key(
     given: Handed[KeyIn], caller: Handed[Caller], context: Handed[Context]
 ) -> KeyMade:
@@ -96,7 +108,7 @@ async def make_key(
     return await _made(context, made)
 
 
-@get("/key", summary="List service and operator keys")
+@get("/key", operation_id="listKeys", summary="List service and operator keys")
 async def list_keys(context: Handed[Context]) -> list[KeyOut]:
     """Without their texts."""
     async with context.deps.db.single() as tx:
@@ -104,7 +116,13 @@ async def list_keys(context: Handed[Context]) -> list[KeyOut]:
     return [await _shown(context, key) for key in found]
 
 
-@post("/key/{key_id:str}/rotate", opt={"body": RotationIn}, status_code=200, summary="Rotate a key")
+@post(
+    "/key/{key_id:str}/rotate",
+    opt={"body": RotationIn},
+    status_code=200,
+    operation_id="rotateKey",
+    summary="Rotate a key",
+)
 async def replace_key(
     key_id: FromPath[str],
     given: Handed[RotationIn],
@@ -118,7 +136,9 @@ async def replace_key(
     return await _made(context, made)
 
 
-@delete("/key/{key_id:str}", status_code=200, summary="Revoke a key at once")
+@delete(
+    "/key/{key_id:str}", status_code=200, operation_id="revokeKey", summary="Revoke a key at once"
+)
 async def end_key(
     key_id: FromPath[str], caller: Handed[Caller], context: Handed[Context]
 ) -> KeyOut:
@@ -126,14 +146,14 @@ async def end_key(
     return await _shown(context, await revoke_key(context.deps, caller.key.key_id, key_id))
 
 
-@get("/audit", opt={"query": AuditQuery}, summary="See who did what")
+@get("/audit", opt={"query": AuditQuery}, operation_id="listAudit", summary="See who did what")
 async def read_audit(
     asked: Handed[AuditQuery], deps: Handed[Deps], request: AnyRequest
 ) -> Response[list[AuditOut]]:
     """Newest first; the header Link names the next page."""
     async with deps.db.single() as tx:
-        found = await keys.audit_page(tx, read_cursor(asked.cursor), asked.limit + 1)
-    page, headers = one_page(request, found, asked.limit)
+        found = await keys.audit_page(tx, read_cursor(asked.cursor), asked.size + 1)
+    page, headers = one_page(request, found, asked.size)
     return Response([AuditOut.of(one) for one in page], headers=headers)
 
 

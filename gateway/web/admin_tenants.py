@@ -36,7 +36,13 @@ def _limits(given: LimitsIn) -> Limits:
     )
 
 
-@post("/tenant", opt={"body": TenantIn}, status_code=200, summary="Create a tenant")
+@post(
+    "/tenant",
+    opt={"body": TenantIn},
+    status_code=200,
+    operation_id="createTenant",
+    summary="Create a tenant",
+)
 async def make_tenant(
     given: Handed[TenantIn], caller: Handed[Caller], deps: Handed[Deps]
 ) -> TenantOut:
@@ -52,27 +58,32 @@ async def make_tenant(
     return TenantOut.of(tenant)
 
 
-@get("/tenant", opt={"query": TenantsQuery}, summary="List tenants")
+@get("/tenant", opt={"query": TenantsQuery}, operation_id="listTenants", summary="List tenants")
 async def list_tenants(
     asked: Handed[TenantsQuery], deps: Handed[Deps]
 ) -> Response[list[TenantOut]]:
     """In the order of their slugs; the header Link names the next page."""
     async with deps.db.single() as tx:
-        found = await tenants.page(tx, asked.after or None, asked.limit + 1)
-    page = found[: asked.limit]
+        found = await tenants.page(tx, asked.cursor or None, asked.size + 1)
+    page = found[: asked.size]
     headers: dict[str, str] = {}
-    if len(found) > asked.limit:
-        headers["Link"] = f'<?after={page[-1].slug}&limit={asked.limit}>; rel="next"'
+    if len(found) > asked.size:
+        headers["Link"] = f'<?cursor={page[-1].slug}&size={asked.size}>; rel="next"'
     return Response([TenantOut.of(one) for one in page], headers=headers)
 
 
-@get("/tenant/{slug:str}", summary="Read a tenant")
+@get("/tenant/{slug:str}", operation_id="getTenant", summary="Read a tenant")
 async def read_tenant(slug: FromPath[str], deps: Handed[Deps]) -> TenantOut:
     """By its slug."""
     return TenantOut.of(await get_tenant(deps, slug))
 
 
-@patch("/tenant/{slug:str}", opt={"body": TenantChange}, summary="Change a tenant")
+@patch(
+    "/tenant/{slug:str}",
+    opt={"body": TenantChange},
+    operation_id="updateTenant",
+    summary="Change a tenant",
+)
 async def alter_tenant(
     slug: FromPath[str], given: Handed[TenantChange], caller: Handed[Caller], deps: Handed[Deps]
 ) -> TenantOut:
@@ -88,13 +99,23 @@ async def alter_tenant(
     return TenantOut.of(tenant)
 
 
-@post("/tenant/{slug:str}/suspend", status_code=200, summary="Suspend a tenant")
+@post(
+    "/tenant/{slug:str}/suspend",
+    status_code=200,
+    operation_id="suspendTenant",
+    summary="Suspend a tenant",
+)
 async def hold_tenant(slug: FromPath[str], caller: Handed[Caller], deps: Handed[Deps]) -> TenantOut:
     """Its requests are refused and its waiting jobs held."""
     return TenantOut.of(await suspend_tenant(deps, caller.key.key_id, slug, suspended=True))
 
 
-@post("/tenant/{slug:str}/resume", status_code=200, summary="Let a suspended tenant go on")
+@post(
+    "/tenant/{slug:str}/resume",
+    status_code=200,
+    operation_id="resumeTenant",
+    summary="Let a suspended tenant go on",
+)
 async def resume_tenant(
     slug: FromPath[str], caller: Handed[Caller], deps: Handed[Deps]
 ) -> TenantOut:
@@ -102,7 +123,12 @@ async def resume_tenant(
     return TenantOut.of(await suspend_tenant(deps, caller.key.key_id, slug, suspended=False))
 
 
-@delete("/tenant/{slug:str}", status_code=200, summary="Erase a tenant with all that is its")
+@delete(
+    "/tenant/{slug:str}",
+    status_code=200,
+    operation_id="deleteTenant",
+    summary="Erase a tenant with all that is its",
+)
 async def remove_tenant(slug: FromPath[str], caller: Handed[Caller], deps: Handed[Deps]) -> Deleted:
     """Jobs, history, keys, credentials and endpoints go with it."""
     tenant = await get_tenant(deps, slug)
@@ -110,7 +136,12 @@ async def remove_tenant(slug: FromPath[str], caller: Handed[Caller], deps: Hande
     return Deleted(str(tenant.id))
 
 
-@put("/tenant/{slug:str}/credential", opt={"body": CredentialIn}, summary="Put a credential")
+@put(
+    "/tenant/{slug:str}/credential",
+    opt={"body": CredentialIn, "upstream": True},
+    operation_id="putCredential",
+    summary="Put a credential",
+)
 async def store_credential(
     slug: FromPath[str], given: Handed[CredentialIn], caller: Handed[Caller], deps: Handed[Deps]
 ) -> list[CredentialOut]:
@@ -125,7 +156,11 @@ async def store_credential(
     return [CredentialOut.of(one) for one in versions]
 
 
-@get("/tenant/{slug:str}/credential", summary="List the versions of a credential")
+@get(
+    "/tenant/{slug:str}/credential",
+    operation_id="listCredentials",
+    summary="List the versions of a credential",
+)
 async def list_credentials(slug: FromPath[str], deps: Handed[Deps]) -> list[CredentialOut]:
     """The newest first, without the keys."""
     tenant = await get_tenant(deps, slug)

@@ -5,27 +5,10 @@ from typing import Any, cast
 from litestar import Litestar, Response, Router
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
 
 from gateway.errors import GatewayError
 from gateway.flows.deps import Deps
-from gateway.web import (
-    account,
-    admin_keys,
-    admin_tenants,
-    batch,
-    bulk,
-    deliveries,
-    endpoints,
-    export,
-    feed,
-    health,
-    jobs,
-    listing,
-    secrets,
-    status,
-    whoami,
-)
+from gateway.web import health
 from gateway.web.asgi import App
 from gateway.web.auth import guard_operator, guard_tenant
 from gateway.web.context import (
@@ -37,26 +20,9 @@ from gateway.web.context import (
 )
 from gateway.web.front import Front
 from gateway.web.limits import HttpLimits
-from gateway.web.openapi import openapi_config
+from gateway.web.openapi import handlers as documents
 from gateway.web.problems import MEDIA_TYPE, problem_of
-
-_TENANT = [
-    *feed.HANDLERS,
-    *jobs.HANDLERS,
-    *batch.HANDLERS,
-    listing.list_jobs,
-    *account.HANDLERS,
-    *endpoints.HANDLERS,
-    *secrets.HANDLERS,
-    *deliveries.HANDLERS,
-    *bulk.HANDLERS,
-]
-_OPERATOR = [
-    *admin_tenants.HANDLERS,
-    export.take_tenant,
-    *admin_keys.HANDLERS,
-    *status.HANDLERS,
-]
+from gateway.web.routes import ANY_KEY, OPEN, OPERATOR, TENANT, flat
 
 
 def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = True) -> Front:
@@ -65,29 +31,29 @@ def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = 
     Without `metrics` it answers those nowhere; see create_metrics_app.
     """
     context = Context.of(deps, limits or HttpLimits())
+    documents.pages()  # made now, so that no request waits for it
     operator = Router(
         "/admin/v1",
-        route_handlers=_OPERATOR,
+        route_handlers=flat(OPERATOR),
         guards=[guard_operator],
         dependencies=operator_dependencies(),
-        tags=["admin"],
     )
-    handlers = [*health.HANDLERS, *secrets.OPEN_HANDLERS, whoami.read_whoami]
+    handlers = [*flat(OPEN), *flat(ANY_KEY), *documents.HANDLERS]
     opened = _open_router([*handlers, *(health.METRICS if metrics else ())])
     routers = [*(_tenant_router(path) for path in ("/v1", "/api")), operator, opened]
-    return _front(context, routers, openapi_config())
+    return _front(context, routers)
 
 
 def create_metrics_app(app: Front) -> Front:
     """The application for the port of its own that the metrics of another one are on."""
-    return _front(app.context, [_open_router([*health.HANDLERS, *health.METRICS])], None)
+    return _front(app.context, [_open_router([*health.HANDLERS, *health.METRICS])])
 
 
-def _front(context: Context, routers: list[Router], openapi: OpenAPIConfig | None) -> Front:
+def _front(context: Context, routers: list[Router]) -> Front:
     inner = Litestar(
         routers,
         exception_handlers={HTTPException: _problem, GatewayError: _problem, Exception: _problem},
-        openapi_config=openapi,
+        openapi_config=None,
         state=State({"context": context}),
         logging_config=None,
         request_max_body_size=None,  # the front has seen to it
@@ -102,10 +68,9 @@ def _open_router(handlers: list[Any]) -> Router:
 def _tenant_router(path: str) -> Router:
     return Router(
         path,
-        route_handlers=_TENANT,
+        route_handlers=flat(TENANT),
         guards=[guard_tenant],
         dependencies=tenant_dependencies(),
-        tags=[path],
     )
 
 

@@ -23,6 +23,7 @@ _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
 @get(
     "/delivery",
     opt={**_READ, "query": DeliveriesQuery},
+    operation_id="listDeliveries",
     summary="List deliveries, newest first",
 )
 async def list_deliveries(
@@ -41,7 +42,12 @@ async def list_deliveries(
     return Response([DeliveryOut.of(one) for one in page], headers=headers)
 
 
-@get("/delivery/{delivery_id:uuid}", opt=_READ, summary="Read a delivery with every attempt")
+@get(
+    "/delivery/{delivery_id:uuid}",
+    opt=_READ,
+    operation_id="getDelivery",
+    summary="Read a delivery with every attempt",
+)
 async def read_delivery(
     delivery_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
 ) -> DeliveryWithAttempts:
@@ -58,6 +64,7 @@ async def read_delivery(
     "/delivery/{delivery_id:uuid}/resend",
     opt=_WRITE,
     status_code=200,
+    operation_id="resendDelivery",
     summary="Send a delivery again",
 )
 async def send_again(

@@ -51,6 +51,7 @@ _DEFAULTS = {
     "/endpoint",
     opt={**_WRITE, "body": EndpointIn},
     status_code=200,
+    operation_id="createEndpoint",
     summary="Create an endpoint; its secret is shown this once",
 )
 async def make_endpoint(
@@ -72,14 +73,19 @@ async def make_endpoint(
     return EndpointMade.of(endpoint, **shown_key(key, tenant.id, endpoint.id))
 
 
-@get("/endpoint", opt=_READ, summary="List the endpoints")
+@get("/endpoint", opt=_READ, operation_id="listEndpoints", summary="List the endpoints")
 async def list_endpoints(tenant: Handed[Tenant], deps: Handed[Deps]) -> list[EndpointOut]:
     """All of the tenant's, oldest first."""
     async with deps.db.of(tenant.id) as tx:
         return [EndpointOut.of(one) for one in await endpoints.of_tenant(tx, tenant.id)]
 
 
-@get("/endpoint/{endpoint_id:uuid}", opt=_READ, summary="Read an endpoint")
+@get(
+    "/endpoint/{endpoint_id:uuid}",
+    opt=_READ,
+    operation_id="getEndpoint",
+    summary="Read an endpoint",
+)
 async def read_endpoint(
     endpoint_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
 ) -> EndpointOut:
@@ -95,6 +101,7 @@ async def read_endpoint(
     "/endpoint/{endpoint_id:uuid}",
     opt={**_WRITE, "body": EndpointChange},
     status_code=200,
+    operation_id="updateEndpoint",
     summary="Change an endpoint",
 )
 async def alter_endpoint(
@@ -115,7 +122,13 @@ async def alter_endpoint(
     return EndpointOut.of(await change_endpoint(deps, tenant.id, endpoint_id, changes))
 
 
-@delete("/endpoint/{endpoint_id:uuid}", opt=_WRITE, status_code=200, summary="Delete an endpoint")
+@delete(
+    "/endpoint/{endpoint_id:uuid}",
+    opt=_WRITE,
+    status_code=200,
+    operation_id="deleteEndpoint",
+    summary="Delete an endpoint",
+)
 async def remove_endpoint(
     endpoint_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
 ) -> Deleted:
@@ -128,6 +141,7 @@ async def remove_endpoint(
     "/endpoint/{endpoint_id:uuid}/test",
     opt={**_WRITE, "body": SampleIn},
     status_code=200,
+    operation_id="testEndpoint",
     summary="Send a sample event now and see what happens",
 )
 async def test_endpoint(
@@ -144,6 +158,7 @@ async def test_endpoint(
     "/endpoint/{endpoint_id:uuid}/enable",
     opt=_WRITE,
     status_code=200,
+    operation_id="enableEndpoint",
     summary="Deliver to an endpoint again",
 )
 async def switch_on(
@@ -158,6 +173,7 @@ async def switch_on(
     "/endpoint/{endpoint_id:uuid}/disable",
     opt={**_WRITE, "body": DisablingIn},
     status_code=200,
+    operation_id="disableEndpoint",
     summary="Deliver nothing more to an endpoint",
 )
 async def switch_off(

@@ -137,6 +137,7 @@ def jobs_download(
 @get(
     "/tenant/{slug:str}/export",
     responses=described(str, "All of it", NDJSON),
+    operation_id="exportTenant",
     summary="Export all that is kept of a tenant",
 )
 async def take_tenant(

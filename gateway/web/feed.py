@@ -37,6 +37,7 @@ _Tenants = tuple[UUID, ...] | None
     "/event",
     opt={**_READ, "query": FeedQuery},
     responses=described(list[EventOut]),
+    operation_id="listEvents",
     summary="Read the feed of events, oldest first",
 )
 async def list_events(
@@ -66,6 +67,7 @@ async def list_events(
     "/event/stream",
     opt=_STREAM,
     responses=described(str, "Events", "text/event-stream"),
+    operation_id="streamEvents",
     summary="Follow the feed of events as server-sent events",
 )
 async def stream_events(
@@ -95,6 +97,7 @@ async def stream_events(
     "/event/test",
     opt={"scope": Scope.ENDPOINTS_WRITE, "body": SampleIn},
     status_code=200,
+    operation_id="createSampleEvent",
     summary="Make a sample event for whoever follows the feed",
 )
 async def make_sample(

@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from litestar import Response, get
+from litestar.openapi import ResponseSpec
 
 from gateway.errors import Unavailable
 from gateway.exposition import CONTENT_TYPE, exposition, process_state
@@ -30,13 +31,18 @@ class Ready(Out, omit_defaults=True):
     redis_trouble: str | None = None
 
 
-@get("/health/live", summary="Whether the process answers")
+@get("/health/live", operation_id="getLiveness", summary="Whether the process answers")
 async def live() -> Live:
     """Nothing else is looked at."""
     return Live()
 
 
-@get("/health/ready", summary="Whether requests should come here")
+@get(
+    "/health/ready",
+    responses={200: ResponseSpec(Ready), 503: ResponseSpec(Ready)},
+    operation_id="getReadiness",
+    summary="Whether requests should come here",
+)
 async def ready(deps: Handed[Deps]) -> Response[Ready]:
     """503 while the process drains, and while Postgres cannot be used; `cause` says why not."""
     status, cause = (

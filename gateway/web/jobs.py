@@ -26,8 +26,9 @@ from gateway.web.workflow import shown_workflow
 @post(
     "/job",
     opt={"scope": Scope.JOBS_WRITE, "body": JobIn, "headers": ("Idempotency-Key", "Prefer")},
-    responses=described(JobMade),
+    responses=described(JobOut | JobStatus | JobMade),
     status_code=200,
+    operation_id="createJob",
     summary="Run a job",
 )
 async def make_job(context: Handed[Context], request: AnyRequest) -> Response[bytes]:
@@ -42,7 +43,13 @@ _READ = {"scope": Scope.JOBS_READ, "across": True}
 _READ_AND_WAIT = {**_READ, "query": JobQuery, "headers": ("If-None-Match",)}
 
 
-@get("/job/{job_id:uuid}", opt=_READ_AND_WAIT, responses=described(JobOut), summary="Read a job")
+@get(
+    "/job/{job_id:uuid}",
+    opt=_READ_AND_WAIT,
+    responses=described(JobOut),
+    operation_id="getJob",
+    summary="Read a job",
+)
 async def read_job(
     job_id: FromPath[UUID],
     asked: Handed[JobQuery],
@@ -95,6 +102,7 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
 @get(
     "/job/{job_id:uuid}/status",
     opt={**_READ, "headers": ("If-None-Match",)},
+    operation_id="getJobStatus",
     summary="Read only the status of a job",
 )
 async def read_status(
@@ -107,7 +115,11 @@ async def read_status(
 
 
 @delete(
-    "/job/{job_id:uuid}", opt={"scope": Scope.JOBS_WRITE}, status_code=200, summary="Delete a job"
+    "/job/{job_id:uuid}",
+    opt={"scope": Scope.JOBS_WRITE, "upstream": True},
+    status_code=200,
+    operation_id="deleteJob",
+    summary="Delete a job",
 )
 async def remove_job(job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]) -> Deleted:
     """A job that was not submitted yet never will be; else it is deleted upstream too."""
@@ -115,7 +127,12 @@ async def remove_job(job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Hande
     return Deleted(str(job_id))
 
 
-@get("/job/{job_id:uuid}/event", opt=_READ, summary="See the timeline of a job")
+@get(
+    "/job/{job_id:uuid}/event",
+    opt=_READ,
+    operation_id="getJobTimeline",
+    summary="See the timeline of a job",
+)
 async def read_timeline(
     job_id: FromPath[UUID], caller: Handed[Caller], deps: Handed[Deps]
 ) -> list[Moment]:

@@ -29,8 +29,14 @@ _DEEPEST = 10_000
 
 @get(
     "/job",
-    opt={"scope": Scope.JOBS_READ, "query": JobsQuery, "across": True},
+    opt={
+        "scope": Scope.JOBS_READ,
+        "query": JobsQuery,
+        "across": True,
+        "media": ("text/csv", "application/x-ndjson"),
+    },
     responses=described(list[JobOut]),
+    operation_id="listJobs",
     summary="List jobs, newest first",
 )
 async def list_jobs(

@@ -21,7 +21,12 @@ _ROTATE = {**_WRITE, "body": SecretRotationIn}
 _CACHED = {"Cache-Control": "public, max-age=300"}
 
 
-@get("/endpoint/default-secret", opt=_WRITE, summary="Read the default signing secret")
+@get(
+    "/endpoint/default-secret",
+    opt=_WRITE,
+    operation_id="getDefaultSecret",
+    summary="Read the default signing secret",
+)
 async def read_default_secret(tenant: Handed[Tenant], deps: Handed[Deps]) -> SecretOut:
     """It signs what goes to the callback URLs of jobs."""
     key = parse_secret(await default_secret(deps, tenant.id))
@@ -32,6 +37,7 @@ async def read_default_secret(tenant: Handed[Tenant], deps: Handed[Deps]) -> Sec
     "/endpoint/default-secret/rotate",
     opt=_ROTATE,
     status_code=200,
+    operation_id="rotateDefaultSecret",
     summary="Rotate the default signing secret",
 )
 async def rotate_default_secret(
@@ -45,6 +51,7 @@ async def rotate_default_secret(
     "/endpoint/{endpoint_id:uuid}/rotate-secret",
     opt=_ROTATE,
     status_code=200,
+    operation_id="rotateEndpointSecret",
     summary="Rotate the signing secret of an endpoint",
 )
 async def rotate_endpoint_secret(
@@ -61,6 +68,7 @@ async def rotate_endpoint_secret(
     [JWKS_PATH, f"/v1{JWKS_PATH}", f"/api{JWKS_PATH}"],
     opt={"query": KeysQuery},
     guards=[guard_nobody],
+    operation_id="listPublicKeys",
     summary="List the public keys that check v1a signatures",
 )
 async def list_public_keys(asked: Handed[KeysQuery], deps: Handed[Deps]) -> Response[Jwks]:

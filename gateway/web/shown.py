@@ -1,16 +1,29 @@
 """What callers are shown, besides jobs, which core/events.py writes."""
 
 from datetime import datetime
-from typing import Any, Literal
+from enum import Enum
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from litestar.openapi import ResponseSpec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.core.events import instant
 from gateway.core.model import JobState
 from gateway.web.answer import JSON
 from gateway.web.wire import Status
+
+
+def one_of(words: type[Enum]) -> dict[str, str]:
+    """The schema of a text that is one of some words."""
+    return {"$ref": f"#/components/schemas/{words.__name__}"}
+
+
+# As they are shown; the formats are for OpenAPI.
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+Address = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
+StatusText = Annotated[str, Meta(extra_json_schema=one_of(Status))]
 
 
 class Out(Struct, rename="camel"):
@@ -51,7 +64,7 @@ class WaitsFor(Out):
 
     code: str
     message: str
-    until: str | None
+    until: Time | None
     position: int | None
 
 
@@ -62,11 +75,11 @@ class JobGateway(Out):
     state: JobState
     upstream_id: str | None
     submit_attempts: int
-    next_attempt_at: str | None
+    next_attempt_at: Time | None
     queue_position: int | None
     waits_for: WaitsFor | None
     version: int
-    retry_of: str | None
+    retry_of: Id | None
 
 
 class JobError(Out):
@@ -82,19 +95,19 @@ class JobError(Out):
 class JobOut(Out):
     """A job; `/api` shows its workflow as `{id, name}`."""
 
-    id: str
+    id: Id
     app: str
     name: str
     batch_name: str | None
     workflow: str
     workflow_params: dict[str, Any]
-    status: Status
+    status: StatusText
     result: Any
     error: JobError | None
     metadata: dict[str, Any]
-    created_at: str
-    started_at: str | None
-    completed_at: str | None
+    created_at: Time
+    started_at: Time | None
+    completed_at: Time | None
     gateway: JobGateway
 
 
@@ -102,39 +115,39 @@ class BatchMade(Out):
     """The jobs of a batch, in the order given."""
 
     batch_name: str
-    ids: list[str]
+    ids: list[Id]
 
 
 class RetryMade(Out):
     """A new job, and the one that it repeats."""
 
-    id: str
-    retry_of: str
+    id: Id
+    retry_of: Id
 
 
 class JobMade(Out):
     """The job was accepted."""
 
-    id: str
+    id: Id
 
 
 class JobStatus(Out):
     """The status of a job."""
 
-    id: str
-    status: str
+    id: Id
+    status: StatusText
 
 
 class Deleted(Out):
     """It is gone."""
 
-    id: str
+    id: Id
 
 
 class Moment(Out):
     """Something that happened to a job, and how long that was after what happened before."""
 
-    at: str
+    at: Time
     seconds_later: float
     type: str
     text: str
@@ -144,26 +157,26 @@ class Moment(Out):
 class EventOut(Out):
     """An event of the feed; its data is what the webhook says."""
 
-    id: str
+    id: Id
     type: str
-    timestamp: str
+    timestamp: Time
     tenant: str
-    job_id: str | None
+    job_id: Id | None
     data: dict[str, Any]
 
 
 class SampleMade(Out):
     """A sample event in the feed."""
 
-    id: str
+    id: Id
     type: str
 
 
 class UploadOut(Out):
     """Where to put a file, and where it is then."""
 
-    upload_url: str
-    download_url: str
+    upload_url: Address
+    download_url: Address
 
 
 class WorkflowsOut(Out):
@@ -175,7 +188,7 @@ class WorkflowsOut(Out):
 class Application(Out):
     """The tenant."""
 
-    id: str
+    id: Id
     name: str
 
 
@@ -199,11 +212,11 @@ class UsageRow(Out, kw_only=True):
     """Ended jobs of one group; of the first eight only those that were asked for are there."""
 
     tenant: str | UnsetType = UNSET
-    hour: str | UnsetType = UNSET
-    day: str | UnsetType = UNSET
-    month: str | UnsetType = UNSET
+    hour: Time | UnsetType = UNSET
+    day: Time | UnsetType = UNSET
+    month: Time | UnsetType = UNSET
     workflow: str | UnsetType = UNSET
-    status: str | UnsetType = UNSET
+    status: StatusText | UnsetType = UNSET
     batch: str | UnsetType = UNSET
     error_code: str | UnsetType = UNSET
     jobs: int

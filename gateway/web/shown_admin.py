@@ -3,12 +3,17 @@
 import json
 from collections.abc import Sequence
 from dataclasses import astuple
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from msgspec import Meta
 
 from gateway.core.model import AccessKey, KeyKind, Tenant
 from gateway.store.keys import AuditEntry
 from gateway.store.tenants import CredentialInUse
-from gateway.web.shown import Out, maybe_stamp, stamp
+from gateway.web.shown import Address, Id, Out, Time, maybe_stamp, one_of, stamp
+from gateway.web.wire import ScopeName
+
+ScopeText = Annotated[str, Meta(extra_json_schema=one_of(ScopeName))]
 
 
 class LimitsOut(Out):
@@ -26,14 +31,14 @@ class LimitsOut(Out):
 class TenantOut(Out):
     """Whose work and history it is."""
 
-    id: str
+    id: Id
     slug: str
     name: str
     metadata: dict[str, Any]
     limits: LimitsOut
-    suspended_at: str | None
-    created_at: str
-    updated_at: str
+    suspended_at: Time | None
+    created_at: Time
+    updated_at: Time
 
     @classmethod
     def of(cls, tenant: Tenant) -> Self:
@@ -54,12 +59,12 @@ class CredentialOut(Out):
     """One version of a tenant's credential; the key itself is never shown."""
 
     version: int
-    base_url: str
-    created_at: str
-    rejected_at: str | None
+    base_url: Address
+    created_at: Time
+    rejected_at: Time | None
     rejected_reason: str | None
     failures: int
-    paused_until: str | None
+    paused_until: Time | None
     in_flight: int
 
     @classmethod
@@ -85,11 +90,11 @@ class KeyOut(Out, kw_only=True):
     tenant: str | None
     tenants: Sequence[str] | None
     name: str
-    scopes: Sequence[str]
-    created_at: str
-    expires_at: str | None
-    revoked_at: str | None
-    last_used_at: str | None
+    scopes: Sequence[ScopeText]
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+    last_used_at: Time | None
 
     @classmethod
     def of(
@@ -120,8 +125,8 @@ class KeyMade(KeyOut, kw_only=True):
 class AuditOut(Out):
     """One administrative act."""
 
-    id: str
-    at: str
+    id: Id
+    at: Time
     key_id: str
     action: str
     subject: str

@@ -2,35 +2,42 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from msgspec import Meta
 
 from gateway.core.model import Attempt, Delivery, DeliveryState
 from gateway.flows.trial import Trial
 from gateway.store.delivery_filter import DELIVERED
-from gateway.web.shown import Out, maybe_id, maybe_stamp, stamp
+from gateway.web.shown import Address, Id, Out, Time, maybe_id, maybe_stamp, one_of, stamp
+from gateway.web.wire_webhooks import EventName, Outcome
 
 _PHASES = ("dns", "connect", "tls", "firstByte")
+
+
+EventText = Annotated[str, Meta(extra_json_schema=one_of(EventName))]
+OutcomeText = Annotated[str, Meta(extra_json_schema=one_of(Outcome))]
 
 
 class DeliveryOut(Out, kw_only=True):
     """One event owed to one receiver; `outcome` is that of the last attempt. A test is sent once."""
 
-    id: str
-    event_id: str
-    type: str
-    job_id: str | None
-    endpoint_id: str | None
-    url: str
+    id: Id
+    event_id: Id
+    type: EventText
+    job_id: Id | None
+    endpoint_id: Id | None
+    url: Address
     state: DeliveryState
-    outcome: str | None
+    outcome: OutcomeText | None
     attempt_count: int
-    next_attempt_at: str | None
+    next_attempt_at: Time | None
     last_status: int | None
     last_error: str | None
-    resent_at: str | None
+    resent_at: Time | None
     test: bool
-    created_at: str
-    completed_at: str | None
+    created_at: Time
+    completed_at: Time | None
 
     @classmethod
     def of(cls, delivery: Delivery, **more: Any) -> Self:  # noqa: ANN401 - of a class below
@@ -71,17 +78,17 @@ class AttemptOut(Out):
     """One HTTP try; bodies up to 16 KiB. Truncated ones, of hundreds, have no headers and body."""
 
     number: int
-    started_at: str
+    started_at: Time
     duration_ms: int
-    url: str
+    url: Address
     request_headers: dict[str, str]
     status: int | None
     response_headers: dict[str, str] | None
     response_body: str | None
-    error_class: str | None
+    error_class: OutcomeText | None
     detail: str | None
     timings: TimingsOut
-    next_attempt_at: str | None
+    next_attempt_at: Time | None
     truncated: bool
 
     @classmethod
@@ -135,13 +142,13 @@ class ResponseOut(Out):
 class TrialOut(Out):
     """What was sent to an endpoint, and what came of it; no response where none came back."""
 
-    delivery_id: str
-    event_id: str
-    type: str
+    delivery_id: Id
+    event_id: Id
+    type: EventText
     delivered: bool
     request: RequestOut
     response: ResponseOut | None
-    error_class: str | None
+    error_class: OutcomeText | None
     detail: str | None
     duration_ms: int
     timings: TimingsOut

@@ -1,30 +1,35 @@
 """The status of the gateway and its queues as operators are shown them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+
+from msgspec import Meta
 
 from gateway import __version__
+from gateway.core.model import JobState
 from gateway.flows.overview import Overview
 from gateway.flows.readiness import needed_revision
 from gateway.flows.status import Status
 from gateway.store.processes import Seen
 from gateway.store.queues import REASONS, Line
-from gateway.web.shown import Out, maybe_stamp, stamp
+from gateway.web.shown import Id, Out, Time, maybe_stamp, one_of, stamp
+
+StateText = Annotated[str, Meta(extra_json_schema=one_of(JobState))]
 
 
 class ProcessOut(Out):
     """A process by its last heartbeat; stale is who was silent for 12 seconds."""
 
-    id: str
+    id: Id
     kind: Literal["api", "worker"]
     host: str
     pid: int
     version: str
     state: Literal["ok", "stale", "stopped"]
-    started_at: str
-    last_heartbeat_at: str
+    started_at: Time
+    last_heartbeat_at: Time
     last_did: str | None
-    last_did_at: str | None
+    last_did_at: Time | None
     clock_ahead_seconds: float
     redis: bool
 
@@ -70,7 +75,7 @@ class RedisOut(Out):
 class JobsOut(Out):
     """Open jobs in one state."""
 
-    state: str
+    state: StateText
     jobs: int
 
 
@@ -93,7 +98,7 @@ class WorkersOut(Out):
     ok: int
     stale: int
     stopped: int
-    last_heartbeat_at: str | None
+    last_heartbeat_at: Time | None
 
 
 class QueueOut(Out):

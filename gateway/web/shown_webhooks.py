@@ -1,37 +1,45 @@
 """Endpoints, their secrets and bulk operations as callers are shown them."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from gateway.core.model import Endpoint
 from gateway.core.signing import Ed25519Key, SigningKey, format_secret, public_key
+from gateway.flows import bulk_jobs
+from gateway.flows.bulk import KINDS
 from gateway.store.bulk import Operation
-from gateway.web.shown import Out, maybe_id, maybe_stamp, stamp
+from gateway.web.shown import Address, Id, Out, Time, maybe_id, maybe_stamp, one_of, stamp
+from gateway.web.wire_webhooks import EventName
 
 HIDDEN = "[hidden]"
 JWKS_PATH = "/.well-known/jwks.json"
+
+EventText = Annotated[str, Meta(extra_json_schema=one_of(EventName))]
+AlgorithmText = Annotated[str, Meta(extra_json_schema={"enum": ["v1", "v1a"]})]
+KindText = Annotated[str, Meta(extra_json_schema={"enum": sorted(KINDS | bulk_jobs.KINDS)})]
+StateText = Annotated[str, Meta(extra_json_schema={"enum": ["running", "done", "stopped"]})]
 
 
 class EndpointOut(Out, kw_only=True):
     """A receiver of webhooks; no events means all of them, null is the gateway's default."""
 
-    id: str
-    url: str
-    events: tuple[str, ...]
+    id: Id
+    url: Address
+    events: tuple[EventText, ...]
     description: str
-    algorithm: str
+    algorithm: AlgorithmText
     headers: dict[str, Literal["[hidden]"]]
     rate_limit: int | None
     concurrency: int | None
     schedule: tuple[int, ...] | None
     disabled: bool
     disabled_reason: str | None
-    failing_since: str | None
+    failing_since: Time | None
     failures: int
-    created_at: str
-    updated_at: str
+    created_at: Time
+    updated_at: Time
 
     @classmethod
     def of(cls, endpoint: Endpoint, **more: Any) -> Self:  # noqa: ANN401 - of a class below
@@ -95,14 +103,14 @@ class Jwks(Out):
 class BulkOut(Out):
     """Work on many deliveries or jobs: how many there are, and how many are dealt with."""
 
-    id: str
-    kind: str
-    endpoint_id: str | None
-    state: str
+    id: Id
+    kind: KindText
+    endpoint_id: Id | None
+    state: StateText
     total: int
     done: int
-    created_at: str
-    completed_at: str | None
+    created_at: Time
+    completed_at: Time | None
 
     @classmethod
     def of(cls, operation: Operation) -> Self:

@@ -33,8 +33,9 @@ _NO_TIMES = [""] * len(Times.__struct_fields__)
 
 @get(
     "/usage",
-    opt={"scope": Scope.USAGE_READ, "query": UsageQuery, "across": True},
+    opt={"scope": Scope.USAGE_READ, "query": UsageQuery, "across": True, "media": ("text/csv",)},
     responses=described(Usage),
+    operation_id="getUsage",
     summary="Sum up ended jobs",
 )
 async def read_usage(

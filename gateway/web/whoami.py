@@ -10,7 +10,8 @@ from gateway.web.admin_keys import owners
 from gateway.web.auth import guard_any_key
 from gateway.web.context import Context, Handed
 from gateway.web.envelope import Caller
-from gateway.web.shown import Out, maybe_stamp
+from gateway.web.shown import Out, Time, maybe_stamp
+from gateway.web.shown_admin import ScopeText
 
 
 class Whoami(Out):
@@ -21,14 +22,15 @@ class Whoami(Out):
     name: str
     tenant: str | None
     tenants: Sequence[str] | None
-    scopes: list[str]
-    expires_at: str | None
+    scopes: list[ScopeText]
+    expires_at: Time | None
     version: str
 
 
 @get(
     ["/v1/whoami", "/api/whoami", "/admin/v1/whoami"],
     guards=[guard_any_key],
+    operation_id="whoami",
     summary="Read which access key this is",
 )
 async def read_whoami(caller: Handed[Caller], context: Handed[Context]) -> Whoami:

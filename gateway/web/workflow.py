@@ -10,11 +10,19 @@ from gateway.core.events import json_text
 from gateway.core.model import Job
 from gateway.store.job_lines import MARK, TENANT_LENGTH
 from gateway.web.context import Context
+from gateway.web.shown import Out
 
 _OLD = "/api/"
 
 # What is shown of a tenant's workflow, as JSON.
 Shown = Callable[[UUID, str], Awaitable[str]]
+
+
+class WorkflowNamed(Out):
+    """A workflow of the upstream."""
+
+    id: str
+    name: str
 
 
 async def shown_workflow(context: Context, path: str, job: Job) -> str | None:

@@ -35,6 +35,8 @@ def _misfit(shape: Any, value: Any) -> str | None:
 
 
 def _parts(shape: Any, value: Any, place: str) -> list[tuple[Any, Any, str]]:
+    if "type" not in shape and "properties" not in shape:
+        return []
     if isinstance(value, list):
         return [(shape["items"], one, f"{place}[{n}]") for n, one in enumerate(value)]
     return _members(shape, value, place) if isinstance(value, dict) else []
@@ -45,6 +47,7 @@ _NEVER: dict[str, Any] = {"oneOf": [{"enum": []}]}
 
 def _members(shape: Any, value: dict[str, Any], place: str) -> list[tuple[Any, Any, str]]:
     known, rest = shape.get("properties", {}), shape.get("additionalProperties", _NEVER)
+    rest = {} if rest is True else rest or _NEVER
     absent = set(shape.get("required", ())) - value.keys()
     pairs = [(known.get(name, rest), one, f"{place}.{name}") for name, one in value.items()]
     return [*pairs, *((_NEVER, "absent", f"{place}.{name}") for name in absent)]

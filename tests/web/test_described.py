@@ -110,13 +110,12 @@ async def test_bodies_and_filters_are_described(world: World) -> None:
     assert shapes["EndpointChange"]["required"] == []
     assert not {"algorithm", "secret"} & shapes["EndpointChange"]["properties"].keys()
     assert shapes["EndpointIn"]["required"] == ["url"]
-    assert shapes["ResendIn"]["properties"]["filter"] == {
-        "$ref": "#/components/schemas/ResendFilter"
-    }
+    assert shapes["ResendIn"]["properties"]["filter"]["$ref"].endswith("/ResendFilter")
     filters = {one["name"]: one for one in paths["/v1/delivery"]["get"]["parameters"]}
     assert {"endpoint", "status", "event", "job", "outcome", "resentAfter"} <= filters.keys()
-    assert "http_5xx" in filters["outcome"]["schema"]["items"]["enum"]
-    assert "security" not in paths["/.well-known/jwks.json"]["get"]
+    assert filters["outcome"]["schema"]["items"]["$ref"].endswith("/Outcome")
+    assert "http_5xx" in shapes["Outcome"]["enum"]
+    assert paths["/.well-known/jwks.json"]["get"]["security"] == []
 
 
 def _shape(**more: Any) -> Any:
@@ -158,7 +157,7 @@ async def test_every_class_of_error_is_explained() -> None:
     explained = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
 
     unusual = {"delivered", "http_1xx"} | {f"http_{n}xx" for n in range(6, 10)}
-    assert set(explained) == set(get_args(Outcome)) - unusual
+    assert set(explained) == set(Outcome) - unusual
     assert set(get_args(FaultKind)) <= set(explained)
 
 

@@ -150,7 +150,6 @@ class TestPaths:
             "/nowhere",
             "/schema/nothing",
             "/v1/",
-            "/",
         ],
     )
     async def test_that_are_not_ours_lead_nowhere(self, world: World, port: int, path: str) -> None:

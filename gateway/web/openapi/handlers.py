@@ -1,0 +1,64 @@
+"""The documents and the page as they are served: the same bytes each time, with an ETag."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from litestar import Response, get
+
+from gateway.web.answer import JSON
+from gateway.web.auth import guard_nobody
+from gateway.web.context import AnyRequest
+from gateway.web.openapi.document import frozen, main_document, older_document
+from gateway.web.openapi.page import INDEX, STYLE_HASH, reference_page
+
+_CACHED = {"Cache-Control": "public, max-age=300"}
+_PAGE = {
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_HTML = "text/html"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Bytes that never change while the process lives."""
+
+    body: bytes
+    media_type: str
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, body: bytes, media_type: str, more: dict[str, str]) -> "Page":
+        """With the tag of these bytes."""
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        return cls(body, media_type, {"ETag": tag, **_CACHED, **more})
+
+
+@cache
+def pages() -> dict[str, Page]:
+    """All pages by path, made once."""
+    main, older = main_document(), older_document()
+    return {
+        "/schema/openapi.json": Page.of(frozen(main), JSON, {}),
+        "/schema/api.json": Page.of(frozen(older), JSON, {}),
+        "/docs": Page.of(reference_page(main), _HTML, _PAGE),
+        "/": Page.of(INDEX, _HTML, _PAGE),
+    }
+
+
+@get(
+    ["/", "/docs", "/schema/openapi.json", "/schema/api.json"],
+    guards=[guard_nobody],
+    include_in_schema=False,
+)
+async def read_page(request: AnyRequest) -> Response[bytes]:
+    """A document or a page; its tag answers conditional requests."""
+    page = pages()[request.scope["path"].rstrip("/") or "/"]
+    return Response(page.body, media_type=page.media_type, headers=page.headers)
+
+
+HANDLERS: list[Any] = [read_page]
