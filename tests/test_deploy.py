@@ -1,17 +1,21 @@
 """The deployment files name settings, commands and packages that exist."""
 
+import asyncio
 import base64
 import re
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
 from gateway import __version__
+from gateway.embedded.part import run_tool
 from gateway.settings import PREFIX, Settings, load_settings
+from tests.store.own_postgres import own_postgres, sql, upgrade
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "deploy/compose.yaml"
@@ -103,3 +107,35 @@ def test_the_image_gets_its_build_tool_whole() -> None:
     listed = re.search(r"keep = /\^\(([a-z|-]+)\)==/", DOCKERFILE)
     assert listed is not None
     assert set(listed[1].split("|")) == _closure("hatchling")
+
+
+def test_the_login_owns_its_database_and_is_no_superuser(services: dict[str, Any]) -> None:
+    mounted = "./postgres-owner.sql:/docker-entrypoint-initdb.d/owner.sql:ro"
+    assert mounted in services["postgres"]["volumes"]
+    asyncio.run(_owner_works())
+
+
+async def _owner_works() -> None:
+    async with own_postgres() as server:
+        psql = str(Path(server.part.argv[0]).parent / "psql")
+        admin = server.url.replace("+asyncpg", "")
+        await run_tool(
+            *(
+                psql,
+                "-X",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-f",
+                str(ROOT / "deploy/postgres-owner.sql"),
+                admin,
+            ),
+            env={"LC_ALL": "C", "POSTGRES_PASSWORD": SECRETS["POSTGRES_PASSWORD"]},
+        )
+        login = f"gateway:{SECRETS['POSTGRES_PASSWORD']}@127.0.0.1:{server.port}"
+        url = f"postgresql://{login}/gateway"
+        await upgrade(url)
+        assert await sql(url, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == [
+            False
+        ]
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await sql(admin, "SELECT 1")
