@@ -67,7 +67,7 @@ class Incoming:
         for it, BadRequest where it breaks off, and RequestTimeout after 30 s.
         """
         length = headers.get(b"content-length")
-        if length is None and b"transfer-encoding" not in headers:
+        if length in (None, b"0") and b"transfer-encoding" not in headers:
             self._is_ended = True
             return b""
         require_readable(self._scope["method"], headers)

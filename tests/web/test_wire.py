@@ -238,6 +238,13 @@ class TestBodies:
 
         assert (await ask(port, post(world.keys[acme], *fields) + _BODY)).status == 200
 
+    async def test_that_are_empty_are_of_no_kind(self, world: World, acme: str, port: int) -> None:
+        fields = ("Content-Type: text/csv", "Content-Encoding: gzip")
+
+        answer = await ask(port, post(world.keys[acme], *fields, length=0))
+
+        assert "empty" in answer.problem(400, "BAD_REQUEST")
+
     async def test_patches_say_what_they_take(self, world: World, acme: str, port: int) -> None:
         fields = ("Host: x", f"Authorization: {world.operator}", "Content-Length: 2")
         path = f"/admin/v1/tenant/{acme}"
