@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 
+from gateway.cli.connection import open_client
 from gateway.cli.failures import CommandError, ExitCode, code_of_status
 from gateway.core.printable import printable
 
@@ -53,12 +54,7 @@ class Api:
         self.root = access.root.rstrip("/")
         self.tenant = access.tenant
         self._found_in = access.found_in
-        try:
-            self._client = httpx.Client(base_url=self.root, headers=self.headers, timeout=_SECONDS)
-        except httpx.InvalidURL as error:
-            raise CommandError(f"the API's URL is malformed: {error}", ExitCode.USAGE) from None
-        if self._client.base_url.scheme not in ("http", "https") or not self._client.base_url.host:
-            raise CommandError("the API's URL is malformed: it must be http://host", ExitCode.USAGE)
+        self._client = open_client(self.root, self.headers, _SECONDS)
 
     def __enter__(self) -> Self:
         return self

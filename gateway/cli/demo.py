@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich_click import RichCommand
 
+from gateway.cli.connection import open_async_client
 from gateway.cli.dev import FAILURES, run_with_signals
 from gateway.cli.machine import Machine, Options
 from gateway.core.printable import printable
@@ -68,7 +69,7 @@ def demo() -> None:
 
 async def _run(machine: Machine) -> None:
     console, facts, began = Console(), machine.facts, time.monotonic()
-    async with httpx.AsyncClient(base_url=facts["api"], timeout=30) as client:
+    async with open_async_client(facts["api"], seconds=30) as client:
         try:
             jobs = await _submit_all(client, facts["tenants"])
             console.print(f"{len(jobs)} jobs accepted in {time.monotonic() - began:.1f} s")

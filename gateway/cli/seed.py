@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from gateway.cli.connection import open_async_client
 from gateway.cli.parts import Site, run_gateway
 from gateway.files import write_private
 
@@ -77,7 +78,7 @@ async def plant(folder: Path, site: Site, env: Mapping[str, str]) -> Seeds:
     """
     file = folder / "seeds.json"
     seeds = _load(file)
-    async with httpx.AsyncClient(base_url=site.api, timeout=_SECONDS) as client:
+    async with open_async_client(site.api, seconds=_SECONDS) as client:
         api = _Api(client)
         await _plant_keys(api, seeds, env)
         if site.simulator is not None:

@@ -15,6 +15,12 @@ from tests.cli.commands import bare_environment
 from tests.servers import make_folder
 
 _SECONDS = 60
+# What nobody may ask on this machine for what is on this machine.
+USELESS = {
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
+    "ALL_PROXY": "socks5://127.0.0.1:9",
+    "SSL_CERT_FILE": "/nonexistent",
+}
 
 
 class Running(NamedTuple):
@@ -44,7 +50,7 @@ def running() -> Iterator[Running]:
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             (sys.executable, "-m", "gateway", "dev", "--port=0", f"--data-dir={data}"),
-            env=bare_environment(),
+            env={**bare_environment(), **USELESS},
             stdout=log,
             stderr=log,
         )

@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import click
-import httpx
 from rich_click import RichGroup
 
 from gateway.cli.access import with_tenant
 from gateway.cli.client import Api
+from gateway.cli.connection import open_async_client
 from gateway.cli.events.feed import Event, Feed
 from gateway.cli.listing import Source, Wanted, listing_options, show_listing
 from gateway.cli.output import json_option, print_json_text, say, tell
@@ -54,7 +54,7 @@ def follow(api: Api, *, types: tuple[str, ...], after: str, as_json: bool) -> No
 
 
 async def _follow(api: Api, types: list[str], after: str, *, as_json: bool) -> None:
-    async with httpx.AsyncClient(base_url=api.root, headers=api.headers) as client:
+    async with open_async_client(api.root, api.headers) as client:
         feed = Feed(client, types, after=after)
         welcome = asyncio.create_task(_greet(feed, api.root))
         try:

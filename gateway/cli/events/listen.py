@@ -7,11 +7,11 @@ from contextlib import aclosing
 from pathlib import Path
 
 import click
-import httpx
 from rich_click import RichCommand
 
 from gateway.cli.access import with_tenant
 from gateway.cli.client import Api
+from gateway.cli.connection import open_async_client
 from gateway.cli.events.following import Following, Webhook
 from gateway.cli.events.forwarding import Forwarder, Target
 from gateway.cli.events.kept_secret import kept_secret, secret_place
@@ -78,7 +78,7 @@ async def _listen(
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    async with httpx.AsyncClient(base_url=api.root, headers=api.headers) as client:
+    async with open_async_client(api.root, api.headers) as client:
         working = asyncio.create_task(_work(Following(client, types), forwarder, greeting))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
