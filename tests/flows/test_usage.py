@@ -99,6 +99,25 @@ async def test_a_tenant_sees_its_own_usage(world: World):
     assert [g.jobs for g in await read(world)] == [5]
 
 
+async def test_by_status_there_is_no_row_of_starts(world: World):
+    """It would have no jobs, and read as a fault."""
+    tenant = await world.tenant(hook=HOOK)
+    await world.at_upstream(tenant)
+    world.upstream.move("STARTED")
+    await world.poll_soon()
+    assert await world.deliver_all() == 1
+    world.upstream.move("SUCCEEDED")
+    await world.poll_again(1)
+    assert await world.deliver_all() == 1
+    rows = await read(world, "status")
+    assert [(row.by, row.jobs, row.webhooks_delivered) for row in rows] == [
+        (("SUCCEEDED",), 1, 1)
+    ]
+    rows = await read(world)
+    assert [(row.jobs, row.webhooks_delivered) for row in rows] == [(1, 2)]
+    assert [row.jobs for row in await read(world, "workflow")] == [1]
+
+
 async def test_from_and_to_are_cut_to_their_hour(world: World):
     (job_id,) = await world.at_upstream(await world.tenant())
     await world.run("UPDATE job SET created_at = $1", NOW)
