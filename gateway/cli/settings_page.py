@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from gateway.cli.client_settings import CLIENT_SETTINGS
 from gateway.environment import PREFIX
 from gateway.settings import Settings
 
@@ -21,6 +22,15 @@ no process starts before it is right. `gateway config show` prints what is in fo
 
 | setting | kind | default | range | what it is |
 |---|---|---|---|---|
+"""
+_CLIENT_HEAD = """
+## On the side of the client
+
+What the [commands](cli.md) that talk to an API read; no server does. Where neither an address nor a key is given, they use the
+`dev.json` of the `gateway dev` in this folder.
+
+| variable | what it is |
+|---|---|
 """
 _WORDS: dict[Any, str] = {
     str: "text",
@@ -41,7 +51,9 @@ _BOUNDS = (
 
 def settings_page() -> str:
     """The reference of all settings as Markdown."""
-    return _HEAD + "".join(_line(name, field) for name, field in Settings.model_fields.items())
+    lines = (_line(name, field) for name, field in Settings.model_fields.items())
+    own = (f"| `{name}` | {what} |\n" for name, what in CLIENT_SETTINGS.items())
+    return _HEAD + "".join(lines) + _CLIENT_HEAD + "".join(own)
 
 
 def _line(name: str, field: FieldInfo) -> str:
