@@ -11,6 +11,8 @@ from gateway.simulator.jobs import Application, Job
 from gateway.simulator.plans import Plan, Step
 from gateway.simulator.workflows import ONE_FILE, make_workflow
 
+_SPACED = bytes.maketrans(b"\r\n", b"  ")
+
 
 class Line(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     """Either a job as it was submitted, or the id of one deleted."""
@@ -91,7 +93,8 @@ class Journal:
             yield decode(text)
 
     def write(self, line: Line) -> None:
-        self._file.write(self._encode(line) + b"\n")
+        # Params are kept as they came; a line break between their tokens would end the line.
+        self._file.write(self._encode(line).translate(_SPACED) + b"\n")
 
     def clear(self) -> None:
         self._file.truncate(0)

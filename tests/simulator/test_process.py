@@ -79,6 +79,17 @@ def test_jobs_survive_a_kill_when_there_is_a_state_file(tmp_path: Path) -> None:
         assert listed(simulator.api) == []
 
 
+def test_params_with_line_breaks_survive_too(tmp_path: Path) -> None:
+    options = ("--state-file", str(tmp_path / "state.jsonl"))
+    body = b'{"name": "n",\r\n"workflow": "audio-encoder",\n"params": {\r\n"inputUrl":\r"https://a.example/a"}}'
+    with running(*options) as simulator:
+        content = {**HEADERS, "Content-Type": "application/json"}
+        made = httpx.post(f"{simulator.api}/v1/job", headers=content, content=body).json()["id"]
+    with running(*options) as simulator:
+        found = httpx.get(f"{simulator.api}/v1/job/{made}", headers=HEADERS).json()
+    assert found["workflowParams"] == {"inputUrl": "https://a.example/a"}
+
+
 def test_a_journal_brings_back_what_only_control_calls_made(tmp_path: Path) -> None:
     options = ("--state-file", str(tmp_path / "state.jsonl"))
     body = {"name": "a", "workflow": "mine", "params": {}, "copyResultsTo": {"x": "http://y/z"}}
