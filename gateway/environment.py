@@ -9,7 +9,10 @@ from typing import NamedTuple
 PREFIX = "GATEWAY_"
 # Of clients of the API, of shell completion, of the image and of tests; none of them is a setting.
 _OTHERS = frozenset(
-    {"API", "ACCESS_KEY", "OPERATOR_KEY", "TENANT", "KEYS", "FAULT", "COMPLETE", "VERSION"}
+    {
+        *("API", "ACCESS_KEY", "ACCESS_KEY_FILE", "OPERATOR_KEY", "OPERATOR_KEY_FILE", "TENANT"),
+        *("KEYS", "FAULT", "COMPLETE", "VERSION"),
+    }
 )
 # Kubernetes tells every pod of a service named `gateway` in its own way.
 _KUBERNETES = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP)(_.+)?)")

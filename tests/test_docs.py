@@ -161,6 +161,20 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
     assert [words for words in named if not _is_command(words.split())] == []
 
 
+def _commands() -> Iterator[str]:
+    for name in cli.lazy:
+        command = cli.load(name)
+        if isinstance(command, click.Group):
+            yield from (f"gateway {name} {one}" for one in command.commands)
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield f"gateway {name}"
+
+
+def test_every_command_is_on_its_page() -> None:
+    page = _code(ROOT / "docs/cli.md")
+    assert [words for words in _commands() if not re.search(rf"{words}(?![a-z-])", page)] == []
+
+
 def test_the_settings_page_is_as_generated() -> None:
     printed = CliRunner().invoke(cli, ["config", "docs"])
     assert printed.exit_code == 0, printed.output

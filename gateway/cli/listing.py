@@ -84,14 +84,26 @@ def listing_options(
     return wrapper
 
 
-def show_listing(api: Api, source: Source, wanted: Wanted, columns: Columns) -> None:
-    """Print as much of a list as is wanted, each page as it comes where the form allows it."""
+def show_listing(
+    api: Api,
+    source: Source,
+    wanted: Wanted,
+    columns: Columns,
+    told: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> None:
+    """Print as much of a list as is wanted, each page as it comes where the form allows it.
+
+    `told` makes the row of a table from one of the list.
+    """
     if wanted.form == "ndjson":
         cursor = _print_lines(_pages(api, source, wanted))
     else:
         pages = list(_pages(api, source, wanted))
         rows, cursor = [row for page in pages for row in page.rows], pages[-1].cursor
-        _print(rows, cursor, wanted, columns)
+        if wanted.form == "table":
+            print_table([told(row) for row in rows], columns)
+        else:
+            _print(rows, cursor, wanted, columns)
     if cursor is not None and (wanted.cursor is None or wanted.form != "json"):
         say(f"There are more: --all shows them, --cursor {cursor} goes on from here.")
 
@@ -130,8 +142,6 @@ def _print(
 ) -> None:
     if wanted.form == "csv":
         print_csv(rows, _paths(columns, rows))
-    elif wanted.form == "table":
-        print_table(rows, columns)
     else:
         items = rows if wanted.cursor is None else {"items": rows, "cursor": cursor}
         show(items, as_json=True)

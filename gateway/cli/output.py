@@ -67,7 +67,7 @@ def show(value: Row | Sequence[Row], *, as_json: bool, columns: Columns = ()) ->
         print_json(value, indent=2)
     elif isinstance(value, Mapping):
         names = [column.path for column in _columns(columns)]
-        print_fields([(name, pick(value, name)) for name in names] or list(_leaves(value)))
+        print_fields([(name, pick(value, name)) for name in names] or list(leaves(value)))
     else:
         print_table(value, columns)
 
@@ -113,25 +113,29 @@ def pick(row: Row, path: str) -> object:
     return pick(cast("Row", value), rest) if rest and isinstance(value, Mapping) else value
 
 
+def leaves(value: Row, within: str = "") -> Iterator[tuple[str, object]]:
+    """The fields of an object, nested ones by their path."""
+    for name, one in value.items():
+        if isinstance(one, Mapping) and one:
+            yield from leaves(cast("Row", one), f"{within}{name}.")
+        else:
+            yield f"{within}{name}", one
+
+
 def shown(value: object) -> str:
     """A value as a cell or a line has it."""
     if value is None:
         return EMPTY
     if isinstance(value, str):
         return printable(value)
-    return json_text(value)
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    if items and all(isinstance(item, str) for item in items):
+        return ", ".join(map(shown, items))
+    return json_text(cast("object", value))
 
 
 def _columns(columns: Columns) -> list[Column]:
     return [Column(one) if isinstance(one, str) else one for one in columns]
-
-
-def _leaves(value: Row, within: str = "") -> Iterator[tuple[str, object]]:
-    for name, one in value.items():
-        if isinstance(one, Mapping) and one:
-            yield from _leaves(cast("Row", one), f"{within}{name}.")
-        else:
-            yield f"{within}{name}", one
 
 
 def _heading(path: str) -> str:

@@ -1,5 +1,7 @@
 """`gateway job` against a real gateway."""
 
+import csv
+import io
 import json
 import time
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core.advice import JOB_ADVICE
 from tests.cli.commands import call
 from tests.cli.conftest import Running
 
@@ -123,6 +126,125 @@ def test_what_the_gateway_refuses_names_the_field(running: Running) -> None:
     result = call("job", *arguments, env=running.tenant)
     assert result.exit_code == 2
     assert "callbackUrl" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def listed(running: Running) -> list[str]:
+    """The ids of four jobs of one batch, the newest first; the first of them failed."""
+    ids: list[str] = []
+    for number in range(4):
+        outcome = {"outcome": "FAILED", "errorCode": "BAD_INPUT"} if number == 3 else {}
+        arguments = ("submit", WORKFLOW, "--name", f"of {number}", "--params", script(**outcome))
+        more = ("--batch-name", "listed", "--metadata", json.dumps({"n": str(number)}), "--wait")
+        made = call("job", *arguments, *more, "--json", env=running.tenant)
+        ids.insert(0, json.loads(made.stdout)["id"])
+    return ids
+
+
+class TestList:
+    def ids(self, running: Running, *arguments: str) -> list[str]:
+        found = shown(running, "list", "--batch", "listed", *arguments)
+        return [one["id"] for one in found]
+
+    def test_filters(self, running: Running, listed: list[str]) -> None:
+        assert self.ids(running) == listed
+        assert self.ids(running, "--error-code", "BAD_INPUT") == listed[:1]
+        assert self.ids(running, "--status", "Failed", "--since", "1h") == listed[:1]
+        assert self.ids(running, "--metadata", "n=1", "--metadata", "n=2") == listed[1:3]
+        assert self.ids(running, "--metadata", "n=1", "--metadata", "plan=gold") == [listed[2]]
+        assert self.ids(running, "--until", "1h") == []
+        assert self.ids(running, "--since", "2001-01-31", "--ended-since", "1w") == listed
+        assert self.ids(running, "--ended-until", "2001-01-31T00:00:00Z") == []
+
+    def test_any_length_by_cursors(self, running: Running, listed: list[str]) -> None:
+        first = call(
+            "job", "list", "--batch", "listed", "--limit", "3", "--json", env=running.tenant
+        )
+        assert [one["id"] for one in json.loads(first.stdout)] == listed[:3]
+        cursor = first.stderr.partition("--cursor ")[2].split()[0]
+        page = shown(running, "list", "--batch", "listed", "--cursor", cursor)
+        assert ([one["id"] for one in page["items"]], page["cursor"]) == (listed[3:], None)
+        page = shown(running, "list", "--batch", "listed", "--cursor", "", "--limit", "2")
+        assert [one["id"] for one in page["items"]] == listed[:2]
+        rest = shown(running, "list", "--batch", "listed", "--cursor", page["cursor"])
+        assert [one["id"] for one in rest["items"]] == listed[2:]
+        assert self.ids(running, "--all") == listed
+
+    def test_lines_and_csv(self, running: Running, listed: list[str]) -> None:
+        lines = call("job", "list", "--batch", "listed", "--ndjson", env=running.tenant).stdout
+        assert [json.loads(line)["id"] for line in lines.splitlines()] == listed
+        for limit in ((), ("--limit", "2"), ("--limit", "9")):
+            told = call("job", "list", "--batch", "listed", "--csv", *limit, env=running.tenant)
+            rows = list(csv.DictReader(io.StringIO(told.stdout.lstrip("\ufeff"))))
+            wanted = int(limit[1]) if limit else 4
+            assert [row["id"] for row in rows] == listed[:wanted]
+
+    def test_people_see_why_it_failed(self, running: Running, listed: list[str]) -> None:
+        arguments = ("list", "--batch", "listed", "--status", "failed")
+        told = call("job", *arguments, env=running.tenant).stdout
+        message = shown(running, "get", listed[0])["error"]["message"]
+        assert message in told
+        assert "acme" in told
+        for width in (60, 80, 100):
+            narrow = call("job", *arguments, env={**running.tenant, "COLUMNS": str(width)}).stdout
+            assert max(map(len, narrow.splitlines())) <= width
+            assert listed[0] in narrow
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [("--limit", "0"), ("--limit", "1", "--all"), ("--metadata", "lonely"),
+         ("--since", "yesterday"), ("--since", "2026-11-30T12:00"), ("--status", "x")],
+    )  # fmt: skip
+    def test_wrong_usage(self, running: Running, wrong: tuple[str, ...]) -> None:
+        assert call("job", "list", *wrong, env=running.tenant).exit_code == 2
+
+
+def test_a_failure_is_told_with_its_advice_and_attempts(
+    running: Running, listed: list[str]
+) -> None:
+    end = time.monotonic() + 30
+    while "Attempts" not in (told := call("job", "get", listed[0], env=running.tenant).stdout):
+        assert time.monotonic() < end, told
+    assert JOB_ADVICE["BAD_INPUT"] in told
+    lines = told.splitlines()
+    attempts = lines[lines.index("Attempts") :]
+    assert attempts[1].split()[:2] == ["STARTED_AT", "TYPE"]
+    assert any("job.failed" in line and " 200 " in line for line in attempts)
+    delivery = json.loads(
+        call("webhook", "list", "--job", listed[0], "--json", env=running.tenant).stdout
+    )[0]["id"]
+    story = call("webhook", "get", delivery, env=running.tenant).stdout
+    assert "webhook-signature" in story
+    assert "and was answered 200" in story
+    assert max(map(len, story.splitlines())) < 400, "no line of JSON of 2 kB"
+
+
+def test_jobs_are_retried_and_cancelled(running: Running, listed: list[str]) -> None:
+    (again,) = shown(running, "retry", listed[0])
+    assert again["retryOf"] == listed[0]
+    assert shown(running, "retry", "--batch", "listed", "--status", "failed", "--dry-run")["count"]
+    ended = call("job", "cancel", listed[1], "--yes", env=running.tenant)
+    assert (ended.exit_code, "has ended" in ended.stderr) == (5, True)
+    slow = ("submit", WORKFLOW, "--name", "slow", "--params", script(runSeconds=600))
+    ids = [shown(running, *slow, "--batch-name", "slow")["id"] for _ in range(2)]
+    assert call("job", "cancel", ids[0], env=running.tenant).exit_code == 2
+    assert shown(running, "cancel", ids[0], "--yes") == [{"id": ids[0]}]
+    operation = shown(running, "cancel", "--batch", "slow", "--yes", "--wait")
+    assert (operation["state"], operation["total"]) == ("done", 1)
+    env = running.tenant
+    found = json.loads(call("bulk", "get", operation["id"], "--json", env=env).stdout)
+    assert found == operation
+    assert operation["id"] in call("bulk", "list", env=env).stdout
+    assert call("bulk", "stop", operation["id"], env=env).exit_code == 5
+    for wrong in (("retry",), ("retry", "x", "--name", "y"), ("cancel", "x", "--dry-run")):
+        assert call("job", *wrong, env=env).exit_code == 2
+
+
+def test_another_tenant_is_named_where_a_job_is_not_found(running: Running) -> None:
+    missing = "0190e3a0-0000-7000-8000-000000000000"
+    told = call("job", "get", missing, "--data-dir", str(running.folder))
+    assert told.exit_code == 3
+    assert "--tenant globex" in told.stderr
 
 
 HOSTILE = "red \x1b[31mALERT\x1b[0m \x1b]0;pwned\x07 \x9b2J\u202e\u2028[bold]\r\nid  FAILED"

@@ -15,7 +15,7 @@ from gateway.cli.jobs.export import print_jobs_as_csv
 from gateway.cli.jobs.selection import JobSelection, with_job_selection
 from gateway.cli.jobs.story import show_job
 from gateway.cli.listing import Source, Wanted, listing_options, show_listing
-from gateway.cli.output import confirm, json_option, say, show, tell, yes_option
+from gateway.cli.output import confirm, json_option, pick, say, show, tell, yes_option
 from gateway.cli.table import Column
 from gateway.cli.values import duration, json_object, pairs
 from gateway.core.printable import printable
@@ -29,7 +29,7 @@ _COLUMNS = (
     Column("workflow", least=14, rank=5),
     Column("batchName", least=10, rank=7),
     Column("error.code", title="ERROR", rank=3),
-    Column("error.message", least=11, rank=1),
+    Column("message", least=11, rank=1),
     Column("createdAt", rank=6),
 )
 _PAUSE_SECONDS = 0.2
@@ -99,7 +99,13 @@ def list_(api: Api, *, selected: JobSelection, wanted: Wanted) -> None:
     if wanted.form == "csv" and wanted.cursor is None:
         print_jobs_as_csv(api, selected, wanted.limit)
     else:
-        show_listing(api, Source("/v1/job", selected.query()), wanted, _COLUMNS)
+        show_listing(api, Source("/v1/job", selected.query()), wanted, _COLUMNS, _with_message)
+
+
+def _with_message(found: dict[str, Any]) -> dict[str, Any]:
+    """A job with why it failed, or what it waits for."""
+    text = pick(found, "error.message") or pick(found, "gateway.waitsFor.message")
+    return {**found, "message": text}
 
 
 @job.command()

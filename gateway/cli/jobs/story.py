@@ -6,7 +6,7 @@ from typing import Any
 from gateway.cli.client import Api
 from gateway.cli.delivery_story import ATTEMPTS
 from gateway.cli.failures import CommandError, ExitCode
-from gateway.cli.output import head, print_fields, print_json, print_table
+from gateway.cli.output import head, leaves, print_fields, print_json, print_table
 from gateway.cli.table import Column
 from gateway.core.advice import JOB_ADVICE
 
@@ -28,7 +28,7 @@ def show_job(api: Api, job: Mapping[str, Any]) -> None:
     """Print all of a job, in the order in which it is asked for."""
     told = {name: value for name, value in job.items() if name not in (*_PAYLOADS, "error")}
     gateway: Mapping[str, Any] = told.pop("gateway", {})
-    print_fields([*told.items(), *gateway.items()])
+    print_fields([*told.items(), *leaves(gateway)])
     if job["error"]:
         _show_error(job["error"])
     for name, heading in _PAYLOADS.items():
