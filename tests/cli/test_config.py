@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.client_settings import CLIENT_SETTINGS
 from gateway.settings import Settings
 from tests.cli.commands import MASTER_KEY, call, settings_for
 
@@ -98,8 +99,10 @@ def test_the_page_is_in_sync() -> None:
 
 
 def test_the_page_explains_every_setting() -> None:
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| `GATEWAY_")]
+    servers, _, clients = PAGE.read_text().partition("\n## On the side of the client\n")
+    lines = [line for line in servers.splitlines() if line.startswith("| `GATEWAY_")]
     assert len(lines) == len(Settings.model_fields)
+    assert [name for name in CLIENT_SETTINGS if f"| `{name}` |" not in clients] == []
     cells = {line.split(" | ")[0].strip("| `"): line.strip("| ").split(" | ") for line in lines}
     assert cells["GATEWAY_PORT"][1:4] == ["whole number", "`8000`", "at least 0, at most 65535"]
     assert cells["GATEWAY_JOB_DEADLINE_SECONDS"][3] == "more than 0"
