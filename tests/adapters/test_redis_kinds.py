@@ -96,7 +96,7 @@ async def test_the_documented_rights_are_enough_and_what_is_missing_is_named(
 
 
 async def test_a_cluster_is_refused_at_once(tmp_path: Path) -> None:
-    lines = ("cluster-enabled yes", "cluster-config-file nodes.conf")
+    lines = ("cluster-enabled yes", "cluster-config-file nodes.conf", f"cluster-port {free_port()}")
     async with redis_server(tmp_path / "r", *lines) as server:
         url = f"redis://{server.place}"
         assert await trouble(url) == CLUSTER  # no slot is served
