@@ -8,6 +8,8 @@ _UNSEEN = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _CONTROLS = re.compile(rf"[\x00-\x1f{_UNSEEN}]")
 _BUT_LINES = re.compile(rf"[\x00-\x09\x0b-\x1f{_UNSEEN}]")
 _BUT_SPACING = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]")
+# The bytes of the first of them.
+_CELL_BYTES = bytes({*range(0x20), 0x7F} - {*b"\t\n\r"})
 _IN_JSON = re.compile(f"[{_UNSEEN}]")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
@@ -23,8 +25,10 @@ def printable_lines(text: str) -> str:
 
 
 def printable_cells(text: str) -> str:
-    """The same for a table whose cells may hold line breaks and tabs."""
-    return text if text.isprintable() else _BUT_SPACING.sub(_escaped, text)
+    """The same for a table, however long, whose cells may hold line breaks and tabs."""
+    if text.isascii() and len(raw := text.encode()) == len(raw.translate(None, _CELL_BYTES)):
+        return text
+    return _BUT_SPACING.sub(_escaped, text)
 
 
 def printable_json(text: str) -> str:

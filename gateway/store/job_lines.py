@@ -79,6 +79,12 @@ def _cell(text: str) -> str:
     return f"""{guard} || replace({text}, '"', '""') || '"'"""
 
 
+def _seconds(start: str, end: str) -> str:
+    """Of the same lengths as in usage."""
+    seconds = f"round(greatest(extract(epoch FROM {end} - {start}), 0), 3)"
+    return f"CASE WHEN {end} - {start} IS NOT NULL THEN {seconds} END"
+
+
 # A table of jobs: how its columns are called, and what is in them.
 _CELLS = {
     "id": "j.id",
@@ -90,9 +96,13 @@ _CELLS = {
     "status": _STATUS,
     "state": "j.state",
     "errorCode": _cell("(j.error->>'code')"),
+    "errorMessage": _cell("(j.error->>'message')"),
     "createdAt": stamp("j.created_at"),
     "startedAt": stamp("j.started_at"),
     "completedAt": stamp("j.completed_at"),
+    "queueWaitSeconds": _seconds("j.created_at", "COALESCE(j.submitted_at, j.completed_at)"),
+    "runSeconds": _seconds("j.submitted_at", "j.completed_at"),
+    "endToEndSeconds": _seconds("j.created_at", "j.completed_at"),
     "upstreamId": _cell("j.upstream_id"),
     "submitAttempts": "j.submit_attempts",
     "version": "j.version",

@@ -92,18 +92,47 @@ async def read(
     `since` and `until` are starts of hours. By status, webhooks about the start of jobs are left out.
     """
     arguments = Arguments([limit])
+    source = _source(group_by, tenants, since, until, arguments)
+    places = ", ".join(str(place + 1) for place in range(len(group_by)))
+    by = f" GROUP BY {places} HAVING {_NOT_EMPTY} ORDER BY {places}" if group_by else ""
+    columns = "".join(f"{GROUPS[name]}, " for name in group_by)
+    sql = f"SELECT {columns}{_SUMMED} FROM {source}{by} LIMIT $1"
+    return [_sums(tuple(row), len(group_by)) for row in await tx.rows(sql, *arguments)]
+
+
+async def count(
+    tx: Tx,
+    group_by: Sequence[str],
+    tenants: Sequence[UUID] | None,
+    since: datetime | None,
+    until: datetime | None,
+    *,
+    limit: int,
+) -> int:
+    """How many groups `read` would find, up to the limit, without their sums."""
+    arguments = Arguments([limit])
+    source = _source(group_by, tenants, since, until, arguments)
+    columns = ", ".join(GROUPS[name] for name in group_by)
+    sql = f"SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {source} LIMIT $1) AS g"
+    return (await tx.one(sql, *arguments))[0]
+
+
+def _source(
+    group_by: Sequence[str],
+    tenants: Sequence[UUID] | None,
+    since: datetime | None,
+    until: datetime | None,
+    arguments: Arguments,
+) -> str:
+    """The rows of the roll-ups, `u`, with their tenant, `t`, where that is asked for."""
     whose = _whose(tenants, arguments)
     if "status" in group_by:
         # No job ends with it: what is kept under it are webhooks alone.
         whose = [*whose, "status <> 'STARTED'"]
     spans = _spans(_HOURLY.intersection(group_by), since, until)
-    source = " UNION ALL ".join(_rows(span, whose, arguments) for span in spans)
-    places = ", ".join(str(place + 1) for place in range(len(group_by)))
-    by = f" GROUP BY {places} HAVING {_NOT_EMPTY} ORDER BY {places}" if group_by else ""
+    rows = " UNION ALL ".join(_rows(span, whose, arguments) for span in spans)
     tenant = " LEFT JOIN tenant t ON t.id = u.tenant_id" if "tenant" in group_by else ""
-    columns = "".join(f"{GROUPS[name]}, " for name in group_by)
-    sql = f"SELECT {columns}{_SUMMED} FROM ({source}) AS u{tenant}{by} LIMIT $1"
-    return [_sums(tuple(row), len(group_by)) for row in await tx.rows(sql, *arguments)]
+    return f"({rows}) AS u{tenant}"
 
 
 def _sums(row: tuple[Any, ...], size: int) -> Sums:

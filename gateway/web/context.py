@@ -1,6 +1,7 @@
 """What the handlers are handed: the dependencies of the process and what it remembers."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -43,6 +44,7 @@ class Context:
     limits: HttpLimits
     bodies: BodyRoom
     admissions: Admissions
+    summing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by who works on much usage
 
     @classmethod
     def of(cls, deps: Deps, limits: HttpLimits) -> "Context":

@@ -1,9 +1,9 @@
 """Answers that hold a whole filter, or all of a tenant: CSV and NDJSON, sent as they are read."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from litestar import get
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
+from gateway.core.printable import printable_cells
 from gateway.errors import GatewayError, Unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.export import export_jobs, export_tenant
@@ -24,13 +25,12 @@ from gateway.web.context import AnyRequest, Context, Handed, envelope_of
 from gateway.web.ending import Ending, reset_unless_whole
 from gateway.web.media import preferred
 from gateway.web.shown import described
-from gateway.web.spreadsheet import csv_lines
+from gateway.web.spreadsheet import CSV, CSV_TYPE, csv_head, file_named
 from gateway.web.streams import Streams
 from gateway.web.workflow import Shown, with_workflows
 
-CSV, NDJSON = "text/csv", "application/x-ndjson"
+NDJSON = "application/x-ndjson"
 Format = Literal["json", "csv", "ndjson"]
-_CSV_WITH_HEADER = f"{CSV}; charset=utf-8; header=present"
 _MEDIA_TYPES: dict[str, Format] = {JSON: "json", CSV: "csv", NDJSON: "ndjson"}
 
 # Who reads nothing for so long is cut off.
@@ -54,6 +54,7 @@ class Download:
     owner: str
     closing: Callable[[], bool]
     admitted: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     bodiless: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +80,8 @@ class Download:
             await _ended(gone)
 
     def _start(self) -> Message:
-        headers = [(b"content-type", self.media_type.encode()), (b"vary", b"Accept")]
+        named = {"Content-Type": self.media_type, "Vary": "Accept", **self.headers}
+        headers = [(name.lower().encode(), text.encode()) for name, text in named.items()]
         return {"type": "http.response.start", "status": 200, "headers": headers}
 
     async def _pump(
@@ -130,8 +132,8 @@ def jobs_download(
     """Jobs of a filter as CSV with a header row, or as NDJSON."""
     pages = export_jobs(context.deps, wanted, kind, before)
     if kind == "csv":
-        return _download(context, request, _CSV_WITH_HEADER, _csv(pages))
-    return _download(context, request, NDJSON, _ndjson(pages, shown))
+        return _download(context, request, CSV_TYPE, _csv(pages), name="jobs")
+    return _download(context, request, NDJSON, _ndjson(pages, shown), name="jobs")
 
 
 @get(
@@ -145,11 +147,17 @@ async def take_tenant(
 ) -> ASGIApp:
     """NDJSON: an object a line, its `kind` first. Without secrets."""
     tenant = await get_tenant(deps, slug)
-    return _download(context, request, NDJSON, _joined(export_tenant(deps, tenant)))
+    lines = _joined(export_tenant(deps, tenant))
+    return _download(context, request, NDJSON, lines, name=f"tenant-{tenant.slug}")
 
 
 def _download(
-    context: Context, request: AnyRequest, media_type: str, chunks: AsyncGenerator[bytes]
+    context: Context,
+    request: AnyRequest,
+    media_type: str,
+    chunks: AsyncGenerator[bytes],
+    *,
+    name: str,
 ) -> ASGIApp:
     envelope, slots = envelope_of(request), context.deps.slots
     caller = envelope.identified
@@ -160,6 +168,9 @@ def _download(
         str(caller.tenant.id if caller.tenant else caller.key.key_id),
         lambda: slots.closing,
         lambda: context.admissions.within(caller),
+        headers=file_named(
+            name, context.deps.clock.now(), "csv" if media_type == CSV_TYPE else "ndjson"
+        ),
         bodiless=envelope.bodiless,
     )
     return cast("ASGIApp", answer)
@@ -185,10 +196,10 @@ def _flat(text: str) -> str:
 
 
 async def _csv(pages: Pages) -> AsyncGenerator[bytes]:
-    yield csv_lines([HEADER]).encode()
+    yield csv_head(HEADER).encode()
     async with aclosing(pages):
         async for page in pages:
-            yield b"".join([text.encode() for text in page.texts])
+            yield b"".join([printable_cells(text).encode() for text in page.texts])
 
 
 def _body(content: bytes, *, more: bool = True) -> Message:

@@ -1,26 +1,27 @@
 """GET /usage: what was done for whom, as JSON or CSV."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import cast
 
 import msgspec
-from litestar import Response, get
+from litestar import get
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from gateway.core.model import Scope
 from gateway.flows import usage
-from gateway.flows.deps import Deps
 from gateway.flows.usage import Group, Spread
 from gateway.web.answer import JSON
-from gateway.web.context import AnyRequest, Handed, envelope_of
+from gateway.web.context import AnyRequest, Context, Handed, envelope_of
 from gateway.web.envelope import Caller
 from gateway.web.listing import visible_tenants
 from gateway.web.media import preferred
 from gateway.web.shown import Times, Usage, UsageRow, WebhookCounts, described, stamp
-from gateway.web.spreadsheet import csv_lines
+from gateway.web.spreadsheet import CSV, csv_head, csv_lines, file_named
 from gateway.web.wire import UsageQuery
 
-_CSV = "text/csv"
 _FIELDS = {"errorCode": "error_code"}
 _TIMES = ("queueWaitSeconds", "runSeconds", "endToEndSeconds")
 _COLUMNS = (
@@ -28,7 +29,9 @@ _COLUMNS = (
     *(f"{name}.{figure}" for name in _TIMES for figure in Times.__struct_fields__),
     *("webhooks.delivered", "webhooks.failed"),
 )
-_NO_TIMES = [""] * len(Times.__struct_fields__)
+# A table shows a day or a month by its first date.
+_DATED, _DATE = ("day", "month"), len("2026-11-30")
+_NO_TIMES = [None] * len(Times.__struct_fields__)
 
 
 @get(
@@ -39,25 +42,34 @@ _NO_TIMES = [""] * len(Times.__struct_fields__)
     summary="Sum up ended jobs",
 )
 async def read_usage(
-    asked: Handed[UsageQuery], caller: Handed[Caller], deps: Handed[Deps], request: AnyRequest
-) -> Response[bytes]:
+    asked: Handed[UsageQuery], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+) -> ASGIApp:
     """From roll-ups by the hour; as CSV with `format=csv` or `Accept: text/csv`."""
+    deps, turn = context.deps, context.summing
     groups = tuple(dict.fromkeys(name for name in asked.group_by.split(",") if name))
     visible = await visible_tenants(deps, caller, asked.tenant)
-    found = await usage.read_usage(deps, groups, visible, asked.from_, asked.to)
-    headers = {"Vary": "Accept"}
+    found = await usage.read_usage(deps, groups, visible, asked.from_, asked.to, turn=turn)
+    headers, kind = {"Vary": "Accept"}, JSON
     if asked.format == "csv" or (asked.format is None and _wants_csv(request)):
-        return Response(_csv(groups, found), media_type=_CSV, headers=headers)
-    body = msgspec.json.encode(Usage(list(groups), [_row(groups, one) for one in found]))
-    return Response(body, media_type=JSON, headers=headers)
+        kind, headers = CSV, headers | file_named("usage", deps.clock.now(), "csv")
+        lines = await usage.in_turns(turn, partial(_line, groups), found)
+        body = "".join([csv_head([*groups, *_COLUMNS]), *lines]).encode()
+    else:
+        rows = await usage.in_turns(turn, partial(_row_json, groups), found)
+        body = b'{"groupBy":%b,"rows":[%b]}' % (msgspec.json.encode(groups), b",".join(rows))
+    return cast("ASGIApp", ASGIResponse(body=body, media_type=kind, headers=headers))
 
 
 def _wants_csv(request: AnyRequest) -> bool:
-    return preferred(envelope_of(request).header(b"accept"), (JSON, _CSV)) == _CSV
+    return preferred(envelope_of(request).header(b"accept"), (JSON, CSV)) == CSV
 
 
 # A group that was seen before is the same object; it cannot change.
 @lru_cache(maxsize=4096)
+def _row_json(groups: tuple[str, ...], group: Group) -> bytes:
+    return msgspec.json.encode(_row(groups, group))
+
+
 def _row(groups: tuple[str, ...], group: Group) -> UsageRow:
     by = {_FIELDS.get(name, name): text for name, text in zip(groups, _by(group), strict=True)}
     return UsageRow(
@@ -82,14 +94,17 @@ def _by(group: Group) -> list[str]:
     return [stamp(one) if isinstance(one, datetime) else str(one) for one in group.by]
 
 
-def _csv(groups: Sequence[str], found: Sequence[Group]) -> bytes:
-    lines = ([*_by(one), *_cells(one)] for one in found)
-    return csv_lines([[*groups, *_COLUMNS], *lines]).encode()
+def _line(groups: tuple[str, ...], group: Group) -> str:
+    by = [
+        text[:_DATE] if name in _DATED else text
+        for name, text in zip(groups, _by(group), strict=True)
+    ]
+    return csv_lines([[*by, *_cells(group)]])
 
 
-def _cells(group: Group) -> Iterator[str | int]:
+def _cells(group: Group) -> Iterator[object]:
     codes = ";".join(f"{code}={jobs}" for code, jobs in group.failed_by_code.items())
     yield from (group.jobs, group.succeeded, group.failed, codes, group.retried)
     for times in map(_times, (group.queue_wait, group.run, group.end_to_end)):
-        yield from map(str, msgspec.structs.astuple(times)) if times else _NO_TIMES
+        yield from msgspec.structs.astuple(times) if times else _NO_TIMES
     yield from (group.webhooks_delivered, group.webhooks_failed)

@@ -57,4 +57,5 @@ def test_line_breaks_are_for_those_who_write_lines() -> None:
     assert printable("a\r\n\tb") == r"a\r\n\tb"
     assert printable_lines("a\r\n\tb") == "a\\r\n\\tb"
     assert printable_cells("a\r\n\tb\x0c") == "a\r\n\tb\\x0c"
+    assert printable_cells("a\r\n\tb") == "a\r\n\tb"
     assert printable_json('{\n\t"a":\r1}') == '{\n\t"a":\r1}'

@@ -31,7 +31,7 @@ NOW = datetime(2026, 3, 4, 5, 30, tzinfo=UTC)
 
 async def read(world: World, *group_by: str, tenant: Tenant | None = None) -> list[Group]:
     visible = None if tenant is None else [tenant.id]
-    return await read_usage(world.deps, group_by, visible, None, None)
+    return await read_usage(world.deps, group_by, visible, None, None, turn=asyncio.Lock())
 
 
 async def drifts(world: World, *, fix: bool = False) -> list[tuple[str, int]]:
@@ -92,10 +92,15 @@ async def test_a_tenant_sees_its_own_usage(world: World):
     await world.ended(acme, 2)
     await world.ended(other, 3)
     assert [g.jobs for g in await read(world, tenant=acme)] == [2]
-    assert [g.jobs for g in await read_usage(world.deps, [], [], None, None)] == [0]
-    assert [g.jobs for g in await read_usage(world.deps, [], [acme.id, other.id], None, None)] == [
-        5
-    ]
+    assert [
+        g.jobs for g in await read_usage(world.deps, [], [], None, None, turn=asyncio.Lock())
+    ] == [0]
+    assert [
+        g.jobs
+        for g in await read_usage(
+            world.deps, [], [acme.id, other.id], None, None, turn=asyncio.Lock()
+        )
+    ] == [5]
     assert [g.jobs for g in await read(world)] == [5]
 
 
@@ -125,7 +130,7 @@ async def test_from_and_to_are_cut_to_their_hour(world: World):
     half, hour = timedelta(minutes=29), timedelta(hours=1)
 
     async def jobs(since: datetime | None, until: datetime | None) -> int:
-        return (await read_usage(world.deps, [], None, since, until))[0].jobs
+        return (await read_usage(world.deps, [], None, since, until, turn=asyncio.Lock()))[0].jobs
 
     assert await jobs(NOW + half, None) == 1
     assert await jobs(NOW + hour, None) == 0
@@ -151,7 +156,7 @@ async def test_what_cannot_be_answered_is_refused_by_name(
     field: str,
 ):
     with pytest.raises(BadRequest) as refused:
-        await read_usage(world.deps, group_by, None, since, until)
+        await read_usage(world.deps, group_by, None, since, until, turn=asyncio.Lock())
     assert [error.field for error in refused.value.errors] == [field]
 
 
@@ -162,10 +167,11 @@ async def test_more_groups_than_anybody_reads_are_refused(
     for name in "abc":
         await world.ended(tenant, batch_name=name)
     monkeypatch.setattr(usage, "MAX_GROUPS", 3)
-    assert len(await read(world, "batch")) == 3
+    assert len(await read(world, "batch")) == len(await read(world, "batch", "hour")) == 3
     monkeypatch.setattr(usage, "MAX_GROUPS", 2)
-    with pytest.raises(BadRequest, match="more than 2 groups"):
-        await read(world, "batch")
+    for columns in (["batch"], ["batch", "workflow"]):
+        with pytest.raises(BadRequest, match="more than 2 groups"):
+            await read(world, *columns)
 
 
 # --- Webhooks -----------------------------------------------------------------------------------

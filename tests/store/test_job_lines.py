@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from gateway.core.events import instant, job_json, json_text
 from gateway.core.model import STATE_STATUS, Job, JobState
+from gateway.core.printable import printable_cells
 from gateway.store import history, jobs
 from gateway.store.engine import Tx
 from gateway.store.job_filter import JobFilter
@@ -64,13 +66,24 @@ def whole(line: str) -> str:
     return before + workflow[TENANT_LENGTH:] + after
 
 
+def _seconds(start: datetime | None, end: datetime | None) -> str | None:
+    if start is None or end is None:
+        return None
+    seconds = Decimal(max((end - start) // timedelta(microseconds=1), 0)).scaleb(-6)
+    return str(seconds.quantize(Decimal("0.001"), ROUND_HALF_UP))
+
+
 def cells_of(job: Job) -> list[object]:
-    code = json.loads(job.error).get("code") if job.error else None
+    error = json.loads(job.error) if job.error else {}
+    code, message = error.get("code"), error.get("message")
     times = (job.created_at, job.started_at, job.completed_at)
     return [
         *(job.id, job.tenant, job.app, job.name, job.batch_name, job.workflow),
-        *(STATE_STATUS[job.state], job.state.value, code),
+        *(STATE_STATUS[job.state], job.state.value, code, message),
         *(at and json.loads(instant(at)) for at in times),
+        _seconds(job.created_at, job.submitted_at or job.completed_at),
+        _seconds(job.submitted_at, job.completed_at),
+        _seconds(job.created_at, job.completed_at),
         *(job.upstream_id, job.submit_attempts, job.version, job.retry_of),
         *(job.params, job.metadata, job.result, job.error),
     ]
@@ -111,7 +124,7 @@ async def test_it_tells_whose_workflow_to_show(tx: Tx) -> None:
 
 async def test_csv_has_the_cells_of_the_jobs(tx: Tx) -> None:
     tenant = await add_hard(tx)
-    text = await text_of(tx, tenant, "csv")
+    text = printable_cells(await text_of(tx, tenant, "csv"))
     assert text.endswith("\r\n")
     rows = parsed(text)
     assert rows == parsed(csv_lines(map(cells_of, await jobs_of(tx, tenant))))

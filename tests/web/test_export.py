@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.core.lifecycle import Finish, expired
+from gateway.core.lifecycle import Finish, error_of, expired
 from gateway.core.model import JobState, KeyKind
 from gateway.errors import Unavailable
 from gateway.flows import export
@@ -41,7 +41,7 @@ async def _rows(world: World, key: str, query: str = "") -> list[dict[str, str]]
     answer = await world.call("GET", f"/v1/job?format=csv{query}", key)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
-    return list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
 
 
 class TestLines:
@@ -124,11 +124,15 @@ class TestTables:
     async def test_have_their_header_without_any_row(self, world: World, acme: str) -> None:
         answer = await world.call("GET", "/v1/job", acme, headers={"Accept": "text/csv"})
 
-        assert answer.text.startswith("id,tenant,app,name,")
+        assert answer.content.startswith(b"\xef\xbb\xbfid,tenant,app,name,")
+        day = world.deps.clock.now().strftime("%Y-%m-%d")
+        named = f'attachment; filename="jobs-{day}.csv"'
+        assert answer.headers["content-disposition"] == named
         assert len(answer.text.splitlines()) == 1
 
     async def test_hold_no_formula(self, world: World, acme: str) -> None:
-        names = ["=1+1", "+1", "-1", "@x", "\tx", "'x", "x=1"]
+        names = ["=1+1", "+1", "-1", "@x", "\tx", "'x", "x=1", "\n=1", "\r=1"]
+        names += ["\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20x", " =1"]
         for name in names:
             await world.job(acme, name=name)
         job_id = await world.job(acme, name="ends")
@@ -137,9 +141,31 @@ class TestTables:
         rows = (await _rows(world, acme))[::-1]
 
         assert [row["name"] for row in rows[:-1]] == [
-            *("'=1+1", "'+1", "'-1", "'@x", "'\tx", "'x", "x=1")
+            *("'=1+1", "'+1", "'-1", "'@x", "'\tx", "'x", "x=1", "'\n=1", "'\r=1"),
+            *("'\uff1d1+1", "'\uff0b1", "'\uff0d1", "'\uff20x", " =1"),
         ]
         assert rows[-1]["result"] == "'-2"
+
+    async def test_drive_no_terminal(self, world: World, acme: str) -> None:
+        hostile = "a\x1b[2J\x07\x9b\u202e\u2028b"
+        job_id = await world.job(acme, name=hostile, metadata={"k": hostile})
+        await world.finish(job_id, Finish(JobState.FAILED, error=error_of("X", "T", hostile)))
+
+        (row,) = await _rows(world, acme)
+
+        shown = r"a\x1b[2J\x07\x9b\u202e\u2028b"
+        assert row["name"] == row["errorMessage"] == shown
+        assert "".join(row.values()).isprintable()
+
+    async def test_tell_how_long_it_took(self, world: World, acme: str) -> None:
+        job_id = await world.job(acme)
+        (waiting,) = await _rows(world, acme)
+        await world.finish(job_id, expired())
+        (ended,) = await _rows(world, acme)
+
+        assert waiting["queueWaitSeconds"] == waiting["endToEndSeconds"] == ""
+        assert float(ended["queueWaitSeconds"]) == float(ended["endToEndSeconds"]) >= 0
+        assert ended["runSeconds"] == ""
 
 
 async def test_json_is_what_is_answered_otherwise(world: World, acme: str) -> None:

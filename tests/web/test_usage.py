@@ -121,7 +121,9 @@ async def _csv(world: World, slug: str, query: str, **headers: str) -> list[dict
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["vary"] == "Accept"
-    return list(csv.DictReader(io.StringIO(answer.text)))
+    assert answer.headers["content-disposition"].startswith('attachment; filename="usage-20')
+    assert answer.content.startswith(b"\xef\xbb\xbf")
+    return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ async def test_usage_as_csv(world: World, acme: str, query: str, headers: dict[s
     told: list[dict[str, Any]] = (await world.get("/v1/usage?groupBy=workflow,day", acme))["rows"]
     assert [row["workflow"] for row in rows] == ["v", "w"]
     for row, usage in zip(rows, told, strict=True):
-        assert (row["day"], row["jobs"]) == (usage["day"], str(usage["jobs"]))
+        assert (row["day"], row["jobs"]) == (usage["day"][:10], str(usage["jobs"]))
         assert row["endToEndSeconds.p99"] == str(usage["endToEndSeconds"]["p99"])
         assert (row["runSeconds.mean"], row["webhooks.failed"]) == ("", "0")
     assert [row["failedByCode"] for row in rows] == ["DEADLINE_EXCEEDED=1", ""]
