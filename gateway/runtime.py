@@ -83,6 +83,7 @@ def policy_of(settings: Settings) -> Policy:
         max_in_flight=settings.max_in_flight,
         max_queued=settings.max_queued,
         max_rate=settings.max_rate,
+        max_endpoints=settings.max_endpoints,
         poll_budget=settings.poll_budget,
         upstream_rate=settings.upstream_rate,
         delivery_delays=settings.delivery_delays,

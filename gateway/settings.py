@@ -156,6 +156,9 @@ class Settings(BaseSettings):
         le=100_000,
         description="Most requests of a tenant in a second, unless it has its own limit; 0: no cap.",
     )
+    max_endpoints: int = Field(
+        100, ge=1, description="Most webhook endpoints of a tenant, unless it has its own limit."
+    )
     job_deadline_seconds: float = Field(
         86_400, gt=0, description="How long a job may take, unless it has its own deadline."
     )

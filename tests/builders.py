@@ -177,7 +177,9 @@ def options_of(**changes: Any) -> Options:
 async def add_endpoint(tx: Tx, tenant_id: UUID, *events: str, **options: Any) -> UUID:
     """An endpoint for these events, or for all."""
     wanted = options_of(events=list(events), **options)
-    return (await endpoints.add(tx, uuid7(), tenant_id, "v1", wanted)).id
+    made = await endpoints.add(tx, uuid7(), tenant_id, "v1", wanted, most=1000)
+    assert made is not None
+    return made.id
 
 
 async def add_deliveries(

@@ -37,11 +37,10 @@ class Wanted(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A list of the API, and its parameters for the size of a page and for where it begins."""
+    """A list of the API, its parameters, and the one that says where it begins."""
 
     path: str
     params: Mapping[str, Any] = {}
-    size: str = "size"
     place: str = "cursor"
 
 
@@ -119,7 +118,7 @@ def _pages(api: Api, source: Source, wanted: Wanted) -> Iterator[Page]:
     while True:
         size = _LARGEST_PAGE if left is None else min(left, _LARGEST_PAGE)
         place = {source.place: cursor} if cursor else {}
-        page = api.page(source.path, {**source.params, source.size: size, **place})
+        page = api.page(source.path, {**source.params, "size": size, **place})
         yield page
         if left is not None:
             left -= len(page.rows)

@@ -77,8 +77,7 @@ def create(
 @with_operator
 def list_(api: Api, *, wanted: Wanted) -> None:
     """List tenants in the order of their slugs."""
-    source = Source("/admin/v1/tenant", size="limit", place="after")
-    show_listing(api, source, wanted, _COLUMNS)
+    show_listing(api, Source("/admin/v1/tenant"), wanted, _COLUMNS)
 
 
 @tenant.command()
@@ -106,10 +105,9 @@ def update(
     limits: dict[str, int | None],
     as_json: bool,
 ) -> None:
-    """Change what is given; the rest stays. Metadata is replaced whole."""
-    body: dict[str, Any] = {"name": name, "metadata": metadata}
-    if limits:
-        body["limits"] = {**api.call("GET", _path(slug))["limits"], **limits}
+    """Change what is given; the rest stays, in metadata too, where null takes a key away."""
+    # Only what changes is sent: somebody else may change the rest just now.
+    body: dict[str, Any] = {"name": name, "metadata": metadata, "limits": limits or None}
     given = {field: value for field, value in body.items() if value is not None}
     if not given:
         raise click.UsageError("Say what to change.")

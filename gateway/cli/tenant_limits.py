@@ -11,6 +11,7 @@ _LIMITS = (
     ("--max-queued", "maxQueued", "Most jobs that wait."),
     ("--max-in-flight", "maxInFlight", "Most jobs at the upstream."),
     ("--max-rate", "maxRate", "Most requests a second."),
+    ("--max-endpoints", "maxEndpoints", "Most webhook endpoints."),
     ("--keep-payloads-days", "keepPayloadsDays", "How long params, results and bodies are kept."),
     ("--keep-jobs-days", "keepJobsDays", "How long jobs that have ended are kept."),
     ("--keep-attempts-days", "keepAttemptsDays", "How long attempts of deliveries are kept."),

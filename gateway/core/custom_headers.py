@@ -1,8 +1,10 @@
 """The headers that a tenant adds to the webhooks of an endpoint."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+# What values are shown as.
+HIDDEN = "[hidden]"
 MAX_HEADERS = 20
 MAX_NAME = 128
 MAX_VALUE = 4 * 1024
@@ -47,6 +49,26 @@ def check(headers: Mapping[str, str]) -> str | None:
     if total > MAX_TOTAL:
         return f"The headers have {total} characters together; the most is {MAX_TOTAL}."
     return None
+
+
+def merged(
+    known: Mapping[str, str], names: Iterable[str], patch: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Headers after a merge patch (RFC 7396): null takes one away, and HIDDEN leaves it as it is.
+
+    `known` are their values by names in lower case, `names` as they are written.
+    """
+    headers = {name: known[name.lower()] for name in names}
+    written = {name.lower(): name for name in headers}
+    for name, value in patch.items():
+        before = written.get(name.lower())
+        if value == HIDDEN and before is not None:
+            continue
+        if before is not None:
+            headers.pop(before, None)
+        if value is not None:
+            headers[name] = value
+    return headers
 
 
 def added(

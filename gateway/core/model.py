@@ -58,6 +58,7 @@ class Scope(StrEnum):
     ENDPOINTS_WRITE = "endpoints:write"
     USAGE_READ = "usage:read"
     ADMIN = "admin"
+    ADMIN_READ = "admin:read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Limits:
     max_queued: int | None = None
     max_in_flight: int | None = None
     max_rate: int | None = None
+    max_endpoints: int | None = None
     keep_payloads: int | None = None
     keep_jobs: int | None = None
     keep_attempts: int | None = None

@@ -38,6 +38,7 @@ class Policy:
     max_in_flight: int = 1_000
     max_queued: int = 100_000
     max_rate: int = 0  # requests a second; 0 is no cap
+    max_endpoints: int = 100
     # Ambiguous submits: the first look, the second look, then the job is sent again.
     lookup_delay: float = 2.0
     lookups: int = 2

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from gateway.core import custom_headers
+from gateway.core.cipher import CannotOpenError
+from gateway.core.custom_headers import HIDDEN
 from gateway.core.events import EVENT_TYPES
 from gateway.core.model import Endpoint
 from gateway.core.signing import (
@@ -13,13 +15,14 @@ from gateway.core.signing import (
     SigningKey,
     parse_secret,
 )
-from gateway.errors import BadRequest, NotFound
+from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.flows.deps import Deps
 from gateway.flows.endpoint_health import disable
 from gateway.flows.once_more import once_more
-from gateway.flows.signing_keys import V1, V1A, keep_key, new_key, seal_headers
+from gateway.flows.signing_keys import V1, V1A, keep_key, new_key, open_headers, seal_headers
 from gateway.store import endpoints
 from gateway.store.endpoints import Options
+from gateway.store.engine import Tx
 
 DISABLED = "disabled by hand"
 
@@ -47,33 +50,56 @@ class Enabled:
 
 @once_more
 async def create_endpoint(
-    deps: Deps, tenant_id: UUID, wanted: Wanted, *, algorithm: str = V1, secret: str | None = None
+    deps: Deps,
+    tenant_id: UUID,
+    wanted: Wanted,
+    *,
+    algorithm: str = V1,
+    secret: str | None = None,
+    most: int | None = None,
 ) -> tuple[Endpoint, SigningKey]:
-    """Create an endpoint with its signing key, given or made. Raises BadRequest."""
+    """Create an endpoint with its signing key, given or made; None is the gateway's cap.
+
+    Raises BadRequest, and Conflict where the tenant has `most` already.
+    """
+    most = deps.policy.max_endpoints if most is None else most
     await _check(deps, wanted)
     key = chosen_key(deps, algorithm, secret)
     endpoint_id = deps.ids.uuid()
     options = _options(deps, tenant_id, endpoint_id, wanted, ())
     async with deps.db.of(tenant_id) as tx:
-        endpoint = await endpoints.add(tx, endpoint_id, tenant_id, algorithm, options)
+        endpoint = await endpoints.add(tx, endpoint_id, tenant_id, algorithm, options, most=most)
+        if endpoint is None:
+            raise Conflict(
+                f"The tenant has {most} endpoints, as many as it may have. Delete one first, or have"
+                " an operator raise its limit maxEndpoints."
+            )
         await keep_key(tx, deps, tenant_id, endpoint_id, key)
     return endpoint, key
 
 
 @once_more
 async def change_endpoint(
-    deps: Deps, tenant_id: UUID, endpoint_id: UUID, changes: Mapping[str, object]
+    deps: Deps,
+    tenant_id: UUID,
+    endpoint_id: UUID,
+    changes: Mapping[str, object],
+    headers: Mapping[str, str | None] | None = None,
 ) -> Endpoint:
-    """Change fields of an endpoint, by the names of Wanted. Raises NotFound, BadRequest."""
+    """Change fields of an endpoint, by the names of Wanted; `headers` are merged into those it has.
+
+    Raises NotFound, BadRequest, and Conflict where no master key opens the headers.
+    """
     given = replace(Wanted(""), **changes)
-    await _check(
-        deps, given, url_too="url" in changes
-    )  # which may ask the network: before any lock
+    # It may ask the network: before any lock.
+    await _check(deps, given, url_too="url" in changes)
     async with deps.db.of(tenant_id) as tx:
         before = await endpoints.hold(tx, tenant_id, endpoint_id)
         if before is None:
             raise missing()
         wanted = replace(_as_wanted(before), **changes)
+        if headers is not None:
+            wanted = replace(wanted, headers=await _merged_headers(tx, deps, before, headers))
         options = _options(deps, tenant_id, endpoint_id, wanted, before.header_names)
         after = await endpoints.change(
             tx, tenant_id, endpoint_id, options, headers_too=wanted.headers is not None
@@ -151,6 +177,25 @@ async def _check(deps: Deps, wanted: Wanted, *, url_too: bool = True) -> None:
         raise BadRequest.of("headers", refusal)
     if url_too:
         await check_callback(deps, "url", wanted.url)
+
+
+async def _merged_headers(
+    tx: Tx, deps: Deps, endpoint: Endpoint, patch: Mapping[str, str | None]
+) -> dict[str, str]:
+    sealed = await endpoints.sealed_headers(tx, endpoint.id)
+    try:
+        known = open_headers(deps, endpoint.tenant_id, endpoint.id, sealed)
+    except CannotOpenError:
+        raise Conflict("No master key opens the headers of this endpoint.") from None
+    merged = custom_headers.merged(known, endpoint.header_names, patch)
+    for name, value in merged.items():
+        if value == HIDDEN:
+            reason = f"{HIDDEN} is what values are shown as, and there is no such header to keep"
+            raise BadRequest.of(f"headers.{name}", reason)
+    refusal = custom_headers.check(merged)
+    if refusal is not None:
+        raise BadRequest.of("headers", refusal)
+    return merged
 
 
 def _as_wanted(endpoint: Endpoint) -> Wanted:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from gateway.core.events import instant
 from gateway.core.keys import KEY_ID_BYTES, SECRET_BYTES, make_key
 from gateway.core.model import AccessKey, KeyKind, Scope
 from gateway.errors import BadRequest, Conflict, NotFound
@@ -12,11 +13,11 @@ from gateway.flows.deps import Deps
 from gateway.store import keys, tenants
 from gateway.store.engine import Tx
 
-_TENANT_SCOPES = frozenset(scope for scope in Scope if scope is not Scope.ADMIN)
+_TENANT_SCOPES = frozenset(Scope) - {Scope.ADMIN, Scope.ADMIN_READ}
 SCOPES: dict[KeyKind, frozenset[Scope]] = {
     KeyKind.TENANT: _TENANT_SCOPES,
     KeyKind.SERVICE: _TENANT_SCOPES,
-    KeyKind.OPERATOR: frozenset({Scope.ADMIN}),
+    KeyKind.OPERATOR: frozenset({Scope.ADMIN, Scope.ADMIN_READ}),
 }
 
 
@@ -36,14 +37,21 @@ async def create_key(
     Without scopes it has all that its kind may have. Raises NotFound, BadRequest.
     """
     granted = _scopes(kind, scopes)
+    if kind is KeyKind.OPERATOR and allowed_tenants is not None:
+        raise BadRequest.of("tenants", "an operator key is for all tenants; leave this out")
     async with deps.db.begin() as tx:
         tenant_id = await _tenant_id(tx, tenant) if tenant is not None else None
         allowed = await _allowed(tx, allowed_tenants) if allowed_tenants is not None else None
         key, text = _new(deps, kind, name, granted, expires_seconds, (tenant_id, allowed))
         stored = await keys.add(tx, key)
-        await audit.note(
-            tx, deps, actor, "key.created", key.key_id, tenant_id=tenant_id, kind=kind.value
-        )
+        told = {
+            "kind": kind.value,
+            "name": name,
+            "scopes": sorted(granted),
+            "tenants": allowed_tenants,
+            "expiresAt": instant(key.expires_at)[1:-1] if key.expires_at else None,
+        }
+        await audit.note(tx, deps, actor, "key.created", key.key_id, tenant_id=tenant_id, **told)
     return stored, text
 
 
@@ -63,9 +71,8 @@ async def rotate_key(
         owner = (old.tenant_id, old.tenants)
         key, text = _new(deps, old.kind, old.name, old.scopes, _lifetime(old), owner)
         stored = await keys.add(tx, key)
-        await audit.note(
-            tx, deps, actor, "key.rotated", key_id, tenant_id=old.tenant_id, successor=key.key_id
-        )
+        told = {"name": old.name, "successor": key.key_id, "overlapSeconds": overlap_seconds}
+        await audit.note(tx, deps, actor, "key.rotated", key_id, tenant_id=old.tenant_id, **told)
     deps.queue.announce(f"key:{key_id}")
     return stored, text
 
@@ -76,7 +83,8 @@ async def revoke_key(deps: Deps, actor: str, key_id: str) -> AccessKey:
         key = await keys.revoke(tx, key_id)
         if key is None:
             raise NotFound(f"There is no key {key_id}.")
-        await audit.note(tx, deps, actor, "key.revoked", key_id, tenant_id=key.tenant_id)
+        told = {"kind": key.kind.value, "name": key.name}
+        await audit.note(tx, deps, actor, "key.revoked", key_id, tenant_id=key.tenant_id, **told)
     deps.queue.announce(f"key:{key_id}")
     return key
 

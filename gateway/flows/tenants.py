@@ -1,5 +1,8 @@
 """Administration of tenants and of their credentials for the upstream."""
 
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from uuid import UUID
 
 from gateway.core.cipher import NONCE_BYTES, Secret
@@ -17,6 +20,28 @@ from gateway.store.tenants import CredentialInUse
 
 # Of each kind, in one transaction.
 _ERASED = 1_000
+_LIMIT_NAMES = {
+    "max_queued": "maxQueued",
+    "max_in_flight": "maxInFlight",
+    "max_rate": "maxRate",
+    "max_endpoints": "maxEndpoints",
+    "keep_payloads": "keepPayloadsDays",
+    "keep_jobs": "keepJobsDays",
+    "keep_attempts": "keepAttemptsDays",
+    "keep_events": "keepEventsDays",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TenantChange:
+    """What is to change of a tenant: `metadata` makes the new text of the one that there is.
+
+    `limits` are by the names of Limits; None is the gateway's default.
+    """
+
+    name: str | None = None
+    metadata: Callable[[str], str] | None = None
+    limits: Mapping[str, int | None] = field(default_factory=dict[str, "int | None"])
 
 
 async def create_tenant(
@@ -31,7 +56,8 @@ async def create_tenant(
         if tenant is None:
             raise Conflict(f"slug: there is a tenant '{slug}' already")
         await keep_key(tx, deps, tenant_id, None, new_key(deps, V1))
-        await audit.note(tx, deps, actor, "tenant.created", slug, tenant_id=tenant_id)
+        told = {"name": name, "limits": _limits(limits)}
+        await audit.note(tx, deps, actor, "tenant.created", slug, tenant_id=tenant_id, **told)
     deps.queue.announce(f"tenant:{slug}")
     return tenant
 
@@ -42,29 +68,32 @@ async def get_tenant(deps: Deps, slug: str) -> Tenant:
         return await _find(tx, slug)
 
 
-async def change_tenant(
-    deps: Deps,
-    actor: str,
-    slug: str,
-    *,
-    name: str | None,
-    metadata: str | None,
-    limits: Limits | None,
-) -> Tenant:
-    """Change what is given of a tenant; the rest stays. Raises NotFound."""
+async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantChange) -> Tenant:
+    """Change what is named of a tenant; the rest stays. Raises NotFound, BadRequest.
+
+    It is merged into what there is while nobody else changes it, so two changes never undo each
+    other. A change of nothing is not noted.
+    """
     async with deps.db.begin() as tx:
+        await tenants.lock(tx, (await _find(tx, slug)).id)
         before = await _find(tx, slug)
-        await tenants.lock(tx, before.id)
         after = await tenants.change(
             tx,
             before.id,
-            name=before.name if name is None else name,
-            metadata=before.metadata if metadata is None else metadata,
-            limits=before.limits if limits is None else limits,
+            name=before.name if change.name is None else change.name,
+            metadata=before.metadata
+            if change.metadata is None
+            else change.metadata(before.metadata),
+            limits=replace(before.limits, **change.limits),
         )
-        await audit.note(tx, deps, actor, "tenant.changed", slug, tenant_id=before.id)
+        if after is None:
+            raise _missing(slug)
+        if changed := audit.changes(_told(before), _told(after)):
+            await audit.note(
+                tx, deps, actor, "tenant.changed", slug, tenant_id=before.id, changes=changed
+            )
     deps.queue.announce(f"tenant:{slug}")
-    return after or before
+    return after
 
 
 async def suspend_tenant(deps: Deps, actor: str, slug: str, *, suspended: bool) -> Tenant:
@@ -94,7 +123,7 @@ async def delete_tenant(deps: Deps, actor: str, slug: str) -> None:
     async with deps.db.begin() as tx:
         await tenants.lock(tx, tenant.id)
         await tenants.erase(tx, tenant.id)
-        await audit.note(tx, deps, actor, "tenant.deleted", slug)
+        await audit.note(tx, deps, actor, "tenant.deleted", slug, name=tenant.name)
     deps.queue.announce("*")
 
 
@@ -119,8 +148,9 @@ async def put_credential(
             version = 1 if current is None else current.version + 1
             await _add(tx, deps, tenant.id, version, access)
             await polls.reconsider(tx, tenant.id)
-        await audit.note(tx, deps, actor, "credential.put", slug, tenant_id=tenant.id)
         versions = await tenants.credentials(tx, tenant.id)
+        told = {"version": versions[0].version, "baseUrl": versions[0].base_url}
+        await audit.note(tx, deps, actor, "credential.put", slug, tenant_id=tenant.id, **told)
     deps.queue.announce(f"tenant:{slug}")
     deps.queue.wake("submit")
     deps.queue.wake("poll")
@@ -130,8 +160,26 @@ async def put_credential(
 async def _find(tx: Tx, slug: str) -> Tenant:
     tenant = await tenants.by_slug(tx, slug)
     if tenant is None:
-        raise NotFound(f"There is no tenant '{slug}'.")
+        raise _missing(slug)
     return tenant
+
+
+def _missing(slug: str) -> NotFound:
+    return NotFound(f"There is no tenant '{slug}'.")
+
+
+def _told(tenant: Tenant) -> dict[str, object]:
+    """A tenant as the audit tells of its changes, by the names that the API has for them."""
+    limits = {f"limits.{name}": value for name, value in _limits(tenant.limits).items()}
+    metadata = {f"metadata.{key}": value for key, value in json.loads(tenant.metadata).items()}
+    return {"name": tenant.name, **limits, **metadata}
+
+
+def _limits(limits: Limits) -> dict[str, int]:
+    """Those that are set."""
+    return {
+        _LIMIT_NAMES[name]: value for name, value in asdict(limits).items() if value is not None
+    }
 
 
 async def _check(deps: Deps, access: Access) -> None:

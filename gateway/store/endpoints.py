@@ -13,7 +13,12 @@ _COLUMNS = """id, tenant_id, url, description, events, algorithm, header_names, 
 _ADD = f"""
 INSERT INTO endpoint (id, tenant_id, url, description, events, algorithm, header_names,
   headers_sealed, delays, concurrency, rate_limit)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {_COLUMNS}"""
+SELECT $1, $2::uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11
+WHERE (SELECT count(*) FROM endpoint WHERE tenant_id = $2::uuid AND deleted_at IS NULL) < $12::int
+RETURNING {_COLUMNS}"""
+
+# One after the other for a tenant, so that each sees those that others make.
+_TURN = "SELECT pg_advisory_xact_lock(hashtextextended('endpoint:' || $1::uuid::text, 0))"
 
 _CHANGE = f"""
 UPDATE endpoint SET url = $3, description = $4, events = $5, header_names = $6,
@@ -22,7 +27,8 @@ UPDATE endpoint SET url = $3, description = $4, events = $5, header_names = $6,
 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL RETURNING {_COLUMNS}"""
 
 _LIST = f"""
-SELECT {_COLUMNS} FROM endpoint WHERE tenant_id = $1 AND deleted_at IS NULL ORDER BY id"""
+SELECT {_COLUMNS} FROM endpoint WHERE tenant_id = $1 AND deleted_at IS NULL
+  AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3"""
 
 _ONE = f"""
 SELECT {_COLUMNS} FROM endpoint WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL"""
@@ -111,12 +117,15 @@ class Failing(NamedTuple):
 
 
 async def add(
-    tx: Tx, endpoint_id: UUID, tenant_id: UUID, algorithm: str, options: Options
-) -> Endpoint:
-    """Create an endpoint."""
+    tx: Tx, endpoint_id: UUID, tenant_id: UUID, algorithm: str, options: Options, *, most: int
+) -> Endpoint | None:
+    """Create an endpoint; None where the tenant has `most` already."""
     url, description, events, *rest = options
-    row = await tx.one(_ADD, endpoint_id, tenant_id, url, description, events, algorithm, *rest)
-    return _endpoint(row)
+    await tx.row(_TURN, tenant_id)
+    row = await tx.row(
+        _ADD, endpoint_id, tenant_id, url, description, events, algorithm, *rest, most
+    )
+    return _endpoint(row) if row else None
 
 
 async def change(
@@ -141,9 +150,9 @@ async def change(
     return _endpoint(row) if row else None
 
 
-async def of_tenant(tx: Tx, tenant_id: UUID) -> list[Endpoint]:
-    """The endpoints of a tenant."""
-    return [_endpoint(row) for row in await tx.rows(_LIST, tenant_id)]
+async def page(tx: Tx, tenant_id: UUID, *, after: UUID | None, limit: int) -> list[Endpoint]:
+    """Endpoints of a tenant, oldest first: those younger than `after`."""
+    return [_endpoint(row) for row in await tx.rows(_LIST, tenant_id, after, limit)]
 
 
 async def find(tx: Tx, tenant_id: UUID, endpoint_id: UUID) -> Endpoint | None:

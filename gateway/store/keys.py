@@ -1,8 +1,6 @@
-"""Access keys and the audit of what is done with them."""
+"""Access keys."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.model import AccessKey, KeyKind
@@ -30,24 +28,6 @@ WHERE key_id = $1 AND revoked_at IS NULL RETURNING {_COLUMNS}"""
 _USED = """
 UPDATE access_key SET last_used_at = now() WHERE key_id = ANY($1::text[])
   AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')"""
-
-_AUDIT = """
-INSERT INTO audit (id, key_id, action, subject, tenant_id, detail) VALUES ($1, $2, $3, $4, $5, $6)"""
-
-_AUDIT_PAGE = """
-SELECT id, at, key_id, action, subject, detail FROM audit
-WHERE ($1::uuid IS NULL OR id < $1) ORDER BY id DESC LIMIT $2"""
-
-
-class AuditEntry(NamedTuple):
-    """One administrative act; `detail` is a JSON text without secrets."""
-
-    id: UUID
-    at: datetime
-    key_id: str
-    action: str
-    subject: str
-    detail: str
 
 
 async def add(tx: Tx, key: AccessKey) -> AccessKey:
@@ -93,25 +73,6 @@ async def expire(tx: Tx, key_id: str, seconds: float) -> AccessKey | None:
 async def used(tx: Tx, key_ids: Sequence[str]) -> None:
     """Note that keys were used, to the minute."""
     await tx.run(_USED, sorted(key_ids))
-
-
-async def add_audit(
-    tx: Tx,
-    entry_id: UUID,
-    *,
-    key_id: str,
-    action: str,
-    subject: str,
-    tenant_id: UUID | None,
-    detail: str,
-) -> None:
-    """Note an administrative act in the transaction that carries it out."""
-    await tx.run(_AUDIT, entry_id, key_id, action, subject, tenant_id, detail)
-
-
-async def audit_page(tx: Tx, before: UUID | None, limit: int) -> list[AuditEntry]:
-    """Administrative acts, newest first."""
-    return [AuditEntry(*row) for row in await tx.rows(_AUDIT_PAGE, before, limit)]
 
 
 def _key(row: AnyRow) -> AccessKey:

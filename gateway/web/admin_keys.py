@@ -1,23 +1,21 @@
-"""/admin/v1: access keys, queues, audit."""
+"""/admin/v1: access keys."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
-from litestar import Response, delete, get, post
+from litestar import delete, get, post
 from litestar.params import FromPath
 
 from gateway.core.model import AccessKey, KeyKind
 from gateway.errors import NotFound
-from gateway.flows.deps import Deps
 from gateway.flows.identify import Identities
 from gateway.flows.keys import create_key, revoke_key, rotate_key
 from gateway.flows.tenants import get_tenant
 from gateway.store import keys
-from gateway.web.context import AnyRequest, Context, Handed
+from gateway.web.context import Context, Handed
 from gateway.web.envelope import Caller
-from gateway.web.paging import one_page, read_cursor
-from gateway.web.shown_admin import AuditOut, KeyMade, KeyOut
-from gateway.web.wire import AuditQuery, KeyIn, RotationIn, TenantKeyIn
+from gateway.web.shown_admin import KeyMade, KeyOut
+from gateway.web.wire import KeyIn, RotationIn, TenantKeyIn
 
 
 def _scopes(given: Sequence[str] | None) -> frozenset[str] | None:
@@ -146,17 +144,6 @@ async def end_key(
     return await _shown(context, await revoke_key(context.deps, caller.key.key_id, key_id))
 
 
-@get("/audit", opt={"query": AuditQuery}, operation_id="listAudit", summary="See who did what")
-async def read_audit(
-    asked: Handed[AuditQuery], deps: Handed[Deps], request: AnyRequest
-) -> Response[list[AuditOut]]:
-    """Newest first; the header Link names the next page."""
-    async with deps.db.single() as tx:
-        found = await keys.audit_page(tx, read_cursor(asked.cursor), asked.size + 1)
-    page, headers = one_page(request, found, asked.size)
-    return Response([AuditOut.of(one) for one in page], headers=headers)
-
-
 HANDLERS = [
     make_tenant_key,
     list_tenant_keys,
@@ -164,5 +151,4 @@ HANDLERS = [
     list_keys,
     replace_key,
     end_key,
-    read_audit,
 ]

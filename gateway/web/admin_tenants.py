@@ -2,10 +2,8 @@
 
 from litestar import Response, delete, get, patch, post, put
 from litestar.params import FromPath
-from msgspec import UNSET
 
 from gateway.core.cipher import Secret
-from gateway.core.model import Limits
 from gateway.flows.deps import Deps
 from gateway.flows.tenants import (
     change_tenant,
@@ -21,19 +19,8 @@ from gateway.web.envelope import Caller
 from gateway.web.objects import read_metadata
 from gateway.web.shown import Deleted
 from gateway.web.shown_admin import CredentialOut, TenantOut
-from gateway.web.wire import CredentialIn, LimitsIn, TenantChange, TenantIn, TenantsQuery
-
-
-def _limits(given: LimitsIn) -> Limits:
-    return Limits(
-        given.max_queued,
-        given.max_in_flight,
-        given.max_rate,
-        given.keep_payloads_days,
-        given.keep_jobs_days,
-        given.keep_attempts_days,
-        given.keep_events_days,
-    )
+from gateway.web.tenant_change import change_of, limits_of
+from gateway.web.wire import CredentialIn, TenantChange, TenantIn, TenantsQuery
 
 
 @post(
@@ -53,7 +40,7 @@ async def make_tenant(
         slug=given.slug,
         name=given.name,
         metadata=read_metadata(given.metadata)[0],
-        limits=_limits(given.limits),
+        limits=limits_of(given.limits),
     )
     return TenantOut.of(tenant)
 
@@ -87,16 +74,11 @@ async def read_tenant(slug: FromPath[str], deps: Handed[Deps]) -> TenantOut:
 async def alter_tenant(
     slug: FromPath[str], given: Handed[TenantChange], caller: Handed[Caller], deps: Handed[Deps]
 ) -> TenantOut:
-    """What is left out stays; metadata and limits are replaced whole."""
-    tenant = await change_tenant(
-        deps,
-        caller.key.key_id,
-        slug,
-        name=None if given.name is UNSET else given.name,
-        metadata=read_metadata(given.metadata)[0] if bytes(given.metadata) else None,
-        limits=None if given.limits is UNSET else _limits(given.limits),
-    )
-    return TenantOut.of(tenant)
+    """A merge patch (RFC 7396), in limits and metadata too: what is left out stays.
+
+    Null sets a limit to the gateway's default, and takes a key of the metadata away.
+    """
+    return TenantOut.of(await change_tenant(deps, caller.key.key_id, slug, change_of(given)))
 
 
 @post(

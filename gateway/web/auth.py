@@ -1,7 +1,7 @@
 """Who may do what: from the access key of a request to the tenant that it acts for."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
@@ -70,12 +70,17 @@ async def identify(
     return envelope.caller
 
 
-async def identify_operator(identities: Identities, envelope: Envelope) -> Caller:
-    """Find the operator of an administrative request; raises Unauthorized or Forbidden."""
+async def identify_operator(
+    identities: Identities, envelope: Envelope, *, reads: bool = False
+) -> Caller:
+    """Find the operator of an administrative request; raises Unauthorized or Forbidden.
+
+    A request that only `reads` is allowed with the scope admin:read as well.
+    """
     key = await _key(identities, envelope)
     if key.kind is not KeyKind.OPERATOR:
         raise Forbidden("Administration needs an operator key.")
-    need(key, Scope.ADMIN)
+    need(key, Scope.ADMIN, *((Scope.ADMIN_READ,) if reads else ()))
     return Caller(key, None)
 
 
@@ -123,7 +128,8 @@ async def guard_tenant(connection: AnyConnection, handler: BaseRouteHandler) -> 
 async def guard_operator(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Let operators in."""
     envelope: Envelope = connection.scope["state"][STATE]
-    await identify_operator(_identities(connection), envelope)
+    reads = cast("dict[str, object]", connection.scope)["method"] == "GET"
+    await identify_operator(_identities(connection), envelope, reads=reads)
     await _read(envelope, handler)
 
 

@@ -50,6 +50,7 @@ async def recover_endpoint(
     "/delivery/recover",
     opt=_SINCE,
     status_code=200,
+    operation_id="recoverDeliveries",
     summary="Send all receivers what was not delivered",
 )
 async def recover_deliveries(

@@ -2,10 +2,11 @@
 
 from uuid import UUID
 
-from litestar import delete, get, patch, post
+from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath
 from msgspec import UNSET
 
+from gateway.core.custom_headers import HIDDEN
 from gateway.core.model import Scope, Tenant
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
@@ -21,17 +22,24 @@ from gateway.flows.endpoints import (
 )
 from gateway.flows.trial import try_endpoint
 from gateway.store import endpoints
-from gateway.web.context import Handed
+from gateway.web.context import AnyRequest, Handed
+from gateway.web.paging import one_page, read_cursor
 from gateway.web.shown import Deleted
 from gateway.web.shown_deliveries import TrialOut
 from gateway.web.shown_webhooks import (
-    HIDDEN,
     EndpointEnabled,
     EndpointMade,
     EndpointOut,
     shown_key,
 )
-from gateway.web.wire_webhooks import DisablingIn, EndpointChange, EndpointIn, Headers, SampleIn
+from gateway.web.wire_webhooks import (
+    DisablingIn,
+    EndpointChange,
+    EndpointIn,
+    EndpointsQuery,
+    Headers,
+    SampleIn,
+)
 
 _READ = {"scope": Scope.ENDPOINTS_READ}
 _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
@@ -68,16 +76,34 @@ async def make_endpoint(
         given.rate_limit,
     )
     endpoint, key = await create_endpoint(
-        deps, tenant.id, wanted, algorithm=given.algorithm, secret=given.secret
+        deps,
+        tenant.id,
+        wanted,
+        algorithm=given.algorithm,
+        secret=given.secret,
+        most=tenant.limits.max_endpoints,
     )
     return EndpointMade.of(endpoint, **shown_key(key, tenant.id, endpoint.id))
 
 
-@get("/endpoint", opt=_READ, operation_id="listEndpoints", summary="List the endpoints")
-async def list_endpoints(tenant: Handed[Tenant], deps: Handed[Deps]) -> list[EndpointOut]:
-    """All of the tenant's, oldest first."""
+@get(
+    "/endpoint",
+    opt={**_READ, "query": EndpointsQuery},
+    operation_id="listEndpoints",
+    summary="List the endpoints",
+)
+async def list_endpoints(
+    asked: Handed[EndpointsQuery],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+    request: AnyRequest,
+) -> Response[list[EndpointOut]]:
+    """Those of the tenant, oldest first; the header Link names the next page."""
+    after = read_cursor(asked.cursor)
     async with deps.db.of(tenant.id) as tx:
-        return [EndpointOut.of(one) for one in await endpoints.of_tenant(tx, tenant.id)]
+        found = await endpoints.page(tx, tenant.id, after=after, limit=asked.size + 1)
+    page, headers = one_page(request, found, asked.size)
+    return Response([EndpointOut.of(one) for one in page], headers=headers)
 
 
 @get(
@@ -110,16 +136,19 @@ async def alter_endpoint(
     tenant: Handed[Tenant],
     deps: Handed[Deps],
 ) -> EndpointOut:
-    """What is left out stays, null is the default again; headers are replaced all together."""
-    if given.headers is not UNSET:
-        _sound(given.headers or {})
+    """A merge patch (RFC 7396), in headers too: what is left out stays.
+
+    Null is the default again, and takes a header away. Lists are replaced whole.
+    """
     named = {name: getattr(given, name) for name in _DEFAULTS}
+    headers = given.headers or None
     changes = {
         name: _DEFAULTS[name] if value is None else value
         for name, value in named.items()
-        if value is not UNSET
+        if value is not UNSET and (name != "headers" or value is None)
     }
-    return EndpointOut.of(await change_endpoint(deps, tenant.id, endpoint_id, changes))
+    changed = await change_endpoint(deps, tenant.id, endpoint_id, changes, headers)
+    return EndpointOut.of(changed)
 
 
 @delete(
@@ -190,7 +219,7 @@ async def switch_off(
 def _sound(headers: Headers) -> Headers:
     for name, value in headers.items():
         if value == HIDDEN:
-            reason = f"{HIDDEN} is what values are shown as; send them all, or leave headers out"
+            reason = f"{HIDDEN} is what values are shown as"
             raise BadRequest.of(f"headers.{name}", reason)
     return headers
 

@@ -64,10 +64,15 @@ async def read_job(
     tenant_id = await owner_of(context.deps, caller, job_id)
     known = await _known(request, asked, tenant_id, context, job_id)
     job = await awaited_job(context, caller, tenant_id, job_id, asked.wait, known=known)
+    return await job_answer(context, request.scope["path"], job)
+
+
+async def job_answer(context: Context, path: str, job: Job) -> Response[bytes]:
+    """A job as it is shown at a path."""
     place, wait = await _wait(context, job)
     text = job_json(
         replace(job, next_at=_later(job.next_at, wait and wait.until)),
-        workflow=await shown_workflow(context, request.scope["path"], job),
+        workflow=await shown_workflow(context, path, job),
         queue_position=place,
         waits_for=wait,
     )
@@ -137,11 +142,16 @@ async def read_timeline(
     job_id: FromPath[UUID], caller: Handed[Caller], deps: Handed[Deps]
 ) -> list[Moment]:
     """All that happened to it, oldest first."""
-    moments = await timeline(deps, await owner_of(deps, caller, job_id), job_id)
-    before = [moment.at for moment in (*moments[:1], *moments)]
+    return await moments(deps, await owner_of(deps, caller, job_id), job_id)
+
+
+async def moments(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[Moment]:
+    """The timeline of a job as it is shown; raises NotFound."""
+    found = await timeline(deps, tenant_id, job_id)
+    before = [moment.at for moment in (*found[:1], *found)]
     return [
         Moment(stamp(one.at), _seconds(one.at - at), one.type, one.text, one.detail)
-        for at, one in zip(before, moments, strict=False)
+        for at, one in zip(before, found, strict=False)
     ]
 
 

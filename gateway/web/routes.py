@@ -4,6 +4,8 @@ from typing import Any
 
 from gateway.web import (
     account,
+    admin_audit,
+    admin_jobs,
     admin_keys,
     admin_tenants,
     batch,
@@ -33,7 +35,12 @@ TENANT: Groups = {
 # Under /admin/v1.
 OPERATOR: Groups = {
     "Tenants": [*admin_tenants.HANDLERS, export.take_tenant],
-    "Keys and operations": [*admin_keys.HANDLERS, *status.HANDLERS],
+    "Keys and operations": [
+        *admin_keys.HANDLERS,
+        *admin_jobs.HANDLERS,
+        *admin_audit.HANDLERS,
+        *status.HANDLERS,
+    ],
 }
 # At the root, without a key.
 OPEN: Groups = {"Health": health.HANDLERS, "Public keys": secrets.OPEN_HANDLERS}

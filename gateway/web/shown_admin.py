@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from msgspec import Meta
 
 from gateway.core.model import AccessKey, KeyKind, Tenant
-from gateway.store.keys import AuditEntry
+from gateway.store.audit import AuditEntry
 from gateway.store.tenants import CredentialInUse
 from gateway.web.shown import Address, Id, Out, Time, maybe_stamp, one_of, stamp
 from gateway.web.wire import ScopeName
@@ -22,6 +22,7 @@ class LimitsOut(Out):
     max_queued: int | None
     max_in_flight: int | None
     max_rate: int | None
+    max_endpoints: int | None
     keep_payloads_days: int | None
     keep_jobs_days: int | None
     keep_attempts_days: int | None
@@ -123,13 +124,15 @@ class KeyMade(KeyOut, kw_only=True):
 
 
 class AuditOut(Out):
-    """One administrative act."""
+    """One administrative act, and the key that it was done with; no name of it: on the command line."""
 
     id: Id
     at: Time
     key_id: str
+    key_name: str | None
     action: str
     subject: str
+    tenant: str | None
     detail: dict[str, Any]
 
     @classmethod
@@ -139,7 +142,9 @@ class AuditOut(Out):
             str(entry.id),
             stamp(entry.at),
             entry.key_id,
+            entry.key_name,
             entry.action,
             entry.subject,
+            entry.tenant,
             json.loads(entry.detail),
         )

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
+from gateway.core.custom_headers import HIDDEN
 from gateway.core.model import Endpoint
 from gateway.core.signing import Ed25519Key, SigningKey, format_secret, public_key
 from gateway.flows import bulk_jobs
@@ -13,7 +14,6 @@ from gateway.store.bulk import Operation
 from gateway.web.shown import Address, Id, Out, Time, maybe_id, maybe_stamp, one_of, stamp
 from gateway.web.wire_webhooks import EventName
 
-HIDDEN = "[hidden]"
 JWKS_PATH = "/.well-known/jwks.json"
 
 EventText = Annotated[str, Meta(extra_json_schema=one_of(EventName))]

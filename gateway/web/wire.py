@@ -50,6 +50,7 @@ class ScopeName(Word):
     ENDPOINTS_WRITE = "endpoints:write"
     USAGE_READ = "usage:read"
     ADMIN = "admin"
+    ADMIN_READ = "admin:read"
 
 
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -83,6 +84,7 @@ BaseUrl = Annotated[
 Label = Annotated[str, Meta(min_length=1, max_length=200)]
 Description = Annotated[str, Meta(max_length=1024)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Rate = Annotated[int, Meta(ge=1, le=100_000)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86_400)]
 Page = Annotated[int, Meta(ge=0)]
@@ -188,7 +190,8 @@ class LimitsIn(In):
 
     max_queued: Count | None = None
     max_in_flight: Count | None = None
-    max_rate: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    max_rate: Rate | None = None
+    max_endpoints: Count | None = None
     keep_payloads_days: Days | None = None
     keep_jobs_days: Days | None = None
     keep_attempts_days: Days | None = None
@@ -204,12 +207,25 @@ class TenantIn(In):
     limits: LimitsIn = field(default_factory=LimitsIn)
 
 
+class LimitsChange(In):
+    """Caps that are to change; what is left out stays, null is the gateway's default."""
+
+    max_queued: Count | UnsetType | None = UNSET
+    max_in_flight: Count | UnsetType | None = UNSET
+    max_rate: Rate | UnsetType | None = UNSET
+    max_endpoints: Count | UnsetType | None = UNSET
+    keep_payloads_days: Days | UnsetType | None = UNSET
+    keep_jobs_days: Days | UnsetType | None = UNSET
+    keep_attempts_days: Days | UnsetType | None = UNSET
+    keep_events_days: Days | UnsetType | None = UNSET
+
+
 class TenantChange(In):
-    """What is to change of a tenant; what is left out stays."""
+    """What is to change of a tenant, as a merge patch (RFC 7396): what is left out stays."""
 
     name: Label | UnsetType = UNSET
     metadata: OptionalObject = field(default_factory=Raw)
-    limits: LimitsIn | UnsetType = UNSET
+    limits: LimitsChange | UnsetType | None = UNSET
 
 
 class CredentialIn(In):
@@ -307,9 +323,14 @@ class TenantsQuery(In):
 
 
 class AuditQuery(In):
-    """Acts before this cursor."""
+    """Which acts to list, and those before this cursor."""
 
     aliases: ClassVar[Mapping[str, str]] = {"after": "cursor", "limit": "size"}
 
+    tenant: str = ""
+    action: Choice = field(default_factory=list[str])
+    actor: Choice = field(default_factory=list[str])
+    created_after: Instant | None = None
+    created_before: Instant | None = None
     cursor: str = ""
     size: Size = 100

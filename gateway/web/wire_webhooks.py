@@ -99,14 +99,17 @@ class EndpointIn(In):
 
 
 class EndpointChange(In):
-    """What is to change of a receiver; what is left out stays, null is the gateway's default."""
+    """What is to change of a receiver, as a merge patch (RFC 7396): what is left out stays.
+
+    Null is the gateway's default, and takes a header away.
+    """
 
     elsewhere: ClassVar[Mapping[str, str]] = {"algorithm": _ROTATE, "secret": _ROTATE}
 
     url: Url | UnsetType = UNSET
     events: Events | UnsetType | None = UNSET
     description: Description | UnsetType | None = UNSET
-    headers: Headers | UnsetType | None = UNSET
+    headers: dict[str, str | None] | UnsetType | None = UNSET
     rate_limit: RateLimit | UnsetType | None = UNSET
     concurrency: Concurrency | UnsetType | None = UNSET
     schedule: Schedule | UnsetType | None = UNSET
@@ -177,6 +180,13 @@ class DeliveriesQuery(In):
     created_after: Instant | None = None
     created_before: Instant | None = None
     resent_after: Instant | None = None
+    size: Size = 100
+    cursor: str = ""
+
+
+class EndpointsQuery(In):
+    """Endpoints after this cursor."""
+
     size: Size = 100
     cursor: str = ""
 

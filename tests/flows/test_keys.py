@@ -8,13 +8,17 @@ from gateway.core.keys import parse_key
 from gateway.core.model import KeyKind, Scope
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.flows.keys import SCOPES, create_key, revoke_key, rotate_key
-from gateway.store import keys
+from gateway.store import audit
+from gateway.store.audit import AuditFilter
 from tests.flows.world import World
 
 
 async def actions(world: World) -> list[tuple[str, str]]:
     async with world.deps.db.single() as tx:
-        return [(entry.action, entry.subject) for entry in await keys.audit_page(tx, None, 10)]
+        return [
+            (entry.action, entry.subject)
+            for entry in await audit.page(tx, AuditFilter(), before=None, limit=10)
+        ]
 
 
 async def test_a_key_is_stored_by_digest_alone(world: World):

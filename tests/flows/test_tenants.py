@@ -14,6 +14,7 @@ from gateway.flows.bulk import resend
 from gateway.flows.keys import create_key
 from gateway.flows.secrets import default_secret
 from gateway.flows.tenants import (
+    TenantChange,
     change_tenant,
     create_tenant,
     delete_tenant,
@@ -22,15 +23,15 @@ from gateway.flows.tenants import (
     suspend_tenant,
 )
 from gateway.ports import Busy, Denied, Problem, Unknown
-from gateway.store import keys, tenants
+from gateway.store import audit, tenants
+from gateway.store.audit import AuditEntry, AuditFilter
 from gateway.store.delivery_filter import DeliveryFilter
-from gateway.store.keys import AuditEntry
 from tests.flows.world import CALLBACK, HOOK, World
 
 
 async def audited(world: World) -> list[AuditEntry]:
     async with world.deps.db.single() as tx:
-        return await keys.audit_page(tx, None, 100)
+        return await audit.page(tx, AuditFilter(), before=None, limit=100)
 
 
 async def test_a_tenant_is_created_once_with_its_own_secret(world: World):
@@ -58,7 +59,7 @@ async def test_what_is_not_there_cannot_be_administered(world: World):
     deps = world.deps
     acts = [
         get_tenant(deps, "none"),
-        change_tenant(deps, "t", "none", name="x", metadata=None, limits=None),
+        change_tenant(deps, "t", "none", TenantChange("x")),
         suspend_tenant(deps, "t", "none", suspended=True),
         delete_tenant(deps, "t", "none"),
         put_credential(deps, "t", "none", api_key=Secret("k"), base_url=None),
@@ -69,17 +70,36 @@ async def test_what_is_not_there_cannot_be_administered(world: World):
     assert await audited(world) == []
 
 
-async def test_only_what_is_given_of_a_tenant_changes(world: World):
-    before = await world.tenant(limits=Limits(5, 6), metadata='{"a": 1}')
-    renamed = await change_tenant(world.deps, "t", "acme", name="New", metadata=None, limits=None)
+async def test_only_what_is_named_of_a_tenant_changes(world: World):
+    before = await world.tenant(limits=Limits(5, 6, keep_jobs=30), metadata='{"a": 1}')
+    renamed = await change_tenant(world.deps, "t", "acme", TenantChange("New"))
     assert (renamed.name, renamed.metadata, renamed.limits) == ("New", '{"a": 1}', before.limits)
-    changed = await change_tenant(
-        world.deps, "t", "acme", name=None, metadata="{}", limits=Limits()
-    )
-    assert (changed.name, changed.metadata, changed.limits) == ("New", "{}", Limits())
+    change = TenantChange(None, lambda _: "{}", {"max_queued": 60, "max_in_flight": None})
+    changed = await change_tenant(world.deps, "t", "acme", change)
+    assert (changed.name, changed.metadata) == ("New", "{}")
+    assert changed.limits == Limits(60, None, keep_jobs=30)
     assert await get_tenant(world.deps, "acme") == changed
-    assert [e.action for e in await audited(world)][:2] == ["tenant.changed"] * 2
+    latest, earlier = (await audited(world))[:2]
+    assert (latest.action, latest.tenant) == ("tenant.changed", "acme")
+    assert json.loads(earlier.detail) == {"changes": {"name": {"from": "Acme", "to": "New"}}}
+    assert json.loads(latest.detail)["changes"] == {
+        "limits.maxInFlight": {"from": 6, "to": None},
+        "limits.maxQueued": {"from": 5, "to": 60},
+        "metadata.a": {"from": 1, "to": None},
+    }
     assert world.queue.announced[-1] == "tenant:acme"
+    await change_tenant(world.deps, "t", "acme", change)
+    assert (await audited(world))[0] == latest, "nothing has changed"
+
+
+async def test_operators_who_change_a_tenant_at_once_do_not_undo_each_other(world: World):
+    await world.tenant()
+    fields = ("max_queued", "max_in_flight", "max_rate", "max_endpoints", "keep_jobs")
+    await asyncio.gather(
+        *[change_tenant(world.deps, "t", "acme", TenantChange(limits={name: 7})) for name in fields]
+    )
+    limits = (await get_tenant(world.deps, "acme")).limits
+    assert {getattr(limits, name) for name in fields} == {7}
 
 
 async def test_a_tenant_is_suspended_and_let_go_on(world: World):

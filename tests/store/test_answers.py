@@ -5,14 +5,13 @@ from typing import cast
 
 import pytest
 
-from gateway.store import deliveries, endpoints, keys, queues, restores, submits, sweeps, tenants
+from gateway.store import deliveries, keys, queues, restores, submits, sweeps, tenants
 from gateway.store.connect import Session
 from gateway.store.engine import Tx
-from tests.builders import MADE_AT, key_of, options_of
+from tests.builders import MADE_AT, key_of
 
 ID = key_of().id
 CALLS: dict[str, Callable[[Tx], Awaitable[object]]] = {
-    "endpoint": lambda tx: endpoints.add(tx, ID, ID, "v1", options_of()),
     "key": lambda tx: keys.add(tx, key_of(created_at=MADE_AT)),
     "credential": lambda tx: tenants.add_credential(tx, ID, ID, version=1, base_url="", sealed=b""),
     "late": lambda tx: sweeps.late(tx, 1.0, 1, 8.0),

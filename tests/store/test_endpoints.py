@@ -1,5 +1,6 @@
 """Endpoints and their signing secrets as rows."""
 
+import asyncio
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -32,7 +33,7 @@ async def test_an_endpoint_is_found_as_it_was_made(tx: Tx) -> None:
         concurrency=3,
         rate_limit=7,
     )
-    made = await endpoints.add(tx, id_, tenant, "v1a", wanted)
+    made = await endpoints.add(tx, id_, tenant, "v1a", wanted, most=1000)
     now = (await row_of(tx, "endpoint", id_)).now
     assert made == Endpoint(
         id=id_,
@@ -103,9 +104,27 @@ async def test_a_tenant_has_its_endpoints_in_order(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     ids = [await add_endpoint(tx, tenant) for _ in range(3)]
     await add_endpoint(tx, other)
-    assert [e.id for e in await endpoints.of_tenant(tx, tenant)] == ids
+    assert [e.id for e in await endpoints.page(tx, tenant, after=None, limit=9)] == ids
+    assert [e.id for e in await endpoints.page(tx, tenant, after=ids[0], limit=1)] == [ids[1]]
     await endpoints.delete(tx, tenant, ids[1])
-    assert [e.id for e in await endpoints.of_tenant(tx, tenant)] == [ids[0], ids[2]]
+    assert [e.id for e in await endpoints.page(tx, tenant, after=None, limit=9)] == [ids[0], ids[2]]
+
+
+async def test_a_tenant_may_have_only_so_many(db: Database) -> None:
+    async with db.begin() as tx:
+        tenant, other = await add_tenant(tx), await add_tenant(tx)
+        await add_endpoint(tx, other)
+
+    async def add() -> Endpoint | None:
+        async with db.begin() as tx:
+            return await endpoints.add(tx, uuid7(), tenant, "v1", options_of(), most=3)
+
+    made = [one for one in await asyncio.gather(*[add() for _ in range(9)]) if one]
+    assert len(made) == 3
+    async with db.begin() as tx:
+        await endpoints.delete(tx, tenant, made[0].id)
+    assert await add() is not None
+    assert await add() is None
 
 
 async def test_a_disabled_endpoint_is_still_shown_and_enabled_with_a_clean_record(tx: Tx) -> None:
@@ -114,7 +133,7 @@ async def test_a_disabled_endpoint_is_still_shown_and_enabled_with_a_clean_recor
     await attempts.failing(tx, id_, 19)
     await attempts.slow(tx, id_, 60.0)
     await attempts.disable(tx, id_, "gone")
-    (found,) = await endpoints.of_tenant(tx, tenant)
+    (found,) = await endpoints.page(tx, tenant, after=None, limit=9)
     assert (found.disabled_reason, found.failures) == ("gone", 19)
     assert found.disabled_at is not None
     assert await endpoints.enable(tx, other, id_) is None

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from gateway.store import attempts, bulk, export, history, keys, outcomes, usage
+from gateway.store import attempts, audit, bulk, export, history, keys, outcomes, usage
 from gateway.store.engine import Tx
 from gateway.store.history import NewNote
 from gateway.store.outcomes import Ending
@@ -44,9 +44,7 @@ async def fill(tx: Tx) -> UUID:
     claimed = await claim_deliveries(tx, token=token)
     await attempts.record(tx, [recorded_of(one, token, "delivered") for one in claimed])
     await keys.add(tx, key_of(tenant_id=tenant))
-    await keys.add_audit(
-        tx, uuid7(), key_id="k", action="a", subject="s", tenant_id=tenant, detail="{}"
-    )
+    await audit.add(tx, uuid7(), key_id="k", action="a", subject="s", tenant_id=tenant, detail="{}")
     await bulk.add(
         tx,
         uuid7(),

@@ -7,7 +7,6 @@ from uuid_utils.compat import uuid7
 from gateway.core.model import AccessKey, KeyKind
 from gateway.store import keys
 from gateway.store.engine import Tx
-from gateway.store.keys import AuditEntry
 from tests.builders import MADE_AT, add_tenant, key_of, put, row_of, seconds_until
 
 
@@ -86,24 +85,3 @@ async def test_use_is_noted_to_the_minute(tx: Tx) -> None:
     for key, ago in ((fresh, 0.0), (recent, -60.0), (old, 0.0)):
         assert await seconds_until(tx, "access_key", key.id, "last_used_at") == ago
     assert (await row_of(tx, "access_key", unused.id)).last_used_at is None
-
-
-async def test_the_audit_is_paged_newest_first(tx: Tx) -> None:
-    tenant = await add_tenant(tx)
-    ids = [uuid7() for _ in range(3)]
-    for number, id_ in enumerate(ids):
-        await keys.add_audit(
-            tx,
-            id_,
-            key_id=f"k{number}",
-            action="tenant.create",
-            subject="acme",
-            tenant_id=tenant if number else None,
-            detail='{"a": 1}',
-        )
-    now = (await row_of(tx, "audit", ids[0])).now
-    first = await keys.audit_page(tx, None, 2)
-    assert [entry.id for entry in first] == ids[:0:-1]
-    assert first[0] == AuditEntry(ids[2], now, "k2", "tenant.create", "acme", '{"a": 1}')
-    assert [entry.id for entry in await keys.audit_page(tx, ids[1], 2)] == [ids[0]]
-    assert (await row_of(tx, "audit", ids[1])).tenant_id == tenant

@@ -1,14 +1,20 @@
 """/admin/v1: tenants, credentials, keys, queue, audit."""
 
+import json
 from typing import Any
 
 import pytest
 
+from gateway.core.model import KeyKind
+from gateway.flows.audit import ACTIONS
 from gateway.ports import Busy, Denied, Problem, Unknown
 from tests.web.conftest import GOOD, NOBODY, World, fields_of, next_page, problem
 
 NO_LIMITS = {
+    "maxQueued": None,
+    "maxInFlight": None,
     "maxRate": None,
+    "maxEndpoints": None,
     "keepPayloadsDays": None,
     "keepJobsDays": None,
     "keepAttemptsDays": None,
@@ -41,7 +47,7 @@ class TestTenants:
         assert made["suspendedAt"] is None
         assert await world.get(f"/admin/v1/tenant/{slug}", world.operator) == made
         before = slug[:-1]
-        listed = await world.get(f"/admin/v1/tenant?after={before}&limit=1", world.operator)
+        listed = await world.get(f"/admin/v1/tenant?cursor={before}&size=1", world.operator)
         assert listed == [made]
 
     async def test_need_little(self, world: World) -> None:
@@ -59,7 +65,7 @@ class TestTenants:
                 "POST", "/admin/v1/tenant", world.operator, {"slug": slug, "name": "A"}
             )
 
-        first = await world.call("GET", f"/admin/v1/tenant?after={base}&limit=2", world.operator)
+        first = await world.call("GET", f"/admin/v1/tenant?cursor={base}&size=2", world.operator)
         second = await world.call("GET", next_page(first), world.operator)
 
         assert [one["slug"] for one in first.json()] == slugs[:2]
@@ -73,8 +79,8 @@ class TestTenants:
         for change in ({"name": "New"}, {"metadata": {"b": 2}}, {"limits": {"maxInFlight": 3}}, {}):
             after = await world.send("PATCH", path, world.operator, change)
 
-        assert (after["name"], after["metadata"]) == ("New", {"b": 2})
-        assert after["limits"] == NO_LIMITS | {"maxQueued": None, "maxInFlight": 3}
+        assert (after["name"], after["metadata"]) == ("New", before["metadata"] | {"b": 2})
+        assert after["limits"] == before["limits"] | {"maxInFlight": 3}
         assert after["createdAt"] == before["createdAt"]
         assert (await world.send("PATCH", path, world.operator))["name"] == "New"
 
@@ -339,7 +345,7 @@ async def test_the_audit_tells_who_did_what(world: World) -> None:
     made = await world.send("POST", "/admin/v1/tenant", world.operator, {"slug": slug, "name": "A"})
     await world.send("POST", f"/admin/v1/tenant/{slug}/suspend", world.operator)
 
-    first = await world.call("GET", "/admin/v1/audit?limit=1", world.operator)
+    first = await world.call("GET", "/admin/v1/audit?size=1", world.operator)
     second = await world.call("GET", next_page(first), world.operator)
 
     acts = [*first.json(), *second.json()]
@@ -348,7 +354,121 @@ async def test_the_audit_tells_who_did_what(world: World) -> None:
         ("tenant.created", slug),
     ]
     assert {act["keyId"] for act in acts} == {world.operator.split("_")[1]}
+    assert {(act["keyName"], act["tenant"]) for act in acts} == {("test", slug)}
     assert made["slug"] == slug
+
+
+async def test_the_audit_is_narrowed(world: World, acme: str) -> None:
+    path = f"/admin/v1/tenant/{acme}"
+    await world.send("PATCH", path, world.operator, {"limits": {"maxQueued": 60}})
+    made = await world.send("POST", f"{path}/key", world.operator, {"name": "k"})
+    await world.send("DELETE", f"/admin/v1/key/{made['keyId']}", world.operator)
+    key_id = world.operator.split("_")[1]
+
+    mine = await world.get(f"/admin/v1/audit?tenant={acme}&actor={key_id}", world.operator)
+    assert [act["action"] for act in mine] == ["key.revoked", "key.created", "tenant.changed"]
+    assert mine[2]["detail"] == {"changes": {"limits.maxQueued": {"from": None, "to": 60}}}
+    assert made["accessKey"] not in json.dumps(mine)
+    for query, count in (
+        ("action=tenant.changed&action=key.created", 3),
+        ("actor=test&action=key.revoked", 1),
+        ("createdAfter=2999-01-01T00:00:00Z", 0),
+        ("createdBefore=2001-01-01T00:00:00Z", 0),
+        ("createdAfter=2001-01-01T00:00:00Z&action=key.revoked", 1),
+    ):
+        found = await world.get(f"/admin/v1/audit?tenant={acme}&{query}", world.operator)
+        assert len(found) == count, query
+    assert {act["action"] for act in mine} <= set(ACTIONS)
+
+
+class TestMerging:
+    """What a change does not name stays; RFC 7396 says the rest."""
+
+    async def test_one_limit_leaves_the_others(self, world: World, acme: str) -> None:
+        path = f"/admin/v1/tenant/{acme}"
+        limits = {"maxQueued": 50, "maxInFlight": 7, "keepJobsDays": 30, "maxEndpoints": 5}
+        await world.send("PATCH", path, world.operator, {"limits": limits})
+
+        after = await world.send("PATCH", path, world.operator, {"limits": {"maxQueued": 60}})
+        assert after["limits"] == NO_LIMITS | limits | {"maxQueued": 60}
+        after = await world.send("PATCH", path, world.operator, {"limits": {"keepJobsDays": None}})
+        assert after["limits"] == NO_LIMITS | limits | {"maxQueued": 60, "keepJobsDays": None}
+        after = await world.send("PATCH", path, world.operator, {"limits": {}})
+        assert after["limits"]["maxInFlight"] == 7
+        after = await world.send("PATCH", path, world.operator, {"limits": None})
+        assert after["limits"] == NO_LIMITS
+
+    async def test_metadata_is_merged_and_checked_as_a_whole(self, world: World, acme: str) -> None:
+        path = f"/admin/v1/tenant/{acme}"
+        for change, left in (
+            ({"a": 1, "b": {"c": 2, "d": [1]}}, {"a": 1, "b": {"c": 2, "d": [1]}}),
+            ({"b": {"c": None, "d": [2]}, "e": "f"}, {"a": 1, "b": {"d": [2]}, "e": "f"}),
+            ({"a": None}, {"b": {"d": [2]}, "e": "f"}),
+            ({}, {"b": {"d": [2]}, "e": "f"}),
+            (None, {}),
+        ):
+            after = await world.send("PATCH", path, world.operator, {"metadata": change})
+            assert after["metadata"] == left
+        half = {f"k{n}": "x" for n in range(60)}
+        await world.send("PATCH", path, world.operator, {"metadata": half})
+        more = {"metadata": {f"m{n}": "x" for n in range(60)}}
+        answer = await world.call("PATCH", path, world.operator, json=more)
+        assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["metadata"]
+        answer = await world.call("PATCH", path, world.operator, json={"metadata": [1]})
+        assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["metadata"]
+
+
+class TestReading:
+    """Support reads: any job, and with `admin:read` all of the administration."""
+
+    async def test_a_job_of_any_tenant(self, world: World, acme: str) -> None:
+        job_id = await world.job(acme)
+        mine = await world.get(f"/v1/job/{job_id}", acme)
+        story = await world.get(f"/v1/job/{job_id}/event", acme)
+        await world.send("POST", f"/admin/v1/tenant/{acme}/suspend", world.operator)
+        reader = await world.key(KeyKind.OPERATOR, scopes=frozenset({"admin:read"}))
+
+        for key in (world.operator, reader):
+            shown = await world.get(f"/admin/v1/job/{job_id}", key)
+            assert (shown["id"], shown["workflow"]) == (mine["id"], mine["workflow"])
+            told = await world.get(f"/admin/v1/job/{job_id}/event", key)
+            assert [one["text"] for one in told] == [one["text"] for one in story]
+            for path in (f"/admin/v1/job/{NOBODY}", f"/admin/v1/job/{NOBODY}/event"):
+                problem(await world.call("GET", path, key), 404, "NOT_FOUND")
+        for path in (f"/admin/v1/job/{job_id}", f"/admin/v1/job/{job_id}/event"):
+            problem(await world.call("GET", path, acme), 403, "FORBIDDEN")
+
+    async def test_a_reader_changes_nothing(self, world: World, acme: str) -> None:
+        key = await world.key(KeyKind.OPERATOR, scopes=frozenset({"admin:read"}))
+        path = f"/admin/v1/tenant/{acme}"
+
+        for read in ("/admin/v1/tenant", path, "/admin/v1/audit", "/admin/v1/queue", f"{path}/key"):
+            assert (await world.call("GET", read, key)).status_code == 200
+            assert (await world.call("HEAD", read, key)).status_code == 200
+        for method, what, body in (
+            ("PATCH", path, {}),
+            ("POST", f"{path}/suspend", None),
+            ("POST", "/admin/v1/key", {"kind": "service", "name": "x"}),
+            ("DELETE", path, None),
+        ):
+            problem(await world.call(method, what, key, json=body), 403, "FORBIDDEN")
+
+    @pytest.mark.parametrize("kind", ["tenant", "service"])
+    async def test_nobody_else_has_that_scope(self, world: World, acme: str, kind: str) -> None:
+        body = {"name": "x", "scopes": ["admin:read"]}
+        path = f"/admin/v1/tenant/{acme}/key" if kind == "tenant" else "/admin/v1/key"
+        given = body if kind == "tenant" else body | {"kind": kind}
+        answer = await world.call("POST", path, world.operator, json=given)
+        assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["scopes"]
+
+
+async def test_an_operator_key_is_for_all_tenants(world: World, acme: str) -> None:
+    body = {"kind": "operator", "name": "x", "tenants": [acme]}
+    answer = await world.call("POST", "/admin/v1/key", world.operator, json=body)
+    refused = problem(answer, 400, "BAD_REQUEST")
+    assert refused["errors"][0]["reason"].startswith("an operator key is for all tenants")
+    service = body | {"kind": "service"}
+    assert (await world.send("POST", "/admin/v1/key", world.operator, service))["tenants"] == [acme]
 
 
 async def test_a_bad_cursor_of_the_audit(world: World) -> None:

@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 from gateway.core.events import EVENT_TYPES
 from gateway.core.model import KeyKind
 from gateway.web.wire_webhooks import EventName
-from tests.web.conftest import NOBODY, World, fields_of, problem
+from tests.web.conftest import NOBODY, World, fields_of, next_page, problem
 from tests.web.webhooks import HOOK, delivery, endpoint
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -155,13 +155,29 @@ class TestPatch:
         assert _some(await world.get(path, acme)) == _DEFAULTS
         assert world.queue.wakes[-1] == ("deliver", 0.0)
 
-    async def test_headers_are_replaced_all_together(self, world: World, acme: str) -> None:
+    async def test_headers_are_merged(self, world: World, acme: str) -> None:
+        """Null takes one away, and what is shown as hidden stays as it is."""
         path = f"/v1/endpoint/{await endpoint(world, acme, **_OPTIONS)}"
+        hidden = "[hidden]"
 
         changed = await world.send("PATCH", path, acme, {"headers": {"x-a": "1"}})
-        assert changed["headers"] == {"x-a": "[hidden]"}
+        assert changed["headers"] == _SHOWN["headers"] | {"x-a": hidden}
+        back = changed["headers"] | {"x-a": "2", "AUTHORIZATION": None}
+        del back["authorization"]
+        changed = await world.send("PATCH", path, acme, {"headers": back})
+        assert changed["headers"] == {"X-Team": hidden, "x-a": hidden}
+        await world.send("POST", f"{path}/test", acme, {})
+        sent = dict(world.sender.sent.pop().headers)
+        assert (sent["x-team"], sent["x-a"], "authorization" in sent) == ("red", "2", False)
+        assert (await world.send("PATCH", path, acme, {"headers": {}}))["headers"] != {}
+        assert (await world.send("PATCH", path, acme, {"headers": None}))["headers"] == {}
 
-        assert (await world.send("PATCH", path, acme, {"headers": {}}))["headers"] == {}
+    async def test_merged_headers_are_checked_as_a_whole(self, world: World, acme: str) -> None:
+        path = f"/v1/endpoint/{await endpoint(world, acme, **_OPTIONS)}"
+        more = {"headers": {f"x-{n}": "a" for n in range(19)}}
+        body = problem(await world.call("PATCH", path, acme, json=more), 400, "BAD_REQUEST")
+        assert fields_of(body) == ["headers"]
+        assert (await world.get(path, acme))["headers"] == _SHOWN["headers"]
 
     async def test_the_new_values_are_sent(self, world: World, acme: str) -> None:
         path = f"/v1/endpoint/{await endpoint(world, acme, **_OPTIONS)}"
@@ -173,7 +189,7 @@ class TestPatch:
         sent = world.sender.sent.pop()
         assert sent.url == url
         assert dict(sent.headers)["x-team"] == "blue"
-        assert "authorization" not in dict(sent.headers)
+        assert dict(sent.headers)["authorization"] == "Bearer hush"
 
     @pytest.mark.parametrize("field", ["algorithm", "secret"])
     async def test_keys_are_rotated_elsewhere(self, world: World, acme: str, field: str) -> None:
@@ -241,7 +257,6 @@ _BAD: list[tuple[dict[str, Any], str]] = [
     ({"headers": []}, "headers"),
     ({"headers": "X-A: b"}, "headers"),
     (_headers(x_a=1), "headers.x-a"),
-    (_headers(x_a=None), "headers.x-a"),
     (_headers(Host="a"), "headers"),
     (_headers(content_length="5"), "headers"),
     (_headers(Transfer_Encoding="chunked"), "headers"),
@@ -269,6 +284,7 @@ _BAD: list[tuple[dict[str, Any], str]] = [
     ({"color": 1}, "color"),
 ]
 _NEW: list[tuple[dict[str, Any], str]] = [
+    (_headers(x_a=None), "headers.x-a"),
     ({"secret": "short"}, "secret"),
     ({"secret": "whsec_" + "A" * 8}, "secret"),
     ({"secret": "whpk_" + "A" * 43 + "="}, "secret"),
@@ -277,6 +293,23 @@ _NEW: list[tuple[dict[str, Any], str]] = [
     ({"secret": 1}, "secret"),
     ({"algorithm": "v2"}, "algorithm"),
 ]
+
+
+async def test_a_tenant_may_have_only_so_many(world: World, acme: str) -> None:
+    await world.send(
+        "PATCH", f"/admin/v1/tenant/{acme}", world.operator, {"limits": {"maxEndpoints": 3}}
+    )
+    made = [await endpoint(world, acme) for _ in range(3)]
+
+    refused = problem(await world.call("POST", "/v1/endpoint", acme, json=HOOK), 409, "CONFLICT")
+    assert "has 3 endpoints" in refused["detail"]
+    assert "maxEndpoints" in refused["detail"]
+    first = await world.call("GET", "/v1/endpoint?size=2", acme)
+    rest = await world.call("GET", next_page(first), acme)
+    assert [one["id"] for one in first.json() + rest.json()] == made
+    assert "link" not in rest.headers
+    await world.send("DELETE", f"/v1/endpoint/{made[0]}", acme)
+    assert await endpoint(world, acme)
 
 
 async def test_endpoints_are_checked(world: World, acme: str) -> None:

@@ -11,7 +11,7 @@ import pytest_asyncio
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.limiter import WindowLimiter
 from gateway.core.model import KeyKind, Limits
-from gateway.flows.tenants import change_tenant
+from gateway.flows.tenants import TenantChange, change_tenant
 from tests.fakes import FakeLimiter
 from tests.web.conftest import GOOD, NOBODY, World, problem
 from tests.web.live import live
@@ -158,12 +158,10 @@ async def test_a_change_of_the_limit_is_seen_at_once(world: World, limits: FakeL
     assert told(await ask(world, "list", slug))[0] == '"rate";q=9;w=1'
 
     # By another process, of which this one hears.
-    await change_tenant(
-        world.deps, "test", slug, name=None, metadata=None, limits=Limits(max_rate=7)
-    )
+    await change_tenant(world.deps, "test", slug, TenantChange(limits={"max_rate": 7}))
     assert told(await ask(world, "list", slug))[0] == '"rate";q=7;w=1'
 
-    await world.send("PATCH", path, world.operator, {"limits": {}})
+    await world.send("PATCH", path, world.operator, {"limits": {"maxRate": None}})
     assert told(await ask(world, "list", slug)) == [None] * 3
     assert tenant.limits.max_rate == 5
 

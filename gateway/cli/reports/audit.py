@@ -7,19 +7,43 @@ from gateway.cli.access import with_operator
 from gateway.cli.client import Api
 from gateway.cli.listing import Source, Wanted, listing_options, show_listing
 from gateway.cli.table import Column
+from gateway.cli.values import moment
 
 _COLUMNS = (
     Column("at"),
     Column("action"),
     Column("subject", least=10, rank=1),
-    Column("keyId", rank=2),
-    Column("detail", least=20, rank=3),
+    Column("keyName", rank=2),
+    Column("keyId", rank=3),
+    Column("detail", least=20, rank=4),
 )
 
 
 @click.command(cls=RichCommand)
+@click.option("--tenant", metavar="SLUG", help="What was done to this tenant.")
+@click.option("--action", multiple=True, help="Only this, such as tenant.changed.")
+@click.option("--actor", multiple=True, help="By this key: its id or its name.")
+@click.option("--since", type=moment, help="From then on: 2h ago, or a time.")
+@click.option("--until", type=moment, help="Before then.")
 @listing_options
 @with_operator
-def audit(api: Api, *, wanted: Wanted) -> None:
+def audit(
+    api: Api,
+    *,
+    tenant: str | None,
+    action: tuple[str, ...],
+    actor: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    wanted: Wanted,
+) -> None:
     """List administrative acts, newest first: what was done to what, and with which key."""
-    show_listing(api, Source("/admin/v1/audit", size="limit"), wanted, _COLUMNS)
+    given = {
+        "tenant": tenant,
+        "action": action,
+        "actor": actor,
+        "createdAfter": since,
+        "createdBefore": until,
+    }
+    params = {name: value for name, value in given.items() if value}
+    show_listing(api, Source("/admin/v1/audit", params), wanted, _COLUMNS)

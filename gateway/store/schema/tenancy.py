@@ -29,6 +29,7 @@ tenant = Table(
     Column("max_queued", Integer),
     Column("max_in_flight", Integer),
     Column("max_rate", Integer),  # requests a second
+    Column("max_endpoints", Integer),
     # Days that things are kept; null: as long as the gateway's settings say.
     Column("keep_payloads", Integer),
     Column("keep_jobs", Integer),
@@ -118,4 +119,5 @@ audit = Table(
     Column("subject", Text, nullable=False),
     Column("tenant_id", Uuid),
     Column("detail", JSONB, nullable=False),
+    Index("audit_tenant_id_id", "tenant_id", "id"),
 )
