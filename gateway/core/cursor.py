@@ -1,10 +1,11 @@
-"""Keyset cursors: an opaque, versioned form of the last id that a page showed."""
+"""Cursors: opaque, versioned forms of the last id that a page showed, and of places that are sealed."""
 
 import base64
 import binascii
 from uuid import UUID
 
 _VERSION = b"\x01"
+_SEALED = b"\x02"
 _LENGTH = 17
 
 
@@ -14,18 +15,37 @@ class BadCursorError(ValueError):
 
 def encode_cursor(last: UUID) -> str:
     """Write the cursor that continues after `last`."""
-    return base64.urlsafe_b64encode(_VERSION + last.bytes).rstrip(b"=").decode()
+    return _text(_VERSION + last.bytes)
 
 
 def decode_cursor(text: str) -> UUID:
     """Read a cursor; raises BadCursorError."""
+    raw = _raw(text)
+    if len(raw) != _LENGTH or raw[:1] != _VERSION:
+        raise BadCursorError(text)
+    return UUID(bytes=raw[1:])
+
+
+def encode_sealed(sealed: bytes) -> str:
+    """Write what only the gateway can read."""
+    return _text(_SEALED + sealed)
+
+
+def decode_sealed(text: str) -> bytes | None:
+    """Read it, None where it is a plain cursor; raises BadCursorError."""
+    raw = _raw(text)
+    return raw[1:] if raw[:1] == _SEALED else None
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _raw(text: str) -> bytes:
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise BadCursorError(text) from None
-    if len(raw) != _LENGTH or raw[:1] != _VERSION:
-        raise BadCursorError(text)
-    found = UUID(bytes=raw[1:])
-    if encode_cursor(found) != text:
+    if _text(raw) != text:
         raise BadCursorError(text)  # another spelling of one of ours
-    return found
+    return raw

@@ -3,12 +3,15 @@
 from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
+from gateway.core.cipher import NONCE_BYTES, CannotOpenError
+from gateway.core.cipher import Place as SealedPlace
+from gateway.core.cursor import BadCursorError, decode_cursor, decode_sealed, encode_sealed
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
 from gateway.flows.export import reading
 from gateway.flows.waiters import Waiters
 from gateway.store import feed
-from gateway.store.feed import START, FeedEvent, FeedPage, Place
+from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
 from gateway.store.job_filter import OUR_CLOCKS, time_of
 
 _BATCH = 100
@@ -17,6 +20,12 @@ _VERSIONS = (7, 8)
 # An event may be held back for as long as an older transaction is under way.
 _SOON_SECONDS = 0.05
 _LOOKS = 3
+# Marks are sealed: a place in the feed tells how many transactions there were, which others caused.
+_MARK = SealedPlace("feed", "", "mark")
+_LARGEST = 2**63 - 1
+# Marks of earlier versions were plain. Those are read coarsely, so that nobody can find out by made-up
+# ones between which transactions an event of his own lies; what came shortly before is shown again.
+_COARSE = 2**16
 
 _Tenants = Sequence[UUID] | None
 
@@ -54,6 +63,27 @@ async def find_place(deps: Deps, tenants: _Tenants, event_id: UUID, field: str =
             reason = "is not the id of an event; start without it, or from one that the feed showed"
             raise BadRequest.of(field, reason)
         return await feed.place_since(tx, tenants, since - 2 * OUR_CLOCKS)
+
+
+def mark_of(deps: Deps, place: Place) -> str:
+    """A place that is behind no event, as a reader keeps it."""
+    plain = place.xact.to_bytes(8, signed=True)
+    return encode_sealed(deps.cipher.seal(plain, _MARK, deps.ids.random_bytes(NONCE_BYTES)))
+
+
+def place_of_mark(deps: Deps, text: str, field: str = "after") -> Place:
+    """The place that a mark stands for; raises BadRequest naming the field."""
+    try:
+        sealed = decode_sealed(text)
+        if sealed is not None:
+            return Place(int.from_bytes(deps.cipher.open(sealed, _MARK), signed=True), LAST_ID)
+        number = decode_cursor(text).int
+    except (BadCursorError, CannotOpenError):
+        number = -1
+    if not 0 <= number <= _LARGEST:
+        reason = "is not the id of an event; start without it, or from one that the feed showed"
+        raise BadRequest.of(field, reason)
+    return Place(number // _COARSE * _COARSE, LAST_ID)
 
 
 async def end_of_feed(deps: Deps) -> Place:

@@ -10,11 +10,16 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.types import ASGIApp
 
-from gateway.core.cursor import BadCursorError, decode_cursor, encode_cursor
 from gateway.core.model import Scope, Tenant
-from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
-from gateway.flows.feed import end_of_feed, find_place, follow, read_page
+from gateway.flows.feed import (
+    end_of_feed,
+    find_place,
+    follow,
+    mark_of,
+    place_of_mark,
+    read_page,
+)
 from gateway.flows.trial import sample_to_feed
 from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
 from gateway.web.answer import JSON
@@ -26,7 +31,6 @@ from gateway.web.streams import HEARTBEAT_SECONDS, EventStream
 from gateway.web.wire_webhooks import FeedQuery, SampleIn, StreamQuery
 
 _RETRY_MS = 2_000
-_LARGEST = 2**63 - 1
 _READ = {"scope": Scope.JOBS_READ, "across": True}
 _STREAM = {**_READ, "query": StreamQuery, "headers": ("Last-Event-ID",)}
 
@@ -146,7 +150,7 @@ async def _frames(
     context: Context, visible: _Tenants, place: Place, asked: StreamQuery
 ) -> AsyncGenerator[bytes]:
     # The first id is a mark, so that who loses the stream before any event came misses none.
-    mark = encode_cursor(UUID(int=place.xact)) if place.id == LAST_ID else place.id
+    mark = mark_of(context.deps, place) if place.id == LAST_ID else place.id
     yield f"retry: {_RETRY_MS}\nid: {mark}\n\n".encode()
     growing = follow(
         context.deps,
@@ -176,19 +180,8 @@ async def _place(deps: Deps, visible: _Tenants, field: str, given: str) -> Place
     try:
         event_id = UUID(given)
     except ValueError:
-        return _marked(field, given)
+        return place_of_mark(deps, given, field)
     return await find_place(deps, visible, event_id, field)
-
-
-def _marked(field: str, given: str) -> Place:
-    try:
-        number = decode_cursor(given).int
-    except BadCursorError:
-        number = -1
-    if not 0 <= number <= _LARGEST:
-        reason = "is not the id of an event; start without it, or from one that the feed showed"
-        raise BadRequest.of(field, reason)
-    return Place(number, LAST_ID)
 
 
 def _next_link(request: AnyRequest, last: UUID) -> str:

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.cursor import BadCursorError, decode_cursor, encode_cursor
+from gateway.core.cursor import (
+    BadCursorError,
+    decode_cursor,
+    decode_sealed,
+    encode_cursor,
+    encode_sealed,
+)
 
 FULL = encode_cursor(UUID(int=2**128 - 1))
 
@@ -53,3 +59,17 @@ def test_another_spelling_of_a_cursor_is_refused(text: str) -> None:
     """Nobody but a client that builds cursors itself has one."""
     with pytest.raises(BadCursorError):
         decode_cursor(text)
+
+
+@given(st.binary(min_size=1))
+def test_what_is_sealed_is_read_as_it_was_written(sealed: bytes) -> None:
+    text = encode_sealed(sealed)
+    assert decode_sealed(text) == sealed
+    with pytest.raises(BadCursorError):
+        decode_cursor(text)
+
+
+def test_a_plain_cursor_is_not_sealed() -> None:
+    assert decode_sealed(FULL) is None
+    with pytest.raises(BadCursorError):
+        decode_sealed(FULL + "=")

@@ -1,6 +1,7 @@
 """The feed: read from an event on, or followed as it grows until the process stops."""
 
 import asyncio
+import base64
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
@@ -13,16 +14,25 @@ import pytest
 from typing_extensions import override
 from uuid_utils.compat import uuid7
 
+from gateway.core.cipher import Cipher
+from gateway.core.cursor import encode_cursor, encode_sealed
 from gateway.core.events import job_event_id
 from gateway.core.model import Tenant
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
-from gateway.flows.feed import end_of_feed, find_place, follow, read_page
+from gateway.flows.feed import (
+    end_of_feed,
+    find_place,
+    follow,
+    mark_of,
+    place_of_mark,
+    read_page,
+)
 from gateway.flows.slots import Slots
 from gateway.flows.waiters import Waiters, Watch, announce_feed
 from gateway.store import feed
 from gateway.store.engine import Tx
-from gateway.store.feed import START, FeedEvent, FeedPage, Place
+from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
 from gateway.store.job_filter import first_id
 from tests.builders import add_event, put
 from tests.flows.fakes import HeldClock
@@ -393,3 +403,38 @@ async def test_it_ends_with_the_process(world: World):
     await added(world, tenant)
     async with process.following(None, START) as feed:
         assert await anext(feed, None) is None
+
+
+# --- Marks --------------------------------------------------------------------------------------
+
+
+async def test_a_mark_tells_nothing_of_others(world: World):
+    place = Place(1_234_567 + (3 << 48), LAST_ID)
+    first, second = mark_of(world.deps, place), mark_of(world.deps, place)
+    assert first != second
+    assert place_of_mark(world.deps, first) == place_of_mark(world.deps, second) == place
+    for mark in (first, second):
+        raw = base64.urlsafe_b64decode(mark + "==")
+        assert place.xact.to_bytes(8) not in raw
+        assert (place.xact & 0xFFFFFFFF).to_bytes(4) not in raw
+
+
+async def test_a_mark_of_an_earlier_version_misses_nothing_and_measures_nothing(world: World):
+    for xact in (0, 65_535, 65_536, 1_000_000):
+        place = place_of_mark(world.deps, encode_cursor(UUID(int=xact)))
+        assert place == Place(xact // 65_536 * 65_536, LAST_ID)
+
+
+@pytest.mark.parametrize("case", ["made up", "changed", "other key", "too large", "no mark"])
+async def test_a_mark_that_is_not_ours_is_refused(world: World, case: str):
+    other = replace(world.deps, cipher=Cipher([b"o" * 32]))
+    mark = mark_of(world.deps, Place(5, LAST_ID))
+    texts = {
+        "made up": encode_sealed(bytes(40)),
+        "changed": mark[:-2] + ("AA" if mark[-2:] != "AA" else "BA"),
+        "other key": mark_of(other, Place(5, LAST_ID)),
+        "too large": encode_cursor(UUID(int=2**63)),
+        "no mark": "x",
+    }
+    with pytest.raises(BadRequest, match="Last-Event-ID"):
+        place_of_mark(world.deps, texts[case], "Last-Event-ID")

@@ -115,9 +115,7 @@ async def test_by_status_there_is_no_row_of_starts(world: World):
     await world.poll_again(1)
     assert await world.deliver_all() == 1
     rows = await read(world, "status")
-    assert [(row.by, row.jobs, row.webhooks_delivered) for row in rows] == [
-        (("SUCCEEDED",), 1, 1)
-    ]
+    assert [(row.by, row.jobs, row.webhooks_delivered) for row in rows] == [(("SUCCEEDED",), 1, 1)]
     rows = await read(world)
     assert [(row.jobs, row.webhooks_delivered) for row in rows] == [(1, 2)]
     assert [row.jobs for row in await read(world, "workflow")] == [1]
