@@ -146,7 +146,7 @@ def _of_queues(overview: Overview) -> Iterator[Metric]:
     )
     yield _gauge(
         "queue_held",
-        "Rows that may not go now, and why. docs/operate.md tells what to do about each reason."
+        "Rows that may not go now, and why. docs/metrics.md tells what to do about each reason."
         + _SAME,
         *(
             ((queue, reason), held.get((queue, reason), 0))

@@ -23,34 +23,100 @@ def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = 
     return Histogram(f"gw_{name}", text, labels, buckets=buckets, registry=REGISTRY)
 
 
-_http = _counter("http_requests", "Requests answered.", "method", "route", "status")
-_http_seconds = _histogram("http_request_duration_seconds", "Time to answer.", "route")
-_accepted = _counter("jobs_accepted", "Jobs accepted.", "workflow")
-_rejected = _counter("jobs_rejected", "Jobs refused at the door.", "reason")
-_finished = _counter("jobs_finished", "Jobs that ended.", "workflow", "outcome")
-_wait = _histogram("job_queue_wait_seconds", "From accept to upstream.", buckets=_SLOW)
-_run = _histogram("job_upstream_seconds", "From upstream to end.", buckets=_SLOW)
-_whole = _histogram("job_end_to_end_seconds", "From accept to end.", buckets=_SLOW)
-_submits = _counter("upstream_submits", "Submits by outcome.", "outcome")
-_submit_seconds = _histogram("upstream_submit_duration_seconds", "Time of a submit, recorded.")
-_lookups = _counter("upstream_lookups", "Lookups of submits in doubt.", "outcome")
-_lookup_calls = _counter("upstream_lookup_calls", "Upstream calls made by lookups.")
-_polls = _counter("job_polls", "Rounds of polling.", "result")
-_poll_calls = _counter("upstream_poll_calls", "Upstream calls made by polling.")
-_attempts = _counter("webhook_attempts", "Attempts to deliver.", "outcome", "error_class")
-_attempt_seconds = _histogram("webhook_attempt_duration_seconds", "Time of one attempt.")
-_webhook_whole = _histogram("webhook_end_to_end_seconds", "From event to delivered.", buckets=_SLOW)
-_sweeps = _counter("sweeps", "Rounds of the sweep by this process.", "result")
-_rescued = _counter("sweep_rescued", "Due rows that no wake-up had come for.", "verb")
+_http = _counter(
+    "http_requests",
+    "Requests answered. Many with a status of 5xx: look at the logs of this process.",
+    "method",
+    "route",
+    "status",
+)
+_http_seconds = _histogram(
+    "http_request_duration_seconds",
+    "Time to answer. Where it grows, look at gw_database_pool_connections first.",
+    "route",
+)
+_accepted = _counter(
+    "jobs_accepted",
+    "Jobs accepted; workflows that the upstream does not list are `other`.",
+    "workflow",
+)
+_rejected = _counter(
+    "jobs_rejected",
+    "Jobs refused at the door. QUEUE_FULL: raise a cap, or find out why the queue is long.",
+    "reason",
+)
+_finished = _counter(
+    "jobs_finished",
+    "Jobs that ended; workflows that the upstream does not list are `other`.",
+    "workflow",
+    "outcome",
+)
+_wait = _histogram(
+    "job_queue_wait_seconds",
+    "Time from accept to the upstream. Where it grows, look at gw_queue_held, then start workers.",
+    buckets=_SLOW,
+)
+_run = _histogram(
+    "job_upstream_seconds", "Time at the upstream. Where it grows, ask the upstream.", buckets=_SLOW
+)
+_whole = _histogram(
+    "job_end_to_end_seconds", "Time from accept to the end of a job.", buckets=_SLOW
+)
+_submits = _counter(
+    "upstream_submits",
+    "Submits by outcome. Many that are busy or unknown: ask the upstream.",
+    "outcome",
+)
+_submit_seconds = _histogram(
+    "upstream_submit_duration_seconds", "Time of a submit until it is recorded."
+)
+_lookups = _counter(
+    "upstream_lookups",
+    "Look-ups of submits in doubt. If they grow, connections to the upstream break.",
+    "outcome",
+)
+_lookup_calls = _counter("upstream_lookup_calls", "Upstream calls made by look-ups.")
+_polls = _counter("job_polls", "Rounds of polling by result.", "result")
+_poll_calls = _counter(
+    "upstream_poll_calls",
+    "Upstream calls made by polling. GATEWAY_POLL_BUDGET says how many a job may cost.",
+)
+_attempts = _counter(
+    "webhook_attempts",
+    "Attempts to deliver webhooks. errors.md says what to do about each error class.",
+    "outcome",
+    "error_class",
+)
+_attempt_seconds = _histogram("webhook_attempt_duration_seconds", "Time of one attempt to deliver.")
+_webhook_whole = _histogram(
+    "webhook_end_to_end_seconds",
+    "Time from an event until it is delivered, with the retries.",
+    buckets=_SLOW,
+)
+_sweeps = _counter(
+    "sweeps", "Rounds of the sweep by this process; one worker at a time does it.", "result"
+)
+_rescued = _counter(
+    "sweep_rescued",
+    "Due rows that no wake-up had come for. Near 0 in normal operation: else look at Redis.",
+    "verb",
+)
 _shares = _histogram(
     "claim_largest_share",
     "Share of the tenant with most jobs in one claim, where several had jobs in it.",
     buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 )
-_restored = _counter("database_restored", "Times that the database was found to have gone back.")
-_bulk = _counter("bulk_rows", "Rows that bulk operations dealt with.", "kind")
-_expired = _counter("jobs_expired", "Jobs that outlived their deadline.")
-Gauge("gw_build_info", "Always 1.", ["version"], registry=REGISTRY).labels(__version__).set(1)
+_restored = _counter(
+    "database_restored",
+    "Times that the database was found to have gone back. Should not move unasked.",
+)
+_bulk = _counter("bulk_rows", "Rows that bulk operations dealt with, by kind.", "kind")
+_expired = _counter(
+    "jobs_expired", "Jobs that outlived their deadline. Their timelines tell what they waited for."
+)
+Gauge("gw_build_info", "Always 1; the version is a label.", ["version"], registry=REGISTRY).labels(
+    __version__
+).set(1)
 
 workflows = WorkflowLabels()
 

@@ -16,8 +16,12 @@ from gateway.cli import cli
 from gateway.core import lifecycle
 from gateway.core.advice import JOB_ADVICE, WEBHOOK_ADVICE
 from gateway.core.events import EVENT_TYPES
+from gateway.core.waits import WaitCode
 from gateway.errors import GatewayError
-from gateway.metrics import REGISTRY
+from gateway.exposition import ProcessState, exposition
+from gateway.flows.overview import Overview
+from gateway.store.engine import PoolUse
+from gateway.store.queues import REASONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -189,11 +193,32 @@ def test_every_file_that_is_named_exists() -> None:
     assert {name for name in named if not (ROOT / "gateway" / name).exists()} == set()
 
 
+def _metrics() -> set[str]:
+    process = ProcessState(True, True, PoolUse(1, 0, 0), 0.0, 0.0)
+    page = exposition(process, Overview({}, [], [], {}, None, None)).decode()
+    names = set(re.findall(r"^# TYPE (gw_\w+)", page, re.MULTILINE))
+    return {name for name in names if not name.endswith("_created")}
+
+
+def test_every_metric_is_explained() -> None:
+    page = ROOT / "docs/metrics.md"
+    documented = page.read_text().partition("\n## Every metric\n")[2]
+    assert set(re.findall(r"\bgw_[a-z_]+", documented)) == _metrics()
+
+
+def test_every_reason_to_wait_is_explained() -> None:
+    page = (ROOT / "docs/metrics.md").read_text()
+    codes = {code.value for code in WaitCode}
+    assert set(_rows(ROOT / "docs/metrics.md", "What a job waits for")) == codes
+    for reason in (reason for reasons in REASONS.values() for reason in reasons):
+        assert f"`{reason}`" in page, reason
+
+
 def test_every_metric_that_is_named_exists() -> None:
-    known = {
-        f"{family.name}_total" if family.type == "counter" else family.name
-        for family in REGISTRY.collect()
-    }
-    named = {name for page in PAGES for name in re.findall(r"\bgw_[a-z_]+", page.read_text())}
+    known = _metrics()
+    rules = ROOT / "deploy/prometheus-rules.yaml"
+    # What it was called before.
+    pages = [page for page in (*PAGES, rules) if page.name != "CHANGELOG.md"]
+    named = {name for page in pages for name in re.findall(r"\bgw_[a-z_]+", page.read_text())}
     assert named
     assert named - known == set()

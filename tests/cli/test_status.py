@@ -14,7 +14,7 @@ from tests.cli.conftest import Running
 def test_a_gateway_that_is_well(running: Running) -> None:
     result = call("status", env=running.operator)
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("The gateway is ok.")
+    assert result.stdout.startswith("Status: ok")
     for word in ("worker", "api", "accepted", "postgres"):
         assert word in result.stdout
 

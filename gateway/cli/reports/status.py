@@ -34,7 +34,7 @@ def status(api: Api, *, as_json: bool) -> None:
     if as_json:
         show(found, as_json=True)
     else:
-        tell(f"The gateway is {found['status']}.")
+        tell(f"Status: {found['status']}")
         for one in found["problems"]:
             tell(f"{one['code']}: {one['message']}")
         head("Servers")
