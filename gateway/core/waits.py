@@ -18,6 +18,7 @@ class WaitCode(StrEnum):
     TENANT_SUSPENDED = "TENANT_SUSPENDED"
     CREDENTIAL_MISSING = "CREDENTIAL_MISSING"
     CREDENTIAL_REJECTED = "CREDENTIAL_REJECTED"
+    CREDENTIAL_UNUSABLE = "CREDENTIAL_UNUSABLE"
     CIRCUIT_OPEN = "CIRCUIT_OPEN"
     UPSTREAM_BUSY = "UPSTREAM_BUSY"
     RETRY_LATER = "RETRY_LATER"
@@ -130,6 +131,9 @@ def _rejected(job: Situation, until: datetime | None) -> Wait:
 
 
 def _paused(job: Situation, until: datetime, *, is_open: bool) -> Wait:
+    if not job.failures:  # no master key opens it, which is the gateway's fault
+        text = f"The gateway cannot use the tenant's credential. It tries again at {_time(until)}."
+        return Wait(WaitCode.CREDENTIAL_UNUSABLE, text, until)
     why = _reason(job.last_note)
     if is_open:
         text = f"The upstream failed {job.failures} times in a row{why}, so it is left alone"

@@ -17,7 +17,9 @@ _FAILING = 5
 _NEWEST = """LATERAL (SELECT * FROM credential c WHERE c.tenant_id = t.id
     ORDER BY c.version DESC LIMIT 1)"""
 _REJECTED = "WHEN c.rejected_at IS NOT NULL THEN 'credential_rejected'"
-_PAUSED = """WHEN c.paused_until > now() AND c.failures >= $1 THEN 'circuit_open'
+# No failure is counted where no master key opens a credential.
+_PAUSED = """WHEN c.paused_until > now() AND c.failures = 0 THEN 'credential_sealed'
+    WHEN c.paused_until > now() AND c.failures >= $1 THEN 'circuit_open'
     WHEN c.paused_until > now() THEN 'upstream_busy'"""
 _SECONDS = "EXTRACT(epoch FROM now() - {since})::float8"
 
@@ -120,11 +122,11 @@ FROM tenant_load"""
 # Why rows may not go now, by queue.
 REASONS: Final[Mapping[str, Sequence[str]]] = {
     "accepted": (
-        *("suspended", "no_credential", "credential_rejected", "circuit_open", "upstream_busy"),
-        *("in_flight_cap", "retry"),
+        *("suspended", "no_credential", "credential_rejected", "credential_sealed"),
+        *("circuit_open", "upstream_busy", "in_flight_cap", "retry"),
     ),
-    "submitting": ("circuit_open", "upstream_busy"),
-    "poll": ("credential_rejected", "circuit_open", "upstream_busy"),
+    "submitting": ("credential_sealed", "circuit_open", "upstream_busy"),
+    "poll": ("credential_rejected", "credential_sealed", "circuit_open", "upstream_busy"),
     "deliver": ("resting", "failing", "limited", "busy", "retry"),
     "bulk": (),
 }

@@ -70,6 +70,10 @@ def waits(**changes: Any) -> Wait | None:
             {"failures": 1, "paused_until": SOON, "last_note": "429"},
             *(WaitCode.UPSTREAM_BUSY, f"busy (429). It is asked again at {SAID}.", SOON, None),
         ),
+        (
+            {"paused_until": SOON},
+            *(WaitCode.CREDENTIAL_UNUSABLE, f"It tries again at {SAID}.", SOON, None),
+        ),
         ({"next_at": SOON}, WaitCode.RETRY_LATER, f"tried again at {SAID}.", SOON, None),
         (
             {"in_flight": 10, "place": 2},

@@ -61,12 +61,13 @@ async def waiting(tx: Tx) -> UUID:
 
 
 async def test_what_is_held_back_does_not_count_as_old(tx: Tx) -> None:
-    suspended, none, revoked, busy, broken, recovering, later = [
-        await waiting(tx) for _ in range(7)
+    suspended, none, revoked, sealed, busy, broken, recovering, later = [
+        await waiting(tx) for _ in range(8)
     ]
     await tenants.suspend(tx, suspended, suspended=True)
     await tx.run("DELETE FROM credential WHERE tenant_id = $1", none)
     await polls.reject(tx, await credential_of(tx, revoked), "HTTP 401", 300.0)
+    await polls.rest(tx, await credential_of(tx, sealed), 60.0)
     await polls.failed(tx, await credential_of(tx, busy), 20.0, probe=False, room=100)
     await polls.failed(tx, await credential_of(tx, broken), 20.0, probe=False, room=100)
     await put(tx, "credential", await credential_of(tx, broken), failures=5)
@@ -77,6 +78,7 @@ async def test_what_is_held_back_does_not_count_as_old(tx: Tx) -> None:
         "suspended": 2,
         "no_credential": 2,
         "credential_rejected": 2,
+        "credential_sealed": 2,
         "upstream_busy": 4,
         "circuit_open": 2,
         "retry": 2,
