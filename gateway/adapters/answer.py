@@ -106,6 +106,8 @@ class Answer:
                     f"Before an answer came more than {_MAX_INTERIM} interim ones."
                 )
             return
+        if status < 100:  # noqa: PLR2004 - the parser takes any three digits
+            raise UnreadableError(f"The answer has the status {status:03d}; HTTP begins at 100.")
         self.status = status
         self._stopwatch.answered = now()
 

@@ -21,7 +21,7 @@ from gateway.web.bodies import BodyRoom
 from gateway.web.envelope import STATE, Caller, Envelope
 from gateway.web.limits import HttpLimits
 from gateway.web.reading import read_body
-from gateway.web.streams import Streams
+from gateway.web.streams import MOST_EXPORTS, Streams
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -40,6 +40,7 @@ class Context:
     workflows: Workflows
     waiters: Waiters
     streams: Streams
+    exports: Streams
     overviews: Overviews
     limits: HttpLimits
     bodies: BodyRoom
@@ -61,6 +62,7 @@ class Context:
             Workflows(deps),
             waiters,
             Streams(),
+            Streams(MOST_EXPORTS),
             Overviews(deps),
             limits,
             BodyRoom(limits.max_body_bytes, limits.body_memory_bytes),

@@ -164,7 +164,7 @@ def _download(
     answer = Download(
         media_type,
         chunks,
-        context.streams,
+        context.exports,
         str(caller.tenant.id if caller.tenant else caller.key.key_id),
         lambda: slots.closing,
         lambda: context.admissions.within(caller),

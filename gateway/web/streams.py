@@ -16,6 +16,8 @@ SEND_SECONDS = 10.0
 
 _MOST_OF_ONE = 20
 _MOST = 1_000
+# Each has up to 3 MB in memory.
+MOST_EXPORTS = 60
 _RETRY_SECONDS = 5
 _STEP_SECONDS = 0.25
 _HEARTBEAT = b":\n\n"
@@ -31,9 +33,10 @@ _START: Message = {
 
 
 class Streams:
-    """The room for streams in one process: 20 for one owner, 1,000 for all."""
+    """The room for streams in one process: 20 for one owner, and so many for all."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most  # None is the most streams
         self._open: Counter[str] = Counter()
 
     @contextmanager
@@ -44,8 +47,9 @@ class Streams:
                 f"There are {_MOST_OF_ONE} streams open already. Close one, or share one.",
                 _MOST_OF_ONE,
             )
-        if self._open.total() >= _MOST:
-            raise _full("This process has no room for another stream.", _MOST)
+        most = _MOST if self._most is None else self._most
+        if self._open.total() >= most:
+            raise _full("This process has no room for another stream.", most)
         self._open[owner] += 1
         try:
             yield

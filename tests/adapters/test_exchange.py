@@ -186,6 +186,8 @@ async def test_no_answer_by_the_deadline_is_a_timeout(talk: Talk) -> None:
         pytest.param(b"HTTP/1.1 200 " + b"O" * 1_000_000 + b"\r\n\r\n", id="long-status-line"),
         pytest.param(b"SSH-2.0-OpenSSH_9\r\n", id="not-http"),
         pytest.param(b"HTTP/1.1 2000 OK\r\n\r\n", id="status-of-four-digits"),
+        pytest.param(b"HTTP/1.1 000 Odd\r\nContent-Length: 0\r\n\r\n", id="status-000"),
+        pytest.param(b"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n", id="status-099"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", id="negative-length"),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",

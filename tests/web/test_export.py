@@ -17,6 +17,7 @@ from gateway.core.model import JobState, KeyKind
 from gateway.errors import Unavailable
 from gateway.flows import export
 from gateway.flows.slots import Slots
+from gateway.web import context
 from gateway.web import export as web_export
 from gateway.web.export import Download
 from gateway.web.streams import Streams
@@ -402,3 +403,17 @@ async def _rest(connection: socket.socket) -> bytes:
         while part := await loop.sock_recv(connection, 65_536):
             parts.append(part)
     return b"".join(parts)
+
+
+async def test_exports_have_room_of_their_own(
+    world: World, acme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "MOST_EXPORTS", 0)
+    client, headers = await world.serve(), {"Authorization": world.keys[acme]}
+
+    refused = await client.get("/v1/job?format=csv", headers=headers)
+    stream = await client.head("/v1/event/stream", headers=headers)
+
+    problem(refused, 429, "RATE_LIMITED")
+    assert refused.headers["ratelimit-policy"] == '"streams";q=0'
+    assert stream.is_success
