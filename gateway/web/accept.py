@@ -61,10 +61,10 @@ async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
         seconds = deps.clock.monotonic() - started
         of = (job.tenant_id, job.workflow) if job else (None, "")
         deps.observer.done("accept", outcome, seconds=seconds, tenant_id=of[0], workflow=of[1])
-    envelope.drop_body()
-    del order, job  # it may wait for long
     wait = _preferred_wait(envelope, context.limits.max_wait_seconds)
     if wait is not None:
+        envelope.drop_body()
+        del order, job  # it may wait for long
         # It is accepted, whatever comes now: an error would say that it is not.
         with suppress(Unavailable, NotFound, Unauthorized, Forbidden):
             return await _finished(context, caller, accepted, wait, route)

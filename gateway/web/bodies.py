@@ -1,13 +1,12 @@
 """Request bodies: read once the caller is known, each within its cap and all within one more."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
 from gateway.errors import BadRequest, PayloadTooLarge, RequestTimeout, Unavailable
-from gateway.web.asgi import Receive, Scope
+from gateway.web.asgi import Message, Receive, Scope
 from gateway.web.content import require_readable
 
 _READ_SECONDS = 30.0
@@ -27,29 +26,32 @@ class BodyRoom:
     def __init__(self, largest: int, most: int) -> None:
         self.largest = largest
         self._free = max(most, _LEAST_BODIES * largest)
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
 
     def take(self, owner: str, size: int) -> None:
         """Hold so many bytes more; raises Unavailable where there is no room."""
-        if size and self._held[owner] + size > self._free:
+        held = self._held.get(owner, 0) + size
+        if held > self._free:
             raise Unavailable(
                 "This process holds as many request bodies as it has memory for. "
                 "Nothing was accepted; try again in a moment.",
                 retry_after=1,
             )
-        self._held[owner] += size
+        self._held[owner] = held
         self._free -= size
 
     def give_back(self, owner: str, size: int) -> None:
         """Hold so many bytes less."""
         self._free += size
-        self._held[owner] -= size
-        if not self._held[owner]:
-            del self._held[owner]
+        left = self._held.pop(owner) - size
+        if left:
+            self._held[owner] = left
 
 
 class Incoming:
     """The body of one request, which stays with the sender until it is asked for."""
+
+    __slots__ = ("_held", "_is_cut", "_owner", "_receive", "_room", "_scope", "is_ended")
 
     def __init__(self, scope: Scope, receive: Receive, room: BodyRoom) -> None:
         self._scope = scope
@@ -57,7 +59,7 @@ class Incoming:
         self._room = room
         self._owner = ""
         self._held = 0
-        self._is_ended = False
+        self.is_ended = False
         self._is_cut = False
 
     async def read(self, headers: Mapping[bytes, bytes], owner: str) -> bytes:
@@ -68,7 +70,7 @@ class Incoming:
         """
         length = headers.get(b"content-length")
         if length in (None, b"0") and b"transfer-encoding" not in headers:
-            self._is_ended = True
+            self.is_ended = True
             return b""
         require_readable(self._scope["method"], headers)
         if length is not None and length.isdigit() and int(length[:18]) > self._room.largest:
@@ -94,11 +96,11 @@ class Incoming:
         size = 0
         with suppress(TimeoutError, BadRequest):
             async with asyncio.timeout(_DISCARD_SECONDS):
-                while not self._is_ended and size <= _DISCARD_BYTES:
-                    size += len(await self._next())
+                while not self.is_ended and size <= _DISCARD_BYTES:
+                    size += len(self._content(await self._receive()))
 
     def _is_left(self) -> bool:
-        return not self._is_ended and (
+        return not self.is_ended and (
             self._has(b"transfer-encoding") or self._has(b"content-length")
         )
 
@@ -107,23 +109,24 @@ class Incoming:
 
     async def _collect(self) -> bytes:
         chunks: list[bytes] = []
-        while not self._is_ended:
-            chunk = await self._next()
+        while not self.is_ended:
+            chunk = self._content(await self._receive())
+            if not chunk:  # as the last one, which only tells of the end
+                continue
             if self._held + len(chunk) > self._room.largest:
                 raise self._too_large()
             self._room.take(self._owner, len(chunk))
             self._held += len(chunk)
             chunks.append(chunk)
-        return b"".join(chunks)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _next(self) -> bytes:
-        message = await self._receive()
+    def _content(self, message: Message) -> bytes:
         if message["type"] != "http.request":
-            self._is_ended = self._is_cut = True
+            self.is_ended = self._is_cut = True
             raise BadRequest(
                 "The body broke off: it is shorter than announced, or a chunk is malformed."
             )
-        self._is_ended = not message.get("more_body", False)
+        self.is_ended = not message.get("more_body", False)
         return message.get("body", b"")
 
     async def _in_time(self, body: Coroutine[None, None, bytes]) -> bytes:
@@ -140,7 +143,7 @@ class Incoming:
             return await body
         except asyncio.CancelledError:
             if is_late and task.uncancel() == 0:
-                self._is_ended = self._is_cut = True
+                self.is_ended = self._is_cut = True
                 reason = f"The body did not arrive within {_READ_SECONDS:.0f} seconds."
                 raise RequestTimeout(reason) from None
             raise

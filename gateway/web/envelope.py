@@ -73,9 +73,8 @@ class Envelope:
         if self.body:
             return
         caller = self.caller
-        owner = (
-            "" if caller is None else str(caller.tenant.id if caller.tenant else caller.key.key_id)
-        )
+        tenant = caller.tenant if caller else None
+        owner = tenant.slug if tenant else caller.key.key_id if caller else ""
         self.body = await self.incoming.read(self.headers, owner)
 
     def drop_body(self) -> None:

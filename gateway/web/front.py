@@ -50,7 +50,8 @@ class Front:
             self.in_flight -= 1
             incoming.release()
             exchange.report()
-        await incoming.discard()
+        if not incoming.is_ended:
+            await incoming.discard()
 
 
 class _Exchange:
@@ -106,7 +107,8 @@ class _Exchange:
 
     async def _answer(self, answer: Answer) -> None:
         self._status = answer.status
-        self._note_end()
+        if self._is_last():
+            self._envelope.notes.append(_CLOSE)
         await send_answer(self._send, answer, self._envelope)
 
     async def _refuse(self, error: Exception) -> None:
@@ -114,10 +116,9 @@ class _Exchange:
         if self._status == _UNSENT:
             await self._answer(answer)
 
-    def _note_end(self) -> None:
-        """Have the connection closed where it cannot go on, or should not."""
-        if self._context.deps.slots.draining or self._envelope.incoming.must_close:
-            self._envelope.notes.append(_CLOSE)
+    def _is_last(self) -> bool:
+        """Whether this is the last answer on the connection, which cannot go on or should not."""
+        return self._context.deps.slots.draining or self._envelope.incoming.must_close
 
     async def _pass_on(self, inner: App, receive: Receive) -> None:
         self._scope.setdefault("state", {})[STATE] = self._envelope
@@ -149,7 +150,8 @@ class _Exchange:
         if b"cache-control" not in named:
             headers.append(_REVALIDATE if b"etag" in named else NO_STORE)
         self._status = message["status"]
-        self._note_end()
+        if self._is_last():
+            self._envelope.notes.append(_CLOSE)
         stamp = (b"x-request-id", self._envelope.request_id.encode())
         message["headers"] = [*headers, stamp, *self._envelope.notes]
 
