@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from litestar import Litestar, Response, Router
 from litestar.datastructures import State
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 
 from gateway.errors import GatewayError
 from gateway.flows.deps import Deps
@@ -20,6 +20,7 @@ from gateway.web.context import (
 )
 from gateway.web.front import Front
 from gateway.web.limits import HttpLimits
+from gateway.web.missing import nothing_at
 from gateway.web.openapi import handlers as documents
 from gateway.web.problems import MEDIA_TYPE, problem_of
 from gateway.web.routes import ANY_KEY, OPEN, OPERATOR, TENANT, flat
@@ -75,5 +76,7 @@ def _tenant_router(path: str) -> Router:
 
 
 def _problem(request: AnyRequest, error: Exception) -> Response[bytes]:
+    if isinstance(error, NotFoundException):
+        error = nothing_at(request.scope["path"])
     told, headers, body = problem_of(error, envelope_of(request).request_id)
     return Response(body, status_code=told.status, headers=headers, media_type=MEDIA_TYPE)

@@ -23,6 +23,7 @@ from gateway.store.engine import open_database
 from gateway.web.app import create_app
 from gateway.web.limits import HttpLimits
 from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue, FakeSender, FakeUpstream
+from tests.web.contract import breaches
 
 GOOD: dict[str, Any] = {
     "name": "one",
@@ -43,6 +44,7 @@ class World:
     observer: FakeObserver
     stack: AsyncExitStack
     operator: str = ""
+    invents: bool = False  # events that the gateway itself would not make
     keys: dict[str, str] = field(default_factory=dict)
 
     async def serve(self, *, max_body_bytes: int = 65_536, **changes: Any) -> httpx.AsyncClient:
@@ -77,9 +79,11 @@ class World:
     async def call(
         self, method: str, path: str, key: str = "", *, headers: Any = None, **options: Any
     ) -> httpx.Response:
-        """One request; `key` is a slug, or an access key itself."""
+        """One request, whose answer must be as described; `key` is a slug, or an access key itself."""
         sent = {"Authorization": self.keys.get(key, key)} if key else {}
-        return await self.client.request(method, path, headers=sent | (headers or {}), **options)
+        answer = await self.client.request(method, path, headers=sent | (headers or {}), **options)
+        assert self.invents or breaches(answer) == []
+        return answer
 
     async def get(self, path: str, key: str, **headers: str) -> Any:
         """The JSON of an answer that must be 200."""
@@ -169,6 +173,7 @@ async def world(module_world: World) -> AsyncIterator[World]:
     """The application as a test expects it: nothing remembered of the tests before."""
     first = module_world.client
     module_world.queue.wakes.clear()
+    module_world.invents = False
     module_world.observer.seen.clear()
     yield module_world
     module_world.client = first

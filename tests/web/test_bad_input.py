@@ -245,6 +245,29 @@ async def test_malformed_and_unknown_ids_are_not_found(
     problem(await world.call("GET", f"/v1/job/{job_id}{suffix}", acme), 404, "NOT_FOUND")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "said"),
+    [
+        ("GET", "/job/nope", "'nope' is not a job id."),
+        ("DELETE", "/job/123/", "'123' is not a job id."),
+        ("GET", "/job/nope/event", "'nope' is not a job id."),
+        ("POST", "/job/a%1Bb/retry", r"'a\x1bb' is not a job id."),
+        ("PATCH", "/endpoint/nope", "'nope' is not an endpoint id."),
+        ("POST", "/endpoint/nope/recover", "'nope' is not an endpoint id."),
+        ("GET", f"/delivery/{NOBODY}0", f"'{NOBODY}0' is not a delivery id."),
+        ("POST", "/bulk/nope/stop", "'nope' is not the id of a bulk operation."),
+        ("GET", f"/job/{'a' * 500}", f"'{'a' * 40}...' is not a job id."),
+        ("GET", "/job/nope/nothing", "There is nothing at this path."),
+    ],
+)
+async def test_a_malformed_id_is_told_as_such(
+    world: World, acme: str, method: str, path: str, said: str
+) -> None:
+    for face in ("/v1", "/api"):
+        answer = await world.call(method, face + path, acme)
+        assert problem(answer, 404, "NOT_FOUND")["detail"] == said
+
+
 @pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v2/job", "/v1/job/x/y/z"])
 async def test_unknown_paths_are_problems_too(world: World, acme: str, path: str) -> None:
     problem(await world.call("GET", path, acme), 404, "NOT_FOUND")

@@ -29,6 +29,7 @@ async def add(
     world: World, tx: Tx, slug: str, kind: str = "test.ping", data: str = '{"n": 1.50}'
 ) -> str:
     """The id of a new event in a transaction."""
+    world.invents = True
     event_id, tenant = world.deps.ids.uuid(), await world.find(slug)
     body = event_body(kind, data, world.deps.clock.now())
     await outcomes.add_events(tx, [NewEvent(event_id, tenant.id, None, kind, body)])

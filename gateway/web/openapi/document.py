@@ -128,9 +128,10 @@ def _schemas(parts: list[tuple[str, str, Described]]) -> Json:
 
 
 def _refusal(text: str) -> Json:
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id",)}
+    names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"]
     if text in (REFUSALS[429][1], REFUSALS[503][1]):
-        headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+        names.append("Retry-After")
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     content = {MEDIA_TYPE: {"schema": reference(Problem.__name__)}}
     return {"description": text, "headers": headers, "content": content}
 

@@ -142,6 +142,7 @@ def _responses(handler: HTTPRouteHandler, path: str, key: str | None) -> tuple[J
     responses: Json = {}
     schemas: Json = {}
     specs = handler.responses or {}
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in _headers(handler)}
     for status in sorted(specs) or [_OK]:
         spec = specs.get(status)
         kind: Any = getattr(spec, "data_container", None) or _answered(handler)
@@ -150,10 +151,8 @@ def _responses(handler: HTTPRouteHandler, path: str, key: str | None) -> tuple[J
         schemas |= found
         content = {str(getattr(media_type, "value", media_type)): {"schema": shape}}
         content |= {more: {"schema": {"type": "string"}} for more in handler.opt.get("media", ())}
-        responses[str(status)] = {"description": _said(kind), "content": content}
-    responses["200"]["headers"] = {
-        name: {"$ref": f"#/components/headers/{name}"} for name in _headers(handler)
-    }
+        told = {"description": _said(kind), "headers": headers, "content": content}
+        responses[str(status)] = told
     if _VERSIONED in handler.opt.get("headers", ()):
         text = "It is as the caller knows it; there is no body."
         responses["304"] = {"description": text}
@@ -209,4 +208,4 @@ def _refusals(handler: HTTPRouteHandler, path: str, key: str | None) -> Iterator
     if _REPEATABLE in handler.opt.get("headers", ()):
         yield 422
     if handler.opt.get("upstream"):
-        yield from _UPSTREAM
+        yield from (409, *_UPSTREAM)
