@@ -162,7 +162,12 @@ async def test_a_credential_that_cannot_be_opened_leaves_its_jobs_in_doubt(world
     await elsewhere.look_up()
     assert world.upstream.count("page") == 0
     assert (await world.job(job_id)).state == "submitting"
-    assert (await world.health()).rejected_at is not None
+    health = await world.health()
+    assert (health.rejected_at, await world.events()) == (None, [])
+    assert 4 < health.rest <= 5
+    await world.pass_time(6)
+    assert await world.look_up() == 1
+    assert (await world.job(job_id)).state == "submitted"
 
 
 async def test_a_tenant_that_was_erased_meanwhile_is_nobodys_error(world: World):

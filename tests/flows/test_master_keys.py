@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from gateway.core.cipher import Cipher
+from gateway.flows import readiness as readiness_module
 from gateway.flows.deps import Deps
 from gateway.flows.master_keys import KeyUse, give_up, require_keys, reseal, uses
 from gateway.flows.secrets import default_secret, rotate_secret
@@ -116,6 +117,12 @@ async def test_without_a_database_nothing_is_refused(world: World, unused_tcp_po
     away = open_database(url, pool=2, name="test")
     await require_keys(replace(world.deps, db=away))
     await away.close()
+
+
+async def test_on_an_older_schema_nothing_is_refused(world: World, monkeypatch: pytest.MonkeyPatch):
+    await stocked(world)
+    monkeypatch.setattr(readiness_module, "needed_revision", lambda: "9999")
+    await require_keys(with_keys(world, NEW))
 
 
 async def test_what_a_lost_key_seals_can_be_given_up(world: World):
