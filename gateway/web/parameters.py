@@ -87,7 +87,7 @@ def _fill(
     if origin is dict:
         return [FieldError(name, f"needs a key, as in {name}.<key>=<value>")]
     if field.name in values:
-        return [FieldError(name, f"means the same as {field.encode_name}; give one of them")]
+        return [FieldError(name, f"{_REPEATED}, under two names")]
     if origin is not list and len(texts) > 1:
         return [FieldError(name, _REPEATED)]
     given = texts if origin is list else texts[0]
