@@ -40,6 +40,8 @@ _KEEP_MS = 86_400_000
 _FARTHEST_SECONDS = 30 * 86_400.0
 _MAX_REMEMBERED = 10_000
 _IDLE_SECONDS = 5.0
+# Due on every host, whatever its clock says.
+_AT_ONCE = 0
 
 _USER = "wake-ups"  # by this name the health knows it
 
@@ -172,7 +174,7 @@ class ArqQueue:
             self.dropped += 1
             return
         self._count += 1
-        self._wakes[f"{verb}:{self._own}{self._count:x}"] = (verb, self._now_ms())
+        self._wakes[f"{verb}:{self._own}{self._count:x}"] = (verb, _AT_ONCE)
         self._wanted.set()
 
     def _add_later(self, verb: Verb, after: float) -> None:

@@ -10,12 +10,13 @@ import click
 from rich_click import RichCommand
 
 from gateway.cli.failures import CommandError, ExitCode
-from gateway.cli.output import tell
+from gateway.cli.output import say, tell
 
 _SECONDS = 4.0
 _LOOK_AGAIN_SECONDS = 0.2
 _MOST_BYTES = 500
 _OK = 200
+_NO_WORKER = '"workers":"none"'
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - turned into loopback
 _HINT = "Is the process running? --url, or GATEWAY_HOST and GATEWAY_PORT, say where it listens."
 
@@ -33,6 +34,7 @@ def health(url: str | None, wait: float) -> None:
     """Ask the process on this host whether it is ready.
 
     Asks at GATEWAY_HOST and GATEWAY_PORT, and where nothing listens there, at GATEWAY_WORKER_PORT.
+    It is about this process: `gateway status` tells of all of them.
     """
     end = time.monotonic() + wait
     while True:
@@ -44,6 +46,8 @@ def health(url: str | None, wait: float) -> None:
             time.sleep(_LOOK_AGAIN_SECONDS)
         else:
             tell(said)
+            if _NO_WORKER in said:
+                say("No worker lives, so nothing goes on: see `gateway status`.")
             return
 
 

@@ -1,5 +1,6 @@
 """Health and metrics, for machines and without a key."""
 
+import asyncio
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -10,10 +11,12 @@ from gateway.errors import Unavailable
 from gateway.exposition import CONTENT_TYPE, exposition, process_state
 from gateway.flows.deps import Deps
 from gateway.flows.readiness import readiness
+from gateway.store import processes
 from gateway.web.context import Context, Handed
 from gateway.web.shown import Out
 
 _UNREADY = 503
+_WORKERS_SECONDS = 0.5
 
 
 class Live(Out):
@@ -23,12 +26,16 @@ class Live(Out):
 
 
 class Ready(Out, omit_defaults=True):
-    """Whether requests should come here; without Redis they may, only wake-ups are slower."""
+    """Whether requests should come here; without Redis they may, only wake-ups are slower.
+
+    Without any worker they may as well, but nothing goes on: `workers` tells whether one lives.
+    """
 
     status: Literal["ok", "draining", "database away", "database unfit", "schema behind"]
     redis: bool
     cause: str | None = None
     redis_trouble: str | None = None
+    workers: Literal["ok", "none"] | None = None
 
 
 @get("/health/live", operation_id="getLiveness", summary="Whether the process answers")
@@ -48,8 +55,16 @@ async def ready(deps: Handed[Deps]) -> Response[Ready]:
     status, cause = (
         ("draining", "") if deps.slots.draining or deps.slots.closing else await readiness(deps)
     )
-    answer = Ready(status, deps.queue.connected, cause or None, deps.queue.trouble)
+    workers = await _workers(deps) if status == "ok" else None
+    answer = Ready(status, deps.queue.connected, cause or None, deps.queue.trouble, workers)
     return Response(answer, status_code=200 if status == "ok" else _UNREADY)
+
+
+async def _workers(deps: Deps) -> Literal["ok", "none"] | None:
+    with suppress(Unavailable, TimeoutError):
+        async with asyncio.timeout(_WORKERS_SECONDS), deps.db.single() as tx:
+            return "ok" if (await processes.workers(tx)).alive else "none"
+    return None
 
 
 @get("/metrics", include_in_schema=False)

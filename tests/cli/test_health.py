@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from typing_extensions import override
 
+from gateway.cli import health as module
 from tests.cli.commands import bare_environment, call
 from tests.cli.conftest import Running
 
@@ -49,6 +50,13 @@ def test_a_real_one_is_ready(running: Running) -> None:
     result = call("health", env=env)
     assert (result.exit_code, json.loads(result.stdout)["status"]) == (0, "ok")
     assert call("health", "--url", running.facts["api"]).exit_code == 0
+
+
+def test_it_does_not_lie_by_omission(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ready", lambda _: '{"status":"ok","workers":"none"}')
+    result = call("health")
+    assert result.exit_code == 0, "it is about the process that was asked"
+    assert "No worker lives" in result.stderr
 
 
 def test_one_that_listens_everywhere_is_asked_at_home(serve: Serve) -> None:

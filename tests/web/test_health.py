@@ -2,9 +2,12 @@
 
 import pytest
 
+from gateway.flows.heartbeat import Heart
 from gateway.store.engine import open_database
+from gateway.store.processes import Identity
 from tests.web.conftest import World
 
+READY = {"status": "ok", "redis": True, "workers": "none"}
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -15,7 +18,7 @@ async def test_a_live_process_says_so(world: World) -> None:
 async def test_a_ready_process_says_so(world: World) -> None:
     answer = await world.call("GET", "/health/ready")
 
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "redis": True})
+    assert (answer.status_code, answer.json()) == (200, READY)
 
 
 async def test_without_redis_it_is_still_ready(world: World) -> None:
@@ -26,11 +29,20 @@ async def test_without_redis_it_is_still_ready(world: World) -> None:
         world.queue.connected, world.queue.trouble = True, None
 
     assert answer.status_code == 200
-    assert answer.json() == {
-        "status": "ok",
-        "redis": False,
-        "redisTrouble": "nothing listens there",
-    }
+    trouble = {"redis": False, "redisTrouble": "nothing listens there"}
+    assert answer.json() == READY | trouble
+
+
+async def test_a_ready_process_tells_whether_any_worker_lives(world: World) -> None:
+    who = Identity(world.deps.ids.uuid(), "worker", "host", 1, "1")
+    assert await Heart(world.deps, who).beat()
+
+    with_one = (await world.call("GET", "/health/ready")).json()
+    async with world.deps.db.single() as tx:
+        await tx.run("DELETE FROM process")
+
+    assert with_one == READY | {"workers": "ok"}
+    assert (await world.call("GET", "/health/ready")).json() == READY
 
 
 async def test_a_draining_process_is_not_ready_but_still_answers(world: World, acme: str) -> None:

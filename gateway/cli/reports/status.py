@@ -47,8 +47,9 @@ def status(api: Api, *, as_json: bool) -> None:
             head("Queues")
             print_queues(found["queue"]["queues"])
     if found["status"] != "ok":
+        count = len(found["problems"])
         raise CommandError(
-            f"the gateway is {found['status']}: {len(found['problems'])} things are wrong",
+            f"the gateway is {found['status']}: {count} problem{'s' if count > 1 else ''}",
             ExitCode.ERROR,
-            "See docs/operate.md for each code.",
+            "docs/metrics.md says what to do about each code.",
         )
