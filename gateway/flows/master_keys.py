@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.core.cipher import NONCE_BYTES, CannotOpenError, Cipher, Place
+from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
-from gateway.flows.readiness import readiness
+from gateway.flows.readiness import needed_revision
 from gateway.settings import InvalidSettingsError
 from gateway.store import sealed
 from gateway.store.engine import Database
+from gateway.store.migrate import revision
 from gateway.store.sealed import Kind, Value
 
 _BATCH = 500
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,18 @@ async def uses(database: Database, cipher: Cipher) -> list[KeyUse]:
 async def require_keys(deps: Deps) -> None:
     """Refuse to start while secrets are stored that no master key opens.
 
-    While Postgres cannot be asked nothing is known, and nothing refused. Raises InvalidSettingsError.
+    While Postgres cannot be asked, three times, nothing is known, and nothing refused. Raises
+    InvalidSettingsError.
     """
-    if (await readiness(deps)).status == "ok":
-        refuse_missing(await uses(deps.db, deps.cipher))
+    for _ in range(_TRIES):
+        try:
+            async with deps.db.single() as tx:
+                present = await revision(tx)
+            if present is not None and present >= needed_revision():
+                refuse_missing(await uses(deps.db, deps.cipher))
+        except Unavailable:
+            continue
+        return
 
 
 def refuse_missing(found: Sequence[KeyUse]) -> None:

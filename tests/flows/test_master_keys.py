@@ -6,13 +6,13 @@ from uuid import UUID
 import pytest
 
 from gateway.core.cipher import Cipher
-from gateway.flows import readiness as readiness_module
+from gateway.errors import Unavailable
+from gateway.flows import master_keys as module
 from gateway.flows.deps import Deps
 from gateway.flows.master_keys import KeyUse, give_up, require_keys, reseal, uses
 from gateway.flows.secrets import default_secret, rotate_secret
 from gateway.flows.signing_keys import live_keys, open_headers
 from gateway.settings import InvalidSettingsError
-from gateway.store.engine import open_database
 from tests.flows.world import HOOK, World
 
 OLD, NEW, OTHER = bytes(32), b"n" * 32, b"o" * 32
@@ -112,16 +112,30 @@ async def test_a_process_does_not_start_without_a_key_that_is_needed(world: Worl
     )
 
 
-async def test_without_a_database_nothing_is_refused(world: World, unused_tcp_port: int):
-    url = f"postgresql://nobody@127.0.0.1:{unused_tcp_port}/none"
-    away = open_database(url, pool=2, name="test")
-    await require_keys(replace(world.deps, db=away))
-    await away.close()
+async def test_while_postgres_is_away_nothing_is_refused_but_it_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    await stocked(world)
+    tries = 0
+
+    async def away(_tx: object) -> str:
+        nonlocal tries
+        tries += 1
+        if tries in (1, 2, 3, 4):
+            raise Unavailable("away")
+        return "9999"
+
+    monkeypatch.setattr(module, "revision", away)
+    await require_keys(with_keys(world, NEW))
+    assert tries == 3
+    with pytest.raises(InvalidSettingsError):
+        await require_keys(with_keys(world, NEW))
+    assert tries == 5
 
 
 async def test_on_an_older_schema_nothing_is_refused(world: World, monkeypatch: pytest.MonkeyPatch):
     await stocked(world)
-    monkeypatch.setattr(readiness_module, "needed_revision", lambda: "9999")
+    monkeypatch.setattr(module, "needed_revision", lambda: "9999")
     await require_keys(with_keys(world, NEW))
 
 
