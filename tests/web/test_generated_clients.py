@@ -14,11 +14,11 @@ from tests.conftest import ROOT
 from tests.web.conftest import World
 from tests.web.live import live
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 _SOURCES = ROOT / "tests/clients"
-_INSTALL_SECONDS = 180
-_STEP_SECONDS = 120
+_INSTALL_SECONDS = 300
+_STEP_SECONDS = 240
 # A generator that knows no NDJSON leaves out the response of this one call, and says so.
 _LEFT_OUT = "/admin/v1/tenant/{slug}/export"
 
