@@ -147,9 +147,8 @@ async def open_deps(
         )
         stack.push_async_callback(database.close)
         database.standing.on_change(partial(_tell_of_postgres, database.place))
-        upstream = MusicAi(
-            clock, user_agent=f"job-gateway/{__version__}", rate=settings.upstream_rate
-        )
+        agent = f"job-gateway/{__version__}"
+        upstream = MusicAi(clock, user_agent=agent, rate=settings.upstream_rate)
         stack.push_async_callback(upstream.close)
         limiter = WindowLimiter(settings.redis_url.get_secret_value(), host)
         stack.push_async_callback(limiter.aclose)
