@@ -5,9 +5,9 @@ Numbers are written out without an exponent there: `1e300` becomes 301 digits.
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from math import inf
 from typing import Any, cast
 
 # Texts without one of these have numbers that stay as long as they came.
@@ -15,6 +15,7 @@ _GROWS = re.compile(r"\d[eE][+-]?\d|\d{300}")
 # Spaces behind colons and commas make a text half as long again, at most.
 _SPACED = 1.5
 _BEYOND = object()
+_LARGEST = Decimal(sys.float_info.max)
 # Shorter numbers without an exponent are all doubles.
 _PLAIN = 300
 
@@ -52,11 +53,11 @@ def _length(token: str) -> int | None:
     if len(token) < _PLAIN and "e" not in token and "E" not in token:
         return len(token)
     try:
-        sign, digits, exponent = Decimal(token).as_tuple()
-        nearest = abs(float(token))
+        number = Decimal(token)
     except InvalidOperation:
         return None
-    if nearest == inf or not isinstance(exponent, int):
+    sign, digits, exponent = number.as_tuple()
+    if abs(number) > _LARGEST or not isinstance(exponent, int):
         return None
     fraction = max(-exponent, 0)
     return sign + max(len(digits) + exponent, 1) + (fraction and fraction + 1)

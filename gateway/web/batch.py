@@ -34,8 +34,8 @@ from gateway.web.shown import BatchMade, RetryMade
 from gateway.web.shown_webhooks import BulkOut, DryRunOut
 from gateway.web.wire import BatchIn, BatchJobIn, JobsBulkIn, JobsFilterIn
 
-# Jobs that are looked through in one turn of the event loop.
-_TURN = 50
+# What a job counts at least, of those that are looked through in one turn of the event loop.
+_LEAST_BYTES = 1024
 _WRITE = {"scope": Scope.JOBS_WRITE}
 
 
@@ -130,13 +130,16 @@ async def _jobs(deps: Deps, tenant: Tenant, given: BatchIn) -> list[NewJob]:
     """The jobs as they will be stored; raises BadRequest that names every fault of every job."""
     made: list[NewJob] = []
     faults: list[FieldError] = []
+    seen = 0
     for place, job in enumerate(given.jobs):
         try:
             made.append(new_job(deps, tenant, job, None, given.name))
         except BadRequest as error:
             faults += [FieldError(f"jobs[{place}].{one.field}", one.reason) for one in error.errors]
-        if place % _TURN == 0 or len(job.params) > LARGE_BYTES:
+        seen += _LEAST_BYTES + len(job.params) + len(job.metadata)
+        if seen > LARGE_BYTES:
             await asyncio.sleep(0)  # others have their turn
+            seen = 0
     if faults:
         raise refusal(faults)
     return made

@@ -12,6 +12,7 @@ from gateway.core.submission import MARKER
 from gateway.errors import BadRequest, FieldError
 from gateway.web.checking import Check
 from gateway.web.faults import refusal
+from gateway.web.plain_json import decode, decode_object
 
 _MAX_KEYS = 100
 _MAX_KEY = 128
@@ -21,20 +22,20 @@ _LOOKED_THROUGH = 64 * 1024
 _OUT_OF_RANGE = "number out of range: JSON readers hold numbers as IEEE 754 doubles"
 
 _Object = dict[str, Any]
-_object = msgspec.json.Decoder(_Object)
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_texts = msgspec.json.Decoder(dict[str, str])
+_Texts = dict[str, str]
+_texts = msgspec.json.Decoder(_Texts)
 _ABSENT = (b"", b"null")
 
 
 def read_object(field: str, raw: msgspec.Raw) -> tuple[str, _Object]:
     """A JSON object as text and as a value; raises BadRequest naming the field."""
-    return _read(_object, field, raw)
+    return _read(_Object, field, raw)
 
 
 def read_texts(field: str, raw: msgspec.Raw) -> tuple[str | None, dict[str, str]]:
     """A JSON object of strings, or null; raises BadRequest naming the field."""
-    return (None, {}) if bytes(raw) in _ABSENT else _read(_texts, field, raw)
+    return (None, {}) if bytes(raw) in _ABSENT else _read(_Texts, field, raw)
 
 
 def read_metadata(raw: msgspec.Raw) -> tuple[str, _Object]:
@@ -47,7 +48,7 @@ def read_metadata(raw: msgspec.Raw) -> tuple[str, _Object]:
         return "{}", {}
     if len(bytes(raw)) > 2 * _MAX_METADATA_BYTES:
         raise BadRequest.of("metadata", _too_long(len(bytes(raw))))
-    text, metadata = _read(_object, "metadata", raw)
+    text, metadata = _read(_Object, "metadata", raw)
     place = misfit(text)
     if place is not None:
         raise BadRequest.of(f"metadata{place}", _OUT_OF_RANGE)
@@ -70,7 +71,7 @@ def over_tenants(tenant: str, request: str, keys: Collection[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def _keys(text: str) -> frozenset[str]:
-    return frozenset(_object.decode(text))
+    return frozenset(decode_object(text.encode()))
 
 
 def fingerprint(values: list[object]) -> bytes:
@@ -93,24 +94,23 @@ def _too_long(size: int) -> str:
     return f"is {size} bytes long as it is stored; at most {_MAX_METADATA_BYTES} are allowed"
 
 
-def _read(decoder: msgspec.json.Decoder[Any], field: str, raw: msgspec.Raw) -> tuple[str, Any]:
+def _read(kind: Any, field: str, raw: msgspec.Raw) -> tuple[str, Any]:  # noqa: ANN401 - any type
+    text = bytes(raw)
     try:
-        return bytes(raw).decode(), decoder.decode(raw)
+        return text.decode(), decode_object(text) if kind is _Object else _texts.decode(text)
     except msgspec.ValidationError:
-        place = misfit(bytes(raw).decode()) if len(bytes(raw)) < _LOOKED_THROUGH else None
+        place = misfit(text.decode()) if len(text) < _LOOKED_THROUGH else None
         if place is not None:
             raise BadRequest.of(f"{field}{place}", _OUT_OF_RANGE) from None
-        raise refusal(_faults(decoder, field, raw)) from None
+        raise refusal(_faults(kind, field, text)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
         raise BadRequest.of(field, f"is not valid JSON: {malformed}") from None
 
 
-def _faults(
-    decoder: msgspec.json.Decoder[Any], field: str, raw: msgspec.Raw
-) -> Iterator[FieldError]:
+def _faults(kind: Any, field: str, text: bytes) -> Iterator[FieldError]:  # noqa: ANN401 - as above
     try:
-        value = msgspec.json.decode(raw)
+        value = decode(text)
     except msgspec.ValidationError:
         yield FieldError(field, _OUT_OF_RANGE)
         return
-    yield from Check().faults(decoder.type, value, field)
+    yield from Check().faults(kind, value, field)

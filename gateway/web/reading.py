@@ -13,6 +13,7 @@ from gateway.errors import BadRequest, FieldError
 from gateway.web.checking import Check
 from gateway.web.faults import refusal
 from gateway.web.instants import decode_instant
+from gateway.web.plain_json import decode
 from gateway.web.syntax import broken_json
 from gateway.web.wire import In
 
@@ -55,7 +56,7 @@ def _refused(kind: type[In], raw: bytes, invalid: msgspec.ValidationError) -> Ba
     if not raw.lstrip().startswith(b"{"):
         return BadRequest("The body must be a JSON object.")
     try:
-        value = _decoder(Any).decode(raw)
+        value = decode(raw)
     except msgspec.ValidationError:
         return refusal(_out_of_range(raw))
     except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
@@ -72,7 +73,7 @@ def _out_of_range(raw: bytes) -> Iterator[FieldError]:
     """The fields with a number that does not fit into 64 bits, which no type of ours allows."""
     for name, value in _decoder(dict[str, msgspec.Raw]).decode(raw).items():
         try:
-            _decoder(Any).decode(value)
+            decode(bytes(value))
         except msgspec.ValidationError:
             yield FieldError(name, "has a number that is out of range")
 
