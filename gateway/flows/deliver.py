@@ -241,8 +241,9 @@ class Deliverer:
         deps = self._deps
         async with deps.db.begin() as tx:
             done = [recorded(one) for one in tried]
-            moved = await attempts.record(tx, done)
+            # An endpoint before its deliveries, as who deletes or disables one does: no deadlock.
             await judge_endpoints(tx, deps, tried)
+            moved = await attempts.record(tx, done)
             await count_webhooks(tx, done, moved)
             deps.reached("deliver.recorded")
         deps.reached("deliver.committed")

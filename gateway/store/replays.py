@@ -93,8 +93,8 @@ async def resend(tx: Tx, tenant_id: UUID, delivery_id: UUID) -> None:
 
     Whoever asks for it knows better than the last answer how long the endpoint is to rest.
     """
-    await tx.run(_RESEND, tenant_id, delivery_id)
     await tx.run(_WAKE, tenant_id, delivery_id)
+    await tx.run(_RESEND, tenant_id, delivery_id)
 
 
 async def count(tx: Tx, wanted: DeliveryFilter) -> Counted:

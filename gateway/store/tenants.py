@@ -54,6 +54,8 @@ _FORGET_BATCHES = (
 
 # Everything of a tenant but its usage, children first. Those of many rows are found by their parents.
 _ERASE = (
+    # Endpoints before their deliveries, as who delivers holds them.
+    "UPDATE endpoint SET deleted_at = COALESCE(deleted_at, now()) WHERE tenant_id = $1",
     "DELETE FROM attempt WHERE delivery_id IN (SELECT id FROM delivery WHERE tenant_id = $1)",
     "DELETE FROM job_event WHERE job_id IN (SELECT id FROM job WHERE tenant_id = $1)",
     _FORGET_BATCHES,
