@@ -5,8 +5,9 @@ GatewayError
 ├── Unauthorized 401          ├── Conflict 409               │   └── NoRoom
 ├── Forbidden 403             │   └── CredentialMissing      │       ├── QueueFull
 │   └── TenantSuspended       ├── PreconditionFailed 412     │       ├── StreamsFull
-├── NotFound 404              ├── PayloadTooLarge 413        │       └── BulkFull
-└── MethodNotAllowed 405      ├── UnsupportedMediaType 415   ├── UpstreamUnavailable 502, 504
+├── NotFound 404              ├── PayloadTooLarge 413        │       ├── BulkFull
+└── MethodNotAllowed 405      ├── UnsupportedMediaType 415   │       └── TrialsFull
+                              │                              ├── UpstreamUnavailable 502, 504
                               └── IdempotencyKeyReused 422   ├── Unavailable 503
                                                              └── SecretSealed 503
 """
@@ -164,6 +165,12 @@ class BulkFull(NoRoom):
     """The tenant has as many bulk operations under way as it may have."""
 
     policy = "bulk"
+
+
+class TrialsFull(NoRoom):
+    """As many tests of endpoints are under way as there may be."""
+
+    policy = "trials"
 
 
 class UpstreamUnavailable(GatewayError):  # noqa: N818

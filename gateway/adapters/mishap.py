@@ -8,7 +8,7 @@ from gateway.adapters.answer import UnreadableError
 from gateway.adapters.connection import HungUpError
 from gateway.adapters.egress import EgressError, ProxyAwayError
 from gateway.adapters.stopwatch import Stopwatch
-from gateway.adapters.vetting import BlockedError, SlowLookupError, UnresolvedError
+from gateway.adapters.vetting import BlockedError, UnresolvedError
 from gateway.core.webhook import FaultKind
 
 # All that can go wrong between us and a receiver.
@@ -26,7 +26,7 @@ def passing(error: BaseException, stopwatch: Stopwatch) -> bool:
     if stopwatch.ready is not None:
         return stopwatch.reused and not stopwatch.heard and isinstance(error, HungUpError)
     match error:
-        case BlockedError() | SlowLookupError() | TimeoutError():
+        case BlockedError() | UnresolvedError() | TimeoutError():
             return False
         case ssl.SSLError() as failure:
             return isinstance(failure, ssl.SSLEOFError)

@@ -14,7 +14,7 @@ from gateway.adapters.egress import Proxy, Tunnels
 from gateway.adapters.exchange import Exchange
 from gateway.adapters.mishap import MISHAPS
 from gateway.adapters.request import Place, request_of
-from gateway.adapters.vetting import BlockedError, Lookup, UnresolvedError, Vetting
+from gateway.adapters.vetting import Lookup, SlowLookupError, UnresolvedError, Vetting
 from gateway.core.addresses import NEVER_PUBLIC, Network, check_url
 from gateway.core.webhook import Fault, Reply, Webhook
 
@@ -85,8 +85,8 @@ class HttpSender:
     async def refusal(self, url: str) -> str | None:
         """Why this URL may not be called, for the person who gave it; None when it may.
 
-        A name that does not resolve is accepted: that may change, and sending tries again. The
-        sentence never tells what a name resolved to.
+        A name that is not known to resolve in time is accepted: sending tries again. One that has
+        no address and one that leads to an address inside are refused with the same words.
         """
         place = self._check(url)
         if isinstance(place, str):
@@ -96,10 +96,10 @@ class HttpSender:
             return None
         try:
             await self._vetting.addresses(target.host, target.port)
-        except BlockedError:
-            return "The URL's host is at an address that may not be called."
-        except UnresolvedError:
-            pass
+        except SlowLookupError:
+            return None
+        except UnresolvedError as unresolved:
+            return f"The name of the URL's host {unresolved}."
         return None
 
     async def aclose(self) -> None:

@@ -10,12 +10,17 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 
+import structlog
+
 from gateway.adapters.lookups import CrowdedError, SystemLookup
 from gateway.adapters.stopwatch import Stopwatch
 from gateway.core.addresses import Network, forbidden
 
 LOOKUP_SECONDS = 2.0
+NO_ADDRESS = "has no address that may be called"
 _MAX_ADDRESSES = 8  # a name with hundreds of addresses must not make us knock on all of them
+
+_log = structlog.get_logger(__name__)
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 # Family, type, protocol, canonical name, address: as `socket.getaddrinfo` gives it.
@@ -50,7 +55,10 @@ class Vetting:
         return forbidden(ip_address(address), self._allowed) is not None
 
     async def find(self, host: str, port: int) -> list[str]:
-        """All addresses of a name, whatever they are; raises UnresolvedError."""
+        """All addresses of a name, whatever they are; raises UnresolvedError.
+
+        What may be otherwise in a moment, such as a server that does not answer, is a SlowLookupError.
+        """
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 found = await self._lookup(host, port)
@@ -58,6 +66,9 @@ class Vetting:
             raise SlowLookupError(f"did not resolve within {LOOKUP_SECONDS:g} s") from None
         except CrowdedError:
             raise SlowLookupError("was not looked up, as too many others hang") from None
+        except socket.gaierror as error:
+            kind = SlowLookupError if error.errno == socket.EAI_AGAIN else UnresolvedError
+            raise kind("does not resolve") from None
         except (OSError, UnicodeError):
             raise UnresolvedError("does not resolve") from None
         if not found:
@@ -65,10 +76,21 @@ class Vetting:
         return list(dict.fromkeys(found))
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """The first addresses of a name; raises BlockedError if any is forbidden, or UnresolvedError."""
-        found = await self.find(host, port)
-        if any(map(self.refuses, found)):
-            raise BlockedError
+        """The first addresses of a name; raises UnresolvedError, also if any of them is forbidden.
+
+        With the same words: whether there is such a name in a network of the operator's is not for
+        the tenant to know. The log tells the operator.
+        """
+        try:
+            found = await self.find(host, port)
+        except SlowLookupError:
+            raise
+        except UnresolvedError:
+            raise UnresolvedError(NO_ADDRESS) from None
+        inside = next(filter(self.refuses, found), None)
+        if inside is not None:
+            _log.warning("a name leads to an address that may not be called", host=host, at=inside)
+            raise UnresolvedError(NO_ADDRESS)
         return found[:_MAX_ADDRESSES]
 
     def open_socket(self, info: AddressInfo, stopwatch: Stopwatch) -> socket.socket:

@@ -15,7 +15,7 @@ from gateway.core.signing import (
     SigningKey,
     parse_secret,
 )
-from gateway.errors import BadRequest, Conflict, NotFound
+from gateway.errors import BadRequest, Conflict, NotFound, SecretSealed
 from gateway.flows.deps import Deps
 from gateway.flows.endpoint_health import disable
 from gateway.flows.once_more import once_more
@@ -88,7 +88,7 @@ async def change_endpoint(
 ) -> Endpoint:
     """Change fields of an endpoint, by the names of Wanted; `headers` are merged into those it has.
 
-    Raises NotFound, BadRequest, and Conflict where no master key opens the headers.
+    Raises NotFound, BadRequest, and SecretSealed where no master key opens the headers.
     """
     given = replace(Wanted(""), **changes)
     # It may ask the network: before any lock.
@@ -186,7 +186,7 @@ async def _merged_headers(
     try:
         known = open_headers(deps, endpoint.tenant_id, endpoint.id, sealed)
     except CannotOpenError:
-        raise Conflict("No master key opens the headers of this endpoint.") from None
+        raise SecretSealed.of("the headers of this endpoint") from None
     merged = custom_headers.merged(known, endpoint.header_names, patch)
     for name, value in merged.items():
         if value == HIDDEN:

@@ -76,6 +76,6 @@ def _is_kept(deps: Deps, tenant_id: UUID, stored: Secret, key: SigningKey) -> bo
 async def public_keys(
     deps: Deps, endpoint_id: UUID | None = None, default_of: UUID | None = None
 ) -> list[dict[str, str]]:
-    """The live public keys as JWKs: of one endpoint, of a tenant's default secret, or all."""
+    """The live public keys as JWKs: of one endpoint, or of a tenant's default secret."""
     async with deps.db.single() as tx:
         return [jwk(key) for key in await endpoints.public_keys(tx, endpoint_id, default_of)]

@@ -75,9 +75,9 @@ WHERE s.id = live.id"""
 _PUBLIC_KEYS = """
 SELECT s.public_key FROM signing_secret s LEFT JOIN endpoint p ON p.id = s.endpoint_id
 WHERE s.public_key IS NOT NULL AND (s.expires_at IS NULL OR s.expires_at > now())
-  AND p.deleted_at IS NULL AND ($1::uuid IS NULL OR s.endpoint_id = $1)
-  AND ($2::uuid IS NULL OR s.tenant_id = $2 AND s.endpoint_id IS NULL)
-ORDER BY s.id DESC LIMIT 10000"""
+  AND p.deleted_at IS NULL
+  AND (s.endpoint_id = $1::uuid OR s.tenant_id = $2::uuid AND s.endpoint_id IS NULL)
+ORDER BY s.id DESC"""
 
 _FAILING = """
 SELECT id, COALESCE(EXTRACT(epoch FROM now() - failing_since)::float8, 0), failures,
@@ -235,7 +235,7 @@ async def retire_secrets(
 async def public_keys(
     tx: Tx, endpoint_id: UUID | None = None, default_of: UUID | None = None
 ) -> list[bytes]:
-    """The live public keys: of one endpoint, of a tenant's default secret, or all."""
+    """The live public keys of one endpoint, or of a tenant's default secret."""
     return [row.public_key for row in await tx.rows(_PUBLIC_KEYS, endpoint_id, default_of)]
 
 

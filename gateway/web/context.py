@@ -22,6 +22,7 @@ from gateway.web.envelope import STATE, Caller, Envelope
 from gateway.web.limits import HttpLimits
 from gateway.web.reading import read_body
 from gateway.web.streams import MOST_EXPORTS, Streams
+from gateway.web.trials import Trials
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -45,6 +46,7 @@ class Context:
     limits: HttpLimits
     bodies: BodyRoom
     admissions: Admissions
+    trials: Trials
     summing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by who works on much usage
 
     @classmethod
@@ -67,6 +69,7 @@ class Context:
             limits,
             BodyRoom(limits.max_body_bytes, limits.body_memory_bytes),
             admissions,
+            Trials(),
         )
 
 

@@ -22,7 +22,7 @@ from gateway.flows.endpoints import (
 )
 from gateway.flows.trial import try_endpoint
 from gateway.store import endpoints
-from gateway.web.context import AnyRequest, Handed
+from gateway.web.context import AnyRequest, Context, Handed
 from gateway.web.paging import one_page, read_cursor
 from gateway.web.shown import Deleted
 from gateway.web.shown_deliveries import TrialOut
@@ -177,10 +177,11 @@ async def test_endpoint(
     endpoint_id: FromPath[UUID],
     given: Handed[SampleIn],
     tenant: Handed[Tenant],
-    deps: Handed[Deps],
+    context: Handed[Context],
 ) -> TrialOut:
     """200 whatever the receiver does; also to a disabled endpoint, and never tried again."""
-    return TrialOut.of(await try_endpoint(deps, tenant, endpoint_id, given.type))
+    with context.trials.room(str(tenant.id)):
+        return TrialOut.of(await try_endpoint(context.deps, tenant, endpoint_id, given.type))
 
 
 @post(

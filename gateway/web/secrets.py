@@ -72,7 +72,9 @@ async def rotate_endpoint_secret(
     summary="List the public keys that check v1a signatures",
 )
 async def list_public_keys(asked: Handed[KeysQuery], deps: Handed[Deps]) -> Response[Jwks]:
-    """Needs no access key; `endpoint` narrows to what signs for one, `tenant` to its default secret."""
+    """Needs no access key, but whose: those of an `endpoint`, or of a `tenant`'s default secret."""
+    if not asked.endpoint and not asked.tenant:
+        raise BadRequest.of("endpoint", "is required, or `tenant`: whose keys are wanted")
     if asked.endpoint and asked.tenant:
         raise BadRequest.of(
             "tenant", "goes without `endpoint`: those of a tenant sign its callbacks"

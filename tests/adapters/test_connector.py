@@ -55,7 +55,7 @@ async def test_a_name_that_was_refused_is_looked_up_again() -> None:
         for _ in range(3):
             fault = await sender.send(Webhook("http://some.example:9/", (), b""))
             assert isinstance(fault, Fault)
-            assert fault.kind == "blocked"
+            assert fault.kind == "dns"
     assert answers == []
 
 

@@ -217,7 +217,7 @@ async def test_a_blocked_name_is_not_looked_up_twice() -> None:
     ):
         fault = await sender.send(canary.webhook(host="private.example"))
     assert isinstance(fault, Fault)
-    assert fault.kind == "blocked"
+    assert fault.kind == "dns"
     assert asked == ["private.example"]
     assert canary.connections == 0
 

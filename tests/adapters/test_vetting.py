@@ -1,6 +1,7 @@
 """Names and addresses on their way to a socket; the ways around the vetting are in test_canary."""
 
 import asyncio
+import socket
 from ipaddress import IPv4Network
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from gateway.adapters.connection import Origin
 from gateway.adapters.connector import Connector
 from gateway.adapters.request import Place
 from gateway.adapters.stopwatch import Stopwatch
-from gateway.adapters.vetting import BlockedError, Vetting
+from gateway.adapters.vetting import BlockedError, UnresolvedError, Vetting
 from gateway.core.addresses import Target, check_url
 from gateway.ports import Fault, Reply, Webhook
 from tests.adapters.receiver import Receiver, public_authorities, receiving, sending
@@ -105,17 +106,35 @@ async def test_a_forbidden_address_is_found_among_many() -> None:
         return [*(f"8.8.{i}.8" for i in range(200)), "127.0.0.1"]
 
     vetting = Vetting((), look_up)
-    with pytest.raises(BlockedError):
+    with pytest.raises(UnresolvedError, match="has no address that may be called"):
         await vetting.addresses("many.example", 443)
     await vetting.close()
 
 
-async def test_a_name_without_addresses_is_accepted_and_then_a_dns_fault() -> None:
-    async with sending(names={}) as sender:
-        assert await sender.refusal("https://nowhere.example/") is None
-        fault = await sender.send(Webhook("https://nowhere.example/", (), b""))
+@pytest.mark.parametrize("addresses", [None, ["10.0.0.9"], ["8.8.8.8", "127.0.0.1"]])
+async def test_nobody_is_told_whether_a_name_leads_inside_or_nowhere(
+    addresses: list[str] | None,
+) -> None:
+    """What there is in the operator's network is not for tenants to find out."""
+    names = {} if addresses is None else {"hidden.example": addresses}
+    async with sending(allow_private=False, allowed_ports=frozenset({443}), names=names) as sender:
+        refusal = await sender.refusal("https://hidden.example/")
+        fault = await sender.send(Webhook("https://hidden.example/", (), b""))
     assert isinstance(fault, Fault)
-    assert (fault.kind, fault.detail) == ("dns", "The name of the URL's host does not resolve.")
+    words = "The name of the URL's host has no address that may be called."
+    assert (refusal, fault.kind, fault.detail) == (words, "dns", words)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_known"), [(socket.EAI_AGAIN, False), (socket.EAI_NONAME, True)]
+)
+async def test_a_name_server_that_is_away_refuses_nothing(code: int, *, is_known: bool) -> None:
+    async def look_up(host: str, port: int) -> list[str]:
+        raise socket.gaierror(code, "nothing")
+
+    async with sending(lookup=look_up) as sender:
+        refusal = await sender.refusal("https://some.example/")
+    assert (refusal is not None) == is_known
 
 
 async def test_a_name_that_the_system_does_not_know_is_a_dns_fault() -> None:
@@ -144,7 +163,7 @@ async def test_a_name_server_that_hangs_is_a_dns_fault_and_not_asked_twice() -> 
 async def test_a_refusal_does_not_tell_what_the_name_resolved_to() -> None:
     async with sending(allow_private=False, allowed_ports=frozenset({443}), names=NAMES) as sender:
         refusals = {await sender.refusal(f"https://{name}/") for name in NAMES}
-    assert refusals == {"The URL's host is at an address that may not be called."}
+    assert refusals == {"The name of the URL's host has no address that may be called."}
 
 
 @pytest.mark.parametrize("host", ["foo.localhost", "metadata.google.internal", "printer.local."])
@@ -164,6 +183,6 @@ async def test_such_a_name_is_as_good_as_any_where_the_operator_allows_a_network
         allow_private=False,
         allowed_networks=(LOOPBACK,),
         allowed_ports=frozenset({443}),
-        names={},
+        names={"hook.corp.internal": ["127.0.0.1"]},
     ) as sender:
         assert await sender.refusal("https://hook.corp.internal/") is None

@@ -32,9 +32,11 @@ class _Described:
         self._document = document
         self.asked: set[tuple[str, str]] = set()
 
-    async def __call__(self, method: str, path: str, body: Any = None, **ids: str) -> Any:
+    async def __call__(
+        self, method: str, path: str, body: Any = None, *, query: str = "", **ids: str
+    ) -> Any:
         self.asked.add((method.lower(), path))
-        answer = await self._world.send(method, path.format(**ids), self._slug, body)
+        answer = await self._world.send(method, path.format(**ids) + query, self._slug, body)
         told = self._document["paths"][path][method.lower()]["responses"]["200"]
         shape = told["content"]["application/json"]["schema"]
         assert misfits(self._document, shape, answer) == [], (method, path)
@@ -58,7 +60,7 @@ async def _endpoints(ask: _Described) -> None:
     await ask("DELETE", one, **ids)
     await ask("GET", "/v1/endpoint/default-secret")
     await ask("POST", "/v1/endpoint/default-secret/rotate", {"algorithm": "v1a"})
-    await ask("GET", "/.well-known/jwks.json")
+    await ask("GET", "/.well-known/jwks.json", query=f"?endpoint={made['id']}")
 
 
 async def _deliveries(ask: _Described, endpoint_id: str, delivery_id: str) -> None:

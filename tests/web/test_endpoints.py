@@ -1,8 +1,11 @@
 """Endpoints: made, changed, switched off and on, and who may."""
 
+import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from standardwebhooks import Webhook
 
@@ -380,3 +383,39 @@ async def test_the_url_is_vetted(world: World, acme: str) -> None:
 
 async def test_the_names_of_events_are_those_that_there_are() -> None:
     assert tuple(EventName) == EVENT_TYPES
+
+
+async def test_a_tenant_has_only_so_many_tests_under_way(world: World, acme: str) -> None:
+    """Receivers that hang take neither the connections nor the requests of others."""
+    path, other = f"/v1/endpoint/{await endpoint(world, acme)}/test", await world.tenant("globex")
+    theirs = f"/v1/endpoint/{await endpoint(world, other)}/test"
+    held, send = asyncio.Event(), world.sender.send
+
+    async def hang(webhook: Any) -> Any:
+        await held.wait()
+        return await send(webhook)
+
+    client = await world.serve(sender=SimpleNamespace(send=hang, refusal=world.sender.refusal))
+    first, world.client = world.client, client
+    try:
+        asking = [asyncio.create_task(world.call("POST", path, acme, json={})) for _ in range(8)]
+        refused = [one for one in asking if await _soon(one) is not None]
+        assert len(refused) == 3
+        for one in refused:
+            answer = await one
+            assert "5 tests" in problem(answer, 429, "RATE_LIMITED")["detail"]
+            assert answer.headers["retry-after"] == "5"
+        of_other = asyncio.create_task(world.call("POST", theirs, other, json={}))
+        assert await _soon(of_other) is None
+        held.set()
+        assert {(await one).status_code for one in [*asking, of_other]} == {200, 429}
+        assert (await world.call("POST", path, acme, json={})).status_code == 200
+    finally:
+        held.set()
+        world.client = first
+
+
+async def _soon(asking: "asyncio.Task[httpx.Response]") -> httpx.Response | None:
+    """An answer, or None where the receiver has it."""
+    done, _ = await asyncio.wait({asking}, timeout=0.5)
+    return asking.result() if done else None
