@@ -172,7 +172,14 @@ async def open_deps(
             vitals=vitals,
             reached=reached,
         )
-        names = WorkflowNames(deps, metrics.workflows.learn)
-        stack.push_async_callback(names.close)
-        stack.enter_context(metrics.workflows.asking(names.ask))
+        await stack.enter_async_context(_naming_workflows(deps))
         yield deps
+
+
+@asynccontextmanager
+async def _naming_workflows(deps: Deps) -> AsyncGenerator[None]:
+    """Metrics learn which workflows they may name, while the block runs."""
+    names = WorkflowNames(deps, metrics.workflows.learn)
+    with metrics.workflows.asking(names.ask):
+        yield
+    await names.close()

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from gateway.core.events import instant
 from gateway.core.model import TERMINAL, Attempt, Delivery, Job, JobState
-from gateway.core.waits import wait_of
+from gateway.core.waits import Wait, wait_of
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
 from gateway.store import delivery_log, history, jobs, waits
@@ -58,18 +58,16 @@ async def _waiting(deps: Deps, job: Job, place: int | None) -> list[Moment]:
     policy = deps.policy
     async with deps.db.single() as tx:
         found = await waits.situations(tx, [job.id], in_flight=policy.max_in_flight)
-    if job.id not in found:
-        return []
-    situation = replace(found[job.id], place=place)
-    wait = wait_of(situation, breaker=policy.breaker_failures)
-    if wait is None:
-        return []
-    detail: dict[str, object] = {
-        "code": wait.code.value,
-        "until": wait.until and _text(wait.until),
-        "position": wait.position,
-    }
-    return [Moment(situation.now, "waiting", wait.message, detail)]
+    return [
+        Moment(one.now, "waiting", wait.message, _of_wait(wait))
+        for one in found.values()
+        if (wait := wait_of(replace(one, place=place), breaker=policy.breaker_failures))
+    ]
+
+
+def _of_wait(wait: Wait) -> dict[str, object]:
+    until = wait.until and _text(wait.until)
+    return {"code": wait.code.value, "until": until, "position": wait.position}
 
 
 def _of_job(job: Job) -> Iterator[Moment]:
