@@ -81,7 +81,7 @@ _STATES = {
     "57P02": (Trouble.AWAY, "crashed"),
     "57P03": (Trouble.AWAY, "not taking connections yet"),
     "57P05": (Trouble.AWAY, "closed an idle connection"),
-    "08P01": (Trouble.AWAY, "it speaks another protocol"),
+    "08P01": (Trouble.AWAY, "the server or a pooler refuses"),
     "08": (Trouble.AWAY, "the connection is lost"),
     "53": (Trouble.AWAY, "out of resources"),
     "57": (Trouble.AWAY, "the server intervened"),

@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
+from alembic import command
+from alembic.config import Config
 
 from gateway.embedded import start_postgres
 from gateway.embedded.postgres import Postgres
 from gateway.store.migrate import upgrade_schema
+from tests.conftest import ROOT
 from tests.servers import make_folder
 
 
@@ -46,3 +49,11 @@ async def sql(url: str, *statements: str) -> list[object]:
 async def upgrade(url: str) -> None:
     """Bring the schema up to date; raises what that raises."""
     await asyncio.to_thread(upgrade_schema, url)
+
+
+async def downgrade(url: str, revision: str) -> None:
+    """Take the schema back to a revision."""
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config.set_main_option("sqlalchemy.url", url)
+    await asyncio.to_thread(command.downgrade, config, revision)

@@ -174,7 +174,9 @@ async def test_another_breach_of_protocol_is_no_pooler(
         async with pool_of(url) as database:
             with pytest.raises(Unavailable) as failed:
                 await database.open_ahead(1)
-    assert failed.value.cause == ("it speaks another protocol (unsupported startup parameter: jit)")
+    assert failed.value.cause == (
+        "the server or a pooler refuses (unsupported startup parameter: jit)"
+    )
 
 
 async def test_a_pooler_without_prepared_statements_is_refused(

@@ -15,7 +15,7 @@ from gateway.store import preflight
 from gateway.store.connect import Session
 from gateway.store.engine import open_database
 from gateway.store.migrate import DatabaseRefusedError, newest_revision, present_revision
-from tests.store.own_postgres import make_login, own_postgres, sql, upgrade
+from tests.store.own_postgres import downgrade, make_login, own_postgres, sql, upgrade
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -73,7 +73,7 @@ async def test_a_role_that_was_made_before_and_cannot_be_set_is_mended(server: P
         "the login may not take on the role of tenants (permission denied to set role "
         '"gateway_tenant"; `gateway db upgrade` says what to do)'
     )
-    await sql(url, "UPDATE alembic_version SET version_num = '0013'")
+    await downgrade(url, "0013")
     await upgrade(url)
     assert await as_tenant(url) == "gateway_tenant"
 
