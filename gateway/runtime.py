@@ -180,6 +180,8 @@ async def open_deps(
 async def _naming_workflows(deps: Deps) -> AsyncGenerator[None]:
     """Metrics learn which workflows they may name, while the block runs."""
     names = WorkflowNames(deps, metrics.workflows.learn)
-    with metrics.workflows.asking(names.ask):
-        yield
-    await names.close()
+    try:
+        with metrics.workflows.asking(names.ask):
+            yield
+    finally:
+        await names.close()
