@@ -20,6 +20,10 @@ _PREFIXES = ("TEST_", "MODEL_")
 _MOST_BYTES = 65_536
 
 
+class InvalidSettingsError(Exception):
+    """The environment does not make valid settings; the message lists every fault."""
+
+
 class Stranger(NamedTuple):
     """A variable with our prefix that nothing reads, and the setting that may be meant."""
 

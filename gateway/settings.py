@@ -22,17 +22,19 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.environment import PREFIX, Stranger, read_files, strangers
+from gateway.environment import (
+    PREFIX,
+    InvalidSettingsError,
+    Stranger,
+    read_files,
+    strangers,
+)
 from gateway.postgres_url import read_url
 from gateway.redis_address import parse_redis_url
 
 _KEY_BYTES = 32
 _URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
 _PROXY = re.compile(r"http://(?:[^/?#@\s]+@)?(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+/?")
-
-
-class InvalidSettingsError(Exception):
-    """The environment does not make valid settings; the message lists every fault."""
 
 
 class Settings(BaseSettings):

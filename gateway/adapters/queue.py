@@ -30,9 +30,9 @@ from gateway.adapters.nudges import Nudges
 from gateway.adapters.redis_cause import CLUSTER, cause_of, diagnose
 from gateway.adapters.redis_client import LOST, connect
 from gateway.adapters.redis_health import RedisHealth
+from gateway.environment import InvalidSettingsError
 from gateway.ports import Clock, Ids, Verb
 from gateway.redis_address import parse_redis_url
-from gateway.settings import InvalidSettingsError
 
 _WINDOW_SECONDS = 0.02
 _GRID_MS = 250

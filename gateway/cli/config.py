@@ -14,10 +14,12 @@ from gateway.cli.environment import settings_of_environment
 from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.output import json_option, say, show, tell
 from gateway.cli.settings_page import settings_page, written
+from gateway.cli.table import Column
 from gateway.environment import PREFIX
 from gateway.settings import Settings, strange_settings
 
 _HIDDEN = "[hidden]"
+_COLUMNS = (Column("name"), Column("value", least=20, folds=True), Column("origin", rank=1))
 
 
 @click.group(cls=RichGroup)
@@ -40,7 +42,7 @@ def show_(*, as_json: bool) -> None:
         for field in Settings.model_fields
         for name in (PREFIX + field.upper(),)
     ]
-    show(rows, as_json=as_json, columns=("name", "value", "origin"))
+    show(rows, as_json=as_json, columns=_COLUMNS)
 
 
 @config.command()

@@ -9,10 +9,11 @@ from gateway.adapters.bus import probe
 from gateway.adapters.redis_cause import diagnose
 from gateway.adapters.redis_client import LOST, connect
 from gateway.core.cipher import Cipher
+from gateway.environment import InvalidSettingsError
 from gateway.flows import master_keys
 from gateway.flows.readiness import readiness_of
 from gateway.redis_address import parse_redis_url
-from gateway.settings import InvalidSettingsError, Settings
+from gateway.settings import Settings
 from gateway.store.engine import Database, open_database
 
 

@@ -10,9 +10,17 @@ from rich_click import RichGroup
 from gateway.cli.access import with_operator
 from gateway.cli.client import Api
 from gateway.cli.output import json_option, show
+from gateway.cli.table import Column
 from gateway.cli.texts import TEXT_FILE, read_secret
 
-_COLUMNS = ("version", "baseUrl", "inFlight", "rejectedAt", "rejectedReason", "createdAt")
+_COLUMNS = (
+    Column("version"),
+    Column("baseUrl", least=20, rank=3),
+    Column("inFlight", rank=4),
+    Column("rejectedAt", rank=1),
+    Column("rejectedReason", least=14, rank=2),
+    Column("createdAt", rank=5),
+)
 
 
 @click.group(cls=RichGroup)

@@ -12,6 +12,7 @@ from gateway import log
 from gateway.cli.environment import database_url, settings_of_database, settings_of_environment
 from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.output import json_option, say, show
+from gateway.cli.table import Column
 from gateway.errors import DatabaseDenied, Unavailable
 from gateway.flows.check_usage import check_usage
 from gateway.flows.prune import prune_now
@@ -31,6 +32,10 @@ _DRIFT = (
     *("tenant", "rollUp", "at", "workflow", "status", "errorCode", "batch"),
     *("jobs", "submitted", "retried", "delivered", "undelivered"),
 )
+_DRIFT_COLUMNS = [
+    Column(name, rank=0 if name in ("tenant", "rollUp", "jobs") else place)
+    for place, name in enumerate(_DRIFT)
+]
 
 
 @click.group(cls=RichGroup)
@@ -108,7 +113,7 @@ def check(*, fix: bool, as_json: bool) -> None:
     require_schema(url)
     found = asyncio.run(_check(url, fix=fix))
     if found or as_json:
-        show(found, as_json=as_json, columns=_DRIFT)
+        show(found, as_json=as_json, columns=_DRIFT_COLUMNS)
     if not found:
         say("The roll-ups agree with the rows.")
     elif fix:

@@ -20,12 +20,14 @@ from rich_click import RichCommand
 from gateway.cli.connection import open_async_client
 from gateway.cli.dev import FAILURES, run_with_signals
 from gateway.cli.machine import Machine, Options
+from gateway.cli.table import width_of_output
 from gateway.core.printable import printable
 
 _JOBS_PER_TENANT = 20
 _LONGEST_SECONDS = 45
 _LOOK_AGAIN_SECONDS = 0.1
 _INTERRUPTED = 130
+_WIDTH_IN_A_PIPE = 240
 _WORKFLOWS = (
     "music-ai/stems-vocals-accompaniment",
     "music-ai/generate-chords",
@@ -68,7 +70,7 @@ def demo() -> None:
 
 
 async def _run(machine: Machine) -> None:
-    console, facts, began = Console(), machine.facts, time.monotonic()
+    console, facts, began = _console(), machine.facts, time.monotonic()
     async with open_async_client(facts["api"], seconds=30) as client:
         try:
             jobs = await _submit_all(client, facts["tenants"])
@@ -81,6 +83,11 @@ async def _run(machine: Machine) -> None:
             raise DemoFailedError(f"{error}\n{machine.log_tails()}") from error
     seconds = time.monotonic() - began
     console.print(f"[green]All {len(jobs)} jobs ended as planned in {seconds:.1f} s.")
+
+
+def _console() -> Console:
+    """In a pipe as wide as it takes, so that no line is broken."""
+    return Console(width=None if width_of_output() else _WIDTH_IN_A_PIPE)
 
 
 def _orders(tenant: str) -> Iterator[tuple[dict[str, Any], Expected]]:

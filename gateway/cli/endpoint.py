@@ -29,8 +29,8 @@ from gateway.core.events import EVENT_TYPES
 
 _COLUMNS = (
     Column("id"),
-    Column("health"),
-    Column("url", least=15),
+    Column("health", least=8),
+    Column("url", least=10, rank=1),
     Column("events", least=8, rank=2),
     Column("description", least=10, rank=3),
     Column("createdAt", rank=4),

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from gateway.environment import InvalidSettingsError
 from gateway.errors import DatabaseDenied, GatewayError, Unavailable
 from gateway.listening import CannotListenError
-from gateway.settings import InvalidSettingsError
 
 
 class ExitCode(IntEnum):

@@ -14,9 +14,9 @@ from typing_extensions import override
 
 from gateway.cli.failures import CommandError, ExitCode, failure_of, problem_of
 from gateway.core.printable import printable_json, printable_lines
+from gateway.environment import InvalidSettingsError
 from gateway.errors import GatewayError
 from gateway.listening import CannotListenError
-from gateway.settings import InvalidSettingsError
 
 _JSON_OPTIONS = frozenset({"--json", "--ndjson"})
 _JSON = "gateway.json"  # in the context: whether failures are to be JSON

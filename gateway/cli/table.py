@@ -3,10 +3,11 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 EMPTY = "-"
 
@@ -18,13 +19,15 @@ class Column(NamedTuple):
     """A field to show, with dots between nested ones.
 
     Where there is not room for all, a column with `least` is cut down to so many cells, then the
-    column with the highest `rank` is left out; rank 0 stays in any case.
+    column with the highest `rank` is left out; rank 0 stays in any case. One that `folds` goes on in
+    the next line instead of being cut.
     """
 
     path: str
     least: int | None = None
     rank: int = 0
     title: str = ""
+    folds: bool = False
 
 
 def width_of_output() -> int | None:
@@ -49,7 +52,8 @@ def aligned(
         least = [_least(column, size, heading) for column, size, heading in sized]
         ranks = [_rank(*one) for one in zip(columns, by_column, strict=True)]
         widths = _fitted(natural, least, ranks, width)
-    return [_line([(row[place], size) for place, size in widths.items()]) for row in rows]
+    folds = [column.folds for column in columns]
+    return [line for row in rows for line in _lines(row, widths, folds)]
 
 
 def _rank(column: Column, cells: Sequence[str]) -> int:
@@ -83,6 +87,28 @@ def _fitted(
         widths[max(spare, key=lambda place: widths[place])] -= 1
         over -= 1
     return widths
+
+
+def _lines(row: Sequence[str], widths: Mapping[int, int], folds: Sequence[bool]) -> list[str]:
+    """A row; more than one line where a cell folds."""
+    cells = [
+        _folded(row[place], size) if folds[place] else [row[place]]
+        for place, size in widths.items()
+    ]
+    lines = zip_longest(*cells, fillvalue="")
+    return [_line(list(zip(parts, widths.values(), strict=True))) for parts in lines]
+
+
+def _folded(text: str, size: int) -> list[str]:
+    """A text as lines of so many cells at most, broken between words where that is possible."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(longer) <= size:
+            lines[-1] = longer
+        else:
+            lines += chop_cells(word, size)
+    return lines if lines[0] else lines[1:] or lines
 
 
 def _line(cells: Sequence[tuple[str, int]]) -> str:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.core.cipher import NONCE_BYTES, CannotOpenError, Cipher, Place
+from gateway.environment import InvalidSettingsError
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.readiness import needed_revision
-from gateway.settings import InvalidSettingsError
 from gateway.store import sealed
 from gateway.store.engine import Database
 from gateway.store.migrate import revision

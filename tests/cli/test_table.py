@@ -60,3 +60,36 @@ def test_the_width_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for nonsense in ("", "0", "wide", "-3"):
         monkeypatch.setenv("COLUMNS", nonsense)
         assert width_of_output() is None  # nothing of pytest's output is a terminal
+
+
+FOLDING = (Column("at"), Column("type", rank=1), Column("text", least=12, folds=True))
+STORY = [
+    ["AT", "TYPE", "TEXT"],
+    ["09:42", "failed", "The job failed: Workflow 'nope/nope' not found. (BAD_INPUT)"],
+    ["09:43", "webhook", "Sent."],
+]
+
+
+def test_a_sentence_goes_on_in_the_next_line() -> None:
+    assert aligned(STORY, FOLDING, 40) == [
+        "AT     TYPE     TEXT",
+        "09:42  failed   The job failed: Workflow",
+        "                'nope/nope' not found.",
+        "                (BAD_INPUT)",
+        "09:43  webhook  Sent.",
+    ]
+    assert aligned(STORY, FOLDING, None)[1].endswith("not found. (BAD_INPUT)")
+
+
+@pytest.mark.parametrize("width", range(20, 60))
+def test_folded_lines_fit_and_lose_nothing(width: int) -> None:
+    rows = [
+        *STORY,
+        ["09:44", "x", "a-word-that-is-longer-than-any-column-is-wide 日本語日本語日本語"],
+    ]
+    lines = aligned(rows, FOLDING, width)
+    assert max(map(cell_len, lines)) <= width
+    told = "".join(lines).replace(" ", "")
+    for row in rows:
+        assert all(word in told for word in (row[0], row[2].split(" ")[0][:4]))
+    assert "a-word-that-is-longer-than-any-column-is-wide" in told

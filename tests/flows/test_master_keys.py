@@ -6,13 +6,13 @@ from uuid import UUID
 import pytest
 
 from gateway.core.cipher import Cipher
+from gateway.environment import InvalidSettingsError
 from gateway.errors import Unavailable
 from gateway.flows import master_keys as module
 from gateway.flows.deps import Deps
 from gateway.flows.master_keys import KeyUse, give_up, require_keys, reseal, uses
 from gateway.flows.secrets import default_secret, rotate_secret
 from gateway.flows.signing_keys import live_keys, open_headers
-from gateway.settings import InvalidSettingsError
 from tests.flows.world import HOOK, World
 
 OLD, NEW, OTHER = bytes(32), b"n" * 32, b"o" * 32

@@ -32,6 +32,11 @@ _COLUMNS = (
     Column("message", least=11, rank=1),
     Column("createdAt", rank=6),
 )
+_TIMELINE = (
+    Column("at"),
+    Column("type", rank=1),
+    Column("text", least=24, folds=True),
+)
 _PAUSE_SECONDS = 0.2
 _JSON = "an object, @FILE, or - for standard input"
 
@@ -137,7 +142,7 @@ def wait(api: Api, *, job_id: str, timeout: float | None, as_json: bool) -> None
 def events(api: Api, *, job_id: str, as_json: bool) -> None:
     """Print the timeline of a job, with every attempt of its webhooks."""
     found = api.listed(f"{_path(job_id)}/event")
-    show(found, as_json=as_json, columns=("at", "type", "text"))
+    show(found, as_json=as_json, columns=_TIMELINE)
 
 
 @job.command()
@@ -164,7 +169,7 @@ def retry(
         begin(api, "/v1/job/retry", body, words, as_json=as_json, **options)
         return
     made = [api.call("POST", f"{_path(one)}/retry") for one in job_ids]
-    show(made, as_json=as_json, columns=("id", "retryOf"))
+    show(made, as_json=as_json, columns=("id", Column("retryOf", rank=1)))
 
 
 @job.command()

@@ -13,9 +13,11 @@ from gateway.cli.table import Column
 from gateway.cli.values import comma_list, moment
 
 _GROUPS = ("tenant", "hour", "day", "month", "workflow", "status", "batch", "errorCode")
+# Names may be long; times are of no use when they are cut.
+_LEAST = {"tenant": 8, "workflow": 12, "batch": 10, "errorCode": 10}
 _FIGURES = (
     Column("jobs"),
-    Column("succeeded"),
+    Column("succeeded", rank=8),
     Column("failed"),
     Column("failedByCode", least=14, title="FAILED_BY", rank=1),
     Column("retried", rank=2),
@@ -79,7 +81,11 @@ def usage(
     if form == "json":
         show(found, as_json=True)
     else:
-        print_table([_row(one) for one in found["rows"]], (*by, *_FIGURES))
+        print_table([_row(one) for one in found["rows"]], (*map(_group_column, by), *_FIGURES))
+
+
+def _group_column(name: str) -> Column:
+    return Column(name, least=_LEAST.get(name))
 
 
 def _write(piece: bytes) -> None:

@@ -10,7 +10,7 @@ from gateway.cli.table import Column
 
 _PAGE = 1000
 _COLUMNS = (
-    Column("slug", least=20),
+    Column("slug"),
     Column("name", least=15, rank=1),
     Column("id", rank=3),
     Column("description", least=20, rank=2),
