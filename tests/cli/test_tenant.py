@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.web.wire import LimitsIn
 from tests.cli.commands import call
 from tests.cli.conftest import Running
 
@@ -153,3 +154,9 @@ def _half_an_answer(server: socket.socket) -> None:
     with connection:
         connection.recv(65_536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
+
+
+def test_every_limit_has_its_option() -> None:
+    told = " ".join(call("tenant", "update", "--help").stdout.split())
+    options = [field.replace("_", "-") for field in LimitsIn.__struct_fields__]
+    assert [option for option in options if f"--{option}" not in told] == []
