@@ -1,6 +1,5 @@
 """The outermost layer, plain ASGI: request ids, accept, conditional answers, the report of it all."""
 
-from gateway.errors import NotFound
 from gateway.web.accept import PATHS, accept
 from gateway.web.answer import NO_STORE, Answer, refusal_answer, send_answer
 from gateway.web.asgi import App, Message, Receive, Scope, Send
@@ -23,8 +22,6 @@ _ALL_METHODS = Answer(_OK, b"", headers=((b"allow", ", ".join(sorted(_METHODS)).
 _SILENT = ("/health/", "/metrics")
 _CLOSE = (b"connection", b"close")
 _REVALIDATE = (b"cache-control", b"private, no-cache")
-# Litestar's own 404 below /schema.
-_HTML = (b"content-type", b"text/html; charset=utf-8")
 _OF_THE_BODY = frozenset({b"content-length", b"content-type"})
 
 
@@ -64,7 +61,6 @@ class _Exchange:
         self._send = send
         self._started = deps.clock.monotonic()
         self._status = _UNSENT
-        self._is_page = False
         self._method: str = scope["method"]
         request_id = request_id_of(scope["headers"], deps.ids)
         self._envelope = Envelope(request_id, self._method, {}, scope["query_string"], incoming)
@@ -127,13 +123,7 @@ class _Exchange:
 
     async def _stamped(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if message["status"] == NotFound.status and _HTML in message["headers"]:
-                self._is_page = True
-                return
             self._stamp(message)
-        elif self._is_page:
-            await self._refuse(NotFound("There is nothing at this path."))
-            return
         elif self._method in _ASKED_AS or self._status == _NOT_MODIFIED:
             message["body"] = b""
         await self._send(message)
