@@ -20,7 +20,6 @@ from gateway.flows.retry import job_again
 from gateway.store.bulk import Operation
 from gateway.store.job_filter import JobFilter, names_nothing
 from gateway.web.accept import (
-    LARGE_BYTES,
     idempotency_key_of,
     max_queued_of,
     new_job,
@@ -36,6 +35,7 @@ from gateway.web.wire import BatchIn, BatchJobIn, JobsBulkIn, JobsFilterIn
 
 # What a job counts at least, of those that are looked through in one turn of the event loop.
 _LEAST_BYTES = 1024
+_TURN_BYTES = 16 * 1024
 _WRITE = {"scope": Scope.JOBS_WRITE}
 
 
@@ -143,7 +143,7 @@ async def _jobs(deps: Deps, tenant: Tenant, given: BatchIn) -> list[NewJob]:
         except BadRequest as error:
             faults += [FieldError(f"jobs[{place}].{one.field}", one.reason) for one in error.errors]
         seen += _LEAST_BYTES + len(job.params) + len(job.metadata)
-        if seen > LARGE_BYTES:
+        if seen > _TURN_BYTES:
             await asyncio.sleep(0)  # others have their turn
             seen = 0
     if faults:

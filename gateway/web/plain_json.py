@@ -4,6 +4,7 @@ msgspec takes up to 16 microseconds for a number with an exponent of three digit
 a body full of them; such a text is read by Python's own parser.
 """
 
+import gc
 import json
 import re
 from typing import Any
@@ -11,11 +12,23 @@ from typing import Any
 import msgspec
 
 _SLOW = re.compile(rb"[\d.][eE][+-]?\d{3}")
+_LARGE = 64 * 1024
 _any = msgspec.json.Decoder[Any]()
 
 
 def decode(raw: bytes) -> Any:  # noqa: ANN401 - any value can be given
     """The value of a text; raises what msgspec raises."""
+    if len(raw) < _LARGE or not gc.isenabled():
+        return _decoded(raw)
+    # Each hundred thousand lists that are made have all of them looked through for cycles, five times.
+    gc.disable()
+    try:
+        return _decoded(raw)
+    finally:
+        gc.enable()
+
+
+def _decoded(raw: bytes) -> Any:  # noqa: ANN401 - as above
     if not _SLOW.search(raw):
         return _any.decode(raw)
     try:
