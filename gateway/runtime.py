@@ -150,7 +150,8 @@ async def open_deps(
         agent = f"job-gateway/{__version__}"
         upstream = MusicAi(clock, user_agent=agent, rate=settings.upstream_rate)
         stack.push_async_callback(upstream.close)
-        limiter = WindowLimiter(settings.redis_url.get_secret_value(), host)
+        redis = settings.redis_url.get_secret_value()
+        limiter = WindowLimiter(redis, host)
         stack.push_async_callback(limiter.aclose)
         sender = sender_of(settings)
         stack.push_async_callback(sender.aclose)
@@ -159,9 +160,7 @@ async def open_deps(
             upstream=upstream,
             catalogue=upstream,
             sender=sender,
-            queue=await stack.enter_async_context(
-                ArqQueue(settings.redis_url.get_secret_value(), host, ids, health)
-            ),
+            queue=await stack.enter_async_context(ArqQueue(redis, host, ids, health)),
             limiter=limiter,
             clock=clock,
             ids=ids,

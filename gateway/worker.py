@@ -47,6 +47,7 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log.report_failure)
+    _on_signal(stop.set)
     health = RedisHealth(str(parse_redis_url(settings.redis_url.get_secret_value())))
     async with open_deps(settings, "gateway worker", reached, health) as deps:
         await require_keys(deps)
@@ -55,8 +56,7 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
             deps.slots.closing = True  # nothing more is claimed
             stop.set()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, end)
+        _on_signal(end)
         sessions = Sessions(deps)
         pool = Pool(
             settings.redis_url.get_secret_value(),
@@ -90,6 +90,11 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
             await pool.run(stop)
             late = await deps.slots.drain(settings.drain_seconds)
         _log.info("worker stopped", cut_off=late)
+
+
+def _on_signal(end: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end)
 
 
 def _silent_for(deps: Deps, pool: Pool) -> float:

@@ -11,7 +11,7 @@ from gateway.core.events import EVENT_TYPES, TEST_PING, event_body, job_json
 from gateway.core.lifecycle import error_of
 from gateway.core.model import Attempt, Endpoint, Job, JobState, Tenant
 from gateway.core.webhook import Reply
-from gateway.errors import BadRequest, NotFound, SecretSealed
+from gateway.errors import BadRequest, Conflict, NotFound, SecretSealed
 from gateway.flows.deps import Deps
 from gateway.flows.endpoints import missing
 from gateway.flows.signing_keys import live_keys, open_headers
@@ -46,8 +46,8 @@ async def try_endpoint(
 ) -> Trial:
     """Send a sample event of a type, once, also to a disabled endpoint.
 
-    It is logged as any delivery, and is not retried. Raises NotFound, BadRequest, and SecretSealed
-    when nothing can sign it.
+    It is logged as any delivery, and is not retried. Raises NotFound, BadRequest, and
+    Conflict or SecretSealed when nothing can sign it.
     """
     if kind not in EVENT_TYPES:
         raise BadRequest.of("type", f"'{kind}' is not one of {', '.join(EVENT_TYPES)}")
@@ -58,6 +58,8 @@ async def try_endpoint(
             raise missing()
         keys = (await live_keys(tx, deps, [(tenant.id, endpoint_id)]))[tenant.id, endpoint_id]
         sealed = await endpoints.sealed_headers(tx, endpoint_id)
+        if await endpoints.secret(tx, tenant.id, endpoint_id) is None:
+            raise Conflict("The endpoint has no signing secret: rotate it to make one.")
     custom = _open(deps, tenant.id, endpoint_id, sealed) if keys else None
     if custom is None:
         raise SecretSealed.of("the secrets of this endpoint")

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.cipher import Cipher
 from gateway.core.events import EVENT_TYPES
 from gateway.core.webhook import FaultKind
-from gateway.errors import BadRequest, NotFound, SecretSealed
+from gateway.errors import BadRequest, Conflict, NotFound, SecretSealed
 from gateway.flows.endpoints import delete_endpoint, disable_endpoint
 from gateway.flows.secrets import rotate_secret
 from gateway.flows.sweep import sweep
@@ -149,6 +149,9 @@ async def test_what_cannot_be_tried_is_said_and_nothing_is_stored(world: World):
         await try_endpoint(world.deps, other, endpoint_id)
     with pytest.raises(SecretSealed, match="master key"):
         await try_endpoint(blind.deps, tenant, endpoint_id)
+    await world.run("DELETE FROM signing_secret")
+    with pytest.raises(Conflict, match="rotate it"):
+        await try_endpoint(world.deps, tenant, endpoint_id)
     await delete_endpoint(world.deps, tenant.id, endpoint_id)
     with pytest.raises(NotFound):
         await try_endpoint(world.deps, tenant, endpoint_id)
