@@ -15,6 +15,7 @@ from gateway.web.waiting import find_job, owner_of
 
 @get(
     "/job/{job_id:uuid}",
+    opt={"headers": ("If-None-Match",)},
     responses=described(JobOut),
     operation_id="getAnyJob",
     summary="Read a job of any tenant",
