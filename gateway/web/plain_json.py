@@ -7,7 +7,7 @@ a body full of them; such a text is read by Python's own parser.
 import gc
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -46,7 +46,9 @@ def _decoded(raw: bytes) -> Any:  # noqa: ANN401 - as above
 def decode_object(raw: bytes) -> dict[str, Any]:
     """The same for an object."""
     value = decode(raw)
-    return msgspec.convert(value, dict[str, Any])
+    if not isinstance(value, dict):
+        raise msgspec.ValidationError("Expected `object`")
+    return cast("dict[str, Any]", value)
 
 
 def _refuse(name: str) -> object:
