@@ -1,6 +1,7 @@
 """`gateway serve`, `worker` and `simulate`: started, refused, stopped."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,15 +21,18 @@ _SECONDS = 60
 
 
 @contextmanager
-def process(*arguments: str, env: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+def process(
+    *arguments: str, env: Mapping[str, str], log: Path = Path(os.devnull)
+) -> Iterator[subprocess.Popen[str]]:
     """A command that runs until the block ends, then is told to stop and has to do so well."""
-    started = subprocess.Popen(
-        (sys.executable, "-m", "gateway", *arguments),
-        env={**bare_environment(), **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    with log.open("w") as output:
+        started = subprocess.Popen(
+            (sys.executable, "-m", "gateway", *arguments),
+            env={**bare_environment(), **env},
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+        )
     try:
         yield started
         started.send_signal(signal.SIGTERM)
@@ -86,3 +91,31 @@ def test_the_simulator() -> None:
         url = next(iter(json.loads(started.stdout.readline()).values()))
         answer = httpx.get(f"{url}/v1/application", headers={"Authorization": "sim-acme"})
         assert answer.status_code == 200, answer.text
+
+
+def test_a_free_port_is_logged_and_is_not_for_two(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    env = {
+        **settings_for(database_url, redis_url),
+        "GATEWAY_HOST": "localhost",
+        "GATEWAY_DELIVER_CONCURENCY": "3",
+        "GATEWAY_DRAIN_DELAY_SECONDS": "0",
+        "GATEWAY_DRAIN_SECONDS": "1",
+    }
+    log = tmp_path / "log"
+    with process("serve", "--port", "0", env=env, log=log):
+        end = time.monotonic() + _SECONDS
+        while b"api started" not in log.read_bytes():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        (port,) = (line["port"] for line in lines if line["event"] == "api started")
+        assert port > 0
+        wait_until_ready(f"http://localhost:{port}")
+        (warning,) = (line for line in lines if line["event"] == "a variable is not a setting")
+        assert warning["nearest"] == "GATEWAY_DELIVER_CONCURRENCY"
+        second = call("serve", "--port", str(port), env=env)
+        assert second.exit_code == 1
+        assert f"cannot listen on localhost:{port}: Address already in use" in second.stderr
+        assert "GATEWAY_SHARE_PORT=true" in second.stderr
