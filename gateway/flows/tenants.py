@@ -86,8 +86,7 @@ async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantChange)
             else change.metadata(before.metadata),
             limits=replace(before.limits, **change.limits),
         )
-        if after is None:
-            raise _missing(slug)
+        after = after or before
         if changed := audit.changes(_told(before), _told(after)):
             await audit.note(
                 tx, deps, actor, "tenant.changed", slug, tenant_id=before.id, changes=changed
@@ -160,12 +159,8 @@ async def put_credential(
 async def _find(tx: Tx, slug: str) -> Tenant:
     tenant = await tenants.by_slug(tx, slug)
     if tenant is None:
-        raise _missing(slug)
+        raise NotFound(f"There is no tenant '{slug}'.")
     return tenant
-
-
-def _missing(slug: str) -> NotFound:
-    return NotFound(f"There is no tenant '{slug}'.")
 
 
 def _told(tenant: Tenant) -> dict[str, object]:

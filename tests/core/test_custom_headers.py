@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.custom_headers import MAX_HEADERS, MAX_TOTAL, MAX_VALUE, added, check
+from gateway.core.custom_headers import (
+    HIDDEN,
+    MAX_HEADERS,
+    MAX_TOTAL,
+    MAX_VALUE,
+    added,
+    check,
+    merged,
+)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +122,20 @@ def test_what_passes_is_one_line_each(headers: dict[str, str]) -> None:
         lines = [f"{name}: {value}" for name, value in headers.items()]
         assert "".join(lines).isascii()
         assert "\n".join(lines).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("patch", "left"),
+    [
+        ({}, {"X-A": "1", "X-B": "2"}),
+        ({"X-C": "3"}, {"X-A": "1", "X-B": "2", "X-C": "3"}),
+        ({"x-a": "4"}, {"X-B": "2", "x-a": "4"}),
+        ({"X-A": None, "X-Z": None}, {"X-B": "2"}),
+        ({"X-A": HIDDEN, "x-b": HIDDEN}, {"X-A": "1", "X-B": "2"}),
+        ({"X-C": HIDDEN}, {"X-A": "1", "X-B": "2", "X-C": HIDDEN}),
+    ],
+)
+def test_headers_are_merged_whatever_their_case(
+    patch: dict[str, str | None], left: dict[str, str]
+) -> None:
+    assert merged({"x-a": "1", "x-b": "2"}, ["X-A", "X-B"], patch) == left

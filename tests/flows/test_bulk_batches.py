@@ -155,6 +155,22 @@ async def test_many_operations_of_one_tenant_do_not_hold_up_anothers(world: Worl
         await cancel_jobs(world.deps, tenant.id, JobFilter(None))
 
 
+async def test_who_begins_at_once_with_others_is_refused_as_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    tenant, endpoint_id = await receiver(world)
+    await owe_rows(world, tenant, endpoint_id, 1)
+    for _ in range(20):
+        await recover(world.deps, tenant.id, endpoint_id, EVER)
+
+    async def none(*_: object) -> int:
+        return 0
+
+    monkeypatch.setattr("gateway.flows.bulk_begin.bulk.running", none)
+    with pytest.raises(BulkFull):
+        await recover(world.deps, tenant.id, endpoint_id, EVER)
+
+
 # --- Stop -------------------------------------------------------------------------------------------
 
 

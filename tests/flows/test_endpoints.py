@@ -1,12 +1,14 @@
 """Administration of endpoints: made and changed."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from gateway.core.cipher import Cipher
 from gateway.core.model import Endpoint, Tenant
 from gateway.core.signing import Ed25519Key, HmacKey, SigningKey, format_secret
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, Conflict, SecretSealed
 from gateway.flows.endpoints import (
     Wanted,
     change_endpoint,
@@ -203,3 +205,31 @@ async def test_a_changed_url_receives_also_what_was_owed_before(world: World):
     await change_endpoint(world.deps, tenant.id, endpoint.id, {"url": OTHER})
     await world.deliver()
     assert [sent.url for sent in world.sender.sent] == [OTHER, OTHER]
+
+
+async def test_headers_are_merged_into_those_that_there_are(world: World):
+    tenant = await world.tenant()
+    wanted = Wanted(HOOK, headers={"X-A": "1", "X-B": "2"})
+    made, _ = await create_endpoint(world.deps, tenant.id, wanted)
+    patch = {"x-a": None, "X-B": "[hidden]", "X-C": "3"}
+    changed = await change_endpoint(world.deps, tenant.id, made.id, {}, patch)
+    assert changed.header_names == ("X-B", "X-C")
+    assert await headers_of(world, changed) == {"x-b": "2", "x-c": "3"}
+    for bad, field in (
+        ({"X-D": "[hidden]"}, r"headers\.X-D: .* no such header"),
+        ({f"X-{n}": "a" for n in range(20)}, "headers: There are 22 headers"),
+    ):
+        with pytest.raises(BadRequest, match=field):
+            await change_endpoint(world.deps, tenant.id, made.id, {}, bad)
+    away = replace(world.deps, cipher=Cipher([bytes(range(32))]))
+    with pytest.raises(SecretSealed):
+        await change_endpoint(away, tenant.id, made.id, {}, {"X-D": "4"})
+    assert await headers_of(world, changed) == {"x-b": "2", "x-c": "3"}
+
+
+async def test_a_tenant_may_have_only_so_many(world: World):
+    tenant = await world.tenant()
+    for most in (1, 2):
+        await create_endpoint(world.deps, tenant.id, Wanted(HOOK), most=most)
+        with pytest.raises(Conflict, match=f"has {most} endpoints"):
+            await create_endpoint(world.deps, tenant.id, Wanted(HOOK), most=most)

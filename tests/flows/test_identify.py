@@ -228,3 +228,14 @@ async def test_an_answer_from_before_a_change_is_not_remembered(world: World, fo
     gate.open.set()
     assert await asking == "k 1"
     assert await fresh.get("k", gate.find) == "k 2"
+
+
+async def test_a_key_that_was_known_is_looked_at_again(world: World, identities: Identities):
+    world.queue.listen(identities.forget)
+    key_id, _ = await operator(world)
+    await identities.live(key_id)
+    await revoke_key(world.deps, "t", key_id)
+    with pytest.raises(Unauthorized, match="revoked or has expired"):
+        await identities.live(key_id)
+    with pytest.raises(Unauthorized, match="not known"):
+        await identities.live("0" * 16)

@@ -128,3 +128,8 @@ async def test_what_is_not_there_cannot_be_ended(world: World):
     with pytest.raises(NotFound, match="no key 0123"):
         await revoke_key(world.deps, "t", "0123")
     assert await actions(world) == []
+
+
+async def test_an_operator_key_is_for_all_tenants(world: World):
+    with pytest.raises(BadRequest, match="tenants: an operator key is for all tenants"):
+        await create_key(world.deps, "t", kind=KeyKind.OPERATOR, name="k", allowed_tenants=["acme"])

@@ -275,3 +275,10 @@ async def test_a_deleted_job_leaves_the_queue(tx: Tx) -> None:
     await jobs.delete(tx, tenant, job_id, 30.0)
     assert await claim_jobs(tx) == []
     assert await submits.claim_doubtful(tx, 9, lease=1.0, breaker=5, token=uuid7()) == []
+
+
+async def test_whose_a_job_is_can_be_asked(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    (job_id,) = await add_jobs(tx, tenant)
+    assert await jobs.owner(tx, job_id) == tenant
+    assert await jobs.owner(tx, uuid7()) is None
