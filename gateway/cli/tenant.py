@@ -1,7 +1,9 @@
 """`gateway tenant`: tenants, through the API of operators."""
 
+import codecs
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +19,7 @@ from gateway.cli.output import confirm, json_option, show, yes_option
 from gateway.cli.table import Column
 from gateway.cli.tenant_limits import with_limits
 from gateway.cli.values import json_object
+from gateway.core.printable import printable_json
 
 _COLUMNS = (
     Column("slug"),
@@ -157,7 +160,7 @@ def export(api: Api, *, slug: str, output: Path | None) -> None:
     Its jobs with their notes, events, deliveries with their attempts, endpoints, usage and audit.
     """
     if output is None:
-        api.download(f"{_path(slug)}/export", sys.stdout.buffer.write)
+        api.download(f"{_path(slug)}/export", _printed())
         return
     part = output.with_name(f"{output.name}.part")
     try:
@@ -168,6 +171,16 @@ def export(api: Api, *, slug: str, output: Path | None) -> None:
         raise CommandError(f"{output} cannot be written: {error}", ExitCode.USAGE) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _printed() -> Callable[[bytes], None]:
+    """Prints lines of JSON that come in pieces; the same values, unable to drive a terminal."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def take(piece: bytes) -> None:
+        sys.stdout.buffer.write(printable_json(decoder.decode(piece)).encode())
+
+    return take
 
 
 def _path(slug: str) -> str:

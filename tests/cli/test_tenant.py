@@ -135,6 +135,15 @@ def test_an_export_that_fails_leaves_no_file(running: Running, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_export_drives_no_terminal(running: Running) -> None:
+    name = "a\x9b2J\u202e\x7f"
+    call("tenant", "create", "hooli", "--name", name, env=running.operator)
+    printed = call("tenant", "export", "hooli", env=running.operator)
+    assert printed.exit_code == 0, printed.stderr
+    assert printed.stdout.replace("\n", "").isprintable()
+    assert json.loads(printed.stdout.splitlines()[0])["name"] == name
+
+
 def test_an_export_that_breaks_off_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         env = {
