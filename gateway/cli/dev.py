@@ -117,7 +117,7 @@ def say(line: str) -> None:
 
 async def _serve(machine: Machine) -> None:
     facts = machine.facts
-    click.echo(f"API        {facts['api']}   (OpenAPI at /schema/openapi.json)")
+    click.echo(f"API        {facts['api']}   (reference at /docs, OpenAPI at /schema/openapi.json)")
     click.echo(f"Receiver   {facts['receiver']}/received")
     click.echo(f"Simulator  {facts['simulator'] or 'none'}")
     click.echo(f"Keys, logs {machine.folder}/dev.json, {machine.folder}/logs")

@@ -6,7 +6,7 @@ from functools import cache
 
 from gateway.errors import NotFound
 from gateway.web.faults import shown
-from gateway.web.routes import TENANT, flat
+from gateway.web.routes import OPERATOR, TENANT, Groups, flat
 
 _PLACEHOLDER = re.compile(r"\\\{(\w+):uuid\\\}")
 _KINDS = {
@@ -29,11 +29,12 @@ def nothing_at(path: str) -> NotFound:
 
 @cache
 def _with_ids() -> list[re.Pattern[str]]:
-    return [re.compile(f"/(?:v1|api){path}") for path in sorted(_paths())]
+    faces = (("/(?:v1|api)", TENANT), ("/admin/v1", OPERATOR))
+    return [re.compile(prefix + path) for prefix, face in faces for path in sorted(_paths(face))]
 
 
-def _paths() -> Iterator[str]:
-    for handler in flat(TENANT):
+def _paths(face: Groups) -> Iterator[str]:
+    for handler in flat(face):
         for path in handler.paths:
             pattern, ids = _PLACEHOLDER.subn(r"(?P<\1>[^/]+)", re.escape(path))
             if ids:

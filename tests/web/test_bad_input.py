@@ -268,6 +268,12 @@ async def test_a_malformed_id_is_told_as_such(
         assert problem(answer, 404, "NOT_FOUND")["detail"] == said
 
 
+async def test_operators_are_told_of_malformed_ids_too(world: World) -> None:
+    answer = await world.call("GET", "/admin/v1/job/nope/event", world.operator)
+
+    assert problem(answer, 404, "NOT_FOUND")["detail"] == "'nope' is not a job id."
+
+
 @pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v2/job", "/v1/job/x/y/z"])
 async def test_unknown_paths_are_problems_too(world: World, acme: str, path: str) -> None:
     problem(await world.call("GET", path, acme), 404, "NOT_FOUND")
