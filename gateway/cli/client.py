@@ -178,14 +178,8 @@ def refusal(answer: httpx.Response, root: str) -> CommandError:
     problem = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
     text = printable(str(problem.get("detail", f"{root} answered {answer.status_code}")))
     if "code" not in problem:
-        return CommandError(text, code, _hint(code, answer))
-    return CommandError(f"{text} ({problem['code']})", code, _hint(code, answer), problem=problem)
-
-
-def _hint(code: ExitCode, answer: httpx.Response) -> str:
-    if code is ExitCode.NOT_FOUND and not answer.request.url.path.startswith("/admin/"):
-        return "A tenant's key sees only what is its own: --tenant SLUG asks as another tenant."
-    return _HINTS.get(code, "")
+        return CommandError(text, code, _HINTS.get(code, ""))
+    return CommandError(f"{text} ({problem['code']})", code, _HINTS.get(code, ""), problem=problem)
 
 
 def _content(answer: httpx.Response) -> object:

@@ -224,9 +224,7 @@ class TestDeliveries:
     def test_one_that_is_not_there(self, running: Running) -> None:
         missing = "0190e3a0-0000-7000-8000-000000000000"
         for arguments in (("get", missing), ("resend", missing)):
-            result = call("webhook", *arguments, env=running.tenant)
-            assert result.exit_code == 3
-            assert "--tenant SLUG asks as another tenant" in result.stderr
+            assert call("webhook", *arguments, env=running.tenant).exit_code == 3
 
 
 class TestVerify:
