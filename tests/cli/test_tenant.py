@@ -14,6 +14,7 @@ from tests.cli.conftest import Running
 
 NO_LIMITS = {
     "maxRate": None,
+    "maxEndpoints": None,
     "keepPayloadsDays": None,
     "keepJobsDays": None,
     "keepAttemptsDays": None,
