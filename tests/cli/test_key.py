@@ -57,7 +57,7 @@ def test_the_first_operator_key_needs_no_redis(database_url: str) -> None:
     parsed = parse_key(answer["accessKey"])
     assert parsed is not None
     assert parsed.key_id == answer["keyId"]
-    assert answer["scopes"] == ["admin"]
+    assert answer["scopes"] == ["admin", "admin:read"]
 
 
 def test_without_json_the_key_alone_is_on_standard_output(env: Mapping[str, str]) -> None:
