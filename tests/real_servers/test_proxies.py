@@ -25,7 +25,8 @@ from tests.web.conftest import GOOD, World
 from tests.web.test_export import fill
 from tests.web.test_server import Api, serving
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# Each starts up to four API processes, one after the other.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _SECONDS = 60
