@@ -54,7 +54,7 @@ async def test_what_is_not_held_is_not_claimed_and_holds_up_no_other(tx: Tx) -> 
     ]
     for endpoint in endpoints:
         await add_deliveries(tx, tenant, endpoint, 2)
-    how = {"free": 20, "lease": 30.0, "suspicious": 2, "token": tenant}
+    how = {"ahead": 9, "free": 20, "lease": 30.0, "suspicious": 2, "token": tenant}
     for mine, expected in (((), endpoints[0]), (endpoints[1:2], endpoints[1])):
         claimed = await deliveries.claim(tx, 9, **how, held=mine)
         assert Counter(one.endpoint_id for one in claimed) == {expected: 2}

@@ -121,8 +121,8 @@ async def add_shaped(tx: Tx, tenant: UUID, **differs: Any) -> UUID:
     accepted = {name: how[name] for name in ("workflow", "batch_name", "name", "metadata")}
     (job_id,) = await add_jobs(tx, tenant, id=id_at(how["made"]), **accepted)
     error = f'{{"code":"{how["code"]}"}}' if how["code"] else None
-    await outcomes.finish(tx, [Ending(job_id, how["state"], None, error, None, how["ended"])])
-    await put(tx, "job", job_id, created_at=how["made"])
+    await outcomes.finish(tx, [Ending(job_id, how["state"], None, error, None, None)])
+    await put(tx, "job", job_id, created_at=how["made"], completed_at=how["ended"])
     return job_id
 
 
