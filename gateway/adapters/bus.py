@@ -36,6 +36,7 @@ _PROBE: Sequence[tuple[str | int, ...]] = (
     ("EXISTS", _TRIED, _JOB_TRIED),
     ("PUBLISH", _TRIED, ""),
     ("EVALSHA", "0" * 40, 0),
+    ("DEL", _TRIED, _JOB_TRIED),
 )
 
 # redis has hardly any types: its clients are Any where they are used, and only in this file.
