@@ -32,6 +32,7 @@ _TROUBLES = {
     Trouble.DENIED: "postgres does not let us in",
     Trouble.READ_ONLY: "postgres takes no changes",
     Trouble.BUSY: "postgres: no connection is free",
+    Trouble.SCHEMA: "postgres: the schema is not the one that is needed",
     Trouble.LOCKED: "postgres: a statement met another one",
     Trouble.SLOW: "postgres: a statement took too long",
 }

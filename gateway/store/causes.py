@@ -24,6 +24,7 @@ class Trouble(Enum):
     DENIED = "The database does not let the gateway in just now."
     READ_ONLY = "The database takes no changes just now."
     BUSY = "The database has no connection free just now."
+    SCHEMA = "The database's schema is not the one that this version needs."
     LOCKED = "Another request holds what this one changes."
     SLOW = (
         "The database took too long for this. A list takes less with a shorter time or fewer "
@@ -81,6 +82,8 @@ _STATES = {
     "57P02": (Trouble.AWAY, "crashed"),
     "57P03": (Trouble.AWAY, "not taking connections yet"),
     "57P05": (Trouble.AWAY, "closed an idle connection"),
+    "42P01": (Trouble.SCHEMA, "a table is missing: see `gateway db status`"),
+    "42703": (Trouble.SCHEMA, "a column is missing: see `gateway db status`"),
     "08P01": (Trouble.AWAY, "the server or a pooler refuses"),
     "08": (Trouble.AWAY, "the connection is lost"),
     "53": (Trouble.AWAY, "out of resources"),

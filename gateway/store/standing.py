@@ -8,8 +8,7 @@ from gateway.store.causes import Cause, Trouble
 # A failure is over when nothing has failed for so long: reads go on while a disk is full, and
 # some connections work while the server takes no more.
 _CALM_SECONDS = 2.0
-_LASTING = frozenset({Trouble.AWAY, Trouble.DENIED, Trouble.READ_ONLY, Trouble.BUSY})
-
+_LASTING = frozenset(set(Trouble) - {Trouble.LOCKED, Trouble.SLOW})
 # What concerns single statements is told so often at the most.
 _REPEAT_SECONDS = 5.0
 

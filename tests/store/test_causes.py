@@ -57,6 +57,11 @@ def named(strerror: str, error: OSError) -> OSError:
         (asyncpg.TooManyConnectionsError("no"), "AWAY", "too many connections (no)"),
         (asyncpg.CannotConnectNowError("starting"), "AWAY", "not taking connections yet"),
         (asyncpg.AdminShutdownError("bye"), "AWAY", "shutting down (bye)"),
+        (
+            asyncpg.UndefinedTableError("no job"),
+            "SCHEMA",
+            "a table is missing: see `gateway db status` (no job)",
+        ),
         (asyncpg.DiskFullError("full"), "READ_ONLY", "disk full (full)"),
         (asyncpg.ReadOnlySQLTransactionError("ro"), "READ_ONLY", "read-only (ro)"),
         (asyncpg.DeadlockDetectedError("d"), "LOCKED", "deadlock (d)"),
@@ -100,7 +105,7 @@ def test_who_may_try_again_is_told_from_who_is_not_let_in() -> None:
 
 
 def test_what_is_no_trouble_of_the_database_stays_what_it_is() -> None:
-    defect = asyncpg.UndefinedTableError("nonsense")
+    defect = asyncpg.UndefinedFunctionError("nonsense")
     assert cause_of(defect) is None
     assert cause_of(DBAPIError("SELECT 1", None, None)) is None  # pyright: ignore[reportArgumentType]
     assert translated(defect, "") is defect
