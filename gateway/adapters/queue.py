@@ -40,8 +40,8 @@ _KEEP_MS = 86_400_000
 _FARTHEST_SECONDS = 30 * 86_400.0
 _MAX_REMEMBERED = 10_000
 _IDLE_SECONDS = 5.0
-# Due on every host, whatever its clock says; arq takes a score of 0 for none.
-_AT_ONCE = 1
+# A wake-up for now is dated back, so that it is due on hosts whose clocks are behind, too.
+_CLOCKS_MS = 600_000
 
 _USER = "wake-ups"  # by this name the health knows it
 
@@ -174,7 +174,7 @@ class ArqQueue:
             self.dropped += 1
             return
         self._count += 1
-        self._wakes[f"{verb}:{self._own}{self._count:x}"] = (verb, _AT_ONCE)
+        self._wakes[f"{verb}:{self._own}{self._count:x}"] = (verb, self._now_ms() - _CLOCKS_MS)
         self._wanted.set()
 
     def _add_later(self, verb: Verb, after: float) -> None:

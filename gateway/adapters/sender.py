@@ -14,7 +14,7 @@ from gateway.adapters.egress import Proxy, Tunnels
 from gateway.adapters.exchange import Exchange
 from gateway.adapters.mishap import MISHAPS
 from gateway.adapters.request import Place, request_of
-from gateway.adapters.vetting import Lookup, SlowLookupError, UnresolvedError, Vetting
+from gateway.adapters.vetting import Lookup, Vetting
 from gateway.core.addresses import NEVER_PUBLIC, Network, check_url
 from gateway.core.webhook import Fault, Reply, Webhook
 
@@ -85,22 +85,11 @@ class HttpSender:
     async def refusal(self, url: str) -> str | None:
         """Why this URL may not be called, for the person who gave it; None when it may.
 
-        A name that is not known to resolve in time is accepted: sending tries again. One that has
-        no address and one that leads to an address inside are refused with the same words.
+        Names are not looked up: what is found would tell what names there are in the operator's
+        network. Each connection is vetted.
         """
         place = self._check(url)
-        if isinstance(place, str):
-            return place
-        target = place.target
-        if target.address is not None:
-            return None
-        try:
-            await self._vetting.addresses(target.host, target.port)
-        except SlowLookupError:
-            return None
-        except UnresolvedError as unresolved:
-            return f"The name of the URL's host {unresolved}."
-        return None
+        return place if isinstance(place, str) else None
 
     async def aclose(self) -> None:
         """Close every connection, once no send is under way."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -57,7 +58,7 @@ async def test_arq_can_read_a_wake_up(redis: Redis, redis_url: str) -> None:
     (job,) = await arq.queued_jobs(queue_name=QUEUE)
     await arq.aclose()
     assert (job.function, job.args, job.kwargs, job.job_id) == ("submit", [], {}, name)
-    assert due == 1, "on every host, whatever its clock says"
+    assert due < time.time() * 1000 - 500_000, "on hosts whose clocks are behind, too"
     assert 86_000 < await redis.ttl(f"arq:job:{name}") <= 86_400
 
 

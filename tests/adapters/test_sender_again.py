@@ -98,17 +98,6 @@ async def test_there_is_no_third_try() -> None:
     assert tries.count == 2
 
 
-async def test_a_name_that_resolves_a_moment_later_is_reached() -> None:
-    answers: list[Sequence[str]] = [[], ["127.0.0.1"]]
-
-    async def look_up(host: str, port: int) -> Sequence[str]:
-        return answers.pop(0)
-
-    async with receiving() as receiver, sending(lookup=look_up) as sender:
-        assert isinstance(await sender.send(receiver.webhook(host="late.example")), Reply)
-    assert receiver.connections == 1
-
-
 async def test_a_receiver_that_the_proxy_reaches_a_moment_later_is_reached() -> None:
     async with (
         proxying(AWAY, LET_THROUGH) as proxy,

@@ -1,6 +1,5 @@
 """Many jobs at once: batches, retries, and bulk operations on jobs."""
 
-import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -93,26 +92,6 @@ class TestBatches:
         assert named.startswith(field), body
         assert body["detail"].startswith(field)
         assert await world.count(acme) == 0
-
-    async def test_callbacks_are_checked_all_at_once(
-        self, world: World, acme: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Names that are slow to resolve take no longer together than one of them."""
-        together = asyncio.Barrier(30)
-
-        async def refusal(url: str) -> str | None:
-            async with asyncio.timeout(20):
-                await together.wait()
-            return "it is evil" if url.endswith("/7") else None
-
-        monkeypatch.setattr(world.sender, "refusal", refusal)
-        jobs = [{"callbackUrl": f"https://h{n}.example/{n}"} for n in range(30)]
-        answer = await world.call("POST", "/v1/batch", acme, json=batch_of(*jobs))
-        assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["jobs[7].callbackUrl"]
-        jobs = [one for one in jobs if not one["callbackUrl"].endswith("/7")]
-        jobs.append({"callbackUrl": "https://h30.example/30"})
-        made = await world.send("POST", "/v1/batch", acme, batch_of(*jobs, *jobs))
-        assert len(made["ids"]) == 60
 
     async def test_a_job_without_its_fields(self, world: World, acme: str) -> None:
         body = {"name": "b", "jobs": [GOOD, {"name": "x"}]}
