@@ -7,6 +7,7 @@ from pathlib import Path
 from litestar import Router
 from msgspec import Struct
 
+from gateway.flows.audit import ACTIONS
 from gateway.web.routes import OPEN, OPERATOR, TENANT, flat
 from gateway.web.shown import Out
 from gateway.web.wire import In
@@ -60,3 +61,7 @@ def test_every_route_is_on_a_page() -> None:
 def test_every_field_is_on_a_page() -> None:
     missing = {name for name in fields() if not re.search(rf"\b{re.escape(name)}\b", CODE)}
     assert missing == set()
+
+
+def test_every_audit_action_is_on_a_page() -> None:
+    assert [action for action in ACTIONS if f"`{action}`" not in TEXT] == []
