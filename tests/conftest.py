@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -21,10 +22,15 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import redis
+import structlog
 from alembic import command
 from alembic.config import Config
 
 ROOT = Path(__file__).parent.parent
+_configure = structlog.configure
+# A shell starts what is to run in the background with SIGINT ignored, and children would ignore it, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _SESSION_PID = os.getppid() if _WORKER else os.getpid()
 _TEMPLATE = "gateway_test_template"
@@ -171,3 +177,15 @@ def redis_url(valkey: str) -> str:
     with redis.Redis.from_url(url) as client:
         client.flushdb()
     return url
+
+
+@pytest.fixture(autouse=True)
+def logs_of_each_test_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What one test configures changes no logger of the next one, of any module."""
+
+    def configure(**options: Any) -> None:
+        _configure(**{**options, "cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", configure)
+    yield
+    structlog.reset_defaults()

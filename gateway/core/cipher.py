@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-_NUMBER_BYTES = 4
+NUMBER_BYTES = 4
 
 
 class CannotOpenError(ValueError):
@@ -58,7 +58,7 @@ class Cipher:
     @staticmethod
     def number_of(sealed: bytes) -> bytes:
         """The number of the key that sealed a value."""
-        return sealed[:_NUMBER_BYTES]
+        return sealed[:NUMBER_BYTES]
 
     def seal(self, plain: bytes, place: Place, nonce: bytes) -> bytes:
         """Seal a secret for one place; `nonce` is 12 bytes never used before."""
@@ -72,7 +72,7 @@ class Cipher:
         if key is None:
             what = f"{place.table} {place.row}"
             raise CannotOpenError(f"no master key opens {what}", number)
-        rest = sealed[_NUMBER_BYTES:]
+        rest = sealed[NUMBER_BYTES:]
         nonce, body = rest[:NONCE_BYTES], rest[NONCE_BYTES:]
         try:
             return key.decrypt(nonce, body, place.bytes())
@@ -91,4 +91,4 @@ class Secret:
 
 def _number(key: bytes) -> bytes:
     # Tells keys apart; derived from the key, so nobody has to number them.
-    return hmac.digest(key, b"key number", "sha256")[:_NUMBER_BYTES]
+    return hmac.digest(key, b"key number", "sha256")[:NUMBER_BYTES]

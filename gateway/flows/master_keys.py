@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from gateway.core.cipher import NONCE_BYTES, CannotOpenError, Cipher, Place
+from gateway.core.cipher import NONCE_BYTES, NUMBER_BYTES, CannotOpenError, Cipher, Place
 from gateway.environment import InvalidSettingsError
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
@@ -59,7 +59,9 @@ async def uses(database: Database, cipher: Cipher) -> list[KeyUse]:
     for one in found:
         counts[one.key][one.kind] = one.values
     ranks = {number: rank for rank, number in enumerate(cipher.numbers)}
-    keys = [*ranks, *sorted(set(counts) - set(ranks))]
+    # What is too short to name a key is damaged: no key opens it, and the others go on.
+    strange = {key for key in counts if key not in ranks and len(key) == NUMBER_BYTES}
+    keys = [*ranks, *sorted(strange)]
     return [KeyUse(key.hex(), ranks.get(key), counts[key]) for key in keys]
 
 

@@ -4,7 +4,6 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from gateway.errors import Unavailable
@@ -84,8 +83,6 @@ async def test_the_clock_is_set_by_that_of_postgres(
     monkeypatch.setattr(world.clock, "now", lambda: now() + world.clock.offset)
     heart = Heart(world.deps, who(world))
     with capture_logs() as logs:
-        # One that another test has logged with keeps how it was configured then.
-        monkeypatch.setattr(heartbeat, "_log", structlog.get_logger())
         assert await heart.beat()
         assert await heart.beat()
     assert abs(world.clock.offset.total_seconds() + ahead) < 1.0

@@ -112,6 +112,14 @@ async def test_a_process_does_not_start_without_a_key_that_is_needed(world: Worl
     )
 
 
+async def test_a_damaged_secret_stops_no_process(world: World):
+    await stocked(world)
+    await world.run("UPDATE signing_secret SET sealed = '\\x00'")
+    await require_keys(with_keys(world, OLD))
+    (use,) = await uses(world.deps.db, Cipher([OLD]))
+    assert use.total == 3
+
+
 async def test_while_postgres_is_away_nothing_is_refused_but_it_is_asked_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):

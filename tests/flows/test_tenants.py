@@ -8,7 +8,14 @@ import pytest
 from gateway.core.cipher import Cipher, Secret
 from gateway.core.model import KeyKind, Limits
 from gateway.core.signing import parse_secret
-from gateway.errors import BadRequest, Conflict, NotFound, UpstreamTimeout, UpstreamUnavailable
+from gateway.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    Unavailable,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from gateway.flows import tenants as flow
 from gateway.flows.bulk import resend
 from gateway.flows.keys import create_key
@@ -254,8 +261,9 @@ async def test_an_act_that_fails_is_not_noted(world: World):
     await world.tenant()
     await world.rows("ALTER TABLE credential RENAME TO hidden")
     try:
-        with pytest.raises(Exception, match="credential"):
+        with pytest.raises(Unavailable) as caught:
             await world.credential("acme", "new")
     finally:
         await world.rows("ALTER TABLE hidden RENAME TO credential")
+    assert "credential" in caught.value.cause
     assert [e.action for e in await audited(world)] == ["credential.put", "tenant.created"]
