@@ -91,10 +91,15 @@ def test_a_value_that_is_no_number_counts_as_none():
     assert grown("poll", "ok", "gw_upstream_poll_calls_total", calls="many") == 0
 
 
+def ours() -> list[bytes]:
+    """The page without what is of the process, which moves by itself."""
+    return [line for line in generate_latest(metrics.REGISTRY).splitlines() if line[:3] == b"gw_"]
+
+
 def test_work_that_has_no_metrics_is_no_error():
-    before = generate_latest(metrics.REGISTRY)
+    before = ours()
     metrics.observe("dance", "well", 1.0, {})
-    assert generate_latest(metrics.REGISTRY) == before
+    assert ours() == before
 
 
 def test_callers_texts_are_never_labels():
