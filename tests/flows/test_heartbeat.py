@@ -108,8 +108,10 @@ async def test_a_transaction_that_does_not_end_holds_the_feed_up(world: World):
         world.clock.advance(30)
         await heart.beat()
         assert world.deps.vitals.feed_lag == 30.0
-    await heart.beat()
-    assert world.deps.vitals.feed_lag == 0.0
+    async with asyncio.timeout(20):  # those of other tests, on the same server, end by themselves
+        while world.deps.vitals.feed_lag:
+            await heart.beat()
+            await asyncio.sleep(0.05)
 
 
 def test_heartbeats_are_so_frequent_that_two_may_be_lost():
