@@ -20,6 +20,7 @@ from gateway.flows.heartbeat import beating
 from gateway.flows.master_keys import require_keys
 from gateway.flows.session import Sessions
 from gateway.flows.sweep import sweep
+from gateway.flows.warm_up import warm_up
 from gateway.redis_address import parse_redis_url
 from gateway.runtime import host_clock, identity_of, open_deps, tell_strange_settings
 from gateway.settings import Settings
@@ -79,7 +80,7 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
         # What Redis remembers of the database is asked before the first row is claimed.
         deps.beacon.learn(await deps.queue.mirrored())
         with suppress(Unavailable):  # a worker starts without its database, too
-            await deps.db.open_ahead(settings.database_pool // 2)
+            await warm_up(deps)
         if settings.worker_port:
             serve_port(deps, settings.host, settings.worker_port, partial(_silent_for, deps, pool))
         # Garbage collection then skips what start-up made: a full pass over it stops all work for 40 ms.

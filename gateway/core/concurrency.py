@@ -26,7 +26,7 @@ class Window:
     @property
     def claims(self) -> int:
         """How many may be claimed at a time: ahead of what is sent, where answers come."""
-        return min(self.most, 2 * self.size) if self.answers else self.size
+        return min(self.most, 4 * self.size) if self.answers else self.size
 
     def answered(self, *, has_time: bool) -> None:
         """The receiver answered, whatever it said."""

@@ -55,7 +55,7 @@ class Policy:
     upstream_rate: float = 0.0
     poll_min: float = 0.25
     # The same while the budget has calls left.
-    poll_least: float = 0.1
+    poll_least: float = 0.03
     poll_max: float = 30.0
     list_from: int = 5
     # After the nth time that an unfinished job could not be had; as many times it is asked about.
@@ -169,7 +169,7 @@ def next_poll(
     process.
     """
     left = tokens(pace, jobs, policy)
-    half = 0.5 * policy.poll_budget * jobs if left > 0 else 0.0
+    half = 0.75 * policy.poll_budget * jobs if left > 0 else 0.0
     waits = [
         _wait(group, age, pace, left)
         if group.workflow in pace.typical

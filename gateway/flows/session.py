@@ -14,7 +14,7 @@ from gateway.ports import Verb
 
 _POLL_CONCURRENCY = 50
 # Credentials that come due within this time are claimed together.
-_POLL_PAUSE = 0.08
+_POLL_PAUSE = 0.02
 _POLL_STEP = 0.25
 _LONGEST_WAKE = 60.0
 # Some work that is under way may have become slow by then, and so left its room.

@@ -162,9 +162,12 @@ class Tick:
             await reading
 
     def _is_full(self, page: Sequence[UpstreamJob]) -> bool:
-        """Whether more may follow; the upstream may have a smaller page than it is asked for."""
-        self._memory.largest = max(self._memory.largest, len(page))
-        return 0 < len(page) == self._memory.largest
+        """Whether more may follow; the upstream may have a smaller page than it is asked for.
+
+        That is only believed where two pages were as long as each other and none was longer.
+        """
+        known, self._memory.largest = self._memory.largest, max(self._memory.largest, len(page))
+        return len(page) >= _PAGE or 0 < len(page) == known
 
     def _is_late(self) -> bool:
         """Whether the round must come to its end, for the length of its lease."""

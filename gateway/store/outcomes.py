@@ -99,7 +99,10 @@ class NewDelivery(NamedTuple):
 
 async def finish(tx: Tx, endings: Sequence[Ending]) -> list[Job]:
     """End jobs that are still open; returns those for which this was the end."""
-    return [job_of(row) for row in await tx.rows(_FINISH, *_columns(sorted(endings, key=_job)))]
+    return [
+        job_of(row)
+        for row in await tx.rows(_FINISH, *_columns(sorted(endings, key=_job), Ending._fields))
+    ]
 
 
 async def receivers(tx: Tx, tenant_ids: Sequence[UUID]) -> list[Receiver]:
@@ -109,17 +112,17 @@ async def receivers(tx: Tx, tenant_ids: Sequence[UUID]) -> list[Receiver]:
 
 async def add_events(tx: Tx, events: Sequence[NewEvent]) -> None:
     """Store events."""
-    await tx.run(_EVENTS, *_columns(events))
+    await tx.run(_EVENTS, *_columns(events, NewEvent._fields))
 
 
 async def add_deliveries(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
     """Store deliveries that are due at once."""
-    await tx.run(_DELIVERIES, *_columns(deliveries))
+    await tx.run(_DELIVERIES, *_columns(deliveries, NewDelivery._fields))
 
 
 def _job(ending: Ending) -> UUID:
     return ending.id
 
 
-def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _columns(rows: Sequence[tuple[object, ...]], names: tuple[str, ...]) -> list[list[object]]:
+    return [[row[number] for row in rows] for number in range(len(names))]

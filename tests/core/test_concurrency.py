@@ -13,7 +13,7 @@ def test_it_doubles_with_each_round_of_answers():
     for size in (10, 20, 40):
         for _ in range(window.size):
             window.answered(has_time=True)
-        assert (window.size, window.claims) == (size, 2 * size)
+        assert (window.size, window.claims) == (size, min(4 * size, 100))
 
 
 def test_without_time_left_it_goes_back_to_its_start_and_no_further():
@@ -33,7 +33,7 @@ def test_failures_halve_it_down_to_two_and_end_claims_ahead():
         window.failed()
         assert (window.size, window.claims) == (size, size)
     window.answered(has_time=False)
-    assert (window.size, window.claims) == (3, 6)
+    assert (window.size, window.claims) == (3, 12)
 
 
 def test_it_grows_to_its_most_and_so_do_the_claims():

@@ -150,10 +150,11 @@ def test_one_job_of_an_unknown_workflow_is_asked_about_ever_more_rarely(
     ("jobs", "spent", "wait"),
     [
         (1, 0, 0.75),
-        (80, 0, 0.75),
-        (100, 0, 2 / 3),
-        (300, 0, 2 / 9),
-        (300, 44, 2 / 9),
+        (50, 0, 0.75),
+        (100, 0, 4 / 9),
+        (200, 0, 2 / 9),
+        (200, 29, 2 / 9),
+        (300, 44, 0.15),
         (300, 45, 0.75),
     ],
 )
@@ -239,14 +240,15 @@ def test_the_calls_that_are_left_last_until_the_youngest_job_should_have_ended()
     assert wait(100, 70.0, credit=-5.0) == pytest.approx(30 / 10)
     assert wait(100, 70.0, credit=-15.0) == 10.0
     assert wait(100, 0.0) == pytest.approx(100 / 15)
-    assert wait(1000, 90.0) == 0.1
+    assert wait(1000, 90.0) == pytest.approx(10 / 150)
+    assert wait(10_000, 90.0) == 0.03
     assert wait(20, 120.0) == pytest.approx(8 / 3), "those that are late, for a tenth of the usual"
 
 
 def test_many_credentials_beside_make_the_rounds_of_each_rarer() -> None:
     pace = Pace({"w": 2.0}, {"w": 2.0})
     waits = [next_poll([running(2.0)], 9000, pace, POLICY, beside=n) for n in (0, 2, 3, 9)]
-    assert waits == [0.1, 0.1, pytest.approx(0.15), 0.25]
+    assert waits == [0.03, 0.1, pytest.approx(0.15), 0.25]
 
 
 def test_one_straggler_does_not_hide_the_jobs_that_are_expected() -> None:

@@ -218,27 +218,27 @@ async def test_a_wrong_clock_of_its_own_is_not_what_a_worker_signs_with(world: W
 async def test_a_receiver_is_sent_a_few_and_then_more_with_each_answer(world: World):
     few = world.other_process(policy=replace(world.deps.policy, window_start=3))
     await owe(world, 40)
-    assert [await few.deliver() for _ in range(4)] == [3, 12, 25, 0]
+    assert [await few.deliver() for _ in range(4)] == [3, 24, 13, 0]
     assert {row.state for row in await world.deliveries()} == {"delivered"}
 
 
 async def test_what_was_claimed_ahead_and_has_no_turn_is_given_back_uncounted(world: World):
     policy = replace(world.deps.policy, window_start=2, turn_seconds=0.02)
     here = world.other_process(policy=policy)
-    await owe(world, 12)
+    await owe(world, 24)
     assert await here.deliver() == 2
     world.sender.gate = held = Gate()
-    assert await here.deliverer.claim(100) == 8, "four at a time, and as many ahead"
+    assert await here.deliverer.claim(100) == 16, "four at a time, and three times as many ahead"
     async with asyncio.timeout(10):
         while here.deps.slots.used("deliver") > 4:
             await here.deps.slots.freed(0.05)
     waiting = [row for row in await world.deliveries() if row.state == "pending"]
     back = [row for row in waiting if row.lease_token is None and row.attempts == 0]
-    assert len(back) == 10 - 4
+    assert len(back) == 22 - 4
     assert {row.strikes for row in back} == {0}
-    assert sorted(row.due_in > 0.5 for row in back) == [False] * 2 + [True] * 4
+    assert sorted(row.due_in > 0.5 for row in back) == [False] * 6 + [True] * 12
     held.open.set()
     await here.idle()
     await world.pass_time(2)
-    assert await here.deliver() == 6
+    assert await here.deliver() == 18
     assert {(row.state, row.attempts) for row in await world.deliveries()} == {("delivered", 1)}

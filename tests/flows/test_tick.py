@@ -25,6 +25,18 @@ async def test_one_list_call_ends_many_jobs(world: World):
     assert asked[0][1:] == (("SUCCEEDED", "FAILED"), 0)
 
 
+async def test_a_short_page_is_the_last_unless_the_next_one_is_as_short(world: World):
+    """The first ends of a burst are seen in one call, and those that came meanwhile in the next."""
+    await world.at_upstream(await world.tenant(), 60)
+    world.upstream.largest = 20
+    world.upstream.move("SUCCEEDED")
+    await world.poll()
+    assert await world.states() == {"succeeded": 20, "submitted": 40}
+    assert world.upstream.count("page") == 1
+    await world.poll_again()
+    assert await world.states() == {"succeeded": 60}, "by now it is known how long its pages are"
+
+
 async def test_pages_are_read_while_they_bring_news(world: World):
     await world.at_upstream(await world.tenant(), 250)
     world.upstream.move("SUCCEEDED")

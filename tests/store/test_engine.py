@@ -1,6 +1,8 @@
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,8 +12,8 @@ from uuid_utils.compat import uuid7
 
 from gateway.core.model import Limits
 from gateway.errors import BadRequest, Collision, DatabaseDenied, NotFound, Unavailable
-from gateway.store import jobs, tenants
-from gateway.store.engine import Database, Tx, open_database
+from gateway.store import connect, jobs, tenants
+from gateway.store.engine import ARRAY_TYPES, Database, Tx, open_database
 from tests.builders import add_tenant, new_job
 from tests.conftest import at_database
 from tests.store.blocking import until
@@ -180,13 +182,44 @@ async def test_a_closed_pool_leaves_no_connection(database_url: str, db: Databas
 # --- Away ---------------------------------------------------------------------------------------
 
 
+async def test_the_driver_knows_the_array_types_of_all_statements_before_the_first_one(
+    database_url: str, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks the server about types that it does not know, which takes longer than the statement."""
+    asked: list[str] = []
+
+    class Overheard(connect.Session):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            overhearing: Any = self
+            overhearing.add_query_logger(lambda record: asked.append(record.query))
+
+    monkeypatch.setattr(connect, "Session", Overheard)
+    sources = [path.read_text() for path in Path(connect.__file__).parent.rglob("*.py")]
+    types = {name for source in sources for name in re.findall(r"::(\w+)\[\]", source)}
+    assert {"uuid", "text", "float8"} <= types <= set(ARRAY_TYPES)
+    async with pool_of(database_url) as database, database.single() as tx:
+        assert any("typeinfo_tree" in query for query in asked), "it asks as it is opened"
+        asked.clear()
+        casts = ", ".join(f"${number}::{name}[]" for number, name in enumerate(sorted(types), 1))
+        await tx.row(f"SELECT {casts}, 1", *[[]] * len(types))
+    assert asked
+    assert not any("typeinfo_tree" in query for query in asked)
+
+
 async def test_connections_can_be_opened_ahead_and_stay(database_url: str, db: Database) -> None:
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ahead'"
     url = database_url.replace("postgresql://", "postgresql+asyncpg://")
     database = open_database(url, pool=4, name="ahead")
-    await database.open_ahead(3)
+    warm: list[int] = []
+
+    async def warm_up(tx: Tx) -> None:
+        warm.append(await scalar(tx, "SELECT pg_backend_pid()"))
+
+    await database.open_ahead(3, warm_up)
     async with db.single() as tx:
         assert await scalar(tx, count) == 3
+    assert len(set(warm)) == 3, "each connection is warmed up"
     await database.close()
 
 
