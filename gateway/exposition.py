@@ -13,9 +13,9 @@ from typing_extensions import override
 
 from gateway import metrics
 from gateway.flows.deps import Deps
-from gateway.flows.overview import Overview
-from gateway.store.engine import PoolUse
-from gateway.store.queues import REASONS
+from gateway.flows.health.overview import Overview
+from gateway.store.database import PoolUse
+from gateway.store.work.queues import REASONS
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SAME = " The same from every API process: aggregate with max, not sum."

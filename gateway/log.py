@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from gateway.core.printable import printable, printable_json, printable_lines
+from gateway.core.text.printable import printable, printable_json, printable_lines
 from gateway.errors import Unavailable
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}

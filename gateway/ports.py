@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from gateway.core.cipher import Secret
-from gateway.core.webhook import Fault, Reply, Webhook
+from gateway.core.webhooks.request import Fault, Reply, Webhook
 
 
 @dataclass(frozen=True, slots=True)

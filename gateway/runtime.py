@@ -10,21 +10,21 @@ import structlog
 
 from gateway import __version__, log, metrics
 from gateway.adapters.clock import PostgresClock, SystemClock, SystemIds
-from gateway.adapters.egress import Proxy
-from gateway.adapters.limiter import WindowLimiter
-from gateway.adapters.musicai import MusicAi
-from gateway.adapters.queue import ArqQueue
-from gateway.adapters.redis_health import RedisHealth
-from gateway.adapters.sender import HttpSender
+from gateway.adapters.musicai.client import MusicAi
+from gateway.adapters.rate_limiter import WindowLimiter
+from gateway.adapters.redis.health import RedisHealth
+from gateway.adapters.wakeups.queue import ArqQueue
+from gateway.adapters.webhooks.proxy_tunnel import Proxy
+from gateway.adapters.webhooks.sender import HttpSender
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps, go_on
-from gateway.flows.vitals import Vitals
-from gateway.flows.workflow_names import WorkflowNames
+from gateway.flows.process.vitals import Vitals
+from gateway.flows.upstream.workflow_names import WorkflowNames
 from gateway.ports import Clock, Ids
 from gateway.settings import Settings, strange_settings
-from gateway.store.causes import Cause, Trouble
-from gateway.store.engine import open_database
+from gateway.store.connection.failure_causes import Cause, Trouble
+from gateway.store.database import open_database
 from gateway.store.processes import Identity
 
 _TROUBLES = {

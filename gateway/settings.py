@@ -22,15 +22,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.environment import (
-    PREFIX,
-    InvalidSettingsError,
-    Stranger,
-    read_files,
-    strangers,
-)
-from gateway.postgres_url import read_url
-from gateway.redis_address import parse_redis_url
+from gateway.config.environment import PREFIX, InvalidSettingsError, Stranger, read_files, strangers
+from gateway.config.postgres_url import read_url
+from gateway.config.redis_url import parse_redis_url
 
 _KEY_BYTES = 32
 _URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")

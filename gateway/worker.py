@@ -11,20 +11,20 @@ import structlog
 import uvloop
 
 from gateway import log
-from gateway.adapters.pool import Pool
-from gateway.adapters.redis_health import RedisHealth
-from gateway.descriptors import raise_limit
+from gateway.adapters.redis.health import RedisHealth
+from gateway.adapters.wakeups.worker_loop import Pool
+from gateway.config.redis_url import parse_redis_url
 from gateway.errors import Unavailable
+from gateway.flows.admin.master_keys import require_keys
 from gateway.flows.deps import Deps, go_on
-from gateway.flows.heartbeat import beating
-from gateway.flows.master_keys import require_keys
-from gateway.flows.session import Sessions
-from gateway.flows.sweep import sweep
+from gateway.flows.health.heartbeat import beating
+from gateway.flows.maintain.sweep import sweep
 from gateway.flows.warm_up import warm_up
-from gateway.redis_address import parse_redis_url
+from gateway.flows.work_loops import Sessions
+from gateway.host.descriptors import raise_limit
+from gateway.host.watchdog import watch_loop
 from gateway.runtime import host_clock, identity_of, open_deps, tell_strange_settings
 from gateway.settings import Settings
-from gateway.watchdog import watch_loop
 from gateway.worker_port import serve_port
 
 _log = structlog.get_logger("gateway.worker")

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from gateway.exposition import CONTENT_TYPE, exposition, process_state
 from gateway.flows.deps import Deps
-from gateway.flows.readiness import Readiness, readiness
+from gateway.flows.health.readiness import Readiness, readiness
 
 _ALIVE_SECONDS = 30.0
 _READY_SECONDS = 2.0

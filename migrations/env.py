@@ -7,9 +7,9 @@ from alembic import context
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from gateway.store.connect import Connector
+from gateway.store.connection.connect import Connector
+from gateway.store.migration.migration_lock import turn
 from gateway.store.schema import metadata
-from gateway.store.turns import turn
 
 
 def _run(connection: Connection) -> None:

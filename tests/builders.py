@@ -9,14 +9,16 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import AccessKey, Attempt, Job, JobState, KeyKind, Limits, NewJob
-from gateway.store import deliveries, endpoints, jobs, outcomes, submits, tenants
-from gateway.store.attempts import Recorded
-from gateway.store.deliveries import ToDeliver
-from gateway.store.endpoints import Options
-from gateway.store.engine import AnyRow, Tx
-from gateway.store.history import Page
-from gateway.store.outcomes import NewDelivery, NewEvent
-from gateway.store.submits import ToSubmit
+from gateway.store.database import AnyRow, Tx
+from gateway.store.job_search.lists import Page
+from gateway.store.tenancy import tenants
+from gateway.store.webhooks import deliveries, endpoints
+from gateway.store.webhooks.attempts import Recorded
+from gateway.store.webhooks.deliveries import ToDeliver
+from gateway.store.webhooks.endpoints import Options
+from gateway.store.work import jobs, settlement, submits
+from gateway.store.work.settlement import NewDelivery, NewEvent
+from gateway.store.work.submits import ToSubmit
 
 MADE_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -194,7 +196,7 @@ async def add_deliveries(
 ) -> list[UUID]:
     """Deliveries that are due, to an endpoint or to a job's own callback in a lane."""
     events = [NewEvent(uuid7(), tenant_id, job_id, "test.ping", "{}") for _ in range(count)]
-    await outcomes.add_events(tx, events)
+    await settlement.add_events(tx, events)
     url = "https://own.example/x" if endpoint_id is None else None
     owed = [
         NewDelivery(
@@ -209,7 +211,7 @@ async def add_deliveries(
         )
         for event in events
     ]
-    await outcomes.add_deliveries(tx, owed)
+    await settlement.add_deliveries(tx, owed)
     return [delivery.id for delivery in owed]
 
 
@@ -240,7 +242,7 @@ def id_at(at: datetime) -> UUID:
 async def add_event(tx: Tx, tenant_id: UUID, kind: str = "test.ping", **fields: Any) -> UUID:
     """An event that nobody is owed."""
     given: dict[str, Any] = {"id": uuid7(), "job_id": None, "body": "{}"} | fields
-    await outcomes.add_events(tx, [NewEvent(tenant_id=tenant_id, type=kind, **given)])
+    await settlement.add_events(tx, [NewEvent(tenant_id=tenant_id, type=kind, **given)])
     return given["id"]
 
 

@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 
 from gateway import log, metrics
 from gateway.adapters.clock import PostgresClock
-from gateway.adapters.musicai import MusicAi
-from gateway.adapters.queue import ArqQueue
+from gateway.adapters.musicai.client import MusicAi
+from gateway.adapters.wakeups.queue import ArqQueue
 from gateway.core.cipher import Place
 from gateway.errors import Unavailable
-from gateway.flows.vitals import Vitals
+from gateway.flows.process.vitals import Vitals
 from gateway.ports import Reply
 from gateway.runtime import Report, open_deps, policy_of, sender_of
 from gateway.settings import Settings

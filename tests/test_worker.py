@@ -10,7 +10,7 @@ from alembic import command
 
 from tests.conftest import at_database, run_sql
 from tests.e2e.outside import Worker, environment, until, working
-from tests.test_migrations import config
+from tests.project.test_migrations import config
 
 
 @pytest.fixture

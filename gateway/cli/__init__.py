@@ -26,30 +26,32 @@ def cli() -> None:
 
 
 cli.lazy = {
-    "serve": Lazy("serve:serve", "Answer HTTP requests until SIGTERM."),
-    "worker": Lazy("worker:worker", "Run jobs and deliver webhooks until SIGTERM."),
+    "serve": Lazy("server.serve:serve", "Answer HTTP requests until SIGTERM."),
+    "worker": Lazy("server.worker:worker", "Run jobs and deliver webhooks until SIGTERM."),
     "dev": Lazy(
-        "dev:dev",
+        "dev.command:dev",
         "Run everything here: Postgres, Valkey, upstream simulator, receiver, API, workers.",
         needs=_EMBEDDED,
     ),
     "demo": Lazy(
-        "demo:demo",
+        "dev.demo:demo",
         "Run 60 jobs of three tenants through a gateway made for the purpose, then remove it.",
         needs=_EMBEDDED,
     ),
     "receive": Lazy(
-        "receiver:receive",
+        "server.receiver:receive",
         "Receive webhooks at /hook/SLUG, verify them, and list them at /received.",
     ),
-    "simulate": Lazy("simulate:simulate", "Serve a simulated upstream until SIGTERM."),
-    "db": Lazy("db:db", "Bring the database's schema up to date."),
+    "simulate": Lazy("server.simulate:simulate", "Serve a simulated upstream until SIGTERM."),
+    "db": Lazy("operate.db:db", "Bring the database's schema up to date."),
     "key": Lazy("keys.command:key", "Manage access keys, in the database or through the API."),
-    "tenant": Lazy("tenant:tenant", "Manage tenants."),
-    "credential": Lazy("credential:credential", "Manage tenants' keys for the upstream."),
+    "tenant": Lazy("tenants.command:tenant", "Manage tenants."),
+    "credential": Lazy("tenants.credential:credential", "Manage tenants' keys for the upstream."),
     "job": Lazy("jobs.command:job", "Submit jobs and see how they end."),
-    "endpoint": Lazy("endpoint:endpoint", "Manage where a tenant's webhooks go."),
-    "webhook": Lazy("webhook:webhook", "See what was delivered, send it again, and verify it."),
+    "endpoint": Lazy("webhooks.endpoint:endpoint", "Manage where a tenant's webhooks go."),
+    "webhook": Lazy(
+        "webhooks.command:webhook", "See what was delivered, send it again, and verify it."
+    ),
     "trigger": Lazy(
         "events.trigger:trigger",
         "Send a sample event to the endpoints that ask for it, and to `gateway listen`.",
@@ -85,8 +87,8 @@ cli.lazy = {
         "completion:completion",
         "Print the script that completes commands and options in a shell.",
     ),
-    "secret": Lazy("secret:secret", "See which master keys are needed, and seal anew."),
-    "config": Lazy("config:config", "Look at the settings."),
-    "health": Lazy("health:health", "Ask the process on this host whether it is ready."),
+    "secret": Lazy("operate.secret:secret", "See which master keys are needed, and seal anew."),
+    "config": Lazy("operate.config:config", "Look at the settings."),
+    "health": Lazy("server.health:health", "Ask the process on this host whether it is ready."),
     "version": Lazy("version:version", "Print the version."),
 }

@@ -8,11 +8,11 @@ from urllib.parse import quote
 import click
 from rich_click import RichGroup
 
-from gateway.cli.access import with_tenant
-from gateway.cli.client import Api
-from gateway.cli.listing import Source, Wanted, listing_options, show_listing
-from gateway.cli.output import confirm, json_option, say, show, yes_option
-from gateway.cli.table import Column
+from gateway.cli.api.access import with_tenant
+from gateway.cli.api.client import Api
+from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
+from gateway.cli.terminal.output import confirm, json_option, say, show, yes_option
+from gateway.cli.terminal.table import Column
 
 _PAUSE_SECONDS = 0.5
 _RUNNING = "running"

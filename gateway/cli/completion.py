@@ -4,7 +4,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 from rich_click import RichCommand
 
-from gateway.cli.output import write_text
+from gateway.cli.terminal.output import write_text
 
 _VARIABLE = "_GATEWAY_COMPLETE"
 _SHELLS: dict[str, type[ShellComplete]] = {

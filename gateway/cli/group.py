@@ -12,11 +12,11 @@ import click
 from rich_click import RichCommand, RichGroup
 from typing_extensions import override
 
-from gateway.cli.failures import CommandError, ExitCode, failure_of, problem_of
-from gateway.core.printable import printable_json, printable_lines
-from gateway.environment import InvalidSettingsError
+from gateway.cli.terminal.failures import CommandError, ExitCode, failure_of, problem_of
+from gateway.config.environment import InvalidSettingsError
+from gateway.core.text.printable import printable_json, printable_lines
 from gateway.errors import GatewayError
-from gateway.listening import CannotListenError
+from gateway.host.listening import CannotListenError
 
 _JSON_OPTIONS = frozenset({"--json", "--ndjson"})
 _JSON = "gateway.json"  # in the context: whether failures are to be JSON

@@ -38,7 +38,7 @@ MAX_BODY_BYTES = 20_000
 # What stays of each text of an error in a body that is too long: 2,000 characters may be 12 kB.
 _SHORT = 300
 
-# Filled in by `job_json`, and by Postgres where it writes many jobs (store/job_lines.py).
+# Filled in by `job_json`, and by Postgres where it writes many jobs (store/job_search/render.py).
 JOB_FORM = (
     '{"id":"%s","app":%s,"name":%s,"batchName":%s,"workflow":%s,"workflowParams":%s,"status":"%s"'
     ',"result":%s,"error":%s,"metadata":%s,"createdAt":%s,"startedAt":%s,"completedAt":%s'

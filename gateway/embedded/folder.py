@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.files import write_private
+from gateway.host.private_files import write_private
 
 
 class FolderInUseError(Exception):

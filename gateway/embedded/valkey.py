@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.embedded.folder import hold, keep_secret
 from gateway.embedded.part import Part, PartFailedError, free_port, running
-from gateway.files import write_private
+from gateway.host.private_files import write_private
 
 # Wake-ups are hints that the sweep rebuilds: nothing in here deserves a disk.
 _SETTINGS = """

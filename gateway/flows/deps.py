@@ -6,9 +6,9 @@ from uuid import UUID
 
 from gateway.core.cipher import CannotOpenError, Cipher, Place, Secret
 from gateway.core.schedule import Policy
-from gateway.flows.beacon import Beacon
-from gateway.flows.slots import Slots
-from gateway.flows.vitals import Vitals
+from gateway.flows.process.restore_detector import Beacon
+from gateway.flows.process.slots import Slots
+from gateway.flows.process.vitals import Vitals
 from gateway.ports import (
     Access,
     Catalogue,
@@ -21,7 +21,7 @@ from gateway.ports import (
     SharedClock,
     Upstream,
 )
-from gateway.store.engine import Database
+from gateway.store.database import Database
 
 _TELL_AGAIN_SECONDS = 60.0
 

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from gateway.core.schedule import Pace, Policy
 from gateway.flows.deps import Deps
-from gateway.store import attempts, deliveries, outcomes, polls, submits, usage
-from gateway.store.engine import Tx
+from gateway.store.database import Tx
+from gateway.store.usage import rollups
+from gateway.store.webhooks import attempts, deliveries
+from gateway.store.work import polls, settlement, submits
 
 # As many as work at the same time in a burst.
 _CONNECTIONS = 4
@@ -47,11 +49,11 @@ async def _run_submits_and_polls(tx: Tx, policy: Policy, token: UUID) -> None:
 
 
 async def _run_settlement(tx: Tx) -> None:
-    await outcomes.finish(tx, [])
-    await outcomes.add_events(tx, [])
-    await outcomes.receivers(tx, [])
-    await outcomes.add_deliveries(tx, [])
-    await usage.add_jobs(tx, [])
+    await settlement.finish(tx, [])
+    await settlement.add_events(tx, [])
+    await settlement.receivers(tx, [])
+    await settlement.add_deliveries(tx, [])
+    await rollups.add_jobs(tx, [])
 
 
 async def _run_deliveries(tx: Tx, policy: Policy, token: UUID) -> None:
@@ -67,4 +69,4 @@ async def _run_deliveries(tx: Tx, policy: Policy, token: UUID) -> None:
     )
     await deliveries.secrets(tx, [])
     await attempts.record(tx, [])
-    await usage.add_webhooks(tx, [])
+    await rollups.add_webhooks(tx, [])

@@ -7,7 +7,7 @@ from litestar.enums import ScopeType
 from litestar.exceptions import NotFoundException
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from gateway.simulator.exchange import Request, Response, Wire
+from gateway.simulator.http.messages import Request, Response, Wire
 from gateway.simulator.service import Service
 from gateway.simulator.state import State
 

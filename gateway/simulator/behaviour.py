@@ -4,7 +4,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from gateway.simulator.plans import Plan
+from gateway.simulator.jobs.plans import Plan
 
 Layer = Literal["global", "workflow", "key"]
 Partial = dict[str, Any]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import uvloop
 
-from gateway.simulator.exchange import encode_json
-from gateway.simulator.journal import Journal
-from gateway.simulator.listener import Listener
+from gateway.simulator.http.listener import Listener
+from gateway.simulator.http.messages import encode_json
+from gateway.simulator.jobs.journal import Journal
 from gateway.simulator.service import Service
 from gateway.simulator.state import State
 

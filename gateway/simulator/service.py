@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 
-from gateway.simulator import api, control, files, trouble
+from gateway.simulator.api import upstream_routes
+from gateway.simulator.api.requests import workflow_named
 from gateway.simulator.behaviour import Partial
-from gateway.simulator.courier import Courier
-from gateway.simulator.exchange import Request, Response, problem
-from gateway.simulator.faults import Call
-from gateway.simulator.reading import workflow_named
-from gateway.simulator.record import Entry
+from gateway.simulator.control import control_routes
+from gateway.simulator.control.record import Entry
+from gateway.simulator.faults import answers
+from gateway.simulator.faults.script import Call
+from gateway.simulator.files import file_routes
+from gateway.simulator.files.courier import Courier
+from gateway.simulator.http.messages import Request, Response, problem
 from gateway.simulator.state import State
 
 PREFIXES = frozenset({"v1", "api"})
@@ -26,7 +29,9 @@ class Service:
         if request.path.startswith("/_control"):
             return self.answer_control(request)
         prefix, _, rest = request.path[1:].partition("/")
-        route, target = api.locate(request.method, rest) if prefix in PREFIXES else ("", "")
+        route, target = (
+            upstream_routes.locate(request.method, rest) if prefix in PREFIXES else ("", "")
+        )
         return self._logged(request, route, target)
 
     def answer_files(self, request: Request) -> Response:
@@ -36,7 +41,7 @@ class Service:
 
     def answer_control(self, request: Request) -> Response:
         self.state.jobs.advance(self.state.clock.now())
-        response = control.answer(self.state, request, self.go_down)
+        response = control_routes.answer(self.state, request, self.go_down)
         self._call_out()
         return response
 
@@ -74,10 +79,10 @@ class Service:
         self, request: Request, route: str, target: str, over: Partial | None = None
     ) -> Response:
         if route == "files":
-            return files.perform(self.state, request)
+            return file_routes.perform(self.state, request)
         if not route:
             return problem(404, f"No route {request.method} {request.path}.")
-        return api.perform(self.state, request, route, target, over)
+        return upstream_routes.perform(self.state, request, route, target, over)
 
     def _with_faults(self, request: Request, route: str, target: str) -> Response:
         call = Call(
@@ -87,7 +92,7 @@ class Service:
             workflow=workflow_named(self.state, request, target),
         )
         actions = self.state.faults.actions_for(call)
-        return trouble.answer(
+        return answers.answer(
             actions,
             lambda over: self._perform(request, route, target, over),
             self.state.clock,

@@ -7,17 +7,17 @@ from typing import Any
 import msgspec
 
 from gateway.simulator.behaviour import Behaviour, Layers
-from gateway.simulator.catalog import Catalog
 from gateway.simulator.clock import Clock
-from gateway.simulator.faults import FaultBook
-from gateway.simulator.inputs import is_missing, own_urls
-from gateway.simulator.jobs import Application, Job, JobTable
-from gateway.simulator.journal import Journal, Line
-from gateway.simulator.plans import Plan, draw
-from gateway.simulator.record import Record
-from gateway.simulator.signing import Signer
-from gateway.simulator.storage import Storage
-from gateway.simulator.workflows import Workflow
+from gateway.simulator.control.record import Record
+from gateway.simulator.faults.script import FaultBook
+from gateway.simulator.files.inputs import is_missing, own_urls
+from gateway.simulator.files.signed_urls import Signer
+from gateway.simulator.files.storage import Storage
+from gateway.simulator.jobs.catalog import Catalog
+from gateway.simulator.jobs.journal import Journal, Line
+from gateway.simulator.jobs.plans import Plan, draw
+from gateway.simulator.jobs.table import Application, Job, JobTable
+from gateway.simulator.jobs.workflows import Workflow
 
 NULL = msgspec.Raw(b"null")
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.model import Limits
-from gateway.store.engine import Tx
-from gateway.store.job_lines import size_of, stamp
-from gateway.store.job_search import keep_to_indexes
+from gateway.store.database import Tx
+from gateway.store.job_search.render import size_of, stamp
+from gateway.store.job_search.search import keep_to_indexes
 
 _Key = tuple[object, ...]
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from gateway.store.engine import Tx
+from gateway.store.database import Tx
 
 _BITS = 48
 

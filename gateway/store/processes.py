@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from gateway.store.engine import Tx
+from gateway.store.database import Tx
 
 # Two heartbeats may be lost before a process counts as stale.
 STALE_SECONDS = 12.0

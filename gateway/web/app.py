@@ -8,22 +8,21 @@ from litestar.exceptions import HTTPException, NotFoundException
 
 from gateway.errors import GatewayError
 from gateway.flows.deps import Deps
-from gateway.web import health
-from gateway.web.asgi import App
+from gateway.web.asgi.types import AnyRequest, App
 from gateway.web.auth import guard_operator, guard_tenant
+from gateway.web.capacity.limits import HttpLimits
 from gateway.web.context import (
-    AnyRequest,
     Context,
     envelope_of,
     operator_dependencies,
     tenant_dependencies,
 )
-from gateway.web.front import Front
-from gateway.web.limits import HttpLimits
-from gateway.web.missing import nothing_at
+from gateway.web.front_door import Front
+from gateway.web.not_found import nothing_at
 from gateway.web.openapi import handlers as documents
-from gateway.web.problems import MEDIA_TYPE, problem_of
-from gateway.web.routes import ANY_KEY, OPEN, OPERATOR, TENANT, flat
+from gateway.web.respond.problem_details import MEDIA_TYPE, problem_of
+from gateway.web.route_table import ANY_KEY, OPEN, OPERATOR, TENANT, flat
+from gateway.web.routes import health
 
 
 def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = True) -> Front:

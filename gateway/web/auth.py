@@ -15,13 +15,13 @@ from gateway.errors import (
     TenantSuspended,
     Unauthorized,
 )
-from gateway.flows.identify import Identities, TenantContext
-from gateway.web.conditional import require_unconditional
-from gateway.web.envelope import STATE, Caller, Envelope
-from gateway.web.parameters import read_query
-from gateway.web.rates import rate_headers
-from gateway.web.reading import read_body
-from gateway.web.wire import NoBody, NoQuery
+from gateway.flows.accept.authenticate import Identities, TenantContext
+from gateway.web.asgi.etags import require_unconditional
+from gateway.web.asgi.request_context import STATE, Caller, Envelope
+from gateway.web.parse.json_body import read_body
+from gateway.web.parse.query_string import read_query
+from gateway.web.respond.ratelimit_headers import rate_headers
+from gateway.web.schemas.requests import NoBody, NoQuery
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 

@@ -2,29 +2,27 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
-from litestar import Request
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
 
 from gateway.core.model import Tenant
-from gateway.flows.accept import Acceptor
-from gateway.flows.catalogue import Workflows
+from gateway.flows.accept.acceptor import Acceptor
+from gateway.flows.accept.authenticate import Identities
 from gateway.flows.deps import Deps
-from gateway.flows.identify import Identities
-from gateway.flows.overview import Overviews
-from gateway.flows.waiters import Waiters
-from gateway.web.admissions import Admissions
-from gateway.web.bodies import BodyRoom
-from gateway.web.envelope import STATE, Caller, Envelope
-from gateway.web.limits import HttpLimits
-from gateway.web.reading import read_body
-from gateway.web.streams import MOST_EXPORTS, Streams
-from gateway.web.trials import Trials
-
-AnyRequest = Request[Any, Any, Any]
+from gateway.flows.health.overview import Overviews
+from gateway.flows.settle.watchers import Waiters
+from gateway.flows.upstream.passthrough import Workflows
+from gateway.web.asgi.read_body import BodyRoom
+from gateway.web.asgi.request_context import STATE, Caller, Envelope
+from gateway.web.asgi.types import AnyRequest
+from gateway.web.capacity.limits import HttpLimits
+from gateway.web.capacity.long_requests import Admissions
+from gateway.web.capacity.sample_slots import Trials
+from gateway.web.parse.json_body import read_body
+from gateway.web.respond.sse import MOST_EXPORTS, Streams
 
 T = TypeVar("T")
 # What a handler is handed by name; it was made here, so it is not validated again.

@@ -13,16 +13,16 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from gateway import log
-from gateway.descriptors import raise_limit
+from gateway.flows.admin.master_keys import require_keys
 from gateway.flows.deps import Deps, go_on
-from gateway.flows.heartbeat import beating
-from gateway.flows.master_keys import require_keys
-from gateway.listening import Place, claimed
+from gateway.flows.health.heartbeat import beating
+from gateway.host.descriptors import raise_limit
+from gateway.host.listening import Place, claimed
 from gateway.runtime import identity_of, open_deps, tell_strange_settings
 from gateway.settings import Settings
 from gateway.web.app import create_app, create_metrics_app
-from gateway.web.front import Front
-from gateway.web.limits import HttpLimits
+from gateway.web.capacity.limits import HttpLimits
+from gateway.web.front_door import Front
 
 _CONNECTIONS = 4096
 # Requests that wait included, which cost little: what limits them is how many files may be open.

@@ -28,7 +28,7 @@ _BEFORE = (
     ("job_tenant_id_state_id", ["tenant_id", "state", "id"], None),
     ("job_tenant_id_batch_name_id", ["tenant_id", "batch_name", "id"], "batch_name IS NOT NULL"),
 )
-# The texts are also written in store/job_filter.py. The number of characters keeps the ends of a key
+# The texts are also written in store/job_search/filter.py. The number of characters keeps the ends of a key
 # and the beginnings of its value apart.
 _TEXTS = """
 CREATE OR REPLACE FUNCTION job_label_texts(name text, batch_name text, error json, metadata jsonb)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from gateway.adapters.egress import Proxy
+from gateway.adapters.webhooks.proxy_tunnel import Proxy
 from tests.adapters.receiver import receiving
 
 LET_THROUGH = b"HTTP/1.1 200 Connection established\r\nVia: 1.1 test\r\n\r\n"

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
 
-from gateway.adapters.egress import Proxy
-from gateway.adapters.sender import HttpSender, trusted_authorities
-from gateway.adapters.vetting import Lookup
-from gateway.core.addresses import Network
+from gateway.adapters.webhooks.proxy_tunnel import Proxy
+from gateway.adapters.webhooks.sender import HttpSender, trusted_authorities
+from gateway.adapters.webhooks.ssrf_guard import Lookup
+from gateway.core.webhooks.ssrf_rules import Network
 from gateway.ports import Fault, Reply, Webhook
 
 Talk = Callable[[Reader, Writer], Awaitable[None]]

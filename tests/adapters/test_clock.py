@@ -6,7 +6,7 @@ import pytest
 
 from gateway.adapters.clock import PostgresClock, SystemClock, SystemIds
 from gateway.ports import Clock, Ids, SharedClock
-from gateway.store.job_filter import time_of
+from gateway.store.job_search.filter import time_of
 
 
 async def test_the_clock_goes_forward() -> None:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from gateway.adapters.clock import SystemClock, SystemIds
-from gateway.adapters.queue import ArqQueue
+from gateway.adapters.wakeups.queue import ArqQueue
 from gateway.embedded import free_port
 from tests.bench.gateways import Gateway, make_gateway
 from tests.bench.owed import Connection, Endpoint, add_endpoints, connected, endpoints_at, owe

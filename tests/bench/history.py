@@ -17,10 +17,10 @@ import psutil
 
 from gateway.core.model import STATUS_STATES
 from gateway.embedded import run_tool
-from gateway.store import history
-from gateway.store.engine import Database, Tx, open_database
-from gateway.store.history import Page
-from gateway.store.job_filter import JobFilter, first_id
+from gateway.store.database import Database, Tx, open_database
+from gateway.store.job_search import lists
+from gateway.store.job_search.filter import JobFilter, first_id
+from gateway.store.job_search.lists import Page
 from tests.bench import history_data, history_usage
 from tests.bench.gateways import make_gateway
 from tests.bench.history_data import DAYS, LARGEST, ROWS
@@ -139,13 +139,13 @@ async def _pages(
 
     async def nothing(tx: Tx) -> Page:
         await tx.rows("SELECT 1")
-        return history.NOTHING
+        return lists.NOTHING
 
     asked: dict[str, _Ask] = {NOTHING: nothing}
     for name, question in _questions(now).items():
         wanted = JobFilter(tenants, **question.filter)
         before = first_id(now - timedelta(days=DAYS * question.age)) if question.age else None
-        asked[name] = partial(history.page, wanted=wanted, form="json", before=before, size=SIZE)
+        asked[name] = partial(lists.page, wanted=wanted, form="json", before=before, size=SIZE)
     return {
         name: await _again_and_again(servers, database, tenants, samples, ask)
         for name, ask in asked.items()

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from gateway.store.usage import adding, of_jobs
+from gateway.store.usage.rollups import adding, of_jobs
 
 ROWS = int(os.environ.get("ROWS", "1000000"))
 TENANTS = 1000

@@ -21,8 +21,8 @@ import aiohttp
 import uvloop
 from typing_extensions import override
 
-from gateway.adapters.sender import HttpSender
-from gateway.core.webhook import Reply, Webhook
+from gateway.adapters.webhooks.sender import HttpSender
+from gateway.core.webhooks.request import Reply, Webhook
 
 IN_THE_AIR = 30
 _BODY = b'{"type":"job.succeeded","data":"%s"}' % (b"x" * 900)

@@ -20,9 +20,20 @@ from typing_extensions import override
 from uuid_utils.compat import uuid7
 
 from gateway.core.schedule import Pace
-from gateway.store import (
-    bulk,
-    claims,
+from gateway.store import processes
+from gateway.store.database import AnyRow, Database, Tx, open_database
+from gateway.store.webhooks import deliveries, endpoints
+from gateway.store.work import bulk_operations, jobs, lost_claims, polls, queues, submits, sweeps
+from gateway.store.work.polls import Place
+from tests.bench.parts import Servers, start_servers
+
+SIZES = (100, 10_000, 100_000)
+_ROUNDS = 5
+_LEASE = 26.0
+_EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+_STORE = (
+    bulk_operations,
+    lost_claims,
     deliveries,
     endpoints,
     jobs,
@@ -32,15 +43,6 @@ from gateway.store import (
     submits,
     sweeps,
 )
-from gateway.store.engine import AnyRow, Database, Tx, open_database
-from gateway.store.polls import Place
-from tests.bench.parts import Servers, start_servers
-
-SIZES = (100, 10_000, 100_000)
-_ROUNDS = 5
-_LEASE = 26.0
-_EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
-_STORE = (bulk, claims, deliveries, endpoints, jobs, polls, processes, queues, submits, sweeps)
 
 _TENANT = "INSERT INTO tenant (id, slug, name, metadata) VALUES ($1, 'busy', 'busy', '{}')"
 _CREDENTIAL = """
@@ -138,7 +140,7 @@ async def _engine(tx: Tx, tenant: UUID, credential: UUID) -> None:
         lambda: queues.lines(tx, breaker=5, in_flight=10**6, window=10),
         lambda: processes.last_rounds(tx),
         lambda: processes.seen(tx),
-        lambda: bulk.is_due(tx),
+        lambda: bulk_operations.is_due(tx),
         lambda: endpoints.failing(tx, ("x",)),
     )
     for step in steps:

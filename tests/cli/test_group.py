@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from gateway import __version__
 from gateway.cli import cli
-from gateway.cli.failures import CommandError, ExitCode, code_of_status
 from gateway.cli.group import Lazy, LazyGroup
+from gateway.cli.terminal.failures import CommandError, ExitCode, code_of_status
 from gateway.errors import Conflict, NotFound, RateLimited, Unauthorized, Unavailable
 from tests.cli.commands import bare_environment, call, run, settings_for
 

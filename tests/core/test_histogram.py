@@ -24,7 +24,7 @@ _BASE = 10_000
 
 
 def bucket_of(seconds: float) -> int:
-    """As store/usage.py has Postgres do it."""
+    """As store/usage/rollups.py has Postgres do it."""
     if seconds < FINEST_SECONDS:
         return 0
     return min(LAST, 1 + math.floor(math.log(seconds / FINEST_SECONDS) / math.log(GROWTH)))

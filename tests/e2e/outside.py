@@ -21,12 +21,12 @@ from aiohttp import web
 
 from gateway.core.cipher import Secret
 from gateway.core.model import Limits, NewJob, Tenant
-from gateway.core.signing import parse_secret, verify
-from gateway.flows.accept import Acceptor, Order
+from gateway.core.webhooks.signing import parse_secret, verify
+from gateway.flows.accept.acceptor import Acceptor, Order
+from gateway.flows.admin.tenants import create_tenant, put_credential
+from gateway.flows.deliver.endpoints import Wanted, create_endpoint
+from gateway.flows.deliver.signing_secrets import default_secret
 from gateway.flows.deps import Deps
-from gateway.flows.endpoints import Wanted, create_endpoint
-from gateway.flows.secrets import default_secret
-from gateway.flows.tenants import create_tenant, put_credential
 from gateway.settings import Settings
 
 _RUN = "from gateway.settings import load_settings; from gateway.worker import run; run(load_settings())"

@@ -16,8 +16,8 @@ import pytest
 from gateway.core.cipher import Secret
 from gateway.core.model import KeyKind, Limits
 from gateway.embedded import free_port
-from gateway.flows.keys import create_key
-from gateway.flows.tenants import create_tenant, put_credential
+from gateway.flows.admin.access_keys import create_key
+from gateway.flows.admin.tenants import create_tenant, put_credential
 from gateway.runtime import open_deps
 from gateway.settings import Settings
 from tests.conformance.sdk import CHECKS, Target

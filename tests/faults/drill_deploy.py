@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from gateway.embedded import create_database
-from gateway.store.migrate import newest_revision
+from gateway.store.migration.migrate import newest_revision
 from tests.bench.parts import ROOT
 from tests.faults.drills import drill, query, submit_many
 from tests.faults.nursery import Nursery, start_nursery

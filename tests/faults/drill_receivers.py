@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from gateway.core.signing import format_secret
+from gateway.core.webhooks.signing import format_secret
 from tests.faults.drills import drill, query, submit_many, until_ended
 from tests.faults.rig import Rig
 from tests.faults.waiting import until

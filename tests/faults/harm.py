@@ -29,11 +29,11 @@ from typing_extensions import override
 
 from gateway import runtime, worker
 from gateway.adapters.clock import SystemClock
-from gateway.adapters.musicai import MusicAi
-from gateway.adapters.sender import HttpSender
-from gateway.core.webhook import Fault, Reply, Webhook
+from gateway.adapters.musicai.client import MusicAi
+from gateway.adapters.webhooks.sender import HttpSender
+from gateway.core.webhooks.request import Fault, Reply, Webhook
 from gateway.ports import Absent, Access, Refused, Submission, Submitted, Trouble, UpstreamJob
-from gateway.store import submits
+from gateway.store.work import submits
 
 _PIECE = 16 * 1024 * 1024
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 
-from gateway.flows.batch import key_in_batch
+from gateway.flows.accept.batch import key_in_batch
 from tests.faults.world import Tenant, World
 
 _PAUSE_SECONDS = 0.2

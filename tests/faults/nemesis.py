@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 from redis.asyncio import Redis
 
-from gateway.core.signing import format_secret
+from gateway.core.webhooks.signing import format_secret
 from tests.faults.drills import KEEPER_SECONDS, TERMINATE, query
 from tests.faults.links import Links
 from tests.faults.nursery import Child

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from redis.asyncio import Redis
 
-from gateway.adapters.bus import BEACON
+from gateway.adapters.wakeups.redis_commands import BEACON
 from tests.bench.parts import ROOT
 from tests.faults.checker import check
 from tests.faults.drills import TERMINATE

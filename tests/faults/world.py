@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from gateway.core.signing import format_secret
+from gateway.core.webhooks.signing import format_secret
 from gateway.embedded import create_database, free_port
 from tests.bench.parts import bare_environment
 from tests.faults.links import Links, linked

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from gateway.core.model import Tenant
-from gateway.flows.bulk import Span, step
-from gateway.flows.bulk_begin import DryRun
-from gateway.store import outcomes
-from gateway.store.bulk import Operation
-from gateway.store.engine import AnyRow
-from gateway.store.outcomes import NewEvent
+from gateway.flows.bulk.deliveries import Span, step
+from gateway.flows.bulk.start import DryRun
+from gateway.store.database import AnyRow
+from gateway.store.work import settlement
+from gateway.store.work.bulk_operations import Operation
+from gateway.store.work.settlement import NewEvent
 from tests.flows.world import HOOK, World
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ async def add_events(world: World, tenant: Tenant, count: int, kind: str = "test
     """Events that nobody was owed."""
     ids = [world.deps.ids.uuid() for _ in range(count)]
     async with world.deps.db.begin() as tx:
-        await outcomes.add_events(tx, [NewEvent(id_, tenant.id, None, kind, "{}") for id_ in ids])
+        await settlement.add_events(tx, [NewEvent(id_, tenant.id, None, kind, "{}") for id_ in ids])
 
 
 async def operation(world: World) -> AnyRow:

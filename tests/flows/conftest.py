@@ -9,7 +9,7 @@ import pytest
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps
-from gateway.store.engine import open_database
+from gateway.store.database import open_database
 from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue
 from tests.flows.fakes import ScriptedSender, ScriptedUpstream, StepClock
 from tests.flows.world import TABLES, World, async_url

@@ -11,7 +11,7 @@ from typing import Any
 from typing_extensions import override
 from uuid_utils.compat import uuid7
 
-from gateway.flows.slots import Slots
+from gateway.flows.process.slots import Slots
 from gateway.ports import (
     Absent,
     Access,

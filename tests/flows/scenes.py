@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from gateway.core.model import Tenant
-from gateway.core.signing import verify
+from gateway.core.webhooks.signing import verify
 from gateway.flows.deps import secret_place
 from gateway.ports import Unknown, Webhook
-from gateway.store import endpoints
-from gateway.store.engine import AnyRow
+from gateway.store.database import AnyRow
+from gateway.store.webhooks import endpoints
 from tests.builders import add_deliveries
 from tests.flows.fakes import Took
 from tests.flows.world import HOOK, World

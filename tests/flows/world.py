@@ -8,17 +8,17 @@ from uuid import UUID
 
 from gateway.core.cipher import Secret
 from gateway.core.model import Limits, NewJob, Tenant
-from gateway.flows.accept import Acceptor, Order
-from gateway.flows.deliver import Deliverer
+from gateway.flows.accept.acceptor import Acceptor, Order
+from gateway.flows.admin.tenants import create_tenant, put_credential
+from gateway.flows.deliver.deliverer import Deliverer
+from gateway.flows.deliver.endpoints import Wanted, create_endpoint
 from gateway.flows.deps import Deps
-from gateway.flows.doubt import Reconciler
-from gateway.flows.endpoints import Wanted, create_endpoint
-from gateway.flows.poll import Poller
-from gateway.flows.slots import Slots
-from gateway.flows.submit import Submitter
-from gateway.flows.tenants import create_tenant, put_credential
+from gateway.flows.poll.poller import Poller
+from gateway.flows.process.slots import Slots
+from gateway.flows.submit.reconcile import Reconciler
+from gateway.flows.submit.submitter import Submitter
 from gateway.ports import Verb
-from gateway.store.engine import AnyRow
+from gateway.store.database import AnyRow
 from tests.fakes import FakeObserver, FakeQueue
 from tests.flows.fakes import Gate, ScriptedSender, ScriptedUpstream, StepClock
 

@@ -8,11 +8,11 @@ from typing import Any
 from gateway.core.cipher import Secret
 from gateway.core.model import Limits, NewJob
 from gateway.errors import GatewayError, Unavailable
-from gateway.flows.accept import Accepted, Order
-from gateway.flows.delete import delete_job
-from gateway.flows.endpoints import Wanted, create_endpoint, delete_endpoint
-from gateway.flows.secrets import default_secret
-from gateway.flows.tenants import create_tenant, put_credential, suspend_tenant
+from gateway.flows.accept.acceptor import Accepted, Order
+from gateway.flows.admin.tenants import create_tenant, put_credential, suspend_tenant
+from gateway.flows.deliver.endpoints import Wanted, create_endpoint, delete_endpoint
+from gateway.flows.deliver.signing_secrets import default_secret
+from gateway.flows.upstream.delete_job import delete_job
 from tests.model.answers import Site, TrueJob
 from tests.model.books import Asked, Books, Snapshot, Tenancy
 from tests.model.crew import Task

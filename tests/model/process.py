@@ -11,15 +11,15 @@ from uuid import UUID
 from typing_extensions import override
 
 from gateway.errors import Unavailable
-from gateway.flows.accept import Acceptor
-from gateway.flows.deliver import Deliverer
+from gateway.flows.accept.acceptor import Acceptor
+from gateway.flows.deliver.deliverer import Deliverer
 from gateway.flows.deps import Deps
-from gateway.flows.doubt import Reconciler
-from gateway.flows.poll import Poller
-from gateway.flows.submit import Submitter
-from gateway.flows.sweep import sweep
+from gateway.flows.maintain.sweep import sweep
+from gateway.flows.poll.poller import Poller
+from gateway.flows.submit.reconcile import Reconciler
+from gateway.flows.submit.submitter import Submitter
 from gateway.ports import Verb
-from gateway.store.engine import Database, Tx
+from gateway.store.database import Database, Tx
 from tests.model.crew import CrashError, Crew, Task
 
 Work = Literal["sweep", "doubt", "submit", "poll", "deliver"]

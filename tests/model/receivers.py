@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.core.signing import SignatureError, parse_secret, verify
+from gateway.core.webhooks.signing import SignatureError, parse_secret, verify
 from gateway.ports import Fault, Reply, Webhook
 from tests.fakes import FixedClock
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps
-from gateway.store.engine import open_database
+from gateway.store.database import open_database
 from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue, FixedClock
 from tests.flows.world import async_url
 from tests.model.clockwork import ProcessClock

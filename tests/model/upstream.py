@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from gateway.core.submission import MARKER
+from gateway.core.upstream_metadata import MARKER
 from gateway.ports import (
     Absent,
     Access,

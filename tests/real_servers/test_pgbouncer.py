@@ -11,10 +11,10 @@ from uuid_utils.compat import uuid7
 
 from gateway.core.model import Limits
 from gateway.errors import Unavailable
-from gateway.store import tenants
-from gateway.store.connect import GUARDS
-from gateway.store.engine import Database, open_database
-from gateway.store.migrate import DatabaseRefusedError, upgrade_schema
+from gateway.store.connection.connect import GUARDS
+from gateway.store.database import Database, open_database
+from gateway.store.migration.migrate import DatabaseRefusedError, upgrade_schema
+from gateway.store.tenancy import tenants
 from tests.real_servers.postgres import RealPostgres, make_owner, pgbouncer
 from tests.real_servers.process import NEWER, program
 

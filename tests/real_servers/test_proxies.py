@@ -22,7 +22,7 @@ from tests.real_servers.process import (
     running,
 )
 from tests.web.conftest import GOOD, World
-from tests.web.test_export import fill
+from tests.web.routes.jobs.test_export import fill
 from tests.web.test_server import Api, serving
 
 # Each starts up to four API processes, one after the other.

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from gateway.adapters.redis_cause import CLUSTER
-from gateway.adapters.redis_client import connect
-from tests.adapters.test_redis_kinds import (
+from gateway.adapters.redis.client import connect
+from gateway.adapters.redis.failure_causes import CLUSTER
+from tests.adapters.redis.test_redis_kinds import (
     failed_over,
     trouble,
     until_known,

@@ -8,8 +8,8 @@ import pytest
 import trustme
 
 from gateway.errors import DatabaseDenied, Unavailable
-from gateway.store.engine import Database, open_database
-from gateway.store.migrate import newest_revision, present_revision, upgrade_schema
+from gateway.store.database import Database, open_database
+from gateway.store.migration.migrate import newest_revision, present_revision, upgrade_schema
 from tests.real_servers.postgres import RealPostgres, make_owner
 
 

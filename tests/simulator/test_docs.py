@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from gateway.simulator.behaviour import Behaviour
-from gateway.simulator.control import CHANGES
-from gateway.simulator.faults import CHAOS, Match
-from gateway.simulator.observe import VIEWS
-from gateway.simulator.plans import Plan
-from gateway.simulator.trouble import Respond
+from gateway.simulator.control.control_routes import CHANGES
+from gateway.simulator.control.observe import VIEWS
+from gateway.simulator.faults.answers import Respond
+from gateway.simulator.faults.script import CHAOS, Match
+from gateway.simulator.jobs.plans import Plan
 from tests.simulator.driver import KEY, Driver
 
 PAGE = (Path(__file__).parent.parent.parent / "docs/simulator.md").read_text()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TypeVar
 
-from gateway.store.engine import Database
+from gateway.store.database import Database
 
 T = TypeVar("T")
 

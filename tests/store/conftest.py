@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.store.engine import Database, Tx, open_database
+from gateway.store.database import Database, Tx, open_database
 from gateway.store.schema import metadata
 
 

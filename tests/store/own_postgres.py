@@ -11,7 +11,7 @@ from alembic.config import Config
 
 from gateway.embedded import start_postgres
 from gateway.embedded.postgres import Postgres
-from gateway.store.migrate import upgrade_schema
+from gateway.store.migration.migrate import upgrade_schema
 from tests.conftest import ROOT
 from tests.servers import make_folder
 

@@ -7,11 +7,16 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from gateway.store import attempts, audit, bulk, export, history, keys, outcomes, usage
-from gateway.store.engine import Tx
-from gateway.store.history import NewNote
-from gateway.store.outcomes import Ending
+from gateway.store import export
+from gateway.store.database import Tx
+from gateway.store.job_search import lists
+from gateway.store.job_search.lists import NewNote
 from gateway.store.schema import metadata
+from gateway.store.tenancy import access_keys, audit
+from gateway.store.usage import rollups
+from gateway.store.webhooks import attempts
+from gateway.store.work import bulk_operations, settlement
+from gateway.store.work.settlement import Ending
 from tests.builders import (
     add_deliveries,
     add_endpoint,
@@ -35,17 +40,17 @@ async def fill(tx: Tx) -> UUID:
     """A tenant with two rows or more of each kind."""
     tenant = await add_tenant(tx)
     ids = await add_jobs(tx, tenant, 3, params='{"a":\n[1]}')
-    await history.add_notes(tx, [NewNote(uuid7(), tenant, id_, "t", "d") for id_ in ids])
-    await outcomes.finish(tx, [Ending(id_, "succeeded", None, None, None, None) for id_ in ids])
-    await usage.add_jobs(tx, ids)
+    await lists.add_notes(tx, [NewNote(uuid7(), tenant, id_, "t", "d") for id_ in ids])
+    await settlement.finish(tx, [Ending(id_, "succeeded", None, None, None, None) for id_ in ids])
+    await rollups.add_jobs(tx, ids)
     endpoint = await add_endpoint(tx, tenant)
     await add_deliveries(tx, tenant, endpoint, 3, job_id=ids[0])
     token = uuid7()
     claimed = await claim_deliveries(tx, token=token)
     await attempts.record(tx, [recorded_of(one, token, "delivered") for one in claimed])
-    await keys.add(tx, key_of(tenant_id=tenant))
+    await access_keys.add(tx, key_of(tenant_id=tenant))
     await audit.add(tx, uuid7(), key_id="k", action="a", subject="s", tenant_id=tenant, detail="{}")
-    await bulk.add(
+    await bulk_operations.add(
         tx,
         uuid7(),
         tenant,

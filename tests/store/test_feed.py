@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from gateway.store import feed
-from gateway.store.engine import Database, Tx
+from gateway.store.database import Database, Tx
 from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
 from tests.builders import add_event, add_tenant
 from tests.store.blocking import until

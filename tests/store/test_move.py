@@ -10,9 +10,10 @@ import pytest_asyncio
 
 from gateway.embedded.part import PartFailedError, run_tool
 from gateway.embedded.postgres import Postgres
-from gateway.store import feed, restores
-from gateway.store.engine import Database, open_database
+from gateway.store import feed
+from gateway.store.database import Database, open_database
 from gateway.store.feed import START, Place
+from gateway.store.work import restore_detection
 from tests.builders import add_event, add_tenant
 from tests.store.own_postgres import make_login, own_postgres, sql, upgrade
 
@@ -57,7 +58,7 @@ async def _feed_with_events(url: str) -> Read:
         tenant = await add_tenant(tx)
     ids = [await _event(db, tenant) for _ in range(3)]
     async with db.begin() as tx:
-        await restores.beat(tx, await restores.cluster_of(tx))
+        await restore_detection.beat(tx, await restore_detection.cluster_of(tx))
     async with db.single() as tx:
         last = await feed.place_of(tx, [tenant], ids[-1])
         assert last is not None
@@ -94,11 +95,11 @@ async def test_a_dump_by_the_owner_and_its_restore_elsewhere_lose_no_event(
 
 async def _notices_once(db: Database) -> None:
     async with db.begin() as tx:
-        cluster = await restores.cluster_of(tx)
+        cluster = await restore_detection.cluster_of(tx)
         assert cluster is not None
-        assert await restores.has_moved(tx, cluster)
+        assert await restore_detection.has_moved(tx, cluster)
         assert await feed.begin_epoch(tx, cluster) == 0
-        assert not await restores.has_moved(tx, cluster)
+        assert not await restore_detection.has_moved(tx, cluster)
 
 
 async def test_who_may_not_know_the_cluster_goes_by_its_transactions(
@@ -111,9 +112,9 @@ async def test_who_may_not_know_the_cluster_goes_by_its_transactions(
     await sql(other.url.rpartition("/")[0] + f"/{name}", revoke)
     database = open_database(url, pool=1, name="tests")
     async with database.begin() as tx:
-        assert await restores.cluster_of(tx) is None
-        assert not await restores.has_moved(tx, None)
-        await restores.beat(tx, None)
+        assert await restore_detection.cluster_of(tx) is None
+        assert not await restore_detection.has_moved(tx, None)
+        await restore_detection.beat(tx, None)
     await database.close()
 
 

@@ -6,7 +6,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from gateway.store import processes
-from gateway.store.engine import Tx
+from gateway.store.database import Tx
 from gateway.store.processes import Beat, Identity, Workers
 
 BEAT = Beat(up_for=60.0, did="submit submitted", did_ago=2.0, clock_ahead=0.5, redis=True)

@@ -14,22 +14,15 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import KeyKind
-from gateway.store import (
-    attempts,
-    bulk,
-    endpoints,
-    history,
-    jobs,
-    keys,
-    outcomes,
-    polls,
-    prune,
-    tenants,
-    usage,
-)
-from gateway.store.engine import Database, open_database
-from gateway.store.history import NewNote
-from gateway.store.outcomes import NewDelivery
+from gateway.store.database import Database, open_database
+from gateway.store.job_search import lists
+from gateway.store.job_search.lists import NewNote
+from gateway.store.retention import prune
+from gateway.store.tenancy import access_keys, tenants
+from gateway.store.usage import rollups
+from gateway.store.webhooks import attempts, endpoints
+from gateway.store.work import bulk_operations, jobs, polls, settlement
+from gateway.store.work.settlement import NewDelivery
 from tests.builders import (
     add_endpoint,
     add_event,
@@ -90,14 +83,14 @@ async def fill(db: Database) -> UUID:
         owed = NewDelivery(
             uuid7(), tenant, event_id, job_id, endpoint_id, None, endpoint_id, "delivered"
         )
-        await outcomes.add_deliveries(tx, [owed])
+        await settlement.add_deliveries(tx, [owed])
         tried = attempts.Recorded(owed.id, tenant, uuid4(), "delivered", 0.0, attempt_of())
         await attempts.add(tx, [tried])
-        await usage.add_jobs(tx, [job_id])
-        await history.add_notes(tx, [NewNote(uuid7(), tenant, job_id, "submit.repeated", "")])
-        await keys.add(tx, key_of(kind=KeyKind.TENANT, tenant_id=tenant))
+        await rollups.add_jobs(tx, [job_id])
+        await lists.add_notes(tx, [NewNote(uuid7(), tenant, job_id, "submit.repeated", "")])
+        await access_keys.add(tx, key_of(kind=KeyKind.TENANT, tenant_id=tenant))
         await prune.prune(tx, tenant, "payloads", [job_id])
-        await bulk.add(
+        await bulk_operations.add(
             tx,
             uuid7(),
             tenant,
@@ -442,7 +435,7 @@ async def test_batches_of_the_engine_take_from_all_tenants(
         assert {one.tenant_id for one in await claim_deliveries(tx)} == set(two)
         due = await polls.claim(tx, 9, lease=30.0, breaker=5, token=uuid4())
         assert {one.tenant_id for one in due} == set(two)
-        claimed = [await bulk.claim(tx, lease=30.0, token=uuid4()) for _ in two]
+        claimed = [await bulk_operations.claim(tx, lease=30.0, token=uuid4()) for _ in two]
         assert {one.tenant_id for one in claimed if one} == set(two)
         assert {one.tenant_id for one in await prune.tenants(tx, None, 0.0, 9)} == set(two)
         new = [new_job(tenant) for tenant in two]

@@ -15,13 +15,13 @@ from gateway.core.cipher import Cipher, Secret
 from gateway.core.lifecycle import Finish
 from gateway.core.model import KeyKind, Limits, Tenant
 from gateway.core.schedule import Policy
+from gateway.flows.admin.access_keys import create_key
+from gateway.flows.admin.tenants import create_tenant, get_tenant, put_credential
 from gateway.flows.deps import Deps
-from gateway.flows.keys import create_key
-from gateway.flows.settle import ending, settle
-from gateway.flows.tenants import create_tenant, get_tenant, put_credential
-from gateway.store.engine import open_database
+from gateway.flows.settle.settlement import ending, settle
+from gateway.store.database import open_database
 from gateway.web.app import create_app
-from gateway.web.limits import HttpLimits
+from gateway.web.capacity.limits import HttpLimits
 from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue, FakeSender, FakeUpstream
 from tests.web.contract import breaches
 

@@ -11,7 +11,7 @@ from granian.server.embed import Server
 from gateway.embedded import free_port
 from gateway.flows.deps import Deps
 from gateway.web.app import create_app
-from gateway.web.limits import HttpLimits
+from gateway.web.capacity.limits import HttpLimits
 
 _SECONDS = 30
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.core.model import KeyKind
-from gateway.flows.audit import ACTIONS
+from gateway.flows.admin.audit import ACTIONS
 from gateway.ports import Busy, Denied, Problem, Unknown
 from tests.web.conftest import GOOD, NOBODY, World, fields_of, next_page, problem
 

@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.core.model import KeyKind
-from gateway.flows.keys import create_key, revoke_key, rotate_key
-from gateway.flows.tenants import delete_tenant, suspend_tenant
+from gateway.flows.admin.access_keys import create_key, revoke_key, rotate_key
+from gateway.flows.admin.tenants import delete_tenant, suspend_tenant
 from tests.web.conftest import GOOD, NOBODY, World, fields_of, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -188,7 +188,7 @@ class TestServiceKeys:
     ) -> None:
         asked: list[str] = []
         monkeypatch.setattr(
-            "gateway.flows.identify.tenants.by_slug", lambda _, slug: asked.append(slug)
+            "gateway.flows.accept.authenticate.tenants.by_slug", lambda _, slug: asked.append(slug)
         )
         headers = {"Gateway-Tenant": name.encode()}
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from markdown_it import MarkdownIt
 
-from gateway.core.webhook import FaultKind
-from gateway.web.wire import JobsQuery
-from gateway.web.wire_webhooks import Outcome
+from gateway.core.webhooks.request import FaultKind
+from gateway.web.schemas.requests import JobsQuery
+from gateway.web.schemas.webhook_requests import Outcome
 from tests.conftest import ROOT
 from tests.web.conftest import NOBODY, World
 from tests.web.shape import misfits

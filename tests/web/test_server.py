@@ -14,7 +14,7 @@ import pytest_asyncio
 from gateway.embedded import free_port
 from tests.cli.commands import bare_environment, settings_for
 from tests.web.conftest import GOOD, World, problem
-from tests.web.test_streams import fill, streaming, unread
+from tests.web.respond.test_sse import fill, streaming, unread
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

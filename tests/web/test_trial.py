@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from gateway import webhooks
-from gateway.adapters.sender import HttpSender
+from gateway.adapters.webhooks.sender import HttpSender
 from gateway.ports import Fault, Reply, Webhook
 from tests.adapters.receiver import answering, receiving, sending
 from tests.web.conftest import World, fields_of, problem

@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from gateway.store import attempts, outcomes
-from gateway.store.attempts import Recorded
-from gateway.store.outcomes import NewDelivery, NewEvent
+from gateway.store.webhooks import attempts
+from gateway.store.webhooks.attempts import Recorded
+from gateway.store.work import settlement
+from gateway.store.work.settlement import NewDelivery, NewEvent
 from tests.builders import attempt_of
 from tests.web.conftest import World
 
@@ -24,7 +25,7 @@ async def event(world: World, slug: str, kind: str = "test.ping", job: str | Non
     tenant, ids = await world.find(slug), world.deps.ids
     made = NewEvent(ids.uuid(), tenant.id, UUID(job) if job else None, kind, BODY)
     async with world.deps.db.begin() as tx:
-        await outcomes.add_events(tx, [made])
+        await settlement.add_events(tx, [made])
     return made.id
 
 
@@ -51,7 +52,7 @@ async def delivery(
         state,
     )
     async with world.deps.db.begin() as tx:
-        await outcomes.add_deliveries(tx, [owed])
+        await settlement.add_deliveries(tx, [owed])
     return str(owed.id)
 
 

@@ -6,13 +6,13 @@ import json
 import click
 from rich_click import RichGroup
 
-from gateway.cli.access import with_tenant
-from gateway.cli.client import Api
-from gateway.cli.connection import open_async_client
+from gateway.cli.api.access import with_tenant
+from gateway.cli.api.client import Api
+from gateway.cli.api.connection import open_async_client
+from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
 from gateway.cli.events.feed import Event, Feed
-from gateway.cli.listing import Source, Wanted, listing_options, show_listing
-from gateway.cli.output import json_option, print_json_text, say, tell
-from gateway.cli.table import Column
+from gateway.cli.terminal.output import json_option, print_json_text, say, tell
+from gateway.cli.terminal.table import Column
 from gateway.core.events import EVENT_TYPES
 
 _COLUMNS = (

@@ -9,9 +9,9 @@ from email.utils import parsedate_to_datetime
 import httpx
 from msgspec import DecodeError, Raw, Struct, json
 
-from gateway.cli.client import refusal
-from gateway.cli.failures import CommandError, ExitCode
-from gateway.cli.output import say
+from gateway.cli.api.client import refusal
+from gateway.cli.terminal.failures import CommandError, ExitCode
+from gateway.cli.terminal.output import say
 from gateway.core.events import EVENT_TYPES
 
 LASTING = (ExitCode.RATE_LIMITED, ExitCode.UNREACHABLE)

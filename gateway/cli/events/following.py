@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from gateway.cli.client import refusal
+from gateway.cli.api.client import refusal
 from gateway.cli.events.feed import LASTING, Feed
-from gateway.cli.failures import CommandError
-from gateway.cli.output import say
+from gateway.cli.terminal.failures import CommandError
+from gateway.cli.terminal.output import say
 
 _LOOK_SECONDS = 1.0
 # Who is sent again is found by when its transaction began, which may end in another order.

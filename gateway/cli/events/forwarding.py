@@ -11,9 +11,9 @@ import httpx
 
 from gateway import __version__
 from gateway.cli.events.following import Webhook
-from gateway.cli.output import print_json, tell_coloured
-from gateway.core.printable import printable
-from gateway.core.signing import SigningKey, sign
+from gateway.cli.terminal.output import print_json, tell_coloured
+from gateway.core.text.printable import printable
+from gateway.core.webhooks.signing import SigningKey, sign
 
 _TIMEOUT_SECONDS = 15.0
 

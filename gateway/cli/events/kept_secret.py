@@ -4,9 +4,14 @@ import hashlib
 import os
 from pathlib import Path
 
-from gateway.cli.output import say
-from gateway.core.signing import InvalidSecretError, SigningKey, format_secret, parse_secret
-from gateway.files import write_private
+from gateway.cli.terminal.output import say
+from gateway.core.webhooks.signing import (
+    InvalidSecretError,
+    SigningKey,
+    format_secret,
+    parse_secret,
+)
+from gateway.host.private_files import write_private
 from gateway.webhooks import MIN_SECRET_BYTES, HmacKey
 
 _DIGITS = 16

@@ -9,18 +9,23 @@ from pathlib import Path
 import click
 from rich_click import RichCommand
 
-from gateway.cli.access import with_tenant
-from gateway.cli.client import Api
-from gateway.cli.connection import open_async_client
+from gateway.cli.api.access import with_tenant
+from gateway.cli.api.client import Api
+from gateway.cli.api.connection import open_async_client
 from gateway.cli.events.following import Following, Webhook
 from gateway.cli.events.forwarding import Forwarder, Target
 from gateway.cli.events.kept_secret import kept_secret, secret_place
 from gateway.cli.events.target import target_url
-from gateway.cli.output import json_option, say
-from gateway.cli.texts import TEXT_FILE, read_secret
-from gateway.cli.values import comma_list
+from gateway.cli.terminal.option_types import comma_list
+from gateway.cli.terminal.output import json_option, say
+from gateway.cli.terminal.text_files import TEXT_FILE, read_secret
 from gateway.core.events import EVENT_TYPES
-from gateway.core.signing import InvalidSecretError, SigningKey, format_secret, parse_secret
+from gateway.core.webhooks.signing import (
+    InvalidSecretError,
+    SigningKey,
+    format_secret,
+    parse_secret,
+)
 
 _AHEAD = 100
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

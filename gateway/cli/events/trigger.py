@@ -7,11 +7,11 @@ from urllib.parse import quote
 import click
 from rich_click import RichCommand
 
-from gateway.cli.access import with_tenant
-from gateway.cli.client import Api
-from gateway.cli.failures import CommandError
-from gateway.cli.output import json_option, say, show
-from gateway.cli.table import Column
+from gateway.cli.api.access import with_tenant
+from gateway.cli.api.client import Api
+from gateway.cli.terminal.failures import CommandError
+from gateway.cli.terminal.output import json_option, say, show
+from gateway.cli.terminal.table import Column
 from gateway.core.events import EVENT_TYPES, TEST_PING
 
 _COLUMNS = (

@@ -7,18 +7,18 @@ from urllib.parse import quote
 import click
 from rich_click import RichGroup
 
-from gateway.cli.access import with_tenant
+from gateway.cli.api.access import with_tenant
+from gateway.cli.api.client import LONGEST_WAIT_SECONDS, Api
+from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
 from gateway.cli.bulk import Words, begin, operation_options
-from gateway.cli.client import LONGEST_WAIT_SECONDS, Api
-from gateway.cli.failures import CommandError, ExitCode
 from gateway.cli.jobs.export import print_jobs_as_csv
 from gateway.cli.jobs.selection import JobSelection, with_job_selection
 from gateway.cli.jobs.story import show_job
-from gateway.cli.listing import Source, Wanted, listing_options, show_listing
-from gateway.cli.output import confirm, json_option, pick, say, show, tell, yes_option
-from gateway.cli.table import Column
-from gateway.cli.values import duration, json_object, pairs
-from gateway.core.printable import printable
+from gateway.cli.terminal.failures import CommandError, ExitCode
+from gateway.cli.terminal.option_types import duration, json_object, pairs
+from gateway.cli.terminal.output import confirm, json_option, pick, say, show, tell, yes_option
+from gateway.cli.terminal.table import Column
+from gateway.core.text.printable import printable
 
 _ENDED = ("SUCCEEDED", "FAILED")
 _COLUMNS = (

@@ -3,9 +3,9 @@
 import codecs
 from contextlib import suppress
 
-from gateway.cli.client import Api
+from gateway.cli.api.client import Api
 from gateway.cli.jobs.selection import JobSelection
-from gateway.cli.output import write_text
+from gateway.cli.terminal.output import write_text
 
 _QUOTE = '"'
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from gateway.cli.values import moment
+from gateway.cli.terminal.option_types import moment
 
 STATUSES = ("QUEUED", "STARTED", "SUCCEEDED", "FAILED")
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.cli.client import Api
-from gateway.cli.delivery_story import ATTEMPTS
-from gateway.cli.failures import CommandError, ExitCode
-from gateway.cli.output import head, leaves, print_fields, print_json, print_table
-from gateway.cli.table import Column
-from gateway.core.advice import JOB_ADVICE
+from gateway.cli.api.client import Api
+from gateway.cli.terminal.failures import CommandError, ExitCode
+from gateway.cli.terminal.output import head, leaves, print_fields, print_json, print_table
+from gateway.cli.terminal.table import Column
+from gateway.cli.webhooks.delivery_story import ATTEMPTS
+from gateway.core.failure_advice import JOB_ADVICE
 
 _PAYLOADS = {"workflowParams": "Input", "result": "Result", "metadata": "Metadata"}
 _DELIVERIES = (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from gateway.cli.client import Access, Api
+from gateway.cli.api.client import Access, Api
 from gateway.cli.keys.ports import Shown, WantedKey
 from gateway.core.model import KeyKind
 

@@ -9,12 +9,12 @@ from typing import Concatenate
 import click
 from rich_click import RichGroup
 
-from gateway.cli.access import operator_access, operator_options
+from gateway.cli.api.access import operator_access, operator_options
 from gateway.cli.keys.api import ApiKeys
 from gateway.cli.keys.ports import Keys, Shown, WantedKey
-from gateway.cli.output import confirm, json_option, say, show, tell, yes_option
-from gateway.cli.table import Column
-from gateway.cli.values import comma_list, duration
+from gateway.cli.terminal.option_types import comma_list, duration
+from gateway.cli.terminal.output import confirm, json_option, say, show, tell, yes_option
+from gateway.cli.terminal.table import Column
 from gateway.core.model import KeyKind
 
 _COLUMNS = (

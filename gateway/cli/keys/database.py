@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from gateway import log
-from gateway.cli.db import require_schema
-from gateway.cli.environment import settings_of_database
 from gateway.cli.keys.ports import Shown, WantedKey
+from gateway.cli.operate.db import require_schema
+from gateway.cli.operate.load_settings import settings_of_database
 from gateway.core.model import AccessKey
+from gateway.flows.admin.access_keys import create_key, revoke_key, rotate_key
+from gateway.flows.admin.tenants import get_tenant
 from gateway.flows.deps import Deps
-from gateway.flows.keys import create_key, revoke_key, rotate_key
-from gateway.flows.tenants import get_tenant
 from gateway.runtime import open_deps
-from gateway.store import keys
+from gateway.store.tenancy import access_keys
 
 ACTOR = "cli"
 
@@ -47,7 +47,7 @@ class DatabaseKeys:
         async def work(deps: Deps) -> Sequence[AccessKey]:
             tenant_id = None if tenant is None else (await get_tenant(deps, tenant)).id
             async with deps.db.single() as tx:
-                return await keys.of_tenant(tx, tenant_id)
+                return await access_keys.of_tenant(tx, tenant_id)
 
         return [_row(one) for one in _run(work)]
 

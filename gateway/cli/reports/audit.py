@@ -3,11 +3,11 @@
 import click
 from rich_click import RichCommand
 
-from gateway.cli.access import with_operator
-from gateway.cli.client import Api
-from gateway.cli.listing import Source, Wanted, listing_options, show_listing
-from gateway.cli.table import Column
-from gateway.cli.values import moment
+from gateway.cli.api.access import with_operator
+from gateway.cli.api.client import Api
+from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
+from gateway.cli.terminal.option_types import moment
+from gateway.cli.terminal.table import Column
 
 _COLUMNS = (
     Column("at"),

@@ -5,10 +5,10 @@ from typing import Any
 import click
 from rich_click import RichCommand
 
-from gateway.cli.access import with_operator
-from gateway.cli.client import Api
-from gateway.cli.output import head, json_option, print_table, show, tell
-from gateway.cli.table import Column
+from gateway.cli.api.access import with_operator
+from gateway.cli.api.client import Api
+from gateway.cli.terminal.output import head, json_option, print_table, show, tell
+from gateway.cli.terminal.table import Column
 
 _COLUMNS = ("queue", "due", "oldestSeconds", "deferred", Column("why", least=20, rank=1))
 

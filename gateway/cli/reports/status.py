@@ -3,12 +3,12 @@
 import click
 from rich_click import RichCommand
 
-from gateway.cli.access import with_operator
-from gateway.cli.client import Api
-from gateway.cli.failures import CommandError, ExitCode
-from gateway.cli.output import head, json_option, print_fields, print_table, show, tell
+from gateway.cli.api.access import with_operator
+from gateway.cli.api.client import Api
 from gateway.cli.reports.queue import print_queues
-from gateway.cli.table import Column
+from gateway.cli.terminal.failures import CommandError, ExitCode
+from gateway.cli.terminal.output import head, json_option, print_fields, print_table, show, tell
+from gateway.cli.terminal.table import Column
 
 _PROCESSES = (
     Column("kind"),

@@ -6,11 +6,11 @@ from typing import Any
 import click
 from rich_click import RichCommand
 
-from gateway.cli.access import with_tenant
-from gateway.cli.client import Api
-from gateway.cli.output import print_table, show, write_text
-from gateway.cli.table import Column
-from gateway.cli.values import comma_list, moment
+from gateway.cli.api.access import with_tenant
+from gateway.cli.api.client import Api
+from gateway.cli.terminal.option_types import comma_list, moment
+from gateway.cli.terminal.output import print_table, show, write_text
+from gateway.cli.terminal.table import Column
 
 _GROUPS = ("tenant", "hour", "day", "month", "workflow", "status", "batch", "errorCode")
 # Names may be long; times are of no use when they are cut.

@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 from rich_click import RichCommand
 
-from gateway.cli.access import access_options, any_access
-from gateway.cli.client import Api
-from gateway.cli.output import json_option, show
+from gateway.cli.api.access import access_options, any_access
+from gateway.cli.api.client import Api
+from gateway.cli.terminal.output import json_option, show
 
 
 @click.command(cls=RichCommand)

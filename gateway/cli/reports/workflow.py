@@ -3,10 +3,10 @@
 import click
 from rich_click import RichGroup
 
-from gateway.cli.access import with_tenant
-from gateway.cli.client import Api
-from gateway.cli.output import json_option, print_table, say, show
-from gateway.cli.table import Column
+from gateway.cli.api.access import with_tenant
+from gateway.cli.api.client import Api
+from gateway.cli.terminal.output import json_option, print_table, say, show
+from gateway.cli.terminal.table import Column
 
 _PAGE = 1000
 _COLUMNS = (

@@ -16,10 +16,10 @@ from gateway.web.openapi.operations import (
     open_path,
 )
 from gateway.web.openapi.schemas import Json, error_codes, reference, schemas_of
-from gateway.web.problems import MEDIA_TYPE, Problem
-from gateway.web.routes import ANY_KEY, OPEN, OPERATOR, TENANT, Groups
-from gateway.web.wire import Word
-from gateway.web.workflow import WorkflowNamed
+from gateway.web.respond.problem_details import MEDIA_TYPE, Problem
+from gateway.web.route_table import ANY_KEY, OPEN, OPERATOR, TENANT, Groups
+from gateway.web.routes.jobs.workflow_forms import WorkflowNamed
+from gateway.web.schemas.requests import Word
 
 _HEADERS = (
     *("X-Request-Id", "Link", "ETag", "Retry-After", "Idempotency-Replayed"),

@@ -6,7 +6,7 @@ from gateway.core.events import EVENT_TYPES
 from gateway.web.openapi.examples import EVENT_DATA, EVENT_HEAD, JOB_OF_EVENT
 from gateway.web.openapi.glossary import describe
 from gateway.web.openapi.schemas import Json, reference, schemas_of
-from gateway.web.shown import Id, JobOut, Out, Time
+from gateway.web.schemas.responses import Id, JobOut, Out, Time
 
 WEBHOOK, FEED = "WebhookEvent", "EventOut"
 

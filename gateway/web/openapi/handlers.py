@@ -7,11 +7,11 @@ from typing import Any
 
 from litestar import Response, get
 
-from gateway.web.answer import JSON
+from gateway.web.asgi.types import AnyRequest
 from gateway.web.auth import guard_nobody
-from gateway.web.context import AnyRequest
 from gateway.web.openapi.document import frozen, main_document, older_document
 from gateway.web.openapi.page import INDEX, STYLE_HASH, reference_page
+from gateway.web.respond.raw_response import JSON
 
 _CACHED = {"Cache-Control": "public, max-age=300"}
 _PAGE = {

@@ -10,8 +10,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from gateway.web.openapi.glossary import describe
 from gateway.web.openapi.schemas import Json, schemas_of
-from gateway.web.parameters import shape_of
-from gateway.web.wire import In, NoQuery
+from gateway.web.parse.query_string import shape_of
+from gateway.web.schemas.requests import In, NoQuery
 
 _JSON, _OK = "application/json", 200
 _PLACEHOLDER = re.compile(r"\{(\w+):(\w+)\}")

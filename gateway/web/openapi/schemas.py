@@ -6,9 +6,9 @@ from typing import Any, TypeAlias, cast
 import msgspec
 
 from gateway.errors import GatewayError
-from gateway.web.instants import Instant
 from gateway.web.openapi.examples import EXAMPLES
 from gateway.web.openapi.glossary import describe
+from gateway.web.schemas.timestamps import Instant
 
 Json: TypeAlias = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""The Music AI job API as an upstream."""

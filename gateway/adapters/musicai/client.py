@@ -1,0 +1,189 @@
+"""The upstream's job API over HTTP: every answer, and every lack of one, is a value."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlencode
+
+from gateway.adapters.musicai.codec import (
+    has_reason,
+    read_id,
+    read_job,
+    read_page,
+    read_problem,
+    read_retry_after,
+    read_text,
+    read_upload,
+    read_workflows,
+    submission_body,
+)
+from gateway.adapters.musicai.http import Answer, Call, Wire
+from gateway.ports import (
+    Absent,
+    Access,
+    Busy,
+    Clock,
+    Denied,
+    Refused,
+    Submission,
+    Submitted,
+    Trouble,
+    Unknown,
+    Upload,
+    UpstreamJob,
+    Workflow,
+)
+
+_T = TypeVar("_T")
+
+_MAX_ANSWER = 8 * 2**20
+_MAX_PAGE = 32 * 2**20
+_OK = range(200, 300)
+_REDIRECTED = range(300, 400)
+_DENIED = frozenset({401, 402, 403})
+_ABSENT = 404
+_LIMITED = 429
+_MAX_LOCATION = 200
+# What says that the request itself will never do.
+_REFUSED = frozenset(range(400, 500)) - _DENIED - {408, _LIMITED}
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds that one call may take in all, by who waits for it."""
+
+    submit: float = 10.0
+    poll: float = 10.0
+    interactive: float = 10.0
+    connect: float = 5.0
+
+
+class MusicAi:
+    """Upstream and Catalogue on one connection pool; key and base URL come with each call.
+
+    `rate` is the most calls a second with one credential; 0 is no cap.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        user_agent: str,
+        deadlines: Deadlines | None = None,
+        connections: int = 500,
+        connections_per_host: int = 0,
+        rate: float = 0.0,
+    ) -> None:
+        self._clock = clock
+        self._deadlines = deadlines or Deadlines()
+        self._wire = Wire(
+            user_agent=user_agent,
+            connections=connections,
+            connections_per_host=connections_per_host,
+            connect_seconds=self._deadlines.connect,
+            rate=rate,
+        )
+
+    async def submit(self, access: Access, submission: Submission) -> Submitted | Refused | Trouble:
+        """Create a job; sent at most once, and only Unknown leaves open whether it was."""
+        seconds, body = self._deadlines.submit, submission_body(submission)
+        answer = await self._wire.send(access, Call("POST", "/job", seconds, _MAX_ANSWER, body))
+        if not isinstance(answer, Answer):
+            return answer
+        if answer.status == _ABSENT and not has_reason(answer.body):
+            # Not the words of the API about a workflow, but of some server about a path.
+            return Busy("answer 404 without a reason: the base URL is probably wrong")
+        if answer.status in _REFUSED:
+            problem = read_problem(answer.status, answer.body, access.key.value)
+            return Refused(answer.status, problem)
+        return _present(self._judge(access, answer, _submitted))
+
+    async def fetch(self, access: Access, upstream_id: str) -> UpstreamJob | Absent | Trouble:
+        """One job, whole."""
+        call = Call("GET", f"/job/{upstream_id}", self._deadlines.poll, _MAX_ANSWER)
+        return await self._ask(access, call, read_job)
+
+    async def status(self, access: Access, upstream_id: str) -> str | Absent | Trouble:
+        """The status of one job, in the upstream's words."""
+        call = Call("GET", f"/job/{upstream_id}/status", self._deadlines.poll, _MAX_ANSWER)
+        return await self._ask(access, call, lambda body: read_text(body, "status"))
+
+    async def page(
+        self, access: Access, *, statuses: Sequence[str], page: int, size: int
+    ) -> list[UpstreamJob] | Trouble:
+        """One page of jobs, counted from 0, in an order that the upstream does not promise."""
+        query = urlencode([("page", page), ("size", size), *(("status", s) for s in statuses)])
+        call = Call("GET", f"/job?{query}", self._deadlines.poll, _MAX_PAGE)
+        return _present(await self._ask(access, call, read_page))
+
+    async def delete(self, access: Access, upstream_id: str) -> Absent | Trouble | None:
+        """Remove one job; None once the upstream said that it did."""
+        call = Call("DELETE", f"/job/{upstream_id}", self._deadlines.interactive, _MAX_ANSWER)
+        answer = await self._wire.send(access, call)
+        if not isinstance(answer, Answer):
+            return answer
+        return None if answer.status in _OK else self._trouble(access, answer)
+
+    async def application(self, access: Access) -> str | Trouble:
+        """The name of the application that the key belongs to."""
+        call = Call("GET", "/application", self._deadlines.interactive, _MAX_ANSWER)
+        return _present(await self._ask(access, call, lambda body: read_text(body, "name")))
+
+    async def workflows(self, access: Access, *, page: int, size: int) -> list[Workflow] | Trouble:
+        """One page of workflows, counted from 0."""
+        path = f"/workflow?page={page}&size={size}"
+        call = Call("GET", path, self._deadlines.interactive, _MAX_PAGE)
+        return _present(await self._ask(access, call, read_workflows))
+
+    async def upload(self, access: Access) -> Upload | Trouble:
+        """Signed URLs for a new file."""
+        call = Call("GET", "/upload", self._deadlines.interactive, _MAX_ANSWER)
+        return _present(await self._ask(access, call, read_upload))
+
+    async def close(self) -> None:
+        """Close every connection; no call may follow."""
+        await self._wire.close()
+
+    async def _ask(
+        self, access: Access, call: Call, read: Callable[[bytes], _T | None]
+    ) -> _T | Absent | Trouble:
+        answer = await self._wire.send(access, call)
+        return self._judge(access, answer, read) if isinstance(answer, Answer) else answer
+
+    def _judge(
+        self, access: Access, answer: Answer, read: Callable[[bytes], _T | None]
+    ) -> _T | Absent | Trouble:
+        if answer.status not in _OK:
+            return self._trouble(access, answer)
+        if answer.flaw:
+            return Unknown(answer.flaw, unreadable=True)
+        value = read(answer.body)
+        if value is None:
+            return Unknown(f"answer {answer.status} with an unusable body", unreadable=True)
+        return value
+
+    def _trouble(self, access: Access, answer: Answer) -> Absent | Trouble:
+        status = answer.status
+        wait = read_retry_after(answer.headers.get("retry-after"), self._clock.now())
+        if status == _ABSENT:
+            return Absent()
+        if status in _DENIED:
+            return Denied(status, read_problem(status, answer.body, access.key.value))
+        if status == _LIMITED:
+            return Busy("the upstream limits the rate of requests (429)", wait, limited=True)
+        if status in _REDIRECTED:
+            target = answer.headers.get("location", "nowhere")[:_MAX_LOCATION]
+            return Busy(f"answer {status} redirects to {target}: the base URL is probably wrong")
+        return Unknown(f"answer {status}", wait)
+
+
+def _submitted(body: bytes) -> Submitted | None:
+    upstream_id = read_id(body)
+    return None if upstream_id is None else Submitted(upstream_id)
+
+
+def _present(outcome: _T | Absent) -> _T | Unknown:
+    # Only calls that name a job can be told that it does not exist.
+    if isinstance(outcome, Absent):
+        return Unknown("answer 404: the base URL is probably wrong")
+    return outcome

@@ -1,0 +1,190 @@
+"""One bounded HTTP exchange with the upstream, and what is certain when it fails."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import lru_cache
+from uuid import UUID
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from gateway.adapters.musicai.token_bucket import TokenBucket
+from gateway.ports import Access, Busy, Denied, Problem, Unknown
+
+# aiohttp raises these before it has a connection, so not one byte of the request was written.
+# What it raises later is ClientOSError, ServerDisconnectedError and their like. httpx-aiohttp turns
+# both kinds into ConnectTimeout; only the cause tells them apart.
+_NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+_KEEP_ALIVE_SECONDS = 15.0
+# With more credentials than this, those that made no call for a second are forgotten.
+_BUCKETS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: its deadline in seconds and the bytes of answer that it may cost."""
+
+    method: str
+    path: str
+    seconds: float
+    max_bytes: int
+    content: bytes = b""
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it goes before submits where the upstream limits the rate."""
+        return not self.content
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; a non-empty `flaw` says why `body` is not all of it."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    flaw: str = ""
+
+
+class Wire:
+    """Connections to upstreams: no proxies, no redirects, no cookies, one pool for all tenants."""
+
+    def __init__(
+        self,
+        *,
+        user_agent: str,
+        connections: int,
+        connections_per_host: int,
+        connect_seconds: float,
+        rate: float = 0.0,
+    ) -> None:
+        self._rate = rate
+        self._buckets: dict[UUID, TokenBucket] = {}
+        self._context = httpx.create_ssl_context(trust_env=False)
+        self._connections = connections
+        self._per_host = connections_per_host
+        self._transport = AiohttpTransport(verify=self._context, client=self._session)
+        self._bare_headers = httpx.Headers(
+            {
+                "user-agent": user_agent,
+                "accept": "application/json",
+                "accept-encoding": "identity",
+            }
+        )
+        self._headers = httpx.Headers({**self._bare_headers, "content-type": "application/json"})
+        self._extensions = {"timeout": {"connect": connect_seconds, "pool": connect_seconds}}
+
+    async def send(self, access: Access, call: Call) -> Answer | Denied | Busy | Unknown:
+        """Carry out one call within its deadline."""
+        key = access.key.value
+        if not (key.isascii() and key.isprintable()):
+            return Denied(401, _UNUSABLE_KEY)
+        try:
+            url = _url(access.base_url + call.path)
+        except (httpx.InvalidURL, ValueError) as error:
+            return Busy(f"the upstream's base URL cannot be used: {error}")
+        # A ready stream and ready headers spare httpx from deriving them: 50 us a request.
+        headers = httpx.Headers(self._headers if call.content else self._bare_headers)
+        headers["authorization"] = key
+        request = httpx.Request(
+            call.method,
+            url,
+            headers=headers,
+            stream=httpx.ByteStream(call.content),
+            extensions=self._extensions,
+        )
+        request.read()
+        is_sent = False
+        try:
+            async with asyncio.timeout(call.seconds):
+                if self._rate:
+                    await self._bucket(access.credential_id).take(urgent=call.is_urgent)
+                is_sent = True
+                return await self._exchange(request, call.max_bytes)
+        except TimeoutError:
+            if not is_sent:
+                return Busy(
+                    f"no call was free within {call.seconds:g} s at {self._rate:g} a second"
+                )
+            return Unknown(f"no answer within {call.seconds:g} s")
+        except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
+            return _failure(error)
+
+    def _bucket(self, credential_id: UUID) -> TokenBucket:
+        bucket = self._buckets.get(credential_id)
+        if bucket is None:
+            if len(self._buckets) >= _BUCKETS:
+                self._buckets = {id_: one for id_, one in self._buckets.items() if not one.is_full}
+            bucket = self._buckets[credential_id] = TokenBucket(self._rate)
+        return bucket
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+    async def _exchange(self, request: httpx.Request, max_bytes: int) -> Answer:
+        response = await self._transport.handle_async_request(request)
+        # The transport's own stream: httpx's layers around it cost 60 us and decode nothing here.
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - what every transport gives
+        try:
+            body, flaw = await _body(stream, max_bytes)
+        finally:
+            await stream.aclose()
+        return Answer(response.status_code, response.headers, body, flaw)
+
+    def _session(self) -> aiohttp.ClientSession:
+        # Called by the transport at the first request, when there is a running loop.
+        connector = aiohttp.TCPConnector(
+            limit=self._connections,
+            limit_per_host=self._per_host,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            ssl=self._context,
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+_UNUSABLE_KEY = Problem(
+    "KEY_UNUSABLE",
+    "Unusable key",
+    "The key holds characters that no HTTP header can carry: store it again.",
+)
+
+
+@lru_cache(maxsize=4096)
+def _url(text: str) -> httpx.URL:
+    url = httpx.URL(text)
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.fragment:
+        raise ValueError("it must look like https://host/path")
+    return url
+
+
+async def _body(stream: httpx.AsyncByteStream, max_bytes: int) -> tuple[bytes, str]:
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in stream:
+            size += len(chunk)
+            if size > max_bytes:
+                return b"", f"the answer is larger than {max_bytes} bytes"
+            chunks.append(chunk)
+    except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+        return b"", f"the answer broke off: {_words(error)}"
+    return b"".join(chunks), ""
+
+
+def _failure(error: Exception) -> Busy | Unknown:
+    cause = error.__cause__ or error
+    if isinstance(cause, _NEVER_SENT):
+        return Busy(_words(cause))
+    return Unknown(_words(cause))
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:300]

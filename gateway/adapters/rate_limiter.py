@@ -1,0 +1,57 @@
+"""Rate limits over all processes, counted in Redis; by each process alone while Redis is away."""
+
+import asyncio
+from typing import Any
+
+from limits import RateLimitItemPerSecond
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+
+from gateway.adapters.redis.client import LOST, pool_of
+from gateway.ports import Allowance, Clock
+
+_PREFIX = "gateway:rate"
+_PATIENCE_SECONDS = 0.5
+# How long the processes count alone before Redis is tried again.
+_ALONE_SECONDS = 5.0
+
+
+class WindowLimiter:
+    """The port Limiter, a sliding window of one second; close it with `aclose`."""
+
+    def __init__(self, redis_url: str, clock: Clock) -> None:
+        self._clock = clock
+        self._alone_until = float("-inf")
+        self._pool = pool_of(redis_url, _PATIENCE_SECONDS)
+        storage: Any = RedisStorage
+        shared = storage(
+            "async+redis://",  # the pool knows where it is
+            implementation="redispy",
+            key_prefix=_PREFIX,
+            connection_pool=self._pool,
+        )
+        self._shared = SlidingWindowCounterRateLimiter(shared)
+        self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    async def hit(self, subject: str, per_second: int) -> Allowance:
+        """Count one request."""
+        if self._clock.monotonic() >= self._alone_until:
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    return await self._hit(self._shared, subject, per_second)
+            except LOST:
+                self._alone_until = self._clock.monotonic() + _ALONE_SECONDS
+        return await self._hit(self._alone, subject, per_second)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pool.aclose()
+
+    async def _hit(
+        self, limiter: SlidingWindowCounterRateLimiter, subject: str, per_second: int
+    ) -> Allowance:
+        item = RateLimitItemPerSecond(per_second)
+        allowed = await limiter.hit(item, subject)
+        window = await limiter.get_window_stats(item, subject)
+        reset = window.reset_time - self._clock.now().timestamp()
+        return Allowance(allowed, per_second, window.remaining, min(max(reset, 0.0), 1.0))

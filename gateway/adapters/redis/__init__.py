@@ -1,0 +1,1 @@
+"""The one way to Redis, and why it cannot be used."""

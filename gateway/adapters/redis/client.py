@@ -1,0 +1,109 @@
+"""The one way to Redis: a server, a socket, or whichever server Sentinels call the master."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from redis.asyncio import ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+from redis.exceptions import RedisError
+from typing_extensions import override
+
+from gateway.config.redis_url import RedisAddress, Server, Tls, parse_redis_url
+
+Client = TypeVar("Client", bound=Redis)
+
+LOST = (RedisError, OSError)  # OSError includes TimeoutError
+
+SILENCE_SECONDS = 2.0
+# A Sentinel that is gone must not keep us from asking the next one.
+_SENTINEL_SECONDS = 0.5
+
+# redis has hardly any types: its classes are Any where they are used.
+_Arguments = dict[str, Any]
+
+
+def connect(redis_url: str, kind: type[Client], seconds: float = SILENCE_SECONDS) -> Client:
+    """A client that gives up on a silent server after some seconds; connects when first used."""
+    made: Any = kind
+    return made.from_pool(pool_of(redis_url, seconds))
+
+
+def pool_of(redis_url: str, seconds: float) -> ConnectionPool:
+    """The connections of one client."""
+    address = parse_redis_url(redis_url)
+    login = _arguments(address.username, address.password, seconds)
+    login["db"] = address.database
+    if address.master:
+        return _master_pool(address, login)
+    if address.socket:
+        socket: Any = UnixDomainSocketConnection
+        return ConnectionPool(connection_class=socket, path=address.socket, **login)
+    return _pool(address.servers[0], address.tls, login)
+
+
+def _arguments(username: str | None, password: str | None, seconds: float) -> _Arguments:
+    return {
+        "username": username,
+        "password": password,
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        # Nothing is asked of the server that is not needed: its ACL may not allow it.
+        "lib_name": None,
+        "lib_version": None,
+    }
+
+
+def _pool(server: Server, tls: Tls | None, login: Mapping[str, Any]) -> ConnectionPool:
+    place: _Arguments = {"host": server.host, "port": server.port, **login}
+    if tls is None:
+        return ConnectionPool(**place)
+    return ConnectionPool(connection_class=_fresh(SSLConnection, tls), **place)
+
+
+def _master_pool(address: RedisAddress, login: Mapping[str, Any]) -> ConnectionPool:
+    sentinel_login = _arguments(
+        address.sentinel_username, address.sentinel_password, _SENTINEL_SECONDS
+    )
+    sentinels: Any = Sentinel([])
+    sentinels.sentinels = [
+        Redis.from_pool(_pool(server, address.sentinel_tls, sentinel_login))
+        for server in address.servers
+    ]
+    kind: Any = SentinelManagedConnection
+    if address.tls is not None:
+        kind = _fresh(SentinelManagedSSLConnection, address.tls)
+    return _MasterPool(address.master, sentinels, connection_class=kind, **login)
+
+
+class _MasterPool(SentinelConnectionPool):
+    """Closes the connections to the Sentinels as well."""
+
+    @override
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        if inuse_connections:  # it is closed, and not only after a change of the master
+            sentinels: Any = self.sentinel_manager
+            for sentinel in sentinels.sentinels:
+                await sentinel.aclose()
+
+
+def _fresh(kind: Any, tls: Tls) -> Any:  # noqa: ANN401 - redis-py's classes
+    """A kind of connection that reads the certificates anew each time it connects.
+
+    They are replaced while we run. And redis-py would trust a private CA only in addition to those
+    of the system.
+    """
+
+    class Fresh(kind):
+        async def connect(self) -> None:
+            me: Any = self
+            if not me.is_connected:
+                me.ssl_context.context = tls.context()
+            await kind.connect(self)
+
+    return Fresh

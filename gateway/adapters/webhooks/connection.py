@@ -1,0 +1,152 @@
+"""One connection to a receiver: writes a request and reads its answer, then the next."""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+from typing_extensions import override
+
+from gateway.adapters.webhooks.response import Answer
+
+_PIECE = 64 * 1024
+
+
+class HungUpError(Exception):
+    """A connection that stood was closed before an answer came over it."""
+
+
+class Origin(NamedTuple):
+    """To whom a connection leads."""
+
+    host: str
+    port: int
+    is_tls: bool
+
+
+class Connection(asyncio.Protocol):
+    """A connection that stands, for one exchange at a time.
+
+    `on_end` is called when it has ended or may not be used any more; that may be more than once.
+    """
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self.on_end: Callable[[Connection], None] | None = None
+        self.is_closed = False
+        self.is_reusable = False  # an answer came whole, and nothing is under way
+        self._answer: Answer | None = None
+        self._is_new = True
+        self._early = b""
+        self._is_paused = False
+        self._event: asyncio.Future[None] | None = None
+
+    async def exchange(self, request: bytes, answer: Answer) -> int:
+        """Send a request, read the answer until it is over, and tell its status.
+
+        A receiver may answer before it has taken the whole request; what is left is not sent then.
+        Raises HungUpError, or the answer's own error.
+        """
+        self.is_reusable = self._is_new = False
+        self._answer = answer
+        try:
+            if self._early:
+                answer.feed(self._early)
+            is_sent = await self._send(request, answer)
+            while not self._is_at_an_end(answer):
+                await self._until_something_happens()
+        finally:
+            self._answer = None
+            answer.close()
+        if answer.error is not None:
+            raise answer.error
+        if answer.status is None:
+            raise HungUpError
+        self.is_reusable = (
+            answer.is_reusable
+            and is_sent
+            and not self._early
+            and not self.is_closed
+            and self._transport.get_write_buffer_size() == 0
+        )
+        return answer.status
+
+    def close(self) -> None:
+        """Break the connection off; nothing that is not yet sent will be."""
+        self._transport.abort()
+        self._end()
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        """Feed the answer. After one, bytes that nobody asked for could be taken for the next.
+
+        A receiver may speak first, such as to say that it is full. That is kept for the one request
+        that such a connection gets: what is said to that later could be taken for the next, too.
+        """
+        answer = self._answer
+        if self._is_new:
+            self._early += data
+        elif answer is None or answer.is_over:
+            self.close()
+        else:
+            answer.feed(data)
+            if answer.is_over:
+                self._wake()
+
+    @override
+    def eof_received(self) -> None:
+        """Take the end of what the receiver sends for the end of the connection."""
+        self._end()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the connection up."""
+        self._end()
+
+    @override
+    def pause_writing(self) -> None:
+        """Write no more until what was written is gone."""
+        self._is_paused = True
+
+    @override
+    def resume_writing(self) -> None:
+        """Write on."""
+        self._is_paused = False
+        self._wake()
+
+    async def _send(self, request: bytes, answer: Answer) -> bool:
+        if len(request) <= _PIECE:
+            self._transport.write(request)
+            return True
+        rest = memoryview(request)
+        while rest and not self._is_at_an_end(answer):
+            if self._is_paused:
+                await self._until_something_happens()
+            else:
+                self._transport.write(rest[:_PIECE])
+                rest = rest[_PIECE:]
+        return not rest
+
+    def _is_at_an_end(self, answer: Answer) -> bool:
+        return answer.is_over or self.is_closed
+
+    async def _until_something_happens(self) -> None:
+        self._event = asyncio.get_running_loop().create_future()
+        try:
+            await self._event
+        finally:
+            self._event = None
+
+    def _wake(self) -> None:
+        if self._event is not None and not self._event.done():
+            self._event.set_result(None)
+
+    def _end(self) -> None:
+        self.is_closed = True
+        self._wake()
+        if self.on_end is not None:
+            self.on_end(self)

@@ -1,0 +1,189 @@
+"""The gateway's own API as a client sees it, with its refusals as failures of the command."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Self, cast
+from urllib.parse import parse_qs, quote, urlsplit
+
+import httpx
+
+from gateway.cli.api.connection import open_client
+from gateway.cli.terminal.failures import CommandError, ExitCode, code_of_status
+from gateway.core.text.printable import printable
+
+LONGEST_WAIT_SECONDS = 20
+_SECONDS = 30.0
+_CURSORS = ("cursor", "after")
+_KEY = re.compile(r"[!-~]+")
+_HINTS = {
+    ExitCode.DENIED: "See the key that was used: --key-file, the environment, or dev.json.",
+    ExitCode.RATE_LIMITED: "Try again a little later.",
+    ExitCode.UNREACHABLE: "`gateway health --url` asks it whether it is ready.",
+}
+
+
+class Access(NamedTuple):
+    """Where the API is, the key to use, and the tenant that a service key acts for.
+
+    `found_in` says where things were looked for, for whom finds nothing there.
+    """
+
+    root: str
+    key: str
+    tenant: str | None = None
+    found_in: str = ""
+
+
+class Page(NamedTuple):
+    """One page of a list, and what `cursor` or `after` is for the next one; None at the end."""
+
+    rows: list[dict[str, Any]]
+    cursor: str | None
+
+
+class Api:
+    """Calls with one key; every refusal raises CommandError. A context manager."""
+
+    def __init__(self, access: Access) -> None:
+        if not _KEY.fullmatch(access.key):
+            raise CommandError("the access key is malformed", ExitCode.USAGE)
+        self.headers = {"Authorization": access.key}
+        if access.tenant is not None:
+            self.headers["Gateway-Tenant"] = quote(access.tenant)
+        self.root = access.root.rstrip("/")
+        self.tenant = access.tenant
+        self._found_in = access.found_in
+        self._client = open_client(self.root, self.headers, _SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """The object that a call answers."""
+        _, content = self._send(method, path, json=body, params=params, headers=headers)
+        if isinstance(content, dict):
+            return cast("dict[str, Any]", content)
+        raise self._not_a_gateway()
+
+    def listed(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        body: object = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The list that a call answers, only its first page."""
+        _, content = self._send(method, path, json=body, params=params)
+        if isinstance(content, list):
+            return cast("list[dict[str, Any]]", content)
+        raise self._not_a_gateway()
+
+    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page:
+        """One page of a list, and the cursor of the next one."""
+        answer, content = self._send("GET", path, params=params)
+        if not isinstance(content, list):
+            raise self._not_a_gateway()
+        # Only its cursor is of use: what is before it may be another host's, or a proxy's prefix.
+        link = answer.links.get("next", {}).get("url", "")
+        query = parse_qs(urlsplit(link).query)
+        cursor = next((query[name][-1] for name in _CURSORS if name in query), None)
+        return Page(cast("list[dict[str, Any]]", content), cursor)
+
+    def pages(
+        self, path: str, params: Mapping[str, Any] | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The pages of a list with cursors, one after the other."""
+        page = self.page(path, params)
+        yield page.rows
+        while page.cursor is not None:
+            page = self.page(path, {**(params or {}), "cursor": page.cursor})
+            yield page.rows
+
+    def download(
+        self, path: str, take: Callable[[bytes], object], params: Mapping[str, Any] | None = None
+    ) -> None:
+        """Hand on what a call answers, piece by piece, however much it is."""
+        try:
+            with self._client.stream("GET", path, params=params) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise self._refusal(answer)
+                for piece in answer.iter_bytes():
+                    take(piece)
+        except (httpx.RemoteProtocolError, httpx.ReadError):
+            raise CommandError(
+                "the answer broke off: it is not all there",
+                ExitCode.UNREACHABLE,
+                "Ask again: the process that answered was stopped, or lost its database.",
+            ) from None
+        except httpx.HTTPError as error:
+            raise self._silent(error) from None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        **options: Any,  # noqa: ANN401 - httpx's
+    ) -> tuple[httpx.Response, object]:
+        try:
+            answer = self._client.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise self._silent(error) from None
+        except ValueError as error:  # such as half a surrogate pair
+            raise CommandError(f"this cannot be sent: {error}", ExitCode.USAGE) from None
+        content = _content(answer)
+        if not answer.is_success:
+            raise self._refusal(answer)
+        return answer, content
+
+    def _refusal(self, answer: httpx.Response) -> CommandError:
+        error = refusal(answer, self.root)
+        if error.code is ExitCode.NOT_FOUND:
+            error.hint = self._found_in
+        return error
+
+    def _silent(self, error: httpx.HTTPError) -> CommandError:
+        return CommandError(
+            f"{self.root} does not answer: {error or type(error).__name__}",
+            ExitCode.UNREACHABLE,
+            "Is `gateway serve` running there? --api or GATEWAY_API names another.",
+        )
+
+    def _not_a_gateway(self) -> CommandError:
+        return CommandError(f"what answers at {self.root} is not a gateway", ExitCode.UNREACHABLE)
+
+
+def refusal(answer: httpx.Response, root: str) -> CommandError:
+    """The failure that an answer, whose body was read, is for the command."""
+    code, content = code_of_status(answer.status_code), _content(answer)
+    problem = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    text = printable(str(problem.get("detail", f"{root} answered {answer.status_code}")))
+    if "code" not in problem:
+        return CommandError(text, code, _HINTS.get(code, ""))
+    return CommandError(f"{text} ({problem['code']})", code, _HINTS.get(code, ""), problem=problem)
+
+
+def _content(answer: httpx.Response) -> object:
+    try:
+        return answer.json()
+    except ValueError:
+        return None

@@ -1,0 +1,159 @@
+"""Lists of any length: how many, from where on, and as a table, JSON, a line each, or CSV."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import click
+
+from gateway.cli.api.client import Api, Page
+from gateway.cli.terminal.output import (
+    Columns,
+    json_text,
+    pick,
+    print_json,
+    print_table,
+    say,
+    show,
+    write_text,
+)
+from gateway.web.respond.csv import csv_lines
+
+_LARGEST_PAGE = 1000
+_DEFAULT_LIMIT = 100
+
+Form = Literal["table", "json", "ndjson", "csv"]
+
+
+class Wanted(NamedTuple):
+    """How much of a list, and in which form; no limit means all of it.
+
+    A cursor, also an empty one, asks for the cursor of what follows.
+    """
+
+    limit: int | None = _DEFAULT_LIMIT
+    cursor: str | None = None
+    form: Form = "table"
+
+
+class Source(NamedTuple):
+    """A list of the API, its parameters, and the one that says where it begins."""
+
+    path: str
+    params: Mapping[str, Any] = {}
+    place: str = "cursor"
+
+
+def listing_options(
+    command: Callable[..., None], *, default: int | None = _DEFAULT_LIMIT
+) -> Callable[..., None]:
+    """Give a command the options, and what they say as its argument `wanted`.
+
+    The default limit is for tables and JSON; None means all.
+    """
+    usual = "all" if default is None else f"{default}, or all with --csv and --ndjson"
+
+    @click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        help=f"How many at most; else {usual}.",
+    )
+    @click.option("--all", "is_all", is_flag=True, help="All of them.")
+    @click.option(
+        "--cursor", help="Go on from there; with --json the result has the next one. '' begins."
+    )
+    @click.option("--json", "form", flag_value="json", help="Print JSON, also of errors.")
+    @click.option("--ndjson", "form", flag_value="ndjson", help="Print a JSON object a line.")
+    @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+    @functools.wraps(command)
+    def wrapper(
+        *arguments: object,
+        limit: int | None,
+        is_all: bool,
+        cursor: str | None,
+        form: Form | None,
+        **kwargs: object,
+    ) -> None:
+        if is_all and limit is not None:
+            raise click.UsageError("Say --limit or --all, not both.")
+        unlimited = is_all or (limit is None and form in ("csv", "ndjson") and cursor is None)
+        most = None if unlimited else limit or default
+        command(*arguments, wanted=Wanted(most, cursor, form or "table"), **kwargs)
+
+    return wrapper
+
+
+def show_listing(
+    api: Api,
+    source: Source,
+    wanted: Wanted,
+    columns: Columns,
+    told: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> None:
+    """Print as much of a list as is wanted, each page as it comes where the form allows it.
+
+    `told` makes the row of a table from one of the list.
+    """
+    if wanted.form == "ndjson":
+        cursor = _print_lines(_pages(api, source, wanted))
+    else:
+        pages = list(_pages(api, source, wanted))
+        rows, cursor = [row for page in pages for row in page.rows], pages[-1].cursor
+        if wanted.form == "table":
+            print_table([told(row) for row in rows], columns)
+        else:
+            _print(rows, cursor, wanted, columns)
+    if cursor is not None and (wanted.cursor is None or wanted.form != "json"):
+        say(f"There are more: --all shows them, --cursor {cursor} goes on from here.")
+
+
+def print_csv(rows: list[dict[str, Any]], paths: list[str]) -> None:
+    """Print rows as CSV, with the paths of their fields as the first line."""
+    cells = ([_cell(pick(row, path)) for path in paths] for row in rows)
+    write_text(csv_lines([paths, *cells]))
+
+
+def _pages(api: Api, source: Source, wanted: Wanted) -> Iterator[Page]:
+    left, cursor = wanted.limit, wanted.cursor or ""
+    while True:
+        size = _LARGEST_PAGE if left is None else min(left, _LARGEST_PAGE)
+        place = {source.place: cursor} if cursor else {}
+        page = api.page(source.path, {**source.params, "size": size, **place})
+        yield page
+        if left is not None:
+            left -= len(page.rows)
+        if page.cursor is None or left == 0:
+            return
+        cursor = page.cursor
+
+
+def _print_lines(pages: Iterator[Page]) -> str | None:
+    cursor = None
+    for page in pages:
+        cursor = page.cursor
+        for row in page.rows:
+            print_json(row)
+    return cursor
+
+
+def _print(
+    rows: list[dict[str, Any]], cursor: str | None, wanted: Wanted, columns: Columns
+) -> None:
+    if wanted.form == "csv":
+        print_csv(rows, _paths(columns, rows))
+    else:
+        items = rows if wanted.cursor is None else {"items": rows, "cursor": cursor}
+        show(items, as_json=True)
+
+
+def _paths(columns: Columns, rows: list[dict[str, Any]]) -> list[str]:
+    """The columns, then all else that the rows have."""
+    shown = [column if isinstance(column, str) else column.path for column in columns]
+    tops = {path.partition(".")[0] for path in shown}
+    others = dict.fromkeys(name for row in rows for name in row if name not in tops)
+    return [*shown, *others]
+
+
+def _cell(value: object) -> object:
+    is_plain = value is None or isinstance(value, str | int | float)
+    return value if is_plain and not isinstance(value, bool) else json_text(value)

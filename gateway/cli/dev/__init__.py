@@ -1,0 +1,1 @@
+"""Commands that run a whole gateway on this machine."""

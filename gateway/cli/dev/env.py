@@ -1,0 +1,114 @@
+"""`gateway dev env`: the addresses and keys of a running `gateway dev`, as variables of a shell."""
+
+import os
+import shlex
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+from rich_click import RichCommand
+
+from gateway.cli.api.access import DATA_DIR, Facts, facts_of_dev
+from gateway.cli.terminal.failures import CommandError, ExitCode
+from gateway.cli.terminal.output import say, tell
+
+_SECONDS = 1.0
+
+
+def _posix(name: str, value: str) -> str:
+    return f"export {name}={shlex.quote(value)}"
+
+
+def _fish(name: str, value: str) -> str:
+    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"set -gx {name} '{quoted}';"
+
+
+def _powershell(name: str, value: str) -> str:
+    quoted = value.replace("'", "''")
+    return f"$env:{name} = '{quoted}'"
+
+
+_SHELLS: Mapping[str, Callable[[str, str], str]] = {
+    "sh": _posix,
+    "fish": _fish,
+    "powershell": _powershell,
+}
+
+
+@click.command(cls=RichCommand)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=f"Where that `gateway dev` keeps its data; else {DATA_DIR}.",
+)
+@click.option("--tenant", metavar="SLUG", help="Whose key and secret; else the first tenant's.")
+@click.option(
+    "--shell",
+    type=click.Choice(list(_SHELLS)),
+    help="How to write them; else fish where $SHELL is that, and sh for bash, zsh and the like.",
+)
+@click.pass_context
+def env(
+    ctx: click.Context, *, data_dir: Path | None, tenant: str | None, shell: str | None
+) -> None:
+    """Print the addresses and keys of a running `gateway dev`, for `eval "$(gateway dev env)"`.
+
+    API, RECEIVER and SIMULATOR are addresses; KEY, SECRET and SLUG the tenant's access key, signing
+    secret and slug; SERVICE_KEY and OPERATOR_KEY the other keys. GATEWAY_API, GATEWAY_ACCESS_KEY and
+    GATEWAY_OPERATOR_KEY say the same to `gateway` itself, in any folder.
+    """
+    given: Path = ctx.parent.params["data_dir"] if ctx.parent else DATA_DIR
+    facts = facts_of_dev(data_dir or given)
+    write = _SHELLS[shell or _own_shell()]
+    for name, value in _variables(facts, tenant).items():
+        tell(write(name, value))
+    if not _answers(facts["api"]):
+        say(f"Nothing answers at {facts['api']}: start `gateway dev` again, and then this.")
+
+
+def _own_shell() -> str:
+    return "fish" if Path(os.environ.get("SHELL", "")).name == "fish" else "sh"
+
+
+def _variables(facts: Facts, slug: str | None) -> dict[str, str]:
+    own = _of_tenant(facts, slug)
+    key, operator = own.get("accessKey", ""), facts["operatorKey"]
+    told = {
+        "API": facts["api"],
+        "RECEIVER": facts["receiver"],
+        "SIMULATOR": facts["simulator"] or "",
+        "SLUG": own.get("slug", ""),
+        "KEY": key,
+        "SECRET": own.get("endpointSecret", ""),
+        "SERVICE_KEY": facts["serviceKey"],
+        "OPERATOR_KEY": operator,
+        "GATEWAY_API": facts["api"],
+        "GATEWAY_ACCESS_KEY": key,
+        "GATEWAY_OPERATOR_KEY": operator,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _of_tenant(facts: Facts, slug: str | None) -> dict[str, str]:
+    tenants: list[dict[str, str]] = facts["tenants"]
+    for tenant in tenants:
+        if slug in (None, tenant["slug"]):
+            return tenant
+    if slug is None:  # without the simulator no tenants are made
+        return {}
+    known = ", ".join(tenant["slug"] for tenant in tenants)
+    raise CommandError(
+        f"`gateway dev` has no key of {slug}", ExitCode.NOT_FOUND, f"It has: {known}"
+    )
+
+
+def _answers(root: str) -> bool:
+    parts = urlsplit(root)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 80), _SECONDS).close()
+    except OSError:
+        return False
+    return True

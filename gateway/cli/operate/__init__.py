@@ -1,0 +1,1 @@
+"""Commands for operators, straight on the settings and the database."""

@@ -1,0 +1,99 @@
+"""`gateway config`: the settings as they are, as they should be, and what they mean."""
+
+import asyncio
+import os
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+import click
+from pydantic import SecretStr
+from rich_click import RichGroup
+
+from gateway.cli.operate.connection_checks import checks
+from gateway.cli.operate.load_settings import settings_of_environment
+from gateway.cli.operate.settings_page import settings_page, written
+from gateway.cli.terminal.failures import CommandError, ExitCode
+from gateway.cli.terminal.output import json_option, say, show, tell
+from gateway.cli.terminal.table import Column
+from gateway.config.environment import PREFIX
+from gateway.settings import Settings, strange_settings
+
+_HIDDEN = "[hidden]"
+_COLUMNS = (Column("name"), Column("value", least=20, folds=True), Column("origin", rank=1))
+
+
+@click.group(cls=RichGroup)
+def config() -> None:
+    """Look at the settings."""
+
+
+@config.command(name="show")
+@json_option
+def show_(*, as_json: bool) -> None:
+    """Print what is in force and where it came from; secrets are hidden."""
+    settings = settings_of_environment()
+    given = {name.upper() for name, value in os.environ.items() if value}
+    rows = [
+        {
+            "name": name,
+            "value": _shown(getattr(settings, field)),
+            "origin": _origin(name, given),
+        }
+        for field in Settings.model_fields
+        for name in (PREFIX + field.upper(),)
+    ]
+    show(rows, as_json=as_json, columns=_COLUMNS)
+
+
+@config.command()
+@click.option("--connect", is_flag=True, help="Open Postgres and Redis, and try the master keys.")
+@click.option("--strict", is_flag=True, help="A variable that is no setting is a fault, too.")
+def validate(*, connect: bool, strict: bool) -> None:
+    """Check the settings without starting anything; names all that is wrong with them.
+
+    A variable that begins with GATEWAY_ and is no setting gets a warning.
+    """
+    settings = settings_of_environment()
+    unknown = strange_settings()
+    for stranger in unknown:
+        say(f"Warning: {stranger.text}")
+    if unknown and strict:
+        raise CommandError("there are variables that are no settings", ExitCode.USAGE)
+    say("The settings are valid.")
+    if connect and not asyncio.run(_try(settings)):
+        raise CommandError("not everything can be used", ExitCode.UNREACHABLE)
+
+
+async def _try(settings: Settings) -> bool:
+    """Print a line for each thing that is opened; whether all is well."""
+    is_well = True
+    async for check in checks(settings):
+        tell(f"{check.name:<12} {'ok' if check.is_well else 'FAILED':<7} {check.text}".rstrip())
+        is_well &= check.is_well
+    return is_well
+
+
+@config.command()
+def docs() -> None:
+    """Print the reference of all settings as Markdown."""
+    click.echo(settings_page(), nl=False)
+
+
+def _origin(name: str, given: Collection[str]) -> str:
+    if f"{name}_FILE" in given and name not in given:
+        return "file"
+    return "environment" if name in given else "default"
+
+
+def _shown(value: object) -> str:
+    return _address(value.get_secret_value()) if isinstance(value, SecretStr) else written(value)
+
+
+def _address(secret: str) -> str:
+    """The place that a URL names, without user, password and query; nothing of other secrets."""
+    if "://" not in secret:
+        return _HIDDEN
+    parts = urlsplit(secret)
+    user, at, host = parts.netloc.rpartition("@")
+    hidden = f"{_HIDDEN}@" if user or at else ""
+    return f"{parts.scheme}://{hidden}{host}{parts.path}"

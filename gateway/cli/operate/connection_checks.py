@@ -1,0 +1,63 @@
+"""What `gateway config validate --connect` tries: Postgres, Redis, and the master keys."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+
+from gateway.adapters.redis.client import LOST, connect
+from gateway.adapters.redis.failure_causes import diagnose
+from gateway.adapters.wakeups.redis_commands import probe
+from gateway.config.environment import InvalidSettingsError
+from gateway.config.redis_url import parse_redis_url
+from gateway.core.cipher import Cipher
+from gateway.flows.admin import master_keys
+from gateway.flows.health.readiness import readiness_of
+from gateway.settings import Settings
+from gateway.store.database import Database, open_database
+
+
+class Check(NamedTuple):
+    """Whether something can be used, and why not."""
+
+    name: str
+    is_well: bool
+    text: str = ""
+
+
+async def checks(settings: Settings) -> AsyncIterator[Check]:
+    """One after the other; each takes some seconds at the most."""
+    url = settings.database_url.get_secret_value()
+    database = open_database(url, pool=2, name="gateway config")
+    try:
+        found = await readiness_of(database)
+        is_well = found.status == "ok"
+        why = database.place if is_well else f"{database.place}: {found.status}: {found.cause}"
+        yield Check("postgres", is_well, why)
+        yield await _redis(settings.redis_url.get_secret_value())
+        if is_well:
+            yield await _keys(database, Cipher(settings.master_keys))
+        else:
+            yield Check("master keys", False, "cannot be tried without Postgres")
+    finally:
+        await database.close()
+
+
+async def _redis(url: str) -> Check:
+    address, client = parse_redis_url(url), connect(url, Redis)
+    try:
+        await probe(client)
+    except LOST as error:
+        return Check("redis", False, f"{address}: {await diagnose(error, address)}")
+    finally:
+        await client.aclose()
+    return Check("redis", True, str(address))
+
+
+async def _keys(database: Database, cipher: Cipher) -> Check:
+    found = await master_keys.uses(database, cipher)
+    try:
+        master_keys.refuse_missing(found)
+    except InvalidSettingsError as error:
+        return Check("master keys", False, str(error).replace("\n", "; "))
+    return Check("master keys", True, f"open all of {sum(use.total for use in found)} secrets")

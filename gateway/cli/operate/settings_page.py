@@ -1,0 +1,104 @@
+"""docs/settings.md, made from the settings themselves."""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
+from types import UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from gateway.cli.api.client_settings import CLIENT_SETTINGS
+from gateway.config.environment import PREFIX
+from gateway.settings import Settings
+
+_HEAD = """\
+# Settings
+
+Every setting is an environment variable. `gateway config validate` checks them all and names everything that is wrong;
+no process starts before it is right. `gateway config show` prints what is in force. This page is the output of
+`gateway config docs`.
+
+| setting | kind | default | range | what it is |
+|---|---|---|---|---|
+"""
+_CLIENT_HEAD = """
+## On the side of the client
+
+What the [commands](cli.md) that talk to an API read; no server does. Where neither an address nor a key is given, they use the
+`dev.json` of the `gateway dev` in this folder.
+
+| variable | what it is |
+|---|---|
+"""
+_WORDS: dict[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "`true` or `false`",
+    SecretStr: "secret text",
+    IPv4Network: "network",
+    IPv6Network: "network",
+}
+_BOUNDS = (
+    (Ge, "ge", "at least"),
+    (Gt, "gt", "more than"),
+    (Le, "le", "at most"),
+    (Lt, "lt", "less than"),
+)
+
+
+def settings_page() -> str:
+    """The reference of all settings as Markdown."""
+    lines = (_line(name, field) for name, field in Settings.model_fields.items())
+    own = (f"| `{name}` | {what} |\n" for name, what in CLIENT_SETTINGS.items())
+    return _HEAD + "".join(lines) + _CLIENT_HEAD + "".join(own)
+
+
+def _line(name: str, field: FieldInfo) -> str:
+    what = (field.description or "").replace("|", "\\|")
+    cells = (f"`{PREFIX}{name.upper()}`", _kind(field.annotation), _default(field), _range(field))
+    return f"| {' | '.join(cells)} | {what} |\n"
+
+
+def _kind(annotation: Any) -> str:  # noqa: ANN401 - any annotation of a field
+    if annotation in _WORDS:
+        return _WORDS[annotation]
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in arguments)
+    if get_origin(annotation) in (Union, UnionType):
+        return _kind(arguments[0])
+    return f"list of {_kind(arguments[0])}s"
+
+
+def written(value: object) -> str:
+    """The value of a setting as one would write it in the environment."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, frozenset):
+        return written(tuple(sorted(cast("frozenset[int]", value))))
+    if isinstance(value, tuple):
+        return ",".join(written(item) for item in cast("tuple[object, ...]", value))
+    return str(value)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**must be set**"
+    text = written(field.default)
+    return f"`{text}`" if text else "none"
+
+
+def _range(field: FieldInfo) -> str:
+    return ", ".join(_bounds(field)) or "-"
+
+
+def _bounds(field: FieldInfo) -> Iterator[str]:
+    for bound in field.metadata:
+        for kind, attribute, words in _BOUNDS:
+            if isinstance(bound, kind):
+                yield f"{words} {getattr(bound, attribute)}"

@@ -1,0 +1,1 @@
+"""Commands that run until SIGTERM, and the health check of one."""

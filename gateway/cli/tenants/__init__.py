@@ -1,0 +1,1 @@
+"""Commands about tenants and their credentials."""

@@ -1,0 +1,187 @@
+"""`gateway tenant`: tenants, through the API of operators."""
+
+import codecs
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+from rich_click import RichGroup
+
+from gateway.cli.api.access import with_operator
+from gateway.cli.api.client import Api
+from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
+from gateway.cli.tenants.limits import with_limits
+from gateway.cli.terminal.failures import CommandError, ExitCode
+from gateway.cli.terminal.option_types import json_object
+from gateway.cli.terminal.output import confirm, json_option, show, yes_option
+from gateway.cli.terminal.table import Column
+from gateway.core.text.printable import printable_json
+
+_COLUMNS = (
+    Column("slug"),
+    Column("name", least=10, rank=1),
+    Column("suspendedAt", rank=2),
+    Column("limits.maxQueued", rank=4),
+    Column("limits.maxInFlight", rank=5),
+    Column("limits.maxRate", rank=6),
+    Column("createdAt", rank=3),
+)
+
+_slug = click.argument("slug")
+_name = click.option("--name", help="What people call it.")
+_metadata = click.option(
+    "--metadata",
+    type=json_object,
+    metavar="JSON",
+    help="Goes upstream with each of its jobs: an object, @FILE, or - for standard input.",
+)
+
+
+@click.group(cls=RichGroup)
+def tenant() -> None:
+    """Manage tenants.
+
+    Needs an operator's key in GATEWAY_OPERATOR_KEY, and the root of the API in GATEWAY_API.
+    """
+
+
+@tenant.command()
+@_slug
+@_name
+@_metadata
+@with_limits
+@with_operator
+@json_option
+def create(
+    api: Api,
+    *,
+    slug: str,
+    name: str | None,
+    metadata: dict[str, Any] | None,
+    limits: dict[str, int | None],
+    as_json: bool,
+) -> None:
+    """Create a tenant."""
+    body = {
+        "slug": slug,
+        "name": name or slug,
+        "metadata": metadata or {},
+        "limits": limits,
+    }
+    show(api.call("POST", "/admin/v1/tenant", body), as_json=as_json)
+
+
+@tenant.command(name="list")
+@functools.partial(listing_options, default=None)
+@with_operator
+def list_(api: Api, *, wanted: Wanted) -> None:
+    """List tenants in the order of their slugs."""
+    show_listing(api, Source("/admin/v1/tenant"), wanted, _COLUMNS)
+
+
+@tenant.command()
+@_slug
+@with_operator
+@json_option
+def get(api: Api, *, slug: str, as_json: bool) -> None:
+    """Print a tenant."""
+    show(api.call("GET", _path(slug)), as_json=as_json)
+
+
+@tenant.command()
+@_slug
+@_name
+@_metadata
+@with_limits
+@with_operator
+@json_option
+def update(
+    api: Api,
+    *,
+    slug: str,
+    name: str | None,
+    metadata: dict[str, Any] | None,
+    limits: dict[str, int | None],
+    as_json: bool,
+) -> None:
+    """Change what is given; the rest stays, in metadata too, where null takes a key away."""
+    # Only what changes is sent: somebody else may change the rest just now.
+    body: dict[str, Any] = {"name": name, "metadata": metadata, "limits": limits or None}
+    given = {field: value for field, value in body.items() if value is not None}
+    if not given:
+        raise click.UsageError("Say what to change.")
+    show(api.call("PATCH", _path(slug), given), as_json=as_json)
+
+
+@tenant.command()
+@_slug
+@with_operator
+@json_option
+def suspend(api: Api, *, slug: str, as_json: bool) -> None:
+    """Refuse a tenant's requests and hold its waiting jobs."""
+    show(api.call("POST", f"{_path(slug)}/suspend"), as_json=as_json)
+
+
+@tenant.command()
+@_slug
+@with_operator
+@json_option
+def resume(api: Api, *, slug: str, as_json: bool) -> None:
+    """Let a suspended tenant go on."""
+    show(api.call("POST", f"{_path(slug)}/resume"), as_json=as_json)
+
+
+@tenant.command()
+@_slug
+@yes_option
+@with_operator
+@json_option
+def delete(api: Api, *, slug: str, yes: bool, as_json: bool) -> None:
+    """Erase a tenant with its jobs, history, keys and endpoints, for good."""
+    confirm(f"Erase the tenant {slug} with all that is its, for good?", yes=yes)
+    show(api.call("DELETE", _path(slug)), as_json=as_json)
+
+
+@tenant.command()
+@_slug
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write; else standard output. It is there only once all of it is.",
+)
+@with_operator
+def export(api: Api, *, slug: str, output: Path | None) -> None:
+    """Take along all that is kept of a tenant: a JSON object a line, its kind first, no secrets.
+
+    Its jobs with their notes, events, deliveries with their attempts, endpoints, usage and audit.
+    """
+    if output is None:
+        api.download(f"{_path(slug)}/export", _printed())
+        return
+    part = output.with_name(f"{output.name}.part")
+    try:
+        with part.open("wb") as file:
+            api.download(f"{_path(slug)}/export", file.write)
+        part.replace(output)
+    except OSError as error:
+        raise CommandError(f"{output} cannot be written: {error}", ExitCode.USAGE) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _printed() -> Callable[[bytes], None]:
+    """Prints lines of JSON that come in pieces; the same values, unable to drive a terminal."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def take(piece: bytes) -> None:
+        sys.stdout.buffer.write(printable_json(decoder.decode(piece)).encode())
+
+    return take
+
+
+def _path(slug: str) -> str:
+    return f"/admin/v1/tenant/{quote(slug, safe='')}"

@@ -1,0 +1,142 @@
+"""What a command prints: its result on standard output, everything else on standard error.
+
+Texts of others pass through here, so that none of them drives the terminal.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import click
+from rich.cells import cell_len
+
+from gateway.cli.terminal.table import EMPTY, Column, aligned, width_of_output
+from gateway.core.text.printable import printable, printable_cells, printable_json
+
+_WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+Row = Mapping[str, Any]
+Columns = Sequence[Column | str]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, also of errors.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only if that was said or is answered; without a terminal it has to be said."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("Say --yes: there is no terminal to ask at.")
+    click.confirm(printable(question), abort=True, err=True)
+
+
+def say(text: str) -> None:
+    """Tell a person something, in one line, that is not the result."""
+    click.echo(printable(text), err=True)
+
+
+def tell(text: str) -> None:
+    """Print a result of one line."""
+    click.echo(printable(text))
+
+
+def tell_coloured(text: str) -> None:
+    """Print a line that has colours, whose parts have been made printable."""
+    click.echo(text)
+
+
+def head(title: str) -> None:
+    """Print the title of a part, after an empty line."""
+    click.echo(f"\n{printable(title)}")
+
+
+def print_json(value: object, indent: int | None = None) -> None:
+    """Print a value as JSON, without an indent on one line."""
+    click.echo(json_text(value, indent))
+
+
+def show(value: Row | Sequence[Row], *, as_json: bool, columns: Columns = ()) -> None:
+    """Print a result: an object as a line for each field, a list as a line for each item.
+
+    Columns are the fields to show; without any, all of an object, nested ones by their path.
+    """
+    if as_json:
+        print_json(value, indent=2)
+    elif isinstance(value, Mapping):
+        names = [column.path for column in _columns(columns)]
+        print_fields([(name, pick(value, name)) for name in names] or list(leaves(value)))
+    else:
+        print_table(value, columns)
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """A value as JSON that standard output can hold; without an indent on one line."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    is_unicode = encoding.lower().replace("-", "").startswith("utf")
+    return printable_json(json.dumps(value, indent=indent, ensure_ascii=not is_unicode))
+
+
+def write_text(text: str) -> None:
+    """Write the text of a table to standard output as it is; at a terminal with escapes."""
+    click.echo(printable_cells(text) if sys.stdout.isatty() else text, nl=False)
+
+
+def print_json_text(text: str) -> None:
+    """Print JSON that is written already, in one line."""
+    click.echo(printable_json(text))
+
+
+def print_table(rows: Sequence[Row], columns: Columns) -> None:
+    """Print a line for each row below a line of headings."""
+    wanted = _columns(columns)
+    headings = [column.title or _heading(column.path) for column in wanted]
+    lines = [[shown(pick(row, column.path)) for column in wanted] for row in rows]
+    for line in aligned([headings, *lines], wanted, width_of_output()):
+        click.echo(line)
+
+
+def print_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Print a line for each name with its value, whatever its length."""
+    named = [(printable(name), value) for name, value in fields]
+    width = max((cell_len(name) for name, _ in named), default=0)
+    for name, value in named:
+        click.echo(f"{name}{' ' * (width - cell_len(name))}  {shown(value)}".rstrip())
+
+
+def pick(row: Row, path: str) -> object:
+    """The value at a path; None where there is none."""
+    name, _, rest = path.partition(".")
+    value = row.get(name)
+    return pick(cast("Row", value), rest) if rest and isinstance(value, Mapping) else value
+
+
+def leaves(value: Row, within: str = "") -> Iterator[tuple[str, object]]:
+    """The fields of an object, nested ones by their path."""
+    for name, one in value.items():
+        if isinstance(one, Mapping) and one:
+            yield from leaves(cast("Row", one), f"{within}{name}.")
+        else:
+            yield f"{within}{name}", one
+
+
+def shown(value: object) -> str:
+    """A value as a cell or a line has it."""
+    if value is None:
+        return EMPTY
+    if isinstance(value, str):
+        return printable(value)
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    if items and all(isinstance(item, str) for item in items):
+        return ", ".join(map(shown, items))
+    return json_text(cast("object", value))
+
+
+def _columns(columns: Columns) -> list[Column]:
+    return [Column(one) if isinstance(one, str) else one for one in columns]
+
+
+def _heading(path: str) -> str:
+    return _WORD_END.sub("_", path.rpartition(".")[2]).upper()

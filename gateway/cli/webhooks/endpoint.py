@@ -1,0 +1,276 @@
+"""`gateway endpoint`: where a tenant's webhooks go, through the API."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+from rich_click import RichGroup
+
+from gateway.cli.api.access import with_tenant
+from gateway.cli.api.client import Api
+from gateway.cli.terminal.failures import CommandError
+from gateway.cli.terminal.option_types import comma_list, duration, header
+from gateway.cli.terminal.output import (
+    confirm,
+    json_option,
+    print_fields,
+    print_table,
+    say,
+    show,
+    yes_option,
+)
+from gateway.cli.terminal.table import Column
+from gateway.cli.terminal.text_files import TEXT_FILE, read_secret
+from gateway.cli.webhooks.command import recover
+from gateway.core.events import EVENT_TYPES
+from gateway.core.failure_advice import WEBHOOK_ADVICE
+
+_COLUMNS = (
+    Column("id"),
+    Column("health", least=8),
+    Column("url", least=10, rank=1),
+    Column("events", least=8, rank=2),
+    Column("description", least=10, rank=3),
+    Column("createdAt", rank=4),
+)
+_DEFAULT = "default"
+
+_id = click.argument("endpoint_id", metavar="ID")
+
+
+def _number(value: str) -> int | None:
+    if value == _DEFAULT:
+        return None
+    if not value.isdecimal():
+        raise click.BadParameter(f"has to be a whole number, or '{_DEFAULT}'.")
+    return int(value)
+
+
+def _schedule(value: str) -> list[int] | None:
+    return None if value == _DEFAULT else [int(duration(one)) for one in comma_list(value)]
+
+
+def _settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that are alike for a new endpoint and for a change."""
+    options = (
+        click.option(
+            "--event",
+            "events",
+            multiple=True,
+            metavar="TYPE",
+            help=f"A type to send, of {', '.join(EVENT_TYPES)}; 'all' sends all of them.",
+        ),
+        click.option("--description", help="What receives it."),
+        click.option(
+            "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Sent with each."
+        ),
+        click.option("--rate-limit", type=_number, metavar="N", help="Most deliveries a second."),
+        click.option("--concurrency", type=_number, metavar="N", help="Most deliveries at a time."),
+        click.option(
+            "--schedule",
+            type=_schedule,
+            metavar="5s,5m,...",
+            help="Delays between attempts; like the numbers, 'default' is the gateway's own.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(cls=RichGroup)
+def endpoint() -> None:
+    """Manage where a tenant's webhooks go.
+
+    Needs a tenant's or a service's key in GATEWAY_ACCESS_KEY, and the root of the API in
+    GATEWAY_API.
+    """
+
+
+@endpoint.command()
+@click.argument("url")
+@_settings
+@click.option(
+    "--secret-file",
+    type=TEXT_FILE,
+    help="File with a signing secret of your own, such as whsec_...",
+)
+@click.option("--algorithm", type=click.Choice(("v1", "v1a")), help="v1a signs with ed25519.")
+@with_tenant
+@json_option
+def create(
+    api: Api,
+    *,
+    url: str,
+    secret_file: Path | None,
+    algorithm: str | None,
+    as_json: bool,
+    **given: object,
+) -> None:
+    """Send webhooks to a URL; prints the signing secret, the only time that it is shown."""
+    body = {"url": url, **_fields(given)}
+    if algorithm is not None:
+        body["algorithm"] = algorithm
+    if secret_file is not None:
+        body["secret"] = read_secret(secret_file)
+    _show(api.call("POST", "/v1/endpoint", body), as_json=as_json)
+    if algorithm != "v1a":
+        say("This is the only time that the secret is shown.")
+
+
+@endpoint.command(name="list")
+@with_tenant
+@json_option
+def list_(api: Api, *, as_json: bool) -> None:
+    """List the endpoints of a tenant, and how each of them does."""
+    found = [one for page in api.pages("/v1/endpoint") for one in page]
+    if as_json:
+        show(found, as_json=True)
+        return
+    print_table([_told(one) for one in found], _COLUMNS)
+
+
+@endpoint.command()
+@_id
+@with_tenant
+@json_option
+def get(api: Api, *, endpoint_id: str, as_json: bool) -> None:
+    """Print an endpoint."""
+    _show(api.call("GET", _path(endpoint_id)), as_json=as_json)
+
+
+@endpoint.command()
+@_id
+@click.option("--url", help="Where to send them.")
+@_settings
+@with_tenant
+@json_option
+def update(api: Api, *, endpoint_id: str, url: str | None, as_json: bool, **given: object) -> None:
+    """Change what is given; the rest stays. Events and headers are replaced whole."""
+    body = _fields({"url": url, **given})
+    if not body:
+        raise click.UsageError("Say what to change.")
+    _show(api.call("PATCH", _path(endpoint_id), body), as_json=as_json)
+
+
+@endpoint.command()
+@_id
+@click.option(
+    "--type", "kind", default="test.ping", type=click.Choice(EVENT_TYPES), show_default=True
+)
+@with_tenant
+@json_option
+def test(api: Api, *, endpoint_id: str, kind: str, as_json: bool) -> None:
+    """Send an endpoint a sample event, once, also a disabled one; exit status 1 when it is not taken."""
+    found = api.call("POST", f"{_path(endpoint_id)}/test", {"type": kind})
+    show(found, as_json=as_json)
+    if not found["delivered"]:
+        why = found["detail"] or found["errorClass"]
+        raise CommandError(f"the endpoint did not take it: {why}", hint=_hint(found))
+
+
+@endpoint.command()
+@_id
+@with_tenant
+@json_option
+def enable(api: Api, *, endpoint_id: str, as_json: bool) -> None:
+    """Deliver to an endpoint again, from now on."""
+    found = api.call("POST", f"{_path(endpoint_id)}/enable")
+    _show(found, as_json=as_json)
+    if found["parkedDeliveries"]:
+        say(
+            f"{found['parkedDeliveries']} deliveries were parked meanwhile; "
+            f"`gateway endpoint recover {endpoint_id} --since 7d` sends them."
+        )
+
+
+@endpoint.command()
+@_id
+@click.option("--reason", help="Why, for those who wonder.")
+@with_tenant
+@json_option
+def disable(api: Api, *, endpoint_id: str, reason: str | None, as_json: bool) -> None:
+    """Deliver nothing more to an endpoint; what it is owed is kept, parked."""
+    body = {} if reason is None else {"reason": reason}
+    _show(api.call("POST", f"{_path(endpoint_id)}/disable", body), as_json=as_json)
+
+
+@endpoint.command(name="rotate-secret")
+@_id
+@click.option(
+    "--overlap", type=duration, default="1d", show_default=True, help="How long the old one signs."
+)
+@click.option(
+    "--secret-file", type=TEXT_FILE, help="File with the new secret, instead of a made one."
+)
+@with_tenant
+@json_option
+def rotate_secret(
+    api: Api, *, endpoint_id: str, overlap: float, secret_file: Path | None, as_json: bool
+) -> None:
+    """Make a new signing secret and print it; the old one signs beside it until the overlap is over."""
+    body: dict[str, object] = {"overlapSeconds": overlap}
+    if secret_file is not None:
+        body["secret"] = read_secret(secret_file)
+    show(api.call("POST", f"{_path(endpoint_id)}/rotate-secret", body), as_json=as_json)
+    say("This is the only time that it is shown.")
+
+
+@endpoint.command()
+@_id
+@yes_option
+@with_tenant
+@json_option
+def delete(api: Api, *, endpoint_id: str, yes: bool, as_json: bool) -> None:
+    """Delete an endpoint; what it was still owed is not sent any more."""
+    confirm(f"Delete the endpoint {endpoint_id}?", yes=yes)
+    show(api.call("DELETE", _path(endpoint_id)), as_json=as_json)
+
+
+endpoint.add_command(recover)
+
+
+def _path(endpoint_id: str) -> str:
+    return f"/v1/endpoint/{quote(endpoint_id, safe='')}"
+
+
+def _fields(given: dict[str, object]) -> dict[str, Any]:
+    """What was given, as the API names it."""
+    sources = click.get_current_context().get_parameter_source
+    names = {"rate_limit": "rateLimit"}
+    is_given = click.core.ParameterSource.COMMANDLINE
+    body: dict[str, Any] = {
+        names.get(name, name): value for name, value in given.items() if sources(name) is is_given
+    }
+    if "events" in body:
+        body["events"] = [one for one in body["events"] if one != "all"]
+    if "headers" in body:
+        body["headers"] = dict(map(header, body["headers"]))
+    return body
+
+
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show(found, as_json=True)
+        return
+    told = _told(found)
+    print_fields([(name, told[name]) for name in ("health", *found)])
+
+
+def _told(found: dict[str, Any]) -> dict[str, Any]:
+    """An endpoint as people read it."""
+    return {**found, "health": _health(found), "events": ", ".join(found["events"]) or "all"}
+
+
+def _health(found: dict[str, Any]) -> str:
+    if found["disabled"]:
+        return f"disabled: {found['disabledReason']}"
+    if found["failingSince"]:
+        return f"failing since {found['failingSince']}"
+    return "ok"
+
+
+def _hint(found: dict[str, Any]) -> str:
+    return WEBHOOK_ADVICE.get(found["errorClass"] or "", "")

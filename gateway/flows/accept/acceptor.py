@@ -1,0 +1,191 @@
+"""Accept: a job is in Postgres before its caller has an answer."""
+
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from gateway.core.model import NewJob
+from gateway.errors import GatewayError, IdempotencyKeyReused, QueueFull, Unauthorized
+from gateway.flows.deps import Deps
+from gateway.flows.process.group_commit import GroupCommit
+from gateway.ports import Clock
+from gateway.store.database import Tx
+from gateway.store.work import jobs
+
+_BATCH = 250
+_WRITERS = 2
+_COUNT_SECONDS = 0.5
+_LONGEST_SECONDS = 10.0
+# Near the cap each batch counts, but a long queue costs so much that it is counted more rarely.
+_FEW = 1_000
+_COUNTED_A_SECOND = 1_000_000.0
+# More jobs than this are not accepted in a second, by all processes together.
+_FASTEST = 20_000.0
+# Below this share of a tenant's cap its waiting jobs are not counted again for every batch.
+_NEAR_CAP = 0.9
+# With less room than this each batch counts, whatever share of the cap it is.
+_CLOSE = 100
+
+
+# A tenant and one of its idempotency keys; empty for a job without one.
+Key = tuple[UUID, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job to accept, and how many of its tenant's jobs may wait."""
+
+    job: NewJob
+    max_queued: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The id of the job, and whether an earlier request had made it."""
+
+    id: UUID
+    replayed: bool = False
+
+
+class Acceptor:
+    """Accepts jobs for one process, many in one transaction."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._waiting = WaitingCounts(deps.clock)
+        self._repeats = False
+        self._commit = GroupCommit(self._write, batch=_BATCH, writers=_WRITERS)
+
+    async def accept(self, order: Order) -> Accepted:
+        """Store a job and wake the submitters.
+
+        Raises QueueFull, IdempotencyKeyReused, and Unavailable when the database is away.
+        """
+        outcome = await self._commit.add(order)
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        if not outcome.replayed:
+            self._deps.queue.wake("submit")
+            self._deps.reached("accept.woken")
+        return outcome
+
+    async def _write(self, orders: list[Order]) -> list[Accepted | GatewayError]:
+        fresh, stored = list[NewJob](), set[UUID]()
+        try:
+            # Each statement stands for itself: what is inserted is accepted, whatever comes after.
+            async with self._deps.db.single() as tx:
+                caps = {order.job.tenant_id: order.max_queued for order in orders}
+                await self._waiting.refresh(tx, caps)
+                # Repeats must not use up the last places. Elsewhere the insert sorts them out, which
+                # is the cheaper way unless there are many: then they come one after the other.
+                look_first = self._repeats or self._waiting.is_near(caps, len(orders))
+                known = await _earlier(tx, [order.job for order in orders]) if look_first else {}
+                fresh += self._admit(orders, set(known))
+                stored |= await jobs.insert(tx, fresh) if fresh else set()
+                # Made meanwhile by somebody else, or earlier in this very batch.
+                again = [
+                    o.job for o in orders if o.job.id not in stored and _key(o.job) not in known
+                ]
+                known |= await _earlier(tx, again)
+                self._repeats = bool(known)
+                self._deps.reached("accept.inserted")
+        finally:
+            self._waiting.close(fresh, stored)
+        self._deps.reached("accept.committed")
+        refused = {job.id for job in fresh} - stored
+        return [self._outcome(o, stored, refused, known.get(_key(o.job))) for o in orders]
+
+    def _admit(self, orders: list[Order], known: set[Key]) -> list[NewJob]:
+        """The jobs that are new and that their tenant's queue has room for."""
+        seen = set(known)
+        admitted: list[NewJob] = []
+        for order in orders:
+            key = _key(order.job)
+            if key in seen or not self._waiting.take(order.job.tenant_id, order.max_queued):
+                continue
+            admitted.append(order.job)
+            if order.job.idempotency_key is not None:
+                seen.add(key)
+        return admitted
+
+    def _outcome(
+        self, order: Order, stored: set[UUID], refused: set[UUID], earlier: jobs.Earlier | None
+    ) -> Accepted | GatewayError:
+        if order.job.id in stored:
+            return Accepted(order.job.id)
+        if earlier is None and order.job.id in refused:
+            return Unauthorized("The tenant of this access key does not exist any more.")
+        if earlier is None:
+            return QueueFull(
+                f"The tenant has {order.max_queued} jobs waiting, as many as it may have. "
+                "Try again when some have been submitted.",
+                quota=order.max_queued,
+                room=0,
+                retry_after=5,
+            )
+        if earlier.request_hash != order.job.request_hash:
+            return IdempotencyKeyReused(
+                "Idempotency-Key: it was used before with another body. Use a new key for a new "
+                "job, and the same body to repeat a request."
+            )
+        return Accepted(earlier.id, replayed=True)
+
+
+def _key(job: NewJob) -> Key:
+    return job.tenant_id, job.idempotency_key or ""
+
+
+async def _earlier(tx: Tx, wanted: Sequence[NewJob]) -> dict[Key, jobs.Earlier]:
+    keys = {_key(job) for job in wanted if job.idempotency_key is not None}
+    found = await jobs.earlier(tx, keys) if keys else []
+    return {(one.tenant_id, one.idempotency_key): one for one in found}
+
+
+class WaitingCounts:
+    """How many jobs of each tenant wait, counted the more rarely the farther that is from the cap."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._counts: dict[UUID, tuple[int, float]] = {}
+        # Places taken by batches that are not committed yet, which no count can see.
+        self._taken: Counter[UUID] = Counter()
+
+    async def refresh(self, tx: Tx, caps: dict[UUID, int]) -> None:
+        """Count again where the last count is old, or so near the cap that it matters."""
+        now = self._clock.monotonic()
+        stale = [tenant for tenant, cap in caps.items() if self._stale(tenant, cap, now)]
+        if stale:
+            for tenant, count in (await jobs.queued(tx, stale)).items():
+                self._counts[tenant] = (count, now)
+
+    def is_near(self, caps: dict[UUID, int], wanted: int) -> bool:
+        """Whether that many more jobs could use up the last places of any of these tenants."""
+        return any(
+            self._counts[tenant][0] + self._taken[tenant] + wanted > _NEAR_CAP * cap
+            for tenant, cap in caps.items()
+        )
+
+    def take(self, tenant_id: UUID, cap: int) -> bool:
+        """Take a place in a tenant's queue; False when there is none."""
+        if self._counts[tenant_id][0] + self._taken[tenant_id] >= cap:
+            return False
+        self._taken[tenant_id] += 1
+        return True
+
+    def close(self, fresh: Sequence[NewJob], stored: Container[UUID]) -> None:
+        """Count the places of a batch that were used, and free the others."""
+        for job in fresh:
+            self._taken[job.tenant_id] -= 1
+            if job.id in stored:
+                count, at = self._counts[job.tenant_id]
+                self._counts[job.tenant_id] = (count + 1, at)
+
+    def _stale(self, tenant_id: UUID, cap: int, now: float) -> bool:
+        if tenant_id not in self._counts:
+            return True
+        count, at = self._counts[tenant_id]
+        age, safe = now - at, (cap - count) / _FASTEST
+        if count > _NEAR_CAP * cap or cap - count < _CLOSE:
+            return count < _FEW or age > count / _COUNTED_A_SECOND
+        return age > min(max(safe, _COUNT_SECONDS), _LONGEST_SECONDS)

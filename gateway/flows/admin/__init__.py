@@ -1,0 +1,1 @@
+"""Administration: tenants, access keys, master keys, the audit."""

@@ -1,0 +1,146 @@
+"""Administration of access keys."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from gateway.core.access_keys import KEY_ID_BYTES, SECRET_BYTES, make_key
+from gateway.core.events import instant
+from gateway.core.model import AccessKey, KeyKind, Scope
+from gateway.errors import BadRequest, Conflict, NotFound
+from gateway.flows.admin import audit
+from gateway.flows.deps import Deps
+from gateway.store.database import Tx
+from gateway.store.tenancy import access_keys, tenants
+
+_TENANT_SCOPES = frozenset(Scope) - {Scope.ADMIN, Scope.ADMIN_READ}
+SCOPES: dict[KeyKind, frozenset[Scope]] = {
+    KeyKind.TENANT: _TENANT_SCOPES,
+    KeyKind.SERVICE: _TENANT_SCOPES,
+    KeyKind.OPERATOR: frozenset({Scope.ADMIN, Scope.ADMIN_READ}),
+}
+
+
+async def create_key(
+    deps: Deps,
+    actor: str,
+    *,
+    kind: KeyKind,
+    name: str,
+    tenant: str | None = None,
+    allowed_tenants: Sequence[str] | None = None,
+    scopes: frozenset[str] | None = None,
+    expires_seconds: float | None = None,
+) -> tuple[AccessKey, str]:
+    """Issue a key and return its text, which is never seen again.
+
+    Without scopes it has all that its kind may have. Raises NotFound, BadRequest.
+    """
+    granted = _scopes(kind, scopes)
+    if kind is KeyKind.OPERATOR and allowed_tenants is not None:
+        raise BadRequest.of("tenants", "an operator key is for all tenants; leave this out")
+    async with deps.db.begin() as tx:
+        tenant_id = await _tenant_id(tx, tenant) if tenant is not None else None
+        allowed = await _allowed(tx, allowed_tenants) if allowed_tenants is not None else None
+        key, text = _new(deps, kind, name, granted, expires_seconds, (tenant_id, allowed))
+        stored = await access_keys.add(tx, key)
+        told = {
+            "kind": kind.value,
+            "name": name,
+            "scopes": sorted(granted),
+            "tenants": allowed_tenants,
+            "expiresAt": instant(key.expires_at)[1:-1] if key.expires_at else None,
+        }
+        await audit.note(tx, deps, actor, "key.created", key.key_id, tenant_id=tenant_id, **told)
+    return stored, text
+
+
+async def rotate_key(
+    deps: Deps, actor: str, key_id: str, *, overlap_seconds: float
+) -> tuple[AccessKey, str]:
+    """Issue a key like another one, for as long as that was issued for; that ends after an overlap.
+
+    Raises NotFound, Conflict.
+    """
+    async with deps.db.begin() as tx:
+        old = await access_keys.find(tx, key_id)
+        if old is None:
+            raise NotFound(f"There is no key {key_id}.")
+        if await access_keys.expire(tx, key_id, overlap_seconds) is None:
+            raise Conflict(f"The key {key_id} is revoked. Create a new one instead.")
+        owner = (old.tenant_id, old.tenants)
+        key, text = _new(deps, old.kind, old.name, old.scopes, _lifetime(old), owner)
+        stored = await access_keys.add(tx, key)
+        told = {"name": old.name, "successor": key.key_id, "overlapSeconds": overlap_seconds}
+        await audit.note(tx, deps, actor, "key.rotated", key_id, tenant_id=old.tenant_id, **told)
+    deps.queue.announce(f"key:{key_id}")
+    return stored, text
+
+
+async def revoke_key(deps: Deps, actor: str, key_id: str) -> AccessKey:
+    """End a key at once, everywhere; raises NotFound."""
+    async with deps.db.begin() as tx:
+        key = await access_keys.revoke(tx, key_id)
+        if key is None:
+            raise NotFound(f"There is no key {key_id}.")
+        told = {"kind": key.kind.value, "name": key.name}
+        await audit.note(tx, deps, actor, "key.revoked", key_id, tenant_id=key.tenant_id, **told)
+    deps.queue.announce(f"key:{key_id}")
+    return key
+
+
+def _lifetime(key: AccessKey) -> float | None:
+    return (key.expires_at - key.created_at).total_seconds() if key.expires_at else None
+
+
+def _scopes(kind: KeyKind, wanted: frozenset[str] | None) -> frozenset[str]:
+    allowed = frozenset(scope.value for scope in SCOPES[kind])
+    excess = (wanted or frozenset()) - allowed
+    if excess:
+        raise BadRequest.of("scopes", f"a {kind.value} key cannot have {', '.join(sorted(excess))}")
+    return allowed if wanted is None else wanted
+
+
+Owner = tuple[UUID | None, frozenset[UUID] | None]
+
+
+def _new(  # noqa: PLR0917 - the parts of a key
+    deps: Deps,
+    kind: KeyKind,
+    name: str,
+    scopes: frozenset[str],
+    expires_seconds: float | None,
+    owner: Owner,
+) -> tuple[AccessKey, str]:
+    made = make_key(deps.ids.random_bytes(KEY_ID_BYTES), deps.ids.random_bytes(SECRET_BYTES))
+    now = deps.clock.now()
+    key = AccessKey(
+        id=deps.ids.uuid(),
+        key_id=made.key_id,
+        kind=kind,
+        tenant_id=owner[0],
+        tenants=owner[1],
+        name=name,
+        scopes=scopes,
+        digest=made.digest,
+        created_at=now,
+        expires_at=None if expires_seconds is None else now + timedelta(seconds=expires_seconds),
+        revoked_at=None,
+        last_used_at=None,
+    )
+    return key, made.text
+
+
+async def _tenant_id(tx: Tx, slug: str) -> UUID:
+    tenant = await tenants.by_slug(tx, slug)
+    if tenant is None:
+        raise NotFound(f"There is no tenant '{slug}'.")
+    return tenant.id
+
+
+async def _allowed(tx: Tx, slugs: Sequence[str]) -> frozenset[UUID]:
+    found = await tenants.ids_of(tx, slugs)
+    for slug in slugs:
+        if slug not in found:
+            raise BadRequest.of("tenants", f"there is no tenant '{slug}'")
+    return frozenset(found.values())

@@ -1,0 +1,207 @@
+"""Administration of tenants and of their credentials for the upstream."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from uuid import UUID
+
+from gateway.core.cipher import NONCE_BYTES, Secret
+from gateway.core.model import Credential, Limits, Tenant
+from gateway.errors import BadRequest, Conflict, NotFound
+from gateway.flows.admin import audit
+from gateway.flows.deliver.signing_keys import V1, keep_key, new_key
+from gateway.flows.deps import Deps, credential_place
+from gateway.flows.upstream.credential_access import open_access
+from gateway.flows.upstream.passthrough import unavailable
+from gateway.ports import Access, Denied, Sealed
+from gateway.store.database import Tx
+from gateway.store.tenancy import tenants
+from gateway.store.tenancy.tenants import CredentialInUse
+from gateway.store.work import polls
+
+# Of each kind, in one transaction.
+_ERASED = 1_000
+_LIMIT_NAMES = {
+    "max_queued": "maxQueued",
+    "max_in_flight": "maxInFlight",
+    "max_rate": "maxRate",
+    "max_endpoints": "maxEndpoints",
+    "keep_payloads": "keepPayloadsDays",
+    "keep_jobs": "keepJobsDays",
+    "keep_attempts": "keepAttemptsDays",
+    "keep_events": "keepEventsDays",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TenantChange:
+    """What is to change of a tenant: `metadata` makes the new text of the one that there is.
+
+    `limits` are by the names of Limits; None is the gateway's default.
+    """
+
+    name: str | None = None
+    metadata: Callable[[str], str] | None = None
+    limits: Mapping[str, int | None] = field(default_factory=dict[str, "int | None"])
+
+
+async def create_tenant(
+    deps: Deps, actor: str, *, slug: str, name: str, metadata: str, limits: Limits
+) -> Tenant:
+    """Create a tenant with a default signing secret; raises Conflict when the slug is taken."""
+    tenant_id = deps.ids.uuid()
+    async with deps.db.begin() as tx:
+        tenant = await tenants.add(
+            tx, tenant_id, slug=slug, name=name, metadata=metadata, limits=limits
+        )
+        if tenant is None:
+            raise Conflict(f"slug: there is a tenant '{slug}' already")
+        await keep_key(tx, deps, tenant_id, None, new_key(deps, V1))
+        told = {"name": name, "limits": _limits(limits)}
+        await audit.note(tx, deps, actor, "tenant.created", slug, tenant_id=tenant_id, **told)
+    deps.queue.announce(f"tenant:{slug}")
+    return tenant
+
+
+async def get_tenant(deps: Deps, slug: str) -> Tenant:
+    """Find a tenant; raises NotFound."""
+    async with deps.db.single() as tx:
+        return await _find(tx, slug)
+
+
+async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantChange) -> Tenant:
+    """Change what is named of a tenant; the rest stays. Raises NotFound, BadRequest.
+
+    It is merged into what there is while nobody else changes it, so two changes never undo each
+    other. A change of nothing is not noted.
+    """
+    async with deps.db.begin() as tx:
+        await tenants.lock(tx, (await _find(tx, slug)).id)
+        before = await _find(tx, slug)
+        after = await tenants.change(
+            tx,
+            before.id,
+            name=before.name if change.name is None else change.name,
+            metadata=before.metadata
+            if change.metadata is None
+            else change.metadata(before.metadata),
+            limits=replace(before.limits, **change.limits),
+        )
+        after = after or before
+        if changed := audit.changes(_told(before), _told(after)):
+            await audit.note(
+                tx, deps, actor, "tenant.changed", slug, tenant_id=before.id, changes=changed
+            )
+    deps.queue.announce(f"tenant:{slug}")
+    return after
+
+
+async def suspend_tenant(deps: Deps, actor: str, slug: str, *, suspended: bool) -> Tenant:
+    """Refuse a tenant's requests and hold its waiting jobs, or let it go on. Raises NotFound."""
+    async with deps.db.begin() as tx:
+        before = await _find(tx, slug)
+        after = await tenants.suspend(tx, before.id, suspended=suspended)
+        action = "tenant.suspended" if suspended else "tenant.resumed"
+        await audit.note(tx, deps, actor, action, slug, tenant_id=before.id)
+    deps.queue.announce(f"tenant:{slug}")
+    if not suspended:
+        deps.queue.wake("submit")
+    return after or before
+
+
+async def delete_tenant(deps: Deps, actor: str, slug: str) -> None:
+    """Erase a tenant with all that is its, but for its usage, which is nobody's then.
+
+    What it has much of goes first, in batches, while it is suspended; to repeat a deletion that was
+    cut short goes on with it. Raises NotFound.
+    """
+    tenant = await suspend_tenant(deps, actor, slug, suspended=True)
+    more = True
+    while more:
+        async with deps.db.begin() as tx:
+            more = await tenants.erase_some(tx, tenant.id, _ERASED)
+    async with deps.db.begin() as tx:
+        await tenants.lock(tx, tenant.id)
+        await tenants.erase(tx, tenant.id)
+        await audit.note(tx, deps, actor, "tenant.deleted", slug, name=tenant.name)
+    deps.queue.announce("*")
+
+
+async def put_credential(
+    deps: Deps, actor: str, slug: str, *, api_key: Secret, base_url: str | None
+) -> list[CredentialInUse]:
+    """Give a tenant a new credential, once the upstream has honoured it.
+
+    Jobs already at the upstream are polled with the credential that submitted them. The same key
+    again only ends a rejection. Raises NotFound, BadRequest, UpstreamUnavailable.
+    """
+    tenant = await get_tenant(deps, slug)
+    credential_id = deps.ids.uuid()
+    access = Access(credential_id, base_url or deps.upstream_url, api_key)
+    await _check(deps, access)
+    async with deps.db.begin() as tx:
+        await tenants.lock(tx, tenant.id)
+        current = await tenants.credential(tx, tenant.id)
+        if current is not None and _is_same(deps, current, access):
+            await polls.well(tx, current.id, submits=0, room=deps.policy.submit_concurrency)
+        else:
+            version = 1 if current is None else current.version + 1
+            await _add(tx, deps, tenant.id, version, access)
+            await polls.reconsider(tx, tenant.id)
+        versions = await tenants.credentials(tx, tenant.id)
+        told = {"version": versions[0].version, "baseUrl": versions[0].base_url}
+        await audit.note(tx, deps, actor, "credential.put", slug, tenant_id=tenant.id, **told)
+    deps.queue.announce(f"tenant:{slug}")
+    deps.queue.wake("submit")
+    deps.queue.wake("poll")
+    return versions
+
+
+async def _find(tx: Tx, slug: str) -> Tenant:
+    tenant = await tenants.by_slug(tx, slug)
+    if tenant is None:
+        raise NotFound(f"There is no tenant '{slug}'.")
+    return tenant
+
+
+def _told(tenant: Tenant) -> dict[str, object]:
+    """A tenant as the audit tells of its changes, by the names that the API has for them."""
+    limits = {f"limits.{name}": value for name, value in _limits(tenant.limits).items()}
+    metadata = {f"metadata.{key}": value for key, value in json.loads(tenant.metadata).items()}
+    return {"name": tenant.name, **limits, **metadata}
+
+
+def _limits(limits: Limits) -> dict[str, int]:
+    """Those that are set."""
+    return {
+        _LIMIT_NAMES[name]: value for name, value in asdict(limits).items() if value is not None
+    }
+
+
+async def _check(deps: Deps, access: Access) -> None:
+    answer = await deps.catalogue.application(access)
+    if isinstance(answer, Denied):
+        raise BadRequest.of("apiKey", f"the upstream refused it with status {answer.status}")
+    if not isinstance(answer, str):
+        raise unavailable(answer)
+
+
+def _is_same(deps: Deps, current: Credential, access: Access) -> bool:
+    known = open_access(deps, current)
+    return not isinstance(known, Sealed) and (known.base_url, known.key) == (
+        access.base_url,
+        access.key,
+    )
+
+
+async def _add(tx: Tx, deps: Deps, tenant_id: UUID, version: int, access: Access) -> None:
+    place = credential_place(tenant_id, access.credential_id, version)
+    sealed = deps.cipher.seal(access.key.value.encode(), place, deps.ids.random_bytes(NONCE_BYTES))
+    await tenants.add_credential(
+        tx,
+        access.credential_id,
+        tenant_id,
+        version=version,
+        base_url=access.base_url,
+        sealed=sealed,
+    )

@@ -1,0 +1,1 @@
+"""Bulk operations: many jobs or deliveries, in batches that survive the process."""

@@ -1,0 +1,209 @@
+"""Bulk: many deliveries sent again, in batches, each with its progress in one transaction."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from gateway.errors import Conflict, NotFound
+from gateway.flows.bulk import jobs
+from gateway.flows.bulk.start import VERB, DryRun, begin, require_room
+from gateway.flows.claim.retry_deadlock import once_more
+from gateway.flows.deliver.endpoints import missing
+from gateway.flows.deps import Deps
+from gateway.store.database import Tx
+from gateway.store.delivery_search.filter import DeliveryFilter
+from gateway.store.webhooks import endpoints, replays
+from gateway.store.webhooks.replays import Counted
+from gateway.store.work import bulk_operations
+from gateway.store.work.bulk_operations import Operation, Progress
+
+RESEND, RECOVER, REPLAY_MISSING = "resend", "recover", "replay-missing"
+KINDS = frozenset({RESEND, RECOVER, REPLAY_MISSING})
+UNDELIVERED = ("pending", "exhausted", "parked")
+_BATCH = 200
+_RUNNING = "running"
+_NOBODY = UUID(int=0)
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When deliveries or events were made: from an instant on, and before another one."""
+
+    since: datetime
+    until: datetime | None = None
+
+
+async def resend(
+    deps: Deps, wanted: DeliveryFilter, *, dry_run: bool = False
+) -> Operation | DryRun:
+    """Send what a filter shows, delivered or not, but for what is being sent just now."""
+    return await _begin(deps, RESEND, wanted, dry_run)
+
+
+async def recover(
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID | None, span: Span, *, dry_run: bool = False
+) -> Operation | DryRun:
+    """Send what was not delivered to an endpoint, or to any receiver of the tenant.
+
+    What waits for its next attempt is only brought forward. Raises NotFound, Conflict.
+    """
+    if endpoint_id is not None:
+        await _require_enabled(deps, tenant_id, endpoint_id)
+    wanted = _filter(tenant_id, endpoint_id, span)
+    return await _begin(deps, RECOVER, replace(wanted, states=UNDELIVERED), dry_run)
+
+
+async def replay_missing(
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID, span: Span, *, dry_run: bool = False
+) -> Operation | DryRun:
+    """Send an endpoint the events of a time that it was never owed, as they were frozen.
+
+    Raises NotFound, and Conflict when it is disabled.
+    """
+    await _require_enabled(deps, tenant_id, endpoint_id)
+    return await _begin(deps, REPLAY_MISSING, _filter(tenant_id, endpoint_id, span), dry_run)
+
+
+@once_more
+async def stop(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
+    """Stop an operation; what it did stays done. Raises NotFound, and Conflict once it has ended."""
+    async with deps.db.of(tenant_id) as tx:
+        stopped = await bulk_operations.stop(tx, tenant_id, operation_id)
+        found = stopped or await bulk_operations.find(tx, tenant_id, operation_id)
+    if found is None:
+        raise NotFound("There is no such operation.")
+    if stopped is None:
+        raise Conflict("The operation has ended already.")
+    return stopped
+
+
+async def step(deps: Deps, served: UUID = _NOBODY) -> UUID | None:
+    """Do one batch of the tenant whose turn is after the one that was served; None when none is due.
+
+    Returns the tenant, so that each has a turn however many operations another one has.
+    """
+    token, started = deps.ids.uuid(), deps.clock.monotonic()
+    async with deps.db.single() as tx:
+        operation = await bulk_operations.claim(
+            tx, lease=deps.policy.lease, token=token, served=served
+        )
+    if operation is None:
+        return None
+    deps.reached("bulk.claimed")
+    if operation.kind in jobs.KINDS:
+        progress = await jobs.act(deps, operation)
+        async with deps.db.single() as tx:
+            state = await bulk_operations.advance(tx, operation.id, token, progress)
+    else:
+        progress, state = await _send_again(deps, operation, token)
+    deps.reached("bulk.committed")
+    if state == _RUNNING:
+        deps.queue.wake(VERB, after=progress.wait)
+    deps.observer.done(
+        "bulk",
+        "batch" if state == _RUNNING else state or "lost",
+        seconds=deps.clock.monotonic() - started,
+        kind=operation.kind,
+        tenant_id=operation.tenant_id,
+        rows=progress.done,
+        done=operation.done + progress.done,
+        total=operation.total,
+    )
+    return operation.tenant_id
+
+
+@once_more
+async def _send_again(deps: Deps, operation: Operation, token: UUID) -> tuple[Progress, str | None]:
+    """Do a batch, unless the operation was stopped or is another's; and its state after that."""
+    async with deps.db.of(operation.tenant_id) as tx:
+        state = await bulk_operations.hold(tx, operation.id, token)
+        if state != _RUNNING:
+            return Progress(0, None, 0.0, finished=True), state
+        progress = await _batch(tx, deps, operation)
+        state = await bulk_operations.advance(tx, operation.id, token, progress)
+        deps.reached("bulk.recorded")
+    deps.queue.wake("deliver")
+    return progress, state
+
+
+async def _begin(
+    deps: Deps, kind: str, wanted: DeliveryFilter, dry_run: bool
+) -> Operation | DryRun:
+    async with deps.db.of(wanted.tenant_id) as tx:
+        if not dry_run:
+            await require_room(tx, deps, wanted.tenant_id)
+        counted = await _count(tx, kind, wanted)
+        if dry_run:
+            return DryRun(counted.total, counted.states, counted.disabled)
+        if counted.total and kind != REPLAY_MISSING:
+            await replays.end_rests(tx, wanted)
+        return await begin(
+            tx,
+            deps,
+            kind,
+            wanted.tenant_id,
+            filter_=msgspec.json.encode(wanted).decode(),
+            total=counted.total,
+            until=counted.until,
+            endpoint_id=wanted.endpoints[0] if len(wanted.endpoints) == 1 else None,
+        )
+
+
+async def _count(tx: Tx, kind: str, wanted: DeliveryFilter) -> Counted:
+    if kind != REPLAY_MISSING:
+        return await replays.count(tx, wanted)
+    return await replays.count_missing(
+        tx, wanted.tenant_id, wanted.endpoints[0], _since(wanted), wanted.created_before
+    )
+
+
+async def _batch(tx: Tx, deps: Deps, operation: Operation) -> Progress:
+    """Do the next rows."""
+    wanted = msgspec.json.decode(operation.filter, type=DeliveryFilter)
+    after, until = operation.cursor, operation.until
+    if operation.kind != REPLAY_MISSING:
+        sent = await replays.resend_next(tx, wanted, after=after, until=until, limit=_BATCH)
+        return _progress(deps, sent.rows, sent.last, finished=sent.finished)
+    endpoint_id = wanted.endpoints[0]
+    events = await replays.next_missing(
+        tx,
+        wanted.tenant_id,
+        endpoint_id,
+        _since(wanted),
+        wanted.created_before,
+        after=after,
+        until=until,
+        limit=_BATCH,
+    )
+    if events:
+        pairs = [(deps.ids.uuid(), event_id) for event_id in events]
+        await replays.owe(tx, wanted.tenant_id, endpoint_id, pairs)
+    last, finished = events[-1] if events else None, len(events) < _BATCH
+    return _progress(deps, len(events), last, finished=finished)
+
+
+def _progress(deps: Deps, rows: int, last: UUID | None, *, finished: bool) -> Progress:
+    return Progress(rows, last, rows / deps.policy.bulk_rate, finished=finished)
+
+
+def _filter(tenant_id: UUID, endpoint_id: UUID | None, span: Span) -> DeliveryFilter:
+    endpoints_ = () if endpoint_id is None else (endpoint_id,)
+    return DeliveryFilter(
+        tenant_id, endpoints_, created_after=span.since, created_before=span.until
+    )
+
+
+async def _require_enabled(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> None:
+    async with deps.db.of(tenant_id) as tx:
+        endpoint = await endpoints.find(tx, tenant_id, endpoint_id)
+    if endpoint is None:
+        raise missing()
+    if endpoint.disabled_at is not None:
+        raise Conflict("The endpoint is disabled. Enable it first.")
+
+
+def _since(wanted: DeliveryFilter) -> datetime:
+    return wanted.created_after or _EVER

@@ -1,0 +1,105 @@
+"""Bulk operations on jobs: delete those that are open, or retry those that failed."""
+
+from contextlib import suppress
+from dataclasses import replace
+from uuid import UUID
+
+import msgspec
+
+from gateway.core.model import TERMINAL, JobState
+from gateway.errors import BadRequest, Conflict, NotFound, QueueFull
+from gateway.flows.accept.acceptor import Acceptor, Order
+from gateway.flows.accept.retry_job import job_again
+from gateway.flows.bulk.start import DryRun, begin, require_room
+from gateway.flows.deps import Deps
+from gateway.flows.upstream.delete_job import delete_job
+from gateway.store.job_search import bulk
+from gateway.store.job_search.filter import JobFilter
+from gateway.store.tenancy import tenants
+from gateway.store.work.bulk_operations import Operation, Progress
+
+CANCEL, RETRY = "cancel-jobs", "retry-jobs"
+KINDS = frozenset({CANCEL, RETRY})
+BATCH = 100
+_OPEN = tuple(state.value for state in JobState if state not in TERMINAL)
+_FAILED = (JobState.FAILED.value, JobState.EXPIRED.value)
+_ENDED = frozenset(state.value for state in TERMINAL)
+
+
+async def cancel_jobs(
+    deps: Deps, tenant_id: UUID, wanted: JobFilter, *, dry_run: bool = False
+) -> Operation | DryRun:
+    """Delete the open jobs that a filter shows. Raises BadRequest."""
+    if set(wanted.states) & _ENDED:
+        raise BadRequest.of("status", "only jobs that have not ended can be cancelled")
+    wanted = replace(wanted, tenants=(tenant_id,), states=wanted.states or _OPEN)
+    return await _begin(deps, CANCEL, tenant_id, wanted, dry_run=dry_run)
+
+
+async def retry_jobs(
+    deps: Deps, tenant_id: UUID, wanted: JobFilter, *, dry_run: bool = False
+) -> Operation | DryRun:
+    """Make a new job for each that a filter shows; without a status, for those that failed.
+
+    Raises BadRequest.
+    """
+    if not set(wanted.states) <= _ENDED:
+        raise BadRequest.of("status", "only jobs that have ended can be retried")
+    wanted = replace(wanted, tenants=(tenant_id,), states=wanted.states or _FAILED)
+    return await _begin(deps, RETRY, tenant_id, wanted, dry_run=dry_run)
+
+
+async def act(deps: Deps, operation: Operation) -> Progress:
+    """Do the next jobs, each in a transaction of its own.
+
+    Doing one of them twice, after a crash, changes nothing.
+    """
+    wanted = msgspec.json.decode(operation.filter, type=JobFilter)
+    async with deps.db.of(operation.tenant_id) as tx:
+        found = await bulk.next_jobs(
+            tx, wanted, after=operation.cursor, until=operation.until, limit=BATCH
+        )
+    done = 0
+    try:
+        for tenant_id, job_id in found:
+            await _ACTS[operation.kind](deps, operation, tenant_id, job_id)
+            done += 1
+    except QueueFull as full:
+        last = found[done - 1][1] if done else None
+        return Progress(done, last, full.retry_after or 1.0, finished=False)
+    last = found[-1][1] if found else None
+    return Progress(done, last, BATCH / deps.policy.bulk_rate, finished=len(found) < BATCH)
+
+
+async def _begin(
+    deps: Deps, kind: str, tenant_id: UUID, wanted: JobFilter, *, dry_run: bool
+) -> Operation | DryRun:
+    async with deps.db.of(tenant_id) as tx:
+        if not dry_run:
+            await require_room(tx, deps, tenant_id)
+        total, until = await bulk.count(tx, wanted)
+        if dry_run:
+            return DryRun(total)
+        text = msgspec.json.encode(wanted).decode()
+        return await begin(tx, deps, kind, tenant_id, filter_=text, total=total, until=until)
+
+
+async def _cancel(deps: Deps, _operation: Operation, tenant_id: UUID, job_id: UUID) -> None:
+    with suppress(NotFound):  # somebody else was faster
+        await delete_job(deps, tenant_id, job_id, unless_ended=True)
+
+
+async def _retry(deps: Deps, operation: Operation, tenant_id: UUID, job_id: UUID) -> None:
+    # No caller can give such a key; with it the same job is not retried twice.
+    key = f"bulk\x1f{operation.id}\x1f{job_id}"
+    async with deps.db.single() as tx:
+        tenant = await tenants.by_id(tx, tenant_id)
+    if tenant is None:
+        return
+    cap = tenant.limits.max_queued
+    with suppress(NotFound, Conflict):  # deleted, or its input pruned
+        job = await job_again(deps, tenant_id, job_id, idempotency_key=key)
+        await Acceptor(deps).accept(Order(job, deps.policy.max_queued if cap is None else cap))
+
+
+_ACTS = {CANCEL: _cancel, RETRY: _retry}

@@ -1,0 +1,73 @@
+"""How every bulk operation begins: counted first, then stored for the workers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from gateway.errors import BulkFull
+from gateway.flows.deps import Deps
+from gateway.ports import Verb
+from gateway.store.database import Tx
+from gateway.store.work import bulk_operations
+from gateway.store.work.bulk_operations import Operation
+
+VERB: Verb = "bulk"
+_SOON_SECONDS = 0.1
+_RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """How many rows an operation would deal with, by their state where they have one.
+
+    `disabled` is how many deliveries it would leave out, as their endpoint is disabled.
+    """
+
+    count: int
+    states: Mapping[str, int] = field(default_factory=dict[str, int])
+    disabled: int = 0
+
+
+async def require_room(tx: Tx, deps: Deps, tenant_id: UUID) -> None:
+    """Refuse a tenant that has as many operations under way as it may have; raises BulkFull."""
+    most = deps.policy.bulk_running
+    if await bulk_operations.running(tx, tenant_id) >= most:
+        raise _full(most)
+
+
+async def begin(
+    tx: Tx,
+    deps: Deps,
+    kind: str,
+    tenant_id: UUID,
+    *,
+    filter_: str,
+    total: int,
+    until: UUID | None,
+    endpoint_id: UUID | None = None,
+) -> Operation:
+    """Store an operation on so many rows, the last of them `until`; raises BulkFull."""
+    operation = await bulk_operations.add(
+        tx,
+        deps.ids.uuid(),
+        tenant_id,
+        kind=kind,
+        endpoint_id=endpoint_id,
+        filter_=filter_,
+        total=total,
+        until=until,
+        most=deps.policy.bulk_running,
+    )
+    if operation is None:
+        raise _full(deps.policy.bulk_running)
+    deps.queue.wake(VERB, after=_SOON_SECONDS)  # once this is committed
+    return operation
+
+
+def _full(most: int) -> BulkFull:
+    return BulkFull(
+        f"{most} bulk operations of the tenant are under way already. Wait for one to end, or stop one.",
+        quota=most,
+        room=0,
+        retry_after=_RETRY_SECONDS,
+    )

@@ -1,0 +1,1 @@
+"""Stage 5 of a job: signed webhooks, their attempts, and the endpoints that receive them."""

@@ -1,0 +1,166 @@
+"""One attempt of a delivery: the request that is sent, and what came of it."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+from uuid import UUID
+
+from gateway import __version__
+from gateway.core.model import Attempt, DeliveryState
+from gateway.core.webhooks.custom_headers import added
+from gateway.core.webhooks.judge_reply import (
+    Delivered,
+    Exhausted,
+    Gone,
+    Judgement,
+    Retry,
+    error_class,
+)
+from gateway.core.webhooks.request import Fault, Reply, Timings, Webhook
+from gateway.core.webhooks.signing import sign
+from gateway.store.webhooks.attempts import Recorded
+from gateway.store.webhooks.deliveries import ToDeliver
+
+_HIDDEN = "[hidden]"
+# Shorter ones would be found everywhere, and are no secrets.
+_SHORTEST_SECRET = 4
+_SHORTEST_BEGINNING = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A delivery, its attempt, and what that means."""
+
+    delivery: ToDeliver
+    token: UUID
+    attempt: Attempt
+    judgement: Judgement
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says how the receiver fares: a replay may repeat what can only fail, and our
+        own way out is not the receiver's.
+        """
+        return not self.delivery.resent and self.attempt.error_class != "egress"
+
+    def bare(self) -> "Tried":
+        """The same without what the receiver said."""
+        attempt = replace(self.attempt, response_headers=None, response_body=None, detail=None)
+        return replace(self, attempt=attempt)
+
+
+def signed_webhook(
+    one: ToDeliver, keys: Sequence[bytes], custom: Mapping[str, str], at: datetime
+) -> Webhook:
+    """The request of one attempt, signed at its own time over the frozen body."""
+    body, stamp, webhook_id = one.body.encode(), int(at.timestamp()), str(one.event_id)
+    ours = (
+        ("content-type", "application/json"),
+        ("user-agent", f"job-gateway/{__version__}"),
+        ("webhook-id", webhook_id),
+        ("webhook-timestamp", str(stamp)),
+        ("webhook-signature", sign(keys, webhook_id, stamp, body)),
+    )
+    return Webhook(one.url, added(ours, custom) if custom else ours, body)
+
+
+def attempt_of(
+    one: ToDeliver, webhook: Webhook, custom: Mapping[str, str], answer: Reply | Fault, at: datetime
+) -> Attempt:
+    """What is kept of an attempt; the values of custom headers may be secrets and are not."""
+    is_reply = isinstance(answer, Reply)
+    sent = {name: _HIDDEN if name in custom else value for name, value in webhook.headers}
+    secrets = _secrets(custom.values()) if custom else ()
+    headers = _joined(answer.headers) if is_reply else {}
+    text = answer.body.decode(errors="replace") if is_reply else answer.detail
+    if secrets:
+        headers = {name: _without(secrets, value) for name, value in headers.items()}
+        text = _without(secrets, text)
+    return Attempt(
+        number=one.attempts,
+        started_at=at,
+        duration_ms=round(answer.seconds * 1000),
+        url=one.url,
+        request_headers=json.dumps(sent),
+        status=answer.status if is_reply else None,
+        response_headers=_storable(json.dumps(headers)) if is_reply else None,
+        response_body=_storable(text) if is_reply else None,
+        error_class=error_class(answer.status) if is_reply else answer.kind,
+        detail=None if is_reply else _storable(text),
+        timings=_timings(answer.timings),
+    )
+
+
+def _timings(timings: Timings) -> str:
+    phases = {"dns": timings.dns, "connect": timings.connect, "tls": timings.tls}
+    phases["firstByte"] = timings.first_byte
+    known = (f'"{name}":{seconds:.6f}' for name, seconds in phases.items() if seconds is not None)
+    return f"{{{','.join(known)}}}"
+
+
+def recorded(one: Tried) -> Recorded:
+    """What an attempt means for its delivery."""
+    match one.judgement:
+        case Delivered():
+            state, delay = DeliveryState.DELIVERED, 0.0
+        case Retry():
+            state, delay = DeliveryState.PENDING, one.judgement.after
+        case Gone() if one.delivery.endpoint_id is not None:
+            state, delay = DeliveryState.PARKED, 0.0
+        case Exhausted() | Gone():
+            state, delay = DeliveryState.EXHAUSTED, 0.0
+        case _:
+            assert_never(one.judgement)
+    return Recorded(
+        one.delivery.id,
+        one.delivery.tenant_id,
+        one.token,
+        state.value,
+        delay,
+        one.attempt,
+    )
+
+
+def _storable(text: str) -> str:
+    """Postgres stores no NUL."""
+    return text.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
+def _secrets(values: Iterable[str]) -> list[str]:
+    """What would give these values away, longest first: as they are, without their scheme (that of
+    `Bearer token`), and as JSON has them, which may escape a slash.
+    """
+    told = {part for value in values for part in (value, value.partition(" ")[2].strip())}
+    quoted = {json.dumps(part)[1:-1] for part in told}
+    slashed = {part.replace("/", "\\/") for part in quoted}
+    every = {part for part in told | quoted | slashed if len(part) >= _SHORTEST_SECRET}
+    return sorted(every, key=len, reverse=True)
+
+
+def _without(secrets: Sequence[str], text: str) -> str:
+    """The text with each of the secrets hidden, and one that is cut off at its end."""
+    found = [secret for secret in secrets if secret in text]
+    if found:
+        # At one go, so that no mark is taken for a secret.
+        text = re.sub("|".join(map(re.escape, found)), _HIDDEN, text)
+    begun = min((_begins(secret, text) for secret in secrets), default=len(text))
+    return text if begun == len(text) else text[:begun] + _HIDDEN
+
+
+def _begins(secret: str, text: str) -> int:
+    """Where the beginning of a secret begins with which a text ends, or else the text's end."""
+    start = secret[:_SHORTEST_BEGINNING]
+    at = text.find(start, max(0, len(text) - len(secret)))
+    while at >= 0 and not secret.startswith(text[at:]):
+        at = text.find(start, at + 1)
+    return len(text) if at < 0 else at

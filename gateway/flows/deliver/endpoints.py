@@ -1,0 +1,228 @@
+"""Administration of webhook endpoints."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from gateway.core.cipher import CannotOpenError
+from gateway.core.events import EVENT_TYPES
+from gateway.core.model import Endpoint
+from gateway.core.webhooks import custom_headers
+from gateway.core.webhooks.custom_headers import HIDDEN
+from gateway.core.webhooks.signing import Ed25519Key, InvalidSecretError, SigningKey, parse_secret
+from gateway.errors import BadRequest, Conflict, NotFound, SecretSealed
+from gateway.flows.claim.retry_deadlock import once_more
+from gateway.flows.deliver.endpoint_health import disable
+from gateway.flows.deliver.signing_keys import (
+    V1,
+    V1A,
+    keep_key,
+    new_key,
+    open_headers,
+    seal_headers,
+)
+from gateway.flows.deps import Deps
+from gateway.store.database import Tx
+from gateway.store.webhooks import endpoints
+from gateway.store.webhooks.endpoints import Options
+
+DISABLED = "disabled by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An endpoint as its caller wants it; None for `headers` keeps those that it has."""
+
+    url: str
+    description: str = ""
+    events: Sequence[str] = ()
+    headers: Mapping[str, str] | None = None
+    schedule: Sequence[int] | None = None
+    concurrency: int | None = None
+    rate_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enabled:
+    """An endpoint that is delivered to again, and how many parked deliveries could be replayed."""
+
+    endpoint: Endpoint
+    parked: int
+
+
+@once_more
+async def create_endpoint(
+    deps: Deps,
+    tenant_id: UUID,
+    wanted: Wanted,
+    *,
+    algorithm: str = V1,
+    secret: str | None = None,
+    most: int | None = None,
+) -> tuple[Endpoint, SigningKey]:
+    """Create an endpoint with its signing key, given or made; None is the gateway's cap.
+
+    Raises BadRequest, and Conflict where the tenant has `most` already.
+    """
+    most = deps.policy.max_endpoints if most is None else most
+    await _check(deps, wanted)
+    key = chosen_key(deps, algorithm, secret)
+    endpoint_id = deps.ids.uuid()
+    options = _options(deps, tenant_id, endpoint_id, wanted, ())
+    async with deps.db.of(tenant_id) as tx:
+        endpoint = await endpoints.add(tx, endpoint_id, tenant_id, algorithm, options, most=most)
+        if endpoint is None:
+            raise Conflict(
+                f"The tenant has {most} endpoints, as many as it may have. Delete one first, or have"
+                " an operator raise its limit maxEndpoints."
+            )
+        await keep_key(tx, deps, tenant_id, endpoint_id, key)
+    return endpoint, key
+
+
+@once_more
+async def change_endpoint(
+    deps: Deps,
+    tenant_id: UUID,
+    endpoint_id: UUID,
+    changes: Mapping[str, object],
+    headers: Mapping[str, str | None] | None = None,
+) -> Endpoint:
+    """Change fields of an endpoint, by the names of Wanted; `headers` are merged into those it has.
+
+    Raises NotFound, BadRequest, and SecretSealed where no master key opens the headers.
+    """
+    given = replace(Wanted(""), **changes)
+    # It may ask the network: before any lock.
+    await _check(deps, given, url_too="url" in changes)
+    async with deps.db.of(tenant_id) as tx:
+        before = await endpoints.hold(tx, tenant_id, endpoint_id)
+        if before is None:
+            raise missing()
+        wanted = replace(_as_wanted(before), **changes)
+        if headers is not None:
+            wanted = replace(wanted, headers=await _merged_headers(tx, deps, before, headers))
+        options = _options(deps, tenant_id, endpoint_id, wanted, before.header_names)
+        after = await endpoints.change(
+            tx, tenant_id, endpoint_id, options, headers_too=wanted.headers is not None
+        )
+    deps.queue.wake("deliver")  # a wider limit may let more go at once
+    return after or before
+
+
+@once_more
+async def enable_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Enabled:
+    """Deliver to an endpoint again, from now on. Raises NotFound."""
+    async with deps.db.of(tenant_id) as tx:
+        endpoint = await endpoints.enable(tx, tenant_id, endpoint_id)
+        if endpoint is None:
+            raise missing()
+        parked = await endpoints.parked(tx, tenant_id, endpoint_id)
+    return Enabled(endpoint, parked)
+
+
+@once_more
+async def disable_endpoint(
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID, reason: str = DISABLED
+) -> Endpoint:
+    """Deliver nothing more to an endpoint; what it is owed is kept, parked. Raises NotFound."""
+    async with deps.db.of(tenant_id) as tx:
+        before = await endpoints.hold(tx, tenant_id, endpoint_id)
+        if before is None:
+            raise missing()
+        await disable(tx, deps, endpoint_id, reason)
+        return await endpoints.find(tx, tenant_id, endpoint_id) or before
+
+
+@once_more
+async def delete_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> None:
+    """Delete an endpoint; raises NotFound."""
+    async with deps.db.of(tenant_id) as tx:
+        found = await endpoints.delete(tx, tenant_id, endpoint_id)
+    if not found:
+        raise missing()
+
+
+async def check_callback(deps: Deps, field: str, url: str) -> None:
+    """Refuse a URL that webhooks must not go to; raises BadRequest naming the field."""
+    refusal = await deps.sender.refusal(url)
+    if refusal is not None:
+        raise BadRequest.of(field, refusal)
+
+
+def missing() -> NotFound:
+    """There is no endpoint of that id."""
+    return NotFound("There is no such endpoint.")
+
+
+def chosen_key(deps: Deps, algorithm: str, secret: str | None) -> SigningKey:
+    """The key that a caller brings, or a fresh one. Raises BadRequest."""
+    if secret is None:
+        return new_key(deps, algorithm)
+    try:
+        key = parse_secret(secret)
+    except InvalidSecretError as invalid:
+        raise BadRequest.of("secret", str(invalid)) from None
+    if isinstance(key, Ed25519Key) != (algorithm == V1A):
+        raise BadRequest.of(
+            "secret", "v1 is signed with a 'whsec_' secret, and v1a with a 'whsk_' one"
+        )
+    return key
+
+
+async def _check(deps: Deps, wanted: Wanted, *, url_too: bool = True) -> None:
+    unknown = sorted(set(wanted.events) - set(EVENT_TYPES))
+    if unknown:
+        raise BadRequest.of("events", f"'{unknown[0]}' is not one of {', '.join(EVENT_TYPES)}")
+    refusal = custom_headers.check(wanted.headers or {})
+    if refusal is not None:
+        raise BadRequest.of("headers", refusal)
+    if url_too:
+        await check_callback(deps, "url", wanted.url)
+
+
+async def _merged_headers(
+    tx: Tx, deps: Deps, endpoint: Endpoint, patch: Mapping[str, str | None]
+) -> dict[str, str]:
+    sealed = await endpoints.sealed_headers(tx, endpoint.id)
+    try:
+        known = open_headers(deps, endpoint.tenant_id, endpoint.id, sealed)
+    except CannotOpenError:
+        raise SecretSealed.of("the headers of this endpoint") from None
+    merged = custom_headers.merged(known, endpoint.header_names, patch)
+    for name, value in merged.items():
+        if value == HIDDEN:
+            reason = f"{HIDDEN} is what values are shown as, and there is no such header to keep"
+            raise BadRequest.of(f"headers.{name}", reason)
+    refusal = custom_headers.check(merged)
+    if refusal is not None:
+        raise BadRequest.of("headers", refusal)
+    return merged
+
+
+def _as_wanted(endpoint: Endpoint) -> Wanted:
+    return Wanted(
+        endpoint.url,
+        endpoint.description,
+        endpoint.events,
+        None,
+        endpoint.delays,
+        endpoint.concurrency,
+        endpoint.rate_limit,
+    )
+
+
+def _options(
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID, wanted: Wanted, names: Sequence[str]
+) -> Options:
+    headers = wanted.headers
+    return Options(
+        wanted.url,
+        wanted.description,
+        list(dict.fromkeys(wanted.events)),
+        sorted(names if headers is None else headers),
+        None if headers is None else seal_headers(deps, tenant_id, endpoint_id, headers),
+        None if wanted.schedule is None else list(wanted.schedule),
+        wanted.concurrency,
+        wanted.rate_limit,
+    )

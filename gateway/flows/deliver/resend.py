@@ -1,0 +1,36 @@
+"""Resend: one delivery again, under the same webhook-id and with the same bytes."""
+
+from uuid import UUID
+
+from gateway.core.model import Delivery
+from gateway.errors import Conflict, NotFound
+from gateway.flows.claim.retry_deadlock import once_more
+from gateway.flows.deps import Deps
+from gateway.store.delivery_search import log
+from gateway.store.webhooks import endpoints, replays
+
+
+@once_more
+async def resend_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> Delivery:
+    """Have a delivery sent at once: one that has ended with a schedule of its own for retries.
+
+    One that waits for its next attempt keeps its schedule, and one that is being sent stays as it
+    is. Raises NotFound, and Conflict for a test, or where its endpoint is deleted or disabled.
+    """
+    async with deps.db.of(tenant_id) as tx:
+        found = await log.find(tx, tenant_id, delivery_id)
+        if found is None:
+            raise NotFound("There is no such delivery.")
+        if found[0].is_sample:
+            raise Conflict("A test is sent once. POST /endpoint/{id}/test sends another one.")
+        endpoint_id = found[0].endpoint_id
+        if endpoint_id is not None:
+            endpoint = await endpoints.find(tx, tenant_id, endpoint_id)
+            if endpoint is None:
+                raise Conflict("The endpoint of this delivery was deleted.")
+            if endpoint.disabled_at is not None:
+                raise Conflict("The endpoint of this delivery is disabled. Enable it first.")
+        await replays.resend(tx, tenant_id, delivery_id)
+        found = await log.find(tx, tenant_id, delivery_id) or found
+    deps.queue.wake("deliver")
+    return found[0]

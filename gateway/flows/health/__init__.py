@@ -1,0 +1,1 @@
+"""How the gateway is: heartbeats, readiness, status, overview."""

@@ -1,0 +1,98 @@
+"""Overview: what waits, who is at work, and what last happened, in the whole gateway."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.core.webhooks.judge_reply import failing_percent
+from gateway.errors import Unavailable
+from gateway.flows.deliver.endpoint_health import REASONS
+from gateway.flows.deps import Deps
+from gateway.store import processes
+from gateway.store.processes import Seen
+from gateway.store.webhooks import endpoints
+from gateway.store.work import queues
+from gateway.store.work.queues import Line
+
+FAILING_PERCENTS = (50, 70, 90, 100)
+_LONGEST_SECONDS = 5.0
+# Who asks in a loop is told the same for so long, and for a multiple of what it takes to find out.
+_REMEMBERED_SECONDS = 1.0
+_SHARE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The gateway at one moment; seconds are None where it never happened."""
+
+    states: Mapping[str, int]
+    lines: Sequence[Line]
+    processes: Sequence[Seen]
+    failing: Mapping[int, int]
+    since_sweep: float | None
+    since_prune: float | None
+
+    @property
+    def tenants_waiting(self) -> int:
+        """How many tenants have jobs to submit."""
+        return sum(line.tenants for line in self.lines)
+
+
+class Overviews:
+    """Overviews for one process: however many ask, one question a second is put to Postgres."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._asking = asyncio.Lock()
+        self._known: Overview | Unavailable | None = None
+        self._until = 0.0
+
+    async def get(self) -> Overview:
+        """The overview, of a moment ago at most; raises Unavailable."""
+        async with self._asking:
+            if self._known is None or self._deps.clock.monotonic() >= self._until:
+                await self._ask()
+        if isinstance(self._known, Overview):
+            return self._known
+        raise self._known or Unavailable("Postgres was not asked.", retry_after=1)
+
+    async def _ask(self) -> None:
+        started = self._deps.clock.monotonic()
+        try:
+            async with asyncio.timeout(_LONGEST_SECONDS):
+                self._known = await overview(self._deps)
+        except TimeoutError:
+            self._known = Unavailable("Postgres took too long to count.", retry_after=1)
+        except Unavailable as error:
+            self._known = error
+        now = self._deps.clock.monotonic()
+        self._until = now + max(_REMEMBERED_SECONDS, _SHARE * (now - started))
+
+
+async def overview(deps: Deps) -> Overview:
+    """Ask Postgres; raises Unavailable."""
+    policy = deps.policy
+    async with deps.db.single() as tx:
+        since_sweep, since_prune = await processes.last_rounds(tx)
+        failing = await endpoints.failing(tx, REASONS)
+        return Overview(
+            states=await queues.states(tx),
+            lines=await queues.lines(
+                tx,
+                breaker=policy.breaker_failures,
+                in_flight=policy.max_in_flight,
+                window=policy.window_start,
+            ),
+            processes=await processes.seen(tx),
+            failing=_counted(failing),
+            since_sweep=since_sweep,
+            since_prune=since_prune,
+        )
+
+
+def _counted(failing: Sequence[endpoints.Failing]) -> dict[int, int]:
+    """How many endpoints are at least so far on their way to be disabled, or have come to its end."""
+    percents = [
+        100 if one.is_disabled else failing_percent(one.seconds, one.failures) for one in failing
+    ]
+    return {most: sum(percent >= most for percent in percents) for most in FAILING_PERCENTS}

@@ -1,0 +1,1 @@
+"""Maintenance: the sweep, pruning, the check of usage."""

@@ -1,0 +1,59 @@
+"""Check usage: count the rows once more, tell where the roll-ups differ, and put them right."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from gateway.store.database import Database
+from gateway.store.tenancy import tenants
+from gateway.store.usage import drift
+from gateway.store.usage.drift import Drift
+
+_PAGE = 100
+# What is counted in one statement has to be done within its time limit.
+_ROWS_AT_ONCE = 50_000
+
+
+async def check_usage(
+    database: Database, *, fix: bool, page: int = _PAGE, rows_at_once: int = _ROWS_AT_ONCE
+) -> AsyncIterator[tuple[str, Drift]]:
+    """Differences between the rows and the roll-ups, as (slug, difference), and mend them if told.
+
+    Work goes on meanwhile: each statement sees rows and roll-ups as of one moment.
+    """
+    async for slug, tenant_id in _tenants(database, page):
+        async with database.single() as tx:
+            days = await drift.days(tx, tenant_id)
+        for since, until in _spans(days, rows_at_once):
+            async with database.begin() as tx:
+                found = await drift.drift(tx, tenant_id, since, until)
+                if fix and found:
+                    await drift.mend(tx, tenant_id, since, until)
+            for one in found:
+                yield slug, one
+
+
+async def _tenants(database: Database, page: int) -> AsyncIterator[tuple[str, UUID]]:
+    after: str | None = None
+    while True:
+        async with database.single() as tx:
+            found = await tenants.page(tx, after, page)
+        for tenant in found:
+            yield tenant.slug, tenant.id
+        if len(found) < page:
+            return
+        after = found[-1].slug
+
+
+def _spans(
+    days: Sequence[tuple[datetime, int]], rows_at_once: int
+) -> Iterator[tuple[datetime, datetime]]:
+    """Days in a row, as many as do not have more rows than that, or one."""
+    first, held = None, 0
+    for day, rows in days:
+        if first is not None and held + rows > rows_at_once:
+            yield first, day
+            first, held = None, 0
+        first, held = first or day, held + rows
+    if first is not None:
+        yield first, days[-1][0] + timedelta(days=1)

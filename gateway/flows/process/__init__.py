@@ -1,0 +1,1 @@
+"""What one process holds in memory: work slots, group commit, the restore detector."""

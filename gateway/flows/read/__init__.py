@@ -1,0 +1,1 @@
+"""Reads for callers: the event feed, the timeline of a job, exports."""

@@ -1,0 +1,143 @@
+"""The timeline of one job, in words that can be read aloud."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.core.events import instant
+from gateway.core.model import TERMINAL, Attempt, Delivery, Job, JobState
+from gateway.core.waits import Wait, wait_of
+from gateway.errors import NotFound
+from gateway.flows.deps import Deps
+from gateway.store.delivery_search import log
+from gateway.store.job_search import lists
+from gateway.store.work import jobs, wait_reasons
+
+# What the notes of the engine mean; why it was so is in the detail.
+_NOTES = {
+    "credential.rejected": "The upstream did not accept the tenant's key, so the job waits.",
+    "submit.postponed": "The upstream could not take the job yet, so this is tried again.",
+    "submit.in_doubt": "Whether the upstream took the job is not known, so it is looked for there.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that happened to a job."""
+
+    at: datetime
+    type: str
+    text: str
+    detail: dict[str, object] = field(default_factory=dict[str, object])
+
+
+async def timeline(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[Moment]:
+    """All moments of a job in the order of time; raises NotFound."""
+    async with deps.db.of(tenant_id) as tx:
+        job = await jobs.find(tx, tenant_id, job_id)
+        if job is None:
+            raise NotFound("There is no such job.")
+        notes = await lists.notes(tx, tenant_id, job_id)
+        owed = await log.of_job(tx, tenant_id, job_id)
+        tries = await log.attempts(tx, tenant_id, [delivery.id for delivery in owed], most=0)
+        is_queued = job.state is JobState.ACCEPTED
+        places = await jobs.ahead(tx, [job]) if is_queued else {}
+    by_id = {delivery.id: delivery for delivery in owed}
+    moments = [*_in_order(_of_job(job)), *map(_of_note, notes)]
+    moments += [_of_attempt(by_id[delivery_id], attempt) for delivery_id, attempt in tries]
+    if job.state not in TERMINAL:
+        moments += await _waiting(deps, job, places.get(job.id))
+    return sorted(moments, key=lambda moment: moment.at)
+
+
+async def _waiting(deps: Deps, job: Job, place: int | None) -> list[Moment]:
+    """What an open job waits for now, in the words of the job itself."""
+    policy = deps.policy
+    async with deps.db.single() as tx:
+        found = await wait_reasons.situations(tx, [job.id], in_flight=policy.max_in_flight)
+    return [
+        Moment(one.now, "waiting", wait.message, _of_wait(wait))
+        for one in found.values()
+        if (wait := wait_of(replace(one, place=place), breaker=policy.breaker_failures))
+    ]
+
+
+def _of_wait(wait: Wait) -> dict[str, object]:
+    until = wait.until and _text(wait.until)
+    return {"code": wait.code.value, "until": until, "position": wait.position}
+
+
+def _of_job(job: Job) -> Iterator[Moment]:
+    if job.retry_of is None:
+        yield Moment(job.created_at, "accepted", "The gateway accepted the job.")
+    else:
+        text = "The gateway accepted the job, which does again what an earlier one was to do."
+        yield Moment(job.created_at, "accepted", text, {"retryOf": str(job.retry_of)})
+    if job.submitted_at is not None:
+        text = f"The upstream took the job, at attempt {job.submit_attempts}."
+        yield Moment(job.submitted_at, "submitted", text, {"upstreamId": job.upstream_id})
+        yield _of_polls(job, job.submitted_at)
+    if job.started_at is not None:
+        yield Moment(job.started_at, "started", "The upstream began to work on the job.")
+    if job.state in TERMINAL and job.completed_at is not None:
+        yield _of_end(job, job.completed_at)
+
+
+def _of_end(job: Job, at: datetime) -> Moment:
+    if not job.error:
+        return Moment(at, job.state.value, f"The job {job.state.value}.")
+    error: dict[str, Any] = json.loads(job.error)
+    text = f"The job {job.state.value}: {error['message']} ({error['code']})"
+    return Moment(at, job.state.value, text, error)
+
+
+def _of_polls(job: Job, since: datetime) -> Moment:
+    """All of them in one: what each of them learned is a moment of its own."""
+    if job.completed_at is None:
+        return Moment(since, "polled", "The gateway keeps asking the upstream how the job is.")
+    seconds = round(max((job.completed_at - since).total_seconds(), 0), 3)
+    text = f"The gateway asked the upstream how the job was, over {seconds:g} seconds."
+    return Moment(since, "polled", text, {"seconds": seconds})
+
+
+def _in_order(stages: Iterable[Moment]) -> Iterator[Moment]:
+    """The upstream's clock, or our record of an answer, may put a stage before an earlier one."""
+    latest: datetime | None = None
+    for stage in stages:
+        if latest is not None and stage.at < latest:
+            yield replace(stage, at=latest, detail={**stage.detail, "toldAt": _text(stage.at)})
+        else:
+            latest = stage.at
+            yield stage
+
+
+def _of_note(note: lists.Note) -> Moment:
+    if note.type not in _NOTES:
+        return Moment(note.at, note.type, note.detail)
+    return Moment(note.at, note.type, _NOTES[note.type], {"reason": note.detail})
+
+
+def _of_attempt(delivery: Delivery, attempt: Attempt) -> Moment:
+    reason = (attempt.detail or "").rstrip(".")
+    outcome = (
+        f": the receiver answered {attempt.status}" if attempt.status else f" failed: {reason}"
+    )
+    text = f"Webhook {delivery.event_type}, attempt {attempt.number}{outcome}."
+    if attempt.next_at is not None:
+        text += " It will be sent again."
+    detail: dict[str, object] = {
+        "deliveryId": str(delivery.id),
+        "url": attempt.url,
+        "status": attempt.status,
+        "durationMs": attempt.duration_ms,
+        "errorClass": attempt.error_class,
+        "nextAttemptAt": attempt.next_at and _text(attempt.next_at),
+    }
+    return Moment(attempt.started_at, "webhook", text, detail)
+
+
+def _text(at: datetime) -> str:
+    return instant(at)[1:-1]

@@ -1,0 +1,1 @@
+"""Stage 2 of a job: send it to the upstream, at most once, and reconcile what is in doubt."""

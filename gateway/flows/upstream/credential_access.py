@@ -1,0 +1,38 @@
+"""Which credential to ask the upstream with about jobs that an earlier one submitted."""
+
+from dataclasses import dataclass
+
+from gateway.core.model import Credential
+from gateway.flows.deps import Deps
+from gateway.ports import Access, Sealed
+from gateway.store.database import Tx
+from gateway.store.tenancy import tenants
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A way to the upstream; `lent` when it is not the credential that the jobs belong to."""
+
+    credential: Credential
+    access: Access | Sealed
+    lent: bool = False
+
+
+def open_access(deps: Deps, credential: Credential) -> Access | Sealed:
+    """Open a stored credential."""
+    return deps.access(
+        credential.tenant_id,
+        credential.id,
+        credential.version,
+        credential.base_url,
+        credential.sealed,
+    )
+
+
+async def asking_for(tx: Tx, deps: Deps, credential: Credential) -> Asking:
+    """A credential's own access; for one that was rejected, that of the tenant's present one."""
+    if credential.rejected_at is not None:
+        present = await tenants.credential(tx, credential.tenant_id)
+        if present is not None and present.version > credential.version:
+            return Asking(present, open_access(deps, present), lent=True)
+    return Asking(credential, open_access(deps, credential))

@@ -1,0 +1,1 @@
+"""The upstream's routes and the JSON of its jobs."""

@@ -1,0 +1,1 @@
+"""The routes under /_control, by which tests set up and look."""

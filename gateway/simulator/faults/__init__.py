@@ -1,0 +1,1 @@
+"""Scripted faults: which request is hit, and what it is answered."""

@@ -1,0 +1,112 @@
+"""Turns the faults that hit a request into its answer, with or without the work done."""
+
+from collections.abc import Callable
+from email.utils import formatdate
+
+from msgspec.structs import replace
+
+from gateway.simulator.behaviour import Partial, merge
+from gateway.simulator.clock import Clock
+from gateway.simulator.faults.script import (
+    Action,
+    Ambiguous,
+    Close,
+    Cut,
+    Delay,
+    Drip,
+    Hang,
+    Overlay,
+    Reset,
+    Respond,
+)
+from gateway.simulator.http.messages import JSON, Response, Wire, problem
+
+Perform = Callable[[Partial | None], Response]
+HTML = "text/html; charset=utf-8"
+
+
+def answer(actions: list[Action], perform: Perform, clock: Clock) -> Response:
+    """Delays add up, settings merge, and the first action that ends the request decides it."""
+    delay, over = 0.0, None
+    ending: Action | None = None
+    for action in actions:
+        if isinstance(action, Delay):
+            delay += action.seconds
+        elif isinstance(action, Overlay):
+            over = merge(over or {}, action.settings)
+        elif ending is None:
+            ending = action
+    response = _end(ending, lambda: perform(over), clock)
+    if delay:
+        response.wire = replace(response.wire or Wire(), delay=delay)
+    return response
+
+
+def _end(ending: Action | None, perform: Callable[[], Response], clock: Clock) -> Response:
+    match ending:
+        case Respond():
+            return _respond(ending, clock)
+        case Ambiguous():
+            perform()
+            return _lose(ending, clock)
+        case Hang(seconds=seconds):
+            return _silent(Wire(end="hang", hang_seconds=seconds))
+        case Reset():
+            return _silent(Wire(end="reset"))
+        case Close():
+            return _silent(Wire(end="close"))
+        case _:
+            return _mangle(ending, perform())
+
+
+def _lose(ending: Ambiguous, clock: Clock) -> Response:
+    if isinstance(ending.then, Respond):
+        return _respond(ending.then, clock)
+    return _silent(Wire(end=ending.then, hang_seconds=ending.hang_seconds))
+
+
+def _mangle(ending: Action | None, response: Response) -> Response:
+    match ending:
+        case Cut():
+            response.wire = Wire(end="cut")
+        case Drip():
+            response.wire = Wire(
+                end="drip",
+                drip_bytes=ending.bytes,
+                drip_seconds=ending.seconds,
+                drip_from=ending.part,
+            )
+        case _:
+            pass
+    return response
+
+
+def _silent(wire: Wire) -> Response:
+    return Response(0, b"", wire=wire)
+
+
+def _respond(action: Respond, clock: Clock) -> Response:
+    """The body asked for, with a content type that fits it unless one is given."""
+    response = problem(action.status, "Scripted fault.", code=action.code)
+    if action.body == "html":
+        page = f"<html><body><h1>{action.status}</h1></body></html>"
+        response.body, response.content_type = page.encode(), HTML
+    elif action.body == "empty":
+        response.body = b""
+    elif action.body == "truncated":
+        response.body = b'{"id": "2e35babc-91c4-4121-89f4-5a2a'
+    elif action.body == "huge":
+        response.wire = Wire(end="flood", flood_bytes=action.bytes)
+    if action.text is not None:
+        response.body = action.text.encode()
+    response.content_type = action.content_type or response.content_type or JSON
+    response.headers = (*action.headers.items(), *_retry_after(action, clock))
+    return response
+
+
+def _retry_after(action: Respond, clock: Clock) -> tuple[tuple[str, str], ...]:
+    if action.retry_after is None:
+        return ()
+    if action.retry_after_format == "date":
+        return (("Retry-After", formatdate(clock.wall() + action.retry_after, usegmt=True)),)
+    return (("Retry-After", f"{action.retry_after:g}"),)

@@ -1,0 +1,1 @@
+"""The file store of the simulator: uploads, results, signed URLs."""

@@ -1,0 +1,1 @@
+"""The jobs of the simulator: their table, scripts and workflows."""

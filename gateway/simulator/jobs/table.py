@@ -1,0 +1,208 @@
+"""The job table: states driven by due times on one heap, and indexes that keep lists cheap.
+
+Nothing runs per job. Whoever looks calls `advance(now)` first, which carries out all steps that
+have fallen due, each at the instant it was due and not at the instant it was noticed.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import chain, islice
+from typing import Literal
+
+from gateway.simulator.jobs.plans import JOB_ERRORS, TERMINAL, Plan, Step
+from gateway.simulator.jobs.workflows import Workflow
+
+KeyState = Literal["active", "revoked", "unpaid", "forbidden"]
+
+
+class Application:
+    """One key's application with its jobs, indexed by age and by status."""
+
+    __slots__ = ("active", "by_status", "id", "jobs", "key", "name", "order", "state", "waiting")
+
+    def __init__(self, key: str, name: str, app_id: str) -> None:
+        self.key = key
+        self.name = name
+        self.id = app_id
+        self.state: KeyState = "active"
+        self.forget_jobs()
+
+    def forget_jobs(self) -> None:
+        self.jobs: dict[int, Job] = {}
+        self.order: list[int] = []
+        self.by_status: dict[str, list[int]] = {}
+        self.waiting: deque[Job] = deque()
+        self.active = 0
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Job:
+    """One job; `steps` from `step` on are still to come."""
+
+    seq: int
+    id: str
+    application: Application
+    workflow: Workflow
+    name: str
+    batch_name: str | None
+    params: bytes
+    metadata: bytes
+    copy_to: dict[str, str] | None
+    marker: str | None
+    plan: Plan
+    steps: tuple[Step, ...]
+    planned_error: object
+    created: float
+    step: int = 0
+    status: str = "QUEUED"
+    started: float | None = None
+    completed: float | None = None
+    has_slot: bool = False
+    is_copied: bool = False
+    deleted: bool = False
+    stale_reads: int = 0
+    encoded: bytes = b""
+    encoded_until: float = 0.0
+
+
+class JobTable:
+    """All jobs of all applications."""
+
+    def __init__(
+        self, limit_of: Callable[[Application], int | None], lacks_input: Callable[[Job], bool]
+    ) -> None:
+        self.by_id: dict[str, Job] = {}
+        self.completions: list[tuple[str, float]] = []
+        self.to_copy: deque[Job] = deque()
+        self.some_lag = False
+        self._limit_of = limit_of
+        self._lacks_input = lacks_input
+        self._agenda: list[tuple[float, int, Job]] = []
+        self._ticks = 0
+
+    def add(self, job: Job) -> None:
+        """Takes the job in; beyond the key's concurrency it waits in QUEUED for a slot."""
+        application = job.application
+        self.by_id[job.id] = job
+        application.jobs[job.seq] = job
+        application.order.append(job.seq)
+        application.by_status.setdefault(job.status, []).append(job.seq)
+        application.waiting.append(job)
+        self.some_lag |= bool(job.plan.hidden_seconds or job.plan.list_lag_seconds)
+        self.fill_slots(application, job.created)
+
+    def fill_slots(self, application: Application, at: float) -> None:
+        """Starts the clock of waiting jobs while the key has slots."""
+        limit = self._limit_of(application)
+        waiting = application.waiting
+        while waiting and (limit is None or application.active < limit):
+            job = waiting.popleft()
+            if not job.deleted:
+                job.has_slot = True
+                application.active += 1
+                self._schedule(job, at)
+
+    def advance(self, now: float) -> None:
+        agenda = self._agenda
+        while agenda and agenda[0][0] <= now:
+            due, _, job = heappop(agenda)
+            if not job.deleted:
+                self._take_step(job, due)
+
+    def remove(self, job: Job, now: float) -> None:
+        application = job.application
+        job.deleted = True
+        del self.by_id[job.id], application.jobs[job.seq]
+        _discard(application.order, job.seq)
+        _discard(application.by_status[job.status], job.seq)
+        self._release(job, now)
+
+    def enter(self, job: Job, status: str, at: float) -> None:
+        """Moves the job to a status at an instant; stamps it the first time it matters."""
+        by_status = job.application.by_status
+        _discard(by_status[job.status], job.seq)
+        insort(by_status.setdefault(status, []), job.seq)
+        job.status = status
+        job.encoded_until = 0.0
+        if status == "STARTED" and job.started is None:
+            job.started = at
+        if status in TERMINAL and job.completed is None:
+            job.completed = at
+            job.stale_reads = job.plan.stale_reads
+            self.completions.append((job.marker or job.id, at))
+            self._release(job, at)
+
+    def finish_copy(self, job: Job, status: str, at: float) -> None:
+        if job.completed is not None:  # forced meanwhile
+            return
+        job.is_copied = True
+        job.step += 1
+        self.enter(job, status, at)
+        self._schedule(job, at)
+
+    def force(self, job: Job, status: str, at: float) -> None:
+        """Drops what was planned and puts the job in a status now."""
+        job.steps, job.step = (), 0
+        self.enter(job, status, at)
+
+    def fail_input(self, job: Job, at: float) -> None:
+        job.planned_error = JOB_ERRORS["BAD_INPUT"]
+        self.force(job, "FAILED", at)
+
+    def _schedule(self, job: Job, base: float) -> None:
+        if job.step < len(job.steps):
+            self._ticks += 1
+            heappush(self._agenda, (base + job.steps[job.step][0], self._ticks, job))
+
+    def _take_step(self, job: Job, due: float) -> None:
+        if job.step >= len(job.steps):
+            return
+        status = job.steps[job.step][1]
+        if job.copy_to and status == "SUCCEEDED" and not job.is_copied:
+            self.to_copy.append(job)
+            return
+        missing = status == "STARTED" and job.started is None and self._lacks_input(job)
+        job.step += 1
+        self.enter(job, status, due)
+        if missing:
+            self.fail_input(job, due)
+        self._schedule(job, due)
+
+    def _release(self, job: Job, at: float) -> None:
+        if job.has_slot:
+            job.has_slot = False
+            job.application.active -= 1
+            if job.application.waiting:
+                self.fill_slots(job.application, at)
+
+
+def page(
+    application: Application,
+    statuses: Iterable[str],
+    span: tuple[int, int],
+    *,
+    newest_first: bool,
+    keep: Callable[[Job], bool] | None = None,
+) -> list[Job]:
+    """The jobs `[start, stop)` by age; without `keep` it costs only the rows up to `stop`."""
+    wanted = set(statuses)
+    by_status = application.by_status
+    lists = [by_status.get(s, []) for s in wanted] if wanted else [application.order]
+    start, stop = span
+    jobs = application.jobs
+    if keep is None:
+        ends = (seqs[-stop:] if newest_first else seqs[:stop] for seqs in lists)
+        near = sorted(chain.from_iterable(ends), reverse=newest_first)
+        return [jobs[seq] for seq in near[start:stop]]
+    everything = sorted(chain.from_iterable(lists), reverse=newest_first)
+    kept = (jobs[seq] for seq in everything if keep(jobs[seq]))
+    return list(islice(kept, start, stop))
+
+
+def _discard(seqs: list[int], seq: int) -> None:
+    place = bisect_left(seqs, seq)
+    if place < len(seqs) and seqs[place] == seq:
+        del seqs[place]

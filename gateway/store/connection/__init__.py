@@ -1,0 +1,1 @@
+"""Connections to Postgres: how they are made, watched, and why they fail."""

@@ -1,0 +1,1 @@
+"""Deliveries of a filter in the order of their ids."""

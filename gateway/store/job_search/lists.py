@@ -1,0 +1,129 @@
+"""Reads over many jobs: lists, and the timeline of one."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from gateway.store.database import Tx
+from gateway.store.job_search.filter import JobFilter
+from gateway.store.job_search.render import LINES, Form, size_of
+from gateway.store.job_search.search import search
+from gateway.store.job_search.statement import Part
+
+_NOTE = """
+INSERT INTO job_event (id, tenant_id, job_id, type, detail)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[])"""
+
+# A page ends early, with a link to the next one, at about so many.
+PAGE_BYTES = 4_000_000
+# About so many bytes are written at a time.
+_SLICE = 262_144
+
+_NOTES = """
+SELECT at, type, detail FROM job_event WHERE tenant_id = $1 AND job_id = $2 ORDER BY id"""
+
+
+_IS_SMALL = " AND ".join(
+    f"(j.{name} IS NULL OR (pg_column_size(j.{name}) < 8000 AND"
+    f" pg_column_compression(j.{name}) IS NULL))"
+    for name in ("params", "result")
+)
+_JOBS = """
+      FROM unnest(ids[p.last + 1:least(p.last + p.step, {size})])
+        WITH ORDINALITY AS u(id, place)
+      JOIN job j ON j.id = u.id JOIN tenant t ON t.id = j.tenant_id"""
+# A hundred jobs at a time are written at once, as long as all of them are small. Where one is not,
+# that part stays empty, and the next one has the same jobs, as far as they have room.
+_PAGE = f"""
+WITH RECURSIVE found AS MATERIALIZED (SELECT ARRAY({{found}}) AS ids),
+part(last, step, bytes, is_small, jobs, text) AS (
+  SELECT 0, 100, 0::bigint, TRUE, 0, NULL::text
+  UNION ALL
+  SELECT p.last + l.jobs, least(100, 2 * l.jobs + 4), p.bytes + COALESCE(octet_length(l.text), 0),
+    l.is_small, l.jobs, l.text
+  FROM part p CROSS JOIN found CROSS JOIN LATERAL (
+    SELECT l.lines = l.jobs AS is_small, CASE WHEN l.lines = l.jobs THEN l.jobs ELSE 0 END AS jobs,
+      CASE WHEN l.lines = l.jobs THEN l.text END AS text
+    FROM (
+      SELECT count(*)::int AS jobs, count(l.line) AS lines, string_agg(l.line, '') AS text
+      FROM (SELECT CASE WHEN {_IS_SMALL} THEN {{line}} END AS line {_JOBS} WHERE p.is_small
+        ORDER BY u.place) AS l) AS l
+    WHERE p.is_small
+    UNION ALL
+    SELECT count(*) FILTER (WHERE NOT j.is_small) = 0, count(*) FILTER (WHERE j.fits)::int,
+      string_agg({{line}}, '') FILTER (WHERE j.fits)
+    FROM (
+      SELECT j.*, t.slug AS tenant_slug, t.name AS tenant_name, {_IS_SMALL} AS is_small,
+        sum({size_of("j")}) OVER (ORDER BY u.place ROWS UNBOUNDED PRECEDING) - ({size_of("j")})
+          < least({_SLICE}, {{most}} - p.bytes) AS fits {_JOBS} WHERE NOT p.is_small) AS j
+    CROSS JOIN LATERAL (SELECT j.tenant_slug AS slug, j.tenant_name AS name) AS t
+    HAVING NOT p.is_small) AS l
+  WHERE p.last < least({{size}}, cardinality(ids)) AND p.bytes < {{most}})
+SELECT text, jobs, ids[last], last < cardinality(ids)
+FROM part CROSS JOIN found WHERE jobs > 0 ORDER BY last"""
+
+
+class Note(NamedTuple):
+    """Something unusual in the life of a job."""
+
+    at: datetime
+    type: str
+    detail: str
+
+
+class Page(NamedTuple):
+    """Jobs as text, newest first, up to a hundred in each of the texts; whether there are more."""
+
+    texts: Sequence[str]
+    jobs: int
+    last: UUID | None
+    more: bool
+
+
+NOTHING = Page((), 0, None, more=False)
+
+
+async def page(
+    tx: Tx,
+    wanted: JobFilter,
+    form: Form,
+    *,
+    before: UUID | None,
+    offset: int = 0,
+    size: int,
+    most: int = PAGE_BYTES,
+) -> Page:
+    """Jobs, newest first: those older than `before`, after skipping `offset`.
+
+    Up to `size` jobs, fewer where they come to more than about `most` bytes, but one at least.
+    Takes a transaction, the rest of which is planned without sorts and scans of whole tables.
+    """
+    found, arguments = await search(tx, wanted, Part(size + 1, offset=offset, below=before))
+    caps = {"size": arguments.add(size, "int"), "most": arguments.add(most, "bigint")}
+    sql = _PAGE.format(found=found, line=LINES[form], **caps)
+    rows = await tx.rows(sql, *arguments)
+    if not rows:
+        return NOTHING
+    texts, jobs, ids, more = zip(*rows, strict=True)
+    return Page(texts, sum(jobs), ids[-1], more=more[-1])
+
+
+class NewNote(NamedTuple):
+    """A note to be added to the timeline of a job."""
+
+    id: UUID
+    tenant_id: UUID
+    job_id: UUID
+    type: str
+    detail: str
+
+
+async def add_notes(tx: Tx, notes: Sequence[NewNote]) -> None:
+    """Add unusual things to the timelines of jobs."""
+    await tx.run(_NOTE, *(list(column) for column in zip(*notes, strict=True)))
+
+
+async def notes(tx: Tx, tenant_id: UUID, job_id: UUID) -> list[Note]:
+    """The unusual things in the life of a job, in order."""
+    return [Note(*row) for row in await tx.rows(_NOTES, tenant_id, job_id)]

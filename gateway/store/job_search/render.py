@@ -1,0 +1,126 @@
+"""Jobs as text that Postgres writes, for those who take many: no object is made for each of them.
+
+A line of JSON has the bytes that core/events.py gives the same job.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
+
+from gateway.core.events import JOB_FORM
+from gateway.core.model import STATE_STATUS
+from gateway.core.text.csv_injection import FORMULA, HARMLESS
+from gateway.store.work.jobs import NEXT_AT
+
+
+def stamp(column: str) -> str:
+    """A time as callers see it, without quotes."""
+    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+
+
+def _or_null(value: str) -> str:
+    return f"COALESCE({value}, 'null')"
+
+
+def _text(column: str) -> str:
+    return f"to_json({column})::text"
+
+
+def _time(column: str) -> str:
+    return _or_null(f"""'"' || {stamp(column)} || '"'""")
+
+
+_WORDS = " ".join(f"WHEN '{state}' THEN '{status}'" for state, status in STATE_STATUS.items())
+_STATUS = f"CASE j.state {_WORDS} END"
+
+# In no JSON there are control characters such as this mark. Between two of them is what tells whose
+# workflow it is: the tenant's id, and the slug as JSON.
+MARK: Final = "\x1d"
+# Nor is the end of a line of JSON: params are kept as they came, so there may be line breaks between
+# their tokens.
+END: Final = "\x1e"
+TENANT_LENGTH: Final = 36
+_SQL_MARK = f"chr({ord(MARK)})"
+_WORKFLOW = f"{_SQL_MARK} || j.tenant_id || {_text('j.workflow')} || {_SQL_MARK}"
+
+# What goes into JOB_FORM.
+_VALUES = (
+    *("j.id", _text("t.name"), _text("j.name"), _or_null(_text("j.batch_name")), _WORKFLOW),
+    *("j.params", _STATUS, _or_null("j.result::text"), _or_null("j.error::text"), "j.metadata"),
+    *(_time("j.created_at"), _time("j.started_at"), _time("j.completed_at")),
+    *("t.slug", "j.state", _or_null(_text("j.upstream_id")), "j.submit_attempts"),
+    *(_time(NEXT_AT), "'null'", "'null'", "j.version", _or_null("""'"' || j.retry_of || '"'""")),
+)
+
+
+def _filled(form: str, values: Iterable[str]) -> str:
+    first, *rest = (f"'{one}'" for one in form.split("%s"))
+    pairs = zip(values, rest, strict=True)
+    return f"concat({', '.join((first, *(part for pair in pairs for part in pair)))})"
+
+
+def size_of(job: str) -> str:
+    """About how many bytes a job comes to, without reading what Postgres keeps apart of it.
+
+    What is compressed there is taken for 16 times as much.
+    """
+    return " + ".join(
+        f"COALESCE(pg_column_size({job}.{name})"
+        f" * CASE WHEN pg_column_compression({job}.{name}) IS NULL THEN 1 ELSE 16 END, 0)"
+        for name in ("params", "metadata", "result", "error")
+    )
+
+
+_FORMULA = ", ".join(str(ord(one)) for one in FORMULA)
+
+
+def _cell(text: str) -> str:
+    """A text of CSV as web/respond/csv.py writes it, always in quotes; nothing for null."""
+    guard = f"CASE WHEN ascii({text}) IN ({_FORMULA}) THEN '\"{HARMLESS * 2}' ELSE '\"' END"
+    return f"""{guard} || replace({text}, '"', '""') || '"'"""
+
+
+def _seconds(start: str, end: str) -> str:
+    """Of the same lengths as in usage."""
+    seconds = f"round(greatest(extract(epoch FROM {end} - {start}), 0), 3)"
+    return f"CASE WHEN {end} - {start} IS NOT NULL THEN {seconds} END"
+
+
+# A table of jobs: how its columns are called, and what is in them.
+_CELLS = {
+    "id": "j.id",
+    "tenant": _cell("t.slug"),
+    "app": _cell("t.name"),
+    "name": _cell("j.name"),
+    "batchName": _cell("j.batch_name"),
+    "workflow": _cell("j.workflow"),
+    "status": _STATUS,
+    "state": "j.state",
+    "errorCode": _cell("(j.error->>'code')"),
+    "errorMessage": _cell("(j.error->>'message')"),
+    "createdAt": stamp("j.created_at"),
+    "startedAt": stamp("j.started_at"),
+    "completedAt": stamp("j.completed_at"),
+    "queueWaitSeconds": _seconds("j.created_at", "COALESCE(j.submitted_at, j.completed_at)"),
+    "runSeconds": _seconds("j.submitted_at", "j.completed_at"),
+    "endToEndSeconds": _seconds("j.created_at", "j.completed_at"),
+    "upstreamId": _cell("j.upstream_id"),
+    "submitAttempts": "j.submit_attempts",
+    "version": "j.version",
+    "retryOf": "j.retry_of",
+    "workflowParams": _cell("j.params::text"),
+    "metadata": _cell("j.metadata::text"),
+    "result": _cell("j.result::text"),
+    "error": _cell("j.error::text"),
+}
+HEADER: Final = tuple(_CELLS)
+_COMMA = ", ',', "
+
+Form = Literal["csv", "json", "ndjson"]
+# The public form but for the workflow.
+_JSON = _filled(JOB_FORM, _VALUES)
+# What is written of a job; each with its end.
+LINES: Final[Mapping[Form, str]] = {
+    "csv": f"concat({_COMMA.join(_CELLS.values())}, E'\\r\\n')",
+    "json": f"{_JSON} || ','",
+    "ndjson": f"{_JSON} || chr({ord(END)})",
+}

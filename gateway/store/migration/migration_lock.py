@@ -1,0 +1,84 @@
+"""Migrations take turns, and tell whom they wait for."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from gateway.store.connection.connect import Connector
+
+# Any number that nothing else locks: two upgrades at once wait for each other.
+LOCK = 7_203_115_489
+_LOOK_AGAIN_SECONDS = 0.1
+_SILENT_SECONDS = 1.0
+_REPEAT_SECONDS = 15.0
+# An index on a large table takes long; nobody waits for a session that was forgotten.
+_LONGEST_SECONDS = 600.0
+_WHO = """
+SELECT a.pid, a.usename AS login, COALESCE(NULLIF(a.application_name, ''), 'no name') AS name,
+  COALESCE(host(a.client_addr), 'this machine') AS host, a.state,
+  extract(epoch FROM clock_timestamp() - COALESCE(a.xact_start, a.backend_start))::int AS seconds
+FROM pg_stat_activity a WHERE a.pid = ANY({pids})"""
+_OF_LOCK = _WHO.format(
+    pids=f"ARRAY(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+    f" AND (classid::bigint << 32 | objid::bigint) = {LOCK}"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+)
+_OF_PID = _WHO.format(pids="pg_blocking_pids($1)")
+
+Tell = Callable[[str], None]
+
+
+class NoTurnError(Exception):
+    """Another upgrade did not end in time; the message names its session."""
+
+
+@asynccontextmanager
+async def turn(connector: Connector, pid: int, lock: Any, tell: Tell) -> AsyncGenerator[None]:  # noqa: ANN401
+    """Within the block no other upgrade runs; `lock` tries to take the lock and says whether.
+
+    Who holds up the session of that pid is told, once a second at most. Raises NoTurnError.
+    """
+    watcher = await connector.connect()
+    untyped: Any = watcher
+    watching: asyncio.Task[None] | None = None
+    try:
+        await _wait(untyped, lock, tell)
+        watching = asyncio.create_task(_watch(untyped, pid, tell))
+        yield
+    finally:
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
+        watcher.terminate()
+
+
+async def _wait(watcher: Any, lock: Any, tell: Tell) -> None:  # noqa: ANN401
+    # Not by waiting in a statement: an index that is built beside traffic waits for all statements.
+    loop = asyncio.get_running_loop()
+    started, told_at = loop.time(), 0.0
+    while not await lock(LOCK):
+        waited = loop.time() - started
+        if waited > _LONGEST_SECONDS:
+            raise NoTurnError(f"another upgrade holds the schema: {await _who(watcher, _OF_LOCK)}")
+        if waited > _SILENT_SECONDS and loop.time() - told_at > _REPEAT_SECONDS:
+            told_at = loop.time()
+            tell(f"Waiting for another upgrade: {await _who(watcher, _OF_LOCK)}")
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+
+async def _watch(watcher: Any, pid: int, tell: Tell) -> None:  # noqa: ANN401
+    told = ""
+    while True:
+        await asyncio.sleep(_SILENT_SECONDS)
+        who = await _who(watcher, _OF_PID, pid)
+        if who and who != told:
+            told = who
+            tell(f"Waiting for a lock that is held by: {who}")
+
+
+async def _who(watcher: Any, sql: str, *arguments: object) -> str:  # noqa: ANN401
+    found = await watcher.fetch(sql, *arguments)
+    return "; ".join(
+        f"{one.login} at {one.host} ({one.name}, pid {one.pid}, {one.state})" for one in found
+    )

@@ -1,0 +1,1 @@
+"""What is older than it is to be kept, and by which rules it goes."""

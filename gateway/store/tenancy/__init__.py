@@ -1,0 +1,1 @@
+"""Statements about tenants, keys, sealed values and the audit."""

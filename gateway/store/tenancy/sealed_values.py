@@ -1,0 +1,90 @@
+"""Everything that is sealed with a master key: which key, and sealing it anew."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from gateway.store.database import Tx
+
+
+class Kind(NamedTuple):
+    """One column of sealed values; `table` is also the word in their places."""
+
+    name: str
+    table: str
+    column: str
+    version: str
+    wanted: str
+
+
+# A sealed value begins with the number of its key. What was given up is empty.
+KINDS = (
+    Kind("credentials", "credential", "sealed", "version", "sealed <> ''"),
+    Kind(
+        "signing secrets",
+        "signing_secret",
+        "sealed",
+        "1",
+        "sealed <> '' AND (expires_at IS NULL OR expires_at > now())",
+    ),
+    Kind("endpoint headers", "endpoint", "headers_sealed", "1", "headers_sealed <> ''"),
+)
+
+_COUNT = "\nUNION ALL\n".join(
+    f"""SELECT '{kind.name}' AS kind, substring({kind.column} FROM 1 FOR 4) AS key, count(*)::int AS count
+FROM {kind.table} WHERE {kind.wanted} GROUP BY 2"""
+    for kind in KINDS
+)
+
+
+class Count(NamedTuple):
+    """How many values of a kind a key seals."""
+
+    kind: str
+    key: bytes
+    values: int
+
+
+class Value(NamedTuple):
+    """One sealed value and where it is."""
+
+    id: UUID
+    tenant_id: UUID
+    version: int
+    sealed: bytes
+
+
+async def counts(tx: Tx) -> list[Count]:
+    """How many values each key seals; reads every row of three tables, and opens none."""
+    return [Count(*row) for row in await tx.rows(_COUNT)]
+
+
+async def others(tx: Tx, kind: Kind, key: bytes, after: UUID, limit: int) -> list[Value]:
+    """The next values of a kind that another key seals than this one, in the order of their ids."""
+    rows = await tx.rows(
+        f"""SELECT id, tenant_id, {kind.version}, {kind.column} FROM {kind.table}
+WHERE {kind.wanted} AND substring({kind.column} FROM 1 FOR 4) <> $1 AND id > $2
+ORDER BY id LIMIT $3""",
+        key,
+        after,
+        limit,
+    )
+    return [Value(*row) for row in rows]
+
+
+async def replace(tx: Tx, kind: Kind, values: Sequence[tuple[UUID, bytes, bytes]]) -> int:
+    """Put (id, old, new) values in place of those that are still the old ones; how many were."""
+    return await tx.run(
+        f"""UPDATE {kind.table} SET {kind.column} = u.new
+FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS u(id, old, new)
+WHERE {kind.table}.id = u.id AND {kind.table}.{kind.column} = u.old""",
+        *(list(column) for column in zip(*values, strict=True)),
+    )
+
+
+async def give_up(tx: Tx, kind: Kind, key: bytes) -> int:
+    """Empty the values of a kind that a key seals; how many."""
+    return await tx.run(
+        f"UPDATE {kind.table} SET {kind.column} = '' WHERE substring({kind.column} FROM 1 FOR 4) = $1",
+        key,
+    )

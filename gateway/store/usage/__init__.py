@@ -1,0 +1,1 @@
+"""The roll-ups of usage: added to, read, checked."""

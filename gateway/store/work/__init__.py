@@ -1,0 +1,1 @@
+"""Statements of the engine: jobs from their insert to their end."""

@@ -1,0 +1,1 @@
+"""Plain ASGI: what comes in before routing, and answers written by hand."""

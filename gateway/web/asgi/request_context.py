@@ -1,0 +1,109 @@
+"""What is known of a request before it is routed."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from gateway.core.model import AccessKey, Tenant
+from gateway.errors import BadRequest, Unauthorized
+from gateway.flows.accept.authenticate import TenantContext
+from gateway.ports import Ids
+from gateway.web.asgi.read_body import Incoming
+
+STATE = "envelope"  # where Litestar's handlers find it, in the state of the scope
+
+# Fields with one value; of others, lines with the same name make one list (RFC 9110, 5.3).
+_ONCE = frozenset(
+    {b"content-type", b"gateway-tenant", b"host", b"idempotency-key", b"last-event-id"}
+)
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The access key of a request, and the tenant that it acts for, if it acts for one."""
+
+    key: AccessKey
+    context: TenantContext | None
+
+    @property
+    def tenant(self) -> Tenant | None:
+        """The tenant it acts for."""
+        return self.context.tenant if self.context else None
+
+    @property
+    def acting(self) -> TenantContext:
+        """The tenant it acts for, where it must act for one."""
+        if self.context is None:
+            raise RuntimeError("a call that must act for a tenant was let in without one")
+        return self.context
+
+
+@dataclass(slots=True)
+class Envelope:
+    """One request as the front hands it on; header names are lower case."""
+
+    request_id: str
+    method: str
+    headers: dict[bytes, bytes] = field(repr=False)  # one of them is a secret
+    query: bytes
+    incoming: Incoming = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    caller: Caller | None = None
+    parameters: Struct | None = None
+    bodiless: bool = False
+    # Headers that the answer carries, whatever it is.
+    notes: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+
+    @property
+    def identified(self) -> Caller:
+        """The caller, where a guard let it in."""
+        if self.caller is None:
+            raise RuntimeError("a handler without a guard asked for its caller")
+        return self.caller
+
+    def header(self, name: bytes) -> str:
+        """The value of a header; empty where it is absent."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    async def take_body(self) -> None:
+        """Read the body of a caller who is known, once; raises as Incoming.read does."""
+        if self.body:
+            return
+        caller = self.caller
+        tenant = caller.tenant if caller else None
+        owner = tenant.slug if tenant else caller.key.key_id if caller else ""
+        self.body = await self.incoming.read(self.headers, owner)
+
+    def drop_body(self) -> None:
+        """Have no memory taken by the body any more."""
+        self.body = b""
+        self.incoming.release()
+
+
+def request_id_of(headers: Iterable[tuple[bytes, bytes]], ids: Ids) -> str:
+    """The caller's own X-Request-Id where it is 1 to 128 visible ASCII characters; else a new one."""
+    given = [value for name, value in headers if name == b"x-request-id"]
+    if len(given) == 1 and _REQUEST_ID.fullmatch(text := given[0].decode("latin-1")):
+        return text
+    return str(ids.uuid())
+
+
+def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name, lists in one; raises Unauthorized or BadRequest for two of what occurs once."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        if name in headers:
+            _refuse_second(name)
+            value = headers[name] + b", " + value  # noqa: PLW2901 - the same field, longer
+        headers[name] = value
+    return headers
+
+
+def _refuse_second(name: bytes) -> None:
+    if name == b"authorization":
+        raise Unauthorized("There are two Authorization headers. Send one access key.")
+    if name in _ONCE:
+        raise BadRequest.of(name.decode().title(), "the header is given more than once")

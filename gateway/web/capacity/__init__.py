@@ -1,0 +1,1 @@
+"""What one API process has room for: limits, long requests, sample deliveries."""

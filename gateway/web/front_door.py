@@ -1,0 +1,151 @@
+"""The outermost layer, plain ASGI: request ids, accept, conditional answers, the report of it all."""
+
+from gateway.web.asgi.etags import names_tag
+from gateway.web.asgi.read_body import Incoming
+from gateway.web.asgi.request_context import STATE, Envelope, headers_of, request_id_of
+from gateway.web.asgi.request_target import require_host, require_path
+from gateway.web.asgi.types import App, Message, Receive, Scope, Send
+from gateway.web.context import Context
+from gateway.web.respond.raw_response import NO_STORE, Answer, refusal_answer, send_answer
+from gateway.web.routes.jobs.create_job import PATHS, accept
+
+_UNSENT = 0
+_OK = 200
+_NO_CONTENT = 204
+_NOT_MODIFIED = 304
+_NOT_ALLOWED = 405
+# HEAD is GET without the body. OPTIONS is answered with what a refused method is told: Litestar's
+# own OPTIONS handlers leave methods out of Allow where a path has several handlers.
+_ASKED_AS = {"HEAD": "GET", "OPTIONS": "TRACE"}
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_ALL_METHODS = Answer(_OK, b"", headers=((b"allow", ", ".join(sorted(_METHODS)).encode()),))
+_SILENT = ("/health/", "/metrics")
+_CLOSE = (b"connection", b"close")
+_REVALIDATE = (b"cache-control", b"private, no-cache")
+_OF_THE_BODY = frozenset({b"content-length", b"content-type"})
+
+
+class Front:
+    """The ASGI application; `in_flight` counts the requests that have no answer yet."""
+
+    def __init__(self, context: Context, inner: App) -> None:
+        self.in_flight = 0
+        self.context = context
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; other kinds of connection are Litestar's."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        self.in_flight += 1
+        incoming = Incoming(scope, receive, self.context.bodies)
+        exchange = _Exchange(self.context, scope, send, incoming)
+        try:
+            await exchange.run(receive, self._inner)
+        finally:
+            self.in_flight -= 1
+            incoming.release()
+            exchange.report()
+        if not incoming.is_ended:
+            await incoming.discard()
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, context: Context, scope: Scope, send: Send, incoming: Incoming) -> None:
+        deps = context.deps
+        self._context = context
+        self._scope = scope
+        self._send = send
+        self._started = deps.clock.monotonic()
+        self._status = _UNSENT
+        self._method: str = scope["method"]
+        request_id = request_id_of(scope["headers"], deps.ids)
+        self._envelope = Envelope(request_id, self._method, {}, scope["query_string"], incoming)
+        self._envelope.bodiless = self._method == "HEAD"
+        path: str = scope["path"]
+        self._route = path if self._method == "POST" and path in PATHS else ""
+
+    async def run(self, receive: Receive, inner: App) -> None:
+        """Answer, whatever happens."""
+        envelope = self._envelope
+        try:
+            require_path(self._scope)
+            envelope.headers = headers_of(self._scope["headers"])
+            require_host(self._scope, envelope.headers)
+            if self._route:
+                await self._answer(await accept(self._context, envelope, self._route))
+            elif self._scope["path"] == "*" and self._method == "OPTIONS":
+                await self._answer(_ALL_METHODS)
+            else:
+                await self._pass_on(inner, receive)
+        except Exception as error:  # noqa: BLE001 - every error becomes an answer
+            await self._refuse(error)
+
+    def report(self) -> None:
+        """Tell the observer."""
+        if self._scope["path"].startswith(_SILENT):
+            return
+        deps, caller = self._context.deps, self._envelope.caller
+        tenant = caller.tenant if caller else None
+        deps.observer.done(
+            "http",
+            str(self._status),
+            seconds=deps.clock.monotonic() - self._started,
+            method=self._method if self._method in _METHODS else "other",
+            route=self._route or self._scope.get("path_template", ""),
+            request_id=self._envelope.request_id,
+            key_id=caller.key.key_id if caller else None,
+            tenant=tenant.slug if tenant else None,
+        )
+
+    async def _answer(self, answer: Answer) -> None:
+        self._status = answer.status
+        if self._is_last():
+            self._envelope.notes.append(_CLOSE)
+        await send_answer(self._send, answer, self._envelope)
+
+    async def _refuse(self, error: Exception) -> None:
+        answer = refusal_answer(error, self._envelope.request_id)
+        if self._status == _UNSENT:
+            await self._answer(answer)
+
+    def _is_last(self) -> bool:
+        """Whether this is the last answer on the connection, which cannot go on or should not."""
+        return self._context.deps.slots.draining or self._envelope.incoming.must_close
+
+    async def _pass_on(self, inner: App, receive: Receive) -> None:
+        self._scope.setdefault("state", {})[STATE] = self._envelope
+        self._scope["method"] = _ASKED_AS.get(self._method, self._method)
+        await inner(self._scope, receive, self._stamped)
+
+    async def _stamped(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._stamp(message)
+        elif self._method in _ASKED_AS or self._status == _NOT_MODIFIED:
+            message["body"] = b""
+        await self._send(message)
+
+    def _stamp(self, message: Message) -> None:
+        headers: list[tuple[bytes, bytes]] = [*message["headers"]]
+        named = dict(headers)
+        if self._method == "OPTIONS" and message["status"] == _NOT_ALLOWED:
+            message["status"] = _NO_CONTENT
+            headers = [(b"allow", named[b"allow"])]
+        elif message["status"] == _OK and self._is_known(named.get(b"etag")):
+            message["status"] = _NOT_MODIFIED
+            headers = [pair for pair in headers if pair[0] not in _OF_THE_BODY]
+        if b"cache-control" not in named:
+            headers.append(_REVALIDATE if b"etag" in named else NO_STORE)
+        self._status = message["status"]
+        if self._is_last():
+            self._envelope.notes.append(_CLOSE)
+        stamp = (b"x-request-id", self._envelope.request_id.encode())
+        message["headers"] = [*headers, stamp, *self._envelope.notes]
+
+    def _is_known(self, tag: bytes | None) -> bool:
+        """Whether the caller has what it would get, by its If-None-Match."""
+        known = self._envelope.header(b"if-none-match")
+        return bool(tag and known) and names_tag(known, (tag or b"").decode("latin-1"))

@@ -1,0 +1,1 @@
+"""Strict reading of what callers send, and every error at its place."""

@@ -1,0 +1,44 @@
+"""An answer that is written by hand."""
+
+from typing import NamedTuple
+
+from gateway.web.asgi.request_context import Envelope
+from gateway.web.asgi.types import Message, Send
+from gateway.web.respond.problem_details import MEDIA_TYPE, problem_of
+
+JSON = "application/json"
+NO_STORE = (b"cache-control", b"no-store")
+
+
+class Answer(NamedTuple):
+    """Status, body, media type and further headers."""
+
+    status: int
+    body: bytes
+    media_type: str = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def refusal_answer(error: Exception, request_id: str) -> Answer:
+    """The answer that tells of an error."""
+    told, headers, body = problem_of(error, request_id)
+    pairs = tuple((name.encode(), value.encode()) for name, value in headers.items())
+    return Answer(told.status, body, MEDIA_TYPE, pairs)
+
+
+async def send_answer(send: Send, answer: Answer, envelope: Envelope) -> None:
+    """Send an answer."""
+    start: Message = {
+        "type": "http.response.start",
+        "status": answer.status,
+        "headers": [
+            (b"content-type", answer.media_type.encode()),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"x-request-id", envelope.request_id.encode()),
+            NO_STORE,
+            *answer.headers,
+            *envelope.notes,
+        ],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -1,0 +1,39 @@
+"""All routes by what they are about; each group is a tag of the OpenAPI document."""
+
+from typing import Any
+
+from gateway.web.routes import event_feed, health, upstream_account, whoami
+from gateway.web.routes.admin import access_keys, audit, status, tenants
+from gateway.web.routes.admin import jobs as admin_jobs
+from gateway.web.routes.jobs import batch, export, job, list_jobs
+from gateway.web.routes.webhooks import bulk, deliveries, endpoints, signing_secrets
+
+Groups = dict[str, list[Any]]
+
+# Under /v1 and /api.
+TENANT: Groups = {
+    "Jobs": [job.make_job, list_jobs.list_jobs, *job.HANDLERS[1:], *batch.HANDLERS],
+    "Endpoints": [*endpoints.HANDLERS, *signing_secrets.HANDLERS],
+    "Deliveries": [*deliveries.HANDLERS, *bulk.HANDLERS],
+    "Events": event_feed.HANDLERS,
+    "Account": upstream_account.HANDLERS,
+}
+# Under /admin/v1.
+OPERATOR: Groups = {
+    "Tenants": [*tenants.HANDLERS, export.take_tenant],
+    "Keys and operations": [
+        *access_keys.HANDLERS,
+        *admin_jobs.HANDLERS,
+        *audit.HANDLERS,
+        *status.HANDLERS,
+    ],
+}
+# At the root, without a key.
+OPEN: Groups = {"Health": health.HANDLERS, "Public keys": signing_secrets.OPEN_HANDLERS}
+# With a key of any kind, at paths of its own in each face.
+ANY_KEY: Groups = {"Account": [whoami.read_whoami]}
+
+
+def flat(groups: Groups) -> list[Any]:
+    """The handlers of all groups."""
+    return [handler for handlers in groups.values() for handler in handlers]

@@ -1,0 +1,1 @@
+"""The handlers under /admin/v1."""

@@ -1,0 +1,154 @@
+"""/admin/v1: access keys."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from litestar import delete, get, post
+from litestar.params import FromPath
+
+from gateway.core.model import AccessKey, KeyKind
+from gateway.errors import NotFound
+from gateway.flows.accept.authenticate import Identities
+from gateway.flows.admin.access_keys import create_key, revoke_key, rotate_key
+from gateway.flows.admin.tenants import get_tenant
+from gateway.store.tenancy import access_keys
+from gateway.web.asgi.request_context import Caller
+from gateway.web.context import Context, Handed
+from gateway.web.schemas.admin_responses import KeyMade, KeyOut
+from gateway.web.schemas.requests import KeyIn, RotationIn, TenantKeyIn
+
+
+def _scopes(given: Sequence[str] | None) -> frozenset[str] | None:
+    return None if given is None else frozenset(given)
+
+
+async def owners(identities: Identities, key: AccessKey) -> tuple[str | None, Sequence[str] | None]:
+    """The slugs of a key's tenant and tenants; one that was deleted is left out."""
+    own = await _slugs(identities, [key.tenant_id] if key.tenant_id else [])
+    allowed = None if key.tenants is None else await _slugs(identities, sorted(key.tenants))
+    return next(iter(own), None), allowed
+
+
+async def _slugs(identities: Identities, tenant_ids: Sequence[UUID]) -> list[str]:
+    slugs: list[str] = []
+    for tenant_id in tenant_ids:
+        try:
+            slugs.append((await identities.tenant_by_id(tenant_id)).tenant.slug)
+        except NotFound:
+            continue
+    return slugs
+
+
+async def _shown(context: Context, key: AccessKey) -> KeyOut:
+    return KeyOut.of(key, *await owners(context.identities, key))
+
+
+async def _made(context: Context, made: tuple[AccessKey, str]) -> KeyMade:
+    key, text = made
+    return KeyMade.of(key, *await owners(context.identities, key), access_key=text)
+
+
+@post(
+    "/tenant/{slug:str}/key",
+    opt={"body": TenantKeyIn},
+    status_code=200,
+    operation_id="createTenantKey",
+    summary="Issue a key",
+)
+async def make_tenant_key(
+    slug: FromPath[str],
+    given: Handed[TenantKeyIn],
+    caller: Handed[Caller],
+    context: Handed[Context],
+) -> KeyMade:
+    """For one tenant. Its text is shown this once."""
+    made = await create_key(
+        context.deps,
+        caller.key.key_id,
+        kind=KeyKind.TENANT,
+        name=given.name,
+        tenant=slug,
+        scopes=_scopes(given.scopes),
+        expires_seconds=given.expires_seconds,
+    )
+    return await _made(context, made)
+
+
+@get("/tenant/{slug:str}/key", operation_id="listTenantKeys", summary="List the keys of a tenant")
+async def list_tenant_keys(slug: FromPath[str], context: Handed[Context]) -> list[KeyOut]:
+    """Without their texts."""
+    tenant = await get_tenant(context.deps, slug)
+    async with context.deps.db.single() as tx:
+        found = await access_keys.of_tenant(tx, tenant.id)
+    return [await _shown(context, key) for key in found]
+
+
+@post(
+    "/key",
+    opt={"body": KeyIn},
+    status_code=200,
+    operation_id="createKey",
+    summary="Issue a service or operator key",
+)
+async def make_key(
+    given: Handed[KeyIn], caller: Handed[Caller], context: Handed[Context]
+) -> KeyMade:
+    """A service key without tenants may act for all. Its text is shown this once."""
+    made = await create_key(
+        context.deps,
+        caller.key.key_id,
+        kind=KeyKind(given.kind),
+        name=given.name,
+        allowed_tenants=given.tenants,
+        scopes=_scopes(given.scopes),
+        expires_seconds=given.expires_seconds,
+    )
+    return await _made(context, made)
+
+
+@get("/key", operation_id="listKeys", summary="List service and operator keys")
+async def list_keys(context: Handed[Context]) -> list[KeyOut]:
+    """Without their texts."""
+    async with context.deps.db.single() as tx:
+        found = await access_keys.of_tenant(tx, None)
+    return [await _shown(context, key) for key in found]
+
+
+@post(
+    "/key/{key_id:str}/rotate",
+    opt={"body": RotationIn},
+    status_code=200,
+    operation_id="rotateKey",
+    summary="Rotate a key",
+)
+async def replace_key(
+    key_id: FromPath[str],
+    given: Handed[RotationIn],
+    caller: Handed[Caller],
+    context: Handed[Context],
+) -> KeyMade:
+    """A new key like it; the old one ends after the overlap."""
+    made = await rotate_key(
+        context.deps, caller.key.key_id, key_id, overlap_seconds=given.overlap_seconds
+    )
+    return await _made(context, made)
+
+
+@delete(
+    "/key/{key_id:str}", status_code=200, operation_id="revokeKey", summary="Revoke a key at once"
+)
+async def end_key(
+    key_id: FromPath[str], caller: Handed[Caller], context: Handed[Context]
+) -> KeyOut:
+    """It ends everywhere within seconds, and stays listed."""
+    return await _shown(context, await revoke_key(context.deps, caller.key.key_id, key_id))
+
+
+HANDLERS = [
+    make_tenant_key,
+    list_tenant_keys,
+    make_key,
+    list_keys,
+    replace_key,
+    end_key,
+]

@@ -1,0 +1,33 @@
+"""/admin/v1: who did what."""
+
+from litestar import Response, get
+
+from gateway.flows.deps import Deps
+from gateway.store.tenancy import audit
+from gateway.store.tenancy.audit import AuditFilter
+from gateway.web.context import AnyRequest, Handed
+from gateway.web.respond.paging import one_page, read_cursor
+from gateway.web.schemas.admin_responses import AuditOut
+from gateway.web.schemas.requests import AuditQuery
+
+
+@get("/audit", opt={"query": AuditQuery}, operation_id="listAudit", summary="See who did what")
+async def read_audit(
+    asked: Handed[AuditQuery], deps: Handed[Deps], request: AnyRequest
+) -> Response[list[AuditOut]]:
+    """Newest first; the header Link names the next page. An actor is a key's id or its name."""
+    wanted = AuditFilter(
+        asked.tenant or None,
+        asked.action,
+        asked.actor,
+        asked.created_after,
+        asked.created_before,
+    )
+    before = read_cursor(asked.cursor)
+    async with deps.db.single() as tx:
+        found = await audit.page(tx, wanted, before=before, limit=asked.size + 1)
+    page, headers = one_page(request, found, asked.size)
+    return Response([AuditOut.of(one) for one in page], headers=headers)
+
+
+HANDLERS = [read_audit]

@@ -1,0 +1,44 @@
+"""/admin/v1: one job of any tenant, for those who find out what became of it."""
+
+from uuid import UUID
+
+from litestar import Response, get
+from litestar.params import FromPath
+
+from gateway.flows.deps import Deps
+from gateway.web.asgi.request_context import Caller
+from gateway.web.context import AnyRequest, Context, Handed
+from gateway.web.routes.jobs.job import job_answer, moments
+from gateway.web.routes.jobs.long_poll import find_job, owner_of
+from gateway.web.schemas.responses import JobOut, Moment, described
+
+
+@get(
+    "/job/{job_id:uuid}",
+    opt={"headers": ("If-None-Match",)},
+    responses=described(JobOut),
+    operation_id="getAnyJob",
+    summary="Read a job of any tenant",
+)
+async def read_any_job(
+    job_id: FromPath[UUID], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+) -> Response[bytes]:
+    """As its tenant sees it, also while that is suspended."""
+    tenant_id = await owner_of(context.deps, caller, job_id)
+    job = await find_job(context.deps, tenant_id, job_id)
+    return await job_answer(context, request.scope["path"], job)
+
+
+@get(
+    "/job/{job_id:uuid}/event",
+    operation_id="listAnyJobEvents",
+    summary="See the timeline of a job of any tenant",
+)
+async def read_any_timeline(
+    job_id: FromPath[UUID], caller: Handed[Caller], deps: Handed[Deps]
+) -> list[Moment]:
+    """All that happened to it, oldest first, every attempt to deliver its webhooks too."""
+    return await moments(deps, await owner_of(deps, caller, job_id), job_id)
+
+
+HANDLERS = [read_any_job, read_any_timeline]

@@ -1,0 +1,163 @@
+"""/admin/v1: tenants and their credentials."""
+
+from litestar import Response, delete, get, patch, post, put
+from litestar.params import FromPath
+
+from gateway.core.cipher import Secret
+from gateway.flows.admin.tenants import (
+    change_tenant,
+    create_tenant,
+    delete_tenant,
+    get_tenant,
+    put_credential,
+    suspend_tenant,
+)
+from gateway.flows.deps import Deps
+from gateway.store.tenancy import tenants
+from gateway.web.asgi.request_context import Caller
+from gateway.web.context import Handed
+from gateway.web.parse.json_objects import read_metadata
+from gateway.web.parse.tenant_change import change_of, limits_of
+from gateway.web.schemas.admin_responses import CredentialOut, TenantOut
+from gateway.web.schemas.requests import CredentialIn, TenantChange, TenantIn, TenantsQuery
+from gateway.web.schemas.responses import Deleted
+
+
+@post(
+    "/tenant",
+    opt={"body": TenantIn},
+    status_code=200,
+    operation_id="createTenant",
+    summary="Create a tenant",
+)
+async def make_tenant(
+    given: Handed[TenantIn], caller: Handed[Caller], deps: Handed[Deps]
+) -> TenantOut:
+    """Its metadata goes upstream with each of its jobs."""
+    tenant = await create_tenant(
+        deps,
+        caller.key.key_id,
+        slug=given.slug,
+        name=given.name,
+        metadata=read_metadata(given.metadata)[0],
+        limits=limits_of(given.limits),
+    )
+    return TenantOut.of(tenant)
+
+
+@get("/tenant", opt={"query": TenantsQuery}, operation_id="listTenants", summary="List tenants")
+async def list_tenants(
+    asked: Handed[TenantsQuery], deps: Handed[Deps]
+) -> Response[list[TenantOut]]:
+    """In the order of their slugs; the header Link names the next page."""
+    async with deps.db.single() as tx:
+        found = await tenants.page(tx, asked.cursor or None, asked.size + 1)
+    page = found[: asked.size]
+    headers: dict[str, str] = {}
+    if len(found) > asked.size:
+        headers["Link"] = f'<?cursor={page[-1].slug}&size={asked.size}>; rel="next"'
+    return Response([TenantOut.of(one) for one in page], headers=headers)
+
+
+@get("/tenant/{slug:str}", operation_id="getTenant", summary="Read a tenant")
+async def read_tenant(slug: FromPath[str], deps: Handed[Deps]) -> TenantOut:
+    """By its slug."""
+    return TenantOut.of(await get_tenant(deps, slug))
+
+
+@patch(
+    "/tenant/{slug:str}",
+    opt={"body": TenantChange},
+    operation_id="updateTenant",
+    summary="Change a tenant",
+)
+async def alter_tenant(
+    slug: FromPath[str], given: Handed[TenantChange], caller: Handed[Caller], deps: Handed[Deps]
+) -> TenantOut:
+    """A merge patch (RFC 7396), in limits and metadata too: what is left out stays.
+
+    Null sets a limit to the gateway's default, and takes a key of the metadata away.
+    """
+    return TenantOut.of(await change_tenant(deps, caller.key.key_id, slug, change_of(given)))
+
+
+@post(
+    "/tenant/{slug:str}/suspend",
+    status_code=200,
+    operation_id="suspendTenant",
+    summary="Suspend a tenant",
+)
+async def hold_tenant(slug: FromPath[str], caller: Handed[Caller], deps: Handed[Deps]) -> TenantOut:
+    """Its requests are refused and its waiting jobs held."""
+    return TenantOut.of(await suspend_tenant(deps, caller.key.key_id, slug, suspended=True))
+
+
+@post(
+    "/tenant/{slug:str}/resume",
+    status_code=200,
+    operation_id="resumeTenant",
+    summary="Let a suspended tenant go on",
+)
+async def resume_tenant(
+    slug: FromPath[str], caller: Handed[Caller], deps: Handed[Deps]
+) -> TenantOut:
+    """Its waiting jobs go on at once."""
+    return TenantOut.of(await suspend_tenant(deps, caller.key.key_id, slug, suspended=False))
+
+
+@delete(
+    "/tenant/{slug:str}",
+    status_code=200,
+    operation_id="deleteTenant",
+    summary="Erase a tenant with all that is its",
+)
+async def remove_tenant(slug: FromPath[str], caller: Handed[Caller], deps: Handed[Deps]) -> Deleted:
+    """Jobs, history, keys, credentials and endpoints go with it."""
+    tenant = await get_tenant(deps, slug)
+    await delete_tenant(deps, caller.key.key_id, slug)
+    return Deleted(str(tenant.id))
+
+
+@put(
+    "/tenant/{slug:str}/credential",
+    opt={"body": CredentialIn, "upstream": True},
+    operation_id="putCredential",
+    summary="Put a credential",
+)
+async def store_credential(
+    slug: FromPath[str], given: Handed[CredentialIn], caller: Handed[Caller], deps: Handed[Deps]
+) -> list[CredentialOut]:
+    """Checked with the upstream first. Answers all versions, the newest first."""
+    versions = await put_credential(
+        deps,
+        caller.key.key_id,
+        slug,
+        api_key=Secret(given.api_key),
+        base_url=None if given.base_url is None else given.base_url.rstrip("/"),
+    )
+    return [CredentialOut.of(one) for one in versions]
+
+
+@get(
+    "/tenant/{slug:str}/credential",
+    operation_id="listCredentials",
+    summary="List the versions of a credential",
+)
+async def list_credentials(slug: FromPath[str], deps: Handed[Deps]) -> list[CredentialOut]:
+    """The newest first, without the keys."""
+    tenant = await get_tenant(deps, slug)
+    async with deps.db.single() as tx:
+        return [CredentialOut.of(one) for one in await tenants.credentials(tx, tenant.id)]
+
+
+HANDLERS = [
+    make_tenant,
+    list_tenants,
+    read_tenant,
+    alter_tenant,
+    hold_tenant,
+    resume_tenant,
+    remove_tenant,
+    store_credential,
+    list_credentials,
+]

@@ -1,0 +1,81 @@
+"""Health and metrics, for machines and without a key."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Literal
+
+from litestar import Response, get
+from litestar.openapi import ResponseSpec
+
+from gateway.errors import Unavailable
+from gateway.exposition import CONTENT_TYPE, exposition, process_state
+from gateway.flows.deps import Deps
+from gateway.flows.health.readiness import readiness
+from gateway.store import processes
+from gateway.web.context import Context, Handed
+from gateway.web.schemas.responses import Out
+
+_UNREADY = 503
+_WORKERS_SECONDS = 0.5
+
+
+class Live(Out):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(Out, omit_defaults=True):
+    """Whether requests should come here; without Redis they may, only wake-ups are slower.
+
+    Without any worker they may as well, but nothing goes on: `workers` tells whether one lives.
+    """
+
+    status: Literal["ok", "draining", "database away", "database unfit", "schema behind"]
+    redis: bool
+    cause: str | None = None
+    redis_trouble: str | None = None
+    workers: Literal["ok", "none"] | None = None
+
+
+@get("/health/live", operation_id="getLiveness", summary="Whether the process answers")
+async def live() -> Live:
+    """Nothing else is looked at."""
+    return Live()
+
+
+@get(
+    "/health/ready",
+    responses={200: ResponseSpec(Ready), 503: ResponseSpec(Ready)},
+    operation_id="getReadiness",
+    summary="Whether requests should come here",
+)
+async def ready(deps: Handed[Deps]) -> Response[Ready]:
+    """503 while the process drains, and while Postgres cannot be used; `cause` says why not."""
+    status, cause = (
+        ("draining", "") if deps.slots.draining or deps.slots.closing else await readiness(deps)
+    )
+    workers = await _workers(deps) if status == "ok" else None
+    answer = Ready(status, deps.queue.connected, cause or None, deps.queue.trouble, workers)
+    return Response(answer, status_code=200 if status == "ok" else _UNREADY)
+
+
+async def _workers(deps: Deps) -> Literal["ok", "none"] | None:
+    with suppress(Unavailable, TimeoutError):
+        async with asyncio.timeout(_WORKERS_SECONDS), deps.db.single() as tx:
+            return "ok" if (await processes.workers(tx)).alive else "none"
+    return None
+
+
+@get("/metrics", include_in_schema=False)
+async def metrics(context: Handed[Context]) -> Response[bytes]:
+    """For Prometheus; what is counted in Postgres is left out while that is away."""
+    deps, overview = context.deps, None
+    with suppress(Unavailable):
+        overview = await context.overviews.get()
+    body = exposition(process_state(deps, database_up=overview is not None), overview)
+    return Response(body, headers={"Content-Type": CONTENT_TYPE})
+
+
+HANDLERS: list[Any] = [live, ready]
+METRICS: list[Any] = [metrics]

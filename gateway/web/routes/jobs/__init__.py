@@ -1,0 +1,1 @@
+"""Jobs: create, read, wait for, list, export, and many at once."""

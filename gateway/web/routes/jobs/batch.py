@@ -1,0 +1,161 @@
+"""Many jobs at once: batches, retries, and bulk operations on jobs."""
+
+import asyncio
+import hashlib
+from dataclasses import replace
+from uuid import UUID
+
+from litestar import Response, post
+from litestar.params import FromPath
+
+from gateway.core.model import NewJob, Scope, Tenant
+from gateway.errors import BadRequest, FieldError
+from gateway.flows.accept.acceptor import Order
+from gateway.flows.accept.batch import accept_batch, key_in_batch
+from gateway.flows.accept.retry_job import job_again
+from gateway.flows.bulk.jobs import cancel_jobs, retry_jobs
+from gateway.flows.bulk.start import DryRun
+from gateway.flows.deliver.endpoints import check_callback
+from gateway.flows.deps import Deps
+from gateway.store.job_search.filter import JobFilter, names_nothing
+from gateway.store.work.bulk_operations import Operation
+from gateway.web.asgi.request_context import Caller
+from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.parse.job_filters import job_filter
+from gateway.web.parse.validation_errors import refusal
+from gateway.web.routes.jobs.create_job import (
+    idempotency_key_of,
+    max_queued_of,
+    new_job,
+    require_credential,
+)
+from gateway.web.schemas.requests import BatchIn, BatchJobIn, JobsBulkIn, JobsFilterIn
+from gateway.web.schemas.responses import BatchMade, RetryMade
+from gateway.web.schemas.webhook_responses import BulkOut, DryRunOut
+
+# What a job counts at least, of those that are looked through in one turn of the event loop.
+_LEAST_BYTES = 1024
+_TURN_BYTES = 16 * 1024
+_WRITE = {"scope": Scope.JOBS_WRITE}
+
+
+@post(
+    "/batch",
+    opt={**_WRITE, "body": BatchIn, "headers": ("Idempotency-Key",)},
+    status_code=200,
+    operation_id="createBatch",
+    summary="Run many jobs, all or none",
+)
+async def make_batch(
+    given: Handed[BatchIn], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+) -> Response[BatchMade]:
+    """Answered once all of them are stored, with their ids in the order given."""
+    envelope, deps, tenant = envelope_of(request), context.deps, caller.acting.tenant
+    require_credential(has_credential=caller.acting.has_credential)
+    await _check_callbacks(deps, given.jobs)
+    key, digest = idempotency_key_of(envelope), hashlib.sha256(envelope.body).digest()
+    batch = await _jobs(deps, tenant, given)
+    if key is not None:
+        # The key is for the whole request, so each of its jobs remembers all of it.
+        batch = [
+            replace(job, idempotency_key=key_in_batch(key, place), request_hash=digest)
+            for place, job in enumerate(batch)
+        ]
+    accepted = await accept_batch(deps, batch, max_queued_of(deps, tenant))
+    made = BatchMade(given.name, [str(job_id) for job_id in accepted.ids])
+    return Response(made, headers=_replayed(is_replay=accepted.replayed))
+
+
+@post(
+    "/job/{job_id:uuid}/retry",
+    opt={**_WRITE, "headers": ("Idempotency-Key",)},
+    status_code=200,
+    operation_id="retryJob",
+    summary="Run a job again",
+)
+async def retry_job(
+    job_id: FromPath[UUID], tenant: Handed[Tenant], context: Handed[Context], request: AnyRequest
+) -> Response[RetryMade]:
+    """A new job with the input of one that has ended."""
+    deps, key = context.deps, idempotency_key_of(envelope_of(request))
+    job = await job_again(deps, tenant.id, job_id, idempotency_key=key)
+    accepted = await context.acceptor.accept(Order(job, max_queued_of(deps, tenant)))
+    made = RetryMade(str(accepted.id), str(job_id))
+    return Response(made, headers=_replayed(is_replay=accepted.replayed))
+
+
+@post(
+    "/job/cancel",
+    opt={**_WRITE, "body": JobsBulkIn},
+    status_code=200,
+    operation_id="cancelJobs",
+    summary="Delete open jobs",
+)
+async def cancel_many(
+    given: Handed[JobsBulkIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> BulkOut | DryRunOut:
+    """All that a filter shows and that have not ended, as a bulk operation."""
+    wanted = _filter(given.filter)
+    return _shown(await cancel_jobs(deps, tenant.id, wanted, dry_run=given.dry_run))
+
+
+@post(
+    "/job/retry",
+    opt={**_WRITE, "body": JobsBulkIn},
+    status_code=200,
+    operation_id="retryJobs",
+    summary="Run jobs again",
+)
+async def retry_many(
+    given: Handed[JobsBulkIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> BulkOut | DryRunOut:
+    """All that a filter shows and that have failed, as a bulk operation."""
+    wanted = _filter(given.filter)
+    return _shown(await retry_jobs(deps, tenant.id, wanted, dry_run=given.dry_run))
+
+
+def _replayed(*, is_replay: bool) -> dict[str, str]:
+    return {"Idempotency-Replayed": "true"} if is_replay else {}
+
+
+async def _check_callbacks(deps: Deps, jobs: list[BatchJobIn]) -> None:
+    """Each address once; the fault names the first job that has it."""
+    first: dict[str, int] = {}
+    for place, job in enumerate(jobs):
+        if job.callback_url is not None:
+            first.setdefault(job.callback_url, place)
+    for url, place in first.items():
+        await check_callback(deps, f"jobs[{place}].callbackUrl", url)
+
+
+async def _jobs(deps: Deps, tenant: Tenant, given: BatchIn) -> list[NewJob]:
+    """The jobs as they will be stored; raises BadRequest that names every fault of every job."""
+    made: list[NewJob] = []
+    faults: list[FieldError] = []
+    seen = 0
+    for place, job in enumerate(given.jobs):
+        try:
+            made.append(new_job(deps, tenant, job, None, given.name))
+        except BadRequest as error:
+            faults += [FieldError(f"jobs[{place}].{one.field}", one.reason) for one in error.errors]
+        seen += _LEAST_BYTES + len(job.params) + len(job.metadata)
+        if seen > _TURN_BYTES:
+            await asyncio.sleep(0)  # others have their turn
+            seen = 0
+    if faults:
+        raise refusal(faults)
+    return made
+
+
+def _filter(given: JobsFilterIn) -> JobFilter:
+    wanted = job_filter(given, None, "filter.")
+    if names_nothing(wanted):
+        raise BadRequest.of("filter", "names nothing, which would mean every job; name a field")
+    return wanted
+
+
+def _shown(begun: Operation | DryRun) -> BulkOut | DryRunOut:
+    return DryRunOut(True, begun.count) if isinstance(begun, DryRun) else BulkOut.of(begun)
+
+
+HANDLERS = [make_batch, retry_job, cancel_many, retry_many]

@@ -1,0 +1,203 @@
+"""POST /job, by hand: the one call whose cost counts."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+
+from gateway.core.events import job_json
+from gateway.core.model import STATE_STATUS, TERMINAL, NewJob, Scope, Tenant
+from gateway.errors import (
+    BadRequest,
+    CredentialMissing,
+    FieldError,
+    Forbidden,
+    GatewayError,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
+from gateway.flows.accept.acceptor import Accepted, Order
+from gateway.flows.deliver.endpoints import check_callback
+from gateway.flows.deps import Deps
+from gateway.web.asgi.request_context import Caller, Envelope
+from gateway.web.auth import identify
+from gateway.web.context import Context
+from gateway.web.parse.json_body import read_body
+from gateway.web.parse.json_objects import (
+    fingerprint,
+    over_tenants,
+    read_metadata,
+    read_object,
+    read_texts,
+)
+from gateway.web.parse.query_string import read_query
+from gateway.web.parse.validation_errors import refusal
+from gateway.web.respond.raw_response import Answer
+from gateway.web.routes.jobs.long_poll import awaited_job
+from gateway.web.routes.jobs.workflow_forms import shown_workflow
+from gateway.web.schemas.requests import BatchJobIn, JobIn, NoQuery
+
+# Other spellings of these paths come through Litestar, which knows them all.
+PATHS = frozenset({"/v1/job", "/api/job"})
+
+# What is read of a larger body is read in several turns of the event loop.
+LARGE_BYTES = 64 * 1024
+_MAX_DEADLINE_SECONDS = 30 * 86_400.0
+_KEY = re.compile(r"[ -~]{1,255}")
+_WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*("?)(\d++)\1(?=$|[,;\s])', re.IGNORECASE)
+_REPLAYED = (b"idempotency-replayed", b"true")
+
+
+async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
+    """Accept a job and answer its id, or with `Prefer: wait=N` the job; raises GatewayError."""
+    deps, started = context.deps, context.deps.clock.monotonic()
+    outcome, job = "accepted", None
+    try:
+        caller = await identify(context.identities, envelope, Scope.JOBS_WRITE)
+        order = await _order(context, envelope, caller.acting.tenant, caller.acting.has_credential)
+        job = order.job
+        accepted = await context.acceptor.accept(order)
+        outcome = "replayed" if accepted.replayed else outcome
+    except GatewayError as refused:
+        outcome = refused.code
+        raise
+    finally:
+        seconds = deps.clock.monotonic() - started
+        of = (job.tenant_id, job.workflow) if job else (None, "")
+        deps.observer.done("accept", outcome, seconds=seconds, tenant_id=of[0], workflow=of[1])
+    wait = _preferred_wait(envelope, context.limits.max_wait_seconds)
+    if wait is not None:
+        envelope.drop_body()
+        del order, job  # it may wait for long
+        # It is accepted, whatever comes now: an error would say that it is not.
+        with suppress(Unavailable, NotFound, Unauthorized, Forbidden):
+            return await _finished(context, caller, accepted, wait, route)
+    headers = (_REPLAYED,) if accepted.replayed else ()
+    return Answer(200, b'{"id":"%s"}' % str(accepted.id).encode(), headers=headers)
+
+
+async def _order(
+    context: Context, envelope: Envelope, tenant: Tenant, has_credential: bool
+) -> Order:
+    if envelope.query:
+        read_query(NoQuery, envelope.query)
+    idempotency_key = idempotency_key_of(envelope)
+    await envelope.take_body()
+    given = read_body(JobIn, envelope.body)
+    if len(envelope.body) > LARGE_BYTES:
+        await asyncio.sleep(0)  # others have their turn before its values are read
+    require_credential(has_credential=has_credential)
+    deps = context.deps
+    if given.callback_url is not None:
+        await check_callback(deps, "callbackUrl", given.callback_url)
+    job = new_job(deps, tenant, given, idempotency_key, given.batch_name)
+    return Order(job, max_queued_of(deps, tenant))
+
+
+def require_credential(*, has_credential: bool) -> None:
+    """Refuse jobs that could not be submitted; raises CredentialMissing."""
+    if not has_credential:
+        raise CredentialMissing(
+            "The tenant has no credential for the upstream, so the job was not accepted. "
+            "An operator has to put one first."
+        )
+
+
+def max_queued_of(deps: Deps, tenant: Tenant) -> int:
+    """How many jobs of a tenant may wait."""
+    cap = tenant.limits.max_queued
+    return deps.policy.max_queued if cap is None else cap
+
+
+def new_job(
+    deps: Deps,
+    tenant: Tenant,
+    given: BatchJobIn,
+    idempotency_key: str | None,
+    batch_name: str | None,
+) -> NewJob:
+    """A job as it will be stored; raises BadRequest."""
+    try:
+        params, params_value = read_object("params", given.params)
+        metadata, metadata_value = read_metadata(given.metadata)
+        copies, copies_value = read_texts("copyResultsTo", given.copy_results_to)
+        deadline = _deadline(given.deadline)
+    except BadRequest:
+        raise refusal(_faults(given)) from None
+    digest = None
+    if idempotency_key is not None:
+        plain = (given.name, given.workflow, batch_name, given.callback_url, given.priority)
+        digest = fingerprint([*plain, deadline, params_value, metadata_value, copies_value])
+    return NewJob(
+        id=deps.ids.uuid(),
+        tenant_id=tenant.id,
+        name=given.name,
+        workflow=given.workflow,
+        params=params,
+        metadata=over_tenants(tenant.metadata, metadata, metadata_value),
+        copy_results_to=copies,
+        batch_name=batch_name,
+        callback_url=given.callback_url,
+        priority=given.priority,
+        deadline_seconds=deps.policy.deadline if deadline is None else deadline,
+        idempotency_key=idempotency_key,
+        request_hash=digest,
+    )
+
+
+def _faults(given: BatchJobIn) -> Iterator[FieldError]:
+    """All that is wrong with what the types of its fields leave open."""
+    readings: tuple[Callable[[], object], ...] = (
+        lambda: read_object("params", given.params),
+        lambda: read_metadata(given.metadata),
+        lambda: read_texts("copyResultsTo", given.copy_results_to),
+        lambda: _deadline(given.deadline),
+    )
+    for reading in readings:
+        try:
+            reading()
+        except BadRequest as refused:
+            yield from refused.errors
+
+
+def idempotency_key_of(envelope: Envelope) -> str | None:
+    """The key that a caller gave, if any; raises BadRequest."""
+    if b"idempotency-key" not in envelope.headers:
+        return None
+    key = envelope.header(b"idempotency-key")
+    if not _KEY.fullmatch(key):
+        raise BadRequest.of("Idempotency-Key", "must have 1 to 255 printable ASCII characters")
+    return key
+
+
+def _deadline(given: timedelta | float | None) -> float | None:
+    if given is None:
+        return None
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if not 0 < seconds <= _MAX_DEADLINE_SECONDS:
+        raise BadRequest.of("deadline", "must be more than 0 seconds and at most 30 days (P30D)")
+    return seconds
+
+
+def _preferred_wait(envelope: Envelope, most: float) -> int | None:
+    wait = _WAIT.search(envelope.header(b"prefer"))
+    if wait is None:
+        return None
+    # Cut first: Python refuses to read numbers of thousands of digits.
+    return min(int(wait[2].lstrip("0")[:9] or "0"), int(most))
+
+
+async def _finished(
+    context: Context, caller: Caller, accepted: Accepted, wait: int, route: str
+) -> Answer:
+    job = await awaited_job(context, caller, caller.acting.tenant.id, accepted.id, wait)
+    headers = ((b"preference-applied", b"wait=%d" % wait),)
+    if accepted.replayed:
+        headers += (_REPLAYED,)
+    if job.state in TERMINAL:
+        workflow = await shown_workflow(context, route, job)
+        return Answer(200, job_json(job, workflow=workflow).encode(), headers=headers)
+    body = f'{{"id":"{job.id}","status":"{STATE_STATUS[job.state]}"}}'
+    return Answer(200, body.encode(), headers=headers)

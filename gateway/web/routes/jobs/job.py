@@ -1,0 +1,170 @@
+"""One job: read it, wait for it, delete it, see its timeline."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from litestar import Response, delete, get, post
+from litestar.params import FromPath
+
+from gateway.core.events import job_json
+from gateway.core.model import STATE_STATUS, TERMINAL, Job, JobState, Scope, Tenant
+from gateway.core.waits import Wait
+from gateway.flows.deps import Deps
+from gateway.flows.read.timeline import timeline
+from gateway.flows.upstream.delete_job import delete_job
+from gateway.web.asgi.request_context import Caller
+from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.respond.raw_response import JSON
+from gateway.web.routes.jobs.create_job import accept
+from gateway.web.routes.jobs.long_poll import awaited_job, etag, find_job, owner_of
+from gateway.web.routes.jobs.workflow_forms import shown_workflow
+from gateway.web.schemas.requests import JobIn, JobQuery
+from gateway.web.schemas.responses import (
+    Deleted,
+    JobMade,
+    JobOut,
+    JobStatus,
+    Moment,
+    described,
+    stamp,
+)
+
+
+@post(
+    "/job",
+    opt={"scope": Scope.JOBS_WRITE, "body": JobIn, "headers": ("Idempotency-Key", "Prefer")},
+    responses=described(JobOut | JobStatus | JobMade),
+    status_code=200,
+    operation_id="createJob",
+    summary="Run a job",
+)
+async def make_job(context: Handed[Context], request: AnyRequest) -> Response[bytes]:
+    """Answered once the job is stored; nothing loses it after that."""
+    answer = await accept(context, envelope_of(request), request.scope["path"])
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    return Response(answer.body, media_type=answer.media_type, headers=headers)
+
+
+# A service key that names no tenant reads those of all that it is allowed: the id is enough.
+_READ = {"scope": Scope.JOBS_READ, "across": True}
+_READ_AND_WAIT = {**_READ, "query": JobQuery, "headers": ("If-None-Match",)}
+
+
+@get(
+    "/job/{job_id:uuid}",
+    opt=_READ_AND_WAIT,
+    responses=described(JobOut),
+    operation_id="getJob",
+    summary="Read a job",
+)
+async def read_job(
+    job_id: FromPath[UUID],
+    asked: Handed[JobQuery],
+    caller: Handed[Caller],
+    context: Handed[Context],
+    request: AnyRequest,
+) -> Response[bytes]:
+    """The job; with `wait` once it has ended, or has another version than If-None-Match names.
+
+    304 while the version is one that If-None-Match names.
+    """
+    tenant_id = await owner_of(context.deps, caller, job_id)
+    known = await _known(request, asked, tenant_id, context, job_id)
+    job = await awaited_job(context, caller, tenant_id, job_id, asked.wait, known=known)
+    return await job_answer(context, request.scope["path"], job)
+
+
+async def job_answer(context: Context, path: str, job: Job) -> Response[bytes]:
+    """A job as it is shown at a path."""
+    place, wait = await _wait(context, job)
+    text = job_json(
+        replace(job, next_at=_later(job.next_at, wait and wait.until)),
+        workflow=await shown_workflow(context, path, job),
+        queue_position=place,
+        waits_for=wait,
+    )
+    return Response(text.encode(), media_type=JSON, headers={"ETag": etag(job)})
+
+
+async def _known(
+    request: AnyRequest, asked: JobQuery, tenant_id: UUID, context: Context, job_id: UUID
+) -> str:
+    envelope = envelope_of(request)
+    known = envelope.header(b"if-none-match")
+    if asked.wait and known.strip() == "*":
+        # It stands for the version that there is now, so a later one is news.
+        known = etag(await find_job(context.deps, tenant_id, job_id))
+        envelope.headers[b"if-none-match"] = known.encode()
+    return known
+
+
+async def _wait(context: Context, job: Job) -> tuple[int | None, Wait | None]:
+    """How many jobs go before an open job, and what it waits for."""
+    if job.state in TERMINAL:
+        return None, None
+    reads = context.waiters.reads
+    place = await reads.ahead(job) if job.state is JobState.ACCEPTED else None
+    return place, await reads.wait(job, place)
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(filter(None, (one, other)), default=None)
+
+
+@get(
+    "/job/{job_id:uuid}/status",
+    opt={**_READ, "headers": ("If-None-Match",)},
+    operation_id="getJobStatus",
+    summary="Read only the status of a job",
+)
+async def read_status(
+    job_id: FromPath[UUID], caller: Handed[Caller], deps: Handed[Deps]
+) -> Response[JobStatus]:
+    """One of the upstream's four words; 304 while If-None-Match names the version."""
+    job = await find_job(deps, await owner_of(deps, caller, job_id), job_id)
+    status = JobStatus(str(job.id), STATE_STATUS[job.state])
+    return Response(status, headers={"ETag": etag(job)})
+
+
+@delete(
+    "/job/{job_id:uuid}",
+    opt={"scope": Scope.JOBS_WRITE, "upstream": True},
+    status_code=200,
+    operation_id="deleteJob",
+    summary="Delete a job",
+)
+async def remove_job(job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]) -> Deleted:
+    """A job that was not submitted yet never will be; else it is deleted upstream too."""
+    await delete_job(deps, tenant.id, job_id)
+    return Deleted(str(job_id))
+
+
+@get(
+    "/job/{job_id:uuid}/event",
+    opt=_READ,
+    operation_id="getJobTimeline",
+    summary="See the timeline of a job",
+)
+async def read_timeline(
+    job_id: FromPath[UUID], caller: Handed[Caller], deps: Handed[Deps]
+) -> list[Moment]:
+    """All that happened to it, oldest first."""
+    return await moments(deps, await owner_of(deps, caller, job_id), job_id)
+
+
+async def moments(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[Moment]:
+    """The timeline of a job as it is shown; raises NotFound."""
+    found = await timeline(deps, tenant_id, job_id)
+    before = [moment.at for moment in (*found[:1], *found)]
+    return [
+        Moment(stamp(one.at), _seconds(one.at - at), one.type, one.text, one.detail)
+        for at, one in zip(before, found, strict=False)
+    ]
+
+
+def _seconds(between: timedelta) -> float:
+    return round(between.total_seconds(), 3)
+
+
+HANDLERS = [make_job, read_job, read_status, remove_job, read_timeline]

@@ -1,0 +1,83 @@
+"""GET /job: a tenant's history, or that of all tenants a service key may see."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
+from uuid import UUID
+
+from litestar import get
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
+
+from gateway.core.model import Scope
+from gateway.errors import BadRequest
+from gateway.flows.deps import Deps
+from gateway.flows.read.export import job_page
+from gateway.store.tenancy import tenants
+from gateway.web.asgi.request_context import Caller
+from gateway.web.context import AnyRequest, Context, Handed
+from gateway.web.parse.job_filters import job_filter
+from gateway.web.respond.paging import next_link, read_cursor
+from gateway.web.respond.raw_response import JSON
+from gateway.web.routes.jobs.export import Format, format_of, jobs_download
+from gateway.web.routes.jobs.workflow_forms import with_workflows, workflow_json
+from gateway.web.schemas.requests import JobsQuery
+from gateway.web.schemas.responses import JobOut, described
+
+_DEEPEST = 10_000
+
+
+@get(
+    "/job",
+    opt={
+        "scope": Scope.JOBS_READ,
+        "query": JobsQuery,
+        "across": True,
+        "media": ("text/csv", "application/x-ndjson"),
+    },
+    responses=described(list[JobOut]),
+    operation_id="listJobs",
+    summary="List jobs, newest first",
+)
+async def list_jobs(
+    asked: Handed[JobsQuery], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+) -> ASGIApp:
+    """A bare array; the header Link names the next page whenever there is one.
+
+    As CSV or NDJSON, all that the filter shows.
+    """
+    kind = format_of(request, asked.format)
+    before, offset = _place(asked, kind)
+    wanted = job_filter(asked, await visible_tenants(context.deps, caller, asked.tenant))
+    shown = partial(workflow_json, context, request.scope["path"])
+    if kind != "json":
+        return jobs_download(context, request, kind, wanted=wanted, before=before, shown=shown)
+    page = await job_page(context.deps, wanted, kind, before=before, offset=offset, size=asked.size)
+    headers = next_link(request, page.last) if page.more and page.last else {}
+    body = await with_workflows(f"[{''.join(page.texts)[:-1]}]", {}, shown)
+    answer = ASGIResponse(body=body, media_type=JSON, headers={**headers, "Vary": "Accept"})
+    return cast("ASGIApp", answer)
+
+
+async def visible_tenants(
+    deps: Deps, caller: Caller, wanted: Sequence[str]
+) -> tuple[UUID, ...] | None:
+    """The tenants that a caller reads, narrowed to slugs where some are given; None means all."""
+    allowed = (caller.tenant.id,) if caller.tenant else caller.key.tenants
+    if not wanted:
+        return None if allowed is None else tuple(allowed)
+    async with deps.db.single() as tx:
+        found = (await tenants.ids_of(tx, wanted)).values()
+    return tuple(one for one in found if allowed is None or one in allowed)
+
+
+def _place(asked: JobsQuery, kind: Format) -> tuple[UUID | None, int]:
+    before, offset = read_cursor(asked.cursor), asked.page * asked.size
+    if kind != "json" and asked.page:
+        raise BadRequest.of("page", f"does not go with {kind}, which holds all pages")
+    if before is not None and asked.page:
+        raise BadRequest.of("page", "cannot be combined with cursor")
+    if offset + asked.size > _DEEPEST and asked.page:
+        reason = f"reaches beyond {_DEEPEST} jobs; follow the cursor in the header Link instead"
+        raise BadRequest.of("page", reason)
+    return before, offset

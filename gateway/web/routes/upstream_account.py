@@ -1,0 +1,54 @@
+"""What is the tenant's at the upstream: uploads, workflows, its application; and its usage."""
+
+from litestar import Response, get
+
+from gateway.core.model import Scope, Tenant
+from gateway.flows.deps import Deps
+from gateway.flows.upstream.passthrough import upload
+from gateway.web.context import Context, Handed
+from gateway.web.respond.raw_response import JSON
+from gateway.web.routes.usage import read_usage
+from gateway.web.schemas.requests import PageQuery
+from gateway.web.schemas.responses import Application, UploadOut, WorkflowsOut, described
+
+
+@get(
+    "/upload",
+    opt={"scope": Scope.JOBS_WRITE, "upstream": True},
+    operation_id="createUpload",
+    summary="Get signed URLs for one file",
+)
+async def make_upload(tenant: Handed[Tenant], deps: Handed[Deps]) -> UploadOut:
+    """The upstream's own: PUT the file to one, give the other to a job."""
+    place = await upload(deps, tenant.id)
+    return UploadOut(place.upload_url, place.download_url)
+
+
+@get(
+    "/workflow",
+    opt={"scope": Scope.JOBS_READ, "query": PageQuery, "upstream": True},
+    responses=described(WorkflowsOut),
+    operation_id="listWorkflows",
+    summary="List the workflows that a job may name",
+)
+async def list_workflows(
+    asked: Handed[PageQuery], tenant: Handed[Tenant], context: Handed[Context]
+) -> Response[bytes]:
+    """At most a minute old, older while the upstream is down."""
+    found = await context.workflows.page(tenant.id, asked.page, asked.size)
+    body = f'{{"workflows":[{",".join(one.raw for one in found)}]}}'
+    return Response(body.encode(), media_type=JSON)
+
+
+@get(
+    "/application",
+    opt={"scope": Scope.JOBS_READ},
+    operation_id="getApplication",
+    summary="Read whose key this is",
+)
+async def read_application(tenant: Handed[Tenant]) -> Application:
+    """The tenant, in the place of the upstream's application."""
+    return Application(str(tenant.id), tenant.name)
+
+
+HANDLERS = [make_upload, list_workflows, read_application, read_usage]

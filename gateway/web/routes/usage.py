@@ -1,0 +1,110 @@
+"""GET /usage: what was done for whom, as JSON or CSV."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache, partial
+from typing import cast
+
+import msgspec
+from litestar import get
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
+
+from gateway.core.model import Scope
+from gateway.flows.settle import usage
+from gateway.flows.settle.usage import Group, Spread
+from gateway.web.asgi.request_context import Caller
+from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.parse.accept_header import preferred
+from gateway.web.respond.csv import CSV, csv_head, csv_lines, file_named
+from gateway.web.respond.raw_response import JSON
+from gateway.web.routes.jobs.list_jobs import visible_tenants
+from gateway.web.schemas.requests import UsageQuery
+from gateway.web.schemas.responses import Times, Usage, UsageRow, WebhookCounts, described, stamp
+
+_FIELDS = {"errorCode": "error_code"}
+_TIMES = ("queueWaitSeconds", "runSeconds", "endToEndSeconds")
+_COLUMNS = (
+    *("jobs", "succeeded", "failed", "failedByCode", "retried"),
+    *(f"{name}.{figure}" for name in _TIMES for figure in Times.__struct_fields__),
+    *("webhooks.delivered", "webhooks.failed"),
+)
+# A table shows a day or a month by its first date.
+_DATED, _DATE = ("day", "month"), len("2026-11-30")
+_NO_TIMES = [None] * len(Times.__struct_fields__)
+
+
+@get(
+    "/usage",
+    opt={"scope": Scope.USAGE_READ, "query": UsageQuery, "across": True, "media": ("text/csv",)},
+    responses=described(Usage),
+    operation_id="getUsage",
+    summary="Sum up ended jobs",
+)
+async def read_usage(
+    asked: Handed[UsageQuery], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+) -> ASGIApp:
+    """From roll-ups by the hour; as CSV with `format=csv` or `Accept: text/csv`."""
+    deps, turn = context.deps, context.summing
+    groups = tuple(dict.fromkeys(name for name in asked.group_by.split(",") if name))
+    visible = await visible_tenants(deps, caller, asked.tenant)
+    found = await usage.read_usage(deps, groups, visible, asked.from_, asked.to, turn=turn)
+    headers, kind = {"Vary": "Accept"}, JSON
+    if asked.format == "csv" or (asked.format is None and _wants_csv(request)):
+        kind, headers = CSV, headers | file_named("usage", deps.clock.now(), "csv")
+        lines = await usage.in_turns(turn, partial(_line, groups), found)
+        body = "".join([csv_head([*groups, *_COLUMNS]), *lines]).encode()
+    else:
+        rows = await usage.in_turns(turn, partial(_row_json, groups), found)
+        body = b'{"groupBy":%b,"rows":[%b]}' % (msgspec.json.encode(groups), b",".join(rows))
+    return cast("ASGIApp", ASGIResponse(body=body, media_type=kind, headers=headers))
+
+
+def _wants_csv(request: AnyRequest) -> bool:
+    return preferred(envelope_of(request).header(b"accept"), (JSON, CSV)) == CSV
+
+
+# A group that was seen before is the same object; it cannot change.
+@lru_cache(maxsize=4096)
+def _row_json(groups: tuple[str, ...], group: Group) -> bytes:
+    return msgspec.json.encode(_row(groups, group))
+
+
+def _row(groups: tuple[str, ...], group: Group) -> UsageRow:
+    by = {_FIELDS.get(name, name): text for name, text in zip(groups, _by(group), strict=True)}
+    return UsageRow(
+        **by,
+        jobs=group.jobs,
+        succeeded=group.succeeded,
+        failed=group.failed,
+        failed_by_code=group.failed_by_code,
+        retried=group.retried,
+        queue_wait_seconds=_times(group.queue_wait),
+        run_seconds=_times(group.run),
+        end_to_end_seconds=_times(group.end_to_end),
+        webhooks=WebhookCounts(group.webhooks_delivered, group.webhooks_failed),
+    )
+
+
+def _times(spread: Spread | None) -> Times | None:
+    return None if spread is None else Times(round(spread.mean, 6), *spread[1:])
+
+
+def _by(group: Group) -> list[str]:
+    return [stamp(one) if isinstance(one, datetime) else str(one) for one in group.by]
+
+
+def _line(groups: tuple[str, ...], group: Group) -> str:
+    by = [
+        text[:_DATE] if name in _DATED else text
+        for name, text in zip(groups, _by(group), strict=True)
+    ]
+    return csv_lines([[*by, *_cells(group)]])
+
+
+def _cells(group: Group) -> Iterator[object]:
+    codes = ";".join(f"{code}={jobs}" for code, jobs in group.failed_by_code.items())
+    yield from (group.jobs, group.succeeded, group.failed, codes, group.retried)
+    for times in map(_times, (group.queue_wait, group.run, group.end_to_end)):
+        yield from msgspec.structs.astuple(times) if times else _NO_TIMES
+    yield from (group.webhooks_delivered, group.webhooks_failed)

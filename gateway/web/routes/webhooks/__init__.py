@@ -1,0 +1,1 @@
+"""Endpoints, signing secrets, deliveries, and bulk operations."""

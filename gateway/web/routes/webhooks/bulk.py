@@ -1,0 +1,209 @@
+"""Bulk operations: deliveries sent again, and those on jobs too followed and stopped."""
+
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+
+from gateway.core.model import Scope, Tenant
+from gateway.errors import BadRequest, NotFound
+from gateway.flows.bulk import jobs
+from gateway.flows.bulk.deliveries import KINDS, DryRun, Span, recover, replay_missing, resend, stop
+from gateway.flows.deps import Deps
+from gateway.store.delivery_search.filter import DeliveryFilter
+from gateway.store.work import bulk_operations
+from gateway.store.work.bulk_operations import Operation
+from gateway.web.asgi.request_context import Caller
+from gateway.web.auth import need
+from gateway.web.context import AnyRequest, Handed
+from gateway.web.respond.paging import one_page, read_cursor
+from gateway.web.schemas.timestamps import plain
+from gateway.web.schemas.webhook_requests import BulkQuery, ResendFilter, ResendIn, SinceIn
+from gateway.web.schemas.webhook_responses import BulkOut, DeliveriesDryRunOut, DryRunOut
+
+# Of one kind of operation, or of the other; the handlers look which.
+_READ = {"scope": Scope.ENDPOINTS_READ, "or_scope": Scope.JOBS_READ}
+_STOP = {"scope": Scope.ENDPOINTS_WRITE, "or_scope": Scope.JOBS_WRITE}
+_WRITE = {"scope": Scope.ENDPOINTS_WRITE}
+_SINCE = {**_WRITE, "body": SinceIn}
+
+
+@post(
+    "/endpoint/{endpoint_id:uuid}/recover",
+    opt=_SINCE,
+    status_code=200,
+    operation_id="recoverEndpoint",
+    summary="Send an endpoint what was not delivered",
+)
+async def recover_endpoint(
+    endpoint_id: FromPath[UUID],
+    given: Handed[SinceIn],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> BulkOut | DeliveriesDryRunOut:
+    """Deliveries made since then that are exhausted or parked, or wait for their next attempt."""
+    span = _span(deps, given)
+    return _shown(await recover(deps, tenant.id, endpoint_id, span, dry_run=given.dry_run))
+
+
+@post(
+    "/delivery/recover",
+    opt=_SINCE,
+    status_code=200,
+    operation_id="recoverDeliveries",
+    summary="Send all receivers what was not delivered",
+)
+async def recover_deliveries(
+    given: Handed[SinceIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> BulkOut | DeliveriesDryRunOut:
+    """Of all endpoints that are not disabled, and of jobs' own callbacks."""
+    span = _span(deps, given)
+    return _shown(await recover(deps, tenant.id, None, span, dry_run=given.dry_run))
+
+
+@post(
+    "/endpoint/{endpoint_id:uuid}/replay-missing",
+    opt=_SINCE,
+    status_code=200,
+    operation_id="replayMissingEvents",
+    summary="Send an endpoint the events that it was never sent",
+)
+async def replay_to_endpoint(
+    endpoint_id: FromPath[UUID],
+    given: Handed[SinceIn],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> BulkOut | DryRunOut:
+    """Of the types it asks for, also from before it existed."""
+    span = _span(deps, given)
+    begun = await replay_missing(deps, tenant.id, endpoint_id, span, dry_run=given.dry_run)
+    return DryRunOut(True, begun.count) if isinstance(begun, DryRun) else BulkOut.of(begun)
+
+
+@post(
+    "/delivery/resend",
+    opt={**_WRITE, "body": ResendIn},
+    status_code=200,
+    operation_id="resendDeliveries",
+    summary="Send again all deliveries that a filter shows",
+)
+async def resend_deliveries(
+    given: Handed[ResendIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> BulkOut | DeliveriesDryRunOut:
+    """Delivered or not, but for those that are being sent just now. The filter must not be empty."""
+    wanted = _filter(given.filter, tenant.id)
+    if wanted == DeliveryFilter(tenant.id):
+        reason = "names nothing, which would send every delivery again; name at least one field"
+        raise BadRequest.of("filter", reason)
+    return _shown(await resend(deps, wanted, dry_run=given.dry_run))
+
+
+@get(
+    "/bulk",
+    opt={**_READ, "query": BulkQuery},
+    operation_id="listBulkOperations",
+    summary="List bulk operations, newest first",
+)
+async def list_operations(
+    asked: Handed[BulkQuery],
+    tenant: Handed[Tenant],
+    caller: Handed[Caller],
+    deps: Handed[Deps],
+    request: AnyRequest,
+) -> Response[list[BulkOut]]:
+    """A bare array of those that the key may read; the header Link names the next page."""
+    before = read_cursor(asked.cursor)
+    readable = [kind for kind in KINDS | jobs.KINDS if _read_scope(kind) in caller.key.scopes]
+    async with deps.db.of(tenant.id) as tx:
+        found = await bulk_operations.page(tx, tenant.id, before, asked.size + 1, kinds=readable)
+    page, headers = one_page(request, found, asked.size)
+    return Response([BulkOut.of(one) for one in page], headers=headers)
+
+
+@get(
+    "/bulk/{operation_id:uuid}",
+    opt=_READ,
+    operation_id="getBulkOperation",
+    summary="See how far a bulk operation is",
+)
+async def read_operation(
+    operation_id: FromPath[UUID],
+    tenant: Handed[Tenant],
+    caller: Handed[Caller],
+    deps: Handed[Deps],
+) -> BulkOut:
+    """`done` grows until `state` is done or stopped."""
+    operation = await _find(deps, tenant.id, operation_id)
+    need(caller.key, _read_scope(operation.kind))
+    return BulkOut.of(operation)
+
+
+@post(
+    "/bulk/{operation_id:uuid}/stop",
+    opt=_STOP,
+    status_code=200,
+    operation_id="stopBulkOperation",
+    summary="Stop a bulk operation",
+)
+async def stop_operation(
+    operation_id: FromPath[UUID],
+    tenant: Handed[Tenant],
+    caller: Handed[Caller],
+    deps: Handed[Deps],
+) -> BulkOut:
+    """What it did stays done."""
+    operation = await _find(deps, tenant.id, operation_id)
+    need(caller.key, Scope.ENDPOINTS_WRITE if operation.kind in KINDS else Scope.JOBS_WRITE)
+    return BulkOut.of(await stop(deps, tenant.id, operation_id))
+
+
+async def _find(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
+    async with deps.db.of(tenant_id) as tx:
+        operation = await bulk_operations.find(tx, tenant_id, operation_id)
+    if operation is None:
+        raise NotFound("There is no such operation.")
+    return operation
+
+
+def _read_scope(kind: str) -> Scope:
+    return Scope.ENDPOINTS_READ if kind in KINDS else Scope.JOBS_READ
+
+
+def _span(deps: Deps, given: SinceIn) -> Span:
+    since = plain(given.since)
+    if since > deps.clock.now():
+        raise BadRequest.of("since", "is in the future")
+    until = given.until and plain(given.until)
+    if until is not None and until <= since:
+        raise BadRequest.of("until", "is not after since")
+    return Span(since, until)
+
+
+def _filter(given: ResendFilter, tenant_id: UUID) -> DeliveryFilter:
+    return DeliveryFilter(
+        tenant_id,
+        tuple(given.endpoint),
+        tuple(given.status),
+        tuple(given.event),
+        tuple(given.job),
+        tuple(given.outcome),
+        given.created_after and plain(given.created_after),
+        given.created_before and plain(given.created_before),
+    )
+
+
+def _shown(begun: Operation | DryRun) -> BulkOut | DeliveriesDryRunOut:
+    if isinstance(begun, Operation):
+        return BulkOut.of(begun)
+    return DeliveriesDryRunOut(True, begun.count, dict(begun.states), begun.disabled)
+
+
+HANDLERS = [
+    recover_endpoint,
+    recover_deliveries,
+    replay_to_endpoint,
+    resend_deliveries,
+    list_operations,
+    read_operation,
+    stop_operation,
+]

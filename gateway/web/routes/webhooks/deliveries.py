@@ -1,0 +1,89 @@
+"""What was delivered to receivers, and is sent again."""
+
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+
+from gateway.core.model import Scope, Tenant
+from gateway.errors import NotFound
+from gateway.flows.deliver.resend import resend_delivery
+from gateway.flows.deps import Deps
+from gateway.store.delivery_search import log
+from gateway.store.delivery_search.filter import DeliveryFilter
+from gateway.web.context import AnyRequest, Handed
+from gateway.web.respond.paging import one_page, read_cursor
+from gateway.web.schemas.delivery_responses import DeliveryOut, DeliveryWithAttempts
+from gateway.web.schemas.webhook_requests import DeliveriesQuery
+
+_READ = {"scope": Scope.ENDPOINTS_READ}
+_WRITE = {"scope": Scope.ENDPOINTS_WRITE}
+
+
+@get(
+    "/delivery",
+    opt={**_READ, "query": DeliveriesQuery},
+    operation_id="listDeliveries",
+    summary="List deliveries, newest first",
+)
+async def list_deliveries(
+    asked: Handed[DeliveriesQuery],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+    request: AnyRequest,
+) -> Response[list[DeliveryOut]]:
+    """A bare array; the header Link names the next page whenever there is one."""
+    before = read_cursor(asked.cursor)
+    async with deps.db.of(tenant.id) as tx:
+        found = await log.page(tx, _filter(asked, tenant.id), before=before, limit=asked.size + 1)
+    page, headers = one_page(request, found, asked.size)
+    return Response([DeliveryOut.of(one) for one in page], headers=headers)
+
+
+@get(
+    "/delivery/{delivery_id:uuid}",
+    opt=_READ,
+    operation_id="getDelivery",
+    summary="Read a delivery with every attempt",
+)
+async def read_delivery(
+    delivery_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> DeliveryWithAttempts:
+    """What was sent, what came back, and when."""
+    async with deps.db.of(tenant.id) as tx:
+        found = await log.find(tx, tenant.id, delivery_id)
+        tries = await log.attempts(tx, tenant.id, [delivery_id])
+    if found is None:
+        raise NotFound("There is no such delivery.")
+    return DeliveryWithAttempts.of_all(*found, [attempt for _, attempt in tries])
+
+
+@post(
+    "/delivery/{delivery_id:uuid}/resend",
+    opt=_WRITE,
+    status_code=200,
+    operation_id="resendDelivery",
+    summary="Send a delivery again",
+)
+async def send_again(
+    delivery_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> DeliveryOut:
+    """At once, with the same webhook-id and the same bytes, whatever came of it before."""
+    return DeliveryOut.of(await resend_delivery(deps, tenant.id, delivery_id))
+
+
+def _filter(asked: DeliveriesQuery, tenant_id: UUID) -> DeliveryFilter:
+    return DeliveryFilter(
+        tenant_id,
+        tuple(asked.endpoint),
+        tuple(asked.status),
+        tuple(asked.event),
+        tuple(asked.job),
+        tuple(asked.outcome),
+        asked.created_after,
+        asked.created_before,
+        asked.resent_after,
+    )
+
+
+HANDLERS = [list_deliveries, read_delivery, send_again]

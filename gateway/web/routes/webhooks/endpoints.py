@@ -1,0 +1,237 @@
+"""Receivers of webhooks: made, changed, tried out, switched off and on."""
+
+from uuid import UUID
+
+from litestar import Response, delete, get, patch, post
+from litestar.params import FromPath
+from msgspec import UNSET
+
+from gateway.core.model import Scope, Tenant
+from gateway.core.webhooks.custom_headers import HIDDEN
+from gateway.errors import BadRequest
+from gateway.flows.deliver.endpoints import (
+    DISABLED,
+    Wanted,
+    change_endpoint,
+    create_endpoint,
+    delete_endpoint,
+    disable_endpoint,
+    enable_endpoint,
+    missing,
+)
+from gateway.flows.deliver.sample import try_endpoint
+from gateway.flows.deps import Deps
+from gateway.store.webhooks import endpoints
+from gateway.web.context import AnyRequest, Context, Handed
+from gateway.web.respond.paging import one_page, read_cursor
+from gateway.web.schemas.delivery_responses import TrialOut
+from gateway.web.schemas.responses import Deleted
+from gateway.web.schemas.webhook_requests import (
+    DisablingIn,
+    EndpointChange,
+    EndpointIn,
+    EndpointsQuery,
+    Headers,
+    SampleIn,
+)
+from gateway.web.schemas.webhook_responses import (
+    EndpointEnabled,
+    EndpointMade,
+    EndpointOut,
+    shown_key,
+)
+
+_READ = {"scope": Scope.ENDPOINTS_READ}
+_WRITE = {"scope": Scope.ENDPOINTS_WRITE}
+# The names of Wanted, and what null stands for; None is the gateway's default.
+_DEFAULTS = {
+    "url": None,
+    "description": "",
+    "events": (),
+    "headers": dict[str, str](),
+    "schedule": None,
+    "concurrency": None,
+    "rate_limit": None,
+}
+
+
+@post(
+    "/endpoint",
+    opt={**_WRITE, "body": EndpointIn},
+    status_code=200,
+    operation_id="createEndpoint",
+    summary="Create an endpoint; its secret is shown this once",
+)
+async def make_endpoint(
+    given: Handed[EndpointIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> EndpointMade:
+    """Without events it gets all of them; of an ed25519 key only the public one is ever shown."""
+    wanted = Wanted(
+        given.url,
+        given.description or "",
+        given.events or (),
+        _sound(given.headers or {}),
+        given.schedule,
+        given.concurrency,
+        given.rate_limit,
+    )
+    endpoint, key = await create_endpoint(
+        deps,
+        tenant.id,
+        wanted,
+        algorithm=given.algorithm,
+        secret=given.secret,
+        most=tenant.limits.max_endpoints,
+    )
+    return EndpointMade.of(endpoint, **shown_key(key, tenant.id, endpoint.id))
+
+
+@get(
+    "/endpoint",
+    opt={**_READ, "query": EndpointsQuery},
+    operation_id="listEndpoints",
+    summary="List the endpoints",
+)
+async def list_endpoints(
+    asked: Handed[EndpointsQuery],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+    request: AnyRequest,
+) -> Response[list[EndpointOut]]:
+    """Those of the tenant, oldest first; the header Link names the next page."""
+    after = read_cursor(asked.cursor)
+    async with deps.db.of(tenant.id) as tx:
+        found = await endpoints.page(tx, tenant.id, after=after, limit=asked.size + 1)
+    page, headers = one_page(request, found, asked.size)
+    return Response([EndpointOut.of(one) for one in page], headers=headers)
+
+
+@get(
+    "/endpoint/{endpoint_id:uuid}",
+    opt=_READ,
+    operation_id="getEndpoint",
+    summary="Read an endpoint",
+)
+async def read_endpoint(
+    endpoint_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> EndpointOut:
+    """Without its secret, and without the values of its headers."""
+    async with deps.db.of(tenant.id) as tx:
+        endpoint = await endpoints.find(tx, tenant.id, endpoint_id)
+    if endpoint is None:
+        raise missing()
+    return EndpointOut.of(endpoint)
+
+
+@patch(
+    "/endpoint/{endpoint_id:uuid}",
+    opt={**_WRITE, "body": EndpointChange},
+    status_code=200,
+    operation_id="updateEndpoint",
+    summary="Change an endpoint",
+)
+async def alter_endpoint(
+    endpoint_id: FromPath[UUID],
+    given: Handed[EndpointChange],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> EndpointOut:
+    """A merge patch (RFC 7396), in headers too: what is left out stays.
+
+    Null is the default again, and takes a header away. Lists are replaced whole.
+    """
+    named = {name: getattr(given, name) for name in _DEFAULTS}
+    headers = given.headers or None
+    changes = {
+        name: _DEFAULTS[name] if value is None else value
+        for name, value in named.items()
+        if value is not UNSET and (name != "headers" or value is None)
+    }
+    changed = await change_endpoint(deps, tenant.id, endpoint_id, changes, headers)
+    return EndpointOut.of(changed)
+
+
+@delete(
+    "/endpoint/{endpoint_id:uuid}",
+    opt=_WRITE,
+    status_code=200,
+    operation_id="deleteEndpoint",
+    summary="Delete an endpoint",
+)
+async def remove_endpoint(
+    endpoint_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> Deleted:
+    """What it was still owed is not sent any more."""
+    await delete_endpoint(deps, tenant.id, endpoint_id)
+    return Deleted(str(endpoint_id))
+
+
+@post(
+    "/endpoint/{endpoint_id:uuid}/test",
+    opt={**_WRITE, "body": SampleIn},
+    status_code=200,
+    operation_id="testEndpoint",
+    summary="Send a sample event now and see what happens",
+)
+async def test_endpoint(
+    endpoint_id: FromPath[UUID],
+    given: Handed[SampleIn],
+    tenant: Handed[Tenant],
+    context: Handed[Context],
+) -> TrialOut:
+    """200 whatever the receiver does; also to a disabled endpoint, and never tried again."""
+    with context.trials.room(str(tenant.id)):
+        return TrialOut.of(await try_endpoint(context.deps, tenant, endpoint_id, given.type))
+
+
+@post(
+    "/endpoint/{endpoint_id:uuid}/enable",
+    opt=_WRITE,
+    status_code=200,
+    operation_id="enableEndpoint",
+    summary="Deliver to an endpoint again",
+)
+async def switch_on(
+    endpoint_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> EndpointEnabled:
+    """From now on; what was parked meanwhile is sent by `recover`."""
+    enabled = await enable_endpoint(deps, tenant.id, endpoint_id)
+    return EndpointEnabled.of(enabled.endpoint, parked_deliveries=enabled.parked)
+
+
+@post(
+    "/endpoint/{endpoint_id:uuid}/disable",
+    opt={**_WRITE, "body": DisablingIn},
+    status_code=200,
+    operation_id="disableEndpoint",
+    summary="Deliver nothing more to an endpoint",
+)
+async def switch_off(
+    endpoint_id: FromPath[UUID],
+    given: Handed[DisablingIn],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> EndpointOut:
+    """What it is owed from now on is kept, parked."""
+    reason = given.reason or DISABLED
+    return EndpointOut.of(await disable_endpoint(deps, tenant.id, endpoint_id, reason))
+
+
+def _sound(headers: Headers) -> Headers:
+    for name, value in headers.items():
+        if value == HIDDEN:
+            reason = f"{HIDDEN} is what values are shown as"
+            raise BadRequest.of(f"headers.{name}", reason)
+    return headers
+
+
+HANDLERS = [
+    make_endpoint,
+    list_endpoints,
+    read_endpoint,
+    alter_endpoint,
+    remove_endpoint,
+    test_endpoint,
+    switch_on,
+    switch_off,
+]

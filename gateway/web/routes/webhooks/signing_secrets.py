@@ -1,0 +1,100 @@
+"""Signing secrets: shown, rotated; and the public keys that go with them."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+
+from gateway.core.model import Scope, Tenant
+from gateway.core.webhooks.signing import parse_secret
+from gateway.errors import BadRequest
+from gateway.flows.deliver.signing_secrets import default_secret, public_keys, rotate_secret
+from gateway.flows.deps import Deps
+from gateway.web.auth import guard_nobody
+from gateway.web.context import Handed
+from gateway.web.schemas.webhook_requests import KeysQuery, SecretRotationIn
+from gateway.web.schemas.webhook_responses import JWKS_PATH, Jwks, SecretOut, shown_key
+
+_WRITE = {"scope": Scope.ENDPOINTS_WRITE}
+_ROTATE = {**_WRITE, "body": SecretRotationIn}
+_CACHED = {"Cache-Control": "public, max-age=300"}
+
+
+@get(
+    "/endpoint/default-secret",
+    opt=_WRITE,
+    operation_id="getDefaultSecret",
+    summary="Read the default signing secret",
+)
+async def read_default_secret(tenant: Handed[Tenant], deps: Handed[Deps]) -> SecretOut:
+    """It signs what goes to the callback URLs of jobs."""
+    key = parse_secret(await default_secret(deps, tenant.id))
+    return SecretOut(**shown_key(key, tenant.id, None))
+
+
+@post(
+    "/endpoint/default-secret/rotate",
+    opt=_ROTATE,
+    status_code=200,
+    operation_id="rotateDefaultSecret",
+    summary="Rotate the default signing secret",
+)
+async def rotate_default_secret(
+    given: Handed[SecretRotationIn], tenant: Handed[Tenant], deps: Handed[Deps]
+) -> SecretOut:
+    """The ones before sign beside it until the overlap is over, up to five in all."""
+    return await _rotated(deps, tenant, None, given)
+
+
+@post(
+    "/endpoint/{endpoint_id:uuid}/rotate-secret",
+    opt=_ROTATE,
+    status_code=200,
+    operation_id="rotateEndpointSecret",
+    summary="Rotate the signing secret of an endpoint",
+)
+async def rotate_endpoint_secret(
+    endpoint_id: FromPath[UUID],
+    given: Handed[SecretRotationIn],
+    tenant: Handed[Tenant],
+    deps: Handed[Deps],
+) -> SecretOut:
+    """The ones before sign beside it until the overlap is over, up to five in all."""
+    return await _rotated(deps, tenant, endpoint_id, given)
+
+
+@get(
+    [JWKS_PATH, f"/v1{JWKS_PATH}", f"/api{JWKS_PATH}"],
+    opt={"query": KeysQuery},
+    guards=[guard_nobody],
+    operation_id="listPublicKeys",
+    summary="List the public keys that check v1a signatures",
+)
+async def list_public_keys(asked: Handed[KeysQuery], deps: Handed[Deps]) -> Response[Jwks]:
+    """Needs no access key, but whose: those of an `endpoint`, or of a `tenant`'s default secret."""
+    if not asked.endpoint and not asked.tenant:
+        raise BadRequest.of("endpoint", "is required, or `tenant`: whose keys are wanted")
+    if asked.endpoint and asked.tenant:
+        raise BadRequest.of(
+            "tenant", "goes without `endpoint`: those of a tenant sign its callbacks"
+        )
+    return Response(Jwks(await public_keys(deps, asked.endpoint, asked.tenant)), headers=_CACHED)
+
+
+async def _rotated(
+    deps: Deps, tenant: Tenant, endpoint_id: UUID | None, given: SecretRotationIn
+) -> SecretOut:
+    key = await rotate_secret(
+        deps,
+        tenant.id,
+        endpoint_id,
+        overlap=given.overlap_seconds,
+        secret=given.secret,
+        algorithm=given.algorithm,
+    )
+    return SecretOut(**shown_key(key, tenant.id, endpoint_id))
+
+
+HANDLERS: list[Any] = [read_default_secret, rotate_default_secret, rotate_endpoint_secret]
+OPEN_HANDLERS: list[Any] = [list_public_keys]

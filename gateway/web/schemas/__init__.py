@@ -1,0 +1,1 @@
+"""What callers send and are shown, field by field."""

@@ -1,0 +1,150 @@
+"""Tenants, credentials, keys and the audit as operators are shown them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Annotated, Any, Self
+
+from msgspec import Meta
+
+from gateway.core.model import AccessKey, KeyKind, Tenant
+from gateway.store.tenancy.audit import AuditEntry
+from gateway.store.tenancy.tenants import CredentialInUse
+from gateway.web.schemas.requests import ScopeName
+from gateway.web.schemas.responses import Address, Id, Out, Time, maybe_stamp, one_of, stamp
+
+ScopeText = Annotated[str, Meta(extra_json_schema=one_of(ScopeName))]
+
+
+class LimitsOut(Out):
+    """Caps of a tenant; null is the gateway's default, and 0 days are for good."""
+
+    max_queued: int | None
+    max_in_flight: int | None
+    max_rate: int | None
+    max_endpoints: int | None
+    keep_payloads_days: int | None
+    keep_jobs_days: int | None
+    keep_attempts_days: int | None
+    keep_events_days: int | None
+
+
+class TenantOut(Out):
+    """Whose work and history it is."""
+
+    id: Id
+    slug: str
+    name: str
+    metadata: dict[str, Any]
+    limits: LimitsOut
+    suspended_at: Time | None
+    created_at: Time
+    updated_at: Time
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> Self:
+        """Show a tenant."""
+        return cls(
+            str(tenant.id),
+            tenant.slug,
+            tenant.name,
+            json.loads(tenant.metadata),
+            LimitsOut(*astuple(tenant.limits)),
+            maybe_stamp(tenant.suspended_at),
+            stamp(tenant.created_at),
+            stamp(tenant.updated_at),
+        )
+
+
+class CredentialOut(Out):
+    """One version of a tenant's credential; the key itself is never shown."""
+
+    version: int
+    base_url: Address
+    created_at: Time
+    rejected_at: Time | None
+    rejected_reason: str | None
+    failures: int
+    paused_until: Time | None
+    in_flight: int
+
+    @classmethod
+    def of(cls, credential: CredentialInUse) -> Self:
+        """Show a version."""
+        return cls(
+            credential.version,
+            credential.base_url,
+            stamp(credential.created_at),
+            maybe_stamp(credential.rejected_at),
+            credential.rejected_reason,
+            credential.failures,
+            maybe_stamp(credential.paused_until),
+            credential.in_flight,
+        )
+
+
+class KeyOut(Out, kw_only=True):
+    """An access key; no tenants means that a service key may act for all."""
+
+    key_id: str
+    kind: KeyKind
+    tenant: str | None
+    tenants: Sequence[str] | None
+    name: str
+    scopes: Sequence[ScopeText]
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+    last_used_at: Time | None
+
+    @classmethod
+    def of(
+        cls, key: AccessKey, tenant: str | None, tenants: Sequence[str] | None, **more: str
+    ) -> Self:
+        """Show a key of the tenants with these slugs."""
+        return cls(
+            key_id=key.key_id,
+            kind=key.kind,
+            tenant=tenant,
+            tenants=tenants,
+            name=key.name,
+            scopes=sorted(key.scopes),
+            created_at=stamp(key.created_at),
+            expires_at=maybe_stamp(key.expires_at),
+            revoked_at=maybe_stamp(key.revoked_at),
+            last_used_at=maybe_stamp(key.last_used_at),
+            **more,
+        )
+
+
+class KeyMade(KeyOut, kw_only=True):
+    """A new access key with its text, which is shown this once."""
+
+    access_key: str
+
+
+class AuditOut(Out):
+    """One administrative act, and the key that it was done with; no name of it: on the command line."""
+
+    id: Id
+    at: Time
+    key_id: str
+    key_name: str | None
+    action: str
+    subject: str
+    tenant: str | None
+    detail: dict[str, Any]
+
+    @classmethod
+    def of(cls, entry: AuditEntry) -> Self:
+        """Show an act."""
+        return cls(
+            str(entry.id),
+            stamp(entry.at),
+            entry.key_id,
+            entry.key_name,
+            entry.action,
+            entry.subject,
+            entry.tenant,
+            json.loads(entry.detail),
+        )

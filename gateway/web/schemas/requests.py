@@ -1,0 +1,336 @@
+"""What callers send, field by field: the one description for reading, refusing and OpenAPI."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal, Self
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from typing_extensions import override
+
+from gateway.web.schemas.timestamps import Instant
+
+# Not "$", which lets a line break follow.
+_END = r"(?![\s\S])"
+
+MAX_SIZE = 1_000
+MAX_WAIT_SECONDS = 60
+MAX_BATCH = 1_000
+# Of one filter: values of a field or of a key of metadata, keys of metadata, values of all of them.
+MAX_VALUES = 100
+MAX_LABEL_KEYS = 20
+MAX_LABEL_VALUES = 200
+
+
+class Word(StrEnum):
+    """One of a few words, read in any case."""
+
+    @override
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        given = value.casefold() if isinstance(value, str) else value
+        return next((word for word in cls if word.value.casefold() == given), None)
+
+
+class Status(Word):
+    """Where a job stands, in the upstream's words; cancelled and expired jobs are FAILED."""
+
+    QUEUED = "QUEUED"
+    STARTED = "STARTED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+class ScopeName(Word):
+    """What an access key may do."""
+
+    JOBS_READ = "jobs:read"
+    JOBS_WRITE = "jobs:write"
+    ENDPOINTS_READ = "endpoints:read"
+    ENDPOINTS_WRITE = "endpoints:write"
+    USAGE_READ = "usage:read"
+    ADMIN = "admin"
+    ADMIN_READ = "admin:read"
+
+
+Name = Annotated[str, Meta(min_length=1, max_length=512)]
+Workflow = Annotated[str, Meta(min_length=1, max_length=256)]
+BatchName = Annotated[str, Meta(min_length=1, max_length=256)]
+Url = Annotated[str, Meta(min_length=1, max_length=2048, extra_json_schema={"format": "uri"})]
+Slug = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}" + _END,
+        extra={"reason": "must be 1 to 63 of a-z, 0-9 and -, and not begin with -"},
+    ),
+]
+ApiKey = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[!-~]+" + _END,
+        extra={"reason": "must be printable ASCII characters without spaces"},
+    ),
+]
+BaseUrl = Annotated[
+    str,
+    Meta(
+        max_length=2048,
+        pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?" + _END,
+        extra={"reason": "must be an http or https URL without a user, a query or a fragment"},
+    ),
+]
+Label = Annotated[str, Meta(min_length=1, max_length=200)]
+Description = Annotated[str, Meta(max_length=1024)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Rate = Annotated[int, Meta(ge=1, le=100_000)]
+Days = Annotated[int, Meta(ge=0, le=36_500)]
+Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86_400)]
+Page = Annotated[int, Meta(ge=0)]
+Size = Annotated[int, Meta(ge=1, le=MAX_SIZE)]
+Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)]
+
+_ANY = {"additionalProperties": True}
+_TEXTS = {"additionalProperties": {"type": "string"}}
+# JSON that is kept as it came; `holds` says what it must be.
+Object = Annotated[
+    Raw, Meta(extra={"holds": "object"}, extra_json_schema={"type": "object", **_ANY})
+]
+OptionalObject = Annotated[
+    Raw,
+    Meta(
+        extra={"holds": "object or null"},
+        extra_json_schema={"anyOf": [{"type": "object", **_ANY}, {"type": "null"}]},
+    ),
+]
+OptionalTexts = Annotated[
+    Raw,
+    Meta(
+        extra={"holds": "object or null"},
+        extra_json_schema={"anyOf": [{"type": "object", **_TEXTS}, {"type": "null"}]},
+    ),
+]
+Scopes = Annotated[list[ScopeName], Meta(min_length=1, max_length=20)]
+# An empty list would select nothing or everything; which of them was meant nobody can know.
+Choice = Annotated[
+    list[Annotated[str, Meta(max_length=4096)]], Meta(min_length=1, max_length=MAX_VALUES)
+]
+Statuses = Annotated[list[Status], Meta(min_length=1, max_length=MAX_VALUES)]
+Labels = Annotated[
+    dict[Annotated[str, Meta(max_length=128)], Choice],
+    Meta(min_length=1, max_length=MAX_LABEL_KEYS),
+]
+
+
+class In(Struct, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Something that a caller sends.
+
+    `elsewhere` are fields that another call takes, and which; `aliases` are further names of query
+    parameters.
+    """
+
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    aliases: ClassVar[Mapping[str, str]] = {}
+
+
+# --- Bodies -----------------------------------------------------------------------------------
+
+
+class BatchJobIn(In):
+    """A job of a batch."""
+
+    name: Name
+    workflow: Workflow
+    params: Object
+    metadata: OptionalObject = field(default_factory=Raw)
+    copy_results_to: OptionalTexts = field(default_factory=Raw)
+    callback_url: Url | None = None
+    deadline: timedelta | float | None = None
+    priority: Annotated[int, Meta(ge=0, le=9)] = 0
+
+
+class JobIn(BatchJobIn):
+    """A job to run."""
+
+    batch_name: BatchName | None = None
+
+
+class BatchIn(In):
+    """Jobs to run under one batch name, all or none."""
+
+    name: BatchName
+    jobs: Annotated[list[BatchJobIn], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class JobsFilterIn(In):
+    """Which jobs a bulk operation is about; it must name something."""
+
+    status: Statuses = field(default_factory=list[Status])
+    workflow: Choice = field(default_factory=list[str])
+    batch_name: Choice = field(default_factory=list[str])
+    name: Choice = field(default_factory=list[str])
+    error_code: Choice = field(default_factory=list[str])
+    metadata: Labels = field(default_factory=dict[str, list[str]])
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    completed_after: Instant | None = None
+    completed_before: Instant | None = None
+
+
+class JobsBulkIn(In):
+    """Many jobs to cancel or to retry; a dry run only counts them."""
+
+    filter: JobsFilterIn
+    dry_run: bool = False
+
+
+class LimitsIn(In):
+    """Caps of a tenant; null is the gateway's default, and 0 days are for good."""
+
+    max_queued: Count | None = None
+    max_in_flight: Count | None = None
+    max_rate: Rate | None = None
+    max_endpoints: Count | None = None
+    keep_payloads_days: Days | None = None
+    keep_jobs_days: Days | None = None
+    keep_attempts_days: Days | None = None
+    keep_events_days: Days | None = None
+
+
+class TenantIn(In):
+    """A tenant to create."""
+
+    slug: Slug
+    name: Label
+    metadata: OptionalObject = field(default_factory=Raw)
+    limits: LimitsIn = field(default_factory=LimitsIn)
+
+
+class LimitsChange(In):
+    """Caps that are to change; what is left out stays, null is the gateway's default."""
+
+    max_queued: Count | UnsetType | None = UNSET
+    max_in_flight: Count | UnsetType | None = UNSET
+    max_rate: Rate | UnsetType | None = UNSET
+    max_endpoints: Count | UnsetType | None = UNSET
+    keep_payloads_days: Days | UnsetType | None = UNSET
+    keep_jobs_days: Days | UnsetType | None = UNSET
+    keep_attempts_days: Days | UnsetType | None = UNSET
+    keep_events_days: Days | UnsetType | None = UNSET
+
+
+class TenantChange(In):
+    """What is to change of a tenant, as a merge patch (RFC 7396): what is left out stays."""
+
+    name: Label | UnsetType = UNSET
+    metadata: OptionalObject = field(default_factory=Raw)
+    limits: LimitsChange | UnsetType | None = UNSET
+
+
+class CredentialIn(In):
+    """A tenant's key for the upstream."""
+
+    api_key: ApiKey
+    base_url: BaseUrl | None = None
+
+
+class TenantKeyIn(In):
+    """An access key for one tenant."""
+
+    name: Label
+    scopes: Scopes | None = None
+    expires_seconds: Seconds | None = None
+
+
+class KeyIn(In):
+    """An access key for a service or an operator; no tenants means all of them."""
+
+    kind: Literal["service", "operator"]
+    name: Label
+    tenants: Annotated[list[Slug], Meta(min_length=1, max_length=10_000)] | None = None
+    scopes: Scopes | None = None
+    expires_seconds: Seconds | None = None
+
+
+class RotationIn(In):
+    """How long the old key goes on working."""
+
+    overlap_seconds: Annotated[float, Meta(ge=0, le=30 * 86_400)] = 0
+
+
+class NoBody(In):
+    """No fields."""
+
+
+# --- Query strings ----------------------------------------------------------------------------
+
+
+class NoQuery(In):
+    """No parameters."""
+
+
+class JobQuery(In):
+    """How long to wait for a change of the job."""
+
+    wait: Wait = 0
+
+
+class JobsQuery(In):
+    """Which jobs to list."""
+
+    status: Statuses = field(default_factory=list[Status])
+    workflow: Choice = field(default_factory=list[str])
+    batch_name: Choice = field(default_factory=list[str])
+    name: Choice = field(default_factory=list[str])
+    tenant: Choice = field(default_factory=list[str])
+    error_code: Choice = field(default_factory=list[str])
+    metadata: Labels = field(default_factory=dict[str, list[str]])
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    completed_after: Instant | None = None
+    completed_before: Instant | None = None
+    page: Page = 0
+    size: Size = 100
+    cursor: str = ""
+    format: Literal["json", "csv", "ndjson"] | None = None
+
+
+class PageQuery(In):
+    """One page of a short list."""
+
+    page: Page = 0
+    size: Size = 100
+
+
+class UsageQuery(In):
+    """How to group usage, and of whom and when; `groupBy` is a list with commas."""
+
+    group_by: Annotated[str, Meta(max_length=200)] = ""
+    tenant: Choice = field(default_factory=list[str])
+    from_: Instant | None = field(default=None, name="from")
+    to: Instant | None = None
+    format: Literal["json", "csv"] | None = None
+
+
+class TenantsQuery(In):
+    """Tenants behind this slug."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"after": "cursor", "limit": "size"}
+
+    cursor: str = ""
+    size: Size = 100
+
+
+class AuditQuery(In):
+    """Which acts to list, and those before this cursor."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"after": "cursor", "limit": "size"}
+
+    tenant: str = ""
+    action: Choice = field(default_factory=list[str])
+    actor: Choice = field(default_factory=list[str])
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    cursor: str = ""
+    size: Size = 100

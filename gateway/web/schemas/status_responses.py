@@ -1,0 +1,181 @@
+"""The status of the gateway and its queues as operators are shown them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
+
+from msgspec import Meta
+
+from gateway import __version__
+from gateway.core.model import JobState
+from gateway.flows.health.overview import Overview
+from gateway.flows.health.readiness import needed_revision
+from gateway.flows.health.status import Status
+from gateway.store.processes import Seen
+from gateway.store.work.queues import REASONS, Line
+from gateway.web.schemas.responses import Id, Out, Time, maybe_stamp, one_of, stamp
+
+StateText = Annotated[str, Meta(extra_json_schema=one_of(JobState))]
+
+
+class ProcessOut(Out):
+    """A process by its last heartbeat; stale is who was silent for 12 seconds."""
+
+    id: Id
+    kind: Literal["api", "worker"]
+    host: str
+    pid: int
+    version: str
+    state: Literal["ok", "stale", "stopped"]
+    started_at: Time
+    last_heartbeat_at: Time
+    last_did: str | None
+    last_did_at: Time | None
+    clock_ahead_seconds: float
+    redis: bool
+
+    @classmethod
+    def of(cls, one: Seen) -> Self:
+        """Show a process."""
+        return cls(
+            str(one.id),
+            "worker" if one.kind == "worker" else "api",
+            one.host,
+            one.pid,
+            one.version,
+            "ok" if one.state == "ok" else "stale" if one.state == "stale" else "stopped",
+            stamp(one.started_at),
+            stamp(one.seen_at),
+            one.did,
+            maybe_stamp(one.did_at),
+            round(one.clock_ahead, 3),
+            one.redis,
+        )
+
+
+class WrongOut(Out):
+    """Something that is wrong: a stable code, and what to do in words."""
+
+    code: str
+    message: str
+
+
+class PostgresOut(Out):
+    """`ok`, or why Postgres cannot be used; the schema that this version needs at least."""
+
+    status: str
+    schema_needed: str
+
+
+class RedisOut(Out):
+    """Whether wake-ups pass through Redis."""
+
+    status: Literal["ok", "away"]
+
+
+class JobsOut(Out):
+    """Open jobs in one state."""
+
+    state: StateText
+    jobs: int
+
+
+class LineOut(Out):
+    """One queue: rows that may go now, for how long the oldest has been due, and what is held back.
+
+    `deferred` is the sum of `held`, whose rows are told apart by the reason.
+    """
+
+    queue: str
+    due: int
+    oldest_seconds: float
+    deferred: int
+    held: dict[str, int]
+
+
+class WorkersOut(Out):
+    """Workers by the state of their heartbeats."""
+
+    ok: int
+    stale: int
+    stopped: int
+    last_heartbeat_at: Time | None
+
+
+class QueueOut(Out):
+    """All that is still to be done, and who is there to do it."""
+
+    jobs: list[JobsOut]
+    queues: list[LineOut]
+    tenants_waiting: int
+    workers: WorkersOut
+
+    @classmethod
+    def of(cls, overview: Overview) -> Self:
+        """Show the queues."""
+        return cls(
+            [JobsOut(state, jobs) for state, jobs in overview.states.items()],
+            [_line(queue, overview.lines) for queue in REASONS],
+            overview.tenants_waiting,
+            _workers(overview.processes),
+        )
+
+
+class StatusOut(Out):
+    """The gateway as a whole: `down` while no work is done, `degraded` while something is wrong.
+
+    While Postgres is away, what is counted there is null. Seconds are null where it never happened.
+    """
+
+    status: Literal["ok", "degraded", "down"]
+    problems: list[WrongOut]
+    version: str
+    postgres: PostgresOut
+    redis: RedisOut
+    processes: list[ProcessOut] | None
+    queue: QueueOut | None
+    feed_lag_seconds: float
+    last_sweep_seconds: float | None
+    last_prune_seconds: float | None
+
+    @classmethod
+    def of(cls, status: Status) -> Self:
+        """Show the status."""
+        overview = status.overview
+        words: Mapping[str, Literal["ok", "degraded", "down"]] = {
+            "ok": "ok",
+            "degraded": "degraded",
+            "down": "down",
+        }
+        return cls(
+            words[status.word],
+            [WrongOut(one.code, one.message) for one in status.wrong],
+            __version__,
+            PostgresOut(status.database, needed_revision()),
+            RedisOut("ok" if status.redis else "away"),
+            overview and [ProcessOut.of(one) for one in overview.processes],
+            overview and QueueOut.of(overview),
+            round(status.feed_lag, 1),
+            overview and _rounded(overview.since_sweep),
+            overview and _rounded(overview.since_prune),
+        )
+
+
+def _line(queue: str, lines: Sequence[Line]) -> LineOut:
+    mine = [line for line in lines if line.queue == queue]
+    held = {line.reason: line.rows for line in mine if line.reason is not None}
+    free = next((line for line in mine if line.reason is None), None)
+    due, seconds = (free.rows, free.seconds) if free else (0, 0.0)
+    return LineOut(queue, due, round(seconds, 1), sum(held.values()), held)
+
+
+def _workers(processes: Sequence[Seen]) -> WorkersOut:
+    workers = [one for one in processes if one.kind == "worker"]
+    states = [one.state for one in workers]
+    last = max((one.seen_at for one in workers), default=None)
+    return WorkersOut(
+        states.count("ok"), states.count("stale"), states.count("stopped"), maybe_stamp(last)
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

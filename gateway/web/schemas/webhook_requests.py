@@ -1,0 +1,221 @@
+"""What callers send about endpoints, deliveries and bulk operations, field by field."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from msgspec import UNSET, Meta, UnsetType, field
+
+from gateway.web.schemas.requests import MAX_VALUES, Choice, Description, In, Size, Url, Wait, Word
+from gateway.web.schemas.timestamps import Instant
+
+_WEEK = 604_800
+_OVERLAP = 86_400.0
+
+
+class EventName(Word):
+    """What an event is about."""
+
+    JOB_STARTED = "job.started"
+    JOB_SUCCEEDED = "job.succeeded"
+    JOB_FAILED = "job.failed"
+    JOB_DELETED = "job.deleted"
+    ENDPOINT_DISABLED = "endpoint.disabled"
+    CREDENTIAL_REJECTED = "credential.rejected"
+    TEST_PING = "test.ping"
+
+
+class Outcome(Word):
+    """How the last attempt ended; some servers answer with statuses beyond 599."""
+
+    DELIVERED = "delivered"
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    BLOCKED = "blocked"
+    BODY = "body"
+    EGRESS = "egress"
+    HTTP_1XX = "http_1xx"
+    HTTP_3XX = "http_3xx"
+    HTTP_4XX = "http_4xx"
+    HTTP_5XX = "http_5xx"
+    HTTP_6XX = "http_6xx"
+    HTTP_7XX = "http_7xx"
+    HTTP_8XX = "http_8xx"
+    HTTP_9XX = "http_9xx"
+
+
+class DeliveryStatus(Word):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"
+    PARKED = "parked"
+
+
+class EndedStatus(Word):
+    """Where a delivery that is over stands."""
+
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"
+    PARKED = "parked"
+
+
+Algorithm = Literal["v1", "v1a"]
+Events = Annotated[list[EventName], Meta(max_length=50)]
+Headers = dict[str, str]  # core/webhooks/custom_headers.py knows what is wrong with one
+RateLimit = Annotated[int, Meta(ge=1, le=10_000)]
+Concurrency = Annotated[int, Meta(ge=1, le=100)]
+Schedule = Annotated[list[Annotated[int, Meta(ge=1, le=_WEEK)]], Meta(max_length=20)]
+SecretText = Annotated[str, Meta(min_length=1, max_length=256)]
+Ids = Annotated[list[UUID], Meta(min_length=1, max_length=1_000)]
+# What a filter names; an empty list would select nothing or everything.
+EventNames = Annotated[list[EventName], Meta(min_length=1, max_length=MAX_VALUES)]
+Outcomes = Annotated[list[Outcome], Meta(min_length=1, max_length=MAX_VALUES)]
+DeliveryStatuses = Annotated[list[DeliveryStatus], Meta(min_length=1, max_length=MAX_VALUES)]
+
+_ROTATE = "cannot be changed here; use POST /endpoint/{id}/rotate-secret"
+
+
+class EndpointIn(In):
+    """A receiver of webhooks; what is null or left out is the gateway's default."""
+
+    url: Url
+    events: Events | None = None
+    description: Description | None = None
+    headers: Headers | None = None
+    rate_limit: RateLimit | None = None
+    concurrency: Concurrency | None = None
+    schedule: Schedule | None = None
+    given_algorithm: Algorithm | None = field(default="v1", name="algorithm")
+    secret: SecretText | None = None
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What the secret signs with."""
+        return self.given_algorithm or "v1"
+
+
+class EndpointChange(In):
+    """What is to change of a receiver, as a merge patch (RFC 7396): what is left out stays.
+
+    Null is the gateway's default, and takes a header away.
+    """
+
+    elsewhere: ClassVar[Mapping[str, str]] = {"algorithm": _ROTATE, "secret": _ROTATE}
+
+    url: Url | UnsetType = UNSET
+    events: Events | UnsetType | None = UNSET
+    description: Description | UnsetType | None = UNSET
+    headers: dict[str, str | None] | UnsetType | None = UNSET
+    rate_limit: RateLimit | UnsetType | None = UNSET
+    concurrency: Concurrency | UnsetType | None = UNSET
+    schedule: Schedule | UnsetType | None = UNSET
+
+
+class SampleIn(In):
+    """The event to send a sample of."""
+
+    type: EventName = EventName.TEST_PING
+
+
+class DisablingIn(In):
+    """Why nothing is to be delivered."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class SecretRotationIn(In):
+    """The new signing secret, made where none is given, and how long the others go on."""
+
+    given_overlap: Annotated[float, Meta(ge=0, le=_WEEK)] | None = field(
+        default=_OVERLAP, name="overlapSeconds"
+    )
+    secret: SecretText | None = None
+    algorithm: Algorithm | None = None
+
+    @property
+    def overlap_seconds(self) -> float:
+        """How long the other secrets go on."""
+        return _OVERLAP if self.given_overlap is None else self.given_overlap
+
+
+class SinceIn(In):
+    """From when on, and until when if that is not now; a dry run only counts."""
+
+    since: Instant
+    until: Instant | None = None
+    dry_run: bool = False
+
+
+class ResendFilter(In):
+    """Which deliveries to send again; it must name something."""
+
+    endpoint: Ids = field(default_factory=list[UUID])
+    status: DeliveryStatuses = field(default_factory=list[DeliveryStatus])
+    event: EventNames = field(default_factory=list[EventName])
+    job: Ids = field(default_factory=list[UUID])
+    outcome: Outcomes = field(default_factory=list[Outcome])
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+
+
+class ResendIn(In):
+    """Deliveries to send again; a dry run only counts."""
+
+    filter: ResendFilter
+    dry_run: bool = False
+
+
+class DeliveriesQuery(In):
+    """Which deliveries to list."""
+
+    endpoint: Ids = field(default_factory=list[UUID])
+    status: DeliveryStatuses = field(default_factory=list[DeliveryStatus])
+    event: EventNames = field(default_factory=list[EventName])
+    job: Ids = field(default_factory=list[UUID])
+    outcome: Outcomes = field(default_factory=list[Outcome])
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    resent_after: Instant | None = None
+    size: Size = 100
+    cursor: str = ""
+
+
+class EndpointsQuery(In):
+    """Endpoints after this cursor."""
+
+    size: Size = 100
+    cursor: str = ""
+
+
+class BulkQuery(In):
+    """Bulk operations before this cursor."""
+
+    size: Size = 100
+    cursor: str = ""
+
+
+class KeysQuery(In):
+    """Whose public keys to list."""
+
+    endpoint: UUID | None = None
+    tenant: UUID | None = None
+
+
+class StreamQuery(In):
+    """Which events to follow, and behind which one; with those of POST /event/test where told so."""
+
+    after: str = ""
+    type: EventNames = field(default_factory=list[EventName])
+    tenant: Choice = field(default_factory=list[str])
+    samples: bool = False
+
+
+class FeedQuery(StreamQuery):
+    """Which events to read, and how long to wait where there are none yet."""
+
+    size: Size = 100
+    wait: Wait = 0

@@ -1,0 +1,111 @@
+"""`gateway health`, as health checks of containers call it."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import urlsplit
+
+import pytest
+from typing_extensions import override
+
+from gateway.cli.server import health as module
+from tests.cli.commands import bare_environment, call
+from tests.cli.conftest import Running
+
+Serve = Callable[[int], int]
+HEAVY = {"litestar", "sqlalchemy", "httpx", "aiohttp", "pydantic", "alembic", "arq", "redis"}
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts servers that answer with a status; returns their ports."""
+    servers: list[HTTPServer] = []
+
+    def start(status: int) -> int:
+        class Handler(BaseHTTPRequestHandler):
+            @override
+            def log_message(self, format: str, *args: object) -> None: ...
+
+            def do_GET(self) -> None:
+                self.send_response(status if self.path == "/health/ready" else 404)
+                self.end_headers()
+                self.wfile.write(b'{"status": "as told"}')
+
+        servers.append(HTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return servers[-1].server_port
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_real_one_is_ready(running: Running) -> None:
+    parts = urlsplit(running.facts["api"])
+    env = {"GATEWAY_HOST": str(parts.hostname), "GATEWAY_PORT": str(parts.port)}
+    result = call("health", env=env)
+    assert (result.exit_code, json.loads(result.stdout)["status"]) == (0, "ok")
+    assert call("health", "--url", running.facts["api"]).exit_code == 0
+
+
+def test_it_does_not_lie_by_omission(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ready", lambda _: '{"status":"ok","workers":"none"}')
+    result = call("health")
+    assert result.exit_code == 0, "it is about the process that was asked"
+    assert "No worker lives" in result.stderr
+
+
+def test_one_that_listens_everywhere_is_asked_at_home(serve: Serve) -> None:
+    env = {"GATEWAY_HOST": "0.0.0.0", "GATEWAY_PORT": str(serve(200))}
+    assert call("health", env=env).exit_code == 0
+
+
+def test_one_that_is_not_ready(serve: Serve) -> None:
+    env = {"GATEWAY_PORT": str(serve(503)), "GATEWAY_WORKER_PORT": str(serve(200))}
+    result = call("health", env=env)
+    assert (result.exit_code, result.stdout) == (7, "")
+    assert 'answered 503: {"status": "as told"}' in result.stderr
+
+
+def test_a_worker_is_asked_where_no_api_listens(serve: Serve) -> None:
+    env = {"GATEWAY_PORT": "1", "GATEWAY_WORKER_PORT": str(serve(200))}
+    assert call("health", env=env).exit_code == 0
+    env["GATEWAY_WORKER_PORT"] = str(serve(503))
+    assert call("health", env=env).exit_code == 7
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::", "host.invalid"])
+def test_nothing_listens(host: str) -> None:
+    result = call("health", env={"GATEWAY_HOST": host, "GATEWAY_PORT": "1"})
+    assert (result.exit_code, result.stdout) == (7, "")
+    assert "nothing answers" in result.stderr
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://host", "http://host:x", "http://", "http://["])
+def test_a_url_that_is_none(url: str) -> None:
+    assert call("health", "--url", url).exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["health", "version", "--help"])
+def test_it_starts_fast_for_it_imports_little(command: str) -> None:
+    probe = (
+        "import sys\n"
+        "from gateway.cli import cli\n"
+        f"try: cli([{command!r}])\n"
+        "except SystemExit: pass\n"
+        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", probe),
+        env={**bare_environment(), "GATEWAY_PORT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(done.stderr.splitlines()[-1].split())
+    assert "click" in imported
+    assert imported & HEAVY == set()

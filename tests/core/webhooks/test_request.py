@@ -1,0 +1,16 @@
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from gateway.core.webhooks.request import Fault, Reply, Timings, Webhook
+
+
+def test_what_was_not_measured_is_none() -> None:
+    assert Reply(200, (), b"", 0.1).timings == Fault("dns", "", 0.1).timings == Timings()
+    assert Timings() == Timings(None, None, None, None)
+
+
+def test_a_webhook_cannot_be_changed_after_it_was_signed() -> None:
+    webhook = Webhook("https://a.example", (("webhook-id", "1"),), b"{}")
+    with pytest.raises(FrozenInstanceError):
+        webhook.body = b"other"  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,174 @@
+"""Overviews and the status: what is wrong is said, and asking often costs nothing."""
+
+import asyncio
+
+import pytest
+
+from gateway import __version__
+from gateway.errors import Unavailable
+from gateway.flows.health import overview as module
+from gateway.flows.health.heartbeat import Heart
+from gateway.flows.health.overview import Overview, Overviews, overview
+from gateway.flows.health.status import Status, status
+from gateway.store.processes import Identity
+from tests.flows.world import World
+
+
+async def heard(world: World, kind: str = "worker", version: str = __version__) -> None:
+    who = Identity(world.deps.ids.uuid(), kind, "host-1", 7, version)
+    assert await Heart(world.deps, who).beat()
+
+
+async def looked(world: World) -> Status:
+    return await status(world.deps, Overviews(world.deps))
+
+
+def codes(found: Status) -> list[str]:
+    return [one.code for one in found.wrong]
+
+
+async def test_a_gateway_that_is_well(world: World):
+    await heard(world)
+    await heard(world, "api")
+    await world.accept(await world.tenant())
+    found = await looked(world)
+    assert (found.word, found.database, found.redis) == ("ok", "ok", True)
+    assert found.overview is not None
+    assert found.overview.states["accepted"] == 1
+    assert found.overview.tenants_waiting == 1
+
+
+async def test_a_gateway_without_any_worker_is_down(world: World):
+    await heard(world, "api")
+    found = await looked(world)
+    assert (found.word, codes(found)) == ("down", ["NO_WORKER"])
+    assert "ever" in found.wrong[0].message
+
+
+async def test_a_gateway_whose_workers_fell_silent_is_down_and_tells_since_when(world: World):
+    await heard(world)
+    await world.run("UPDATE process SET seen_at = '2026-11-30T02:51:07Z'")
+    found = await looked(world)
+    assert (found.word, codes(found)) == ("down", ["NO_WORKER"])
+    assert "since 2026-11-30 02:51:07 UTC" in found.wrong[0].message
+
+
+async def test_a_frozen_worker_beside_another_is_told(world: World):
+    await heard(world)
+    await world.run("UPDATE process SET seen_at = now() - interval '13 s'")
+    await heard(world)
+    found = await looked(world)
+    assert (found.word, codes(found)) == ("degraded", ["WORKER_STALE"])
+    assert "host-1 (pid 7)" in found.wrong[0].message
+
+
+async def test_an_old_version_is_told(world: World):
+    await heard(world)
+    await heard(world, "api", "0.0.1")
+    found = await looked(world)
+    assert codes(found) == ["VERSION_DIFFERS"]
+    assert "0.0.1" in found.wrong[0].message
+
+
+@pytest.mark.parametrize(("ahead", "way"), [(90.0, "90.0 s ahead of"), (-90.0, "90.0 s behind")])
+async def test_a_wrong_clock_is_told(world: World, ahead: float, way: str):
+    await heard(world)
+    await world.run("UPDATE process SET clock_ahead = $1", ahead)
+    found = await looked(world)
+    assert codes(found) == ["CLOCK_OFF"]
+    assert way in found.wrong[0].message
+
+
+async def test_rounds_that_are_late_are_told(world: World):
+    await heard(world)
+    await world.tenant()
+    await world.run("UPDATE beacon SET swept_at = now() - interval '31 s'")
+    await world.run("UPDATE tenant SET pruned_at = now() - interval '4 hours'")
+    found = await looked(world)
+    await world.run("UPDATE beacon SET swept_at = NULL")
+    assert codes(found) == ["SWEEP_LATE", "PRUNE_LATE"]
+
+
+async def test_rows_that_may_go_and_do_not_are_told_and_held_ones_are_not(world: World):
+    await heard(world)
+    tenant = await world.tenant()
+    await world.accept(tenant)
+    await world.run("UPDATE job SET next_at = now() - interval '61 s'")
+    assert codes(await looked(world)) == ["QUEUE_SLOW"]
+    await world.run("UPDATE tenant SET suspended_at = now()")
+    assert codes(await looked(world)) == []
+
+
+async def test_redis_and_the_feed(world: World):
+    await heard(world)
+    world.queue.connected = False
+    world.deps.vitals.feed_lag = 31.0
+    found = await looked(world)
+    assert (found.word, codes(found)) == ("degraded", ["REDIS_AWAY", "FEED_LAGS"])
+
+
+async def test_without_the_database_the_status_is_told_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async def away(_: object) -> Overview:
+        raise Unavailable("Postgres refuses the connection")
+
+    monkeypatch.setattr(module, "overview", away)
+    found = await looked(world)
+    assert (found.word, found.overview, codes(found)) == ("down", None, ["DATABASE"])
+    assert "refuses the connection" in found.wrong[0].message
+
+
+# --- Asking often -------------------------------------------------------------------------------
+
+
+async def test_however_many_ask_one_question_is_put(world: World, monkeypatch: pytest.MonkeyPatch):
+    asked: list[float] = []
+    real = overview
+
+    async def counted(deps: object) -> Overview:
+        asked.append(world.clock.monotonic())
+        return await real(world.deps)
+
+    monkeypatch.setattr(module, "overview", counted)
+    overviews = Overviews(world.deps)
+    found = await asyncio.gather(*(overviews.get() for _ in range(50)))
+    assert len(asked) == 1
+    assert all(one is found[0] for one in found)
+    world.clock.advance(0.9)
+    await overviews.get()
+    assert len(asked) == 1
+    world.clock.advance(0.2)
+    await overviews.get()
+    assert len(asked) == 2
+
+
+async def test_what_takes_long_to_find_out_is_remembered_for_longer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    asked = 0
+
+    async def slow(_: object) -> Overview:
+        nonlocal asked
+        asked += 1
+        world.clock.advance(0.5)
+        raise Unavailable("away")
+
+    monkeypatch.setattr(module, "overview", slow)
+    overviews = Overviews(world.deps)
+    for seconds, times in ((0.0, 1), (9.0, 1), (1.5, 2)):
+        world.clock.advance(seconds)
+        with pytest.raises(Unavailable, match="away"):
+            await overviews.get()
+        assert asked == times
+
+
+async def test_a_database_that_hangs_is_away(world: World, monkeypatch: pytest.MonkeyPatch):
+    async def hang(_: object) -> Overview:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(module, "overview", hang)
+    monkeypatch.setattr(module, "_LONGEST_SECONDS", 0.01)
+    with pytest.raises(Unavailable, match="too long"):
+        await Overviews(world.deps).get()

@@ -1,0 +1,51 @@
+"""Readiness says what of Postgres is missing, in one sentence."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from gateway.flows.health import readiness as module
+from gateway.flows.health.readiness import readiness
+from gateway.store.database import open_database
+from gateway.store.migration import preflight
+from tests.flows.world import World
+
+
+async def test_a_database_that_can_be_used_is_ready(world: World) -> None:
+    assert await readiness(world.deps) == ("ok", "")
+
+
+async def test_a_server_that_is_away_is_named_by_its_cause(world: World) -> None:
+    away = open_database("postgresql://nobody@127.0.0.1:1/none", pool=1, name="tests")
+    deps = replace(world.deps, db=away)
+    assert await readiness(deps) == ("database away", "connection refused")
+    await away.close()
+
+
+async def test_a_schema_that_is_behind_says_what_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "needed_revision", lambda: "9999")
+    status, cause = await readiness(world.deps)
+    assert status == "schema behind"
+    assert cause.endswith("and 9999 is needed: run `gateway db upgrade`")
+
+
+async def test_another_encoding_is_unfit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_ENCODING", "UTF9")
+    assert await readiness(world.deps) == (
+        "database unfit",
+        "the database is encoded in UTF8, which cannot hold every text: it must be UTF9",
+    )
+
+
+async def test_a_database_that_is_silent_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: object) -> object:
+        return await asyncio.Event().wait()
+
+    monkeypatch.setattr(module, "_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_ask", never)
+    assert await readiness(world.deps) == ("database away", "no answer within a second")

@@ -1,0 +1,126 @@
+"""The timeline of a job: everything that happened to it, in order and in words."""
+
+from datetime import datetime
+from uuid import uuid4
+
+import pytest
+
+from gateway.errors import NotFound
+from gateway.flows.accept.acceptor import Acceptor, Order
+from gateway.flows.accept.retry_job import job_again
+from gateway.flows.read.timeline import timeline
+from gateway.ports import Busy, Fault, Refused
+from tests.flows.fakes import PROBLEM, reply
+from tests.flows.world import CALLBACK, World
+
+
+async def test_a_whole_life_can_be_read(world: World):
+    tenant = await world.tenant()
+    job_id = await world.accept_one(tenant, callback_url=CALLBACK)
+    world.upstream.will("submit", Busy("connection refused"))
+    await world.submit()
+    await world.pass_time(2)
+    await world.submit()
+    world.upstream.move("STARTED")
+    await world.poll_again(1)
+    world.upstream.move("SUCCEEDED")
+    await world.poll_again(1)
+    world.sender.will(CALLBACK, Fault("timeout", "no answer in 15 s", 15.0), reply(200))
+    await world.deliver()
+    await world.pass_time(6)
+    await world.deliver()
+    moments = await timeline(world.deps, tenant.id, job_id)
+    assert sorted({moment.type for moment in moments}) == [
+        "accepted",
+        "polled",
+        "started",
+        "submit.postponed",
+        "submitted",
+        "succeeded",
+        "webhook",
+    ]
+    by_type = {moment.type: moment for moment in moments}
+    assert by_type["submitted"].text == "The upstream took the job, at attempt 2."
+    assert by_type["submitted"].detail == {"upstreamId": world.upstream.jobs[0].upstream_id}
+    (seconds,) = by_type["polled"].detail.values()
+    assert by_type["polled"].text == (
+        f"The gateway asked the upstream how the job was, over {seconds:g} seconds."
+    )
+    assert by_type["submit.postponed"].detail == {"reason": "connection refused"}
+    assert by_type["succeeded"].text == "The job succeeded."
+    assert [moment.text for moment in moments if moment.type == "webhook"] == [
+        "Webhook job.succeeded, attempt 1 failed: no answer in 15 s. It will be sent again.",
+        "Webhook job.succeeded, attempt 2: the receiver answered 200.",
+    ]
+    detail = by_type["webhook"].detail
+    assert (detail["url"], detail["status"], detail["errorClass"]) == (CALLBACK, 200, None)
+    assert [moment.at for moment in moments] == sorted(moment.at for moment in moments)
+
+
+async def test_a_failure_says_why(world: World):
+    tenant = await world.tenant()
+    job_id = await world.accept_one(tenant)
+    world.upstream.will("submit", Refused(400, PROBLEM))
+    await world.submit()
+    moments = await timeline(world.deps, tenant.id, job_id)
+    assert [moment.text for moment in moments] == [
+        "The gateway accepted the job.",
+        "The job failed: File not found. (BAD_INPUT)",
+    ]
+    assert moments[-1].detail == {
+        "code": "BAD_INPUT",
+        "title": "Invalid input",
+        "message": "File not found.",
+        "origin": "caller",
+        "retryable": False,
+    }
+
+
+async def test_nobody_reads_what_is_not_there_or_not_theirs(world: World):
+    tenant, other = await world.tenant(), await world.tenant("other")
+    job_id = await world.accept_one(tenant)
+    for tenant_id, wanted in ((tenant.id, uuid4()), (other.id, job_id)):
+        with pytest.raises(NotFound):
+            await timeline(world.deps, tenant_id, wanted)
+
+
+async def test_an_open_job_has_no_end_yet(world: World):
+    tenant = await world.tenant()
+    (job_id,) = await world.at_upstream(tenant)
+    moments = await timeline(world.deps, tenant.id, job_id)
+    assert [moment.type for moment in moments] == ["accepted", "submitted", "polled", "waiting"]
+
+
+async def test_stages_told_by_clocks_that_disagree_stay_in_order(world: World):
+    tenant = await world.tenant()
+    (job_id,) = await world.at_upstream(tenant)
+    async with world.deps.db.single() as tx:
+        await tx.run("UPDATE job SET started_at = submitted_at - interval '2 seconds'")
+    moments = await timeline(world.deps, tenant.id, job_id)
+    types = [moment.type for moment in moments]
+    assert types == ["accepted", "submitted", "polled", "started", "waiting"]
+    assert moments[3].at == moments[1].at
+    told = datetime.fromisoformat(str(moments[3].detail["toldAt"]))
+    assert 1.9 < (moments[1].at - told).total_seconds() < 2.1
+
+
+async def test_a_note_that_is_a_sentence_is_told_as_it_is(world: World):
+    tenant = await world.tenant()
+    job_id = await world.accept_one(tenant)
+    await world.run(
+        "INSERT INTO job_event (id, tenant_id, job_id, type, detail)"
+        " SELECT gen_random_uuid(), tenant_id, id, 'submit.repeated', 'Again.' FROM job"
+    )
+    _, moment, _ = await timeline(world.deps, tenant.id, job_id)
+    assert (moment.type, moment.text, moment.detail) == ("submit.repeated", "Again.", {})
+
+
+async def test_a_retry_says_of_what(world: World):
+    tenant = await world.tenant()
+    first = await world.accept_one(tenant)
+    world.upstream.will("submit", Refused(400, PROBLEM))
+    await world.submit()
+    again = await job_again(world.deps, tenant.id, first)
+    await Acceptor(world.deps).accept(Order(again, 10))
+    moment, _ = await timeline(world.deps, tenant.id, again.id)
+    assert moment.detail == {"retryOf": str(first)}

@@ -1,0 +1,224 @@
+"""What the pages say is so: links lead somewhere, examples run, lists match the code."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import click
+import pytest
+from click.testing import CliRunner
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from gateway.cli import cli
+from gateway.core import lifecycle
+from gateway.core.events import EVENT_TYPES
+from gateway.core.failure_advice import JOB_ADVICE, WEBHOOK_ADVICE
+from gateway.core.waits import WaitCode
+from gateway.errors import GatewayError
+from gateway.exposition import ProcessState, exposition
+from gateway.flows.health.overview import Overview
+from gateway.store.database import PoolUse
+from gateway.store.work.queues import REASONS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ERRORS = ROOT / "docs/errors.md"
+RUN = "python run"
+
+
+def _tokens(page: Path) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(page.read_text())
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def _code(page: Path) -> str:
+    """All code of a page, one piece a line: blocks and spans."""
+    pieces = [token.content for token in _tokens(page) if token.type == "fence"]
+    for token in _tokens(page):
+        pieces += [child.content for child in token.children or () if child.type == "code_inline"]
+    return "\n".join(pieces)
+
+
+def _links(page: Path) -> Iterator[str]:
+    for token in _tokens(page):
+        for child in token.children or ():
+            link = child.attrGet("href") or child.attrGet("src")
+            if isinstance(link, str):
+                yield link
+
+
+def _anchors(page: Path) -> set[str]:
+    tokens = _tokens(page)
+    headings = (
+        text.content for opening, text in pairwise(tokens) if opening.type == "heading_open"
+    )
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _dead(page: Path, link: str) -> bool:
+    parts = urlsplit(link)
+    if parts.scheme:
+        return False
+    target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+    return not target.exists() or bool(parts.fragment and parts.fragment not in _anchors(target))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert [link for link in _links(page) if _dead(page, link)] == []
+
+
+def _runnable(page: Path) -> list[Token]:
+    return [token for token in _tokens(page) if token.type == "fence" and token.info == RUN]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _runnable(page)], ids=_name)
+def test_examples_run(page: Path) -> None:
+    """The blocks of a page run in order and see each other's names."""
+    names: dict[str, object] = {}
+    for block in _runnable(page):
+        first_line = (block.map or [0])[0] + 1
+        exec(compile("\n" * first_line + block.content, page, "exec"), names)
+
+
+def _rows(page: Path, heading: str) -> dict[str, list[str]]:
+    """The table under a heading: the other cells by the first one, without its backticks."""
+    section = page.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
+    return {first.strip("`"): rest for first, *rest in lines}
+
+
+def _errors(root: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:
+    yield root
+    for error in root.__subclasses__():
+        yield from _errors(error)
+
+
+def test_every_refusal_is_explained() -> None:
+    statuses: dict[str, set[int]] = {}
+    for error in _errors():
+        statuses.setdefault(error.code, set()).add(error.status)
+    documented = _rows(ERRORS, "What a request can be refused with")
+    assert {
+        code: {int(status) for status in cells[0].split(", ")} for code, cells in documented.items()
+    } == statuses
+    assert {len(cells) for cells in documented.values()} == {4}
+
+
+def test_every_end_of_a_job_is_explained() -> None:
+    ends = [
+        lifecycle.expired(),
+        lifecycle.cancelled(),
+        lifecycle.lost(),
+        lifecycle.unreadable(),
+        lifecycle.out_of_reach(),
+        lifecycle.given_up(5),
+    ]
+    documented = _rows(ERRORS, "Why a job failed")
+    for error in (end.error for end in ends):
+        assert error is not None
+        assert documented[error.code][:2] == [error.origin, "yes" if error.retryable else "no"]
+    for code in ("BAD_INPUT", "TIMEOUT", "INTERNAL_ERROR", "UNKNOWN"):
+        error = lifecycle.error_of(code, "", "")
+        assert documented[code][:2] == [error.origin, "yes" if error.retryable else "no"]
+
+
+def test_commands_advise_what_the_page_advises() -> None:
+    for heading, advice in (
+        ("Why a job failed", JOB_ADVICE),
+        ("Why a webhook failed", WEBHOOK_ADVICE),
+    ):
+        assert advice == {code: cells[-1] for code, cells in _rows(ERRORS, heading).items()}
+
+
+def test_every_type_of_event_is_explained() -> None:
+    assert _rows(ROOT / "docs/webhooks.md", "Types").keys() == set(EVENT_TYPES)
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {target for page in PAGES for target in re.findall(r"make ([a-z]+)", _code(page))}
+    assert {"demo", "test"} <= named <= targets
+
+
+def _is_command(words: list[str]) -> bool:
+    """Whether the words begin with a command of ours, or are a group of them."""
+    if words[0] not in cli.lazy:
+        return False
+    command = cli.load(words[0])
+    if not isinstance(command, click.Group):
+        return True
+    return len(words) == 1 or words[1] in command.commands
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_command_that_is_named_exists(page: Path) -> None:
+    named = re.findall(
+        r"(?:^|(?<!The)[ (])gateway ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)", _code(page), re.MULTILINE
+    )
+    assert [words for words in named if not _is_command(words.split())] == []
+
+
+def _commands() -> Iterator[str]:
+    for name in cli.lazy:
+        command = cli.load(name)
+        if isinstance(command, click.Group):
+            yield from (f"gateway {name} {one}" for one in command.commands)
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield f"gateway {name}"
+
+
+def test_every_command_is_on_its_page() -> None:
+    page = _code(ROOT / "docs/cli.md")
+    assert [words for words in _commands() if not re.search(rf"{words}(?![a-z-])", page)] == []
+
+
+def test_the_settings_page_is_as_generated() -> None:
+    printed = CliRunner().invoke(cli, ["config", "docs"])
+    assert printed.exit_code == 0, printed.output
+    page = (ROOT / "docs/settings.md").read_text()
+    assert page == printed.stdout, "run: gateway config docs > docs/settings.md"
+
+
+def test_every_file_that_is_named_exists() -> None:
+    page = ROOT / "docs/architecture.md"
+    named = set(re.findall(r"`([a-z_/]+(?:\.py|/))`", page.read_text()))
+    assert named
+    assert {name for name in named if not (ROOT / "gateway" / name).exists()} == set()
+
+
+def _metrics() -> set[str]:
+    process = ProcessState(True, True, PoolUse(1, 0, 0), 0.0, 0.0)
+    page = exposition(process, Overview({}, [], [], {}, None, None)).decode()
+    names = set(re.findall(r"^# TYPE (gw_\w+)", page, re.MULTILINE))
+    return {name for name in names if not name.endswith("_created")}
+
+
+def test_every_metric_is_explained() -> None:
+    page = ROOT / "docs/metrics.md"
+    documented = page.read_text().partition("\n## Every metric\n")[2]
+    assert set(re.findall(r"\bgw_[a-z_]+", documented)) == _metrics()
+
+
+def test_every_reason_to_wait_is_explained() -> None:
+    page = (ROOT / "docs/metrics.md").read_text()
+    codes = {code.value for code in WaitCode}
+    assert set(_rows(ROOT / "docs/metrics.md", "What a job waits for")) == codes
+    for reason in (reason for reasons in REASONS.values() for reason in reasons):
+        assert f"`{reason}`" in page, reason
+
+
+def test_every_metric_that_is_named_exists() -> None:
+    known = _metrics()
+    rules = ROOT / "deploy/prometheus-rules.yaml"
+    # What it was called before.
+    pages = [page for page in (*PAGES, rules) if page.name != "CHANGELOG.md"]
+    named = {name for page in pages for name in re.findall(r"\bgw_[a-z_]+", page.read_text())}
+    assert named
+    assert named - known == set()

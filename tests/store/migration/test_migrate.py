@@ -1,0 +1,185 @@
+import asyncio
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from gateway.errors import DatabaseDenied, Unavailable
+from gateway.store.migration import migration_lock
+from gateway.store.migration.migrate import (
+    DatabaseRefusedError,
+    newest_revision,
+    present_revision,
+    upgrade_schema,
+)
+from gateway.store.schema import metadata
+from tests.conftest import at_database, run_sql
+
+NAME = "t_store_migrate"
+
+
+@pytest.fixture
+def empty(postgres: str) -> Iterator[str]:
+    """A database in which nothing was done yet."""
+    drop = f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)"
+    run_sql(postgres, drop, f"CREATE DATABASE {NAME}")
+    yield at_database(postgres, NAME)
+    run_sql(postgres, drop)
+
+
+def present(url: str) -> str | None:
+    return asyncio.run(present_revision(url))
+
+
+def drift(url: str) -> list[object]:
+    """What a migration would still have to do."""
+
+    def compare(connection: Connection) -> list[object]:
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+    async def run() -> list[object]:
+        engine = create_async_engine(url)
+        async with engine.connect() as connection:
+            found = await connection.run_sync(compare)
+        await engine.dispose()
+        return found
+
+    return asyncio.run(run())
+
+
+def test_an_empty_database_is_brought_to_the_newest_revision(empty: str) -> None:
+    assert present(empty) is None
+    upgrade_schema(empty)
+    newest = newest_revision()
+    assert newest is not None
+    assert present(empty) == newest
+    upgrade_schema(empty)
+    assert present(empty) == newest_revision()
+
+
+def test_the_migrations_make_the_tables_of_the_schema(empty: str) -> None:
+    assert len(drift(empty)) >= len(metadata.tables)
+    upgrade_schema(empty)
+    assert drift(empty) == []
+
+
+def test_a_database_without_a_revision_has_none(empty: str) -> None:
+    upgrade_schema(empty)
+    run_sql(empty, "DELETE FROM alembic_version")
+    assert present(empty) is None
+
+
+def test_a_refused_migration_says_why_and_changes_nothing(empty: str) -> None:
+    run_sql(empty, "CREATE TABLE job (id int)")
+    with pytest.raises(DatabaseRefusedError, match="already exists"):
+        upgrade_schema(empty)
+    assert present(empty) is None
+
+
+def test_a_wrong_password_is_refused_and_not_told(postgres: str) -> None:
+    password = urlsplit(postgres).password or ""
+    with pytest.raises(DatabaseDenied) as refused:
+        present(postgres.replace(password, "hunter2"))
+    assert "password authentication failed" in refused.value.cause
+    assert "hunter2" not in refused.value.cause
+
+
+def test_a_server_that_is_away() -> None:
+    with pytest.raises(Unavailable):
+        present("postgresql+asyncpg://u:p@127.0.0.1:1/x")
+
+
+# --- Turns --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def holding(url: str, *statements: str) -> Iterator[None]:
+    """Somebody else's session with an open transaction."""
+    ready, done = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        connection = await asyncpg.connect(
+            url.replace("+asyncpg", ""), server_settings={"application_name": "somebody"}
+        )
+        for statement in ("BEGIN", *statements):
+            await connection.execute(statement)
+        ready.set()
+        await asyncio.to_thread(done.wait, 60)
+        await connection.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(hold()))
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_who_waits_for_another_upgrade_says_so_and_gives_up_in_the_end(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration_lock, "_SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(migration_lock, "_LONGEST_SECONDS", 0.5)
+    told: list[str] = []
+    with (
+        holding(empty, f"SELECT pg_advisory_lock({migration_lock.LOCK})"),
+        pytest.raises(DatabaseRefusedError, match=r"another upgrade holds the schema: .*somebody"),
+    ):
+        upgrade_schema(empty, told.append)
+    assert len(told) == 1
+    assert re.fullmatch(
+        r"Waiting for another upgrade: \w+ at 127.0.0.1 \(somebody, pid \d+, idle in transaction\)",
+        told[0],
+    )
+    assert present(empty) is None
+
+
+def test_a_lock_that_somebody_holds_is_told_and_ends_the_upgrade(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration_lock, "_SILENT_SECONDS", 0.1)
+    upgrade_schema(empty)
+    run_sql(empty, "UPDATE alembic_version SET version_num = '0013'")
+    told: list[str] = []
+    with (
+        holding(empty, "LOCK TABLE alembic_version IN EXCLUSIVE MODE"),
+        pytest.raises(DatabaseRefusedError, match="lock timeout"),
+    ):
+        upgrade_schema(empty, told.append)
+    assert len(told) == 1
+    assert told[0].startswith("Waiting for a lock that is held by: ")
+    assert "somebody" in told[0]
+    assert present(empty) == "0013"
+
+
+def test_a_server_that_goes_away_under_an_upgrade_is_named(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go(*_: object) -> None:
+        raise ConnectionRefusedError(111, "Connect")
+
+    monkeypatch.setattr(command, "upgrade", go)
+    with pytest.raises(Unavailable) as failed:
+        upgrade_schema(empty)
+    assert failed.value.cause == "connection refused"
+    assert "127.0.0.1" in failed.value.place
+
+
+def test_a_defect_in_a_migration_stays_one(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def go(*_: object) -> None:
+        raise ValueError("oops")
+
+    monkeypatch.setattr(command, "upgrade", go)
+    with pytest.raises(ValueError, match="oops"):
+        upgrade_schema(empty)
