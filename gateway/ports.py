@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from gateway.core.cipher import Secret
-from gateway.core.webhooks.request import Fault, Reply, Webhook
+from gateway.core.webhooks.request import Reply, SendFault, Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class Catalogue(Protocol):
 class Sender(Protocol):
     """Posts webhooks to receivers, and only to addresses that may be called."""
 
-    async def send(self, webhook: Webhook) -> Reply | Fault: ...
+    async def send(self, webhook: Webhook) -> Reply | SendFault: ...
 
     async def refusal(self, url: str) -> str | None:
         """Why this URL may not be called, for the person who gave it; None when it may."""

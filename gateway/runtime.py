@@ -130,7 +130,7 @@ def _tell_of_postgres(place: str, cause: Cause | None) -> None:
 async def open_deps(
     settings: Settings,
     name: str,
-    reached: Callable[[str], None] = go_on,
+    crash_point: Callable[[str], None] = go_on,
     health: RedisHealth | None = None,
 ) -> AsyncGenerator[Deps]:
     """Open everything that a process needs; `name` is what Postgres shows it as.
@@ -170,7 +170,7 @@ async def open_deps(
             policy=policy_of(settings),
             upstream_url=settings.upstream_url,
             vitals=vitals,
-            reached=reached,
+            crash_point=crash_point,
         )
         await stack.enter_async_context(_naming_workflows(deps))
         yield deps

@@ -12,7 +12,7 @@ import uvloop
 
 from gateway import log
 from gateway.adapters.redis.health import RedisHealth
-from gateway.adapters.wakeups.worker_loop import Pool
+from gateway.adapters.wakeups.worker_loop import WorkerLoop
 from gateway.config.redis_url import parse_redis_url
 from gateway.errors import Unavailable
 from gateway.flows.admin.master_keys import require_keys
@@ -20,7 +20,7 @@ from gateway.flows.deps import Deps, go_on
 from gateway.flows.health.heartbeat import beating
 from gateway.flows.maintain.sweep import sweep
 from gateway.flows.warm_up import warm_up
-from gateway.flows.work_loops import Sessions
+from gateway.flows.work_loops import WorkLoops
 from gateway.host.descriptors import raise_limit
 from gateway.host.watchdog import watch_loop
 from gateway.runtime import host_clock, identity_of, open_deps, tell_strange_settings
@@ -33,7 +33,7 @@ _STUCK_SECONDS = 30
 _SWEEP_SECONDS = 5
 
 
-def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
+def run(settings: Settings, crash_point: Callable[[str], None] = go_on) -> None:
     """Work until SIGTERM or SIGINT, then finish what is under way.
 
     `reached` is called at every crash point.
@@ -41,16 +41,16 @@ def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
     log.configure(settings.log_level, settings.log_format)
     tell_strange_settings()
     raise_limit()
-    uvloop.run(_work(settings, reached))
+    uvloop.run(_work(settings, crash_point))
 
 
-async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
+async def _work(settings: Settings, crash_point: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log.report_failure)
     _on_signal(stop.set)
     health = RedisHealth(str(parse_redis_url(settings.redis_url.get_secret_value())))
-    async with open_deps(settings, "gateway worker", reached, health) as deps:
+    async with open_deps(settings, "gateway worker", crash_point, health) as deps:
         await require_keys(deps)
 
         def end() -> None:
@@ -58,8 +58,8 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
             stop.set()
 
         _on_signal(end)
-        sessions = Sessions(deps)
-        pool = Pool(
+        sessions = WorkLoops(deps)
+        pool = WorkerLoop(
             settings.redis_url.get_secret_value(),
             host_clock(),
             deps.ids,
@@ -74,11 +74,11 @@ async def _work(settings: Settings, reached: Callable[[str], None]) -> None:
             drain_seconds=settings.drain_seconds,
             health=health,
         )
-        deps.slots.on_room(pool.nudge)
-        deps.queue.on_wake(pool.nudge)
+        deps.slots.on_room(pool.wake_up)
+        deps.queue.on_wake(pool.wake_up)
         watch_loop(loop, _STUCK_SECONDS)
         # What Redis remembers of the database is asked before the first row is claimed.
-        deps.beacon.learn(await deps.queue.mirrored())
+        deps.restore_detector.learn(await deps.queue.mirrored())
         with suppress(Unavailable):  # a worker starts without its database, too
             await warm_up(deps)
         if settings.worker_port:
@@ -98,5 +98,5 @@ def _on_signal(end: Callable[[], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, end)
 
 
-def _silent_for(deps: Deps, pool: Pool) -> float:
+def _silent_for(deps: Deps, pool: WorkerLoop) -> float:
     return deps.clock.monotonic() - pool.alive_at

@@ -7,7 +7,7 @@ from alembic import context
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from gateway.store.connection.connect import Connector
+from gateway.store.connection.connect import PostgresConnector
 from gateway.store.migration.migration_lock import turn
 from gateway.store.schema import metadata
 
@@ -23,7 +23,7 @@ def _run(connection: Connection) -> None:
         context.run_migrations()
 
 
-async def _migrate(connector: Connector, tell: Callable[[str], None]) -> None:
+async def _migrate(connector: PostgresConnector, tell: Callable[[str], None]) -> None:
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=connector.connect, poolclass=pool.NullPool
     )
@@ -52,12 +52,12 @@ async def _pid(connection: AsyncConnection) -> int:
     return int(found or 0)
 
 
-def _connector() -> Connector:
+def _connector() -> PostgresConnector:
     given = context.config.attributes.get("connector")
     url = context.config.get_main_option("sqlalchemy.url")
     if given is None and url is None:
         raise RuntimeError("no database URL was given")
-    return given or Connector(str(url), "migrations", guarded=False)
+    return given or PostgresConnector(str(url), "migrations", guarded=False)
 
 
 asyncio.run(_migrate(_connector(), context.config.attributes.get("tell", lambda _: None)))

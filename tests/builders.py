@@ -15,7 +15,7 @@ from gateway.store.tenancy import tenants
 from gateway.store.webhooks import deliveries, endpoints
 from gateway.store.webhooks.attempts import Recorded
 from gateway.store.webhooks.deliveries import ToDeliver
-from gateway.store.webhooks.endpoints import Options
+from gateway.store.webhooks.endpoints import EndpointOptions
 from gateway.store.work import jobs, settlement, submits
 from gateway.store.work.settlement import NewDelivery, NewEvent
 from gateway.store.work.submits import ToSubmit
@@ -170,9 +170,9 @@ async def add_submitted(tx: Tx, tenant_id: UUID, count: int = 1, **changes: Any)
     return ids
 
 
-def options_of(**changes: Any) -> Options:
+def options_of(**changes: Any) -> EndpointOptions:
     """An endpoint for all events, with nothing else said."""
-    plain = Options("https://hooks.example/x", "", [], [], None, None, None, None)
+    plain = EndpointOptions("https://hooks.example/x", "", [], [], None, None, None, None)
     return plain._replace(**changes)
 
 

@@ -13,7 +13,7 @@ from gateway import log, metrics
 from gateway.adapters.clock import PostgresClock
 from gateway.adapters.musicai.client import MusicAi
 from gateway.adapters.wakeups.queue import ArqQueue
-from gateway.core.cipher import Place
+from gateway.core.cipher import AssociatedData
 from gateway.errors import Unavailable
 from gateway.flows.process.vitals import Vitals
 from gateway.ports import Reply
@@ -89,10 +89,10 @@ async def test_webhooks_go_through_the_egress_proxy_of_the_settings():
 
 
 async def test_a_process_opens_though_nothing_can_be_reached():
-    reached: list[str] = []
+    crash_point: list[str] = []
     with capture_logs():
         async with open_deps(
-            settings(upstream_url="http://sim:1/v1"), "test", reached.append
+            settings(upstream_url="http://sim:1/v1"), "test", crash_point.append
         ) as deps:
             assert deps.upstream_url == "http://sim:1/v1"
             assert isinstance(deps.upstream, MusicAi)
@@ -100,11 +100,11 @@ async def test_a_process_opens_though_nothing_can_be_reached():
             assert isinstance(deps.queue, ArqQueue)
             assert isinstance(deps.clock, PostgresClock)
             assert isinstance(deps.observer, Report)
-            deps.reached("here")
+            deps.crash_point("here")
             with pytest.raises(Unavailable):
                 async with deps.db.begin():
                     pass
-    assert reached == ["here"]
+    assert crash_point == ["here"]
 
 
 async def test_parts_are_real(database_url: str, redis_url: str):
@@ -114,7 +114,7 @@ async def test_parts_are_real(database_url: str, redis_url: str):
             row = await tx.row("SELECT current_setting('application_name')")
             assert row is not None
             assert row[0] == "the-name"
-        place = Place("t", "a", "b")
+        place = AssociatedData("t", "a", "b")
         sealed = deps.cipher.seal(b"plain", place, deps.ids.random_bytes(12))
         assert deps.cipher.open(sealed, place) == b"plain"
 

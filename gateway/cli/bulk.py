@@ -10,7 +10,7 @@ from rich_click import RichGroup
 
 from gateway.cli.api.access import with_tenant
 from gateway.cli.api.client import Api
-from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
+from gateway.cli.api.lists import ListOptions, Source, listing_options, show_listing
 from gateway.cli.terminal.output import confirm, json_option, say, show, yes_option
 from gateway.cli.terminal.table import Column
 
@@ -114,7 +114,7 @@ def bulk() -> None:
 @bulk.command(name="list")
 @listing_options
 @with_tenant
-def list_(api: Api, *, wanted: Wanted) -> None:
+def list_(api: Api, *, wanted: ListOptions) -> None:
     """List bulk operations, newest first."""
     show_listing(api, Source("/v1/bulk"), wanted, _COLUMNS)
 

@@ -28,7 +28,7 @@ class CannotOpenError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AssociatedData:
     """Where a sealed value lives: table, tenant, row and version."""
 
     table: str
@@ -60,12 +60,12 @@ class Cipher:
         """The number of the key that sealed a value."""
         return sealed[:NUMBER_BYTES]
 
-    def seal(self, plain: bytes, place: Place, nonce: bytes) -> bytes:
+    def seal(self, plain: bytes, place: AssociatedData, nonce: bytes) -> bytes:
         """Seal a secret for one place; `nonce` is 12 bytes never used before."""
         sealed = self._keys[self._first].encrypt(nonce, plain, place.bytes())
         return self._first + nonce + sealed
 
-    def open(self, sealed: bytes, place: Place) -> bytes:
+    def open(self, sealed: bytes, place: AssociatedData) -> bytes:
         """Open a sealed secret; raises CannotOpenError."""
         number = self.number_of(sealed).hex()
         key = self._keys.get(self.number_of(sealed))

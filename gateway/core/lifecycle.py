@@ -24,7 +24,7 @@ _CALLER_CODES = frozenset({"BAD_INPUT", "CANCELLED", "DEADLINE_EXCEEDED"})
 
 
 @dataclass(frozen=True, slots=True)
-class JobError:
+class JobFailure:
     """Why a job failed, in words that stay stable (`code`) and words for people."""
 
     code: str
@@ -53,7 +53,7 @@ class Finish:
 
     state: JobState
     result: str | None = None
-    error: JobError | None = None
+    error: JobFailure | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
 
@@ -65,10 +65,10 @@ class Start:
     started_at: datetime | None
 
 
-def error_of(code: str, title: str, message: str) -> JobError:
+def error_of(code: str, title: str, message: str) -> JobFailure:
     """Add to an upstream reason whose fault it is and whether trying again may help."""
     origin = ORIGIN_CALLER if code in _CALLER_CODES else ORIGIN_UPSTREAM
-    return JobError(code, title, message, origin, code in _RETRYABLE_CODES)
+    return JobFailure(code, title, message, origin, code in _RETRYABLE_CODES)
 
 
 def after_poll(
@@ -76,7 +76,7 @@ def after_poll(
     status: str,
     *,
     result: str | None,
-    error: JobError | None,
+    error: JobFailure | None,
     started_at: datetime | None,
     completed_at: datetime | None,
 ) -> Finish | Start | None:
@@ -99,7 +99,7 @@ def expired() -> Finish:
     """The end of a job that outlived its deadline."""
     return Finish(
         JobState.EXPIRED,
-        error=JobError(
+        error=JobFailure(
             "DEADLINE_EXCEEDED",
             "Deadline exceeded",
             "The job did not finish before its deadline. Give it more time, or find out why it "
@@ -114,7 +114,7 @@ def cancelled() -> Finish:
     """The end of a job that its caller deleted before it finished."""
     return Finish(
         JobState.CANCELLED,
-        error=JobError(
+        error=JobFailure(
             "CANCELLED",
             "Cancelled",
             "The job was deleted before it finished.",
@@ -128,7 +128,7 @@ def lost() -> Finish:
     """The end of a job that the upstream took and then no longer knew."""
     return Finish(
         JobState.FAILED,
-        error=JobError(
+        error=JobFailure(
             "UPSTREAM_LOST",
             "Lost upstream",
             "The upstream accepted the job and later said, several times, that it has no such job.",
@@ -142,7 +142,7 @@ def unreadable() -> Finish:
     """The end of a job whose upstream report the gateway cannot store."""
     return Finish(
         JobState.FAILED,
-        error=JobError(
+        error=JobFailure(
             "UPSTREAM_UNREADABLE",
             "Unreadable result",
             "The upstream finished the job, but its report cannot be read or is too large.",
@@ -156,7 +156,7 @@ def out_of_reach() -> Finish:
     """The end of a job whose credential was revoked upstream, and that no later one can see."""
     return Finish(
         JobState.FAILED,
-        error=JobError(
+        error=JobFailure(
             "UPSTREAM_LOST",
             "Out of reach upstream",
             "The credential that the job was submitted with is revoked, and the tenant's present "
@@ -171,7 +171,7 @@ def given_up(strikes: int) -> Finish:
     """The end of a job that the gateway began to submit several times and never came to an end."""
     return Finish(
         JobState.FAILED,
-        error=JobError(
+        error=JobFailure(
             "GATEWAY_FAULT",
             "Given up by the gateway",
             f"The gateway began to submit the job {strikes} times and broke down each time. The "

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from gateway.core.cipher import CannotOpenError, Cipher, Place, Secret
+from gateway.core.cipher import AssociatedData, CannotOpenError, Cipher, Secret
 from gateway.core.schedule import Policy
-from gateway.flows.process.restore_detector import Beacon
+from gateway.flows.process.restore_detector import RestoreDetector
 from gateway.flows.process.slots import Slots
 from gateway.flows.process.vitals import Vitals
 from gateway.ports import (
@@ -26,14 +26,14 @@ from gateway.store.database import Database
 _TELL_AGAIN_SECONDS = 60.0
 
 
-def credential_place(tenant_id: UUID, credential_id: UUID, version: int) -> Place:
+def credential_place(tenant_id: UUID, credential_id: UUID, version: int) -> AssociatedData:
     """Where the key of a credential is sealed for."""
-    return Place("credential", str(tenant_id), str(credential_id), version)
+    return AssociatedData("credential", str(tenant_id), str(credential_id), version)
 
 
-def secret_place(tenant_id: UUID, secret_id: UUID) -> Place:
+def secret_place(tenant_id: UUID, secret_id: UUID) -> AssociatedData:
     """Where a signing secret is sealed for."""
-    return Place("signing_secret", str(tenant_id), str(secret_id))
+    return AssociatedData("signing_secret", str(tenant_id), str(secret_id))
 
 
 def go_on(_point: str) -> None:
@@ -59,10 +59,10 @@ class Deps:
     # When the operator is told again of a master key that is missing, by its number.
     told_of_keys: dict[str, float] = field(default_factory=dict[str, float])
     slots: Slots = field(default_factory=Slots)
-    beacon: Beacon = field(default_factory=Beacon)
+    restore_detector: RestoreDetector = field(default_factory=RestoreDetector)
     vitals: Vitals = field(default_factory=Vitals)
     # Called by name after every step that wrote or called out; tests end the process there.
-    reached: Callable[[str], None] = go_on
+    crash_point: Callable[[str], None] = go_on
 
     def access(
         self, tenant_id: UUID, credential_id: UUID, version: int, base_url: str, sealed: bytes

@@ -21,7 +21,7 @@ _LONGEST_WAKE = 60.0
 _LOOK_AGAIN_SECONDS = 0.5
 
 
-class Sessions:
+class WorkLoops:
     """The verbs of one worker."""
 
     def __init__(self, deps: Deps) -> None:
@@ -45,7 +45,7 @@ class Sessions:
         await self._quarantine("deliver", self._deliverer.claim_suspect)
         slots, most = self._deps.slots, self._deps.policy.deliver_concurrency
         # Receivers that hang must not keep the webhooks of all others waiting.
-        room = partial(slots.room_beside_slow, "deliver", most)
+        room = partial(slots.free_excluding_slow, "deliver", most)
         await self._work("deliver", room, self._deliverer.claim)
 
     async def bulk(self) -> None:
@@ -83,7 +83,7 @@ class Sessions:
         """
         slots = self._deps.slots
         if not slots.closing and not slots.has_suspect(verb) and await claim():
-            await slots.idle(verb, self._deps.policy.quiet)
+            await slots.wait_idle(verb, self._deps.policy.quiet)
             self._deps.queue.wake(verb)
 
     async def _work(
@@ -93,7 +93,7 @@ class Sessions:
         while not slots.closing:
             free = room()
             if free <= 0:
-                await slots.freed(_LOOK_AGAIN_SECONDS)
+                await slots.wait_for_slot(_LOOK_AGAIN_SECONDS)
             elif await claim(free) == 0:
                 return
             if self._deps.clock.monotonic() > end:

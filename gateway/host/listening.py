@@ -15,7 +15,7 @@ class CannotListenError(Exception):
         self.hint = hint
 
 
-class Place(NamedTuple):
+class ListenAddress(NamedTuple):
     """An address by its number, and the port that is really listened on."""
 
     address: str
@@ -23,7 +23,7 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def claimed(host: str, port: int, *, shared: bool = False) -> Generator[Place]:
+def claimed(host: str, port: int, *, shared: bool = False) -> Generator[ListenAddress]:
     """Hold a port for a server that binds it with SO_REUSEPORT within the block; 0 takes a free one.
 
     With `shared` other processes may have it as well. Raises CannotListenError.
@@ -31,7 +31,7 @@ def claimed(host: str, port: int, *, shared: bool = False) -> Generator[Place]:
     with _bound(host, port, shared=shared) as holder:
         # Only now: who binds after us without it is refused, and the server itself is not.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        yield Place(*holder.getsockname()[:2])
+        yield ListenAddress(*holder.getsockname()[:2])
 
 
 def check(host: str, port: int, *, shared: bool = False) -> None:

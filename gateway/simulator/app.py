@@ -7,7 +7,7 @@ from litestar.enums import ScopeType
 from litestar.exceptions import NotFoundException
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from gateway.simulator.http.messages import Request, Response, Wire
+from gateway.simulator.http.messages import Request, Response, WireScript
 from gateway.simulator.service import Service
 from gateway.simulator.state import State
 
@@ -51,7 +51,7 @@ async def _read(scope: HTTPScope, receive: Receive) -> Request:
 
 
 async def _write(response: Response, send: Send) -> None:
-    wire = response.wire or Wire()
+    wire = response.wire or WireScript()
     await asyncio.sleep(wire.delay)
     if wire.end == "hang":
         await asyncio.sleep(10**9 if wire.hang_seconds is None else wire.hang_seconds)

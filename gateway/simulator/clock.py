@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 
-class Clock:
+class SimulatedClock:
     """Wall time plus an offset that only grows; can be held still."""
 
     __slots__ = ("_frozen_at", "offset")

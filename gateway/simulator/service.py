@@ -8,7 +8,7 @@ from gateway.simulator.behaviour import Partial
 from gateway.simulator.control import control_routes
 from gateway.simulator.control.record import Entry
 from gateway.simulator.faults import answers
-from gateway.simulator.faults.script import Call
+from gateway.simulator.faults.script import FaultedCall
 from gateway.simulator.files import file_routes
 from gateway.simulator.files.courier import Courier
 from gateway.simulator.http.messages import Request, Response, problem
@@ -85,7 +85,7 @@ class Service:
         return upstream_routes.perform(self.state, request, route, target, over)
 
     def _with_faults(self, request: Request, route: str, target: str) -> Response:
-        call = Call(
+        call = FaultedCall(
             method=request.method,
             route=route,
             key=request.headers.get("authorization", ""),

@@ -7,22 +7,22 @@ from typing import Any
 import msgspec
 
 from gateway.simulator.behaviour import Behaviour, Layers
-from gateway.simulator.clock import Clock
+from gateway.simulator.clock import SimulatedClock
 from gateway.simulator.control.record import Record
 from gateway.simulator.faults.script import FaultBook
 from gateway.simulator.files.inputs import is_missing, own_urls
 from gateway.simulator.files.signed_urls import Signer
 from gateway.simulator.files.storage import Storage
 from gateway.simulator.jobs.catalog import Catalog
-from gateway.simulator.jobs.journal import Journal, Line
+from gateway.simulator.jobs.journal import Journal, JournalLine
 from gateway.simulator.jobs.plans import Plan, draw
-from gateway.simulator.jobs.table import Application, Job, JobTable
-from gateway.simulator.jobs.workflows import Workflow
+from gateway.simulator.jobs.table import JobTable, SimulatedApplication, SimulatedJob
+from gateway.simulator.jobs.workflows import SimulatedWorkflow
 
 NULL = msgspec.Raw(b"null")
 
 
-class Submission(msgspec.Struct, rename="camel"):
+class NewSubmission(msgspec.Struct, rename="camel"):
     """A POST /job body; what the service passes through stays as it was sent."""
 
     workflow: str
@@ -50,7 +50,7 @@ class State:
 
     def __init__(self, seed: int, journal: Journal | None = None, *, files_base: str = "") -> None:
         self.seed = seed
-        self.clock = Clock()
+        self.clock = SimulatedClock()
         self.signer = Signer(seed)
         self.signer.base = files_base
         self.journal = journal
@@ -76,15 +76,15 @@ class State:
 
     def submit(
         self,
-        application: Application,
-        workflow: Workflow,
-        submission: Submission,
+        application: SimulatedApplication,
+        workflow: SimulatedWorkflow,
+        submission: NewSubmission,
         behaviour: Behaviour,
-    ) -> Job:
+    ) -> SimulatedJob:
         """Adds a job; two equal submissions make two jobs."""
         plan = self._plan(application, workflow, submission.params, behaviour)
         script = draw(plan, self._draws)
-        job = Job(
+        job = SimulatedJob(
             seq=self._next_seq(),
             id=self._new_id(),
             application=application,
@@ -105,13 +105,13 @@ class State:
         if behaviour.input_check == "fetch":
             self.to_probe.append(job)
         if self.journal is not None:
-            self.journal.write(Line.of(job))
+            self.journal.write(JournalLine.of(job))
         return job
 
-    def delete(self, job: Job) -> None:
+    def delete(self, job: SimulatedJob) -> None:
         self.jobs.remove(job, self.clock.now())
         if self.journal is not None:
-            self.journal.write(Line(deleted=job.id))
+            self.journal.write(JournalLine(deleted=job.id))
 
     def new_object_name(self) -> str:
         return f"moises/{self._new_id().replace('-', '')}"
@@ -123,7 +123,7 @@ class State:
         self.record = Record()
         self.storage = Storage()
         self.jobs = JobTable(self._limit_of, self._lacks_input)
-        self.to_probe: deque[Job] = deque()
+        self.to_probe: deque[SimulatedJob] = deque()
         self._seq = 0
         self._seed_draws(0)
 
@@ -147,8 +147,8 @@ class State:
 
     def _plan(
         self,
-        application: Application,
-        workflow: Workflow,
+        application: SimulatedApplication,
+        workflow: SimulatedWorkflow,
         params: msgspec.Raw,
         behaviour: Behaviour,
     ) -> Plan:
@@ -168,10 +168,10 @@ class State:
         text = f"{number & ~(3 << 62) | (2 << 62):032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
-    def _limit_of(self, application: Application) -> int | None:
+    def _limit_of(self, application: SimulatedApplication) -> int | None:
         return self.layers.resolve(application.key).concurrency_limit
 
-    def _lacks_input(self, job: Job) -> bool:
+    def _lacks_input(self, job: SimulatedJob) -> bool:
         base = self.signer.base
         if base.encode() not in job.params:
             return False

@@ -19,15 +19,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 from typing_extensions import override
 
-from gateway.store.connection.availability import Standing
-from gateway.store.connection.connect import GUARDS, AnyRow, Connector, Session
+from gateway.store.connection.availability import Availability
+from gateway.store.connection.connect import GUARDS, AnyRow, PostgresConnector, PostgresSession
 from gateway.store.connection.failure_causes import (
     PoolerRefusedError,
     RoleRefusedError,
     cause_of,
     translated,
 )
-from gateway.store.connection.liveness import Pulse
+from gateway.store.connection.liveness import LinkMonitor
 
 __all__ = ["AnyRow", "Database", "Tx", "open_database"]
 
@@ -78,7 +78,7 @@ class Tx:
     A transaction begins with its first statement.
     """
 
-    def __init__(self, session: Session, beginning: str = "") -> None:
+    def __init__(self, session: PostgresSession, beginning: str = "") -> None:
         self._connection: Any = session
         self._beginning = beginning
 
@@ -132,7 +132,7 @@ class Tx:
 class _Single(Tx):
     """Each statement is a transaction of its own, and is tried again when it met another one."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: PostgresSession) -> None:
         super().__init__(session)
         self._apart = "" if session.is_guarded else f"{_BEGIN}{_GUARDED}"
 
@@ -182,11 +182,11 @@ class PoolUse(NamedTuple):
 class Database:
     """The pool of one process."""
 
-    def __init__(self, engine: AsyncEngine, connector: Connector) -> None:
-        self.standing = Standing()
+    def __init__(self, engine: AsyncEngine, connector: PostgresConnector) -> None:
+        self.standing = Availability()
         self._engine = engine
         self._connector = connector
-        self._pulse = Pulse(connector)
+        self._pulse = LinkMonitor(connector)
         self._waiting = 0
 
     @property
@@ -262,7 +262,7 @@ class Database:
                 await driver.execute("COMMIT;")
 
     @asynccontextmanager
-    async def _session(self) -> AsyncGenerator[Session]:
+    async def _session(self) -> AsyncGenerator[PostgresSession]:
         try:
             connection = self._engine.connect()
             self._waiting += 1
@@ -272,7 +272,7 @@ class Database:
                     driver: Any = (await connection.get_raw_connection()).driver_connection
             finally:
                 self._waiting -= 1
-            session: Session = driver
+            session: PostgresSession = driver
             is_known = False
             try:
                 with self._pulse.watching(session):
@@ -318,7 +318,7 @@ def open_database(url: str, *, pool: int, name: str) -> Database:
 
     Raises BadUrlError.
     """
-    connector = Connector(url, name)
+    connector = PostgresConnector(url, name)
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connector.connect,

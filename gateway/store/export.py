@@ -130,7 +130,7 @@ _SOURCES = {
 KINDS = tuple(_SOURCES)
 
 
-class Page(NamedTuple):
+class ExportPage(NamedTuple):
     """Lines, and the place behind them where there may be more."""
 
     lines: list[str]
@@ -140,7 +140,7 @@ class Page(NamedTuple):
 
 async def page(
     tx: Tx, kind: str, tenant_id: UUID, after: _Key | None, *, limit: int, most: int
-) -> Page:
+) -> ExportPage:
     """The next rows of a kind of KINDS, fewer than the limit where they are about `most` bytes."""
     await keep_to_indexes(tx)
     source = _SOURCES[kind]
@@ -149,20 +149,20 @@ async def page(
     rows = [tuple(row) for row in await tx.rows(sql, tenant_id, *start, limit, most)]
     lines = [_line(kind, body) for *_, body in rows]
     ids = [row[0] for row in rows] if source.part else ()
-    return Page(lines, rows[-1][:-1] if rows else None, ids)
+    return ExportPage(lines, rows[-1][:-1] if rows else None, ids)
 
 
 async def parts(
     tx: Tx, kind: str, tenant_id: UUID, ids: Sequence[object], after: _Key | None, *, limit: int
-) -> Page:
+) -> ExportPage:
     """The next of the rows that hang on those of a page."""
     part = _SOURCES[kind].part
     if part is None or not ids:
-        return Page([], None)
+        return ExportPage([], None)
     name, sql, start = part
     rows = [tuple(row) for row in await tx.rows(sql, tenant_id, ids, *(after or start), limit)]
     lines = [_line(name, body) for *_, body in rows]
-    return Page(lines, rows[-1][:-1] if len(rows) == limit else None)
+    return ExportPage(lines, rows[-1][:-1] if len(rows) == limit else None)
 
 
 def _line(kind: str, body: str) -> str:

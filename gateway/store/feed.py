@@ -89,7 +89,7 @@ SELECT COALESCE((SELECT min(f.xact)
 _TRANSACTION = timedelta(minutes=1)
 
 
-class Place(NamedTuple):
+class FeedPosition(NamedTuple):
     """A place in the feed: behind the event of that transaction, with its epoch, and id."""
 
     xact: int
@@ -97,7 +97,7 @@ class Place(NamedTuple):
 
 
 LAST_ID = UUID(int=2**128 - 1)
-START = Place(-1, UUID(int=0))
+START = FeedPosition(-1, UUID(int=0))
 
 
 class FeedEvent(NamedTuple):
@@ -113,23 +113,23 @@ class FeedEvent(NamedTuple):
     xact: int
 
     @property
-    def place(self) -> Place:
+    def place(self) -> FeedPosition:
         """Where the feed goes on behind it."""
-        return Place(self.xact, self.id)
+        return FeedPosition(self.xact, self.id)
 
 
 class FeedPage(NamedTuple):
     """Events, the place behind all that was looked at to find them, and whether there may be more."""
 
     events: Sequence[FeedEvent]
-    end: Place
+    end: FeedPosition
     more: bool = False
 
 
 async def page(
     tx: Tx,
     tenants: Sequence[UUID] | None,
-    after: Place,
+    after: FeedPosition,
     *,
     types: Sequence[str],
     limit: int,
@@ -154,25 +154,25 @@ async def grown(tx: Tx, tenants: Sequence[UUID] | None, since: int) -> tuple[int
     return horizon, ids
 
 
-async def place_of(tx: Tx, tenants: Sequence[UUID] | None, event_id: UUID) -> Place | None:
+async def place_of(tx: Tx, tenants: Sequence[UUID] | None, event_id: UUID) -> FeedPosition | None:
     """Where an event is; None where these tenants have none of that id."""
     row = await tx.row(_PLACE, None if tenants is None else list(tenants), event_id)
-    return Place(*row) if row else None
+    return FeedPosition(*row) if row else None
 
 
-async def place_since(tx: Tx, tenants: Sequence[UUID] | None, at: datetime) -> Place:
+async def place_since(tx: Tx, tenants: Sequence[UUID] | None, at: datetime) -> FeedPosition:
     """A place behind which is all that was stored for tenants, None for all, at a time or later."""
     ids = None if tenants is None else list(tenants)
     return _before((await tx.one(_OLDEST, ids, at, _TRANSACTION))[0])
 
 
-async def end(tx: Tx) -> Place:
+async def end(tx: Tx) -> FeedPosition:
     """The place behind all that a reader could be shown now."""
     return _before((await tx.one(f"SELECT {_HORIZON}"))[0])
 
 
-def _before(horizon: int) -> Place:
-    return Place(horizon - 1, LAST_ID)
+def _before(horizon: int) -> FeedPosition:
+    return FeedPosition(horizon - 1, LAST_ID)
 
 
 async def begin_epoch(tx: Tx, cluster: int | None) -> int:

@@ -77,7 +77,7 @@ class Told(NamedTuple):
     xact: int
 
 
-class Seen(NamedTuple):
+class SeenProcess(NamedTuple):
     """A process by its last heartbeat, which was `silent` seconds ago; state: ok, stale, stopped."""
 
     id: UUID
@@ -125,9 +125,9 @@ async def stop(tx: Tx, process_id: UUID) -> None:
     await tx.run(_STOP, process_id)
 
 
-async def seen(tx: Tx) -> Sequence[Seen]:
+async def seen(tx: Tx) -> Sequence[SeenProcess]:
     """All processes that there are or were a little while ago, workers last, the newest first."""
-    return [Seen(*row) for row in await tx.rows(_SEEN, STALE_SECONDS)]
+    return [SeenProcess(*row) for row in await tx.rows(_SEEN, STALE_SECONDS)]
 
 
 async def workers(tx: Tx) -> Workers:

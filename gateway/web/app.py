@@ -13,11 +13,11 @@ from gateway.web.auth import guard_operator, guard_tenant
 from gateway.web.capacity.limits import HttpLimits
 from gateway.web.context import (
     Context,
-    envelope_of,
     operator_dependencies,
+    request_context_of,
     tenant_dependencies,
 )
-from gateway.web.front_door import Front
+from gateway.web.front_door import FrontDoor
 from gateway.web.not_found import nothing_at
 from gateway.web.openapi import handlers as documents
 from gateway.web.respond.problem_details import MEDIA_TYPE, problem_of
@@ -25,7 +25,7 @@ from gateway.web.route_table import ANY_KEY, OPEN, OPERATOR, TENANT, flat
 from gateway.web.routes import health
 
 
-def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = True) -> Front:
+def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = True) -> FrontDoor:
     """The ASGI application on open dependencies, which stay the caller's to close.
 
     Without `metrics` it answers those nowhere; see create_metrics_app.
@@ -44,12 +44,12 @@ def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = 
     return _front(context, routers)
 
 
-def create_metrics_app(app: Front) -> Front:
+def create_metrics_app(app: FrontDoor) -> FrontDoor:
     """The application for the port of its own that the metrics of another one are on."""
     return _front(app.context, [_open_router([*health.HANDLERS, *health.METRICS])])
 
 
-def _front(context: Context, routers: list[Router]) -> Front:
+def _front(context: Context, routers: list[Router]) -> FrontDoor:
     inner = Litestar(
         routers,
         exception_handlers={HTTPException: _problem, GatewayError: _problem, Exception: _problem},
@@ -58,7 +58,7 @@ def _front(context: Context, routers: list[Router]) -> Front:
         logging_config=None,
         request_max_body_size=None,  # the front has seen to it
     )
-    return Front(context, cast("App", inner))
+    return FrontDoor(context, cast("App", inner))
 
 
 def _open_router(handlers: list[Any]) -> Router:
@@ -77,5 +77,5 @@ def _tenant_router(path: str) -> Router:
 def _problem(request: AnyRequest, error: Exception) -> Response[bytes]:
     if isinstance(error, NotFoundException):
         error = nothing_at(request.scope["path"])
-    told, headers, body = problem_of(error, envelope_of(request).request_id)
+    told, headers, body = problem_of(error, request_context_of(request).request_id)
     return Response(body, status_code=told.status, headers=headers, media_type=MEDIA_TYPE)

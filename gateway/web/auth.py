@@ -15,9 +15,9 @@ from gateway.errors import (
     TenantSuspended,
     Unauthorized,
 )
-from gateway.flows.accept.authenticate import Identities, TenantContext
+from gateway.flows.accept.authenticate import Authenticator, TenantContext
 from gateway.web.asgi.etags import require_unconditional
-from gateway.web.asgi.request_context import STATE, Caller, Envelope
+from gateway.web.asgi.request_context import STATE, Caller, RequestContext
 from gateway.web.parse.json_body import read_body
 from gateway.web.parse.query_string import read_query
 from gateway.web.respond.ratelimit_headers import rate_headers
@@ -32,8 +32,8 @@ _WRITES = frozenset({Scope.JOBS_WRITE, Scope.ENDPOINTS_WRITE})
 
 
 async def identify(
-    identities: Identities,
-    envelope: Envelope,
+    identities: Authenticator,
+    envelope: RequestContext,
     scope: Scope,
     *,
     or_scope: Scope | None = None,
@@ -71,7 +71,7 @@ async def identify(
 
 
 async def identify_operator(
-    identities: Identities, envelope: Envelope, *, reads: bool = False
+    identities: Authenticator, envelope: RequestContext, *, reads: bool = False
 ) -> Caller:
     """Find the operator of an administrative request; raises Unauthorized or Forbidden.
 
@@ -84,7 +84,7 @@ async def identify_operator(
     return Caller(key, None)
 
 
-async def identify_key(identities: Identities, envelope: Envelope) -> Caller:
+async def identify_key(identities: Authenticator, envelope: RequestContext) -> Caller:
     """Find the key of a request, whatever it may do; raises Unauthorized.
 
     A tenant's own key counts against the tenant's rate; raises RateLimited.
@@ -97,7 +97,7 @@ async def identify_key(identities: Identities, envelope: Envelope) -> Caller:
     return envelope.caller
 
 
-async def admit(identities: Identities, caller: Caller) -> None:
+async def admit(identities: Authenticator, caller: Caller) -> None:
     """Refuse a reader whose key has ended, or whose tenant is suspended, since it was identified.
 
     Raises Unauthorized, TenantSuspended, NotFound.
@@ -117,7 +117,7 @@ def need(key: AccessKey, *scopes: Scope) -> None:
 
 async def guard_tenant(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Let callers in that have a scope which the handler names in its `opt`."""
-    envelope: Envelope = connection.scope["state"][STATE]
+    envelope: RequestContext = connection.scope["state"][STATE]
     scope: Scope = handler.opt["scope"]
     or_scope: Scope | None = handler.opt.get("or_scope")
     across = handler.opt.get("across", False)
@@ -127,7 +127,7 @@ async def guard_tenant(connection: AnyConnection, handler: BaseRouteHandler) -> 
 
 async def guard_operator(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Let operators in."""
-    envelope: Envelope = connection.scope["state"][STATE]
+    envelope: RequestContext = connection.scope["state"][STATE]
     reads = cast("dict[str, object]", connection.scope)["method"] == "GET"
     await identify_operator(_identities(connection), envelope, reads=reads)
     await _read(envelope, handler)
@@ -135,7 +135,7 @@ async def guard_operator(connection: AnyConnection, handler: BaseRouteHandler) -
 
 async def guard_any_key(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Let everybody in that has a key."""
-    envelope: Envelope = connection.scope["state"][STATE]
+    envelope: RequestContext = connection.scope["state"][STATE]
     await identify_key(_identities(connection), envelope)
     await _read(envelope, handler)
 
@@ -145,12 +145,12 @@ async def guard_nobody(connection: AnyConnection, handler: BaseRouteHandler) -> 
     _read_query(connection.scope["state"][STATE], handler)
 
 
-def _read_query(envelope: Envelope, handler: BaseRouteHandler) -> None:
+def _read_query(envelope: RequestContext, handler: BaseRouteHandler) -> None:
     # Here and not in a dependency, so that no handler can forget to refuse what it does not know.
     envelope.parameters = read_query(handler.opt.get("query", NoQuery), envelope.query)
 
 
-async def _read(envelope: Envelope, handler: BaseRouteHandler) -> None:
+async def _read(envelope: RequestContext, handler: BaseRouteHandler) -> None:
     _read_query(envelope, handler)
     if envelope.method in _BODILESS:  # a body means nothing there (RFC 9110, 9.3.1)
         return
@@ -160,7 +160,9 @@ async def _read(envelope: Envelope, handler: BaseRouteHandler) -> None:
         read_body(NoBody, envelope.body)
 
 
-async def _count(identities: Identities, envelope: Envelope, context: TenantContext) -> None:
+async def _count(
+    identities: Authenticator, envelope: RequestContext, context: TenantContext
+) -> None:
     allowance = await identities.allowance(context.tenant)
     if allowance is None:
         return
@@ -172,11 +174,11 @@ async def _count(identities: Identities, envelope: Envelope, context: TenantCont
         )
 
 
-def _identities(connection: AnyConnection) -> Identities:
+def _identities(connection: AnyConnection) -> Authenticator:
     return connection.app.state.context.identities
 
 
-async def _key(identities: Identities, envelope: Envelope) -> AccessKey:
+async def _key(identities: Authenticator, envelope: RequestContext) -> AccessKey:
     text = envelope.header(b"authorization")
     if text[: len(_BEARER)].lower() == _BEARER:
         text = text[len(_BEARER) :].lstrip()
@@ -187,7 +189,7 @@ async def _key(identities: Identities, envelope: Envelope) -> AccessKey:
     return key
 
 
-async def _own(identities: Identities, key: AccessKey, named: str) -> TenantContext:
+async def _own(identities: Authenticator, key: AccessKey, named: str) -> TenantContext:
     if key.tenant_id is None:
         raise Unauthorized("The access key belongs to no tenant.")
     context = await identities.tenant_by_id(key.tenant_id)
@@ -197,7 +199,7 @@ async def _own(identities: Identities, key: AccessKey, named: str) -> TenantCont
 
 
 async def _named(
-    identities: Identities, key: AccessKey, named: str, *, needs_one: bool
+    identities: Authenticator, key: AccessKey, named: str, *, needs_one: bool
 ) -> TenantContext | None:
     if not named:
         if needs_one:

@@ -10,23 +10,23 @@ from litestar.params import SkipValidation
 
 from gateway.core.model import Tenant
 from gateway.flows.accept.acceptor import Acceptor
-from gateway.flows.accept.authenticate import Identities
+from gateway.flows.accept.authenticate import Authenticator
 from gateway.flows.deps import Deps
 from gateway.flows.health.overview import Overviews
-from gateway.flows.settle.watchers import Waiters
+from gateway.flows.settle.watchers import Watchers
 from gateway.flows.upstream.passthrough import Workflows
 from gateway.web.asgi.read_body import BodyRoom
-from gateway.web.asgi.request_context import STATE, Caller, Envelope
+from gateway.web.asgi.request_context import STATE, Caller, RequestContext
 from gateway.web.asgi.types import AnyRequest
 from gateway.web.capacity.limits import HttpLimits
-from gateway.web.capacity.long_requests import Admissions
-from gateway.web.capacity.sample_slots import Trials
+from gateway.web.capacity.long_requests import LongRequests
+from gateway.web.capacity.sample_slots import SampleSlots
 from gateway.web.parse.json_body import read_body
 from gateway.web.respond.sse import MOST_EXPORTS, Streams
 
 T = TypeVar("T")
 # What a handler is handed by name; it was made here, so it is not validated again.
-Handed: TypeAlias = NamedDependency[SkipValidation[T]]
+Injected: TypeAlias = NamedDependency[SkipValidation[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +34,24 @@ class Context:
     """The parts of one process of the API."""
 
     deps: Deps
-    identities: Identities
+    identities: Authenticator
     acceptor: Acceptor
     workflows: Workflows
-    waiters: Waiters
+    waiters: Watchers
     streams: Streams
     exports: Streams
     overviews: Overviews
     limits: HttpLimits
     bodies: BodyRoom
-    admissions: Admissions
-    trials: Trials
+    admissions: LongRequests
+    trials: SampleSlots
     summing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by who works on much usage
 
     @classmethod
     def of(cls, deps: Deps, limits: HttpLimits) -> "Context":
         """Make the parts, and have them hear what other processes change."""
-        identities, waiters = Identities(deps), Waiters(deps)
-        admissions = Admissions(deps, identities)
+        identities, waiters = Authenticator(deps), Watchers(deps)
+        admissions = LongRequests(deps, identities)
         deps.queue.listen(identities.forget)
         deps.queue.listen(waiters.hear)
         deps.queue.listen(admissions.hear)  # after what is remembered was forgotten
@@ -67,11 +67,11 @@ class Context:
             limits,
             BodyRoom(limits.max_body_bytes, limits.body_memory_bytes),
             admissions,
-            Trials(),
+            SampleSlots(),
         )
 
 
-def envelope_of(request: AnyRequest) -> Envelope:
+def request_context_of(request: AnyRequest) -> RequestContext:
     """What the front knows of a request."""
     return request.scope["state"][STATE]
 
@@ -85,7 +85,7 @@ async def _deps(request: AnyRequest) -> Deps:
 
 
 async def _caller(request: AnyRequest) -> Caller:
-    return envelope_of(request).identified
+    return request_context_of(request).identified
 
 
 async def _tenant(request: AnyRequest) -> Tenant:
@@ -93,11 +93,11 @@ async def _tenant(request: AnyRequest) -> Tenant:
 
 
 async def _given(request: AnyRequest) -> msgspec.Struct:
-    return read_body(request.route_handler.opt["body"], envelope_of(request).body or b"{}")
+    return read_body(request.route_handler.opt["body"], request_context_of(request).body or b"{}")
 
 
 async def _asked(request: AnyRequest) -> msgspec.Struct | None:
-    return envelope_of(request).parameters
+    return request_context_of(request).parameters
 
 
 def tenant_dependencies() -> dict[str, Provide]:

@@ -2,11 +2,11 @@
 
 from gateway.web.asgi.etags import names_tag
 from gateway.web.asgi.read_body import Incoming
-from gateway.web.asgi.request_context import STATE, Envelope, headers_of, request_id_of
+from gateway.web.asgi.request_context import STATE, RequestContext, headers_of, request_id_of
 from gateway.web.asgi.request_target import require_host, require_path
 from gateway.web.asgi.types import App, Message, Receive, Scope, Send
 from gateway.web.context import Context
-from gateway.web.respond.raw_response import NO_STORE, Answer, refusal_answer, send_answer
+from gateway.web.respond.raw_response import NO_STORE, RawResponse, refusal_answer, send_answer
 from gateway.web.routes.jobs.create_job import PATHS, accept
 
 _UNSENT = 0
@@ -18,14 +18,14 @@ _NOT_ALLOWED = 405
 # own OPTIONS handlers leave methods out of Allow where a path has several handlers.
 _ASKED_AS = {"HEAD": "GET", "OPTIONS": "TRACE"}
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
-_ALL_METHODS = Answer(_OK, b"", headers=((b"allow", ", ".join(sorted(_METHODS)).encode()),))
+_ALL_METHODS = RawResponse(_OK, b"", headers=((b"allow", ", ".join(sorted(_METHODS)).encode()),))
 _SILENT = ("/health/", "/metrics")
 _CLOSE = (b"connection", b"close")
 _REVALIDATE = (b"cache-control", b"private, no-cache")
 _OF_THE_BODY = frozenset({b"content-length", b"content-type"})
 
 
-class Front:
+class FrontDoor:
     """The ASGI application; `in_flight` counts the requests that have no answer yet."""
 
     def __init__(self, context: Context, inner: App) -> None:
@@ -63,7 +63,9 @@ class _Exchange:
         self._status = _UNSENT
         self._method: str = scope["method"]
         request_id = request_id_of(scope["headers"], deps.ids)
-        self._envelope = Envelope(request_id, self._method, {}, scope["query_string"], incoming)
+        self._envelope = RequestContext(
+            request_id, self._method, {}, scope["query_string"], incoming
+        )
         self._envelope.bodiless = self._method == "HEAD"
         path: str = scope["path"]
         self._route = path if self._method == "POST" and path in PATHS else ""
@@ -101,7 +103,7 @@ class _Exchange:
             tenant=tenant.slug if tenant else None,
         )
 
-    async def _answer(self, answer: Answer) -> None:
+    async def _answer(self, answer: RawResponse) -> None:
         self._status = answer.status
         if self._is_last():
             self._envelope.notes.append(_CLOSE)

@@ -17,12 +17,12 @@ from gateway.flows.admin.master_keys import require_keys
 from gateway.flows.deps import Deps, go_on
 from gateway.flows.health.heartbeat import beating
 from gateway.host.descriptors import raise_limit
-from gateway.host.listening import Place, claimed
+from gateway.host.listening import ListenAddress, claimed
 from gateway.runtime import identity_of, open_deps, tell_strange_settings
 from gateway.settings import Settings
 from gateway.web.app import create_app, create_metrics_app
 from gateway.web.capacity.limits import HttpLimits
-from gateway.web.front_door import Front
+from gateway.web.front_door import FrontDoor
 
 _CONNECTIONS = 4096
 # Requests that wait included, which cost little: what limits them is how many files may be open.
@@ -34,7 +34,7 @@ _FLUSH_SECONDS = 1.0
 _log = structlog.get_logger("gateway.web")
 
 
-def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
+def run(settings: Settings, crash_point: Callable[[str], None] = go_on) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way.
 
     `reached` is called at every crash point.
@@ -42,14 +42,14 @@ def run(settings: Settings, reached: Callable[[str], None] = go_on) -> None:
     log.configure(settings.log_level, settings.log_format)
     tell_strange_settings()
     raise_limit()
-    uvloop.run(_serve(settings, reached))
+    uvloop.run(_serve(settings, crash_point))
 
 
-async def _serve(settings: Settings, reached: Callable[[str], None]) -> None:
+async def _serve(settings: Settings, crash_point: Callable[[str], None]) -> None:
     stop = _Stop()
     asyncio.get_running_loop().set_exception_handler(log.report_failure)
     async with AsyncExitStack() as stack:
-        deps = await stack.enter_async_context(open_deps(settings, "gateway serve", reached))
+        deps = await stack.enter_async_context(open_deps(settings, "gateway serve", crash_point))
         await require_keys(deps)
         await stack.enter_async_context(beating(deps, identity_of("api", deps.ids)))
         place = stack.enter_context(
@@ -100,7 +100,7 @@ class _Stop:
         self.asked.set()
 
 
-def _server(app: Front, settings: Settings, place: Place) -> Server:
+def _server(app: FrontDoor, settings: Settings, place: ListenAddress) -> Server:
     return Server(
         app,
         address=place.address,
@@ -119,7 +119,7 @@ def _server(app: Front, settings: Settings, place: Place) -> Server:
     )
 
 
-async def _drain(deps: Deps, app: Front, server: Server, seconds: float) -> None:
+async def _drain(deps: Deps, app: FrontDoor, server: Server, seconds: float) -> None:
     """Deaf to new connections, then done: who waits is answered at once, the rest may finish."""
     end = deps.clock.monotonic() + seconds
     deps.slots.closing = True

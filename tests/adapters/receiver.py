@@ -15,7 +15,7 @@ from gateway.adapters.webhooks.proxy_tunnel import Proxy
 from gateway.adapters.webhooks.sender import HttpSender, trusted_authorities
 from gateway.adapters.webhooks.ssrf_guard import Lookup
 from gateway.core.webhooks.ssrf_rules import Network
-from gateway.ports import Fault, Reply, Webhook
+from gateway.ports import Reply, SendFault, Webhook
 
 Talk = Callable[[Reader, Writer], Awaitable[None]]
 
@@ -143,7 +143,7 @@ def public_authorities() -> ssl.SSLContext:
     return trusted_authorities()
 
 
-async def send_to(talk: Talk, timeout: float = 10.0, body: bytes = b"{}") -> Reply | Fault:
+async def send_to(talk: Talk, timeout: float = 10.0, body: bytes = b"{}") -> Reply | SendFault:
     """What a webhook to such a receiver comes to."""
     async with receiving(talk) as receiver, sending(timeout=timeout) as sender:
         return await sender.send(Webhook(receiver.url(), (), body))

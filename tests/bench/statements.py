@@ -24,7 +24,7 @@ from gateway.store import processes
 from gateway.store.database import AnyRow, Database, Tx, open_database
 from gateway.store.webhooks import deliveries, endpoints
 from gateway.store.work import bulk_operations, jobs, lost_claims, polls, queues, submits, sweeps
-from gateway.store.work.polls import Place
+from gateway.store.work.polls import JobPosition
 from tests.bench.parts import Servers, start_servers
 
 SIZES = (100, 10_000, 100_000)
@@ -124,8 +124,8 @@ async def _engine(tx: Tx, tenant: UUID, credential: UUID) -> None:
         lambda: polls.next_due(tx),
         lambda: polls.claim(tx, 50, lease=_LEASE, breaker=5, token=uuid7()),
         lambda: polls.in_flight(tx, credential, tenant, Pace(), 5),
-        lambda: polls.overdue(tx, credential, Place("w"), 1.0, 400),
-        lambda: polls.walk(tx, credential, Place(), 1000),
+        lambda: polls.overdue(tx, credential, JobPosition("w"), 1.0, 400),
+        lambda: polls.walk(tx, credential, JobPosition(), 1000),
         lambda: polls.match(tx, credential, [str(uuid7()) for _ in range(100)]),
         lambda: deliveries.has_suspects(tx, 2),
         lambda: deliveries.hold_capped(tx),

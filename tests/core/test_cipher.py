@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.cipher import NONCE_BYTES, CannotOpenError, Cipher, Place, Secret
+from gateway.core.cipher import NONCE_BYTES, AssociatedData, CannotOpenError, Cipher, Secret
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
-PLACE = Place("credential", "tenant-1", "row-1", 3)
+PLACE = AssociatedData("credential", "tenant-1", "row-1", 3)
 NONCE = b"n" * NONCE_BYTES
 CIPHER = Cipher([OLD])
 SEALED = CIPHER.seal(b"the secret", PLACE, NONCE)
@@ -32,18 +32,22 @@ def test_another_nonce_gives_another_text() -> None:
         replace(PLACE, tenant="tenant-2"),
         replace(PLACE, row="row-2"),
         replace(PLACE, version=4),
-        Place("credential", "tenant", "1-row-1", 3),
+        AssociatedData("credential", "tenant", "1-row-1", 3),
     ],
 )
-def test_a_secret_moved_elsewhere_does_not_open(place: Place) -> None:
+def test_a_secret_moved_elsewhere_does_not_open(place: AssociatedData) -> None:
     with pytest.raises(CannotOpenError, match=f"does not open {place.table} {place.row}"):
         CIPHER.open(SEALED, place)
 
 
 def test_a_place_is_version_one_unless_told() -> None:
-    assert Place("t", "a", "r") == Place("t", "a", "r", 1)
+    assert AssociatedData("t", "a", "r") == AssociatedData("t", "a", "r", 1)
     assert (
-        CIPHER.open(CIPHER.seal(b"s", Place("t", "a", "r"), NONCE), Place("t", "a", "r", 1)) == b"s"
+        CIPHER.open(
+            CIPHER.seal(b"s", AssociatedData("t", "a", "r"), NONCE),
+            AssociatedData("t", "a", "r", 1),
+        )
+        == b"s"
     )
 
 

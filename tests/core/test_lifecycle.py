@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.core.lifecycle import (
     Finish,
-    JobError,
+    JobFailure,
     Start,
     after_poll,
     cancelled,
@@ -27,7 +27,7 @@ AT_UPSTREAM = (JobState.SUBMITTED, JobState.RUNNING)
 
 
 def move(
-    state: JobState, status: str, *, error: JobError | None = None, result: str | None = None
+    state: JobState, status: str, *, error: JobFailure | None = None, result: str | None = None
 ) -> Finish | Start | None:
     return after_poll(state, status, result=result, error=error, started_at=AT, completed_at=END)
 
@@ -49,7 +49,7 @@ def test_a_failure_ends_a_job_with_its_reason(state: JobState) -> None:
 def test_a_failure_without_a_reason_gets_one() -> None:
     end = move(JobState.RUNNING, "FAILED")
     assert isinstance(end, Finish)
-    assert end.error == JobError(
+    assert end.error == JobFailure(
         "UNKNOWN", "Unknown error", "The upstream gave no reason.", "upstream", retryable=False
     )
 
@@ -88,7 +88,7 @@ def test_a_status_nobody_knows_is_never_an_end(state: JobState, status: str) -> 
     ],
 )
 def test_whose_fault_an_upstream_reason_is(code: str, origin: str, retryable: bool) -> None:
-    assert error_of(code, "t", "m") == JobError(code, "t", "m", origin, retryable)
+    assert error_of(code, "t", "m") == JobFailure(code, "t", "m", origin, retryable)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_job_that_is_given_up_says_how_often_it_was_begun() -> None:
 
 @given(st.text(), st.text(), st.text())
 def test_an_error_is_read_as_it_was_written(code: str, title: str, message: str) -> None:
-    text = JobError(code, title, message, "upstream", True).json()
+    text = JobFailure(code, title, message, "upstream", True).json()
     assert json.loads(text) == {
         "code": code,
         "title": title,
@@ -132,7 +132,7 @@ def test_an_error_is_read_as_it_was_written(code: str, title: str, message: str)
 
 
 def test_text_in_an_error_stays_readable() -> None:
-    assert "für" in JobError("X", "für", "", "caller", False).json()
+    assert "für" in JobFailure("X", "für", "", "caller", False).json()
 
 
 def test_every_state_has_one_status() -> None:

@@ -24,7 +24,7 @@ from gateway.core.model import Limits, NewJob, Tenant
 from gateway.core.webhooks.signing import parse_secret, verify
 from gateway.flows.accept.acceptor import Acceptor, Order
 from gateway.flows.admin.tenants import create_tenant, put_credential
-from gateway.flows.deliver.endpoints import Wanted, create_endpoint
+from gateway.flows.deliver.endpoints import EndpointSpec, create_endpoint
 from gateway.flows.deliver.signing_secrets import default_secret
 from gateway.flows.deps import Deps
 from gateway.settings import Settings
@@ -162,7 +162,7 @@ async def new_tenant(deps: Deps, slug: str, simulator: Simulator) -> Tenant:
 
 async def listen(deps: Deps, tenant: Tenant, inbox: Inbox) -> None:
     """Have the ends of a tenant's jobs posted to an inbox."""
-    wanted = Wanted(inbox.url, events=["job.succeeded", "job.failed"])
+    wanted = EndpointSpec(inbox.url, events=["job.succeeded", "job.failed"])
     _, key = await create_endpoint(deps, tenant.id, wanted)
     inbox.secret = key
 

@@ -31,7 +31,7 @@ from gateway import runtime, worker
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.musicai.client import MusicAi
 from gateway.adapters.webhooks.sender import HttpSender
-from gateway.core.webhooks.request import Fault, Reply, Webhook
+from gateway.core.webhooks.request import Reply, SendFault, Webhook
 from gateway.ports import Absent, Access, Refused, Submission, Submitted, Trouble, UpstreamJob
 from gateway.store.work import submits
 
@@ -194,7 +194,7 @@ class _PoisonedUpstream(MusicAi):
 
 class _PoisonedSender(HttpSender):
     @override
-    async def send(self, webhook: Webhook) -> Reply | Fault:
+    async def send(self, webhook: Webhook) -> Reply | SendFault:
         _swallow(webhook.url.rpartition("/poison-")[2])
         return await super().send(webhook)
 

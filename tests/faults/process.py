@@ -55,12 +55,12 @@ def _reached(die_at: str) -> Callable[[str], None]:
     last = int(count or "1")
     seen: Counter[str] = Counter()
 
-    def reached(name: str) -> None:
+    def crash_point(name: str) -> None:
         seen[name] += 1
         if name == point and seen[name] == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return reached
+    return crash_point
 
 
 def _override_policy(changes: Mapping[str, Any]) -> None:

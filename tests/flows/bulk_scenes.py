@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from gateway.core.model import Tenant
-from gateway.flows.bulk.deliveries import Span, step
+from gateway.flows.bulk.deliveries import DeliverySpan, step
 from gateway.flows.bulk.start import DryRun
 from gateway.store.database import AnyRow
 from gateway.store.work import settlement
@@ -13,7 +13,7 @@ from gateway.store.work.settlement import NewEvent
 from tests.flows.world import HOOK, World
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-EVER = Span(LONG_AGO)
+EVER = DeliverySpan(LONG_AGO)
 
 
 async def receiver(world: World, slug: str = "acme", url: str = HOOK) -> tuple[Tenant, UUID]:

@@ -15,9 +15,9 @@ from gateway.flows.process.slots import Slots
 from gateway.ports import (
     Absent,
     Access,
-    Fault,
     Problem,
     Reply,
+    SendFault,
     Submission,
     Submitted,
     Trouble,
@@ -246,19 +246,19 @@ class ScriptedSender:
 
     refused: dict[str, str] = field(default_factory=dict)
     sent: list[Webhook] = field(default_factory=list)
-    script: defaultdict[str, deque[Reply | Fault]] = field(
+    script: defaultdict[str, deque[Reply | SendFault]] = field(
         default_factory=lambda: defaultdict(deque)
     )
-    always: dict[str, Reply | Fault] = field(default_factory=dict)
+    always: dict[str, Reply | SendFault] = field(default_factory=dict)
     gate: Callable[[], Awaitable[None]] | None = None
 
-    def will(self, url: str, *answers: Reply | Fault) -> None:
+    def will(self, url: str, *answers: Reply | SendFault) -> None:
         self.script[url].extend(answers)
 
     def to(self, url: str) -> list[Webhook]:
         return [webhook for webhook in self.sent if webhook.url == url]
 
-    async def send(self, webhook: Webhook) -> Reply | Fault:
+    async def send(self, webhook: Webhook) -> Reply | SendFault:
         self.sent.append(webhook)
         if self.gate:
             await self.gate()

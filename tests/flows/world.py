@@ -11,7 +11,7 @@ from gateway.core.model import Limits, NewJob, Tenant
 from gateway.flows.accept.acceptor import Acceptor, Order
 from gateway.flows.admin.tenants import create_tenant, put_credential
 from gateway.flows.deliver.deliverer import Deliverer
-from gateway.flows.deliver.endpoints import Wanted, create_endpoint
+from gateway.flows.deliver.endpoints import EndpointSpec, create_endpoint
 from gateway.flows.deps import Deps
 from gateway.flows.poll.poller import Poller
 from gateway.flows.process.slots import Slots
@@ -97,7 +97,9 @@ class World:
     async def endpoint(
         self, tenant: Tenant, url: str, *, events: Sequence[str] = (), **wanted: Any
     ) -> UUID:
-        made, _ = await create_endpoint(self.deps, tenant.id, Wanted(url, events=events, **wanted))
+        made, _ = await create_endpoint(
+            self.deps, tenant.id, EndpointSpec(url, events=events, **wanted)
+        )
         return made.id
 
     def order(self, tenant: Tenant, max_queued: int = 100_000, **fields: Any) -> Order:
@@ -191,7 +193,7 @@ class World:
     async def idle(self) -> None:
         """Wait until nothing is under way."""
         while any(self.deps.slots.used(verb) for verb in _VERBS):
-            await self.deps.slots.freed(0.5)
+            await self.deps.slots.wait_for_slot(0.5)
 
     async def pass_time(self, seconds: float) -> None:
         """Let time pass for the database, the upstream and the monotonic clock.

@@ -10,7 +10,7 @@ from gateway.core.model import Limits, NewJob
 from gateway.errors import GatewayError, Unavailable
 from gateway.flows.accept.acceptor import Accepted, Order
 from gateway.flows.admin.tenants import create_tenant, put_credential, suspend_tenant
-from gateway.flows.deliver.endpoints import Wanted, create_endpoint, delete_endpoint
+from gateway.flows.deliver.endpoints import EndpointSpec, create_endpoint, delete_endpoint
 from gateway.flows.deliver.signing_secrets import default_secret
 from gateway.flows.upstream.delete_job import delete_job
 from tests.model.answers import Site, TrueJob
@@ -156,7 +156,7 @@ class Play:
         receivers = self.stage.receivers.at
         url = f"https://{tenancy.slug}.example.com/{len(receivers)}"
         receivers[url] = Receiver(tenancy.slug, [_SECRET])
-        wanted = Wanted(url, events=events)
+        wanted = EndpointSpec(url, events=events)
         self._do(by, lambda p: create_endpoint(p.deps, tenancy.id, wanted, secret=_SECRET))
 
     def delete_hook(self, by: By, pick: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.webhooks.signing import SignatureError, parse_secret, verify
-from gateway.ports import Fault, Reply, Webhook
+from gateway.ports import Reply, SendFault, Webhook
 from tests.fakes import FixedClock
 
 
@@ -14,7 +14,7 @@ def _reply(status: int, *headers: tuple[str, str], body: bytes = b"") -> Reply:
     return Reply(status, headers, body, 0.01)
 
 
-ANSWERS: dict[str, Reply | Fault] = {
+ANSWERS: dict[str, Reply | SendFault] = {
     "ok": _reply(200),
     "empty": _reply(204),
     "moved": _reply(302, ("location", "https://elsewhere.example.com")),
@@ -22,8 +22,8 @@ ANSWERS: dict[str, Reply | Fault] = {
     "gone": _reply(410),
     "broken": _reply(500, body=b"\x00\xff"),
     "overloaded": _reply(503, ("retry-after", "90")),
-    "away": Fault("connect", "connection refused", 0.01),
-    "answer lost": Fault("timeout", "no answer in time", 15.0),
+    "away": SendFault("connect", "connection refused", 0.01),
+    "answer lost": SendFault("timeout", "no answer in time", 15.0),
 }
 
 
@@ -48,7 +48,7 @@ class Receivers:
         self.breaches: list[str] = []
         self._calls: defaultdict[tuple[str, str], int] = defaultdict(int)
 
-    async def send(self, webhook: Webhook) -> Reply | Fault:
+    async def send(self, webhook: Webhook) -> Reply | SendFault:
         receiver, headers = self.at[webhook.url], dict(webhook.headers)
         id_ = headers["webhook-id"]
         if receiver.bodies.setdefault(id_, webhook.body) != webhook.body:

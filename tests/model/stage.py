@@ -114,7 +114,7 @@ class Stage:
         return self._do(self._connection.fetch(sql))
 
     def _start(self, number: int) -> Process:
-        def deps(database: Any, reached: Any) -> Deps:
+        def deps(database: Any, crash_point: Any) -> Deps:
             return Deps(
                 db=database,
                 upstream=self.upstream,
@@ -128,7 +128,7 @@ class Stage:
                 cipher=Cipher([bytes(32)]),
                 policy=Policy(list_from=_LIST_FROM),
                 upstream_url="https://upstream.invalid/v1",
-                reached=reached,
+                crash_point=crash_point,
             )
 
         return Process(self._database, deps, self.crew)

@@ -190,7 +190,7 @@ async def test_the_driver_knows_the_array_types_of_all_statements_before_the_fir
     """It asks the server about types that it does not know, which takes longer than the statement."""
     asked: list[str] = []
 
-    class Overheard(connect.Session):
+    class Overheard(connect.PostgresSession):
         def __init__(self, *given: Any, **named: Any) -> None:
             super().__init__(*given, **named)
             overhearing: Any = self

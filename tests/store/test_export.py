@@ -16,7 +16,7 @@ from gateway.store.tenancy import access_keys, audit
 from gateway.store.usage import rollups
 from gateway.store.webhooks import attempts
 from gateway.store.work import bulk_operations, settlement
-from gateway.store.work.settlement import Ending
+from gateway.store.work.settlement import JobEnd
 from tests.builders import (
     add_deliveries,
     add_endpoint,
@@ -41,7 +41,7 @@ async def fill(tx: Tx) -> UUID:
     tenant = await add_tenant(tx)
     ids = await add_jobs(tx, tenant, 3, params='{"a":\n[1]}')
     await lists.add_notes(tx, [NewNote(uuid7(), tenant, id_, "t", "d") for id_ in ids])
-    await settlement.finish(tx, [Ending(id_, "succeeded", None, None, None, None) for id_ in ids])
+    await settlement.finish(tx, [JobEnd(id_, "succeeded", None, None, None, None) for id_ in ids])
     await rollups.add_jobs(tx, ids)
     endpoint = await add_endpoint(tx, tenant)
     await add_deliveries(tx, tenant, endpoint, 3, job_id=ids[0])
@@ -69,12 +69,12 @@ async def lines_of(
 ) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for kind in export.KINDS:
-        page: export.Page | None = None
+        page: export.ExportPage | None = None
         while page is None or page.next is not None:
             after = page and page.next
             page = await export.page(tx, kind, tenant, after, limit=limit, most=most)
             lines = [*page.lines]
-            part: export.Page | None = None
+            part: export.ExportPage | None = None
             while part is None or part.next is not None:
                 after = part and part.next
                 part = await export.parts(tx, kind, tenant, page.ids, after, limit=parts)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.store import feed
 from gateway.store.database import Database, Tx
-from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
+from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
 from tests.builders import add_event, add_tenant
 from tests.store.blocking import until
 
@@ -20,7 +20,7 @@ _SECONDS = 30
 async def page(
     db: Database,
     tenants: Sequence[UUID] | None,
-    after: Place = START,
+    after: FeedPosition = START,
     *,
     types: Sequence[str] = (),
     limit: int = 100,
@@ -31,7 +31,7 @@ async def page(
 async def whole_page(
     db: Database,
     tenants: Sequence[UUID] | None,
-    after: Place = START,
+    after: FeedPosition = START,
     *,
     types: Sequence[str] = (),
     limit: int = 100,
@@ -41,7 +41,7 @@ async def whole_page(
 
 
 async def shown(
-    db: Database, tenants: Sequence[UUID] | None, after: Place = START, *, count: int
+    db: Database, tenants: Sequence[UUID] | None, after: FeedPosition = START, *, count: int
 ) -> list[UUID]:
     """The ids of so many events, once other tests on this server hold none of them back."""
     async with asyncio.timeout(_SECONDS):
@@ -64,12 +64,14 @@ async def added(db: Database, tenant: UUID, count: int = 1, kind: str = "test.pi
     return ids
 
 
-async def end_of(db: Database) -> Place:
+async def end_of(db: Database) -> FeedPosition:
     async with db.single() as tx:
         return await feed.end(tx)
 
 
-async def place_of(db: Database, tenants: Sequence[UUID] | None, event_id: UUID) -> Place | None:
+async def place_of(
+    db: Database, tenants: Sequence[UUID] | None, event_id: UUID
+) -> FeedPosition | None:
     async with db.single() as tx:
         return await feed.place_of(tx, tenants, event_id)
 
@@ -153,7 +155,7 @@ async def test_a_place_that_went_past_other_types_misses_nothing(db: Database) -
     assert (await whole_page(db, [other], passed.end)).end >= found.end
     full = await whole_page(db, [tenant], limit=1)
     assert full.end == full.events[-1].place
-    far = Place(2**62, LAST_ID)
+    far = FeedPosition(2**62, LAST_ID)
     assert (await whole_page(db, [tenant], far)).end == far, "it never goes back"
 
 
@@ -297,7 +299,7 @@ async def test_from_the_first_statement_in_another_cluster_on_nothing_is_missed(
     new = await added(db, tenant, 2)
     assert await shown(db, [tenant], count=4) == [*old, *new]
     # Whoever had read all of it there, by the last event or by a mark, goes on here.
-    for place in (Place(_FAR + 1, old[-1]), Place(_FAR + 70, LAST_ID)):
+    for place in (FeedPosition(_FAR + 1, old[-1]), FeedPosition(_FAR + 70, LAST_ID)):
         assert await shown(db, [tenant], place, count=2) == new
     mark = await end_of(db)
     assert await begin_epoch(db) == 0
@@ -313,7 +315,7 @@ async def test_what_was_stored_before_the_move_was_noticed_comes_behind_it(db: D
     async with db.begin() as tx:  # as a restore writes it: in one transaction of its own
         await tx.run("UPDATE event SET xact = xact WHERE id = $1", restored[0])
         await tx.run("UPDATE beacon SET horizon = 1")
-    lost = Place((await end_of(db)).xact + 500, LAST_ID)  # of what the backup does not have
+    lost = FeedPosition((await end_of(db)).xact + 500, LAST_ID)  # of what the backup does not have
     here = await added(db, tenant, 2)
     assert await page(db, [tenant], lost) == []
     assert await begin_epoch(db) == 2

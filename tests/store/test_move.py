@@ -12,7 +12,7 @@ from gateway.embedded.part import PartFailedError, run_tool
 from gateway.embedded.postgres import Postgres
 from gateway.store import feed
 from gateway.store.database import Database, open_database
-from gateway.store.feed import START, Place
+from gateway.store.feed import START, FeedPosition
 from gateway.store.work import restore_detection
 from tests.builders import add_event, add_tenant
 from tests.store.own_postgres import make_login, own_postgres, sql, upgrade
@@ -47,7 +47,7 @@ class Read(NamedTuple):
 
     tenant: UUID
     ids: Sequence[UUID]
-    places: Sequence[Place]
+    places: Sequence[FeedPosition]
 
 
 async def _feed_with_events(url: str) -> Read:
@@ -123,7 +123,7 @@ async def _event(db: Database, tenant: UUID) -> UUID:
         return await add_event(tx, tenant)
 
 
-async def _page(db: Database, tenant: UUID, after: Place) -> list[UUID]:
+async def _page(db: Database, tenant: UUID, after: FeedPosition) -> list[UUID]:
     async with db.single() as tx:
         found = await feed.page(tx, [tenant], after, types=(), limit=100)
     return [event.id for event in found.events]

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from gateway import webhooks
 from gateway.adapters.webhooks.sender import HttpSender
-from gateway.ports import Fault, Reply, Webhook
+from gateway.ports import Reply, SendFault, Webhook
 from tests.adapters.receiver import answering, receiving, sending
 from tests.web.conftest import World, fields_of, problem
 from tests.web.webhooks import HOOK
@@ -31,7 +31,7 @@ class _Sending:
     inner: HttpSender
     client: httpx.AsyncClient | None = None
 
-    async def send(self, webhook: Webhook) -> Reply | Fault:
+    async def send(self, webhook: Webhook) -> Reply | SendFault:
         return await self.inner.send(webhook)
 
     async def refusal(self, url: str) -> str | None:

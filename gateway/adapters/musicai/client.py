@@ -17,7 +17,7 @@ from gateway.adapters.musicai.codec import (
     read_workflows,
     submission_body,
 )
-from gateway.adapters.musicai.http import Answer, Call, Wire
+from gateway.adapters.musicai.http import UpstreamAnswer, UpstreamCall, UpstreamHttp
 from gateway.ports import (
     Absent,
     Access,
@@ -76,7 +76,7 @@ class MusicAi:
     ) -> None:
         self._clock = clock
         self._deadlines = deadlines or Deadlines()
-        self._wire = Wire(
+        self._wire = UpstreamHttp(
             user_agent=user_agent,
             connections=connections,
             connections_per_host=connections_per_host,
@@ -87,8 +87,10 @@ class MusicAi:
     async def submit(self, access: Access, submission: Submission) -> Submitted | Refused | Trouble:
         """Create a job; sent at most once, and only Unknown leaves open whether it was."""
         seconds, body = self._deadlines.submit, submission_body(submission)
-        answer = await self._wire.send(access, Call("POST", "/job", seconds, _MAX_ANSWER, body))
-        if not isinstance(answer, Answer):
+        answer = await self._wire.send(
+            access, UpstreamCall("POST", "/job", seconds, _MAX_ANSWER, body)
+        )
+        if not isinstance(answer, UpstreamAnswer):
             return answer
         if answer.status == _ABSENT and not has_reason(answer.body):
             # Not the words of the API about a workflow, but of some server about a path.
@@ -100,12 +102,12 @@ class MusicAi:
 
     async def fetch(self, access: Access, upstream_id: str) -> UpstreamJob | Absent | Trouble:
         """One job, whole."""
-        call = Call("GET", f"/job/{upstream_id}", self._deadlines.poll, _MAX_ANSWER)
+        call = UpstreamCall("GET", f"/job/{upstream_id}", self._deadlines.poll, _MAX_ANSWER)
         return await self._ask(access, call, read_job)
 
     async def status(self, access: Access, upstream_id: str) -> str | Absent | Trouble:
         """The status of one job, in the upstream's words."""
-        call = Call("GET", f"/job/{upstream_id}/status", self._deadlines.poll, _MAX_ANSWER)
+        call = UpstreamCall("GET", f"/job/{upstream_id}/status", self._deadlines.poll, _MAX_ANSWER)
         return await self._ask(access, call, lambda body: read_text(body, "status"))
 
     async def page(
@@ -113,31 +115,33 @@ class MusicAi:
     ) -> list[UpstreamJob] | Trouble:
         """One page of jobs, counted from 0, in an order that the upstream does not promise."""
         query = urlencode([("page", page), ("size", size), *(("status", s) for s in statuses)])
-        call = Call("GET", f"/job?{query}", self._deadlines.poll, _MAX_PAGE)
+        call = UpstreamCall("GET", f"/job?{query}", self._deadlines.poll, _MAX_PAGE)
         return _present(await self._ask(access, call, read_page))
 
     async def delete(self, access: Access, upstream_id: str) -> Absent | Trouble | None:
         """Remove one job; None once the upstream said that it did."""
-        call = Call("DELETE", f"/job/{upstream_id}", self._deadlines.interactive, _MAX_ANSWER)
+        call = UpstreamCall(
+            "DELETE", f"/job/{upstream_id}", self._deadlines.interactive, _MAX_ANSWER
+        )
         answer = await self._wire.send(access, call)
-        if not isinstance(answer, Answer):
+        if not isinstance(answer, UpstreamAnswer):
             return answer
         return None if answer.status in _OK else self._trouble(access, answer)
 
     async def application(self, access: Access) -> str | Trouble:
         """The name of the application that the key belongs to."""
-        call = Call("GET", "/application", self._deadlines.interactive, _MAX_ANSWER)
+        call = UpstreamCall("GET", "/application", self._deadlines.interactive, _MAX_ANSWER)
         return _present(await self._ask(access, call, lambda body: read_text(body, "name")))
 
     async def workflows(self, access: Access, *, page: int, size: int) -> list[Workflow] | Trouble:
         """One page of workflows, counted from 0."""
         path = f"/workflow?page={page}&size={size}"
-        call = Call("GET", path, self._deadlines.interactive, _MAX_PAGE)
+        call = UpstreamCall("GET", path, self._deadlines.interactive, _MAX_PAGE)
         return _present(await self._ask(access, call, read_workflows))
 
     async def upload(self, access: Access) -> Upload | Trouble:
         """Signed URLs for a new file."""
-        call = Call("GET", "/upload", self._deadlines.interactive, _MAX_ANSWER)
+        call = UpstreamCall("GET", "/upload", self._deadlines.interactive, _MAX_ANSWER)
         return _present(await self._ask(access, call, read_upload))
 
     async def close(self) -> None:
@@ -145,13 +149,13 @@ class MusicAi:
         await self._wire.close()
 
     async def _ask(
-        self, access: Access, call: Call, read: Callable[[bytes], _T | None]
+        self, access: Access, call: UpstreamCall, read: Callable[[bytes], _T | None]
     ) -> _T | Absent | Trouble:
         answer = await self._wire.send(access, call)
-        return self._judge(access, answer, read) if isinstance(answer, Answer) else answer
+        return self._judge(access, answer, read) if isinstance(answer, UpstreamAnswer) else answer
 
     def _judge(
-        self, access: Access, answer: Answer, read: Callable[[bytes], _T | None]
+        self, access: Access, answer: UpstreamAnswer, read: Callable[[bytes], _T | None]
     ) -> _T | Absent | Trouble:
         if answer.status not in _OK:
             return self._trouble(access, answer)
@@ -162,7 +166,7 @@ class MusicAi:
             return Unknown(f"answer {answer.status} with an unusable body", unreadable=True)
         return value
 
-    def _trouble(self, access: Access, answer: Answer) -> Absent | Trouble:
+    def _trouble(self, access: Access, answer: UpstreamAnswer) -> Absent | Trouble:
         status = answer.status
         wait = read_retry_after(answer.headers.get("retry-after"), self._clock.now())
         if status == _ABSENT:

@@ -27,7 +27,7 @@ _BUCKETS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class UpstreamCall:
     """One request: its deadline in seconds and the bytes of answer that it may cost."""
 
     method: str
@@ -43,7 +43,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class UpstreamAnswer:
     """What came back; a non-empty `flaw` says why `body` is not all of it."""
 
     status: int
@@ -52,7 +52,7 @@ class Answer:
     flaw: str = ""
 
 
-class Wire:
+class UpstreamHttp:
     """Connections to upstreams: no proxies, no redirects, no cookies, one pool for all tenants."""
 
     def __init__(
@@ -80,7 +80,9 @@ class Wire:
         self._headers = httpx.Headers({**self._bare_headers, "content-type": "application/json"})
         self._extensions = {"timeout": {"connect": connect_seconds, "pool": connect_seconds}}
 
-    async def send(self, access: Access, call: Call) -> Answer | Denied | Busy | Unknown:
+    async def send(
+        self, access: Access, call: UpstreamCall
+    ) -> UpstreamAnswer | Denied | Busy | Unknown:
         """Carry out one call within its deadline."""
         key = access.key.value
         if not (key.isascii() and key.isprintable()):
@@ -128,7 +130,7 @@ class Wire:
         """Close every connection."""
         await self._transport.aclose()
 
-    async def _exchange(self, request: httpx.Request, max_bytes: int) -> Answer:
+    async def _exchange(self, request: httpx.Request, max_bytes: int) -> UpstreamAnswer:
         response = await self._transport.handle_async_request(request)
         # The transport's own stream: httpx's layers around it cost 60 us and decode nothing here.
         stream = response.stream
@@ -137,7 +139,7 @@ class Wire:
             body, flaw = await _body(stream, max_bytes)
         finally:
             await stream.aclose()
-        return Answer(response.status_code, response.headers, body, flaw)
+        return UpstreamAnswer(response.status_code, response.headers, body, flaw)
 
     def _session(self) -> aiohttp.ClientSession:
         # Called by the transport at the first request, when there is a running loop.

@@ -25,7 +25,7 @@ from gateway.adapters.wakeups.redis_commands import (
     end,
     pipelined,
 )
-from gateway.adapters.wakeups.single_run import Session
+from gateway.adapters.wakeups.single_run import SingleRun
 from gateway.ports import Clock
 
 _LONGEST_WAIT = 1.0
@@ -43,12 +43,12 @@ _MINUTE = 60
 async def following(
     redis_url: str,
     clock: Clock,
-    verbs: Mapping[str, Session],
+    verbs: Mapping[str, SingleRun],
     *,
-    sweep: Session,
+    sweep: SingleRun,
     sweep_seconds: int,
     health_key: str,
-) -> AsyncGenerator["Follower"]:
+) -> AsyncGenerator["ArqWorker"]:
     """A worker that hears wake-ups while the block runs; raises one of LOST, also in the block."""
     redis = connect(redis_url, ArqRedis)
     redis.job_serializer = msgspec.msgpack.Encoder(enc_hook=repr).encode
@@ -58,7 +58,7 @@ async def following(
     job = cron(_signalling(sweep), name=sweep.name, second=seconds, microsecond=0)
     try:
         async with Subscription(redis, KICKS) as kicks:
-            follower = Follower(redis, kicks, clock, verbs=verbs, sweep=job, health_key=health_key)
+            follower = ArqWorker(redis, kicks, clock, verbs=verbs, sweep=job, health_key=health_key)
             try:
                 yield follower
             finally:
@@ -67,7 +67,7 @@ async def following(
         await redis.aclose()
 
 
-class Follower(Worker):
+class ArqWorker(Worker):
     """Turns, each a look at the queue, and waits between them."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Follower(Worker):
         kicks: Subscription,
         clock: Clock,
         *,
-        verbs: Mapping[str, Session],
+        verbs: Mapping[str, SingleRun],
         sweep: CronJob,
         health_key: str,
     ) -> None:
@@ -162,11 +162,11 @@ class Follower(Worker):
         self._next_at = min(self._next_at, self._clock.monotonic() + seconds)
 
 
-def _function(session: Session) -> Function:
+def _function(session: SingleRun) -> Function:
     return func(_signalling(session), name=session.name)
 
 
-def _signalling(session: Session) -> WorkerCoroutine:
+def _signalling(session: SingleRun) -> WorkerCoroutine:
     async def signal(ctx: dict[Any, Any]) -> None:
         del ctx
         session.signal()

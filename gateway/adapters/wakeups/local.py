@@ -12,7 +12,7 @@ class _Due(NamedTuple):
     timer: asyncio.TimerHandle
 
 
-class Nudges:
+class LocalWakeups:
     """Calls back for a verb at once or later, for each the earliest; without a callback, nothing."""
 
     def __init__(self) -> None:

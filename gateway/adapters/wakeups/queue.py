@@ -18,7 +18,7 @@ from gateway.adapters.redis.client import LOST, connect
 from gateway.adapters.redis.failure_causes import CLUSTER, cause_of, diagnose
 from gateway.adapters.redis.health import RedisHealth
 from gateway.adapters.wakeups.announcements import Announcements
-from gateway.adapters.wakeups.local import Nudges
+from gateway.adapters.wakeups.local import LocalWakeups
 from gateway.adapters.wakeups.redis_commands import (
     BEACON,
     CHANGES,
@@ -74,7 +74,7 @@ class ArqQueue:
         self._heard = Announcements(
             self._redis, clock, ids, on_lost=self._wanted.set, on_change=self._hear
         )
-        self._nudges = Nudges()
+        self._nudges = LocalWakeups()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property

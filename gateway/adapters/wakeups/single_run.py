@@ -12,7 +12,7 @@ _PAUSE_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
-class Session:
+class SingleRun:
     """A handler with its signals: any number of them during a run make one more run."""
 
     def __init__(self, name: str, run: Callable[[], Awaitable[None]], timeout: float) -> None:

@@ -10,7 +10,7 @@ from gateway.adapters.redis.failure_causes import cause_of
 from gateway.adapters.redis.health import RedisHealth
 from gateway.adapters.wakeups.arq_worker import following
 from gateway.adapters.wakeups.redis_commands import back_off, end
-from gateway.adapters.wakeups.single_run import Session
+from gateway.adapters.wakeups.single_run import SingleRun
 from gateway.config.redis_url import parse_redis_url
 from gateway.ports import Clock, Ids, Verb
 
@@ -20,7 +20,7 @@ _FALLBACK_SECONDS = 1.0
 _USER = "work"  # by this name the health knows it
 
 
-class Pool:
+class WorkerLoop:
     """Sessions of all verbs and the sweep; `degraded` while Redis is away, `alive_at` monotonic."""
 
     def __init__(
@@ -43,9 +43,9 @@ class Pool:
         self._health = health or RedisHealth(str(self._address))
         self._clock = clock
         self._ids = ids
-        self._sweep = Session("sweep", sweep, session_seconds)
+        self._sweep = SingleRun("sweep", sweep, session_seconds)
         self._verbs = {
-            str(verb): Session(verb, run, session_seconds) for verb, run in handlers.items()
+            str(verb): SingleRun(verb, run, session_seconds) for verb, run in handlers.items()
         }
         self._sweep_seconds = sweep_seconds
         self._drain_seconds = drain_seconds
@@ -64,7 +64,7 @@ class Pool:
         finally:
             await self._end(work, stopped)
 
-    def nudge(self, verb: Verb) -> None:
+    def wake_up(self, verb: Verb) -> None:
         """Run a verb as if a wake-up had come."""
         self._verbs[verb].signal()
 

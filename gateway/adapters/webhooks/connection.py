@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 
 from typing_extensions import override
 
-from gateway.adapters.webhooks.response import Answer
+from gateway.adapters.webhooks.response import WebhookResponse
 
 _PIECE = 64 * 1024
 
@@ -23,7 +23,7 @@ class Origin(NamedTuple):
     is_tls: bool
 
 
-class Connection(asyncio.Protocol):
+class WebhookConnection(asyncio.Protocol):
     """A connection that stands, for one exchange at a time.
 
     `on_end` is called when it has ended or may not be used any more; that may be more than once.
@@ -31,16 +31,16 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
-        self.on_end: Callable[[Connection], None] | None = None
+        self.on_end: Callable[[WebhookConnection], None] | None = None
         self.is_closed = False
         self.is_reusable = False  # an answer came whole, and nothing is under way
-        self._answer: Answer | None = None
+        self._answer: WebhookResponse | None = None
         self._is_new = True
         self._early = b""
         self._is_paused = False
         self._event: asyncio.Future[None] | None = None
 
-    async def exchange(self, request: bytes, answer: Answer) -> int:
+    async def exchange(self, request: bytes, answer: WebhookResponse) -> int:
         """Send a request, read the answer until it is over, and tell its status.
 
         A receiver may answer before it has taken the whole request; what is left is not sent then.
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._wake()
 
-    async def _send(self, request: bytes, answer: Answer) -> bool:
+    async def _send(self, request: bytes, answer: WebhookResponse) -> bool:
         if len(request) <= _PIECE:
             self._transport.write(request)
             return True
@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
                 rest = rest[_PIECE:]
         return not rest
 
-    def _is_at_an_end(self, answer: Answer) -> bool:
+    def _is_at_an_end(self, answer: WebhookResponse) -> bool:
         return answer.is_over or self.is_closed
 
     async def _until_something_happens(self) -> None:

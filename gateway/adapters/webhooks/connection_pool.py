@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.adapters.webhooks.connection import Connection, Origin
-from gateway.adapters.webhooks.timings import Stopwatch, now
+from gateway.adapters.webhooks.connection import Origin, WebhookConnection
+from gateway.adapters.webhooks.timings import PhaseTimer, now
 
 KEEP_SECONDS = 15.0
 
-Open = Callable[[Origin, Stopwatch], Awaitable[Connection]]
+Open = Callable[[Origin, PhaseTimer], Awaitable[WebhookConnection]]
 
 
-class Connections:
+class ConnectionPool:
     """Hands out connections, at most `limit` at once; who waits for one is served in order.
 
     One that was used last is used first, so those that are not needed grow old and are closed.
@@ -24,11 +24,15 @@ class Connections:
         self._limit = limit
         self._keep_seconds = keep_seconds
         self._taken = 0
-        self._idle: dict[Connection, float] = {}  # since when; the one that is idle longest first
-        self._idle_by_origin: dict[Origin, list[Connection]] = {}
+        self._idle: dict[
+            WebhookConnection, float
+        ] = {}  # since when; the one that is idle longest first
+        self._idle_by_origin: dict[Origin, list[WebhookConnection]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def take(self, origin: Origin, stopwatch: Stopwatch, *, fresh: bool) -> Connection:
+    async def take(
+        self, origin: Origin, stopwatch: PhaseTimer, *, fresh: bool
+    ) -> WebhookConnection:
         """A connection to this receiver; with `fresh` one that nobody has used."""
         self._taken += 1
         try:
@@ -37,7 +41,7 @@ class Connections:
             self._taken -= 1
             raise
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: WebhookConnection) -> None:
         """Keep a connection for the next one, or close it where it cannot be used again."""
         self._taken -= 1
         if not connection.is_reusable or connection.is_closed:
@@ -56,7 +60,7 @@ class Connections:
         for connection in list(self._idle):
             connection.close()
 
-    def _kept(self, origin: Origin) -> Connection | None:
+    def _kept(self, origin: Origin) -> WebhookConnection | None:
         kept = self._idle_by_origin.get(origin)
         if not kept:
             return None
@@ -64,14 +68,14 @@ class Connections:
         self._forget(connection)
         return connection
 
-    async def _new(self, origin: Origin, stopwatch: Stopwatch) -> Connection:
+    async def _new(self, origin: Origin, stopwatch: PhaseTimer) -> WebhookConnection:
         while self._idle and self._taken + len(self._idle) > self._limit:
             next(iter(self._idle)).close()
         connection = await self._open(origin, stopwatch)
         connection.on_end = self._forget
         return connection
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: WebhookConnection) -> None:
         """Count a connection among the idle ones no more."""
         if self._idle.pop(connection, None) is None:
             return

@@ -12,26 +12,28 @@ from ipaddress import ip_address
 
 from aiohappyeyeballs import start_connection  # pyright: ignore[reportUnknownVariableType]
 
-from gateway.adapters.webhooks.connection import Connection, Origin
-from gateway.adapters.webhooks.proxy_tunnel import CONNECT_SECONDS, Tunnels
-from gateway.adapters.webhooks.ssrf_guard import AddressInfo, Vetting
-from gateway.adapters.webhooks.timings import Stopwatch, now
+from gateway.adapters.webhooks.connection import Origin, WebhookConnection
+from gateway.adapters.webhooks.proxy_tunnel import CONNECT_SECONDS, ProxyTunnels
+from gateway.adapters.webhooks.ssrf_guard import AddressInfo, SsrfGuard
+from gateway.adapters.webhooks.timings import PhaseTimer, now
 
 _NEXT_ADDRESS_SECONDS = 0.25
 _REMEMBERED_SECONDS = 10.0
 _MAX_REMEMBERED = 4096
 
 
-class Connector:
+class WebhookConnector:
     """Opens connections to vetted addresses; with `tunnels`, through the egress proxy only."""
 
-    def __init__(self, vetting: Vetting, tls: ssl.SSLContext, tunnels: Tunnels | None) -> None:
+    def __init__(
+        self, vetting: SsrfGuard, tls: ssl.SSLContext, tunnels: ProxyTunnels | None
+    ) -> None:
         self._vetting = vetting
         self._tls = tls
         self._tunnels = tunnels
         self._remembered: dict[str, tuple[float, list[str]]] = {}
 
-    async def open(self, origin: Origin, stopwatch: Stopwatch) -> Connection:
+    async def open(self, origin: Origin, stopwatch: PhaseTimer) -> WebhookConnection:
         """A new connection; raises OSError as the last address failed, or EgressError."""
         addresses = await self._addresses(origin, stopwatch)
         untried = [_info(address, origin.port) for address in addresses]
@@ -44,8 +46,8 @@ class Connector:
                     raise
 
     async def _directly(
-        self, untried: list[AddressInfo], origin: Origin, stopwatch: Stopwatch
-    ) -> Connection:
+        self, untried: list[AddressInfo], origin: Origin, stopwatch: PhaseTimer
+    ) -> WebhookConnection:
         """Connect to the address that is there first; where none is, all of them were tried."""
         made: dict[socket.socket, AddressInfo] = {}
 
@@ -66,26 +68,32 @@ class Connector:
             return await self._speak(sock, origin, stopwatch)
 
     async def _through(
-        self, tunnels: Tunnels, untried: list[AddressInfo], origin: Origin, stopwatch: Stopwatch
-    ) -> Connection:
+        self,
+        tunnels: ProxyTunnels,
+        untried: list[AddressInfo],
+        origin: Origin,
+        stopwatch: PhaseTimer,
+    ) -> WebhookConnection:
         """Have the proxy connect to the next address."""
         sock = await tunnels.dig(untried.pop(0), stopwatch)
         async with asyncio.timeout(CONNECT_SECONDS):
             return await self._speak(sock, origin, stopwatch)
 
-    async def _speak(self, sock: socket.socket, origin: Origin, stopwatch: Stopwatch) -> Connection:
+    async def _speak(
+        self, sock: socket.socket, origin: Origin, stopwatch: PhaseTimer
+    ) -> WebhookConnection:
         """Make a connection of a connected socket; the handshake checks the certificate."""
         if origin.is_tls:
             stopwatch.securing = now()
         _, connection = await asyncio.get_running_loop().create_connection(
-            partial(Connection, origin),
+            partial(WebhookConnection, origin),
             sock=sock,
             ssl=self._tls if origin.is_tls else None,
             server_hostname=origin.host if origin.is_tls else None,
         )
         return connection
 
-    async def _addresses(self, origin: Origin, stopwatch: Stopwatch) -> list[str]:
+    async def _addresses(self, origin: Origin, stopwatch: PhaseTimer) -> list[str]:
         """The vetted addresses of a host, each time with another one first."""
         if _is_address(origin.host):
             return [origin.host]

@@ -5,19 +5,19 @@ import os
 import ssl
 
 from gateway.adapters.webhooks.connection import HungUpError
-from gateway.adapters.webhooks.proxy_tunnel import EgressError, ProxyAwayError
+from gateway.adapters.webhooks.proxy_tunnel import ProxyAwayError, ProxyTunnelError
 from gateway.adapters.webhooks.response import UnreadableError
 from gateway.adapters.webhooks.ssrf_guard import BlockedError, UnresolvedError
-from gateway.adapters.webhooks.timings import Stopwatch
+from gateway.adapters.webhooks.timings import PhaseTimer
 from gateway.core.webhooks.request import FaultKind
 
 # All that can go wrong between us and a receiver.
-MISHAPS = (OSError, EgressError, HungUpError, UnreadableError)
+SEND_ERRORS = (OSError, ProxyTunnelError, HungUpError, UnreadableError)
 # This machine has no room for one more connection; no receiver can help that.
 _NO_ROOM = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL])
 
 
-def passing(error: BaseException, stopwatch: Stopwatch) -> bool:
+def passing(error: BaseException, stopwatch: PhaseTimer) -> bool:
     """Whether to try again at once: nothing was answered, and what went wrong may be over.
 
     That is so where an idle connection turned out to be closed, and where a new one failed
@@ -36,7 +36,7 @@ def passing(error: BaseException, stopwatch: Stopwatch) -> bool:
             return False
 
 
-def explain(error: BaseException, stopwatch: Stopwatch) -> tuple[FaultKind, str]:
+def explain(error: BaseException, stopwatch: PhaseTimer) -> tuple[FaultKind, str]:
     """The kind of fault, and a sentence for the people who run the receiver."""
     own = _our_own(error, stopwatch)
     if own is not None:
@@ -52,9 +52,9 @@ def explain(error: BaseException, stopwatch: Stopwatch) -> tuple[FaultKind, str]
             return "body", str(error)
 
 
-def _our_own(cause: BaseException, stopwatch: Stopwatch) -> str | None:
+def _our_own(cause: BaseException, stopwatch: PhaseTimer) -> str | None:
     match cause:
-        case EgressError():
+        case ProxyTunnelError():
             return f"the egress proxy {cause}"
         case TimeoutError() if stopwatch.at_proxy:
             return "the egress proxy cannot be reached in time"
@@ -64,7 +64,7 @@ def _our_own(cause: BaseException, stopwatch: Stopwatch) -> str | None:
             return None
 
 
-def _missing(stopwatch: Stopwatch) -> str:
+def _missing(stopwatch: PhaseTimer) -> str:
     if stopwatch.ready is not None:
         return "No answer came"
     if stopwatch.securing is not None:
@@ -76,7 +76,7 @@ def _missing(stopwatch: Stopwatch) -> str:
     return "None of the connections to this host was free"
 
 
-def _unconnected(failure: OSError, stopwatch: Stopwatch) -> tuple[FaultKind, str]:
+def _unconnected(failure: OSError, stopwatch: PhaseTimer) -> tuple[FaultKind, str]:
     match failure:
         case BlockedError():
             return "blocked", "The URL's host is at an address that may not be called."

@@ -8,23 +8,23 @@ about an answer that has come. What ends before that is a fault.
 import asyncio
 from collections.abc import Sequence
 
-from gateway.adapters.webhooks.connection import Connection, Origin
-from gateway.adapters.webhooks.connection_pool import Connections
-from gateway.adapters.webhooks.errors import MISHAPS, explain, passing
-from gateway.adapters.webhooks.response import MAX_KEPT, Answer, UnreadableError
-from gateway.adapters.webhooks.timings import Stopwatch, now
-from gateway.core.webhooks.request import Fault, Reply
+from gateway.adapters.webhooks.connection import Origin, WebhookConnection
+from gateway.adapters.webhooks.connection_pool import ConnectionPool
+from gateway.adapters.webhooks.errors import SEND_ERRORS, explain, passing
+from gateway.adapters.webhooks.response import MAX_KEPT, UnreadableError, WebhookResponse
+from gateway.adapters.webhooks.timings import PhaseTimer, now
+from gateway.core.webhooks.request import Reply, SendFault
 
 
 class Exchange:
     """One webhook on its way, with as much of the answer as has come."""
 
-    def __init__(self, connections: Connections, origin: Origin, request: bytes) -> None:
+    def __init__(self, connections: ConnectionPool, origin: Origin, request: bytes) -> None:
         self._connections = connections
         self._origin = origin
         self._request = request
-        self.stopwatch = Stopwatch()
-        self._answer = Answer(self.stopwatch)
+        self.stopwatch = PhaseTimer()
+        self._answer = WebhookResponse(self.stopwatch)
 
     async def run(self) -> Reply:
         """The answer; one that failed before anything was sent is asked for once more.
@@ -35,25 +35,25 @@ class Exchange:
         async with self._connections.places:
             try:
                 return await self._try_once(fresh=False)
-            except MISHAPS as error:
+            except SEND_ERRORS as error:
                 if self._answer.status is not None or not passing(error, self.stopwatch):
                     raise
             self.stopwatch.restart()
-            self._answer = Answer(self.stopwatch)
+            self._answer = WebhookResponse(self.stopwatch)
             return await self._try_once(fresh=True)
 
-    def broken(self, error: BaseException) -> Reply | Fault:
+    def broken(self, error: BaseException) -> Reply | SendFault:
         """What an exchange that broke off came to."""
         if self._answer.status is not None:
             return self._reply(self._answer.status)
         kind, detail = explain(error, self.stopwatch)
-        return Fault(kind, detail, self.stopwatch.seconds(), self.stopwatch.timings())
+        return SendFault(kind, detail, self.stopwatch.seconds(), self.stopwatch.timings())
 
     async def _try_once(self, *, fresh: bool) -> Reply:
         connection = await self._connections.take(self._origin, self.stopwatch, fresh=fresh)
         try:
             return self._reply(await self._ask(connection))
-        except MISHAPS:
+        except SEND_ERRORS:
             raise
         except Exception as error:
             report = {"message": "an answer could not be read", "exception": error}
@@ -63,7 +63,7 @@ class Exchange:
         finally:
             self._connections.give_back(connection)
 
-    async def _ask(self, connection: Connection) -> int:
+    async def _ask(self, connection: WebhookConnection) -> int:
         self.stopwatch.ready = now()
         return await connection.exchange(self._request, self._answer)
 

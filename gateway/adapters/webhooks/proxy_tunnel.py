@@ -13,8 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from gateway.adapters.webhooks.ssrf_guard import AddressInfo, BlockedError, UnresolvedError, Vetting
-from gateway.adapters.webhooks.timings import Stopwatch
+from gateway.adapters.webhooks.ssrf_guard import (
+    AddressInfo,
+    BlockedError,
+    SsrfGuard,
+    UnresolvedError,
+)
+from gateway.adapters.webhooks.timings import PhaseTimer
 
 CONNECT_SECONDS = 5.0
 _MAX_HEAD = 16 * 1024
@@ -29,11 +34,11 @@ _RECEIVER_IS_AWAY = re.compile(
 )
 
 
-class EgressError(Exception):
+class ProxyTunnelError(Exception):
     """The proxy itself failed; the text says what it did."""
 
 
-class ProxyAwayError(EgressError):
+class ProxyAwayError(ProxyTunnelError):
     """The proxy did not take a connection, or broke it off; a moment later it may be back."""
 
 
@@ -57,14 +62,14 @@ class Proxy:
         return cls(parts.hostname, parts.port, f"Basic {b64encode(pair.encode()).decode()}")
 
 
-class Tunnels:
+class ProxyTunnels:
     """Connections through the proxy, and none past it."""
 
-    def __init__(self, proxy: Proxy, vetting: Vetting) -> None:
+    def __init__(self, proxy: Proxy, vetting: SsrfGuard) -> None:
         self._proxy = proxy
         self._vetting = vetting
 
-    async def dig(self, info: AddressInfo, stopwatch: Stopwatch) -> socket.socket:
+    async def dig(self, info: AddressInfo, stopwatch: PhaseTimer) -> socket.socket:
         """A socket that the proxy has connected to this address; raises OSError or EgressError."""
         address, port = info[4][:2]
         if self._vetting.refuses(address):
@@ -89,9 +94,9 @@ class Tunnels:
                     with suppress(OSError):
                         return await _connect(address, port)
         except UnresolvedError as unresolved:
-            raise EgressError(f"has a name that {unresolved}") from None
+            raise ProxyTunnelError(f"has a name that {unresolved}") from None
         except TimeoutError:
-            raise EgressError(f"cannot be reached within {CONNECT_SECONDS:g} s") from None
+            raise ProxyTunnelError(f"cannot be reached within {CONNECT_SECONDS:g} s") from None
         raise ProxyAwayError("takes no connection")
 
     async def _ask(self, tunnel: socket.socket, address: str, port: int) -> None:
@@ -102,12 +107,12 @@ class Tunnels:
         status = _STATUS.match(head)
         # Nobody speaks before we do: more than a head would be taken for the receiver's answer.
         if status is None or head.find(_END) != len(head) - len(_END):
-            raise EgressError("did not answer CONNECT in HTTP")
+            raise ProxyTunnelError("did not answer CONNECT in HTTP")
         if status[1].startswith(_SUCCESS):
             return
         if _RECEIVER_IS_AWAY.search(head):
             raise OSError
-        raise EgressError(f"answered CONNECT with {status[1].decode()}")
+        raise ProxyTunnelError(f"answered CONNECT with {status[1].decode()}")
 
 
 async def _connect(address: str, port: int) -> socket.socket:

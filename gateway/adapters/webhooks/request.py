@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gateway.adapters.webhooks.connection import Origin
 from gateway.core.webhooks.request import Webhook
-from gateway.core.webhooks.ssrf_rules import Target
+from gateway.core.webhooks.ssrf_rules import CheckedUrl
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAMES = 4096
@@ -31,22 +31,22 @@ _OURS = frozenset(
 )
 
 
-class Place(NamedTuple):
+class RequestTarget(NamedTuple):
     """Where a webhook goes: to whom to connect, and how its request begins."""
 
-    target: Target
+    target: CheckedUrl
     origin: Origin
     start: str
 
     @classmethod
-    def of(cls, target: Target) -> "Place":
+    def of(cls, target: CheckedUrl) -> "RequestTarget":
         """The place of a URL that may be called."""
         scheme, _, authority, rest = target.url.split("/", 3)
         start = f"POST {_origin_form(rest)} HTTP/1.1\r\nHost: {authority}\r\n"
         return cls(target, Origin(target.host, target.port, scheme == "https:"), start)
 
 
-def request_of(place: Place, webhook: Webhook) -> bytes | str:
+def request_of(place: RequestTarget, webhook: Webhook) -> bytes | str:
     """The whole request, or a sentence on which header may not be sent."""
     lines = [place.start]
     accept = "Accept: */*\r\n"

@@ -30,7 +30,7 @@ class _UnderWay:
     answer: asyncio.Future[list[str]]
 
 
-class SystemLookup:
+class SystemResolver:
     """Looks names up; what takes longer than `patience` seconds is taken to hang."""
 
     def __init__(self, patience: float) -> None:

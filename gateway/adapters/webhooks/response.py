@@ -12,7 +12,7 @@ from httptools import (
     HttpResponseParser,
 )
 
-from gateway.adapters.webhooks.timings import Stopwatch, now
+from gateway.adapters.webhooks.timings import PhaseTimer, now
 
 MAX_READ = 64 * 1024
 MAX_KEPT = 16 * 1024
@@ -30,14 +30,14 @@ class UnreadableError(Exception):
     """No answer can be made out; the text says why, for the people who run the receiver."""
 
 
-class Answer:
+class WebhookResponse:
     """One answer, as far as it has come; feed it until it `is_over`.
 
     The methods that begin with `on_` are the parser's to call. An `error` that comes once the head
     is there leaves the head, and what came of the body, as they are.
     """
 
-    def __init__(self, stopwatch: Stopwatch) -> None:
+    def __init__(self, stopwatch: PhaseTimer) -> None:
         self.status: int | None = None  # of the answer itself, not of an interim one
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = bytearray()

@@ -8,14 +8,14 @@ from ipaddress import IPv4Network, IPv6Network
 
 import certifi
 
-from gateway.adapters.webhooks.connection_pool import Connections
-from gateway.adapters.webhooks.connector import Connector
-from gateway.adapters.webhooks.errors import MISHAPS
+from gateway.adapters.webhooks.connection_pool import ConnectionPool
+from gateway.adapters.webhooks.connector import WebhookConnector
+from gateway.adapters.webhooks.errors import SEND_ERRORS
 from gateway.adapters.webhooks.exchange import Exchange
-from gateway.adapters.webhooks.proxy_tunnel import Proxy, Tunnels
-from gateway.adapters.webhooks.request import Place, request_of
-from gateway.adapters.webhooks.ssrf_guard import Lookup, Vetting
-from gateway.core.webhooks.request import Fault, Reply, Webhook
+from gateway.adapters.webhooks.proxy_tunnel import Proxy, ProxyTunnels
+from gateway.adapters.webhooks.request import RequestTarget, request_of
+from gateway.adapters.webhooks.ssrf_guard import Lookup, SsrfGuard
+from gateway.core.webhooks.request import Reply, SendFault, Webhook
 from gateway.core.webhooks.ssrf_rules import NEVER_PUBLIC, Network, check_url
 
 # For one host as for all: many endpoints may be there, of which those that hang must not keep the rest
@@ -61,25 +61,25 @@ class HttpSender:
         inside = allow_private or bool(allowed_networks)
         self._closed = frozenset[str]() if inside else NEVER_PUBLIC
         allowed = (*allowed_networks, *(_DEV_NETWORKS if allow_private else ()))
-        self._vetting = Vetting(allowed, lookup)
-        tunnels = None if proxy is None else Tunnels(proxy, self._vetting)
-        connector = Connector(self._vetting, tls or trusted_authorities(), tunnels)
-        self._connections = Connections(connector.open, _MAX_CONNECTIONS)
+        self._vetting = SsrfGuard(allowed, lookup)
+        tunnels = None if proxy is None else ProxyTunnels(proxy, self._vetting)
+        connector = WebhookConnector(self._vetting, tls or trusted_authorities(), tunnels)
+        self._connections = ConnectionPool(connector.open, _MAX_CONNECTIONS)
         self._check = lru_cache(_CHECKED_URLS)(self._judge)
 
-    async def send(self, webhook: Webhook) -> Reply | Fault:
+    async def send(self, webhook: Webhook) -> Reply | SendFault:
         """Post a webhook; where no connection came about, or it was stale, try at once again."""
         place = self._check(webhook.url)
         if isinstance(place, str):
-            return Fault("blocked", place, 0.0)
+            return SendFault("blocked", place, 0.0)
         request = request_of(place, webhook)
         if isinstance(request, str):
-            return Fault("blocked", request, 0.0)
+            return SendFault("blocked", request, 0.0)
         exchange = Exchange(self._connections, place.origin, request)
         try:
             async with asyncio.timeout(self._timeout):
                 return await exchange.run()
-        except MISHAPS as error:
+        except SEND_ERRORS as error:
             return exchange.broken(error)
 
     async def refusal(self, url: str) -> str | None:
@@ -96,13 +96,13 @@ class HttpSender:
         self._connections.close()
         await self._vetting.close()
 
-    def _judge(self, url: str) -> Place | str:
+    def _judge(self, url: str) -> RequestTarget | str:
         target = check_url(url, ports=self._ports, schemes=self._schemes, closed=self._closed)
         if isinstance(target, str):
             return target
         if target.address is not None and self._vetting.refuses(str(target.address)):
             return "The URL's host is an address that may not be called."
-        return Place.of(target)
+        return RequestTarget.of(target)
 
 
 def trusted_authorities() -> ssl.SSLContext:

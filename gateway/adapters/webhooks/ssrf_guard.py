@@ -12,8 +12,8 @@ from ipaddress import ip_address
 
 import structlog
 
-from gateway.adapters.webhooks.resolver import CrowdedError, SystemLookup
-from gateway.adapters.webhooks.timings import Stopwatch
+from gateway.adapters.webhooks.resolver import CrowdedError, SystemResolver
+from gateway.adapters.webhooks.timings import PhaseTimer
 from gateway.core.webhooks.ssrf_rules import Network, forbidden
 
 LOOKUP_SECONDS = 2.0
@@ -39,7 +39,7 @@ class SlowLookupError(UnresolvedError):
     """The name had no addresses within the deadline, or would not have had."""
 
 
-class Vetting:
+class SsrfGuard:
     """Resolves names and opens sockets, both only for addresses that may be called.
 
     `lookup` finds the addresses of a name and raises OSError or UnicodeError where it has none.
@@ -47,7 +47,7 @@ class Vetting:
 
     def __init__(self, allowed: Sequence[Network], lookup: Lookup | None = None) -> None:
         self._allowed = tuple(allowed)
-        self._system = SystemLookup(LOOKUP_SECONDS)
+        self._system = SystemResolver(LOOKUP_SECONDS)
         self._lookup = lookup or self._system
 
     def refuses(self, address: str) -> bool:
@@ -93,7 +93,7 @@ class Vetting:
             raise UnresolvedError(NO_ADDRESS)
         return found[:_MAX_ADDRESSES]
 
-    def open_socket(self, info: AddressInfo, stopwatch: Stopwatch) -> socket.socket:
+    def open_socket(self, info: AddressInfo, stopwatch: PhaseTimer) -> socket.socket:
         """A socket for one concrete address; raises BlockedError."""
         if self.refuses(info[4][0]):
             raise BlockedError

@@ -5,7 +5,7 @@ from time import perf_counter as now  # an event loop's own clock may count in m
 from gateway.core.webhooks.request import Timings
 
 
-class Stopwatch:
+class PhaseTimer:
     """Marks of one exchange, in seconds; None where nothing happened."""
 
     __slots__ = (

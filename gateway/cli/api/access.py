@@ -9,7 +9,7 @@ from typing import Any, Concatenate, cast
 
 import click
 
-from gateway.cli.api.client import Access, Api
+from gateway.cli.api.client import Api, ApiAccess
 from gateway.cli.api.client_settings import ACCESS_KEY, API, FILE, OPERATOR_KEY, TENANT
 from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.text_files import TEXT_FILE, read_secret, read_text
@@ -96,7 +96,7 @@ def any_access(
     data_dir: Path | None,
     *,
     operator: bool = False,
-) -> Access:
+) -> ApiAccess:
     """The access that there is: a tenant's or a service's, or else an operator's, unless that is wanted."""
     has_key = key_file is not None or _is_set(ACCESS_KEY)
     has_only_operators = not has_key and _is_set(OPERATOR_KEY) and data_dir is None
@@ -105,19 +105,19 @@ def any_access(
     return tenant_access(api, key_file, tenant, data_dir)
 
 
-def operator_access(api: str | None, key_file: Path | None, data_dir: Path | None) -> Access:
+def operator_access(api: str | None, key_file: Path | None, data_dir: Path | None) -> ApiAccess:
     """An operator's access from options, the environment or dev.json; raises CommandError."""
     dev, root, key = _find(api, key_file, data_dir, OPERATOR_KEY)
-    return Access(root, key) if dev is None else Access(root, key or dev["operatorKey"])
+    return ApiAccess(root, key) if dev is None else ApiAccess(root, key or dev["operatorKey"])
 
 
 def tenant_access(
     api: str | None, key_file: Path | None, tenant: str | None, data_dir: Path | None
-) -> Access:
+) -> ApiAccess:
     """The access of a tenant or a service, from the same places; raises CommandError."""
     slug = tenant or os.environ.get(TENANT) or None
     dev, root, key = _find(api, key_file, data_dir, ACCESS_KEY)
-    return Access(root, key, slug) if dev is None or key else _of_dev(dev, root, slug)
+    return ApiAccess(root, key, slug) if dev is None or key else _of_dev(dev, root, slug)
 
 
 def _find(
@@ -174,12 +174,14 @@ def facts_of_dev(folder: Path) -> Facts:
         ) from None
 
 
-def _of_dev(dev: Facts, root: str, slug: str | None) -> Access:
+def _of_dev(dev: Facts, root: str, slug: str | None) -> ApiAccess:
     tenants: list[dict[str, str]] = dev["tenants"]
     for tenant in tenants:
         if slug in (None, tenant["slug"]):
-            return Access(root, tenant["accessKey"], found_in=_elsewhere(tenants, tenant["slug"]))
-    return Access(root, dev["serviceKey"], slug)
+            return ApiAccess(
+                root, tenant["accessKey"], found_in=_elsewhere(tenants, tenant["slug"])
+            )
+    return ApiAccess(root, dev["serviceKey"], slug)
 
 
 def _elsewhere(tenants: list[dict[str, str]], used: str) -> str:

@@ -23,7 +23,7 @@ _HINTS = {
 }
 
 
-class Access(NamedTuple):
+class ApiAccess(NamedTuple):
     """Where the API is, the key to use, and the tenant that a service key acts for.
 
     `found_in` says where things were looked for, for whom finds nothing there.
@@ -35,7 +35,7 @@ class Access(NamedTuple):
     found_in: str = ""
 
 
-class Page(NamedTuple):
+class ApiPage(NamedTuple):
     """One page of a list, and what `cursor` or `after` is for the next one; None at the end."""
 
     rows: list[dict[str, Any]]
@@ -45,7 +45,7 @@ class Page(NamedTuple):
 class Api:
     """Calls with one key; every refusal raises CommandError. A context manager."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: ApiAccess) -> None:
         if not _KEY.fullmatch(access.key):
             raise CommandError("the access key is malformed", ExitCode.USAGE)
         self.headers = {"Authorization": access.key}
@@ -97,7 +97,7 @@ class Api:
             return cast("list[dict[str, Any]]", content)
         raise self._not_a_gateway()
 
-    def page(self, path: str, params: Mapping[str, Any] | None = None) -> Page:
+    def page(self, path: str, params: Mapping[str, Any] | None = None) -> ApiPage:
         """One page of a list, and the cursor of the next one."""
         answer, content = self._send("GET", path, params=params)
         if not isinstance(content, list):
@@ -106,7 +106,7 @@ class Api:
         link = answer.links.get("next", {}).get("url", "")
         query = parse_qs(urlsplit(link).query)
         cursor = next((query[name][-1] for name in _CURSORS if name in query), None)
-        return Page(cast("list[dict[str, Any]]", content), cursor)
+        return ApiPage(cast("list[dict[str, Any]]", content), cursor)
 
     def pages(
         self, path: str, params: Mapping[str, Any] | None = None

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import click
 
-from gateway.cli.api.client import Api, Page
+from gateway.cli.api.client import Api, ApiPage
 from gateway.cli.terminal.output import (
     Columns,
     json_text,
@@ -25,7 +25,7 @@ _DEFAULT_LIMIT = 100
 Form = Literal["table", "json", "ndjson", "csv"]
 
 
-class Wanted(NamedTuple):
+class ListOptions(NamedTuple):
     """How much of a list, and in which form; no limit means all of it.
 
     A cursor, also an empty one, asks for the cursor of what follows.
@@ -78,7 +78,7 @@ def listing_options(
             raise click.UsageError("Say --limit or --all, not both.")
         unlimited = is_all or (limit is None and form in ("csv", "ndjson") and cursor is None)
         most = None if unlimited else limit or default
-        command(*arguments, wanted=Wanted(most, cursor, form or "table"), **kwargs)
+        command(*arguments, wanted=ListOptions(most, cursor, form or "table"), **kwargs)
 
     return wrapper
 
@@ -86,7 +86,7 @@ def listing_options(
 def show_listing(
     api: Api,
     source: Source,
-    wanted: Wanted,
+    wanted: ListOptions,
     columns: Columns,
     told: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> None:
@@ -113,7 +113,7 @@ def print_csv(rows: list[dict[str, Any]], paths: list[str]) -> None:
     write_text(csv_lines([paths, *cells]))
 
 
-def _pages(api: Api, source: Source, wanted: Wanted) -> Iterator[Page]:
+def _pages(api: Api, source: Source, wanted: ListOptions) -> Iterator[ApiPage]:
     left, cursor = wanted.limit, wanted.cursor or ""
     while True:
         size = _LARGEST_PAGE if left is None else min(left, _LARGEST_PAGE)
@@ -127,7 +127,7 @@ def _pages(api: Api, source: Source, wanted: Wanted) -> Iterator[Page]:
         cursor = page.cursor
 
 
-def _print_lines(pages: Iterator[Page]) -> str | None:
+def _print_lines(pages: Iterator[ApiPage]) -> str | None:
     cursor = None
     for page in pages:
         cursor = page.cursor
@@ -137,7 +137,7 @@ def _print_lines(pages: Iterator[Page]) -> str | None:
 
 
 def _print(
-    rows: list[dict[str, Any]], cursor: str | None, wanted: Wanted, columns: Columns
+    rows: list[dict[str, Any]], cursor: str | None, wanted: ListOptions, columns: Columns
 ) -> None:
     if wanted.form == "csv":
         print_csv(rows, _paths(columns, rows))

@@ -10,7 +10,7 @@ import httpx
 from rich_click import RichGroup
 
 from gateway.cli.dev.env import env
-from gateway.cli.dev.machine import Machine, Options, run_machine
+from gateway.cli.dev.machine import Machine, MachineOptions, run_machine
 from gateway.cli.dev.parts import PortTakenError
 from gateway.cli.dev.seed import SeedError
 from gateway.core.text.printable import printable
@@ -69,7 +69,7 @@ def dev(
     """
     if ctx.invoked_subcommand is not None:
         return
-    options = Options(
+    options = MachineOptions(
         folder=data_dir, port=port, workers=workers, simulator=not no_simulator, seed=seed
     )
     try:
@@ -81,7 +81,9 @@ def dev(
 dev.add_command(env)
 
 
-async def run_with_signals(options: Options, work: Callable[[Machine], Awaitable[None]]) -> bool:
+async def run_with_signals(
+    options: MachineOptions, work: Callable[[Machine], Awaitable[None]]
+) -> bool:
     """Start a machine, do the work, stop it; whether the work came to its end before a signal.
 
     The first signal stops the machine in order, the next one at once.

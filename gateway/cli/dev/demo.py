@@ -19,7 +19,7 @@ from rich_click import RichCommand
 
 from gateway.cli.api.connection import open_async_client
 from gateway.cli.dev.command import FAILURES, run_with_signals
-from gateway.cli.dev.machine import Machine, Options
+from gateway.cli.dev.machine import Machine, MachineOptions
 from gateway.cli.terminal.table import width_of_output
 from gateway.core.text.printable import printable
 
@@ -60,7 +60,7 @@ def demo() -> None:
     folder = Path(tempfile.mkdtemp(prefix="gateway-demo-"))
     folder.chmod(0o711)  # where root runs this, Postgres is another user that has to pass
     try:
-        finished = asyncio.run(run_with_signals(Options(folder=folder), _run))
+        finished = asyncio.run(run_with_signals(MachineOptions(folder=folder), _run))
     except (*FAILURES, DemoFailedError) as error:
         raise click.ClickException(str(error)) from None
     finally:

@@ -31,7 +31,7 @@ _DATABASE = "gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class MachineOptions:
     """What to run and where; port 0 takes a free one."""
 
     folder: Path
@@ -44,7 +44,7 @@ class Options:
 class Machine:
     """The parts that run; `facts` is what dev.json says, empty until all of it answers."""
 
-    def __init__(self, options: Options, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, options: MachineOptions, folder: Path, say: Callable[[str], None]) -> None:
         self.facts: dict[str, Any] = {}
         self.folder = folder
         self._options = options
@@ -110,7 +110,9 @@ class Machine:
 
 
 @asynccontextmanager
-async def run_machine(options: Options, say: Callable[[str], None]) -> AsyncGenerator[Machine]:
+async def run_machine(
+    options: MachineOptions, say: Callable[[str], None]
+) -> AsyncGenerator[Machine]:
     """A machine not yet started, whose parts are stopped at the end of the block.
 
     Raises FolderInUseError. `say` gets one line about each step and surprise.

@@ -9,7 +9,7 @@ from rich_click import RichGroup
 from gateway.cli.api.access import with_tenant
 from gateway.cli.api.client import Api
 from gateway.cli.api.connection import open_async_client
-from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
+from gateway.cli.api.lists import ListOptions, Source, listing_options, show_listing
 from gateway.cli.events.feed import Event, Feed
 from gateway.cli.terminal.output import json_option, print_json_text, say, tell
 from gateway.cli.terminal.table import Column
@@ -37,7 +37,7 @@ def event() -> None:
 @_types
 @listing_options
 @with_tenant
-def list_(api: Api, *, types: tuple[str, ...], wanted: Wanted) -> None:
+def list_(api: Api, *, types: tuple[str, ...], wanted: ListOptions) -> None:
     """List events, oldest first; --cursor takes the id of the last one that you have."""
     source = Source("/v1/event", {"type": list(types)}, place="after")
     show_listing(api, source, wanted, _COLUMNS)

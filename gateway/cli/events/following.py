@@ -18,7 +18,7 @@ _LOOK_SECONDS = 1.0
 _OVERLAP = timedelta(seconds=10)
 
 
-class Webhook(NamedTuple):
+class HeardWebhook(NamedTuple):
     """One to be forwarded; `again` where it is sent another time."""
 
     id: str
@@ -38,13 +38,13 @@ class Following:
         self._root = str(client.base_url).rstrip("/")
         self._types = types
 
-    async def live(self) -> AsyncGenerator[Webhook]:
+    async def live(self) -> AsyncGenerator[HeardWebhook]:
         """What happens from now on, without a gap; raises CommandError where there is no hope."""
         async with aclosing(self._feed.follow()) as events:
             async for event in events:
-                yield Webhook(event.id, event.type, event.job_id, event.body)
+                yield HeardWebhook(event.id, event.type, event.job_id, event.body)
 
-    async def again(self) -> AsyncGenerator[Webhook]:
+    async def again(self) -> AsyncGenerator[HeardWebhook]:
         """Deliveries that somebody sends again from now on; ends where that may not be seen."""
         await self.started.wait()
         start = latest = self._feed.since
@@ -69,10 +69,10 @@ class Following:
         params = {"resentAfter": since.isoformat(), "event": self._types, "size": 1000}
         return await self._read("/v1/delivery", params)
 
-    async def _webhook(self, delivery_id: str) -> Webhook:
+    async def _webhook(self, delivery_id: str) -> HeardWebhook:
         found = await self._read(f"/v1/delivery/{delivery_id}")
         body = found["requestBody"].encode()
-        return Webhook(found["eventId"], found["type"], found["jobId"], body, again=True)
+        return HeardWebhook(found["eventId"], found["type"], found["jobId"], body, again=True)
 
     async def _read(self, path: str, params: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
         answer = await self._client.get(path, params=params)

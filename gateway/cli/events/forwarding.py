@@ -10,7 +10,7 @@ import click
 import httpx
 
 from gateway import __version__
-from gateway.cli.events.following import Webhook
+from gateway.cli.events.following import HeardWebhook
 from gateway.cli.terminal.output import print_json, tell_coloured
 from gateway.core.text.printable import printable
 from gateway.core.webhooks.signing import SigningKey, sign
@@ -18,7 +18,7 @@ from gateway.core.webhooks.signing import SigningKey, sign
 _TIMEOUT_SECONDS = 15.0
 
 
-class Answer(NamedTuple):
+class ForwardedAnswer(NamedTuple):
     """What the local server answered, or why there is no answer, and how long that took."""
 
     status: int | None
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
         return self.status is not None and httpx.codes.is_success(self.status)
 
 
-class Target(NamedTuple):
+class ForwardTarget(NamedTuple):
     """Where webhooks are forwarded to, and what they are signed with."""
 
     url: str
@@ -41,7 +41,7 @@ class Target(NamedTuple):
 class Forwarder:
     """Signs, posts and prints, one after the other; without a target it only prints."""
 
-    def __init__(self, target: Target | None, *, as_json: bool) -> None:
+    def __init__(self, target: ForwardTarget | None, *, as_json: bool) -> None:
         self._target = target
         self._as_json = as_json
         self._counts = Counter[str]()
@@ -55,7 +55,7 @@ class Forwarder:
             return f"{counts['all']} seen; {again}"
         return f"{counts['taken']} taken, {counts['all'] - counts['taken']} not taken; {again}"
 
-    async def run(self, webhooks: "asyncio.Queue[Webhook]") -> None:
+    async def run(self, webhooks: "asyncio.Queue[HeardWebhook]") -> None:
         """Take what comes until cancelled."""
         async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
             while True:
@@ -66,7 +66,7 @@ class Forwarder:
                 self._counts["taken"] += answer is not None and answer.is_taken
                 self._show(webhook, answer)
 
-    def _show(self, webhook: Webhook, answer: Answer | None) -> None:
+    def _show(self, webhook: HeardWebhook, answer: ForwardedAnswer | None) -> None:
         now = datetime.now().astimezone()
         if self._as_json:
             print_json(
@@ -76,7 +76,7 @@ class Forwarder:
                     "id": webhook.id,
                     "jobId": webhook.job_id,
                     "again": webhook.again,
-                    **(Answer(None, None, 0) if answer is None else answer)._asdict(),
+                    **(ForwardedAnswer(None, None, 0) if answer is None else answer)._asdict(),
                 }
             )
             return
@@ -88,7 +88,9 @@ class Forwarder:
         tell_coloured("  ".join(filter(None, parts)).rstrip())
 
 
-async def _post(client: httpx.AsyncClient, target: Target, webhook: Webhook) -> Answer:
+async def _post(
+    client: httpx.AsyncClient, target: ForwardTarget, webhook: HeardWebhook
+) -> ForwardedAnswer:
     started, now = time.perf_counter(), int(time.time())
     headers = {
         "content-type": "application/json",
@@ -103,9 +105,9 @@ async def _post(client: httpx.AsyncClient, target: Target, webhook: Webhook) -> 
         status = answer.status_code
     except httpx.HTTPError as failure:
         error = str(failure) or type(failure).__name__
-    return Answer(status, error, round((time.perf_counter() - started) * 1000, 1))
+    return ForwardedAnswer(status, error, round((time.perf_counter() - started) * 1000, 1))
 
 
-def _told(answer: Answer) -> str:
+def _told(answer: ForwardedAnswer) -> str:
     said = click.style(f"{answer.status or 'failed':<6}", fg="green" if answer.is_taken else "red")
     return f"{said}  {answer.ms:g} ms"

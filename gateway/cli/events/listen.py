@@ -12,8 +12,8 @@ from rich_click import RichCommand
 from gateway.cli.api.access import with_tenant
 from gateway.cli.api.client import Api
 from gateway.cli.api.connection import open_async_client
-from gateway.cli.events.following import Following, Webhook
-from gateway.cli.events.forwarding import Forwarder, Target
+from gateway.cli.events.following import Following, HeardWebhook
+from gateway.cli.events.forwarding import Forwarder, ForwardTarget
 from gateway.cli.events.kept_secret import kept_secret, secret_place
 from gateway.cli.events.target import target_url
 from gateway.cli.terminal.option_types import comma_list
@@ -72,7 +72,7 @@ def listen(
     to = None
     if url is not None:
         key = key or kept_secret(secret_place(api.root, tenant), new=new_secret)
-        to = Target(url, key)
+        to = ForwardTarget(url, key)
         greeting += [f"Forwarding to {url}", f"Signed with {format_secret(key)}"]
     asyncio.run(_listen(api, Forwarder(to, as_json=as_json), wanted, greeting))
 
@@ -96,7 +96,7 @@ async def _listen(
 
 
 async def _work(following: Following, forwarder: Forwarder, greeting: Sequence[str]) -> None:
-    waiting = asyncio.Queue[Webhook](_AHEAD)
+    waiting = asyncio.Queue[HeardWebhook](_AHEAD)
     await asyncio.gather(
         forwarder.run(waiting),
         _collect(following.live(), waiting),
@@ -105,7 +105,9 @@ async def _work(following: Following, forwarder: Forwarder, greeting: Sequence[s
     )
 
 
-async def _collect(webhooks: AsyncGenerator[Webhook], waiting: "asyncio.Queue[Webhook]") -> None:
+async def _collect(
+    webhooks: AsyncGenerator[HeardWebhook], waiting: "asyncio.Queue[HeardWebhook]"
+) -> None:
     async with aclosing(webhooks):
         async for webhook in webhooks:
             await waiting.put(webhook)

@@ -9,7 +9,7 @@ from rich_click import RichGroup
 
 from gateway.cli.api.access import with_tenant
 from gateway.cli.api.client import LONGEST_WAIT_SECONDS, Api
-from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
+from gateway.cli.api.lists import ListOptions, Source, listing_options, show_listing
 from gateway.cli.bulk import Words, begin, operation_options
 from gateway.cli.jobs.export import print_jobs_as_csv
 from gateway.cli.jobs.selection import JobSelection, with_job_selection
@@ -99,7 +99,7 @@ def submit(
 @with_job_selection
 @listing_options
 @with_tenant
-def list_(api: Api, *, selected: JobSelection, wanted: Wanted) -> None:
+def list_(api: Api, *, selected: JobSelection, wanted: ListOptions) -> None:
     """List jobs, newest first; a filter given twice means either."""
     if wanted.form == "csv" and wanted.cursor is None:
         print_jobs_as_csv(api, selected, wanted.limit)

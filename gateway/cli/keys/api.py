@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from gateway.cli.api.client import Access, Api
+from gateway.cli.api.client import Api, ApiAccess
 from gateway.cli.keys.ports import Shown, WantedKey
 from gateway.core.model import KeyKind
 
@@ -13,7 +13,7 @@ _KEYS = "/admin/v1/key"
 class ApiKeys:
     """Keys as an operator's key may manage them, from anywhere."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: ApiAccess) -> None:
         self._access = access
 
     def create(self, wanted: WantedKey) -> Shown:

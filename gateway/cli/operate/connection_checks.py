@@ -17,7 +17,7 @@ from gateway.settings import Settings
 from gateway.store.database import Database, open_database
 
 
-class Check(NamedTuple):
+class ConnectionCheck(NamedTuple):
     """Whether something can be used, and why not."""
 
     name: str
@@ -25,7 +25,7 @@ class Check(NamedTuple):
     text: str = ""
 
 
-async def checks(settings: Settings) -> AsyncIterator[Check]:
+async def checks(settings: Settings) -> AsyncIterator[ConnectionCheck]:
     """One after the other; each takes some seconds at the most."""
     url = settings.database_url.get_secret_value()
     database = open_database(url, pool=2, name="gateway config")
@@ -33,31 +33,33 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
         found = await readiness_of(database)
         is_well = found.status == "ok"
         why = database.place if is_well else f"{database.place}: {found.status}: {found.cause}"
-        yield Check("postgres", is_well, why)
+        yield ConnectionCheck("postgres", is_well, why)
         yield await _redis(settings.redis_url.get_secret_value())
         if is_well:
             yield await _keys(database, Cipher(settings.master_keys))
         else:
-            yield Check("master keys", False, "cannot be tried without Postgres")
+            yield ConnectionCheck("master keys", False, "cannot be tried without Postgres")
     finally:
         await database.close()
 
 
-async def _redis(url: str) -> Check:
+async def _redis(url: str) -> ConnectionCheck:
     address, client = parse_redis_url(url), connect(url, Redis)
     try:
         await probe(client)
     except LOST as error:
-        return Check("redis", False, f"{address}: {await diagnose(error, address)}")
+        return ConnectionCheck("redis", False, f"{address}: {await diagnose(error, address)}")
     finally:
         await client.aclose()
-    return Check("redis", True, str(address))
+    return ConnectionCheck("redis", True, str(address))
 
 
-async def _keys(database: Database, cipher: Cipher) -> Check:
+async def _keys(database: Database, cipher: Cipher) -> ConnectionCheck:
     found = await master_keys.uses(database, cipher)
     try:
         master_keys.refuse_missing(found)
     except InvalidSettingsError as error:
-        return Check("master keys", False, str(error).replace("\n", "; "))
-    return Check("master keys", True, f"open all of {sum(use.total for use in found)} secrets")
+        return ConnectionCheck("master keys", False, str(error).replace("\n", "; "))
+    return ConnectionCheck(
+        "master keys", True, f"open all of {sum(use.total for use in found)} secrets"
+    )

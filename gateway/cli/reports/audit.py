@@ -5,7 +5,7 @@ from rich_click import RichCommand
 
 from gateway.cli.api.access import with_operator
 from gateway.cli.api.client import Api
-from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
+from gateway.cli.api.lists import ListOptions, Source, listing_options, show_listing
 from gateway.cli.terminal.option_types import moment
 from gateway.cli.terminal.table import Column
 
@@ -35,7 +35,7 @@ def audit(
     actor: tuple[str, ...],
     since: str | None,
     until: str | None,
-    wanted: Wanted,
+    wanted: ListOptions,
 ) -> None:
     """List administrative acts, newest first: what was done to what, and with which key."""
     given = {

@@ -38,7 +38,7 @@ class Received:
 
 
 @dataclass(slots=True)
-class Behaviour:
+class ReceiverBehaviour:
     """How the next `times` requests to a path are answered; None means all that follow."""
 
     status: int = 200
@@ -47,7 +47,7 @@ class Behaviour:
     hang: bool = False
 
 
-class Receiver:
+class WebhookReceiver:
     """The last requests, the secrets by the slug of their path, and scripted failures."""
 
     def __init__(self, keep: int, secrets_file: Path | None) -> None:
@@ -55,7 +55,7 @@ class Receiver:
         self._count = 0
         self._file = secrets_file
         self._secrets: dict[str, list[str]] = {}
-        self._behaviours: dict[str, deque[Behaviour]] = {}
+        self._behaviours: dict[str, deque[ReceiverBehaviour]] = {}
         if secrets_file is not None and secrets_file.exists():
             self._secrets = json.loads(secrets_file.read_text())
 
@@ -112,10 +112,10 @@ class Receiver:
             )
         )
 
-    def _next_behaviour(self, path: str) -> Behaviour:
+    def _next_behaviour(self, path: str) -> ReceiverBehaviour:
         waiting = self._behaviours.get(path)
         if not waiting:
-            return Behaviour()
+            return ReceiverBehaviour()
         behaviour = waiting[0]
         if behaviour.times is not None:
             behaviour.times -= 1
@@ -144,7 +144,7 @@ class Receiver:
     async def _behave(self, request: web.Request) -> web.Response:
         """Body `{path, status?, times?, delaySeconds?, hang?}`, queued behind earlier ones."""
         given = cast("dict[str, Any]", await request.json())
-        behaviour = Behaviour(
+        behaviour = ReceiverBehaviour(
             status=given.get("status", 200),
             times=given.get("times", 1),
             delay=given.get("delaySeconds", 0.0),
@@ -190,7 +190,7 @@ def receive(host: str, port: int, keep: int, secrets: Path | None) -> None:
 
     POST /secrets tells it the signing secrets, POST /behave how to fail.
     """
-    asyncio.run(_serve(Receiver(keep, secrets).app(), host, port))
+    asyncio.run(_serve(WebhookReceiver(keep, secrets).app(), host, port))
 
 
 async def _serve(app: web.Application, host: str, port: int) -> None:

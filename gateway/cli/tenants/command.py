@@ -13,7 +13,7 @@ from rich_click import RichGroup
 
 from gateway.cli.api.access import with_operator
 from gateway.cli.api.client import Api
-from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
+from gateway.cli.api.lists import ListOptions, Source, listing_options, show_listing
 from gateway.cli.tenants.limits import with_limits
 from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.option_types import json_object
@@ -78,7 +78,7 @@ def create(
 @tenant.command(name="list")
 @functools.partial(listing_options, default=None)
 @with_operator
-def list_(api: Api, *, wanted: Wanted) -> None:
+def list_(api: Api, *, wanted: ListOptions) -> None:
     """List tenants in the order of their slugs."""
     show_listing(api, Source("/admin/v1/tenant"), wanted, _COLUMNS)
 

@@ -9,7 +9,7 @@ from rich_click import RichGroup
 
 from gateway.cli.api.access import with_tenant
 from gateway.cli.api.client import Api
-from gateway.cli.api.lists import Source, Wanted, listing_options, show_listing
+from gateway.cli.api.lists import ListOptions, Source, listing_options, show_listing
 from gateway.cli.bulk import Words, begin, operation_options
 from gateway.cli.terminal.failures import CommandError
 from gateway.cli.terminal.option_types import duration, header, moment
@@ -47,7 +47,7 @@ def webhook() -> None:
 @with_selection
 @listing_options
 @with_tenant
-def list_(api: Api, *, selected: Selection, wanted: Wanted) -> None:
+def list_(api: Api, *, selected: Selection, wanted: ListOptions) -> None:
     """List deliveries, newest first; a filter given twice means either."""
     show_listing(api, Source("/v1/delivery", selected.fields()), wanted, _COLUMNS)
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from gateway.core.schedule import Policy, redelivery
-from gateway.core.webhooks.request import Fault, Reply
+from gateway.core.webhooks.request import Reply, SendFault
 
 _GONE = 410
 _OVERLOADED = frozenset({429, 502, 503, 504})
@@ -46,7 +46,7 @@ PATIENCE_ATTEMPTS = 20
 
 
 def judge(
-    answer: Reply | Fault,
+    answer: Reply | SendFault,
     attempts: int,
     policy: Policy,
     *,

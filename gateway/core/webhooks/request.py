@@ -41,7 +41,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class SendFault:
     """Why there was no usable answer; `egress` where it was our own way out that failed."""
 
     kind: FaultKind

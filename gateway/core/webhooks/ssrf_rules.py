@@ -65,7 +65,7 @@ _URL_CHARACTERS = "/:@!$&'()*+,;=?%-._~[]"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CheckedUrl:
     """A URL that may be called as far as its form goes; `url` is its one canonical spelling."""
 
     url: str
@@ -120,7 +120,7 @@ def check_url(
     ports: Collection[int],
     schemes: Collection[str],
     closed: Collection[str] = (),
-) -> Target | str:
+) -> CheckedUrl | str:
     """The target of a URL, or a sentence on what is wrong with it; no `ports` means any port.
 
     No host may be, or be below, one of the top-level names in `closed`, whether DNS knows it or not.
@@ -143,7 +143,7 @@ def check_url(
 
 def _locate(
     scheme: str, authority: str, path: str, query: str, ports: Collection[int]
-) -> Target | str:
+) -> CheckedUrl | str:
     place = _AUTHORITY.fullmatch(authority)
     if place is None or not place[1]:
         return "The URL must name a host."
@@ -159,10 +159,10 @@ def _locate(
     where = shown if port == _DEFAULT_PORTS[scheme] else f"{shown}:{port}"
     rest = quote((path or "/") + query, safe=_URL_CHARACTERS)
     address = None if isinstance(host, str) else host
-    return Target(f"{scheme}://{where}{rest}", str(host), port, address)
+    return CheckedUrl(f"{scheme}://{where}{rest}", str(host), port, address)
 
 
-def _unless_closed(target: Target, closed: Collection[str]) -> Target | str:
+def _unless_closed(target: CheckedUrl, closed: Collection[str]) -> CheckedUrl | str:
     top = target.host.rpartition(".")[2]
     if top not in closed:
         return target

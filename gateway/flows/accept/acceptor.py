@@ -67,7 +67,7 @@ class Acceptor:
             raise outcome
         if not outcome.replayed:
             self._deps.queue.wake("submit")
-            self._deps.reached("accept.woken")
+            self._deps.crash_point("accept.woken")
         return outcome
 
     async def _write(self, orders: list[Order]) -> list[Accepted | GatewayError]:
@@ -89,10 +89,10 @@ class Acceptor:
                 ]
                 known |= await _earlier(tx, again)
                 self._repeats = bool(known)
-                self._deps.reached("accept.inserted")
+                self._deps.crash_point("accept.inserted")
         finally:
             self._waiting.close(fresh, stored)
-        self._deps.reached("accept.committed")
+        self._deps.crash_point("accept.committed")
         refused = {job.id for job in fresh} - stored
         return [self._outcome(o, stored, refused, known.get(_key(o.job))) for o in orders]
 

@@ -33,14 +33,14 @@ class TenantContext:
     has_credential: bool
 
 
-class Identities:
+class Authenticator:
     """Access keys and tenants as one process knows them."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._keys = Fresh[str, AccessKey | None](deps)
-        self._tenants = Fresh[str, TenantContext | None](deps)
-        self._slugs = Fresh[UUID, str | None](deps)
+        self._keys = TtlCache[str, AccessKey | None](deps)
+        self._tenants = TtlCache[str, TenantContext | None](deps)
+        self._slugs = TtlCache[UUID, str | None](deps)
         self._used: dict[str, float] = {}
 
     async def identify(self, text: str) -> AccessKey:
@@ -120,7 +120,7 @@ class Identities:
         return tenant.slug if tenant else None
 
 
-class Fresh(Generic[K, V]):
+class TtlCache(Generic[K, V]):
     """Values from the database, remembered for a few seconds."""
 
     def __init__(self, deps: Deps) -> None:

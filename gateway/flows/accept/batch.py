@@ -38,7 +38,7 @@ async def accept_batch(deps: Deps, batch: Sequence[NewJob], max_queued: int) -> 
         accepted = await _store(deps, batch, max_queued)
     except _OvertakenError:
         accepted = await _store(deps, batch, max_queued)  # which finds what the other one made
-    deps.reached("batch.committed")
+    deps.crash_point("batch.committed")
     if not accepted.replayed:
         deps.queue.wake("submit")
     return accepted
@@ -65,7 +65,7 @@ async def _store(deps: Deps, batch: Sequence[NewJob], max_queued: int) -> BatchA
                 retry_after=5,
             )
         stored = await jobs.insert(tx, batch)
-        deps.reached("batch.inserted")
+        deps.crash_point("batch.inserted")
         if len(stored) < len(batch):
             if await tenants.by_id(tx, tenant_id) is None:
                 raise Unauthorized("The tenant of this access key does not exist any more.")

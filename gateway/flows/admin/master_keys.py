@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.config.environment import InvalidSettingsError
-from gateway.core.cipher import NONCE_BYTES, NUMBER_BYTES, CannotOpenError, Cipher, Place
+from gateway.core.cipher import NONCE_BYTES, NUMBER_BYTES, AssociatedData, CannotOpenError, Cipher
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.health.readiness import needed_revision
@@ -119,7 +119,7 @@ async def reseal(deps: Deps, batch: int = _BATCH) -> AsyncIterator[Resealed]:
 
 
 def _anew(deps: Deps, kind: Kind, value: Value) -> bytes | None:
-    place = Place(kind.table, str(value.tenant_id), str(value.id), value.version)
+    place = AssociatedData(kind.table, str(value.tenant_id), str(value.id), value.version)
     try:
         plain = deps.cipher.open(value.sealed, place)
     except CannotOpenError:

@@ -34,7 +34,7 @@ _LIMIT_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class TenantChange:
+class TenantUpdate:
     """What is to change of a tenant: `metadata` makes the new text of the one that there is.
 
     `limits` are by the names of Limits; None is the gateway's default.
@@ -69,7 +69,7 @@ async def get_tenant(deps: Deps, slug: str) -> Tenant:
         return await _find(tx, slug)
 
 
-async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantChange) -> Tenant:
+async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantUpdate) -> Tenant:
     """Change what is named of a tenant; the rest stays. Raises NotFound, BadRequest.
 
     It is merged into what there is while nobody else changes it, so two changes never undo each

@@ -29,7 +29,7 @@ _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class DeliverySpan:
     """When deliveries or events were made: from an instant on, and before another one."""
 
     since: datetime
@@ -44,7 +44,12 @@ async def resend(
 
 
 async def recover(
-    deps: Deps, tenant_id: UUID, endpoint_id: UUID | None, span: Span, *, dry_run: bool = False
+    deps: Deps,
+    tenant_id: UUID,
+    endpoint_id: UUID | None,
+    span: DeliverySpan,
+    *,
+    dry_run: bool = False,
 ) -> Operation | DryRun:
     """Send what was not delivered to an endpoint, or to any receiver of the tenant.
 
@@ -57,7 +62,7 @@ async def recover(
 
 
 async def replay_missing(
-    deps: Deps, tenant_id: UUID, endpoint_id: UUID, span: Span, *, dry_run: bool = False
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID, span: DeliverySpan, *, dry_run: bool = False
 ) -> Operation | DryRun:
     """Send an endpoint the events of a time that it was never owed, as they were frozen.
 
@@ -92,14 +97,14 @@ async def step(deps: Deps, served: UUID = _NOBODY) -> UUID | None:
         )
     if operation is None:
         return None
-    deps.reached("bulk.claimed")
+    deps.crash_point("bulk.claimed")
     if operation.kind in jobs.KINDS:
         progress = await jobs.act(deps, operation)
         async with deps.db.single() as tx:
             state = await bulk_operations.advance(tx, operation.id, token, progress)
     else:
         progress, state = await _send_again(deps, operation, token)
-    deps.reached("bulk.committed")
+    deps.crash_point("bulk.committed")
     if state == _RUNNING:
         deps.queue.wake(VERB, after=progress.wait)
     deps.observer.done(
@@ -124,7 +129,7 @@ async def _send_again(deps: Deps, operation: Operation, token: UUID) -> tuple[Pr
             return Progress(0, None, 0.0, finished=True), state
         progress = await _batch(tx, deps, operation)
         state = await bulk_operations.advance(tx, operation.id, token, progress)
-        deps.reached("bulk.recorded")
+        deps.crash_point("bulk.recorded")
     deps.queue.wake("deliver")
     return progress, state
 
@@ -189,7 +194,7 @@ def _progress(deps: Deps, rows: int, last: UUID | None, *, finished: bool) -> Pr
     return Progress(rows, last, rows / deps.policy.bulk_rate, finished=finished)
 
 
-def _filter(tenant_id: UUID, endpoint_id: UUID | None, span: Span) -> DeliveryFilter:
+def _filter(tenant_id: UUID, endpoint_id: UUID | None, span: DeliverySpan) -> DeliveryFilter:
     endpoints_ = () if endpoint_id is None else (endpoint_id,)
     return DeliveryFilter(
         tenant_id, endpoints_, created_after=span.since, created_before=span.until

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from uuid import UUID
 
 from gateway.errors import Unavailable
-from gateway.flows.claim.retry_unavailable import patiently
+from gateway.flows.claim.retry_unavailable import retry_while_unavailable
 from gateway.flows.deps import Deps
 from gateway.ports import Verb
 from gateway.store.database import Tx
@@ -45,6 +45,6 @@ async def _give_back(deps: Deps, kind: Kind, token: UUID) -> None:
 
     # After that the lease is over.
     with suppress(Unavailable):
-        if await patiently(deps.clock, until, act):
+        if await retry_while_unavailable(deps.clock, until, act):
             deps.queue.wake(_VERBS[kind])
-        deps.reached("claim.returned")
+        deps.crash_point("claim.returned")

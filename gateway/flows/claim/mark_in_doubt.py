@@ -12,14 +12,16 @@ from gateway.store import feed
 from gateway.store.work import restore_detection
 
 
-async def distrust(deps: Deps, claimed: Sequence[UUID] = (), token: UUID | None = None) -> None:
+async def mark_waiting_in_doubt(
+    deps: Deps, claimed: Sequence[UUID] = (), token: UUID | None = None
+) -> None:
     """Have every waiting job looked up upstream first, if the database is still behind.
 
     What this process has claimed by a token from a database that was behind is looked up in any
     case: another process that was faster has left it alone.
     """
     started = deps.clock.monotonic()
-    known = deps.beacon.known
+    known = deps.restore_detector.known
     await renew_feed(deps)
     async with deps.db.begin() as tx:
         id_, count = await restore_detection.hold_beacon(tx)
@@ -27,11 +29,11 @@ async def distrust(deps: Deps, claimed: Sequence[UUID] = (), token: UUID | None 
         if not is_behind(known, id_, count):
             return
         jobs += await restore_detection.distrust(tx)
-        count = deps.beacon.after(id_)
+        count = deps.restore_detector.after(id_)
         await restore_detection.set_beacon(tx, count)
-        deps.reached("restore.distrusted")
-    deps.reached("restore.committed")
-    deps.beacon.learn({id_: count})
+        deps.crash_point("restore.distrusted")
+    deps.crash_point("restore.committed")
+    deps.restore_detector.learn({id_: count})
     deps.queue.mirror(id_, count)
     deps.queue.wake("submit")
     seconds = deps.clock.monotonic() - started
@@ -44,7 +46,7 @@ async def renew_feed(deps: Deps) -> None:
     Before anything tells that this was noticed: whoever dies in between has it noticed again.
     """
     started = deps.clock.monotonic()
-    known = deps.beacon.known
+    known = deps.restore_detector.known
     async with deps.db.begin() as tx:
         id_, count = await restore_detection.hold_beacon(tx)
         cluster = await restore_detection.cluster_of(tx)

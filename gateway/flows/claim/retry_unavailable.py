@@ -11,7 +11,7 @@ _PAUSE = 0.5
 T = TypeVar("T")
 
 
-async def patiently(clock: Clock, until: float, act: Callable[[], Awaitable[T]]) -> T:
+async def retry_while_unavailable(clock: Clock, until: float, act: Callable[[], Awaitable[T]]) -> T:
     """Do something, again while the database is away, up to a monotonic instant."""
     while True:
         try:

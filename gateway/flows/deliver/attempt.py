@@ -19,7 +19,7 @@ from gateway.core.webhooks.judge_reply import (
     Retry,
     error_class,
 )
-from gateway.core.webhooks.request import Fault, Reply, Timings, Webhook
+from gateway.core.webhooks.request import Reply, SendFault, Timings, Webhook
 from gateway.core.webhooks.signing import sign
 from gateway.store.webhooks.attempts import Recorded
 from gateway.store.webhooks.deliveries import ToDeliver
@@ -31,7 +31,7 @@ _SHORTEST_BEGINNING = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class AttemptResult:
     """A delivery, its attempt, and what that means."""
 
     delivery: ToDeliver
@@ -46,7 +46,7 @@ class Tried:
         """
         return not self.delivery.resent and self.attempt.error_class != "egress"
 
-    def bare(self) -> "Tried":
+    def without_response(self) -> "AttemptResult":
         """The same without what the receiver said."""
         attempt = replace(self.attempt, response_headers=None, response_body=None, detail=None)
         return replace(self, attempt=attempt)
@@ -68,7 +68,11 @@ def signed_webhook(
 
 
 def attempt_of(
-    one: ToDeliver, webhook: Webhook, custom: Mapping[str, str], answer: Reply | Fault, at: datetime
+    one: ToDeliver,
+    webhook: Webhook,
+    custom: Mapping[str, str],
+    answer: Reply | SendFault,
+    at: datetime,
 ) -> Attempt:
     """What is kept of an attempt; the values of custom headers may be secrets and are not."""
     is_reply = isinstance(answer, Reply)
@@ -101,7 +105,7 @@ def _timings(timings: Timings) -> str:
     return f"{{{','.join(known)}}}"
 
 
-def recorded(one: Tried) -> Recorded:
+def recorded(one: AttemptResult) -> Recorded:
     """What an attempt means for its delivery."""
     match one.judgement:
         case Delivered():

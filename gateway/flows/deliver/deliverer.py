@@ -10,10 +10,10 @@ from gateway.core.webhooks.judge_reply import Retry, judge, parse_retry_after
 from gateway.core.webhooks.request import Reply
 from gateway.errors import Unavailable
 from gateway.flows.claim.claiming import claiming
-from gateway.flows.claim.retry_unavailable import patiently
-from gateway.flows.deliver.attempt import Tried, attempt_of, recorded, signed_webhook
+from gateway.flows.claim.retry_unavailable import retry_while_unavailable
+from gateway.flows.deliver.attempt import AttemptResult, attempt_of, recorded, signed_webhook
 from gateway.flows.deliver.endpoint_health import judge_endpoints
-from gateway.flows.deliver.receiver_lanes import Lanes
+from gateway.flows.deliver.receiver_lanes import ReceiverLanes
 from gateway.flows.deliver.signing_keys import Receiver, live_keys, open_headers
 from gateway.flows.deps import Deps
 from gateway.flows.process.group_commit import GroupCommit
@@ -52,7 +52,7 @@ class Deliverer:
         self._deps = deps
         policy = deps.policy
         self._kept = policy.deliver_concurrency // _KEPT_SHARE
-        self._lanes = Lanes(
+        self._lanes = ReceiverLanes(
             policy.window_start,
             policy.deliver_concurrency - self._kept,
             lambda: deps.slots.look(VERB),
@@ -75,7 +75,7 @@ class Deliverer:
             if not await deliveries.has_suspects(tx, policy.suspicious):
                 return False
             await deliveries.give_up(tx, policy.strikes)
-        await self._deps.slots.idle(VERB, policy.quiet)
+        await self._deps.slots.wait_idle(VERB, policy.quiet)
         return await self._claim(1, suspects=True) > 0
 
     async def _claim(self, room: int, *, suspects: bool) -> int:
@@ -99,7 +99,7 @@ class Deliverer:
             )
             keys = await live_keys(tx, deps, [(one.tenant_id, one.endpoint_id) for one in due])
         if due:
-            deps.reached("deliver.claimed")
+            deps.crash_point("deliver.claimed")
         waits = [one.wait for one in capped if one.wait is not None]
         if waits:
             deps.queue.wake(VERB, after=min(waits))
@@ -145,7 +145,7 @@ class Deliverer:
         claim: _Claim,
     ) -> None:
         """Send within the receiver's window and record it; what has no turn in time is given back."""
-        tried: Tried | None = None
+        tried: AttemptResult | None = None
         try:
             has_turn = await self._lanes.enter(one.lane, self._deps.policy.turn_seconds)
             if has_turn:
@@ -155,7 +155,7 @@ class Deliverer:
         if not has_turn:
             await self._return.add((one.id, claim.token))
         elif tried is not None:
-            await patiently(self._deps.clock, claim.until, lambda: self._keep(tried))
+            await retry_while_unavailable(self._deps.clock, claim.until, lambda: self._keep(tried))
             self._report(tried, claim)
 
     async def _send(
@@ -164,7 +164,7 @@ class Deliverer:
         keys: Sequence[bytes],
         custom: Mapping[str, str],
         claim: _Claim,
-    ) -> Tried | None:
+    ) -> AttemptResult | None:
         """Send in the receiver's turn; None where nothing was sent, or the gateway broke down."""
         deps, tried = self._deps, None
         try:
@@ -184,7 +184,7 @@ class Deliverer:
             await deliveries.give_back(tx, rows)
         return [None] * len(rows)
 
-    def _report(self, tried: Tried, claim: _Claim) -> None:
+    def _report(self, tried: AttemptResult, claim: _Claim) -> None:
         deps, one = self._deps, tried.delivery
         deps.observer.done(
             "deliver",
@@ -206,7 +206,7 @@ class Deliverer:
         keys: Sequence[bytes],
         custom: Mapping[str, str],
         claim: _Claim,
-    ) -> Tried | None:
+    ) -> AttemptResult | None:
         """One attempt; None where this process stood still: who holds the lease by now sends it."""
         deps = self._deps
         at = deps.clock.now() + claim.behind
@@ -214,7 +214,7 @@ class Deliverer:
         if deps.clock.monotonic() > claim.until - deps.policy.lease_margin:
             return None
         answer = await deps.sender.send(webhook)
-        deps.reached("deliver.sent")
+        deps.crash_point("deliver.sent")
         verdict = judge(
             answer,
             one.attempts - one.spared,
@@ -225,9 +225,11 @@ class Deliverer:
             else None,
             jitter=deps.ids.jitter(),
         )
-        return Tried(one, claim.token, attempt_of(one, webhook, custom, answer, at), verdict)
+        return AttemptResult(
+            one, claim.token, attempt_of(one, webhook, custom, answer, at), verdict
+        )
 
-    async def _keep(self, tried: Tried) -> None:
+    async def _keep(self, tried: AttemptResult) -> None:
         """Record an attempt; its details never keep its outcome from being recorded."""
         try:
             await self._record.add(tried)
@@ -235,9 +237,9 @@ class Deliverer:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the outcome must stay
             self._deps.slots.report(VERB, error)
-            await self._record.add(tried.bare())
+            await self._record.add(tried.without_response())
 
-    async def _write(self, tried: list[Tried]) -> list[None]:
+    async def _write(self, tried: list[AttemptResult]) -> list[None]:
         deps = self._deps
         async with deps.db.begin() as tx:
             done = [recorded(one) for one in tried]
@@ -245,8 +247,8 @@ class Deliverer:
             await judge_endpoints(tx, deps, tried)
             moved = await attempts.record(tx, done)
             await count_webhooks(tx, done, moved)
-            deps.reached("deliver.recorded")
-        deps.reached("deliver.committed")
+            deps.crash_point("deliver.recorded")
+        deps.crash_point("deliver.committed")
         waits = [one.judgement.after for one in tried if isinstance(one.judgement, Retry)]
         if waits and min(waits) <= _WAKE_WITHIN:
             deps.queue.wake(VERB, after=min(waits))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from gateway.core.events import ENDPOINT_DISABLED, event_body
 from gateway.core.webhooks.judge_reply import Delivered, Gone, Retry, failing_percent
-from gateway.flows.deliver.attempt import Tried
+from gateway.flows.deliver.attempt import AttemptResult
 from gateway.flows.deps import Deps
 from gateway.flows.settle.settlement import publish
 from gateway.flows.settle.watchers import announce_feed
@@ -22,9 +22,9 @@ REASONS = (GONE, FAILED)
 _ALL = 100
 
 
-async def judge_endpoints(tx: Tx, deps: Deps, tried: Sequence[Tried]) -> None:
+async def judge_endpoints(tx: Tx, deps: Deps, tried: Sequence[AttemptResult]) -> None:
     """Draw the consequences of attempts for the endpoints that they went to."""
-    groups: defaultdict[UUID, list[Tried]] = defaultdict(list)
+    groups: defaultdict[UUID, list[AttemptResult]] = defaultdict(list)
     for one in tried:
         if one.delivery.endpoint_id is not None:
             groups[one.delivery.endpoint_id].append(one)
@@ -46,7 +46,7 @@ async def disable(tx: Tx, deps: Deps, endpoint_id: UUID, reason: str) -> None:
     announce_feed(deps, [tenant_id])  # before the commit: who follows it looks more than once
 
 
-async def _judge(tx: Tx, deps: Deps, endpoint_id: UUID, tried: Sequence[Tried]) -> None:
+async def _judge(tx: Tx, deps: Deps, endpoint_id: UUID, tried: Sequence[AttemptResult]) -> None:
     rest = max((one.judgement.slow for one in tried if isinstance(one.judgement, Retry)), default=0)
     if rest:
         await attempts.slow(tx, endpoint_id, rest)

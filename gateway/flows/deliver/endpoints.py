@@ -24,13 +24,13 @@ from gateway.flows.deliver.signing_keys import (
 from gateway.flows.deps import Deps
 from gateway.store.database import Tx
 from gateway.store.webhooks import endpoints
-from gateway.store.webhooks.endpoints import Options
+from gateway.store.webhooks.endpoints import EndpointOptions
 
 DISABLED = "disabled by hand"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EndpointSpec:
     """An endpoint as its caller wants it; None for `headers` keeps those that it has."""
 
     url: str
@@ -54,7 +54,7 @@ class Enabled:
 async def create_endpoint(
     deps: Deps,
     tenant_id: UUID,
-    wanted: Wanted,
+    wanted: EndpointSpec,
     *,
     algorithm: str = V1,
     secret: str | None = None,
@@ -92,7 +92,7 @@ async def change_endpoint(
 
     Raises NotFound, BadRequest, and SecretSealed where no master key opens the headers.
     """
-    given = replace(Wanted(""), **changes)
+    given = replace(EndpointSpec(""), **changes)
     # It may ask the network: before any lock.
     await _check(deps, given, url_too="url" in changes)
     async with deps.db.of(tenant_id) as tx:
@@ -170,7 +170,7 @@ def chosen_key(deps: Deps, algorithm: str, secret: str | None) -> SigningKey:
     return key
 
 
-async def _check(deps: Deps, wanted: Wanted, *, url_too: bool = True) -> None:
+async def _check(deps: Deps, wanted: EndpointSpec, *, url_too: bool = True) -> None:
     unknown = sorted(set(wanted.events) - set(EVENT_TYPES))
     if unknown:
         raise BadRequest.of("events", f"'{unknown[0]}' is not one of {', '.join(EVENT_TYPES)}")
@@ -200,8 +200,8 @@ async def _merged_headers(
     return merged
 
 
-def _as_wanted(endpoint: Endpoint) -> Wanted:
-    return Wanted(
+def _as_wanted(endpoint: Endpoint) -> EndpointSpec:
+    return EndpointSpec(
         endpoint.url,
         endpoint.description,
         endpoint.events,
@@ -213,10 +213,10 @@ def _as_wanted(endpoint: Endpoint) -> Wanted:
 
 
 def _options(
-    deps: Deps, tenant_id: UUID, endpoint_id: UUID, wanted: Wanted, names: Sequence[str]
-) -> Options:
+    deps: Deps, tenant_id: UUID, endpoint_id: UUID, wanted: EndpointSpec, names: Sequence[str]
+) -> EndpointOptions:
     headers = wanted.headers
-    return Options(
+    return EndpointOptions(
         wanted.url,
         wanted.description,
         list(dict.fromkeys(wanted.events)),

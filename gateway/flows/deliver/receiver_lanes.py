@@ -44,7 +44,7 @@ class _Lane:
                 turn.set_result(None)
 
 
-class Lanes:
+class ReceiverLanes:
     """The lanes of one process; `start` is how many deliveries a new receiver is sent at a time.
 
     Beyond `start` of each, all receivers together are to claim at most `ahead`. `look` is called

@@ -12,7 +12,7 @@ from gateway.core.model import Attempt, Endpoint, Job, JobState, Tenant
 from gateway.core.webhooks.judge_reply import Delivered, Exhausted, error_class
 from gateway.core.webhooks.request import Reply
 from gateway.errors import BadRequest, Conflict, NotFound, SecretSealed
-from gateway.flows.deliver.attempt import Tried, attempt_of, recorded, signed_webhook
+from gateway.flows.deliver.attempt import AttemptResult, attempt_of, recorded, signed_webhook
 from gateway.flows.deliver.endpoints import missing
 from gateway.flows.deliver.signing_keys import live_keys, open_headers
 from gateway.flows.deps import Deps
@@ -32,7 +32,7 @@ _STATES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class SampleDelivery:
     """What was sent to an endpoint, and what came of it."""
 
     delivery_id: UUID
@@ -45,7 +45,7 @@ class Trial:
 
 async def try_endpoint(
     deps: Deps, tenant: Tenant, endpoint_id: UUID, kind: str = TEST_PING
-) -> Trial:
+) -> SampleDelivery:
     """Send a sample event of a type, once, also to a disabled endpoint.
 
     It is logged as any delivery, and is not retried. Raises NotFound, BadRequest, and
@@ -72,7 +72,7 @@ async def try_endpoint(
     answer = await deps.sender.send(webhook)
     attempt = attempt_of(one, webhook, custom, answer, at)
     delivered = isinstance(answer, Reply) and error_class(answer.status) is None
-    tried = Tried(one, token, attempt, Delivered() if delivered else Exhausted())
+    tried = AttemptResult(one, token, attempt, Delivered() if delivered else Exhausted())
     # Stored once it is over: a process that ends meanwhile leaves nothing to be tried again.
     async with deps.db.of(tenant.id) as tx:
         if await tenants.by_id(tx, tenant.id) is None:
@@ -81,7 +81,7 @@ async def try_endpoint(
         await settlement.add_deliveries(tx, [_pending(one, endpoint)])
         await attempts.lease(tx, one.id, token, deps.policy.lease)
         await attempts.record(tx, [recorded(tried)])
-    return Trial(one.id, event.id, kind, event.body, delivered, attempt)
+    return SampleDelivery(one.id, event.id, kind, event.body, delivered, attempt)
 
 
 async def sample_to_feed(deps: Deps, tenant: Tenant, kind: str) -> UUID:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from gateway.core.cipher import NONCE_BYTES, CannotOpenError, Place
+from gateway.core.cipher import NONCE_BYTES, AssociatedData, CannotOpenError
 from gateway.core.webhooks.signing import Ed25519Key, HmacKey, SigningKey, public_bytes
 from gateway.flows.deps import Deps, secret_place
 from gateway.store.database import Tx
@@ -94,5 +94,5 @@ def open_headers(
     }
 
 
-def _headers_place(tenant_id: UUID, endpoint_id: UUID) -> Place:
-    return Place("endpoint", str(tenant_id), str(endpoint_id), 1)
+def _headers_place(tenant_id: UUID, endpoint_id: UUID) -> AssociatedData:
+    return AssociatedData("endpoint", str(tenant_id), str(endpoint_id), 1)

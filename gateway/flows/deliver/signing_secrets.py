@@ -11,7 +11,7 @@ from gateway.flows.deliver.signing_keys import algorithm_of, keep_key, key_of
 from gateway.flows.deps import Deps, secret_place
 from gateway.store.tenancy import tenants
 from gateway.store.webhooks import endpoints
-from gateway.store.webhooks.endpoints import Secret
+from gateway.store.webhooks.endpoints import EndpointSecret
 
 # A webhook is signed with every live secret, and receivers read so many signatures.
 MAX_LIVE = 5
@@ -66,7 +66,7 @@ async def rotate_secret(
     return key
 
 
-def _is_kept(deps: Deps, tenant_id: UUID, stored: Secret, key: SigningKey) -> bool:
+def _is_kept(deps: Deps, tenant_id: UUID, stored: EndpointSecret, key: SigningKey) -> bool:
     try:
         raw = deps.cipher.open(stored.sealed, secret_place(tenant_id, stored.id))
     except CannotOpenError:

@@ -9,10 +9,10 @@ from gateway.errors import Unavailable
 from gateway.flows.deliver.endpoint_health import REASONS
 from gateway.flows.deps import Deps
 from gateway.store import processes
-from gateway.store.processes import Seen
+from gateway.store.processes import SeenProcess
 from gateway.store.webhooks import endpoints
 from gateway.store.work import queues
-from gateway.store.work.queues import Line
+from gateway.store.work.queues import QueueLine
 
 FAILING_PERCENTS = (50, 70, 90, 100)
 _LONGEST_SECONDS = 5.0
@@ -26,8 +26,8 @@ class Overview:
     """The gateway at one moment; seconds are None where it never happened."""
 
     states: Mapping[str, int]
-    lines: Sequence[Line]
-    processes: Sequence[Seen]
+    lines: Sequence[QueueLine]
+    processes: Sequence[SeenProcess]
     failing: Mapping[int, int]
     since_sweep: float | None
     since_prune: float | None

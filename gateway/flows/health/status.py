@@ -9,7 +9,7 @@ from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.health.overview import Overview, Overviews
 from gateway.flows.health.readiness import readiness
-from gateway.store.processes import STALE_SECONDS, Seen
+from gateway.store.processes import STALE_SECONDS, SeenProcess
 
 _SWEEP_SECONDS = 30.0
 _PRUNE_SECONDS = 3 * 3600.0
@@ -18,7 +18,7 @@ _OLDEST_SECONDS = 60.0
 _CLOCK_SECONDS = 1.0
 
 
-class Wrong(NamedTuple):
+class Finding(NamedTuple):
     """Something that is wrong; grave where no work is done while it is so."""
 
     code: str
@@ -27,14 +27,14 @@ class Wrong(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class GatewayStatus:
     """The gateway as one of its API processes sees it; no overview while Postgres is away."""
 
     database: str
     redis: bool
     feed_lag: float
     overview: Overview | None
-    wrong: Sequence[Wrong]
+    wrong: Sequence[Finding]
 
     @property
     def word(self) -> str:
@@ -44,7 +44,7 @@ class Status:
         return "down" if any(one.grave for one in self.wrong) else "degraded"
 
 
-async def status(deps: Deps, overviews: Overviews) -> Status:
+async def status(deps: Deps, overviews: Overviews) -> GatewayStatus:
     """Look at everything."""
     state, cause = await readiness(deps)
     trouble, overview = "" if state == "ok" else f"{state}: {cause}", None
@@ -54,52 +54,52 @@ async def status(deps: Deps, overviews: Overviews) -> Status:
         trouble = trouble or error.cause or error.detail
     redis, lag = deps.queue.connected, deps.vitals.feed_lag
     wrong = [*_of_servers(trouble, lag, redis=redis), *(_of_overview(overview) if overview else ())]
-    return Status(trouble or "ok", redis, lag, overview, wrong)
+    return GatewayStatus(trouble or "ok", redis, lag, overview, wrong)
 
 
-def _of_servers(trouble: str, lag: float, *, redis: bool) -> Iterator[Wrong]:
+def _of_servers(trouble: str, lag: float, *, redis: bool) -> Iterator[Finding]:
     if trouble:
-        yield Wrong("DATABASE", f"Postgres cannot be used: {trouble}.", grave=True)
+        yield Finding("DATABASE", f"Postgres cannot be used: {trouble}.", grave=True)
     if not redis:
-        yield Wrong("REDIS_AWAY", "Redis is away: all goes on, a few seconds later.")
+        yield Finding("REDIS_AWAY", "Redis is away: all goes on, a few seconds later.")
     if lag > _LAG_SECONDS:
-        yield Wrong(
+        yield Finding(
             "FEED_LAGS",
             f"The event feed has shown nothing new for {lag:.0f} s: a transaction on the Postgres "
             "server, perhaps in another database, does not end.",
         )
 
 
-def _of_overview(overview: Overview) -> Iterator[Wrong]:
+def _of_overview(overview: Overview) -> Iterator[Finding]:
     workers = [one for one in overview.processes if one.kind == "worker"]
     alive = any(one.state == "ok" for one in workers)
     if not alive:
-        yield Wrong("NO_WORKER", _no_worker(workers), grave=True)
+        yield Finding("NO_WORKER", _no_worker(workers), grave=True)
     for one in overview.processes:
         yield from _of_process(one, alone=not alive)
     if alive and (overview.since_sweep or 0.0) > _SWEEP_SECONDS:
         since = f"{overview.since_sweep:.0f} s"
-        yield Wrong("SWEEP_LATE", f"The last sweep was {since} ago: look at the workers' logs.")
+        yield Finding("SWEEP_LATE", f"The last sweep was {since} ago: look at the workers' logs.")
     if alive and (overview.since_prune or 0.0) > _PRUNE_SECONDS:
         hours = f"{(overview.since_prune or 0.0) / 3600:.0f} h"
-        yield Wrong("PRUNE_LATE", f"Nothing was pruned for {hours}: look at the workers' logs.")
+        yield Finding("PRUNE_LATE", f"Nothing was pruned for {hours}: look at the workers' logs.")
     for line in overview.lines:
         if line.reason is None and line.seconds > _OLDEST_SECONDS:
             text = f"The oldest row in the queue {line.queue} may go and has been due for"
-            yield Wrong("QUEUE_SLOW", f"{text} {line.seconds:.0f} s: start more workers.")
+            yield Finding("QUEUE_SLOW", f"{text} {line.seconds:.0f} s: start more workers.")
 
 
-def _no_worker(workers: Sequence[Seen]) -> str:
+def _no_worker(workers: Sequence[SeenProcess]) -> str:
     if not workers:
         return "No worker has ever been seen: start one with `gateway worker`."
     last = max(one.seen_at for one in workers)
     return f"No worker seen since {last:%Y-%m-%d %H:%M:%S} UTC: start one with `gateway worker`."
 
 
-def _of_process(one: Seen, *, alone: bool) -> Iterator[Wrong]:
+def _of_process(one: SeenProcess, *, alone: bool) -> Iterator[Finding]:
     name = f"The {one.kind} on {one.host} (pid {one.pid})"
     if one.state == "stale" and not (alone and one.kind == "worker"):
-        yield Wrong(
+        yield Finding(
             f"{one.kind.upper()}_STALE",
             f"{name} has been silent for {one.silent:.0f} s, longer than {STALE_SECONDS:.0f}: it is "
             "frozen, killed, or cut off from Postgres.",
@@ -107,12 +107,12 @@ def _of_process(one: Seen, *, alone: bool) -> Iterator[Wrong]:
     if one.state != "ok":
         return
     if one.version != __version__:
-        yield Wrong(
+        yield Finding(
             "VERSION_DIFFERS", f"{name} runs version {one.version}, not {__version__}: replace it."
         )
     if abs(one.clock_ahead) > _CLOCK_SECONDS:
         way = "ahead of" if one.clock_ahead > 0 else "behind"
-        yield Wrong(
+        yield Finding(
             "CLOCK_OFF",
             f"{name}: the clock of its host is {abs(one.clock_ahead):.1f} s {way} Postgres's, which "
             "the gateway goes by. Set up NTP there.",

@@ -8,7 +8,7 @@ from uuid import UUID
 from gateway.flows.deps import Deps
 from gateway.store.retention import prune
 from gateway.store.retention.prune import Keeping
-from gateway.store.retention.rules import WAYS, Way
+from gateway.store.retention.rules import WAYS, PruneRule
 
 EVERY_SECONDS = 3600.0
 _BATCH = 500
@@ -69,7 +69,7 @@ async def _walk(deps: Deps, tenant_id: UUID, way: str, bound: UUID, end: float) 
             ahead += after != kept
             pruned = await prune.prune(tx, tenant_id, way, ids, moves=after == kept)
             after, dropped = pruned.last or after, dropped + pruned.rows
-        deps.reached("prune.committed")
+        deps.crash_point("prune.committed")
         if len(ids) < _BATCH:
             break
         await deps.clock.sleep(_REST_SECONDS)
@@ -90,7 +90,7 @@ async def _count_tenant(deps: Deps, keeping: Keeping, _end: float) -> Counter[st
     return counts
 
 
-async def _bound(deps: Deps, keeping: Keeping, way: Way) -> UUID | None:
+async def _bound(deps: Deps, keeping: Keeping, way: PruneRule) -> UUID | None:
     """The id before which rows of a way are pruned; None where they are kept for good."""
     own: int | None = getattr(keeping, way.kind)
     days = deps.policy.keep_days[way.kind] if own is None else own

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from gateway.core.lifecycle import expired
 from gateway.errors import Unavailable
-from gateway.flows.claim.mark_in_doubt import distrust, renew_feed
+from gateway.flows.claim.mark_in_doubt import mark_waiting_in_doubt, renew_feed
 from gateway.flows.deps import Deps
 from gateway.flows.maintain.prune import prune_some
 from gateway.flows.process.restore_detector import is_behind
@@ -57,8 +57,8 @@ async def sweep(deps: Deps) -> None:
 
 async def _look(deps: Deps) -> Found | None:
     """What waits for nobody, mended where a row is enough; None where another one sweeps."""
-    deps.beacon.learn(await deps.queue.mirrored())
-    known = deps.beacon.known
+    deps.restore_detector.learn(await deps.queue.mirrored())
+    known = deps.restore_detector.known
     async with deps.db.begin() as tx:
         if not await sweeps.lead(tx):
             return None
@@ -76,9 +76,9 @@ async def _look(deps: Deps) -> Found | None:
     if has_moved:
         await renew_feed(deps)
     if went_back:
-        await distrust(deps)
+        await mark_waiting_in_doubt(deps)
     else:
-        deps.beacon.learn({id_: count})
+        deps.restore_detector.learn({id_: count})
         deps.queue.mirror(id_, count)
     return found
 
@@ -128,7 +128,7 @@ async def _expire(deps: Deps) -> int:
 async def _end(deps: Deps, ids: Sequence[UUID]) -> int:
     async with deps.db.begin() as tx:
         settled = await settle(tx, deps, [ending(job_id, expired()) for job_id in ids])
-        deps.reached("sweep.settled")
-    deps.reached("sweep.committed")
+        deps.crash_point("sweep.settled")
+    deps.crash_point("sweep.committed")
     announce(deps, settled)
     return len(settled.jobs)

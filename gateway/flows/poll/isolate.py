@@ -10,7 +10,7 @@ from gateway.store.work.polls import AtUpstream
 _GROUP = 50
 
 
-async def with_care(
+async def check_isolated(
     deps: Deps,
     jobs: Sequence[AtUpstream],
     ask: Callable[[Sequence[AtUpstream]], Awaitable[bool]],

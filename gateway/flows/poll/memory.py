@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.store.work.polls import Place
+from gateway.store.work.polls import JobPosition
 
 _REMEMBERED = 20_000
 
 
 @dataclass(slots=True)
-class Memory:
+class PollMemory:
     """What a process remembers between rounds; losing it costs a few calls."""
 
     ended: dict[str, None] = field(default_factory=dict[str, None])
@@ -23,8 +23,8 @@ class Memory:
     # By how much the upstream dates jobs earlier than we do, at most, in seconds.
     earlier: float = 0.0
     # Up to where the jobs at the upstream were looked at, of all workflows and of each one.
-    walked: Place = field(default_factory=Place)
-    overdue: dict[str, Place] = field(default_factory=dict[str, Place])
+    walked: JobPosition = field(default_factory=JobPosition)
+    overdue: dict[str, JobPosition] = field(default_factory=dict[str, JobPosition])
 
     def add(self, upstream_ids: Sequence[str]) -> None:
         """Remember jobs whose end was dealt with."""

@@ -5,12 +5,17 @@ from uuid import UUID
 from gateway.core.schedule import Pace, Policy, learn, next_poll, pay
 from gateway.errors import Unavailable
 from gateway.flows.claim.claiming import claiming
-from gateway.flows.claim.retry_unavailable import patiently
+from gateway.flows.claim.retry_unavailable import retry_while_unavailable
 from gateway.flows.deps import Deps
-from gateway.flows.poll.memory import Memory
-from gateway.flows.poll.round import Tick
+from gateway.flows.poll.memory import PollMemory
+from gateway.flows.poll.round import PollRound
 from gateway.flows.upstream.credential_access import asking_for
-from gateway.flows.upstream.credential_health import Standing, is_probe, is_unwell, judge_credential
+from gateway.flows.upstream.credential_health import (
+    CredentialHealth,
+    is_failing,
+    is_probe,
+    judge_credential,
+)
 from gateway.ports import Verb
 from gateway.store.tenancy import tenants
 from gateway.store.work import polls
@@ -26,7 +31,7 @@ class Poller:
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._memory: dict[UUID, Memory] = {}
+        self._memory: dict[UUID, PollMemory] = {}
         # When each credential was last polled, for as long as that is a moment ago.
         self._lately: dict[UUID, float] = {}
 
@@ -42,7 +47,7 @@ class Poller:
                 token=token,
             )
         if due:
-            deps.reached("poll.claimed")
+            deps.crash_point("poll.claimed")
         for credential in due:
             deps.slots.start(VERB, self._poll(credential, token))
         return len(due)
@@ -55,7 +60,7 @@ class Poller:
     async def _poll(self, credential: ToPoll, token: UUID) -> None:
         deps, started = self._deps, self._deps.clock.monotonic()
         standing = _standing(credential)
-        tick = Tick(
+        tick = PollRound(
             deps,
             credential,
             polls.pace_of(credential.pace),
@@ -68,10 +73,12 @@ class Poller:
             standing = await self._ask(credential, standing, tick)
         except Unavailable:
             tick.is_cut_short = True
-        deps.reached("poll.asked")
+        deps.crash_point("poll.asked")
         until = started + deps.policy.lease
-        await patiently(deps.clock, until, lambda: self._release(credential, token, standing, tick))
-        deps.reached("poll.released")
+        await retry_while_unavailable(
+            deps.clock, until, lambda: self._release(credential, token, standing, tick)
+        )
+        deps.crash_point("poll.released")
         deps.observer.done(
             "poll",
             "ok" if not tick.troubles else type(tick.troubles[0]).__name__.lower(),
@@ -83,7 +90,9 @@ class Poller:
             ended=len(tick.durations),
         )
 
-    async def _ask(self, credential: ToPoll, standing: Standing, tick: Tick) -> Standing:
+    async def _ask(
+        self, credential: ToPoll, standing: CredentialHealth, tick: PollRound
+    ) -> CredentialHealth:
         """Run the round; the standing of the credential that it asked with."""
         deps = self._deps
         access = deps.access(
@@ -97,15 +106,17 @@ class Poller:
             async with deps.db.single() as tx:
                 stored = await tenants.credential_by_id(tx, credential.id)
                 asking = stored and await asking_for(tx, deps, stored)
-            if asking is not None and asking.lent:
+            if asking is not None and asking.is_substitute:
                 other = asking.credential
-                standing = Standing(other.id, other.tenant_id, other.version, 0, rejected=False)
-                access, tick.lent, tick.probe = asking.access, True, False
+                standing = CredentialHealth(
+                    other.id, other.tenant_id, other.version, 0, rejected=False
+                )
+                access, tick.is_substitute, tick.probe = asking.access, True, False
         await tick.run(access)
         return standing
 
     async def _release(
-        self, credential: ToPoll, token: UUID, standing: Standing, tick: Tick
+        self, credential: ToPoll, token: UUID, standing: CredentialHealth, tick: PollRound
     ) -> None:
         deps = self._deps
         ended = len(tick.durations)
@@ -115,9 +126,11 @@ class Poller:
         pace = pay(pace, deps.policy, calls=tick.calls, ended=ended, left=left)
         async with deps.db.begin() as tx:
             rest = 0.0
-            if is_probe(_standing(credential), deps.policy) and (tick.lent or not tick.calls):
+            if is_probe(_standing(credential), deps.policy) and (
+                tick.is_substitute or not tick.calls
+            ):
                 await polls.unpause(tx, credential.id)
-            if tick.troubles or (tick.calls and is_unwell(standing)):
+            if tick.troubles or (tick.calls and is_failing(standing)):
                 rest = await judge_credential(tx, deps, standing, tick.troubles)
             await polls.release(
                 tx,
@@ -138,8 +151,8 @@ class Poller:
         self._lately[credential_id] = now
         return others
 
-    def _remember(self, credential_id: UUID) -> Memory:
-        memory = self._memory.pop(credential_id, None) or Memory()
+    def _remember(self, credential_id: UUID) -> PollMemory:
+        memory = self._memory.pop(credential_id, None) or PollMemory()
         self._memory[credential_id] = memory
         if len(self._memory) > _CREDENTIALS:
             del self._memory[next(iter(self._memory))]
@@ -147,7 +160,7 @@ class Poller:
 
 
 def _wait(
-    tick: Tick, pace: Pace, policy: Policy, *, left: int, rest: float, beside: int
+    tick: PollRound, pace: Pace, policy: Policy, *, left: int, rest: float, beside: int
 ) -> float | None:
     """Seconds until the next round; None where nothing is at the upstream."""
     if tick.is_cut_short:
@@ -157,8 +170,8 @@ def _wait(
     return max(next_poll(tick.groups, left, pace, policy, beside=beside), rest)
 
 
-def _standing(credential: ToPoll) -> Standing:
-    return Standing(
+def _standing(credential: ToPoll) -> CredentialHealth:
+    return CredentialHealth(
         credential.id,
         credential.tenant_id,
         credential.version,

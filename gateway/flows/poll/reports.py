@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from gateway.core.events import JOB_STARTED
-from gateway.core.lifecycle import Finish, JobError, Start, after_poll, error_of, unreadable
+from gateway.core.lifecycle import Finish, JobFailure, Start, after_poll, error_of, unreadable
 from gateway.core.model import JobState
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
@@ -18,7 +18,7 @@ from gateway.store.work.polls import AtUpstream
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class JobReport:
     """A job and what was learned about it; `move` is None where it goes on as before.
 
     `took` is how many seconds it took by the upstream's own times, and `made_at` when it was made
@@ -32,14 +32,14 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class RecordedReports:
     """What came of writing: the (workflow, seconds) that ended jobs took, and the jobs that failed."""
 
     took: Sequence[tuple[str, float]] = ()
     failed: frozenset[UUID] = frozenset()
 
 
-def read(deps: Deps, job: AtUpstream, report: UpstreamJob) -> Told | None:
+def read(deps: Deps, job: AtUpstream, report: UpstreamJob) -> JobReport | None:
     """Decide what a full report means for a job; None where that breaks down."""
     try:
         return _read(job, report)
@@ -48,9 +48,9 @@ def read(deps: Deps, job: AtUpstream, report: UpstreamJob) -> Told | None:
         return None
 
 
-def _read(job: AtUpstream, report: UpstreamJob) -> Told:
+def _read(job: AtUpstream, report: UpstreamJob) -> JobReport:
     problem = report.problem
-    error: JobError | None = None
+    error: JobFailure | None = None
     if problem is not None:
         error = error_of(problem.code, problem.title, problem.message)
     move = after_poll(
@@ -61,7 +61,7 @@ def _read(job: AtUpstream, report: UpstreamJob) -> Told:
         started_at=report.started_at,
         completed_at=report.completed_at,
     )
-    return Told(job, move, _took(report), report.created_at)
+    return JobReport(job, move, _took(report), report.created_at)
 
 
 def _took(report: UpstreamJob) -> float | None:
@@ -79,41 +79,41 @@ async def strike_before(deps: Deps, jobs: Sequence[AtUpstream]) -> list[AtUpstre
     async with deps.db.single() as tx:
         strikes = await job_strikes.strike(tx, [job.id for job in jobs])
     hopeless = [job for job in jobs if strikes.get(job.id, 0) > deps.policy.strikes]
-    await record(deps, [Told(job, unreadable()) for job in hopeless])
+    await record(deps, [JobReport(job, unreadable()) for job in hopeless])
     return [job for job in jobs if job not in hopeless]
 
 
-async def record(deps: Deps, told: Sequence[Told]) -> Written:
+async def record(deps: Deps, told: Sequence[JobReport]) -> RecordedReports:
     """Write starts and ends.
 
     What cannot be written fails alone, and after several times its job is given up as unreadable.
     """
     news = [one for one in told if one.move is not None]
     if not news:
-        return Written()
+        return RecordedReports()
     try:
-        return Written(await _record(deps, news))
+        return RecordedReports(await _record(deps, news))
     except Unavailable:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
         if len(news) > 1:
             parts = [await record(deps, [one]) for one in news]
             took = [one for part in parts for one in part.took]
-            return Written(took, frozenset(id_ for part in parts for id_ in part.failed))
+            return RecordedReports(took, frozenset(id_ for part in parts for id_ in part.failed))
         deps.slots.report("poll", error)
         return await strike(deps, news[0])
 
 
-async def strike(deps: Deps, one: Told) -> Written:
+async def strike(deps: Deps, one: JobReport) -> RecordedReports:
     """Count that the handling of a job broke down, and give it up after several times."""
     async with deps.db.single() as tx:
         strikes = (await job_strikes.strike(tx, [one.job.id])).get(one.job.id, 0)
     if strikes < deps.policy.strikes or one.move == unreadable():
-        return Written(failed=frozenset({one.job.id}))
-    return await record(deps, [Told(one.job, unreadable())])
+        return RecordedReports(failed=frozenset({one.job.id}))
+    return await record(deps, [JobReport(one.job, unreadable())])
 
 
-async def _record(deps: Deps, told: Sequence[Told]) -> list[tuple[str, float]]:
+async def _record(deps: Deps, told: Sequence[JobReport]) -> list[tuple[str, float]]:
     ends = [
         ending(one.job.id, one.move, made_at=one.made_at)
         for one in told
@@ -128,8 +128,8 @@ async def _record(deps: Deps, told: Sequence[Told]) -> list[tuple[str, float]]:
         started = await polls.started(tx, starts) if starts else []
         owed = await publish_jobs(tx, deps, [(JOB_STARTED, j) for j in started]) if started else 0
         settled = await settle(tx, deps, ends)
-        deps.reached("poll.settled")
-    deps.reached("poll.committed")
+        deps.crash_point("poll.settled")
+    deps.crash_point("poll.committed")
     if owed:
         deps.queue.wake("deliver")
     announce_jobs(deps, [job.id for job in started])

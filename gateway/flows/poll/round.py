@@ -21,14 +21,14 @@ from gateway.core.schedule import (
 )
 from gateway.flows.deps import Deps
 from gateway.flows.poll import reports
-from gateway.flows.poll.isolate import with_care
-from gateway.flows.poll.memory import Memory
-from gateway.flows.poll.reports import Told, Written
-from gateway.flows.poll.status_check import ENDS, ask
+from gateway.flows.poll.isolate import check_isolated
+from gateway.flows.poll.memory import PollMemory
+from gateway.flows.poll.reports import JobReport, RecordedReports
+from gateway.flows.poll.status_check import ENDS, check_status
 from gateway.flows.upstream.list_bisection import EndlessListError, first_page
 from gateway.ports import Access, Sealed, Trouble, Unknown, UpstreamJob
 from gateway.store.work import polls
-from gateway.store.work.polls import AtUpstream, Flight, Place, ToPoll
+from gateway.store.work.polls import AtUpstream, Flight, JobPosition, ToPoll
 
 NEWEST, UNUSABLE = "newest", "unusable"
 _SAMPLE = 1000
@@ -49,18 +49,18 @@ _AT_ONCE_SECONDS = 5.0
 _FADING = 0.98
 
 
-class Tick:
+class PollRound:
     """One round; its findings are read from its attributes afterwards."""
 
     def __init__(
-        self, deps: Deps, credential: ToPoll, pace: Pace, memory: Memory, *, probe: bool = False
+        self, deps: Deps, credential: ToPoll, pace: Pace, memory: PollMemory, *, probe: bool = False
     ) -> None:
         self._deps = deps
         self._credential = credential
         self._memory = memory
         self._until = deps.clock.monotonic() + deps.policy.lease / 3
         self.probe = probe
-        self.lent = False
+        self.is_substitute = False
         # Not so while rounds were begun of late and not ended.
         self.is_safe = credential.strikes < deps.policy.suspicious
         self.pace = pace
@@ -191,12 +191,12 @@ class Tick:
         async with self._deps.db.single() as tx:
             awaited = await polls.match(tx, self._credential.id, list(fresh))
         if awaited:
-            self._deps.reached("poll.matched")
+            self._deps.crash_point("poll.matched")
         self._compare_dates(awaited, fresh)
         read = [reports.read(self._deps, job, fresh[job.upstream_id]) for job in awaited]
         told = [one for one in read if one is not None]
         for job in (job for job, one in zip(awaited, read, strict=True) if one is None):
-            await reports.strike(self._deps, Told(job, None))
+            await reports.strike(self._deps, JobReport(job, None))
         written = await self._record(told)
         # A job that ended before its submit was recorded is awaited in a moment: not to be forgotten.
         theirs = {job.upstream_id for job in awaited}
@@ -300,7 +300,7 @@ class Tick:
         for group in self.groups:
             age = overdue_after(group.workflow, self.pace) + took
             if group.oldest + took > age:
-                after = self._memory.overdue.pop(group.workflow, Place(group.workflow))
+                after = self._memory.overdue.pop(group.workflow, JobPosition(group.workflow))
                 async with self._deps.db.single() as tx:
                     late = await polls.overdue(tx, self._credential.id, after, age, _LATE)
                 if len(late) == _LATE:
@@ -349,10 +349,10 @@ class Tick:
         after = self._memory.walked
         async with self._deps.db.single() as tx:
             jobs = await polls.walk(tx, self._credential.id, after, _SAMPLE)
-            left = 0 if after == Place() else _SAMPLE - len(jobs)
-            jobs += await polls.walk(tx, self._credential.id, Place(), left) if left else []
+            left = 0 if after == JobPosition() else _SAMPLE - len(jobs)
+            jobs += await polls.walk(tx, self._credential.id, JobPosition(), left) if left else []
         due = [job for job in {job.id: job for job in jobs}.values() if job.due][:most]
-        self._memory.walked = due[-1].place if due else Place()
+        self._memory.walked = due[-1].place if due else JobPosition()
         return due
 
     async def _ask_with_care(self, access: Access) -> None:
@@ -363,25 +363,28 @@ class Tick:
             return not self.troubles and not self._is_late()
 
         jobs = await self._due(1 if self.probe else _SAMPLE)
-        self.is_safe = await with_care(self._deps, jobs, ask_them) and not self.probe
+        self.is_safe = await check_isolated(self._deps, jobs, ask_them) and not self.probe
 
     async def _ask_each(self, access: Access, jobs: Sequence[AtUpstream]) -> None:
         if not jobs or self.troubles:
             return
         asked = await asyncio.gather(
-            *(ask(self._deps, access, job, lent=self.lent) for job in jobs)
+            *(
+                check_status(self._deps, access, job, is_substitute=self.is_substitute)
+                for job in jobs
+            )
         )
         self.calls += sum(one.calls for one in asked)
         self.troubles += [one.trouble for one in asked if one.trouble is not None]
-        self._deps.reached("poll.answered")
+        self._deps.crash_point("poll.answered")
         told = [one.told for one in asked if one.told is not None]
         await self._record(told)
         for broken in (one.job for one in asked if one.is_broken):
-            await reports.strike(self._deps, Told(broken, None))
+            await reports.strike(self._deps, JobReport(broken, None))
         async with self._deps.db.single() as tx:
             await polls.ask_later(tx, [(one.job.id, one.delay, one.absences) for one in asked])
 
-    async def _record(self, told: Sequence[Told]) -> Written:
+    async def _record(self, told: Sequence[JobReport]) -> RecordedReports:
         written = await reports.record(self._deps, told)
         self.durations += written.took
         self._ended |= {

@@ -7,7 +7,7 @@ from gateway.core.model import JobState
 from gateway.core.schedule import absence_delay, status_delay
 from gateway.flows.deps import Deps
 from gateway.flows.poll import reports
-from gateway.flows.poll.reports import Told
+from gateway.flows.poll.reports import JobReport
 from gateway.ports import Absent, Access, Trouble, Unknown, UpstreamJob
 from gateway.store.work.polls import AtUpstream
 
@@ -15,7 +15,7 @@ ENDS = ("SUCCEEDED", "FAILED")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StatusCheck:
     """What one job's answer came to, and in how many seconds it is asked about again.
 
     Of one that is broken the reader broke down.
@@ -24,18 +24,20 @@ class Asked:
     job: AtUpstream
     calls: int
     delay: float
-    told: Told | None = None
+    told: JobReport | None = None
     trouble: Trouble | None = None
     absences: int = 0
     is_broken: bool = False
 
 
-async def ask(deps: Deps, access: Access, job: AtUpstream, *, lent: bool) -> Asked:
+async def check_status(
+    deps: Deps, access: Access, job: AtUpstream, *, is_substitute: bool
+) -> StatusCheck:
     """Ask for the status, which is light, and for the whole job once it has ended.
 
     With a credential that is lent, a job that is not there may be one that it cannot see.
     """
-    gone = out_of_reach() if lent else lost()
+    gone = out_of_reach() if is_substitute else lost()
     answer = await deps.upstream.status(access, job.upstream_id)
     if answer in ENDS:
         return _heard(deps, job, 2, await deps.upstream.fetch(access, job.upstream_id), gone)
@@ -48,26 +50,28 @@ def _heard(
     calls: int,
     answer: str | UpstreamJob | Absent | Trouble,
     gone: Finish,
-) -> Asked:
+) -> StatusCheck:
     delay = status_delay(job.age, deps.policy)
     match answer:
         case UpstreamJob():
             told = reports.read(deps, job, answer)
-            return Asked(job, calls, delay, told, is_broken=told is None)
+            return StatusCheck(job, calls, delay, told, is_broken=told is None)
         case str():
             started = answer == "STARTED" and job.state == JobState.SUBMITTED
-            return Asked(job, calls, delay, Told(job, Start(None)) if started else None)
+            return StatusCheck(job, calls, delay, JobReport(job, Start(None)) if started else None)
         case Absent():
             return _doubtful(deps, job, calls, gone)
         case Unknown(unreadable=True):
             return _doubtful(deps, job, calls, unreadable())
         case _:
-            return Asked(job, calls, deps.policy.poll_min, trouble=answer, absences=job.absences)
+            return StatusCheck(
+                job, calls, deps.policy.poll_min, trouble=answer, absences=job.absences
+            )
 
 
-def _doubtful(deps: Deps, job: AtUpstream, calls: int, end: Finish) -> Asked:
+def _doubtful(deps: Deps, job: AtUpstream, calls: int, end: Finish) -> StatusCheck:
     """A job that cannot be had is given up only when that was said several times."""
     seen = job.absences + 1
     delay = absence_delay(seen, deps.policy)
-    told = Told(job, end) if delay is None else None
-    return Asked(job, calls, delay or deps.policy.poll_min, told, absences=seen)
+    told = JobReport(job, end) if delay is None else None
+    return StatusCheck(job, calls, delay or deps.policy.poll_min, told, absences=seen)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 
-class Beacon:
+class RestoreDetector:
     """What one process knows of it; several databases, by their ids, may share one Redis."""
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ class Slots:
         """How many tasks of a verb are under way."""
         return len(self._tasks.get(verb, ()))
 
-    def room_beside_slow(self, verb: Verb, most: int) -> int:
+    def free_excluding_slow(self, verb: Verb, most: int) -> int:
         """How many more tasks may start where those that take long leave their room to others."""
         tasks = self._tasks.get(verb, {})
         since = asyncio.get_running_loop().time() - _SLOW_SECONDS
@@ -66,7 +66,7 @@ class Slots:
         context = {"message": f"{verb} failed", "exception": error}
         asyncio.get_running_loop().call_exception_handler(context)
 
-    async def freed(self, seconds: float) -> None:
+    async def wait_for_slot(self, seconds: float) -> None:
         """Wait until some work ends, or so many seconds."""
         self._freed.clear()
         try:
@@ -74,12 +74,12 @@ class Slots:
         except TimeoutError:
             return
 
-    async def idle(self, verb: Verb, seconds: float) -> None:
+    async def wait_idle(self, verb: Verb, seconds: float) -> None:
         """Wait until no work of a verb is under way, or so many seconds."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while self.used(verb) and (left := until - loop.time()) > 0:
-            await self.freed(left)
+            await self.wait_for_slot(left)
 
     async def drain(self, seconds: float) -> int:
         """Start nothing more, wait for what runs, cut the rest off; how many were cut off."""

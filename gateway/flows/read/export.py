@@ -81,7 +81,7 @@ async def export_tenant(deps: Deps, tenant: Tenant) -> AsyncGenerator[list[str]]
     What is made while it runs may be in it or not.
     """
     for kind in export.KINDS:
-        page: export.Page | None = None
+        page: export.ExportPage | None = None
         while page is None or page.next is not None:
             async with deps.db.begin() as tx:
                 after = page and page.next
@@ -95,7 +95,7 @@ async def export_tenant(deps: Deps, tenant: Tenant) -> AsyncGenerator[list[str]]
 async def _parts(
     deps: Deps, kind: str, tenant_id: UUID, ids: Sequence[object]
 ) -> AsyncGenerator[list[str]]:
-    page: export.Page | None = None
+    page: export.ExportPage | None = None
     while page is None or page.next is not None:
         async with deps.db.begin() as tx:
             after = page and page.next

@@ -3,15 +3,14 @@
 from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
-from gateway.core.cipher import NONCE_BYTES, CannotOpenError
-from gateway.core.cipher import Place as SealedPlace
+from gateway.core.cipher import NONCE_BYTES, AssociatedData, CannotOpenError
 from gateway.core.cursor import BadCursorError, decode_cursor, decode_sealed, encode_sealed
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
 from gateway.flows.read.export import reading
-from gateway.flows.settle.watchers import Waiters
+from gateway.flows.settle.watchers import Watchers
 from gateway.store import feed
-from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
+from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
 from gateway.store.job_search.filter import OUR_CLOCKS, time_of
 
 _BATCH = 100
@@ -21,7 +20,7 @@ _VERSIONS = (7, 8)
 _SOON_SECONDS = 0.05
 _LOOKS = 3
 # Marks are sealed: a place in the feed tells how many transactions there were, which others caused.
-_MARK = SealedPlace("feed", "", "mark")
+_MARK = AssociatedData("feed", "", "mark")
 _LARGEST = 2**63 - 1
 # Marks of earlier versions were plain. Those are read coarsely, so that nobody can find out by made-up
 # ones between which transactions an event of his own lies; what came shortly before is shown again.
@@ -33,7 +32,7 @@ _Tenants = Sequence[UUID] | None
 async def read_page(
     deps: Deps,
     tenants: _Tenants,
-    after: Place,
+    after: FeedPosition,
     *,
     types: Sequence[str] = (),
     limit: int,
@@ -46,7 +45,9 @@ async def read_page(
         return await feed.page(tx, tenants, after, types=types, limit=limit, samples=samples)
 
 
-async def find_place(deps: Deps, tenants: _Tenants, event_id: UUID, field: str = "after") -> Place:
+async def find_place(
+    deps: Deps, tenants: _Tenants, event_id: UUID, field: str = "after"
+) -> FeedPosition:
     """Where an event is in the feed; raises BadRequest naming the field.
 
     Where it is not kept any more, or not theirs, a place from which nothing later is missed; some of
@@ -65,28 +66,30 @@ async def find_place(deps: Deps, tenants: _Tenants, event_id: UUID, field: str =
         return await feed.place_since(tx, tenants, since - 2 * OUR_CLOCKS)
 
 
-def mark_of(deps: Deps, place: Place) -> str:
+def mark_of(deps: Deps, place: FeedPosition) -> str:
     """A place that is behind no event, as a reader keeps it."""
     plain = place.xact.to_bytes(8, signed=True)
     return encode_sealed(deps.cipher.seal(plain, _MARK, deps.ids.random_bytes(NONCE_BYTES)))
 
 
-def place_of_mark(deps: Deps, text: str, field: str = "after") -> Place:
+def place_of_mark(deps: Deps, text: str, field: str = "after") -> FeedPosition:
     """The place that a mark stands for; raises BadRequest naming the field."""
     try:
         sealed = decode_sealed(text)
         if sealed is not None:
-            return Place(int.from_bytes(deps.cipher.open(sealed, _MARK), signed=True), LAST_ID)
+            return FeedPosition(
+                int.from_bytes(deps.cipher.open(sealed, _MARK), signed=True), LAST_ID
+            )
         number = decode_cursor(text).int
     except (BadCursorError, CannotOpenError):
         number = -1
     if not 0 <= number <= _LARGEST:
         reason = "is not the id of an event; start without it, or from one that the feed showed"
         raise BadRequest.of(field, reason)
-    return Place(number // _COARSE * _COARSE, LAST_ID)
+    return FeedPosition(number // _COARSE * _COARSE, LAST_ID)
 
 
-async def end_of_feed(deps: Deps) -> Place:
+async def end_of_feed(deps: Deps) -> FeedPosition:
     """The place behind all that a reader could be shown now."""
     async with deps.db.single() as tx:
         return await feed.end(tx)
@@ -94,9 +97,9 @@ async def end_of_feed(deps: Deps) -> Place:
 
 async def follow(
     deps: Deps,
-    waiters: Waiters,
+    waiters: Watchers,
     tenants: _Tenants,
-    place: Place,
+    place: FeedPosition,
     *,
     types: Sequence[str] = (),
     samples: bool = False,

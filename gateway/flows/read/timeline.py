@@ -25,7 +25,7 @@ _NOTES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TimelineEntry:
     """Something that happened to a job."""
 
     at: datetime
@@ -34,7 +34,7 @@ class Moment:
     detail: dict[str, object] = field(default_factory=dict[str, object])
 
 
-async def timeline(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[Moment]:
+async def timeline(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[TimelineEntry]:
     """All moments of a job in the order of time; raises NotFound."""
     async with deps.db.of(tenant_id) as tx:
         job = await jobs.find(tx, tenant_id, job_id)
@@ -53,13 +53,13 @@ async def timeline(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[Moment]:
     return sorted(moments, key=lambda moment: moment.at)
 
 
-async def _waiting(deps: Deps, job: Job, place: int | None) -> list[Moment]:
+async def _waiting(deps: Deps, job: Job, place: int | None) -> list[TimelineEntry]:
     """What an open job waits for now, in the words of the job itself."""
     policy = deps.policy
     async with deps.db.single() as tx:
         found = await wait_reasons.situations(tx, [job.id], in_flight=policy.max_in_flight)
     return [
-        Moment(one.now, "waiting", wait.message, _of_wait(wait))
+        TimelineEntry(one.now, "waiting", wait.message, _of_wait(wait))
         for one in found.values()
         if (wait := wait_of(replace(one, place=place), breaker=policy.breaker_failures))
     ]
@@ -70,40 +70,42 @@ def _of_wait(wait: Wait) -> dict[str, object]:
     return {"code": wait.code.value, "until": until, "position": wait.position}
 
 
-def _of_job(job: Job) -> Iterator[Moment]:
+def _of_job(job: Job) -> Iterator[TimelineEntry]:
     if job.retry_of is None:
-        yield Moment(job.created_at, "accepted", "The gateway accepted the job.")
+        yield TimelineEntry(job.created_at, "accepted", "The gateway accepted the job.")
     else:
         text = "The gateway accepted the job, which does again what an earlier one was to do."
-        yield Moment(job.created_at, "accepted", text, {"retryOf": str(job.retry_of)})
+        yield TimelineEntry(job.created_at, "accepted", text, {"retryOf": str(job.retry_of)})
     if job.submitted_at is not None:
         text = f"The upstream took the job, at attempt {job.submit_attempts}."
-        yield Moment(job.submitted_at, "submitted", text, {"upstreamId": job.upstream_id})
+        yield TimelineEntry(job.submitted_at, "submitted", text, {"upstreamId": job.upstream_id})
         yield _of_polls(job, job.submitted_at)
     if job.started_at is not None:
-        yield Moment(job.started_at, "started", "The upstream began to work on the job.")
+        yield TimelineEntry(job.started_at, "started", "The upstream began to work on the job.")
     if job.state in TERMINAL and job.completed_at is not None:
         yield _of_end(job, job.completed_at)
 
 
-def _of_end(job: Job, at: datetime) -> Moment:
+def _of_end(job: Job, at: datetime) -> TimelineEntry:
     if not job.error:
-        return Moment(at, job.state.value, f"The job {job.state.value}.")
+        return TimelineEntry(at, job.state.value, f"The job {job.state.value}.")
     error: dict[str, Any] = json.loads(job.error)
     text = f"The job {job.state.value}: {error['message']} ({error['code']})"
-    return Moment(at, job.state.value, text, error)
+    return TimelineEntry(at, job.state.value, text, error)
 
 
-def _of_polls(job: Job, since: datetime) -> Moment:
+def _of_polls(job: Job, since: datetime) -> TimelineEntry:
     """All of them in one: what each of them learned is a moment of its own."""
     if job.completed_at is None:
-        return Moment(since, "polled", "The gateway keeps asking the upstream how the job is.")
+        return TimelineEntry(
+            since, "polled", "The gateway keeps asking the upstream how the job is."
+        )
     seconds = round(max((job.completed_at - since).total_seconds(), 0), 3)
     text = f"The gateway asked the upstream how the job was, over {seconds:g} seconds."
-    return Moment(since, "polled", text, {"seconds": seconds})
+    return TimelineEntry(since, "polled", text, {"seconds": seconds})
 
 
-def _in_order(stages: Iterable[Moment]) -> Iterator[Moment]:
+def _in_order(stages: Iterable[TimelineEntry]) -> Iterator[TimelineEntry]:
     """The upstream's clock, or our record of an answer, may put a stage before an earlier one."""
     latest: datetime | None = None
     for stage in stages:
@@ -114,13 +116,13 @@ def _in_order(stages: Iterable[Moment]) -> Iterator[Moment]:
             yield stage
 
 
-def _of_note(note: lists.Note) -> Moment:
+def _of_note(note: lists.Note) -> TimelineEntry:
     if note.type not in _NOTES:
-        return Moment(note.at, note.type, note.detail)
-    return Moment(note.at, note.type, _NOTES[note.type], {"reason": note.detail})
+        return TimelineEntry(note.at, note.type, note.detail)
+    return TimelineEntry(note.at, note.type, _NOTES[note.type], {"reason": note.detail})
 
 
-def _of_attempt(delivery: Delivery, attempt: Attempt) -> Moment:
+def _of_attempt(delivery: Delivery, attempt: Attempt) -> TimelineEntry:
     reason = (attempt.detail or "").rstrip(".")
     outcome = (
         f": the receiver answered {attempt.status}" if attempt.status else f" failed: {reason}"
@@ -136,7 +138,7 @@ def _of_attempt(delivery: Delivery, attempt: Attempt) -> Moment:
         "errorClass": attempt.error_class,
         "nextAttemptAt": attempt.next_at and _text(attempt.next_at),
     }
-    return Moment(attempt.started_at, "webhook", text, detail)
+    return TimelineEntry(attempt.started_at, "webhook", text, detail)
 
 
 def _text(at: datetime) -> str:

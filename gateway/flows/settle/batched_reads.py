@@ -16,7 +16,7 @@ _AT_ONCE = 2
 _MOST = 100_000
 
 
-class Reads:
+class BatchedReads:
     """The shared reads of one process."""
 
     def __init__(self, deps: Deps) -> None:

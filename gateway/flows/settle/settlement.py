@@ -15,7 +15,7 @@ from gateway.flows.settle.watchers import announce_feed, announce_jobs
 from gateway.store.database import Tx
 from gateway.store.usage import rollups
 from gateway.store.work import settlement
-from gateway.store.work.settlement import Ending, NewDelivery, NewEvent, Receiver
+from gateway.store.work.settlement import JobEnd, NewDelivery, NewEvent, SubscribedEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Settled:
 
 def ending(
     job_id: UUID, finish: Finish, token: UUID | None = None, made_at: datetime | None = None
-) -> Ending:
+) -> JobEnd:
     """The row that ends a job; with a token only the holder of its lease may.
 
     `made_at` is when the upstream says that it was made, by which the other times are told.
     """
-    return Ending(
+    return JobEnd(
         job_id,
         finish.state.value,
         finish.result,
@@ -46,15 +46,15 @@ def ending(
 
 
 async def settle(
-    tx: Tx, deps: Deps, endings: Sequence[Ending], *, event_type: str | None = None
+    tx: Tx, deps: Deps, endings: Sequence[JobEnd], *, event_type: str | None = None
 ) -> Settled:
     """End jobs that are still open; those that ended before are left as they are."""
     jobs = await settlement.finish(tx, endings) if endings else []
     if not jobs:
         return Settled()
-    deps.reached("settle.finished")
+    deps.crash_point("settle.finished")
     owed = await publish_jobs(tx, deps, [(event_type or job_event_type(j.state), j) for j in jobs])
-    deps.reached("settle.published")
+    deps.crash_point("settle.published")
     await rollups.add_jobs(tx, [job.id for job in jobs])
     return Settled(jobs, owed)
 
@@ -87,7 +87,7 @@ async def publish(
     event is about, `but_not`, is owed nothing.
     """
     await settlement.add_events(tx, events)
-    receivers: defaultdict[UUID, list[Receiver]] = defaultdict(list)
+    receivers: defaultdict[UUID, list[SubscribedEndpoint]] = defaultdict(list)
     for receiver in await settlement.receivers(tx, list({event.tenant_id for event in events})):
         receivers[receiver.tenant_id].append(receiver)
     owed = [
@@ -123,7 +123,7 @@ def announce(deps: Deps, settled: Settled) -> None:
         )
 
 
-def _to_endpoint(deps: Deps, event: NewEvent, receiver: Receiver) -> NewDelivery:
+def _to_endpoint(deps: Deps, event: NewEvent, receiver: SubscribedEndpoint) -> NewDelivery:
     state = DeliveryState.PARKED if receiver.disabled else DeliveryState.PENDING
     return NewDelivery(
         deps.ids.uuid(),

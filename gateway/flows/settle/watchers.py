@@ -12,7 +12,7 @@ from uuid import UUID
 
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
-from gateway.flows.settle.batched_reads import Reads
+from gateway.flows.settle.batched_reads import BatchedReads
 from gateway.store import feed
 from gateway.store.feed import START
 from gateway.store.work import jobs
@@ -78,14 +78,14 @@ class JobWatch(Watch):
         await self.told(seconds)
 
 
-class Waiters:
+class Watchers:
     """The waiting of one process.
 
     `reads` is for those who were woken, and `turn` for those who follow the feed.
     """
 
     def __init__(self, deps: Deps) -> None:
-        self.reads = Reads(deps)
+        self.reads = BatchedReads(deps)
         self.turn = asyncio.Semaphore(_FOLLOWING_AT_ONCE)
         self._deps = deps
         self._jobs: defaultdict[UUID, set[JobWatch]] = defaultdict(set)

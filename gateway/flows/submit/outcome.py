@@ -23,7 +23,7 @@ Answer = Submitted | Refused | Trouble | Sealed | Broken
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SubmitOutcome:
     """A job and what the upstream said to it."""
 
     job: ToSubmit
@@ -31,7 +31,7 @@ class Sent:
     answer: Answer
 
 
-def back(one: Sent, rest: float) -> Back | None:
+def back(one: SubmitOutcome, rest: float) -> Back | None:
     """How a job that was certainly not taken waits; None where it was, or nobody knows."""
     match one.answer:
         case Denied() | Sealed():
@@ -45,7 +45,7 @@ def back(one: Sent, rest: float) -> Back | None:
             assert_never(one.answer)
 
 
-def doubt(one: Sent, delay: float) -> Doubt | None:
+def doubt(one: SubmitOutcome, delay: float) -> Doubt | None:
     """How a job is looked up of which nobody knows; None where its outcome is clear."""
     match one.answer:
         case Unknown():
@@ -90,9 +90,9 @@ def reason(answer: Answer) -> str | None:
             assert_never(answer)
 
 
-def by_credential(sent: Sequence[Sent]) -> list[list[Sent]]:
+def by_credential(sent: Sequence[SubmitOutcome]) -> list[list[SubmitOutcome]]:
     """Group by credential, in one order for everybody: writers must not deadlock."""
-    groups: defaultdict[UUID, list[Sent]] = defaultdict(list)
+    groups: defaultdict[UUID, list[SubmitOutcome]] = defaultdict(list)
     for one in sent:
         groups[one.job.credential_id].append(one)
     return [groups[credential_id] for credential_id in sorted(groups)]

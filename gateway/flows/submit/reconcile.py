@@ -13,12 +13,12 @@ from uuid import UUID
 
 from gateway.core.lifecycle import given_up, out_of_reach
 from gateway.flows.claim.claiming import claiming
-from gateway.flows.claim.retry_unavailable import patiently
+from gateway.flows.claim.retry_unavailable import retry_while_unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.settle.settlement import Settled, announce, ending, settle
-from gateway.flows.upstream.credential_access import Asking, asking_for
-from gateway.flows.upstream.credential_health import Standing, is_probe, judge_credential
-from gateway.flows.upstream.find_by_marker import Lookup, Window
+from gateway.flows.upstream.credential_access import UpstreamAccess, asking_for
+from gateway.flows.upstream.credential_health import CredentialHealth, is_probe, judge_credential
+from gateway.flows.upstream.find_by_marker import Lookup, SearchWindow
 from gateway.ports import Access, Sealed, Trouble, Verb
 from gateway.store.database import Tx
 from gateway.store.job_search import lists
@@ -35,7 +35,7 @@ _REMEMBERED = 1_000
 _BESIDE_SECONDS = 1.0
 
 
-class Seen(NamedTuple):
+class LookupResult(NamedTuple):
     """What one round showed of the claimed jobs: upstream ids, jobs that are certainly not there.
 
     The others are looked up again `after` so many seconds.
@@ -77,7 +77,7 @@ class Reconciler:
                 token=token,
             )
         if jobs:
-            deps.reached("doubt.claimed")
+            deps.crash_point("doubt.claimed")
         groups: defaultdict[UUID, list[Doubtful]] = defaultdict(list)
         for job in jobs:
             groups[job.credential_id].append(job)
@@ -88,15 +88,19 @@ class Reconciler:
     async def _resolve(self, jobs: Sequence[Doubtful], token: UUID) -> None:
         deps, started = self._deps, self._deps.clock.monotonic()
         until = started + deps.policy.lease
-        asking = await patiently(deps.clock, until, lambda: _asking(deps, jobs[0].credential_id))
+        asking = await retry_while_unavailable(
+            deps.clock, until, lambda: _asking(deps, jobs[0].credential_id)
+        )
         if asking is None:
             return  # its tenant was erased meanwhile
-        seen = await patiently(
+        seen = await retry_while_unavailable(
             deps.clock, until, lambda: self._look(asking, jobs, until - deps.policy.lease_margin)
         )
-        deps.reached("doubt.looked")
-        await patiently(deps.clock, until, lambda: _record(deps, asking, jobs, token, seen))
-        deps.reached("doubt.committed")
+        deps.crash_point("doubt.looked")
+        await retry_while_unavailable(
+            deps.clock, until, lambda: _record(deps, asking, jobs, token, seen)
+        )
+        deps.crash_point("doubt.committed")
         if len(jobs) >= _CLAIM:
             deps.queue.wake(VERB)
         deps.observer.done(
@@ -109,13 +113,15 @@ class Reconciler:
             calls=seen.calls,
         )
 
-    async def _look(self, asking: Asking, jobs: Sequence[Doubtful], until: float) -> Seen:
+    async def _look(
+        self, asking: UpstreamAccess, jobs: Sequence[Doubtful], until: float
+    ) -> LookupResult:
         """One round; a list is not searched twice at the same time."""
         if isinstance(asking.access, Sealed):
-            return Seen({}, trouble=asking.access)
+            return LookupResult({}, trouble=asking.access)
         key = (jobs[0].credential_id, asking.credential.id)
         if key in self._under_way:
-            return Seen({}, after=_BESIDE_SECONDS)
+            return LookupResult({}, after=_BESIDE_SECONDS)
         self._under_way.add(key)
         try:
             lookup = self._lookups.pop(key, None)
@@ -128,7 +134,7 @@ class Reconciler:
             self._remember(key, lookup)
         return seen
 
-    async def _search(self, lookup: Lookup, jobs: Sequence[Doubtful], until: float) -> Seen:
+    async def _search(self, lookup: Lookup, jobs: Sequence[Doubtful], until: float) -> LookupResult:
         """Go on with a lookup, and take from it what it shows of these jobs."""
         asked, before = len(lookup.markers), lookup.calls
         trouble = await lookup.run(until)
@@ -142,7 +148,7 @@ class Reconciler:
         for id_ in (*found, *(job.id for job in served)):
             lookup.markers.pop(str(id_), None)
         after = self._deps.policy.poll_min
-        return Seen(found, missing, trouble, lookup.calls - before, asked, after)
+        return LookupResult(found, missing, trouble, lookup.calls - before, asked, after)
 
     async def _begin(self, access: Access, jobs: Sequence[Doubtful]) -> Lookup:
         """A lookup that serves these jobs, and the others of their credential that are due."""
@@ -150,7 +156,7 @@ class Reconciler:
         async with deps.db.single() as tx:
             others = await submits.doubtful(tx, jobs[0].credential_id, lease=lease, limit=_ASKED)
         every = [*jobs, *others]
-        window = Window(min(j.sent_at for j in every), max(j.sent_until for j in every))
+        window = SearchWindow(min(j.sent_at for j in every), max(j.sent_until for j in every))
         markers = {str(job.id): job.lookups for job in every}
         return Lookup(deps, access, markers, window, began_at=jobs[0].now)
 
@@ -165,28 +171,28 @@ def _serves(lookup: Lookup, job: Doubtful) -> bool:
     return lookup.markers.get(str(job.id)) == job.lookups
 
 
-def _outcome(seen: Seen, jobs: Sequence[Doubtful]) -> str:
+def _outcome(seen: LookupResult, jobs: Sequence[Doubtful]) -> str:
     if seen.trouble is not None:
         return type(seen.trouble).__name__.lower()
     is_complete = len(seen.found) + len(seen.missing) == len(jobs)
     return "complete" if is_complete else "unfinished"
 
 
-async def _asking(deps: Deps, credential_id: UUID) -> Asking | None:
+async def _asking(deps: Deps, credential_id: UUID) -> UpstreamAccess | None:
     async with deps.db.single() as tx:
         credential = await tenants.credential_by_id(tx, credential_id)
         return credential and await asking_for(tx, deps, credential)
 
 
 async def _record(
-    deps: Deps, asking: Asking, jobs: Sequence[Doubtful], token: UUID, seen: Seen
+    deps: Deps, asking: UpstreamAccess, jobs: Sequence[Doubtful], token: UUID, seen: LookupResult
 ) -> None:
     credential = asking.credential
-    standing = Standing(
+    standing = CredentialHealth(
         credential.id,
         credential.tenant_id,
         credential.version,
-        failures=0 if asking.lent else jobs[0].failures,
+        failures=0 if asking.is_substitute else jobs[0].failures,
         rejected=credential.rejected_at is not None,
     )
     settled = Settled()
@@ -198,10 +204,12 @@ async def _record(
         if notes := _notes(deps, jobs, seen):
             await lists.add_notes(tx, notes)
         if seen.missing:
-            settled = await _not_found(deps, tx, seen.missing, token, lent=asking.lent)
+            settled = await _not_found(
+                deps, tx, seen.missing, token, is_substitute=asking.is_substitute
+            )
         rest = 0.0
         asked = seen.calls or seen.trouble is not None
-        if asking.lent or (is_probe(standing, deps.policy) and not asked):
+        if asking.is_substitute or (is_probe(standing, deps.policy) and not asked):
             await polls.unpause(tx, jobs[0].credential_id)
         if asked:
             rest = await judge_credential(tx, deps, standing, [seen.trouble])
@@ -209,20 +217,20 @@ async def _record(
             delay = max(rest, seen.after)
             doubts = [Doubt(j.id, token, delay, j.lookups, j.strikes) for j in unserved]
             await submits.doubt(tx, doubts)
-        deps.reached("doubt.recorded")
+        deps.crash_point("doubt.recorded")
     announce(deps, settled)
     deps.queue.wake("poll" if seen.found else "submit", after=deps.policy.poll_min)
     if len(seen.found) < len(jobs):
         deps.queue.wake("submit", after=deps.policy.lookup_delay)
 
 
-def _unserved(jobs: Sequence[Doubtful], seen: Seen) -> list[Doubtful]:
+def _unserved(jobs: Sequence[Doubtful], seen: LookupResult) -> list[Doubtful]:
     """The jobs of which this round has shown nothing."""
     served = {*seen.found, *(job.id for job in seen.missing)}
     return [job for job in jobs if job.id not in served]
 
 
-def _notes(deps: Deps, jobs: Sequence[Doubtful], seen: Seen) -> list[NewNote]:
+def _notes(deps: Deps, jobs: Sequence[Doubtful], seen: LookupResult) -> list[NewNote]:
     """What the timeline tells of a look that has come to its end."""
     cost = f"{seen.calls} call{'' if seen.calls == 1 else 's'}"
     shared = f", which served {seen.asked} jobs" if seen.asked > 1 else ""
@@ -241,7 +249,7 @@ def _notes(deps: Deps, jobs: Sequence[Doubtful], seen: Seen) -> list[NewNote]:
 
 
 async def _not_found(
-    deps: Deps, tx: Tx, jobs: Sequence[Doubtful], token: UUID, *, lent: bool
+    deps: Deps, tx: Tx, jobs: Sequence[Doubtful], token: UUID, *, is_substitute: bool
 ) -> Settled:
     """Look again later; after the last look submit again, or give up what cannot be submitted."""
     policy = deps.policy
@@ -253,11 +261,12 @@ async def _not_found(
     ]
     if again:
         await submits.doubt(tx, again)
-    hopeless = [job for job in last if lent or job.strikes >= policy.strikes]
+    hopeless = [job for job in last if is_substitute or job.strikes >= policy.strikes]
     ends = [
-        ending(job.id, out_of_reach() if lent else given_up(job.strikes), token) for job in hopeless
+        ending(job.id, out_of_reach() if is_substitute else given_up(job.strikes), token)
+        for job in hopeless
     ]
-    repeat = [job for job in last if not lent and job.strikes < policy.strikes]
+    repeat = [job for job in last if not is_substitute and job.strikes < policy.strikes]
     if repeat:
         await _repeat(deps, tx, repeat, token)
     return await settle(tx, deps, ends)

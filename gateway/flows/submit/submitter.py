@@ -6,8 +6,8 @@ from uuid import UUID
 
 from gateway.core.upstream_metadata import with_marker
 from gateway.flows.claim.claiming import claiming
-from gateway.flows.claim.mark_in_doubt import distrust
-from gateway.flows.claim.retry_unavailable import patiently
+from gateway.flows.claim.mark_in_doubt import mark_waiting_in_doubt
+from gateway.flows.claim.retry_unavailable import retry_while_unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.process.group_commit import GroupCommit
 from gateway.flows.process.restore_detector import is_behind
@@ -16,7 +16,7 @@ from gateway.flows.settle.watchers import announce_jobs
 from gateway.flows.submit.outcome import (
     Answer,
     Broken,
-    Sent,
+    SubmitOutcome,
     back,
     by_credential,
     doubt,
@@ -24,7 +24,7 @@ from gateway.flows.submit.outcome import (
     reason,
     refusal,
 )
-from gateway.flows.upstream.credential_health import Standing, is_unwell, judge_credential
+from gateway.flows.upstream.credential_health import CredentialHealth, is_failing, judge_credential
 from gateway.ports import Refused, Sealed, Submission, Submitted, Unknown, Verb
 from gateway.store.database import Tx
 from gateway.store.job_search import lists
@@ -59,13 +59,13 @@ class Submitter:
                 return False
             if not await submits.has_suspects(tx, self._deps.policy.suspicious):
                 return False
-        await self._deps.slots.idle(VERB, self._deps.policy.quiet)
+        await self._deps.slots.wait_idle(VERB, self._deps.policy.quiet)
         return await self._claim(1, suspects=True) > 0
 
     async def _claim(self, room: int, *, suspects: bool) -> int:
         deps, policy = self._deps, self._deps.policy
         claimed_at, token = deps.clock.monotonic(), deps.ids.uuid()
-        known = deps.beacon.known  # before the claim begins: see the beacon's module
+        known = deps.restore_detector.known  # before the claim begins: see the beacon's module
         async with claiming(deps, "submit", token, deps.db.single()) as tx:
             if not (await submits.due(tx)).waiting:
                 return 0
@@ -80,11 +80,11 @@ class Submitter:
                 suspects=suspects,
             )
         if jobs:
-            deps.reached("submit.claimed")
+            deps.crash_point("submit.claimed")
             if is_behind(known, jobs[0].beacon_id, jobs[0].beacon):
                 await self._hold(jobs, token)
                 return 0
-            deps.beacon.learn({jobs[0].beacon_id: jobs[0].beacon})
+            deps.restore_detector.learn({jobs[0].beacon_id: jobs[0].beacon})
         announce_jobs(deps, [job.id for job in jobs])
         self._report_shares(jobs)
         for job in jobs:
@@ -101,7 +101,7 @@ class Submitter:
 
     async def _hold(self, jobs: Sequence[ToSubmit], token: UUID) -> None:
         """Send nothing: the database went back in time, so all of this may be upstream already."""
-        await distrust(self._deps, [job.id for job in jobs], token)
+        await mark_waiting_in_doubt(self._deps, [job.id for job in jobs], token)
         self._deps.queue.wake(VERB)
 
     async def _submit(self, job: ToSubmit, token: UUID, claimed_at: float) -> None:
@@ -113,10 +113,10 @@ class Submitter:
         except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
             deps.slots.report(VERB, error)
             answer = Broken(f"the gateway broke down: {type(error).__name__}")
-        deps.reached("submit.sent")
-        sent = Sent(job, token, answer)
+        deps.crash_point("submit.sent")
+        sent = SubmitOutcome(job, token, answer)
         until = claimed_at + deps.policy.lease
-        await patiently(deps.clock, until, lambda: self._record.add(sent))
+        await retry_while_unavailable(deps.clock, until, lambda: self._record.add(sent))
         deps.observer.done(
             "submit",
             type(answer).__name__.lower(),
@@ -146,7 +146,7 @@ class Submitter:
             return Unknown("the lease was nearly over before the request began")
         return await deps.upstream.submit(access, submission)
 
-    async def _write(self, sent: list[Sent]) -> list[None]:
+    async def _write(self, sent: list[SubmitOutcome]) -> list[None]:
         deps = self._deps
         taken = {
             (one.job.credential_id, one.job.workflow)
@@ -158,8 +158,8 @@ class Submitter:
             rests = [await self._record_trouble(tx, group) for group in by_credential(sent)]
             if taken:
                 await polls.poll_soon(tx, taken, deps.policy.poll_min)
-            deps.reached("submit.recorded")
-        deps.reached("submit.committed")
+            deps.crash_point("submit.recorded")
+        deps.crash_point("submit.committed")
         announce(deps, settled)
         announce_jobs(deps, [one.job.id for one in sent])
         if taken:
@@ -169,7 +169,7 @@ class Submitter:
                 deps.queue.wake("submit", after=rest)
         return [None] * len(sent)
 
-    async def _record_jobs(self, tx: Tx, sent: Sequence[Sent]) -> Settled:
+    async def _record_jobs(self, tx: Tx, sent: Sequence[SubmitOutcome]) -> Settled:
         taken = [
             (one.job.id, one.token, one.answer.upstream_id)
             for one in sent
@@ -184,10 +184,10 @@ class Submitter:
         ]
         return await settle(tx, self._deps, refused)
 
-    async def _record_trouble(self, tx: Tx, sent: Sequence[Sent]) -> float:
+    async def _record_trouble(self, tx: Tx, sent: Sequence[SubmitOutcome]) -> float:
         """Seconds until the jobs of one credential that were not taken are looked at again."""
         first = sent[0].job
-        standing = Standing(
+        standing = CredentialHealth(
             first.credential_id,
             first.tenant_id,
             first.credential_version,
@@ -196,7 +196,7 @@ class Submitter:
             first.narrow,
         )
         clear = all(isinstance(one.answer, (Submitted, Refused)) for one in sent)
-        if clear and not is_unwell(standing):
+        if clear and not is_failing(standing):
             return 0.0
         heard = [one.answer for one in sent if not isinstance(one.answer, Broken)]
         rest = await judge_credential(tx, self._deps, standing, heard) if heard else 0.0
@@ -204,7 +204,7 @@ class Submitter:
         in_doubt = any(isinstance(one.answer, (Unknown, Broken)) for one in sent)
         return max(rest, self._deps.policy.lookup_delay) if in_doubt else rest
 
-    async def _put_back(self, tx: Tx, sent: Sequence[Sent], rest: float) -> None:
+    async def _put_back(self, tx: Tx, sent: Sequence[SubmitOutcome], rest: float) -> None:
         backs = [row for one in sent if (row := back(one, rest)) is not None]
         if backs:
             await submits.back(tx, backs)

@@ -10,12 +10,12 @@ from gateway.store.tenancy import tenants
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class UpstreamAccess:
     """A way to the upstream; `lent` when it is not the credential that the jobs belong to."""
 
     credential: Credential
     access: Access | Sealed
-    lent: bool = False
+    is_substitute: bool = False
 
 
 def open_access(deps: Deps, credential: Credential) -> Access | Sealed:
@@ -29,10 +29,10 @@ def open_access(deps: Deps, credential: Credential) -> Access | Sealed:
     )
 
 
-async def asking_for(tx: Tx, deps: Deps, credential: Credential) -> Asking:
+async def asking_for(tx: Tx, deps: Deps, credential: Credential) -> UpstreamAccess:
     """A credential's own access; for one that was rejected, that of the tenant's present one."""
     if credential.rejected_at is not None:
         present = await tenants.credential(tx, credential.tenant_id)
         if present is not None and present.version > credential.version:
-            return Asking(present, open_access(deps, present), lent=True)
-    return Asking(credential, open_access(deps, credential))
+            return UpstreamAccess(present, open_access(deps, present), is_substitute=True)
+    return UpstreamAccess(credential, open_access(deps, credential))

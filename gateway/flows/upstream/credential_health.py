@@ -22,7 +22,7 @@ _SEALED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CredentialHealth:
     """A credential as it was claimed; `narrow` while its room for submits is not all it had."""
 
     id: UUID
@@ -34,7 +34,7 @@ class Standing:
 
 
 async def judge_credential(
-    tx: Tx, deps: Deps, standing: Standing, answers: Sequence[object]
+    tx: Tx, deps: Deps, standing: CredentialHealth, answers: Sequence[object]
 ) -> float:
     """Draw the consequences of what the upstream answered; seconds of rest, 0 when it is well.
 
@@ -53,18 +53,18 @@ async def judge_credential(
         probe = is_probe(standing, deps.policy)
         await polls.failed(tx, standing.id, rest, probe=probe, room=room)
         return rest
-    if is_unwell(standing):
+    if is_failing(standing):
         submits = sum(isinstance(answer, Submitted) for answer in answers)
         await polls.well(tx, standing.id, submits=submits, room=room)
     return 0.0
 
 
-def is_unwell(standing: Standing) -> bool:
+def is_failing(standing: CredentialHealth) -> bool:
     """Whether there is anything to take back when the upstream answers again."""
     return standing.failures > 0 or standing.rejected or standing.narrow
 
 
-def is_probe(standing: Standing, policy: Policy) -> bool:
+def is_probe(standing: CredentialHealth, policy: Policy) -> bool:
     """Whether work that was claimed with such a credential is there to try it."""
     return standing.rejected or standing.failures >= policy.breaker_failures
 
@@ -73,7 +73,7 @@ def _longest(trouble: Sequence[Busy | Unknown]) -> float | None:
     return max((t.retry_after for t in trouble if t.retry_after is not None), default=None)
 
 
-async def _reject(tx: Tx, deps: Deps, standing: Standing, denied: Denied) -> float:
+async def _reject(tx: Tx, deps: Deps, standing: CredentialHealth, denied: Denied) -> float:
     reason = f"HTTP {denied.status}: {denied.problem.message}"
     is_news, superseded = await polls.reject(tx, standing.id, reason, REPROBE_SECONDS)
     if superseded:

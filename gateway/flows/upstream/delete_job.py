@@ -11,7 +11,7 @@ from gateway.flows.deps import Deps
 from gateway.flows.settle.settlement import Settled, announce, ending, publish_jobs, settle
 from gateway.flows.settle.watchers import announce_feed, announce_jobs
 from gateway.flows.upstream.credential_access import open_access
-from gateway.flows.upstream.find_by_marker import Lookup, Window
+from gateway.flows.upstream.find_by_marker import Lookup, SearchWindow
 from gateway.ports import Absent, Access, Sealed, Trouble, Unknown
 from gateway.store.tenancy import tenants
 from gateway.store.work import jobs
@@ -34,7 +34,7 @@ async def delete_job(
     if marked is None:
         return
     settled, upstream_id = marked
-    deps.reached("delete.committed")
+    deps.crash_point("delete.committed")
     announce(deps, settled)
     announce_jobs(deps, [job_id])
     announce_feed(deps, [tenant_id])
@@ -59,7 +59,7 @@ async def _mark(
         else:
             settled = await settle(tx, deps, [ending(job_id, cancelled())], event_type=JOB_DELETED)
         _, upstream_id = await jobs.delete(tx, tenant_id, job_id, deps.policy.lease) or (None, None)
-        deps.reached("delete.marked")
+        deps.crash_point("delete.marked")
     return settled, upstream_id
 
 
@@ -69,7 +69,7 @@ async def delete_upstream(deps: Deps) -> int:
         doomed = await jobs.claim_doomed(tx, _BATCH, _RETRY_SECONDS)
     done = [job.id for job in doomed if await _delete_one(deps, job)]
     if done:
-        deps.reached("delete.told")
+        deps.crash_point("delete.told")
         async with deps.db.single() as tx:
             await jobs.forget_upstream(tx, done)
     return len(done)
@@ -92,7 +92,7 @@ async def _delete_one(deps: Deps, job: Doomed) -> bool:
 
 async def _find(deps: Deps, access: Access, job: Doomed) -> str | Trouble | None:
     """The upstream's id of a job that was deleted while it was being submitted, if it took it."""
-    window = Window(job.sent_at, job.now)
+    window = SearchWindow(job.sent_at, job.now)
     lookup = Lookup(deps, access, {str(job.id): 0}, window, began_at=job.now)
     trouble = await lookup.run(deps.clock.monotonic() + _SEARCH_SECONDS)
     if found := lookup.found.get(str(job.id)):

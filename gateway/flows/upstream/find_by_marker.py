@@ -33,18 +33,18 @@ class _TimeIsUpError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SearchWindow:
     """From the first request to the end of the last one, by the clock of the database."""
 
     start: datetime
     end: datetime
 
-    def at_upstream(self, offset: Offset, lag: timedelta) -> "Window":
+    def at_upstream(self, offset: Offset, lag: timedelta) -> "SearchWindow":
         """When the upstream can have made the jobs, by its own clock.
 
         A request that nobody waited for any more may be carried out after it was over, by `lag`.
         """
-        return Window(self.start + offset.least, self.end + lag + offset.most)
+        return SearchWindow(self.start + offset.least, self.end + lag + offset.most)
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Lookup:
     deps: Deps
     access: Access
     markers: dict[str, int]
-    window: Window
+    window: SearchWindow
     began_at: datetime
     found: dict[str, UpstreamJob] = field(default_factory=dict[str, UpstreamJob])
     calls: int = 0
@@ -66,7 +66,7 @@ class Lookup:
     _until: float = 0.0
     _next: int | None = None
     _order: Order | None = None
-    _theirs: Window | None = None
+    _theirs: SearchWindow | None = None
     _pages: dict[int, list[UpstreamJob]] = field(default_factory=dict[int, list[UpstreamJob]])
     _shown: list[str] = field(default_factory=list[str])
     _same: int = 0
@@ -162,7 +162,7 @@ class Lookup:
             lateness=max(self.began_at - latest, timedelta()),
         )
 
-    def _lies_before(self, page: Sequence[UpstreamJob], theirs: Window) -> bool:
+    def _lies_before(self, page: Sequence[UpstreamJob], theirs: SearchWindow) -> bool:
         last = page[-1].created_at
         if last is None:
             return False

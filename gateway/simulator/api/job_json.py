@@ -10,8 +10,8 @@ from gateway.simulator.clock import iso
 from gateway.simulator.files.signed_urls import Signer
 from gateway.simulator.http.messages import encode_json
 from gateway.simulator.jobs.plans import TERMINAL
-from gateway.simulator.jobs.table import Job
-from gateway.simulator.jobs.workflows import Workflow
+from gateway.simulator.jobs.table import SimulatedJob
+from gateway.simulator.jobs.workflows import SimulatedWorkflow
 
 CUSTOM_STORAGE = "[custom storage]"
 FOREVER = float("inf")
@@ -62,14 +62,20 @@ class Wired(msgspec.Struct, rename="camel"):
     completed_at: str | None
 
 
-def workflow_value(workflow: Workflow, shape: str) -> str | dict[str, str]:
+def workflow_value(workflow: SimulatedWorkflow, shape: str) -> str | dict[str, str]:
     if shape in {"gen0", "gen1", "object"}:
         return {"id": workflow.id, "name": workflow.name}
     return workflow.slug
 
 
 def render(
-    job: Job, behaviour: Behaviour, shape: str, signer: Signer, now: float, *, stale: bool = False
+    job: SimulatedJob,
+    behaviour: Behaviour,
+    shape: str,
+    signer: Signer,
+    now: float,
+    *,
+    stale: bool = False,
 ) -> bytes:
     """The job's JSON; `shape` is current, object (the old `workflow` only) or gen0 to gen2.
 
@@ -87,7 +93,7 @@ def render(
     return job.encoded
 
 
-def _is_usual(behaviour: Behaviour, job: Job) -> bool:
+def _is_usual(behaviour: Behaviour, job: SimulatedJob) -> bool:
     plan = job.plan
     return not (
         behaviour.omit_keys
@@ -98,13 +104,13 @@ def _is_usual(behaviour: Behaviour, job: Job) -> bool:
     )
 
 
-def _expiry(job: Job, behaviour: Behaviour, now: float) -> float:
+def _expiry(job: SimulatedJob, behaviour: Behaviour, now: float) -> float:
     """Refreshed links live on from each reading, the others from the job's end."""
     since = now if behaviour.result_refresh else (job.completed or now)
     return since + behaviour.result_expiry_seconds
 
 
-def _wire(job: Job, shape: str, signer: Signer, expires: int, *, stale: bool) -> Wired:
+def _wire(job: SimulatedJob, shape: str, signer: Signer, expires: int, *, stale: bool) -> Wired:
     status = "STARTED" if stale else job.status
     return Wired(
         id=job.id,
@@ -123,7 +129,9 @@ def _wire(job: Job, shape: str, signer: Signer, expires: int, *, stale: bool) ->
     )
 
 
-def _reshape(wired: Wired, job: Job, behaviour: Behaviour, shape: str) -> dict[str, object]:
+def _reshape(
+    wired: Wired, job: SimulatedJob, behaviour: Behaviour, shape: str
+) -> dict[str, object]:
     fields = cast("dict[str, object]", msgspec.json.decode(encode_json(wired)))
     if behaviour.show_status is not None:
         fields["status"] = behaviour.show_status
@@ -132,7 +140,7 @@ def _reshape(wired: Wired, job: Job, behaviour: Behaviour, shape: str) -> dict[s
     return fields | behaviour.extra_fields | job.plan.extra_fields
 
 
-def _result(job: Job, signer: Signer, expires: int) -> object:
+def _result(job: SimulatedJob, signer: Signer, expires: int) -> object:
     result = outputs(job)
     if not isinstance(result, dict):
         return result
@@ -142,7 +150,7 @@ def _result(job: Job, signer: Signer, expires: int) -> object:
     return {key: _value(job, key, value, before, after) for key, value in named.items()}
 
 
-def _value(job: Job, key: str, value: object, before: str, after: str) -> object:
+def _value(job: SimulatedJob, key: str, value: object, before: str, after: str) -> object:
     if job.copy_to and key in job.copy_to:
         return CUSTOM_STORAGE
     if isinstance(value, str) and value.startswith("file:"):
@@ -150,7 +158,7 @@ def _value(job: Job, key: str, value: object, before: str, after: str) -> object
     return value
 
 
-def outputs(job: Job) -> object:
+def outputs(job: SimulatedJob) -> object:
     """What the job made, file outputs as `file:<name>`."""
     plan = job.plan
     if plan.result is not msgspec.UNSET:

@@ -3,15 +3,15 @@
 import msgspec
 
 from gateway.simulator.http.messages import Request, refuse
-from gateway.simulator.state import State, Submission
+from gateway.simulator.state import NewSubmission, State
 
 DEFAULT_SIZE = 100
 MOST_DIGITS = 9
 
-_decode = msgspec.json.Decoder(Submission).decode
+_decode = msgspec.json.Decoder(NewSubmission).decode
 
 
-def read_submission(body: bytes) -> Submission:
+def read_submission(body: bytes) -> NewSubmission:
     try:
         submission = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

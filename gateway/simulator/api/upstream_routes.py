@@ -16,8 +16,8 @@ from gateway.simulator.http.messages import (
     problem,
     refuse,
 )
-from gateway.simulator.jobs.table import Application, Job, page
-from gateway.simulator.jobs.workflows import BORN, ONE_FILE, Workflow, make_workflow
+from gateway.simulator.jobs.table import SimulatedApplication, SimulatedJob, page
+from gateway.simulator.jobs.workflows import BORN, ONE_FILE, SimulatedWorkflow, make_workflow
 from gateway.simulator.state import State
 
 LOCATIONS = {
@@ -34,7 +34,7 @@ REFUSED_KEYS = {
 }
 
 
-class Call:
+class ApiCall:
     """One authenticated request: who asks, for which job, and settings of this request only."""
 
     __slots__ = ("application", "over", "request", "state", "target")
@@ -43,7 +43,7 @@ class Call:
         self,
         state: State,
         request: Request,
-        application: Application,
+        application: SimulatedApplication,
         target: str,
         over: Partial | None,
     ) -> None:
@@ -57,7 +57,7 @@ class Call:
         usual = self.state.layers.resolve(self.application.key, workflow)
         return usual if self.over is None else overlay(usual, self.over)
 
-    def job(self) -> Job:
+    def job(self) -> SimulatedJob:
         """The caller's own job; another key's is as unknown as one that never was."""
         job = self.state.jobs.by_id.get(self.target)
         hidden = (
@@ -95,12 +95,12 @@ def perform(
     if application.state != "active":
         return problem(*REFUSED_KEYS[application.state])
     try:
-        return ROUTES[route](Call(state, request, application, target, over))
+        return ROUTES[route](ApiCall(state, request, application, target, over))
     except RefusedError as refusal:
         return refusal.response
 
 
-def submit(call: Call) -> Response:
+def submit(call: ApiCall) -> Response:
     submission = read_submission(call.request.body)
     behaviour = call.behaviour(submission.workflow)
     if submission.name is None and behaviour.require_name:
@@ -117,7 +117,7 @@ def submit(call: Call) -> Response:
     return Response(200, f'{{"id":"{job.id}"}}'.encode())
 
 
-def read(call: Call) -> Response:
+def read(call: ApiCall) -> Response:
     job = call.job()
     stale = job.stale_reads > 0
     job.stale_reads -= stale
@@ -127,7 +127,7 @@ def read(call: Call) -> Response:
     return Response(200, render(job, behaviour, shape, call.state.signer, now, stale=stale))
 
 
-def status(call: Call) -> Response:
+def status(call: ApiCall) -> Response:
     job = call.job()
     behaviour = call.behaviour(job.workflow.slug)
     if behaviour.shape == "gen0":
@@ -135,13 +135,13 @@ def status(call: Call) -> Response:
     return json_response({"id": job.id, "status": behaviour.show_status or job.status})
 
 
-def delete(call: Call) -> Response:
+def delete(call: ApiCall) -> Response:
     job = call.job()
     call.state.delete(job)
     return json_response({"id": job.id})
 
 
-def listing(call: Call) -> Response:
+def listing(call: ApiCall) -> Response:
     query = parse_query(call.request.query)
     behaviour, signer = call.behaviour(), call.state.signer
     jobs = page(
@@ -156,7 +156,7 @@ def listing(call: Call) -> Response:
     return Response(200, b"[%b]" % b",".join(rendered))
 
 
-def workflows(call: Call) -> Response:
+def workflows(call: ApiCall) -> Response:
     behaviour = call.behaviour()
     span = read_span(parse_query(call.request.query), behaviour.max_page_size)
     known = list(call.state.catalog.workflows.values())
@@ -174,11 +174,11 @@ def workflows(call: Call) -> Response:
     return json_response(rows if behaviour.workflow_envelope == "array" else {"workflows": rows})
 
 
-def application(call: Call) -> Response:
+def application(call: ApiCall) -> Response:
     return json_response({"id": call.application.id, "name": call.application.name})
 
 
-def upload(call: Call) -> Response:
+def upload(call: ApiCall) -> Response:
     behaviour, state = call.behaviour(), call.state
     name, now = state.new_object_name(), state.clock.now()
     put_until = int(now + behaviour.upload_expiry_seconds)
@@ -191,7 +191,7 @@ def upload(call: Call) -> Response:
     )
 
 
-ROUTES: dict[str, Callable[[Call], Response]] = {
+ROUTES: dict[str, Callable[[ApiCall], Response]] = {
     "submit": submit,
     "get": read,
     "status": status,
@@ -203,7 +203,7 @@ ROUTES: dict[str, Callable[[Call], Response]] = {
 }
 
 
-def _workflow(state: State, name: str, behaviour: Behaviour) -> Workflow:
+def _workflow(state: State, name: str, behaviour: Behaviour) -> SimulatedWorkflow:
     workflow = state.catalog.workflow(name)
     if workflow is not None:
         return workflow
@@ -215,8 +215,8 @@ def _workflow(state: State, name: str, behaviour: Behaviour) -> Workflow:
 
 
 def _filter(
-    call: Call, behaviour: Behaviour, query: dict[str, list[str]]
-) -> Callable[[Job], bool] | None:
+    call: ApiCall, behaviour: Behaviour, query: dict[str, list[str]]
+) -> Callable[[SimulatedJob], bool] | None:
     """None where every job of the asked statuses is shown, which keeps the list cheap."""
     slugs, batches = query.get("workflow"), query.get("batchName")
     lag = behaviour.list_lag_seconds
@@ -224,7 +224,7 @@ def _filter(
         return None
     now = call.state.clock.now()
 
-    def keep(job: Job) -> bool:
+    def keep(job: SimulatedJob) -> bool:
         plan = job.plan
         age = now - job.created
         return (

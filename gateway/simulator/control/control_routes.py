@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.simulator.behaviour import Layer, as_partial
 from gateway.simulator.control import observe
-from gateway.simulator.faults.script import Chaos, Fault, Overlay
+from gateway.simulator.faults.script import Chaos, Overlay, ScriptedFault
 from gateway.simulator.http.messages import RefusedError, Request, Response, json_response, refuse
 from gateway.simulator.jobs.table import KeyState
 from gateway.simulator.jobs.workflows import ONE_FILE, make_workflow
@@ -21,7 +21,7 @@ class _Model(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only
     pass
 
 
-class Settings(_Model):
+class ServiceSettings(_Model):
     """Defaults for all, or for one key or workflow; `chaos: null` ends the chaos."""
 
     defaults: dict[str, Any] = {}
@@ -87,7 +87,7 @@ def _restart(state: State, body: bytes, go_down: GoDown | None) -> object:
 
 
 def _set(state: State, body: bytes, _tail: str) -> object:
-    settings = _decode(body, Settings)
+    settings = _decode(body, ServiceSettings)
     if settings.chaos is not msgspec.UNSET:
         state.faults.set_chaos(settings.chaos)
     if settings.defaults:
@@ -98,7 +98,7 @@ def _set(state: State, body: bytes, _tail: str) -> object:
     return observe.settings(state)
 
 
-def _layer(settings: Settings) -> tuple[Layer, str]:
+def _layer(settings: ServiceSettings) -> tuple[Layer, str]:
     if settings.key is not None and settings.workflow is not None:
         raise refuse(400, "Give key or workflow, not both.")
     if settings.key is not None:
@@ -107,7 +107,7 @@ def _layer(settings: Settings) -> tuple[Layer, str]:
 
 
 def _add_fault(state: State, body: bytes, _tail: str) -> object:
-    fault = _decode(body, Fault)
+    fault = _decode(body, ScriptedFault)
     if isinstance(fault.action, Overlay):
         state.layers.check(fault.action.settings)
     return state.faults.add(fault)

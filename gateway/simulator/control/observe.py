@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.simulator.control.record import Entry
 from gateway.simulator.http.messages import parse_query, refuse
-from gateway.simulator.jobs.table import Application, Job
+from gateway.simulator.jobs.table import SimulatedApplication, SimulatedJob
 from gateway.simulator.state import State
 
 Query = dict[str, list[str]]
@@ -37,7 +37,7 @@ def clock(state: State) -> object:
     return {"now": state.clock.now(), "offsetSeconds": state.clock.offset}
 
 
-def key(application: Application) -> dict[str, object]:
+def key(application: SimulatedApplication) -> dict[str, object]:
     return {
         "key": application.key,
         "id": application.id,
@@ -49,14 +49,14 @@ def key(application: Application) -> dict[str, object]:
     }
 
 
-def find_job(state: State, job_id: str) -> Job:
+def find_job(state: State, job_id: str) -> SimulatedJob:
     found = state.jobs.by_id.get(job_id)
     if found is None:
         raise refuse(404, f"No job {job_id}.")
     return found
 
 
-def job(found: Job) -> dict[str, object]:
+def job(found: SimulatedJob) -> dict[str, object]:
     """Instants are seconds since the epoch with microseconds, by the simulator's clock."""
     return {
         "id": found.id,

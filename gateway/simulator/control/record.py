@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from typing import NamedTuple
 
-from gateway.simulator.http.messages import Wire
+from gateway.simulator.http.messages import WireScript
 
 KEPT_REQUESTS = 5000
 
@@ -18,7 +18,7 @@ class Entry(NamedTuple):
     route: str
     key: str
     status: int
-    wire: Wire | None
+    wire: WireScript | None
     user_agent: str
     size: int
 

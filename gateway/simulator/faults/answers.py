@@ -6,7 +6,7 @@ from email.utils import formatdate
 from msgspec.structs import replace
 
 from gateway.simulator.behaviour import Partial, merge
-from gateway.simulator.clock import Clock
+from gateway.simulator.clock import SimulatedClock
 from gateway.simulator.faults.script import (
     Action,
     Ambiguous,
@@ -19,13 +19,13 @@ from gateway.simulator.faults.script import (
     Reset,
     Respond,
 )
-from gateway.simulator.http.messages import JSON, Response, Wire, problem
+from gateway.simulator.http.messages import JSON, Response, WireScript, problem
 
 Perform = Callable[[Partial | None], Response]
 HTML = "text/html; charset=utf-8"
 
 
-def answer(actions: list[Action], perform: Perform, clock: Clock) -> Response:
+def answer(actions: list[Action], perform: Perform, clock: SimulatedClock) -> Response:
     """Delays add up, settings merge, and the first action that ends the request decides it."""
     delay, over = 0.0, None
     ending: Action | None = None
@@ -38,11 +38,11 @@ def answer(actions: list[Action], perform: Perform, clock: Clock) -> Response:
             ending = action
     response = _end(ending, lambda: perform(over), clock)
     if delay:
-        response.wire = replace(response.wire or Wire(), delay=delay)
+        response.wire = replace(response.wire or WireScript(), delay=delay)
     return response
 
 
-def _end(ending: Action | None, perform: Callable[[], Response], clock: Clock) -> Response:
+def _end(ending: Action | None, perform: Callable[[], Response], clock: SimulatedClock) -> Response:
     match ending:
         case Respond():
             return _respond(ending, clock)
@@ -50,27 +50,27 @@ def _end(ending: Action | None, perform: Callable[[], Response], clock: Clock) -
             perform()
             return _lose(ending, clock)
         case Hang(seconds=seconds):
-            return _silent(Wire(end="hang", hang_seconds=seconds))
+            return _silent(WireScript(end="hang", hang_seconds=seconds))
         case Reset():
-            return _silent(Wire(end="reset"))
+            return _silent(WireScript(end="reset"))
         case Close():
-            return _silent(Wire(end="close"))
+            return _silent(WireScript(end="close"))
         case _:
             return _mangle(ending, perform())
 
 
-def _lose(ending: Ambiguous, clock: Clock) -> Response:
+def _lose(ending: Ambiguous, clock: SimulatedClock) -> Response:
     if isinstance(ending.then, Respond):
         return _respond(ending.then, clock)
-    return _silent(Wire(end=ending.then, hang_seconds=ending.hang_seconds))
+    return _silent(WireScript(end=ending.then, hang_seconds=ending.hang_seconds))
 
 
 def _mangle(ending: Action | None, response: Response) -> Response:
     match ending:
         case Cut():
-            response.wire = Wire(end="cut")
+            response.wire = WireScript(end="cut")
         case Drip():
-            response.wire = Wire(
+            response.wire = WireScript(
                 end="drip",
                 drip_bytes=ending.bytes,
                 drip_seconds=ending.seconds,
@@ -81,11 +81,11 @@ def _mangle(ending: Action | None, response: Response) -> Response:
     return response
 
 
-def _silent(wire: Wire) -> Response:
+def _silent(wire: WireScript) -> Response:
     return Response(0, b"", wire=wire)
 
 
-def _respond(action: Respond, clock: Clock) -> Response:
+def _respond(action: Respond, clock: SimulatedClock) -> Response:
     """The body asked for, with a content type that fits it unless one is given."""
     response = problem(action.status, "Scripted fault.", code=action.code)
     if action.body == "html":
@@ -96,7 +96,7 @@ def _respond(action: Respond, clock: Clock) -> Response:
     elif action.body == "truncated":
         response.body = b'{"id": "2e35babc-91c4-4121-89f4-5a2a'
     elif action.body == "huge":
-        response.wire = Wire(end="flood", flood_bytes=action.bytes)
+        response.wire = WireScript(end="flood", flood_bytes=action.bytes)
     if action.text is not None:
         response.body = action.text.encode()
     response.content_type = action.content_type or response.content_type or JSON
@@ -104,7 +104,7 @@ def _respond(action: Respond, clock: Clock) -> Response:
     return response
 
 
-def _retry_after(action: Respond, clock: Clock) -> tuple[tuple[str, str], ...]:
+def _retry_after(action: Respond, clock: SimulatedClock) -> tuple[tuple[str, str], ...]:
     if action.retry_after is None:
         return ()
     if action.retry_after_format == "date":

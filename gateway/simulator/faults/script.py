@@ -89,7 +89,7 @@ class Match(_Model, frozen=True):
     workflow: str | None = None
 
 
-class Fault(_Model, frozen=True):
+class ScriptedFault(_Model, frozen=True):
     """One installed fault."""
 
     action: Action
@@ -129,7 +129,7 @@ CHAOS: dict[str, Action] = {
 }
 
 
-class Call(msgspec.Struct):
+class FaultedCall(msgspec.Struct):
     """What a fault may be matched with; the workflow is only known where one is named."""
 
     method: str
@@ -142,7 +142,7 @@ class Installed(msgspec.Struct):
     """A fault with its id, its remaining uses (None: no end) and its count of hits."""
 
     id: int
-    fault: Fault
+    fault: ScriptedFault
     left: int | None
     hits: int = 0
 
@@ -163,7 +163,7 @@ class FaultBook:
     def active(self) -> bool:
         return bool(self._live) or self.chaos is not None
 
-    def add(self, fault: Fault) -> Installed:
+    def add(self, fault: ScriptedFault) -> Installed:
         entry = Installed(id=self._next, fault=fault, left=fault.times)
         self.installed[entry.id] = entry
         self._live.append(entry)
@@ -188,7 +188,7 @@ class FaultBook:
         self.chaos = chaos
         self._chaos_rng = Random(f"chaos:{chaos.seed if chaos else 0}")
 
-    def actions_for(self, call: Call) -> list[Action]:
+    def actions_for(self, call: FaultedCall) -> list[Action]:
         """The actions that hit this call; of those that end it, only the first is spent."""
         actions: list[Action] = []
         ended = False
@@ -227,7 +227,7 @@ class FaultBook:
         return [CHAOS[self._chaos_rng.choice(chaos.kinds or tuple(CHAOS))]]
 
 
-def _matches(match: Match, call: Call) -> bool:
+def _matches(match: Match, call: FaultedCall) -> bool:
     pairs = (
         (match.method, call.method),
         (match.route, call.route),

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from gateway.simulator.api.job_json import outputs
 from gateway.simulator.files.inputs import http_urls
 from gateway.simulator.files.media import content
-from gateway.simulator.jobs.table import Job
+from gateway.simulator.jobs.table import SimulatedJob
 from gateway.simulator.state import State
 
 TIMEOUT_SECONDS = 10.0
@@ -33,7 +33,7 @@ class Courier:
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
 
-    async def _copy(self, job: Job) -> None:
+    async def _copy(self, job: SimulatedJob) -> None:
         """One failed target fails the job, unless the settings say that it may succeed."""
         results = [await _call("PUT", url, *file) for url, file in _files_to_copy(job)]
         state = self._state
@@ -43,11 +43,11 @@ class Courier:
         ok = all(results) or behaviour.copy_failure == "succeed"
         state.jobs.finish_copy(job, "SUCCEEDED" if ok else "FAILED", state.clock.now())
 
-    def _still_there(self, job: Job) -> bool:
+    def _still_there(self, job: SimulatedJob) -> bool:
         """False after a deletion, and after a reset took the whole table."""
         return self._state.jobs.by_id.get(job.id) is job
 
-    async def _probe(self, job: Job) -> None:
+    async def _probe(self, job: SimulatedJob) -> None:
         """Fails the job if an input URL outside our own file store cannot be read."""
         base = self._state.signer.base
         for url in http_urls(job.params):
@@ -57,7 +57,7 @@ class Courier:
                 return
 
 
-def _files_to_copy(job: Job) -> list[tuple[str, tuple[bytes, str]]]:
+def _files_to_copy(job: SimulatedJob) -> list[tuple[str, tuple[bytes, str]]]:
     made = outputs(job)
     named = cast("dict[str, object]", made) if isinstance(made, dict) else {}
     return [

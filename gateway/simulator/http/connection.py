@@ -12,18 +12,18 @@ from typing import cast
 from typing_extensions import override
 
 from gateway.simulator.http.http1 import CONTINUE, MalformedError, Reader, head
-from gateway.simulator.http.messages import Request, Response, Wire, problem
+from gateway.simulator.http.messages import Request, Response, WireScript, problem
 
 Answer = Callable[[Request], Response]
 FLOOD_PIECE = b" " * 65_536
 LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """Serves one socket; `peers` holds all live connections of the listener."""
 
     def __init__(
-        self, answer: Answer, closes_at_once: Callable[[], bool], peers: "set[Connection]"
+        self, answer: Answer, closes_at_once: Callable[[], bool], peers: "set[ClientConnection]"
     ) -> None:
         self._answer = answer
         self._closes_at_once = closes_at_once
@@ -100,14 +100,14 @@ class Connection(asyncio.Protocol):
         if request.headers.get("connection", "") == "close":
             transport.close()
 
-    async def _act(self, response: Response, wire: Wire) -> None:
+    async def _act(self, response: Response, wire: WireScript) -> None:
         """Plays the script, then goes on with requests that came meanwhile."""
         await asyncio.sleep(wire.delay)
         await self._end(response, wire)
         self._task = None
         self._serve()
 
-    async def _end(self, response: Response, wire: Wire) -> None:
+    async def _end(self, response: Response, wire: WireScript) -> None:
         whole = head(response, len(response.body)) + response.body
         match wire.end:
             case "answer":
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
             case "flood":
                 await self._flood(response, wire.flood_bytes)
 
-    async def _drip(self, response: Response, wire: Wire) -> None:
+    async def _drip(self, response: Response, wire: WireScript) -> None:
         start, body = head(response, len(response.body)), response.body
         if wire.drip_from == "body":
             self._write(start)

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from gateway.simulator.http.connection import Answer, Connection
+from gateway.simulator.http.connection import Answer, ClientConnection
 
 
 class Listener:
@@ -24,7 +24,7 @@ class Listener:
         self._host = host
         self._tls = tls
         self._closes_at_once = closes_at_once
-        self._peers: set[Connection] = set()
+        self._peers: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
         self._return: asyncio.Task[None] | None = None
         self._stopped = False
@@ -36,7 +36,7 @@ class Listener:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self._answer, self._closes_at_once, self._peers),
+            lambda: ClientConnection(self._answer, self._closes_at_once, self._peers),
             self._host,
             self.port,
             ssl=self._tls,

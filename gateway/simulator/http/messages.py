@@ -38,7 +38,7 @@ class Request:
         self.body = body
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True):
+class WireScript(msgspec.Struct, frozen=True, kw_only=True):
     """How an answer leaves the socket when it must not simply be written."""
 
     delay: float = 0.0
@@ -61,7 +61,7 @@ class Response:
         body: bytes,
         content_type: str = JSON,
         headers: tuple[tuple[str, str], ...] = (),
-        wire: Wire | None = None,
+        wire: WireScript | None = None,
     ) -> None:
         self.status = status
         self.body = body

@@ -8,13 +8,13 @@ import msgspec
 
 from gateway.simulator.jobs.catalog import Catalog
 from gateway.simulator.jobs.plans import Plan, Step
-from gateway.simulator.jobs.table import Application, Job
+from gateway.simulator.jobs.table import SimulatedApplication, SimulatedJob
 from gateway.simulator.jobs.workflows import ONE_FILE, make_workflow
 
 _SPACED = bytes.maketrans(b"\r\n", b"  ")
 
 
-class Line(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+class JournalLine(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     """Either a job as it was submitted, or the id of one deleted."""
 
     deleted: str | None = None
@@ -33,7 +33,7 @@ class Line(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     created: float = 0.0
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, job: SimulatedJob) -> Self:
         return cls(
             id=job.id,
             key=job.application.key,
@@ -50,13 +50,13 @@ class Line(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
             created=job.created,
         )
 
-    def job(self, seq: int, application: Application, catalog: Catalog) -> Job:
+    def job(self, seq: int, application: SimulatedApplication, catalog: Catalog) -> SimulatedJob:
         """A workflow that only a control call knew comes back without its outputs."""
         workflow = catalog.workflow(self.workflow)
         if workflow is None:
             workflow = make_workflow(self.workflow, self.workflow, "", ONE_FILE)
             catalog.add_workflow(workflow)
-        return Job(
+        return SimulatedJob(
             seq=seq,
             id=self.id,
             application=application,
@@ -83,16 +83,16 @@ class Journal:
         self._file = path.open("ab", buffering=0)
         self._encode = msgspec.json.Encoder().encode
 
-    def read(self) -> Iterator[Line]:
+    def read(self) -> Iterator[JournalLine]:
         """Drops a last line cut short by a kill, so that the next one starts clean."""
-        decode = msgspec.json.Decoder(Line).decode
+        decode = msgspec.json.Decoder(JournalLine).decode
         content = self._path.read_bytes()
         whole = content.rfind(b"\n") + 1
         self._file.truncate(whole)
         for text in content[:whole].splitlines():
             yield decode(text)
 
-    def write(self, line: Line) -> None:
+    def write(self, line: JournalLine) -> None:
         # Params are kept as they came; a line break between their tokens would end the line.
         self._file.write(self._encode(line).translate(_SPACED) + b"\n")
 

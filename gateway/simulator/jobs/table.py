@@ -13,12 +13,12 @@ from itertools import chain, islice
 from typing import Literal
 
 from gateway.simulator.jobs.plans import JOB_ERRORS, TERMINAL, Plan, Step
-from gateway.simulator.jobs.workflows import Workflow
+from gateway.simulator.jobs.workflows import SimulatedWorkflow
 
 KeyState = Literal["active", "revoked", "unpaid", "forbidden"]
 
 
-class Application:
+class SimulatedApplication:
     """One key's application with its jobs, indexed by age and by status."""
 
     __slots__ = ("active", "by_status", "id", "jobs", "key", "name", "order", "state", "waiting")
@@ -31,21 +31,21 @@ class Application:
         self.forget_jobs()
 
     def forget_jobs(self) -> None:
-        self.jobs: dict[int, Job] = {}
+        self.jobs: dict[int, SimulatedJob] = {}
         self.order: list[int] = []
         self.by_status: dict[str, list[int]] = {}
-        self.waiting: deque[Job] = deque()
+        self.waiting: deque[SimulatedJob] = deque()
         self.active = 0
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Job:
+class SimulatedJob:
     """One job; `steps` from `step` on are still to come."""
 
     seq: int
     id: str
-    application: Application
-    workflow: Workflow
+    application: SimulatedApplication
+    workflow: SimulatedWorkflow
     name: str
     batch_name: str | None
     params: bytes
@@ -72,18 +72,20 @@ class JobTable:
     """All jobs of all applications."""
 
     def __init__(
-        self, limit_of: Callable[[Application], int | None], lacks_input: Callable[[Job], bool]
+        self,
+        limit_of: Callable[[SimulatedApplication], int | None],
+        lacks_input: Callable[[SimulatedJob], bool],
     ) -> None:
-        self.by_id: dict[str, Job] = {}
+        self.by_id: dict[str, SimulatedJob] = {}
         self.completions: list[tuple[str, float]] = []
-        self.to_copy: deque[Job] = deque()
+        self.to_copy: deque[SimulatedJob] = deque()
         self.some_lag = False
         self._limit_of = limit_of
         self._lacks_input = lacks_input
-        self._agenda: list[tuple[float, int, Job]] = []
+        self._agenda: list[tuple[float, int, SimulatedJob]] = []
         self._ticks = 0
 
-    def add(self, job: Job) -> None:
+    def add(self, job: SimulatedJob) -> None:
         """Takes the job in; beyond the key's concurrency it waits in QUEUED for a slot."""
         application = job.application
         self.by_id[job.id] = job
@@ -94,7 +96,7 @@ class JobTable:
         self.some_lag |= bool(job.plan.hidden_seconds or job.plan.list_lag_seconds)
         self.fill_slots(application, job.created)
 
-    def fill_slots(self, application: Application, at: float) -> None:
+    def fill_slots(self, application: SimulatedApplication, at: float) -> None:
         """Starts the clock of waiting jobs while the key has slots."""
         limit = self._limit_of(application)
         waiting = application.waiting
@@ -112,7 +114,7 @@ class JobTable:
             if not job.deleted:
                 self._take_step(job, due)
 
-    def remove(self, job: Job, now: float) -> None:
+    def remove(self, job: SimulatedJob, now: float) -> None:
         application = job.application
         job.deleted = True
         del self.by_id[job.id], application.jobs[job.seq]
@@ -120,7 +122,7 @@ class JobTable:
         _discard(application.by_status[job.status], job.seq)
         self._release(job, now)
 
-    def enter(self, job: Job, status: str, at: float) -> None:
+    def enter(self, job: SimulatedJob, status: str, at: float) -> None:
         """Moves the job to a status at an instant; stamps it the first time it matters."""
         by_status = job.application.by_status
         _discard(by_status[job.status], job.seq)
@@ -135,7 +137,7 @@ class JobTable:
             self.completions.append((job.marker or job.id, at))
             self._release(job, at)
 
-    def finish_copy(self, job: Job, status: str, at: float) -> None:
+    def finish_copy(self, job: SimulatedJob, status: str, at: float) -> None:
         if job.completed is not None:  # forced meanwhile
             return
         job.is_copied = True
@@ -143,21 +145,21 @@ class JobTable:
         self.enter(job, status, at)
         self._schedule(job, at)
 
-    def force(self, job: Job, status: str, at: float) -> None:
+    def force(self, job: SimulatedJob, status: str, at: float) -> None:
         """Drops what was planned and puts the job in a status now."""
         job.steps, job.step = (), 0
         self.enter(job, status, at)
 
-    def fail_input(self, job: Job, at: float) -> None:
+    def fail_input(self, job: SimulatedJob, at: float) -> None:
         job.planned_error = JOB_ERRORS["BAD_INPUT"]
         self.force(job, "FAILED", at)
 
-    def _schedule(self, job: Job, base: float) -> None:
+    def _schedule(self, job: SimulatedJob, base: float) -> None:
         if job.step < len(job.steps):
             self._ticks += 1
             heappush(self._agenda, (base + job.steps[job.step][0], self._ticks, job))
 
-    def _take_step(self, job: Job, due: float) -> None:
+    def _take_step(self, job: SimulatedJob, due: float) -> None:
         if job.step >= len(job.steps):
             return
         status = job.steps[job.step][1]
@@ -171,7 +173,7 @@ class JobTable:
             self.fail_input(job, due)
         self._schedule(job, due)
 
-    def _release(self, job: Job, at: float) -> None:
+    def _release(self, job: SimulatedJob, at: float) -> None:
         if job.has_slot:
             job.has_slot = False
             job.application.active -= 1
@@ -180,13 +182,13 @@ class JobTable:
 
 
 def page(
-    application: Application,
+    application: SimulatedApplication,
     statuses: Iterable[str],
     span: tuple[int, int],
     *,
     newest_first: bool,
-    keep: Callable[[Job], bool] | None = None,
-) -> list[Job]:
+    keep: Callable[[SimulatedJob], bool] | None = None,
+) -> list[SimulatedJob]:
     """The jobs `[start, stop)` by age; without `keep` it costs only the rows up to `stop`."""
     wanted = set(statuses)
     by_status = application.by_status

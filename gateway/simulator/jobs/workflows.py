@@ -11,7 +11,7 @@ BORN = "2024-03-01T09:00:00.000Z"
 ONE_FILE = {"Output 1": ".wav"}
 
 
-class Workflow(msgspec.Struct, frozen=True, kw_only=True):
+class SimulatedWorkflow(msgspec.Struct, frozen=True, kw_only=True):
     """A workflow; `outputs` maps a name to `.ext` (a signed file URL) or to a plain value."""
 
     id: str
@@ -50,6 +50,10 @@ BUILT_IN: tuple[tuple[str, str, str, dict[str, str]], ...] = (
 )
 
 
-def make_workflow(slug: str, name: str, description: str, outputs: dict[str, str]) -> Workflow:
+def make_workflow(
+    slug: str, name: str, description: str, outputs: dict[str, str]
+) -> SimulatedWorkflow:
     identity = str(uuid.uuid5(NAMESPACE, f"workflow:{slug}"))
-    return Workflow(id=identity, name=name, slug=slug, description=description, outputs=outputs)
+    return SimulatedWorkflow(
+        id=identity, name=name, slug=slug, description=description, outputs=outputs
+    )

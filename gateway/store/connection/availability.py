@@ -15,7 +15,7 @@ _REPEAT_SECONDS = 5.0
 Listener = Callable[[Cause | None], None]
 
 
-class Standing:
+class Availability:
     """The present trouble of one pool; None while it is well."""
 
     def __init__(self) -> None:

@@ -52,7 +52,7 @@ class AnyRow(asyncpg.Record):
             raise AttributeError(name) from None
 
 
-class Session(asyncpg.Connection):
+class PostgresSession(asyncpg.Connection):
     """A connection that knows where it leads.
 
     `is_pooled` when a pooler is in between; `is_guarded` when its time-outs are in force by themselves.
@@ -69,7 +69,7 @@ class Session(asyncpg.Connection):
         return str(untyped.get_settings().server_encoding)
 
 
-class Connector:
+class PostgresConnector:
     """Connects to the hosts of a URL; `name` is what the server shows, unless the URL has its own.
 
     Raises BadUrlError. The host that answered last is asked first. Without `guarded` nothing bounds
@@ -89,7 +89,7 @@ class Connector:
         """How long one host may take."""
         return self.url.connect_timeout or CONNECT_SECONDS
 
-    async def connect(self) -> Session:
+    async def connect(self) -> PostgresSession:
         """A session on the first host that takes one; raises what the driver raises of the last."""
         *others, last = self._hosts
         for host in others:
@@ -102,7 +102,7 @@ class Connector:
         session = await self._dial(host, _NONE)
         session.terminate()
 
-    async def _try(self, host: Host | None) -> Session:
+    async def _try(self, host: Host | None) -> PostgresSession:
         try:
             async with asyncio.timeout(self.seconds):
                 return await self._open(host)
@@ -112,7 +112,7 @@ class Connector:
                 self._hosts.append(host)
             raise
 
-    async def _open(self, host: Host | None) -> Session:
+    async def _open(self, host: Host | None) -> PostgresSession:
         guards = _NONE if host in self._pooled else self._guards
         try:
             session = await self._dial(host, guards)
@@ -130,7 +130,7 @@ class Connector:
             raise
         return session
 
-    async def _look(self, session: Session) -> None:
+    async def _look(self, session: PostgresSession) -> None:
         """Tell a pooler, which hands out other servers' sessions; refuse one that is too old."""
         untyped: Any = session
         pid, is_own_name = await untyped.fetchrow(_LOOK)
@@ -142,17 +142,17 @@ class Connector:
         else:
             self._pooled.discard(session.host)
 
-    async def _dial(self, host: Host | None, guards: Mapping[str, str]) -> Session:
+    async def _dial(self, host: Host | None, guards: Mapping[str, str]) -> PostgresSession:
         place = {} if host is None else {"host": host.name, "port": host.port}
         driver: Any = asyncpg
-        session: Session = await driver.connect(
+        session: PostgresSession = await driver.connect(
             f"postgresql://?{urlencode(self._driver())}",
             **place,
             user=self.url.user,
             password=self.url.password,
             database=self.url.database,
             server_settings={**self._server, **guards},
-            connection_class=Session,
+            connection_class=PostgresSession,
             record_class=AnyRow,
             timeout=self.seconds,
             command_timeout=self._longest,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from gateway.config.postgres_url import Host
-from gateway.store.connection.connect import Connector, Session
+from gateway.store.connection.connect import PostgresConnector, PostgresSession
 
 _SUSPICIOUS_SECONDS = 1.0
 _ANSWER_SECONDS = 0.8
@@ -17,15 +17,15 @@ _SILENT = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClient
 _NOT_SERVING = (asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
 
 
-class Pulse:
+class LinkMonitor:
     """Cuts connections whose server does not answer a new one either, reached in the same way."""
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: PostgresConnector) -> None:
         self._connector = connector
         self._asking: dict[Host | None, asyncio.Task[bool]] = {}
 
     @contextmanager
-    def watching(self, session: Session) -> Generator[None]:
+    def watching(self, session: PostgresSession) -> Generator[None]:
         """Within the block a statement on a dead link fails after two seconds at the most."""
         watch = _Watch(self, session)
         try:
@@ -55,7 +55,7 @@ class Pulse:
 
 
 class _Watch:
-    def __init__(self, pulse: Pulse, session: Session) -> None:
+    def __init__(self, pulse: LinkMonitor, session: PostgresSession) -> None:
         self._pulse = pulse
         self._session = session
         self._timer = self._armed(_SUSPICIOUS_SECONDS)

@@ -12,7 +12,7 @@ _LANES = 100
 _STATES = tuple(state.value for state in JobState)
 
 
-class Way(NamedTuple):
+class IndexPath(NamedTuple):
     """An index that leads to the jobs of a filter, the values to probe for, and what is left."""
 
     kind: str
@@ -21,25 +21,25 @@ class Way(NamedTuple):
     states: Sequence[str] = ()
 
 
-def ways_of(wanted: JobFilter) -> list[Way]:
+def ways_of(wanted: JobFilter) -> list[IndexPath]:
     """All ways to the jobs of a filter, best first where they lead to equally many."""
-    found = [Way("label", rest, values) for values, rest in labels_of(wanted)]
+    found = [IndexPath("label", rest, values) for values, rest in labels_of(wanted)]
     if wanted.workflows and in_lanes(wanted):
         rest = replace(wanted, workflows=(), states=())
-        found.append(Way("workflow", rest, wanted.workflows, wanted.states or _STATES))
+        found.append(IndexPath("workflow", rest, wanted.workflows, wanted.states or _STATES))
     elif wanted.workflows:
-        found.append(Way("workflow", replace(wanted, workflows=()), wanted.workflows))
+        found.append(IndexPath("workflow", replace(wanted, workflows=()), wanted.workflows))
     if wanted.states and not (wanted.workflows and in_lanes(wanted)):
-        found.append(Way("state", replace(wanted, states=()), states=wanted.states))
-    ended = Way("ended", replace(wanted, completed_after=None, completed_before=None))
+        found.append(IndexPath("state", replace(wanted, states=()), states=wanted.states))
+    ended = IndexPath("ended", replace(wanted, completed_after=None, completed_before=None))
     if wanted.completed_after:  # the only way that knows where the oldest of them is
         found.insert(0, ended)
     elif wanted.completed_before:
         found.append(ended)
-    return found or [Way("all", wanted, states=_STATES)]
+    return found or [IndexPath("all", wanted, states=_STATES)]
 
 
-def is_in_order(way: Way, wanted: JobFilter) -> bool:
+def is_in_order(way: IndexPath, wanted: JobFilter) -> bool:
     """Whether the index has the jobs that a probe is for in the order of their ids."""
     return way.kind in ("state", "all") or (in_lanes(wanted) and way.kind != "ended")
 

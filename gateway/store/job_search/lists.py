@@ -9,7 +9,7 @@ from gateway.store.database import Tx
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.render import LINES, Form, size_of
 from gateway.store.job_search.search import search
-from gateway.store.job_search.statement import Part
+from gateway.store.job_search.statement import StatementPart
 
 _NOTE = """
 INSERT INTO job_event (id, tenant_id, job_id, type, detail)
@@ -99,7 +99,9 @@ async def page(
     Up to `size` jobs, fewer where they come to more than about `most` bytes, but one at least.
     Takes a transaction, the rest of which is planned without sorts and scans of whole tables.
     """
-    found, arguments = await search(tx, wanted, Part(size + 1, offset=offset, below=before))
+    found, arguments = await search(
+        tx, wanted, StatementPart(size + 1, offset=offset, below=before)
+    )
     caps = {"size": arguments.add(size, "int"), "most": arguments.add(most, "bigint")}
     sql = _PAGE.format(found=found, line=LINES[form], **caps)
     rows = await tx.rows(sql, *arguments)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from gateway.store.database import Tx
 from gateway.store.job_search.filter import Arguments, JobFilter, narrowed
-from gateway.store.job_search.indexes import Way, is_in_order, ways_of
-from gateway.store.job_search.statement import Part, Statement
+from gateway.store.job_search.indexes import IndexPath, is_in_order, ways_of
+from gateway.store.job_search.statement import Statement, StatementPart
 
 # Ways that lead to fewer jobs than this, such as a whole batch, are told apart and need no walk.
 _FEW = 2_000
@@ -37,7 +37,7 @@ _STEADY = "SELECT " + ", ".join(
 _PLANNED_ONCE = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true)"
 
 
-async def search(tx: Tx, wanted: JobFilter, part: Part) -> tuple[str, Arguments]:
+async def search(tx: Tx, wanted: JobFilter, part: StatementPart) -> tuple[str, Arguments]:
     """A statement that finds the ids of jobs in order, with its arguments, for this transaction."""
     wanted = await _planned(tx, wanted)
     ways, statement = ways_of(wanted), Statement(wanted, part)
@@ -60,7 +60,7 @@ async def count(tx: Tx, wanted: JobFilter) -> int:
     """How many jobs there are."""
     wanted = await _planned(tx, wanted)
     way = await _shortest_of_all(tx, wanted, ways_of(wanted))
-    statement = Statement(wanted, Part(0))
+    statement = Statement(wanted, StatementPart(0))
     row = await tx.one(f"SELECT {statement.counting(way)}", *statement.arguments)
     return row[0]
 
@@ -72,12 +72,12 @@ async def _planned(tx: Tx, wanted: JobFilter) -> JobFilter:
     return narrowed(wanted)
 
 
-async def _are_near(tx: Tx, wanted: JobFilter, part: Part) -> bool:
+async def _are_near(tx: Tx, wanted: JobFilter, part: StatementPart) -> bool:
     statement = Statement(wanted, part)
     return (await tx.one(statement.nearby(), *statement.arguments))[0]
 
 
-async def _shortest_of_all(tx: Tx, wanted: JobFilter, ways: Sequence[Way]) -> Way:
+async def _shortest_of_all(tx: Tx, wanted: JobFilter, ways: Sequence[IndexPath]) -> IndexPath:
     steps = [most for most in _FURTHER if most * len(ways) <= _COUNTED]
     for most in steps if len(ways) > 1 else ():
         way, jobs = await _shortest(tx, wanted, ways, most)
@@ -86,9 +86,11 @@ async def _shortest_of_all(tx: Tx, wanted: JobFilter, ways: Sequence[Way]) -> Wa
     return ways[0]
 
 
-async def _shortest(tx: Tx, wanted: JobFilter, ways: Sequence[Way], most: int) -> tuple[Way, int]:
+async def _shortest(
+    tx: Tx, wanted: JobFilter, ways: Sequence[IndexPath], most: int
+) -> tuple[IndexPath, int]:
     """The way that leads to the fewest jobs, and to how many, as far as they are counted."""
-    statement = Statement(wanted, Part(0))
+    statement = Statement(wanted, StatementPart(0))
     alone = [way._replace(rest=JobFilter(wanted.tenants)) for way in ways]
     counts = [statement.counting(way, most) for way in alone]
     row = await tx.one(f"SELECT {', '.join(counts)}", *statement.arguments)

@@ -14,7 +14,7 @@ from gateway.store.job_search.filter import (
     conditions_of,
     id_bounds,
 )
-from gateway.store.job_search.indexes import Way, in_lanes, is_in_order
+from gateway.store.job_search.indexes import IndexPath, in_lanes, is_in_order
 
 # So many jobs are looked at one by one before an index is used that does not have them in order.
 _WALK = 1_000
@@ -22,7 +22,7 @@ _WALK_OF_ALL = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StatementPart:
     """Which part of what is found: ids between two, both left out, in one order or the other."""
 
     limit: int
@@ -55,14 +55,14 @@ class _Source(NamedTuple):
 class Statement:
     """One statement that is being written."""
 
-    def __init__(self, wanted: JobFilter, part: Part) -> None:
+    def __init__(self, wanted: JobFilter, part: StatementPart) -> None:
         self.arguments = Arguments()
         self._wanted = wanted
         self._part = part
         self._in_lanes = in_lanes(wanted)
         self._order = "DESC" if part.newest_first else "ASC"
 
-    def finding(self, way: Way, *, walks: bool) -> str:
+    def finding(self, way: IndexPath, *, walks: bool) -> str:
         """Ids in order; `walks` says that looking at the nearest jobs first is worth it."""
         lanes, part = self._lanes(), self._part
         limit = self.arguments.add(part.limit + part.offset, "bigint")
@@ -73,7 +73,7 @@ class Statement:
             f" OFFSET {self.arguments.add(part.offset, 'bigint')}"
         )
 
-    def counting(self, way: Way, most: int | None = None) -> str:
+    def counting(self, way: IndexPath, most: int | None = None) -> str:
         """How many there are, up to a number."""
         lanes, source = self._lanes(), self._source(way)
         each, all_ = ("OFFSET 0", "") if most is None else (f"LIMIT {most}", f"LIMIT {most}")
@@ -100,7 +100,7 @@ class Statement:
         ids = self.arguments.add(list(dict.fromkeys(self._wanted.tenants or ())), "uuid[]")
         return f"unnest({ids}) AS lane(tenant_id)"
 
-    def _of_lane(self, way: Way, limit: str, *, walks: bool) -> str:
+    def _of_lane(self, way: IndexPath, limit: str, *, walks: bool) -> str:
         """In order, from one tenant or from all of them together."""
         probes = self._in_turn if is_in_order(way, self._wanted) else self._sorted
         if not walks:
@@ -133,7 +133,7 @@ class Statement:
         )
         return f"SELECT * FROM ({' UNION ALL '.join(jobs)}) AS near {nearest}"
 
-    def _in_turn(self, way: Way, limit: str, end: str | None) -> str:
+    def _in_turn(self, way: IndexPath, limit: str, end: str | None) -> str:
         """From an index that has them in order."""
         source = self._source(way)
         probe = self._probe(way, source, self._bounds(source.key, end))
@@ -143,7 +143,7 @@ class Statement:
             f" ORDER BY p.id {self._order} LIMIT {limit}"
         )
 
-    def _sorted(self, way: Way, limit: str, end: str | None) -> str:
+    def _sorted(self, way: IndexPath, limit: str, end: str | None) -> str:
         """From an index that has them in another order: all that are meant, and then the nearest.
 
         Nothing but what that index is for is said within, so that no other one is used.
@@ -168,7 +168,7 @@ class Statement:
         join = _looked_at("p.id", rest)
         return f"SELECT p.id FROM ({found} OFFSET 0) AS p{join} ORDER BY p.id {self._order} LIMIT {limit}"
 
-    def _probe(self, way: Way, source: _Source, bounds: Sequence[str]) -> str:
+    def _probe(self, way: IndexPath, source: _Source, bounds: Sequence[str]) -> str:
         rest = conditions_of(way.rest, self.arguments)
         conditions, join = [*source.match, *self._owner(source.owner), *bounds], ""
         if way.kind == "label":
@@ -179,7 +179,7 @@ class Statement:
             f"SELECT {source.key} AS id FROM {source.table}{join} WHERE {' AND '.join(conditions)}"
         )
 
-    def _source(self, way: Way) -> _Source:
+    def _source(self, way: IndexPath) -> _Source:
         add = self.arguments.add
         if way.kind == "label":
             hashes = f"SELECT hashtextextended(t, 0) FROM unnest({self._texts(way.values)}) AS t"

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 import gateway
-from gateway.store.connection.connect import Connector
+from gateway.store.connection.connect import PostgresConnector
 from gateway.store.connection.failure_causes import Trouble, cause_of
 from gateway.store.database import Tx, open_database
 from gateway.store.migration.migration_lock import NoTurnError, Tell
@@ -56,7 +56,7 @@ def upgrade_schema(url: str, tell: Tell = lambda _: None) -> None:
     What could be refused on the way is checked before the first change. Whom it waits for is told.
     Runs event loops of its own.
     """
-    connector = Connector(url, "gateway db", guarded=False)
+    connector = PostgresConnector(url, "gateway db", guarded=False)
     config = _config()
     config.attributes["connector"] = connector
     config.attributes["tell"] = tell
@@ -65,7 +65,7 @@ def upgrade_schema(url: str, tell: Tell = lambda _: None) -> None:
         command.upgrade(config, "head")
 
 
-async def _check(connector: Connector) -> None:
+async def _check(connector: PostgresConnector) -> None:
     session = await connector.connect()
     try:
         await check(session)
@@ -88,7 +88,7 @@ def _config() -> Config:
 
 
 @contextmanager
-def _refusals(connector: Connector) -> Generator[None]:
+def _refusals(connector: PostgresConnector) -> Generator[None]:
     try:
         yield
     except NoTurnError as error:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gateway.store.connection.connect import Connector
+from gateway.store.connection.connect import PostgresConnector
 
 # Any number that nothing else locks: two upgrades at once wait for each other.
 LOCK = 7_203_115_489
@@ -34,7 +34,12 @@ class NoTurnError(Exception):
 
 
 @asynccontextmanager
-async def turn(connector: Connector, pid: int, lock: Any, tell: Tell) -> AsyncGenerator[None]:  # noqa: ANN401
+async def turn(
+    connector: PostgresConnector,
+    pid: int,
+    lock: Any,  # noqa: ANN401
+    tell: Tell,
+) -> AsyncGenerator[None]:
     """Within the block no other upgrade runs; `lock` tries to take the lock and says whether.
 
     Who holds up the session of that pid is told, once a second at most. Raises NoTurnError.

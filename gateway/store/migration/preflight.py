@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.store.connection.connect import Session
+from gateway.store.connection.connect import PostgresSession
 
 _LEAST_VERSION = 15
 _SETTABLE_SINCE = 16
@@ -39,7 +39,7 @@ def encoding_fault(encoding: str) -> str:
     )
 
 
-async def check(session: Session) -> None:
+async def check(session: PostgresSession) -> None:
     """Raise DatabaseRefusedError when the migrations could not run to their end here."""
     untyped: Any = session
     version = int(untyped.get_server_version().major)

@@ -12,7 +12,7 @@ _PRUNED_BODY = """'{"type":"' || type || '","timestamp":"'
   || '","data":{"id":"' || job_id || '","truncated":true}}'"""
 
 
-class Way(NamedTuple):
+class PruneRule(NamedTuple):
     """Which rows `r` of a table are met, in which order, and what is done with those of ids $1.
 
     The first statement tells how many rows it changed. An order by time is one for rows that come
@@ -46,7 +46,7 @@ PAYLOADS = "payloads"
 # Jobs go first, so that none is changed a moment before it goes.
 WAYS = {
     # Of a job that the upstream still has to be told of the row is needed.
-    "jobs": Way(
+    "jobs": PruneRule(
         "jobs",
         "job",
         (
@@ -55,7 +55,7 @@ WAYS = {
         ),
         waits="r.upstream_delete_at IS NOT NULL",
     ),
-    PAYLOADS: Way(
+    PAYLOADS: PruneRule(
         "payloads",
         "job",
         (
@@ -65,7 +65,7 @@ WHERE id = ANY($1::uuid[]) AND (params::text <> '{}' OR result IS NOT NULL)""",
         ),
     ),
     # A body stays the same until the last attempt to deliver it.
-    "bodies": Way(
+    "bodies": PruneRule(
         "payloads",
         "event",
         (
@@ -78,18 +78,20 @@ WHERE e.id = p.id AND e.body <> p.body""",
         only="r.job_id IS NOT NULL",
         waits=_PENDING_OF_EVENT,
     ),
-    "attempts": Way(
+    "attempts": PruneRule(
         "attempts", "delivery", (_DROP_ATTEMPTS,), only="r.resent_at IS NULL", waits=_PENDING
     ),
     # What many deliveries or jobs were sent again by.
-    "operations": Way(
+    "operations": PruneRule(
         "attempts",
         "bulk",
         ("DELETE FROM bulk WHERE id = ANY($1::uuid[])",),
         time="completed_at",
     ),
-    "replays": Way("attempts", "delivery", (_DROP_ATTEMPTS,), time="resent_at", waits=_PENDING),
-    "events": Way(
+    "replays": PruneRule(
+        "attempts", "delivery", (_DROP_ATTEMPTS,), time="resent_at", waits=_PENDING
+    ),
+    "events": PruneRule(
         "events",
         "event",
         (

@@ -69,7 +69,7 @@ class Sums(NamedTuple):
     total_histogram: bytes
 
 
-class Span(NamedTuple):
+class UsageSpan(NamedTuple):
     """A part of a roll-up: its hours or days from..until, without the last; None has no end."""
 
     table: str
@@ -142,18 +142,18 @@ def _sums(row: tuple[Any, ...], size: int) -> Sums:
 
 def _spans(
     hourly: Collection[str], since: datetime | None, until: datetime | None
-) -> Iterator[Span]:
+) -> Iterator[UsageSpan]:
     """Whole days from the roll-up of days, what is left at the ends from that of hours."""
     first = since and _midnight(since + timedelta(days=1) - timedelta(microseconds=1))
     last = until and _midnight(until)
     if hourly or (first and last and first >= last):
-        yield Span("usage_hourly", "hour", since, until)
+        yield UsageSpan("usage_hourly", "hour", since, until)
         return
-    yield Span("usage_daily", "day", first, last)
+    yield UsageSpan("usage_daily", "day", first, last)
     if since != first:
-        yield Span("usage_hourly", "hour", since, first)
+        yield UsageSpan("usage_hourly", "hour", since, first)
     if until != last:
-        yield Span("usage_hourly", "hour", last, until)
+        yield UsageSpan("usage_hourly", "hour", last, until)
 
 
 def _midnight(at: datetime) -> datetime:
@@ -168,7 +168,7 @@ def _whose(tenants: Sequence[UUID] | None, arguments: Arguments) -> list[str]:
     return [f"tenant_id = ANY({arguments.add(list(tenants), 'uuid[]')})"]
 
 
-def _rows(span: Span, whose: Sequence[str], arguments: Arguments) -> str:
+def _rows(span: UsageSpan, whose: Sequence[str], arguments: Arguments) -> str:
     more = _OF_HOURS if span.table == "usage_hourly" else _OF_DAYS
     ends = ((">=", span.since), ("<", span.until))
     within = [f"{span.start} {sign} {arguments.add(at, 'timestamptz')}" for sign, at in ends if at]

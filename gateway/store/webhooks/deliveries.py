@@ -111,7 +111,7 @@ UPDATE delivery SET state = 'parked', lease_token = NULL, completed_at = now(), 
 WHERE state = 'pending' AND strikes >= 2 AND strikes >= $1 AND next_at <= now()"""
 
 
-class Due(NamedTuple):
+class DueDeliveries(NamedTuple):
     """Whether any delivery is pending at all, or brought down who sent it."""
 
     pending: bool
@@ -166,9 +166,9 @@ class SealedSecret(NamedTuple):
     sealed: bytes
 
 
-async def due(tx: Tx) -> Due:
+async def due(tx: Tx) -> DueDeliveries:
     """What may be claimed; cheap to ask where nothing is."""
-    return Due(*await tx.one(_DUE))
+    return DueDeliveries(*await tx.one(_DUE))
 
 
 async def hold_capped(tx: Tx) -> list[Capped]:

@@ -86,7 +86,7 @@ FROM endpoint WHERE deleted_at IS NULL AND CASE WHEN disabled_at IS NULL
   THEN failing_since IS NOT NULL ELSE disabled_reason = ANY($1::text[]) END"""
 
 
-class Options(NamedTuple):
+class EndpointOptions(NamedTuple):
     """What a caller sets of an endpoint; sealed headers None where there are none."""
 
     url: str
@@ -99,7 +99,7 @@ class Options(NamedTuple):
     rate_limit: int | None
 
 
-class Secret(NamedTuple):
+class EndpointSecret(NamedTuple):
     """A stored signing secret."""
 
     id: UUID
@@ -117,7 +117,13 @@ class Failing(NamedTuple):
 
 
 async def add(
-    tx: Tx, endpoint_id: UUID, tenant_id: UUID, algorithm: str, options: Options, *, most: int
+    tx: Tx,
+    endpoint_id: UUID,
+    tenant_id: UUID,
+    algorithm: str,
+    options: EndpointOptions,
+    *,
+    most: int,
 ) -> Endpoint | None:
     """Create an endpoint; None where the tenant has `most` already."""
     url, description, events, *rest = options
@@ -129,7 +135,7 @@ async def add(
 
 
 async def change(
-    tx: Tx, tenant_id: UUID, endpoint_id: UUID, options: Options, *, headers_too: bool
+    tx: Tx, tenant_id: UUID, endpoint_id: UUID, options: EndpointOptions, *, headers_too: bool
 ) -> Endpoint | None:
     """Replace what may change of an endpoint; its headers only where that is said."""
     names, sealed = options.header_names, options.headers_sealed
@@ -219,10 +225,10 @@ async def add_secret(
     await tx.run(_KEEP, secret_id, tenant_id, endpoint_id, algorithm, sealed, public_key)
 
 
-async def secret(tx: Tx, tenant_id: UUID, endpoint_id: UUID | None) -> Secret | None:
+async def secret(tx: Tx, tenant_id: UUID, endpoint_id: UUID | None) -> EndpointSecret | None:
     """The newest live signing secret."""
     row = await tx.row(_NEWEST, tenant_id, endpoint_id)
-    return Secret(*row) if row else None
+    return EndpointSecret(*row) if row else None
 
 
 async def retire_secrets(

@@ -189,12 +189,12 @@ class AtUpstream(NamedTuple):
     submitted_at: datetime
 
     @property
-    def place(self) -> "Place":
+    def place(self) -> "JobPosition":
         """Where it is in the order of jobs at the upstream."""
-        return Place(self.workflow, self.submitted_at, self.id)
+        return JobPosition(self.workflow, self.submitted_at, self.id)
 
 
-class Place(NamedTuple):
+class JobPosition(NamedTuple):
     """A place in the order of a credential's jobs at the upstream: by workflow, then the oldest first."""
 
     workflow: str = ""
@@ -277,13 +277,13 @@ async def in_flight(tx: Tx, credential_id: UUID, tenant_id: UUID, pace: Pace, fe
     return Flight([InFlight(*row) for row in rows], count, count if count < few else max(load, few))
 
 
-async def walk(tx: Tx, credential_id: UUID, after: Place, limit: int) -> list[AtUpstream]:
+async def walk(tx: Tx, credential_id: UUID, after: JobPosition, limit: int) -> list[AtUpstream]:
     """The next jobs of a credential at the upstream, in their order."""
     return [AtUpstream(*row) for row in await tx.rows(_WALK, credential_id, *after, limit)]
 
 
 async def overdue(
-    tx: Tx, credential_id: UUID, after: Place, age: float, limit: int
+    tx: Tx, credential_id: UUID, after: JobPosition, age: float, limit: int
 ) -> list[AtUpstream]:
     """The next jobs of a workflow that are of at least that age, the oldest first."""
     rows = await tx.rows(_OVERDUE, credential_id, *after, limit, age)

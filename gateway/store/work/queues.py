@@ -132,7 +132,7 @@ REASONS: Final[Mapping[str, Sequence[str]]] = {
 }
 
 
-class Line(NamedTuple):
+class QueueLine(NamedTuple):
     """Rows of a queue, of `tenants` tenants where that is known, and seconds since the oldest was due.
 
     They may go now where there is no reason.
@@ -145,7 +145,7 @@ class Line(NamedTuple):
     tenants: int
 
 
-async def lines(tx: Tx, *, breaker: int, in_flight: int, window: int) -> list[Line]:
+async def lines(tx: Tx, *, breaker: int, in_flight: int, window: int) -> list[QueueLine]:
     """What waits, of each queue that which may go now and that which is held back."""
     found = [
         *await tx.rows(_ACCEPTED, breaker, in_flight),
@@ -155,7 +155,7 @@ async def lines(tx: Tx, *, breaker: int, in_flight: int, window: int) -> list[Li
         *await tx.rows(_BULK),
     ]
     return [
-        Line(queue, reason, rows, max(seconds or 0.0, 0.0), tenants)
+        QueueLine(queue, reason, rows, max(seconds or 0.0, 0.0), tenants)
         for queue, reason, rows, seconds, tenants in found
         if rows
     ]

@@ -42,7 +42,7 @@ FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text
   AS u(id, tenant_id, event_id, job_id, endpoint_id, url, lane, state, type)"""
 
 
-class Ending(NamedTuple):
+class JobEnd(NamedTuple):
     """How one job ends; the token is required where only the holder of the lease may say so.
 
     The times are by the upstream's clock, which also says when the job was made there.
@@ -58,7 +58,7 @@ class Ending(NamedTuple):
     made_at: datetime | None = None
 
 
-class Receiver(NamedTuple):
+class SubscribedEndpoint(NamedTuple):
     """An endpoint as the fan-out sees it."""
 
     id: UUID
@@ -97,17 +97,17 @@ class NewDelivery(NamedTuple):
     type: str | None = None
 
 
-async def finish(tx: Tx, endings: Sequence[Ending]) -> list[Job]:
+async def finish(tx: Tx, endings: Sequence[JobEnd]) -> list[Job]:
     """End jobs that are still open; returns those for which this was the end."""
     return [
         job_of(row)
-        for row in await tx.rows(_FINISH, *_columns(sorted(endings, key=_job), Ending._fields))
+        for row in await tx.rows(_FINISH, *_columns(sorted(endings, key=_job), JobEnd._fields))
     ]
 
 
-async def receivers(tx: Tx, tenant_ids: Sequence[UUID]) -> list[Receiver]:
+async def receivers(tx: Tx, tenant_ids: Sequence[UUID]) -> list[SubscribedEndpoint]:
     """The endpoints of tenants, also disabled ones."""
-    return [Receiver(*row) for row in await tx.rows(_RECEIVERS, list(tenant_ids))]
+    return [SubscribedEndpoint(*row) for row in await tx.rows(_RECEIVERS, list(tenant_ids))]
 
 
 async def add_events(tx: Tx, events: Sequence[NewEvent]) -> None:
@@ -120,7 +120,7 @@ async def add_deliveries(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
     await tx.run(_DELIVERIES, *_columns(deliveries, NewDelivery._fields))
 
 
-def _job(ending: Ending) -> UUID:
+def _job(ending: JobEnd) -> UUID:
     return ending.id
 
 

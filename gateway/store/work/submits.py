@@ -141,7 +141,7 @@ FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::smallint[], $5::smallint[]
 WHERE job.id = u.id AND job.state = 'submitting' AND job.lease_token = u.token"""
 
 
-class Due(NamedTuple):
+class DueSubmits(NamedTuple):
     """Whether any job waits at all, brought down who submitted it, or is in doubt."""
 
     waiting: bool
@@ -222,9 +222,9 @@ class Doubt(NamedTuple):
     strikes: int = 0
 
 
-async def due(tx: Tx) -> Due:
+async def due(tx: Tx) -> DueSubmits:
     """What may be claimed; cheap to ask where nothing is."""
-    return Due(*await tx.one(_DUE))
+    return DueSubmits(*await tx.one(_DUE))
 
 
 async def claim(

@@ -42,7 +42,7 @@ class Caller:
 
 
 @dataclass(slots=True)
-class Envelope:
+class RequestContext:
     """One request as the front hands it on; header names are lower case."""
 
     request_id: str

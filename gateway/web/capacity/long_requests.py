@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from gateway.errors import GatewayError, Unavailable
-from gateway.flows.accept.authenticate import Identities
+from gateway.flows.accept.authenticate import Authenticator
 from gateway.flows.deps import Deps
 from gateway.web.asgi.request_context import Caller
 from gateway.web.auth import admit
@@ -24,10 +24,10 @@ class _Request:
     refusal: GatewayError | None = None
 
 
-class Admissions:
+class LongRequests:
     """The long requests of one process."""
 
-    def __init__(self, deps: Deps, identities: Identities) -> None:
+    def __init__(self, deps: Deps, identities: Authenticator) -> None:
         self._deps = deps
         self._identities = identities
         self._requests: set[_Request] = set()

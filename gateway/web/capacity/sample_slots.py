@@ -11,7 +11,7 @@ _MOST = 50
 _RETRY_SECONDS = 5
 
 
-class Trials:
+class SampleSlots:
     """The room of one process: 5 for one tenant, 50 for all."""
 
     def __init__(self) -> None:

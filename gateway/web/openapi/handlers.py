@@ -24,7 +24,7 @@ _HTML = "text/html"
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ReferencePage:
     """Bytes that never change while the process lives."""
 
     body: bytes
@@ -32,21 +32,21 @@ class Page:
     headers: dict[str, str]
 
     @classmethod
-    def of(cls, body: bytes, media_type: str, more: dict[str, str]) -> "Page":
+    def of(cls, body: bytes, media_type: str, more: dict[str, str]) -> "ReferencePage":
         """With the tag of these bytes."""
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         return cls(body, media_type, {"ETag": tag, **_CACHED, **more})
 
 
 @cache
-def pages() -> dict[str, Page]:
+def pages() -> dict[str, ReferencePage]:
     """All pages by path, made once."""
     main, older = main_document(), older_document()
     return {
-        "/schema/openapi.json": Page.of(frozen(main), JSON, {}),
-        "/schema/api.json": Page.of(frozen(older), JSON, {}),
-        "/docs": Page.of(reference_page(main), _HTML, _PAGE),
-        "/": Page.of(INDEX, _HTML, _PAGE),
+        "/schema/openapi.json": ReferencePage.of(frozen(main), JSON, {}),
+        "/schema/api.json": ReferencePage.of(frozen(older), JSON, {}),
+        "/docs": ReferencePage.of(reference_page(main), _HTML, _PAGE),
+        "/": ReferencePage.of(INDEX, _HTML, _PAGE),
     }
 
 

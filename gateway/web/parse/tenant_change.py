@@ -7,7 +7,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from gateway.core.model import Limits
 from gateway.core.text.merge_patch import merge_patch
-from gateway.flows.admin.tenants import TenantChange
+from gateway.flows.admin.tenants import TenantUpdate
 from gateway.web.parse.json_objects import read_metadata, read_object
 from gateway.web.schemas import requests
 
@@ -29,9 +29,9 @@ def limits_of(given: requests.LimitsIn) -> Limits:
     return Limits(**{name: getattr(given, field) for name, field in _FIELDS.items()})
 
 
-def change_of(given: requests.TenantChange) -> TenantChange:
+def change_of(given: requests.TenantChange) -> TenantUpdate:
     """A change as its caller means it; raises BadRequest."""
-    return TenantChange(
+    return TenantUpdate(
         None if given.name is UNSET else given.name,
         _merging(given.metadata) if bytes(given.metadata) else None,
         _limits_named(given.limits),

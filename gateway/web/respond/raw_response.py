@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gateway.web.asgi.request_context import Envelope
+from gateway.web.asgi.request_context import RequestContext
 from gateway.web.asgi.types import Message, Send
 from gateway.web.respond.problem_details import MEDIA_TYPE, problem_of
 
@@ -10,7 +10,7 @@ JSON = "application/json"
 NO_STORE = (b"cache-control", b"no-store")
 
 
-class Answer(NamedTuple):
+class RawResponse(NamedTuple):
     """Status, body, media type and further headers."""
 
     status: int
@@ -19,14 +19,14 @@ class Answer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def refusal_answer(error: Exception, request_id: str) -> Answer:
+def refusal_answer(error: Exception, request_id: str) -> RawResponse:
     """The answer that tells of an error."""
     told, headers, body = problem_of(error, request_id)
     pairs = tuple((name.encode(), value.encode()) for name, value in headers.items())
-    return Answer(told.status, body, MEDIA_TYPE, pairs)
+    return RawResponse(told.status, body, MEDIA_TYPE, pairs)
 
 
-async def send_answer(send: Send, answer: Answer, envelope: Envelope) -> None:
+async def send_answer(send: Send, answer: RawResponse, envelope: RequestContext) -> None:
     """Send an answer."""
     start: Message = {
         "type": "http.response.start",

@@ -21,9 +21,9 @@ from gateway.flows.read.feed import (
     place_of_mark,
     read_page,
 )
-from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
+from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
 from gateway.web.asgi.request_context import Caller
-from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.respond.raw_response import JSON
 from gateway.web.respond.sse import HEARTBEAT_SECONDS, EventStream
 from gateway.web.routes.jobs.list_jobs import visible_tenants
@@ -45,7 +45,10 @@ _Tenants = tuple[UUID, ...] | None
     summary="Read the feed of events, oldest first",
 )
 async def list_events(
-    asked: Handed[FeedQuery], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+    asked: Injected[FeedQuery],
+    caller: Injected[Caller],
+    context: Injected[Context],
+    request: AnyRequest,
 ) -> Response[bytes]:
     """A bare array; with `wait`, an empty one only once that time is up.
 
@@ -75,13 +78,13 @@ async def list_events(
     summary="Follow the feed of events as server-sent events",
 )
 async def stream_events(
-    asked: Handed[StreamQuery],
-    caller: Handed[Caller],
-    context: Handed[Context],
+    asked: Injected[StreamQuery],
+    caller: Injected[Caller],
+    context: Injected[Context],
     request: AnyRequest,
 ) -> ASGIApp:
     """From the event that Last-Event-ID or `after` names, or else from now on."""
-    deps, envelope = context.deps, envelope_of(request)
+    deps, envelope = context.deps, request_context_of(request)
     visible = await visible_tenants(deps, caller, asked.tenant)
     last = envelope.header(b"last-event-id")
     field, given = ("Last-Event-ID", last) if last else ("after", asked.after)
@@ -105,7 +108,7 @@ async def stream_events(
     summary="Make a sample event for whoever follows the feed",
 )
 async def make_sample(
-    given: Handed[SampleIn], tenant: Handed[Tenant], deps: Handed[Deps]
+    given: Injected[SampleIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> SampleMade:
     """Only those see it who ask for `samples`; no endpoint is sent it."""
     return SampleMade(str(await sample_to_feed(deps, tenant, given.type)), given.type)
@@ -119,14 +122,14 @@ def event_json(event: FeedEvent) -> str:
     return f'{{"id":"{event.id}",{head[1:]},{more},"data":{data}'
 
 
-async def _page(deps: Deps, visible: _Tenants, place: Place, asked: FeedQuery) -> FeedPage:
+async def _page(deps: Deps, visible: _Tenants, place: FeedPosition, asked: FeedQuery) -> FeedPage:
     return await read_page(
         deps, visible, place, types=asked.type, limit=asked.size, samples=asked.samples
     )
 
 
 async def _grows(
-    context: Context, visible: _Tenants, place: Place, asked: FeedQuery, wait: float
+    context: Context, visible: _Tenants, place: FeedPosition, asked: FeedQuery, wait: float
 ) -> bool:
     """Whether there is anything behind the place before the time is up."""
     growing = follow(
@@ -147,7 +150,7 @@ async def _grows(
 
 
 async def _frames(
-    context: Context, visible: _Tenants, place: Place, asked: StreamQuery
+    context: Context, visible: _Tenants, place: FeedPosition, asked: StreamQuery
 ) -> AsyncGenerator[bytes]:
     # The first id is a mark, so that who loses the stream before any event came misses none.
     mark = mark_of(context.deps, place) if place.id == LAST_ID else place.id
@@ -173,7 +176,7 @@ def _frame(event: FeedEvent) -> bytes:
     return f"id: {event.id}\nevent: {event.type}\ndata: {line}\n\n".encode()
 
 
-async def _place(deps: Deps, visible: _Tenants, field: str, given: str) -> Place | None:
+async def _place(deps: Deps, visible: _Tenants, field: str, given: str) -> FeedPosition | None:
     """The place of an event or a mark; None where nothing is given. Raises BadRequest."""
     if not given:
         return None

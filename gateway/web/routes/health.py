@@ -12,7 +12,7 @@ from gateway.exposition import CONTENT_TYPE, exposition, process_state
 from gateway.flows.deps import Deps
 from gateway.flows.health.readiness import readiness
 from gateway.store import processes
-from gateway.web.context import Context, Handed
+from gateway.web.context import Context, Injected
 from gateway.web.schemas.responses import Out
 
 _UNREADY = 503
@@ -50,7 +50,7 @@ async def live() -> Live:
     operation_id="getReadiness",
     summary="Whether requests should come here",
 )
-async def ready(deps: Handed[Deps]) -> Response[Ready]:
+async def ready(deps: Injected[Deps]) -> Response[Ready]:
     """503 while the process drains, and while Postgres cannot be used; `cause` says why not."""
     status, cause = (
         ("draining", "") if deps.slots.draining or deps.slots.closing else await readiness(deps)
@@ -68,7 +68,7 @@ async def _workers(deps: Deps) -> Literal["ok", "none"] | None:
 
 
 @get("/metrics", include_in_schema=False)
-async def metrics(context: Handed[Context]) -> Response[bytes]:
+async def metrics(context: Injected[Context]) -> Response[bytes]:
     """For Prometheus; what is counted in Postgres is left out while that is away."""
     deps, overview = context.deps, None
     with suppress(Unavailable):

@@ -5,7 +5,7 @@ from litestar import Response, get
 from gateway.core.model import Scope, Tenant
 from gateway.flows.deps import Deps
 from gateway.flows.upstream.passthrough import upload
-from gateway.web.context import Context, Handed
+from gateway.web.context import Context, Injected
 from gateway.web.respond.raw_response import JSON
 from gateway.web.routes.usage import read_usage
 from gateway.web.schemas.requests import PageQuery
@@ -18,7 +18,7 @@ from gateway.web.schemas.responses import Application, UploadOut, WorkflowsOut, 
     operation_id="createUpload",
     summary="Get signed URLs for one file",
 )
-async def make_upload(tenant: Handed[Tenant], deps: Handed[Deps]) -> UploadOut:
+async def make_upload(tenant: Injected[Tenant], deps: Injected[Deps]) -> UploadOut:
     """The upstream's own: PUT the file to one, give the other to a job."""
     place = await upload(deps, tenant.id)
     return UploadOut(place.upload_url, place.download_url)
@@ -32,7 +32,7 @@ async def make_upload(tenant: Handed[Tenant], deps: Handed[Deps]) -> UploadOut:
     summary="List the workflows that a job may name",
 )
 async def list_workflows(
-    asked: Handed[PageQuery], tenant: Handed[Tenant], context: Handed[Context]
+    asked: Injected[PageQuery], tenant: Injected[Tenant], context: Injected[Context]
 ) -> Response[bytes]:
     """At most a minute old, older while the upstream is down."""
     found = await context.workflows.page(tenant.id, asked.page, asked.size)
@@ -46,7 +46,7 @@ async def list_workflows(
     operation_id="getApplication",
     summary="Read whose key this is",
 )
-async def read_application(tenant: Handed[Tenant]) -> Application:
+async def read_application(tenant: Injected[Tenant]) -> Application:
     """The tenant, in the place of the upstream's application."""
     return Application(str(tenant.id), tenant.name)
 

@@ -14,7 +14,7 @@ from gateway.core.model import Scope
 from gateway.flows.settle import usage
 from gateway.flows.settle.usage import Group, Spread
 from gateway.web.asgi.request_context import Caller
-from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.parse.accept_header import preferred
 from gateway.web.respond.csv import CSV, csv_head, csv_lines, file_named
 from gateway.web.respond.raw_response import JSON
@@ -42,7 +42,10 @@ _NO_TIMES = [None] * len(Times.__struct_fields__)
     summary="Sum up ended jobs",
 )
 async def read_usage(
-    asked: Handed[UsageQuery], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+    asked: Injected[UsageQuery],
+    caller: Injected[Caller],
+    context: Injected[Context],
+    request: AnyRequest,
 ) -> ASGIApp:
     """From roll-ups by the hour; as CSV with `format=csv` or `Accept: text/csv`."""
     deps, turn = context.deps, context.summing
@@ -61,7 +64,7 @@ async def read_usage(
 
 
 def _wants_csv(request: AnyRequest) -> bool:
-    return preferred(envelope_of(request).header(b"accept"), (JSON, CSV)) == CSV
+    return preferred(request_context_of(request).header(b"accept"), (JSON, CSV)) == CSV
 
 
 # A group that was seen before is the same object; it cannot change.

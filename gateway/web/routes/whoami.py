@@ -8,7 +8,7 @@ from gateway import __version__
 from gateway.core.model import KeyKind
 from gateway.web.asgi.request_context import Caller
 from gateway.web.auth import guard_any_key
-from gateway.web.context import Context, Handed
+from gateway.web.context import Context, Injected
 from gateway.web.routes.admin.access_keys import owners
 from gateway.web.schemas.admin_responses import ScopeText
 from gateway.web.schemas.responses import Out, Time, maybe_stamp
@@ -33,7 +33,7 @@ class Whoami(Out):
     operation_id="whoami",
     summary="Read which access key this is",
 )
-async def read_whoami(caller: Handed[Caller], context: Handed[Context]) -> Whoami:
+async def read_whoami(caller: Injected[Caller], context: Injected[Context]) -> Whoami:
     """Of any kind, with any scopes; also while its tenant is suspended."""
     key = caller.key
     tenant, tenants = await owners(context.identities, key)

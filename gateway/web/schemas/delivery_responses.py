@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from msgspec import Meta
 
 from gateway.core.model import Attempt, Delivery, DeliveryState
-from gateway.flows.deliver.sample import Trial
+from gateway.flows.deliver.sample import SampleDelivery
 from gateway.store.delivery_search.filter import DELIVERED
 from gateway.web.schemas.responses import (
     Address,
@@ -163,7 +163,7 @@ class TrialOut(Out):
     timings: TimingsOut
 
     @classmethod
-    def of(cls, trial: Trial) -> Self:
+    def of(cls, trial: SampleDelivery) -> Self:
         """Show a trial."""
         attempt = trial.attempt
         return cls(

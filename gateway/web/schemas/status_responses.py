@@ -9,9 +9,9 @@ from gateway import __version__
 from gateway.core.model import JobState
 from gateway.flows.health.overview import Overview
 from gateway.flows.health.readiness import needed_revision
-from gateway.flows.health.status import Status
-from gateway.store.processes import Seen
-from gateway.store.work.queues import REASONS, Line
+from gateway.flows.health.status import GatewayStatus
+from gateway.store.processes import SeenProcess
+from gateway.store.work.queues import REASONS, QueueLine
 from gateway.web.schemas.responses import Id, Out, Time, maybe_stamp, one_of, stamp
 
 StateText = Annotated[str, Meta(extra_json_schema=one_of(JobState))]
@@ -34,7 +34,7 @@ class ProcessOut(Out):
     redis: bool
 
     @classmethod
-    def of(cls, one: Seen) -> Self:
+    def of(cls, one: SeenProcess) -> Self:
         """Show a process."""
         return cls(
             str(one.id),
@@ -138,7 +138,7 @@ class StatusOut(Out):
     last_prune_seconds: float | None
 
     @classmethod
-    def of(cls, status: Status) -> Self:
+    def of(cls, status: GatewayStatus) -> Self:
         """Show the status."""
         overview = status.overview
         words: Mapping[str, Literal["ok", "degraded", "down"]] = {
@@ -160,7 +160,7 @@ class StatusOut(Out):
         )
 
 
-def _line(queue: str, lines: Sequence[Line]) -> LineOut:
+def _line(queue: str, lines: Sequence[QueueLine]) -> LineOut:
     mine = [line for line in lines if line.queue == queue]
     held = {line.reason: line.rows for line in mine if line.reason is not None}
     free = next((line for line in mine if line.reason is None), None)
@@ -168,7 +168,7 @@ def _line(queue: str, lines: Sequence[Line]) -> LineOut:
     return LineOut(queue, due, round(seconds, 1), sum(held.values()), held)
 
 
-def _workers(processes: Sequence[Seen]) -> WorkersOut:
+def _workers(processes: Sequence[SeenProcess]) -> WorkersOut:
     workers = [one for one in processes if one.kind == "worker"]
     states = [one.state for one in workers]
     last = max((one.seen_at for one in workers), default=None)

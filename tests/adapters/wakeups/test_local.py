@@ -2,13 +2,13 @@
 
 import asyncio
 
-from gateway.adapters.wakeups.local import Nudges
+from gateway.adapters.wakeups.local import LocalWakeups
 from tests.adapters.own_valkey import until
 
 
 async def test_what_is_due_is_called_back_at_once() -> None:
     heard: list[str] = []
-    nudges = Nudges()
+    nudges = LocalWakeups()
     nudges.now("submit")
     nudges.later("submit", 0.0)
     nudges.to(heard.append)
@@ -19,7 +19,7 @@ async def test_what_is_due_is_called_back_at_once() -> None:
 
 async def test_of_several_times_the_earliest_counts_for_each_verb() -> None:
     heard: list[str] = []
-    nudges = Nudges()
+    nudges = LocalWakeups()
     nudges.to(heard.append)
     for seconds in (30.0, 0.05, 60.0):
         nudges.later("submit", seconds)
@@ -31,7 +31,7 @@ async def test_of_several_times_the_earliest_counts_for_each_verb() -> None:
 
 async def test_nothing_is_called_back_once_stopped() -> None:
     heard: list[str] = []
-    nudges = Nudges()
+    nudges = LocalWakeups()
     nudges.to(heard.append)
     nudges.later("submit", 0.01)
     nudges.stop()

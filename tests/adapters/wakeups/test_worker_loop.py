@@ -19,7 +19,7 @@ from gateway.adapters.redis.health import RedisHealth
 from gateway.adapters.wakeups import single_run as session_module
 from gateway.adapters.wakeups.queue import ArqQueue
 from gateway.adapters.wakeups.redis_commands import QUEUE
-from gateway.adapters.wakeups.worker_loop import Handler, Pool
+from gateway.adapters.wakeups.worker_loop import Handler, WorkerLoop
 from gateway.ports import Verb
 from tests.adapters.own_valkey import OwnValkey, own_valkey, until
 
@@ -50,15 +50,15 @@ class Runs:
         return len(self.started[name])
 
 
-def new_pool(url: str, runs: Runs, **options: Any) -> Pool:
+def new_pool(url: str, runs: Runs, **options: Any) -> WorkerLoop:
     verbs: tuple[Verb, ...] = ("submit", "poll", "deliver")
     handlers = {verb: runs.handler(verb) for verb in verbs} | options.pop("handlers", {})
     sweep = runs.handler("sweep")
-    return Pool(url, SystemClock(), SystemIds(), handlers=handlers, sweep=sweep, **options)
+    return WorkerLoop(url, SystemClock(), SystemIds(), handlers=handlers, sweep=sweep, **options)
 
 
 @asynccontextmanager
-async def running(pool: Pool) -> AsyncGenerator[asyncio.Event]:
+async def running(pool: WorkerLoop) -> AsyncGenerator[asyncio.Event]:
     """The pool at work; it ends with the block, unless it was stopped before."""
     stop = asyncio.Event()
     task = asyncio.create_task(pool.run(stop))
@@ -158,7 +158,7 @@ async def test_a_nudge_is_a_wake_up_without_redis(redis: Redis, redis_url: str) 
     runs = Runs()
     pool = new_pool(redis_url, runs)
     async with running(pool):
-        pool.nudge("poll")
+        pool.wake_up("poll")
         await until(lambda: runs.count("poll") == 1)
     assert await leftovers(redis) == []
 
@@ -245,11 +245,11 @@ async def test_the_end_waits_for_sessions(redis_url: str) -> None:
             runs.free.clear()
             queue.wake("submit")
             await until(lambda: runs.count("submit") == 1)
-            pool.nudge("submit")
+            pool.wake_up("submit")
             stop.set()
             await asyncio.sleep(0.1)
             queue.wake("poll")
-            pool.nudge("deliver")
+            pool.wake_up("deliver")
             assert runs.ended == 0
             runs.free.set()
         assert runs.ended == runs.count("submit") + runs.count("sweep")
@@ -284,7 +284,7 @@ async def test_a_defect_of_the_pool_itself_shows(redis_url: str) -> None:
 
     creator = asyncio.current_task()
     handlers: dict[Verb, Handler] = {"submit": Runs().handler("submit")}
-    pool = Pool(redis_url, Broken(), SystemIds(), handlers=handlers, sweep=handlers["submit"])
+    pool = WorkerLoop(redis_url, Broken(), SystemIds(), handlers=handlers, sweep=handlers["submit"])
     with pytest.raises(ZeroDivisionError):
         await pool.run(asyncio.Event())
 

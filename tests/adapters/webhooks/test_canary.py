@@ -15,7 +15,7 @@ from ipaddress import IPv4Network
 import pytest
 
 from gateway.adapters.webhooks.sender import HttpSender
-from gateway.ports import Fault, Reply
+from gateway.ports import Reply, SendFault
 from tests.adapters.connect_proxy import ConnectProxy, proxying
 from tests.adapters.receiver import OK, Receiver, read_request, receiving, sending
 
@@ -118,8 +118,8 @@ class Scene:
         for host in SPELLINGS:
             refusal = await self.sender.refusal(self.receiver.url(host=host))
             outcome = await self.sender.send(self.receiver.webhook(host=host))
-            stopped = isinstance(outcome, Fault) and outcome.kind in {"blocked", "dns"}
-            is_named = isinstance(outcome, Fault) and outcome.kind == "dns"
+            stopped = isinstance(outcome, SendFault) and outcome.kind in {"blocked", "dns"}
+            is_named = isinstance(outcome, SendFault) and outcome.kind == "dns"
             if (refusal is None and not is_named) or not stopped:
                 found.append(f"{host!r}: {refusal}, {outcome}")
         return found
@@ -213,6 +213,6 @@ async def test_the_machine_s_own_names_are_not_called(host: str) -> None:
     ):
         assert await sender.refusal(canary.url(host=host)) is not None
         fault = await sender.send(canary.webhook(host=host))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "blocked"
     assert canary.connections == 0

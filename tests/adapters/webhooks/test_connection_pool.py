@@ -11,14 +11,14 @@ from typing import cast
 import pytest
 from typing_extensions import override
 
-from gateway.adapters.webhooks.connection import Connection, Origin
-from gateway.adapters.webhooks.connection_pool import Connections
-from gateway.adapters.webhooks.connector import Connector
-from gateway.adapters.webhooks.response import Answer
+from gateway.adapters.webhooks.connection import Origin, WebhookConnection
+from gateway.adapters.webhooks.connection_pool import ConnectionPool
+from gateway.adapters.webhooks.connector import WebhookConnector
+from gateway.adapters.webhooks.response import WebhookResponse
 from gateway.adapters.webhooks.sender import HttpSender
-from gateway.adapters.webhooks.ssrf_guard import Vetting
-from gateway.adapters.webhooks.timings import Stopwatch
-from gateway.ports import Fault, Reply, Webhook
+from gateway.adapters.webhooks.ssrf_guard import SsrfGuard
+from gateway.adapters.webhooks.timings import PhaseTimer
+from gateway.ports import Reply, SendFault, Webhook
 from tests.adapters.receiver import (
     OK,
     Receiver,
@@ -37,8 +37,8 @@ LARGE = bytes(1_000_000)
 LARGER = bytes(20_000_000)  # more than the sockets of this machine take in
 
 
-def opener() -> Connector:
-    return Connector(Vetting([IPv4Network("127.0.0.0/8")]), public_authorities(), None)
+def opener() -> WebhookConnector:
+    return WebhookConnector(SsrfGuard([IPv4Network("127.0.0.0/8")]), public_authorities(), None)
 
 
 @asynccontextmanager
@@ -160,7 +160,7 @@ async def test_who_waits_in_vain_is_told_so_and_takes_no_place(
         await asyncio.gather(cancelled, return_exceptions=True)
         go.set()
         assert isinstance(await first, Reply)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "timeout"
     assert fault.detail.startswith("None of the connections to this host was free within")
     assert receiver.connections == 1
@@ -188,7 +188,7 @@ async def test_connections_that_failed_take_no_room(monkeypatch: pytest.MonkeyPa
     async with receiving(log.talk) as receiver, at_most(2, monkeypatch) as sender:
         await send_all(sender, receiver, 1)
         for _ in range(3):
-            assert isinstance(await sender.send(webhook), Fault)
+            assert isinstance(await sender.send(webhook), SendFault)
         await send_all(sender, receiver, 1)
     assert log.opened == 1
 
@@ -196,12 +196,12 @@ async def test_connections_that_failed_take_no_room(monkeypatch: pytest.MonkeyPa
 async def test_a_connection_that_is_not_needed_is_closed_after_a_while() -> None:
     log = Log()
     async with receiving(log.talk) as receiver:
-        connections = Connections(opener().open, limit=9, keep_seconds=0.05)
+        connections = ConnectionPool(opener().open, limit=9, keep_seconds=0.05)
         origin = Origin("127.0.0.1", receiver.port, is_tls=False)
-        stopwatch = Stopwatch()
+        stopwatch = PhaseTimer()
         taken = [await connections.take(origin, stopwatch, fresh=False) for _ in range(2)]
         for one in taken:
-            assert await one.exchange(REQUEST, Answer(stopwatch)) == 200
+            assert await one.exchange(REQUEST, WebhookResponse(stopwatch)) == 200
             connections.give_back(one)
             await asyncio.sleep(0.03)
         again = await connections.take(origin, stopwatch, fresh=False)
@@ -332,7 +332,7 @@ async def test_a_send_that_times_out_leaves_no_connection_behind() -> None:
         gone.set()
 
     async with receiving(talk) as receiver, sending(timeout=0.1) as sender:
-        assert isinstance(await sender.send(receiver.webhook()), Fault)
+        assert isinstance(await sender.send(receiver.webhook()), SendFault)
         await gone.wait()
 
 
@@ -389,7 +389,7 @@ async def test_an_answer_and_its_end_before_the_request_was_taken_count() -> Non
     assert reply.seconds < 5
 
 
-class Watched(Connection):
+class Watched(WebhookConnection):
     """Tells how much is waiting to be sent."""
 
     @override
@@ -404,7 +404,7 @@ async def test_no_more_is_handed_to_the_socket_than_it_takes() -> None:
         _, connection = await asyncio.get_running_loop().create_connection(
             lambda: Watched(origin), "127.0.0.1", receiver.port
         )
-        task = asyncio.create_task(connection.exchange(LARGER, Answer(Stopwatch())))
+        task = asyncio.create_task(connection.exchange(LARGER, WebhookResponse(PhaseTimer())))
         await asyncio.sleep(0.2)
         assert 0 < connection.waiting() < 300_000
         task.cancel()
@@ -428,8 +428,8 @@ async def test_a_receiver_may_speak_before_it_was_asked_on_a_new_connection(sche
 async def test_what_a_receiver_said_before_it_was_asked_counts_for_one_request_only() -> None:
     async with receiving(hang) as receiver:
         origin = Origin("127.0.0.1", receiver.port, is_tls=False)
-        connection = await opener().open(origin, Stopwatch())
+        connection = await opener().open(origin, PhaseTimer())
         connection.data_received(OK)
-        assert await connection.exchange(REQUEST, Answer(Stopwatch())) == 200
+        assert await connection.exchange(REQUEST, WebhookResponse(PhaseTimer())) == 200
         assert not connection.is_reusable
         connection.close()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.adapters.webhooks import ssrf_guard
-from gateway.ports import Fault, Reply, Webhook
+from gateway.ports import Reply, SendFault, Webhook
 from tests.adapters.connect_proxy import proxying
 from tests.adapters.receiver import OK, read_request, receiving, sending
 from tests.adapters.webhooks.test_sender_tls import authority, client, server
@@ -52,7 +52,7 @@ async def test_a_name_that_was_refused_is_looked_up_again() -> None:
     async with sending(allow_private=False, allowed_ports=ports, lookup=look_up) as sender:
         for _ in range(3):
             fault = await sender.send(Webhook("http://some.example:9/", (), b""))
-            assert isinstance(fault, Fault)
+            assert isinstance(fault, SendFault)
             assert fault.kind == "dns"
     assert answers == []
 
@@ -115,7 +115,7 @@ async def test_what_the_last_address_said_is_told() -> None:
         webhook = gone.webhook(host="some.example")
     async with sending(names=names) as sender:
         fault = await sender.send(webhook)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert (fault.kind, fault.detail) == ("connect", "The connection failed: Connection refused.")
 
 
@@ -123,7 +123,7 @@ async def test_through_the_proxy_no_socket_leads_anywhere_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[object] = []
-    monkeypatch.setattr(ssrf_guard.Vetting, "open_socket", lambda *args: made.append(args))
+    monkeypatch.setattr(ssrf_guard.SsrfGuard, "open_socket", lambda *args: made.append(args))
     names = {"some.example": ["127.0.0.1"], "proxy.example": ["127.0.0.1"]}
     async with (
         proxying() as proxy,

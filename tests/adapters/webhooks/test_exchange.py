@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.adapters.webhooks.response import MAX_KEPT, MAX_READ
-from gateway.ports import Fault, Reply
+from gateway.ports import Reply, SendFault
 from tests.adapters.receiver import (
     Talk,
     answering,
@@ -173,7 +173,7 @@ async def inform_slowly(reader: Reader, writer: Writer) -> None:
 @pytest.mark.parametrize("talk", [hang, drip_headers, inform_slowly])
 async def test_no_answer_by_the_deadline_is_a_timeout(talk: Talk) -> None:
     fault = await send_to(talk, timeout=0.4)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "timeout"
     assert fault.detail.startswith("No answer came within")
 
@@ -203,7 +203,7 @@ async def test_no_answer_by_the_deadline_is_a_timeout(talk: Talk) -> None:
 )
 async def test_an_answer_that_is_not_http_is_a_body_fault(answer: bytes) -> None:
     fault = await send_to(answering(answer))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "body"
 
 
@@ -213,7 +213,7 @@ async def test_a_reset_after_the_request_is_a_body_fault() -> None:
         reset(writer)
 
     fault = await send_to(talk)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "body"
     assert fault.detail == "The connection was closed before an answer came."
 
@@ -243,4 +243,4 @@ PIECES = [
 )
 def test_no_answer_makes_it_raise(pieces: list[bytes]) -> None:
     outcome = asyncio.run(send_to(answering(b"".join(pieces)), timeout=2.0))
-    assert isinstance(outcome, Reply | Fault)
+    assert isinstance(outcome, Reply | SendFault)

@@ -10,11 +10,11 @@ from base64 import b64encode
 import pytest
 
 from gateway.adapters.webhooks.connection import Origin
-from gateway.adapters.webhooks.connector import Connector
-from gateway.adapters.webhooks.proxy_tunnel import Proxy, Tunnels
-from gateway.adapters.webhooks.ssrf_guard import BlockedError, Vetting
-from gateway.adapters.webhooks.timings import Stopwatch
-from gateway.ports import Fault, Reply, Webhook
+from gateway.adapters.webhooks.connector import WebhookConnector
+from gateway.adapters.webhooks.proxy_tunnel import Proxy, ProxyTunnels
+from gateway.adapters.webhooks.ssrf_guard import BlockedError, SsrfGuard
+from gateway.adapters.webhooks.timings import PhaseTimer
+from gateway.ports import Reply, SendFault, Webhook
 from tests.adapters.connect_proxy import LET_THROUGH, proxying
 from tests.adapters.receiver import OK, answering, hang, receiving, reset, sending
 from tests.adapters.webhooks.test_sender_tls import authority, client, server
@@ -55,7 +55,7 @@ async def test_the_certificate_is_checked_against_the_name_in_the_url() -> None:
         sending(names=NAMES, proxy=proxy.way(), tls=client()) as sender,
     ):
         fault = await sender.send(receiver.webhook(host="receiver.example", scheme="https"))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "tls"
     assert "mismatch" in fault.detail
 
@@ -87,7 +87,7 @@ async def test_an_ipv6_address_is_asked_for_in_brackets() -> None:
 async def test_a_proxy_that_fails_is_an_egress_fault(answer: bytes, said: str) -> None:
     async with proxying(answer) as proxy, sending(names=NAMES, proxy=proxy.way()) as sender:
         fault = await sender.send(NOWHERE)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "egress"
     assert fault.detail.startswith("The gateway's own way out failed: the egress proxy ")
     assert said in fault.detail
@@ -104,7 +104,7 @@ async def test_a_proxy_that_hangs_up_is_tried_twice() -> None:
         sending(names=NAMES, proxy=Proxy("proxy.example", proxy.port)) as sender,
     ):
         fault = await sender.send(NOWHERE)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "egress"
     assert "broke the connection off" in fault.detail
     assert proxy.connections == 2
@@ -116,7 +116,7 @@ async def test_a_proxy_that_is_not_there_is_an_egress_fault() -> None:
     for host, said in [("proxy.example", "takes no connection"), ("no.example", "a name that")]:
         async with sending(names=NAMES, proxy=Proxy(host, port)) as sender:
             fault = await sender.send(NOWHERE)
-        assert isinstance(fault, Fault)
+        assert isinstance(fault, SendFault)
         assert fault.kind == "egress"
         assert said in fault.detail
 
@@ -134,7 +134,7 @@ async def test_a_proxy_that_takes_no_connections_is_an_egress_fault(
             timeout = 0.4 if patience is None else 10.0
             async with sending(names=NAMES, proxy=way, timeout=timeout) as sender:
                 fault = await sender.send(NOWHERE)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "egress"
     assert "cannot be reached" in fault.detail
 
@@ -145,7 +145,7 @@ async def test_a_proxy_that_reaches_nobody_by_the_deadline_is_a_timeout() -> Non
         sending(names=NAMES, proxy=Proxy("proxy.example", proxy.port), timeout=0.3) as sender,
     ):
         fault = await sender.send(NOWHERE)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "timeout"
     assert fault.detail.startswith("No connection was made within")
 
@@ -159,7 +159,7 @@ async def test_a_proxy_that_does_not_reach_the_receiver_in_time_is_not_asked_twi
         sending(names=NAMES, proxy=Proxy("proxy.example", proxy.port)) as sender,
     ):
         fault = await sender.send(NOWHERE)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "timeout"
     assert proxy.connections == 1
 
@@ -168,7 +168,7 @@ async def test_a_proxy_that_says_the_receiver_is_away_charges_the_receiver() -> 
     away = b"HTTP/1.1 502 No\r\nProxy-Status: envoy; error=connection_refused\r\n\r\n"
     async with proxying(away) as proxy, sending(names=NAMES, proxy=proxy.way()) as sender:
         fault = await sender.send(NOWHERE)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert (fault.kind, fault.detail) == (
         "connect",
         "The connection failed: No address could be reached.",
@@ -208,11 +208,11 @@ async def test_each_phase_is_timed_through_the_proxy_too() -> None:
 
 async def test_a_forbidden_address_does_not_get_as_far_as_the_proxy() -> None:
     async with proxying() as proxy, receiving() as canary:
-        vetting = Vetting(())
-        tunnels = Tunnels(proxy.way("127.0.0.1"), vetting)
-        connector = Connector(vetting, client(), tunnels)
+        vetting = SsrfGuard(())
+        tunnels = ProxyTunnels(proxy.way("127.0.0.1"), vetting)
+        connector = WebhookConnector(vetting, client(), tunnels)
         with pytest.raises(BlockedError):
-            await connector.open(Origin("127.0.0.1", canary.port, is_tls=False), Stopwatch())
+            await connector.open(Origin("127.0.0.1", canary.port, is_tls=False), PhaseTimer())
         await vetting.close()
     assert (proxy.connections, canary.connections) == (0, 0)
 

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapters.webhooks.request import Place, request_of
-from gateway.core.webhooks.ssrf_rules import Target, check_url
+from gateway.adapters.webhooks.request import RequestTarget, request_of
+from gateway.core.webhooks.ssrf_rules import CheckedUrl, check_url
 from gateway.ports import Webhook
 
 
-def place(url: str) -> Place:
+def place(url: str) -> RequestTarget:
     target = check_url(url, ports=(), schemes=("https", "http"))
-    assert isinstance(target, Target)
-    return Place.of(target)
+    assert isinstance(target, CheckedUrl)
+    return RequestTarget.of(target)
 
 
 def test_a_whole_request() -> None:
@@ -87,8 +87,8 @@ def test_the_path_and_query_are_sent_as_they_were_given_in_one_spelling(
 def test_no_url_and_no_header_makes_a_second_line(path: str, name: str, value: str) -> None:
     target = check_url(f"https://a.example/{path}", ports=(), schemes=("https",))
     webhook = Webhook("", ((name, value),), b"body")
-    if isinstance(target, Target):
-        request = request_of(Place.of(target), webhook)
+    if isinstance(target, CheckedUrl):
+        request = request_of(RequestTarget.of(target), webhook)
         if isinstance(request, bytes):
             head, _, body = request.partition(b"\r\n\r\n")
             assert body == b"body"

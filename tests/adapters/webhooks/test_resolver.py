@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.webhooks.resolver import MOST, MOST_HANGING, SystemLookup
-from gateway.adapters.webhooks.ssrf_guard import SlowLookupError, UnresolvedError, Vetting
+from gateway.adapters.webhooks.resolver import MOST, MOST_HANGING, SystemResolver
+from gateway.adapters.webhooks.ssrf_guard import SlowLookupError, SsrfGuard, UnresolvedError
 
 PUBLIC = "93.184.216.34"
 DOZENS = 100
 ENDS = """
 import asyncio, socket, threading
 from gateway.adapters.webhooks import ssrf_guard as module
-from gateway.adapters.webhooks.ssrf_guard import SlowLookupError, Vetting
+from gateway.adapters.webhooks.ssrf_guard import SlowLookupError, SsrfGuard
 module.LOOKUP_SECONDS = 0.01
 socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
 async def main():
-    vetting = Vetting(())
+    vetting = SsrfGuard(())
     try:
         await vetting.find("hang.example", 443)
     except SlowLookupError:
@@ -57,7 +57,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
 
 
 @asynccontextmanager
-async def hanging(vetting: Vetting, resolver: Resolver, *names: str) -> AsyncIterator[None]:
+async def hanging(vetting: SsrfGuard, resolver: Resolver, *names: str) -> AsyncIterator[None]:
     """Within the block somebody waits for each of these names, as far as they are asked at all."""
     tasks = [asyncio.create_task(vetting.find(name, 443)) for name in names]
     try:
@@ -72,7 +72,7 @@ async def hanging(vetting: Vetting, resolver: Resolver, *names: str) -> AsyncIte
 
 
 async def test_names_that_hang_hold_up_no_other(resolver: Resolver) -> None:
-    vetting = Vetting(())
+    vetting = SsrfGuard(())
     names = [f"hang.{number}.example" for number in range(DOZENS)]
     async with hanging(vetting, resolver, *names):
         assert await vetting.find("good.example", 443) == [PUBLIC]
@@ -81,7 +81,7 @@ async def test_names_that_hang_hold_up_no_other(resolver: Resolver) -> None:
 async def test_a_name_that_hangs_has_one_thread_however_often_it_is_asked_for(
     resolver: Resolver,
 ) -> None:
-    vetting = Vetting(())
+    vetting = SsrfGuard(())
     async with hanging(vetting, resolver, *["hang.example"] * 3):
         last = asyncio.create_task(vetting.find("hang.example", 443))
         await asyncio.sleep(0)
@@ -93,8 +93,8 @@ async def test_a_name_that_hangs_has_one_thread_however_often_it_is_asked_for(
 async def test_made_up_names_of_a_domain_that_hangs_are_soon_not_looked_up(
     resolver: Resolver,
 ) -> None:
-    lookup = SystemLookup(patience=0)
-    vetting = Vetting((), lookup)
+    lookup = SystemResolver(patience=0)
+    vetting = SsrfGuard((), lookup)
     names = [f"hang{number}.evil.example" for number in range(DOZENS)]
     async with hanging(vetting, resolver, *names):
         with pytest.raises(SlowLookupError, match="was not looked up, as too many others hang"):
@@ -105,7 +105,7 @@ async def test_made_up_names_of_a_domain_that_hangs_are_soon_not_looked_up(
 
 
 async def test_there_is_an_end_to_what_hangs(resolver: Resolver) -> None:
-    vetting = Vetting(())
+    vetting = SsrfGuard(())
     async with hanging(vetting, resolver, *(f"hang.{number}.example" for number in range(MOST))):
         with pytest.raises(SlowLookupError):
             await vetting.find("good.example", 443)
@@ -113,7 +113,7 @@ async def test_there_is_an_end_to_what_hangs(resolver: Resolver) -> None:
 
 
 async def test_a_name_without_addresses_leaves_no_trace(resolver: Resolver) -> None:
-    vetting = Vetting(())
+    vetting = SsrfGuard(())
     async with hanging(vetting, resolver, "hang.none.example"):
         pass
     for _ in range(2):
@@ -129,7 +129,7 @@ async def test_a_machine_without_room_for_a_thread_begins_no_lookup(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    vetting = Vetting(())
+    vetting = SsrfGuard(())
     with pytest.raises(SlowLookupError):
         await vetting.find("good.example", 443)
     await vetting.close()

@@ -6,8 +6,8 @@ from asyncio import StreamWriter as Writer
 
 import pytest
 
-from gateway.adapters.webhooks.response import Answer
-from gateway.ports import Fault, Reply
+from gateway.adapters.webhooks.response import WebhookResponse
+from gateway.ports import Reply, SendFault
 from tests.adapters.receiver import Talk, answering, read_request, receiving, send_to, sending
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -34,14 +34,14 @@ def bytewise(answer: bytes) -> list[bytes]:
 
 async def test_interim_heads_without_end_are_a_fault() -> None:
     fault = await send_to(answering(CONTINUE * 2500 + EMPTY))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert (fault.kind, fault.detail) == ("body", TOO_MANY)
 
 
 @pytest.mark.parametrize(("count", "counts"), [(3, True), (100, True), (101, False)])
 async def test_a_hundred_interim_heads_are_passed_over(count: int, *, counts: bool) -> None:
     outcome = await send_to(answering(CONTINUE * count + EMPTY))
-    assert isinstance(outcome, Reply if counts else Fault)
+    assert isinstance(outcome, Reply if counts else SendFault)
 
 
 @pytest.mark.parametrize(
@@ -88,19 +88,19 @@ async def test_a_long_header_line_is_no_fault() -> None:
 async def test_a_head_without_end_is_a_fault() -> None:
     line = b"X-Long: " + b"x" * 60_000 + b"\r\n"
     fault = await send_to(answering(b"HTTP/1.1 200 OK\r\n" + line * 3 + b"\r\n"))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert (fault.kind, fault.detail) == ("body", "The answer's head is longer than 128 KiB.")
 
 
 @pytest.mark.parametrize(("count", "counts"), [(127, True), (128, False)])
 async def test_a_head_may_have_many_headers_but_not_any_number(count: int, *, counts: bool) -> None:
     head = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * count + b"Content-Length: 0\r\n\r\n"
-    assert isinstance(await send_to(answering(head)), Reply if counts else Fault)
+    assert isinstance(await send_to(answering(head)), Reply if counts else SendFault)
 
 
 async def test_a_header_with_a_null_byte_is_a_fault() -> None:
     fault = await send_to(answering(b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert (fault.kind, fault.detail) == ("body", "The answer is not valid HTTP.")
 
 
@@ -160,9 +160,9 @@ async def test_an_error_nobody_thought_of_is_a_fault(monkeypatch: pytest.MonkeyP
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Answer, "on_headers_complete", fail)
+    monkeypatch.setattr(WebhookResponse, "on_headers_complete", fail)
     fault = await send_to(answering(EMPTY))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert (fault.kind, fault.detail) == (
         "body",
         "The gateway could not read the answer (ZeroDivisionError).",

@@ -7,9 +7,9 @@ import pytest
 
 from gateway.adapters.webhooks.errors import explain
 from gateway.adapters.webhooks.sender import HttpSender
-from gateway.adapters.webhooks.timings import Stopwatch
+from gateway.adapters.webhooks.timings import PhaseTimer
 from gateway.core.webhooks.custom_headers import MAX_VALUE, added, check
-from gateway.ports import Fault, Reply, Sender, Webhook
+from gateway.ports import Reply, Sender, SendFault, Webhook
 from tests.adapters.receiver import (
     OK,
     answering,
@@ -82,7 +82,7 @@ async def test_a_host_that_does_not_take_connections_is_a_timeout() -> None:
         with socket.create_connection(address):
             async with sending(timeout=0.4) as sender:
                 fault = await sender.send(Webhook(f"http://127.0.0.1:{address[1]}/", (), b""))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "timeout"
     assert fault.detail.startswith("No connection was made within")
 
@@ -108,7 +108,7 @@ async def test_many_that_hang_at_one_host_keep_no_other_there_waiting() -> None:
 
 
 def test_waiting_for_a_free_connection_is_told_apart() -> None:
-    kind, detail = explain(TimeoutError(), Stopwatch())
+    kind, detail = explain(TimeoutError(), PhaseTimer())
     assert kind == "timeout"
     assert detail.startswith("None of the connections to this host was free")
 
@@ -118,7 +118,7 @@ async def test_a_refused_connection_is_a_connect_fault() -> None:
         gone = receiver.webhook()
     async with sending() as sender:
         fault = await sender.send(gone)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert (fault.kind, fault.detail) == ("connect", "The connection failed: Connection refused.")
 
 
@@ -140,7 +140,7 @@ async def test_a_refused_connection_is_a_connect_fault() -> None:
 async def test_a_header_that_bends_the_request_is_never_sent(header: tuple[str, str]) -> None:
     async with receiving() as receiver, sending() as sender:
         fault = await sender.send(Webhook(receiver.url(), (header,), b""))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "blocked"
     assert receiver.connections == 0
 

@@ -12,14 +12,14 @@ from ipaddress import IPv4Network
 import pytest
 from typing_extensions import override
 
-from gateway.adapters.webhooks.connection import Connection, Origin
-from gateway.adapters.webhooks.connection_pool import Connections
-from gateway.adapters.webhooks.connector import Connector
-from gateway.adapters.webhooks.errors import MISHAPS
+from gateway.adapters.webhooks.connection import Origin, WebhookConnection
+from gateway.adapters.webhooks.connection_pool import ConnectionPool
+from gateway.adapters.webhooks.connector import WebhookConnector
+from gateway.adapters.webhooks.errors import SEND_ERRORS
 from gateway.adapters.webhooks.exchange import Exchange
-from gateway.adapters.webhooks.ssrf_guard import Vetting
-from gateway.adapters.webhooks.timings import Stopwatch
-from gateway.ports import Fault, Reply
+from gateway.adapters.webhooks.ssrf_guard import SsrfGuard
+from gateway.adapters.webhooks.timings import PhaseTimer
+from gateway.ports import Reply, SendFault
 from tests.adapters.connect_proxy import LET_THROUGH, proxying
 from tests.adapters.receiver import (
     OK,
@@ -37,16 +37,16 @@ BOTH_NAMES = NAMES | {"proxy.example": ["127.0.0.1"]}
 AWAY = b"HTTP/1.1 502 No\r\nProxy-Status: p; error=connection_refused\r\n\r\n"
 
 
-class Tries(Connector):
+class Tries(WebhookConnector):
     """Counts them, and has the receiver listen after the first one that failed."""
 
     def __init__(self, sock: socket.socket | None = None) -> None:
-        super().__init__(Vetting([IPv4Network("127.0.0.0/8")]), public_authorities(), None)
+        super().__init__(SsrfGuard([IPv4Network("127.0.0.0/8")]), public_authorities(), None)
         self.sock = sock
         self.count = 0
 
     @override
-    async def open(self, origin: Origin, stopwatch: Stopwatch) -> Connection:
+    async def open(self, origin: Origin, stopwatch: PhaseTimer) -> WebhookConnection:
         self.count += 1
         try:
             return await super().open(origin, stopwatch)
@@ -56,7 +56,7 @@ class Tries(Connector):
             raise
 
     async def run(self, port: int) -> Reply:
-        connections = Connections(self.open, limit=1)
+        connections = ConnectionPool(self.open, limit=1)
         request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
         try:
             return await Exchange(connections, Origin("127.0.0.1", port, False), request).run()
@@ -93,7 +93,7 @@ async def test_there_is_no_third_try() -> None:
     async with receiving() as gone:
         port = gone.port
     tries = Tries()
-    with pytest.raises(MISHAPS):
+    with pytest.raises(SEND_ERRORS):
         await tries.run(port)
     assert tries.count == 2
 
@@ -132,7 +132,7 @@ async def test_only_what_was_not_sent_is_tried_again(
 ) -> None:
     async with receiving(talk) as receiver, sending(names=NAMES, timeout=0.4) as sender:
         fault = await sender.send(receiver.webhook(host="receiver.example", scheme=scheme))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == kind
     assert receiver.connections == connections
 
@@ -173,7 +173,7 @@ async def test_once_an_answer_has_begun_nothing_is_sent_again(start: bytes) -> N
     async with receiving(talk) as receiver, sending() as sender:
         assert isinstance(await sender.send(receiver.webhook()), Reply)
         fault = await sender.send(receiver.webhook())
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "body"
     assert receiver.connections == 1
 
@@ -186,7 +186,7 @@ async def test_a_refused_certificate_is_not_offered_twice() -> None:
         sending(names=BOTH_NAMES, tls=client(), proxy=proxy.way()) as sender,
     ):
         fault = await sender.send(receiver.webhook(host="receiver.example", scheme="https"))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "tls"
     assert proxy.connections == 1
 
@@ -205,7 +205,7 @@ async def test_a_blocked_name_is_not_looked_up_twice() -> None:
         ) as sender,
     ):
         fault = await sender.send(canary.webhook(host="private.example"))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "dns"
     assert asked == ["private.example"]
     assert canary.connections == 0
@@ -219,7 +219,7 @@ async def test_both_tries_share_one_deadline() -> None:
 
     async with receiving(talk) as receiver, sending(names=NAMES, timeout=0.4) as sender:
         fault = await sender.send(receiver.webhook(host="receiver.example", scheme="https"))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "timeout"
     assert fault.detail.startswith("The TLS handshake did not end within")
     assert receiver.connections == 2
@@ -235,7 +235,7 @@ async def test_a_machine_without_room_for_a_connection_is_not_the_receivers_faul
             fault = await sender.send(receiver.webhook())
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert (fault.kind, fault.detail) == (
         "egress",
         "The gateway's own way out failed: it has no room for one more connection.",

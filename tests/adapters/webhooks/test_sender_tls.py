@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from gateway.adapters.webhooks.sender import trusted_authorities
-from gateway.ports import Fault, Reply
+from gateway.ports import Reply, SendFault
 from tests.adapters.receiver import OK, Talk, answering, receiving, sending
 
 NAMES = {"receiver.example": ["127.0.0.1"]}
@@ -34,7 +34,7 @@ def client() -> ssl.SSLContext:
     return context
 
 
-async def send_over(tls: ssl.SSLContext | None, timeout: float = 10.0) -> Reply | Fault:
+async def send_over(tls: ssl.SSLContext | None, timeout: float = 10.0) -> Reply | SendFault:
     async with (
         receiving(tls=tls) as receiver,
         sending(names=NAMES, tls=client(), timeout=timeout) as sender,
@@ -70,7 +70,7 @@ async def test_a_bad_certificate_is_a_tls_fault(
     certificate: Callable[[], trustme.LeafCert], reason: str
 ) -> None:
     fault = await send_over(server(certificate()))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "tls"
     assert reason in fault.detail
 
@@ -82,7 +82,7 @@ async def test_old_tls_is_a_tls_fault() -> None:
     old.minimum_version = ssl.TLSVersion.TLSv1
     old.maximum_version = ssl.TLSVersion.TLSv1_1
     fault = await send_over(old)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "tls"
 
 
@@ -99,7 +99,7 @@ async def hang_up(reader: Reader, writer: Writer) -> None:
 async def test_a_receiver_without_tls_is_a_tls_fault(talk: Talk) -> None:
     async with receiving(talk) as receiver, sending(names=NAMES) as sender:
         fault = await sender.send(receiver.webhook(host="receiver.example", scheme="https"))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "tls"
 
 
@@ -109,7 +109,7 @@ async def test_a_handshake_that_stalls_is_a_timeout() -> None:
 
     async with receiving(talk) as receiver, sending(names=NAMES, timeout=0.4) as sender:
         fault = await sender.send(receiver.webhook(host="receiver.example", scheme="https"))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "timeout"
     assert fault.detail.startswith("The TLS handshake did not end")
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapters.webhooks.connection import Origin
-from gateway.adapters.webhooks.connector import Connector
-from gateway.adapters.webhooks.request import Place
-from gateway.adapters.webhooks.ssrf_guard import BlockedError, UnresolvedError, Vetting
-from gateway.adapters.webhooks.timings import Stopwatch
-from gateway.core.webhooks.ssrf_rules import Target, check_url
-from gateway.ports import Fault, Reply, Webhook
+from gateway.adapters.webhooks.connector import WebhookConnector
+from gateway.adapters.webhooks.request import RequestTarget
+from gateway.adapters.webhooks.ssrf_guard import BlockedError, SsrfGuard, UnresolvedError
+from gateway.adapters.webhooks.timings import PhaseTimer
+from gateway.core.webhooks.ssrf_rules import CheckedUrl, check_url
+from gateway.ports import Reply, SendFault, Webhook
 from tests.adapters.receiver import Receiver, public_authorities, receiving, sending
 
 PUBLIC = "93.184.216.34"
@@ -65,8 +65,8 @@ async def test_a_cookie_is_not_kept() -> None:
 @given(st.from_regex(r"https://[0-9a-z_.:@%\[\]-]{1,30}/?[^#\s]{0,8}", fullmatch=True))
 def test_the_host_that_was_vetted_is_connected_to_and_named_in_the_request(url: str) -> None:
     target = check_url(url, ports=(), schemes=("https",))
-    if isinstance(target, Target):
-        _, origin, start = Place.of(target)
+    if isinstance(target, CheckedUrl):
+        _, origin, start = RequestTarget.of(target)
         assert origin == Origin(target.host, target.port, is_tls=True)
         line, host, end = start.split("\r\n")
         named = urlsplit(f"https://{host.removeprefix('Host: ')}")
@@ -81,11 +81,11 @@ def test_the_host_that_was_vetted_is_connected_to_and_named_in_the_request(url: 
 
 
 async def test_the_socket_is_the_second_line_of_defence() -> None:
-    vetting = Vetting(())
-    connector = Connector(vetting, public_authorities(), None)
+    vetting = SsrfGuard(())
+    connector = WebhookConnector(vetting, public_authorities(), None)
     async with receiving() as canary:
         with pytest.raises(BlockedError):
-            await connector.open(Origin("127.0.0.1", canary.port, is_tls=False), Stopwatch())
+            await connector.open(Origin("127.0.0.1", canary.port, is_tls=False), PhaseTimer())
     await vetting.close()
     assert canary.connections == 0
 
@@ -94,7 +94,7 @@ async def test_a_name_may_have_many_addresses_but_few_are_tried() -> None:
     async def look_up(host: str, port: int) -> list[str]:
         return [f"8.8.{i}.8" for i in range(200)]
 
-    vetting = Vetting((), look_up)
+    vetting = SsrfGuard((), look_up)
     found = await vetting.addresses("many.example", 443)
     await vetting.close()
     assert len(found) == 8
@@ -104,7 +104,7 @@ async def test_a_forbidden_address_is_found_among_many() -> None:
     async def look_up(host: str, port: int) -> list[str]:
         return [*(f"8.8.{i}.8" for i in range(200)), "127.0.0.1"]
 
-    vetting = Vetting((), look_up)
+    vetting = SsrfGuard((), look_up)
     with pytest.raises(UnresolvedError, match="has no address that may be called"):
         await vetting.addresses("many.example", 443)
     await vetting.close()
@@ -119,7 +119,7 @@ async def test_nobody_is_told_whether_a_name_leads_inside_or_nowhere(
     async with sending(allow_private=False, allowed_ports=frozenset({443}), names=names) as sender:
         refusal = await sender.refusal("https://hidden.example/")
         fault = await sender.send(Webhook("https://hidden.example/", (), b""))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     words = "The name of the URL's host has no address that may be called."
     assert (refusal, fault.kind, fault.detail) == (None, "dns", words)
 
@@ -127,7 +127,7 @@ async def test_nobody_is_told_whether_a_name_leads_inside_or_nowhere(
 async def test_a_name_that_the_system_does_not_know_is_a_dns_fault() -> None:
     async with sending() as sender:
         fault = await sender.send(Webhook("https://nowhere.invalid/", (), b""))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "dns"
 
 
@@ -141,7 +141,7 @@ async def test_a_name_server_that_hangs_is_a_dns_fault_and_not_asked_twice() -> 
 
     async with sending(lookup=look_up) as sender:
         fault = await sender.send(Webhook("https://slow.example/", (), b""))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "dns"
     assert fault.detail == "The name of the URL's host did not resolve within 2 s."
     assert asked == ["slow.example"]
@@ -155,7 +155,7 @@ async def test_a_name_that_is_never_public_is_refused_though_dns_does_not_know_i
     async with sending(allow_private=False, allowed_ports=frozenset({443}), names={}) as sender:
         assert "never public" in (await sender.refusal(url) or "")
         fault = await sender.send(Webhook(url, (), b""))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.kind == "blocked"
 
 

@@ -7,7 +7,7 @@ from asyncio import StreamWriter as Writer
 from collections.abc import Sequence
 
 from gateway.core.webhooks.request import Timings
-from gateway.ports import Fault, Reply, Webhook
+from gateway.ports import Reply, SendFault, Webhook
 from tests.adapters.receiver import OK, hang, read_request, receiving, sending
 from tests.adapters.webhooks.test_sender_tls import authority, client, server
 
@@ -68,7 +68,7 @@ async def test_an_address_that_failed_counts_as_connecting_and_not_as_tls() -> N
 async def test_a_lookup_that_failed_is_timed() -> None:
     async with sending(names={}) as sender:
         fault = await sender.send(Webhook("http://nowhere.example/", (), b""))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.timings.dns is not None
     assert known(fault.timings) == [fault.timings.dns]
 
@@ -80,5 +80,5 @@ async def test_a_lookup_that_outlasts_the_deadline_is_named() -> None:
 
     async with receiving(hang) as receiver, sending(lookup=look_up, timeout=0.2) as sender:
         fault = await sender.send(receiver.webhook(host="slow.example"))
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SendFault)
     assert fault.detail.startswith("The name of the URL's host did not resolve within")

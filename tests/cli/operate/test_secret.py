@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.cipher import Cipher, Place
+from gateway.core.cipher import AssociatedData, Cipher
 from tests.cli.commands import call, run, settings_for
 from tests.conftest import run_sql
 
@@ -22,7 +22,9 @@ def env(database_url: str, redis_url: str) -> Mapping[str, str]:
     )
     tenant, row = (f"0000000{n}-0000-7000-8000-000000000000" for n in (1, 2))
     value = (
-        Cipher([b"o" * 32]).seal(b"api-key", Place("credential", tenant, row, 1), bytes(12)).hex()
+        Cipher([b"o" * 32])
+        .seal(b"api-key", AssociatedData("credential", tenant, row, 1), bytes(12))
+        .hex()
     )
     run_sql(
         database_url,

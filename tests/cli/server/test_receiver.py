@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from gateway.cli.server.receiver import Receiver
+from gateway.cli.server.receiver import WebhookReceiver
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
@@ -31,13 +31,13 @@ def secrets_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def client(secrets_file: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with _serving(Receiver(3, secrets_file)) as client:
+    async with _serving(WebhookReceiver(3, secrets_file)) as client:
         await client.post("/secrets", json={"acme": SECRET})
         yield client
 
 
 class _serving:  # noqa: N801 - reads as a verb
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: WebhookReceiver) -> None:
         self._runner = web.AppRunner(
             receiver.app(), handler_cancellation=True, shutdown_timeout=1, access_log=None
         )
@@ -180,7 +180,7 @@ async def test_secrets_outlive_it_in_a_private_file(
     client: httpx.AsyncClient, secrets_file: Path
 ) -> None:
     assert _mode(secrets_file) == 0o600
-    async with _serving(Receiver(10, secrets_file)) as again:
+    async with _serving(WebhookReceiver(10, secrets_file)) as again:
         assert await _send(again) == 200
 
 

@@ -21,7 +21,7 @@ from gateway.core.webhooks.judge_reply import (
     judge,
     parse_retry_after,
 )
-from gateway.core.webhooks.request import Fault, FaultKind, Reply
+from gateway.core.webhooks.request import FaultKind, Reply, SendFault
 
 POLICY = Policy(delivery_delays=(5.0, 300.0), slow_down=60.0, retry_after_max=1000.0)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -29,9 +29,9 @@ TENANT = UUID(int=1)
 FAULTS: tuple[FaultKind, ...] = ("dns", "connect", "tls", "timeout", "blocked", "body", "egress")
 
 
-def answered(status: int | None) -> Reply | Fault:
+def answered(status: int | None) -> Reply | SendFault:
     """A reply, or None for no reply at all."""
-    return Fault("timeout", "", 15.0) if status is None else Reply(status, (), b"", 0.1)
+    return SendFault("timeout", "", 15.0) if status is None else Reply(status, (), b"", 0.1)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_what_an_answer_means(
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_every_fault_is_tried_again(kind: FaultKind) -> None:
-    assert judge(Fault(kind, "", 0.1), 1, POLICY) == Retry(5.0)
-    assert judge(Fault(kind, "", 0.1), 3, POLICY) == Exhausted()
+    assert judge(SendFault(kind, "", 0.1), 1, POLICY) == Retry(5.0)
+    assert judge(SendFault(kind, "", 0.1), 3, POLICY) == Exhausted()
 
 
 def test_the_first_attempt_and_nine_more() -> None:

@@ -2,11 +2,11 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from gateway.core.webhooks.request import Fault, Reply, Timings, Webhook
+from gateway.core.webhooks.request import Reply, SendFault, Timings, Webhook
 
 
 def test_what_was_not_measured_is_none() -> None:
-    assert Reply(200, (), b"", 0.1).timings == Fault("dns", "", 0.1).timings == Timings()
+    assert Reply(200, (), b"", 0.1).timings == SendFault("dns", "", 0.1).timings == Timings()
     assert Timings() == Timings(None, None, None, None)
 
 

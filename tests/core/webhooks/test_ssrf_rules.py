@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from gateway.core.webhooks.ssrf_rules import (
     MAX_URL,
     NEVER_PUBLIC,
+    CheckedUrl,
     Network,
-    Target,
     check_url,
     forbidden,
 )
@@ -163,7 +163,7 @@ def test_an_allowed_network_opens_nothing_else() -> None:
     assert forbidden(ip_address("fd00:ec2::254"), allowed) == "cloud metadata"
 
 
-def check(url: str, ports: frozenset[int] = frozenset()) -> Target | str:
+def check(url: str, ports: frozenset[int] = frozenset()) -> CheckedUrl | str:
     return check_url(url, ports=ports, schemes=("https",))
 
 
@@ -183,7 +183,7 @@ def check(url: str, ports: frozenset[int] = frozenset()) -> Target | str:
 )
 def test_a_good_url_has_one_spelling(url: str, canonical: str) -> None:
     target = check(url)
-    assert isinstance(target, Target)
+    assert isinstance(target, CheckedUrl)
     assert target.url == canonical
     assert check(canonical) == target
 
@@ -244,12 +244,12 @@ def test_a_bad_url_is_refused_in_words(url: str, reason: str) -> None:
 
 
 def test_only_named_ports_and_schemes_are_taken() -> None:
-    assert isinstance(check("https://example.com/", frozenset({443})), Target)
+    assert isinstance(check("https://example.com/", frozenset({443})), CheckedUrl)
     assert check("https://example.com:22/", frozenset({443, 8443})) == (
         "The URL's port 22 is not one of 443, 8443."
     )
     target = check_url("http://example.com/", ports=(), schemes=("https", "http"))
-    assert isinstance(target, Target)
+    assert isinstance(target, CheckedUrl)
     assert target.port == 80
 
 
@@ -263,8 +263,8 @@ def test_only_named_ports_and_schemes_are_taken() -> None:
 def test_names_that_are_never_public_are_closed_where_that_is_said(host: str) -> None:
     for closed, expected in ((NEVER_PUBLIC, False), (frozenset[str](), True)):
         place = check_url(f"https://{host}:8443/x", ports=(), schemes=("https",), closed=closed)
-        assert isinstance(place, Target) is expected
-        assert isinstance(place, Target) or "never public" in place
+        assert isinstance(place, CheckedUrl) is expected
+        assert isinstance(place, CheckedUrl) or "never public" in place
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_names_that_are_never_public_are_closed_where_that_is_said(host: str) ->
 )
 def test_what_only_looks_like_such_a_name_is_not_closed(host: str) -> None:
     target = check_url(f"https://{host}/", ports=(), schemes=("https",), closed=NEVER_PUBLIC)
-    assert isinstance(target, Target)
+    assert isinstance(target, CheckedUrl)
 
 
 @given(st.text() | st.from_regex(r"https://[0-9a-fx.\[\]:%@\\]{1,24}(/.*)?", fullmatch=True))

@@ -10,7 +10,7 @@ from gateway.core.access_keys import make_key
 from gateway.core.model import KeyKind, Limits
 from gateway.errors import NotFound, Unauthorized
 from gateway.flows.accept import authenticate
-from gateway.flows.accept.authenticate import Fresh, Identities
+from gateway.flows.accept.authenticate import Authenticator, TtlCache
 from gateway.flows.admin.access_keys import create_key, revoke_key, rotate_key
 from gateway.flows.admin.tenants import delete_tenant, suspend_tenant
 from gateway.ports import Allowance
@@ -25,23 +25,23 @@ async def operator(world: World, **options) -> tuple[str, str]:
 
 
 @pytest.fixture
-async def identities(world: World) -> Identities:
-    return Identities(world.deps)
+async def identities(world: World) -> Authenticator:
+    return Authenticator(world.deps)
 
 
-async def test_a_live_key_is_known(world: World, identities: Identities):
+async def test_a_live_key_is_known(world: World, identities: Authenticator):
     key_id, text = await operator(world)
     assert (await identities.identify(text)).key_id == key_id
 
 
 @pytest.mark.parametrize("text", ["", "jgw_", "Bearer x", "jgw_" + "0" * 66, "ü" * 70])
-async def test_what_cannot_be_a_key_is_refused_unasked(identities: Identities, text: str):
+async def test_what_cannot_be_a_key_is_refused_unasked(identities: Authenticator, text: str):
     with pytest.raises(Unauthorized, match="malformed"):
         await identities.identify(text)
 
 
 async def test_an_unknown_key_and_a_wrong_secret_are_told_alike(
-    world: World, identities: Identities
+    world: World, identities: Authenticator
 ):
     key_id, _ = await operator(world)
     wrong = make_key(bytes.fromhex(key_id), bytes(32)).text
@@ -55,7 +55,7 @@ async def test_an_unknown_key_and_a_wrong_secret_are_told_alike(
 
 
 async def test_a_revoked_key_is_refused_at_once_where_it_is_announced(
-    world: World, identities: Identities
+    world: World, identities: Authenticator
 ):
     world.queue.listen(identities.forget)
     key_id, text = await operator(world)
@@ -66,7 +66,7 @@ async def test_a_revoked_key_is_refused_at_once_where_it_is_announced(
 
 
 async def test_a_revoked_key_is_refused_after_seconds_where_the_news_was_lost(
-    world: World, identities: Identities
+    world: World, identities: Authenticator
 ):
     key_id, text = await operator(world)
     await identities.identify(text)
@@ -79,7 +79,7 @@ async def test_a_revoked_key_is_refused_after_seconds_where_the_news_was_lost(
 
 
 async def test_a_key_ends_with_its_time_though_it_is_remembered(
-    world: World, identities: Identities
+    world: World, identities: Authenticator
 ):
     _, text = await operator(world, expires_seconds=60.0)
     await identities.identify(text)
@@ -88,14 +88,16 @@ async def test_a_key_ends_with_its_time_though_it_is_remembered(
         await identities.identify(text)
 
 
-async def test_a_rotated_key_and_its_successor_are_both_known(world: World, identities: Identities):
+async def test_a_rotated_key_and_its_successor_are_both_known(
+    world: World, identities: Authenticator
+):
     key_id, old = await operator(world)
     _, new = await rotate_key(world.deps, "t", key_id, overlap_seconds=60)
     assert (await identities.identify(old)).key_id == key_id
     assert (await identities.identify(new)).key_id != key_id
 
 
-async def test_the_use_of_a_key_is_noted_once_a_minute(world: World, identities: Identities):
+async def test_the_use_of_a_key_is_noted_once_a_minute(world: World, identities: Authenticator):
     _, text = await operator(world)
     for _ in range(3):
         await identities.identify(text)
@@ -109,7 +111,7 @@ async def test_the_use_of_a_key_is_noted_once_a_minute(world: World, identities:
     assert await world.value("SELECT last_used_at FROM access_key") is not None
 
 
-async def test_a_tenant_is_known_by_slug_and_by_id(world: World, identities: Identities):
+async def test_a_tenant_is_known_by_slug_and_by_id(world: World, identities: Authenticator):
     tenant, bare = await world.tenant(), await world.tenant("bare", credential=False)
     assert (await identities.tenant("acme")).tenant == tenant
     assert (await identities.tenant("acme")).has_credential
@@ -117,7 +119,7 @@ async def test_a_tenant_is_known_by_slug_and_by_id(world: World, identities: Ide
     assert (await identities.tenant_by_id(bare.id)).tenant == bare
 
 
-async def test_a_tenant_that_is_not_there_is_not_found(identities: Identities):
+async def test_a_tenant_that_is_not_there_is_not_found(identities: Authenticator):
     with pytest.raises(NotFound, match="'none'"):
         await identities.tenant("none")
     with pytest.raises(NotFound, match="access key"):
@@ -125,7 +127,7 @@ async def test_a_tenant_that_is_not_there_is_not_found(identities: Identities):
 
 
 async def test_what_is_remembered_of_a_tenant_is_forgotten_by_name(
-    world: World, identities: Identities
+    world: World, identities: Authenticator
 ):
     await world.tenant()
     await world.tenant("other")
@@ -138,7 +140,7 @@ async def test_what_is_remembered_of_a_tenant_is_forgotten_by_name(
 
 
 async def test_what_is_announced_of_other_things_is_passed_over(
-    world: World, identities: Identities
+    world: World, identities: Authenticator
 ):
     await world.tenant()
     await identities.tenant("acme")
@@ -151,7 +153,7 @@ async def test_what_is_announced_of_other_things_is_passed_over(
 async def test_requests_are_counted_where_a_tenant_has_a_rate(world: World):
     bare, slow = await world.tenant(), await world.tenant("slow", limits=Limits(max_rate=3))
     limiter = FakeLimiter(1)
-    identities = Identities(world.other_process(limiter=limiter).deps)
+    identities = Authenticator(world.other_process(limiter=limiter).deps)
     assert await identities.allowance(bare) is None
     assert await identities.allowance(slow) == Allowance(True, 3, 0, 0.5)
     assert await identities.allowance(slow) == Allowance(False, 3, 0, 0.5)
@@ -160,12 +162,12 @@ async def test_requests_are_counted_where_a_tenant_has_a_rate(world: World):
 async def test_who_has_no_rate_of_its_own_has_that_of_the_policy(world: World):
     bare, slow = await world.tenant(), await world.tenant("slow", limits=Limits(max_rate=3))
     policy = replace(world.deps.policy, max_rate=9)
-    identities = Identities(world.other_process(limiter=FakeLimiter(5), policy=policy).deps)
+    identities = Authenticator(world.other_process(limiter=FakeLimiter(5), policy=policy).deps)
     found = [await identities.allowance(tenant) for tenant in (bare, slow)]
     assert [one and one.limit for one in found] == [9, 3]
 
 
-async def test_everything_can_be_forgotten(world: World, identities: Identities):
+async def test_everything_can_be_forgotten(world: World, identities: Authenticator):
     tenant = await world.tenant()
     key_id, text = await operator(world)
     await identities.identify(text)
@@ -181,7 +183,7 @@ async def test_everything_can_be_forgotten(world: World, identities: Identities)
 
 
 async def test_only_so_much_is_remembered(
-    world: World, identities: Identities, monkeypatch: pytest.MonkeyPatch
+    world: World, identities: Authenticator, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(authenticate, "_ENTRIES", 1)
     for slug in ("acme", "other"):
@@ -196,19 +198,19 @@ class Gate:
 
     def __init__(self) -> None:
         self.asked = 0
-        self.reached = asyncio.Event()
+        self.crash_point = asyncio.Event()
         self.open = asyncio.Event()
 
     async def find(self, _tx: Tx, key: str) -> str:
         self.asked += 1
         answer = f"{key} {self.asked}"
-        self.reached.set()
+        self.crash_point.set()
         await self.open.wait()
         return answer
 
 
 async def test_those_who_ask_at_once_share_one_question(world: World):
-    fresh, gate = Fresh[str, str](world.deps), Gate()
+    fresh, gate = TtlCache[str, str](world.deps), Gate()
     asking = [asyncio.create_task(fresh.get("k", gate.find)) for _ in range(20)]
     await asyncio.sleep(0)
     gate.open.set()
@@ -218,9 +220,9 @@ async def test_those_who_ask_at_once_share_one_question(world: World):
 
 @pytest.mark.parametrize("forget", ["drop", "clear"])
 async def test_an_answer_from_before_a_change_is_not_remembered(world: World, forget: str):
-    fresh, gate = Fresh[str, str](world.deps), Gate()
+    fresh, gate = TtlCache[str, str](world.deps), Gate()
     asking = asyncio.create_task(fresh.get("k", gate.find))
-    await gate.reached.wait()
+    await gate.crash_point.wait()
     if forget == "drop":
         fresh.drop("k")
     else:
@@ -230,7 +232,7 @@ async def test_an_answer_from_before_a_change_is_not_remembered(world: World, fo
     assert await fresh.get("k", gate.find) == "k 2"
 
 
-async def test_a_key_that_was_known_is_looked_at_again(world: World, identities: Identities):
+async def test_a_key_that_was_known_is_looked_at_again(world: World, identities: Authenticator):
     world.queue.listen(identities.forget)
     key_id, _ = await operator(world)
     await identities.live(key_id)

@@ -178,7 +178,7 @@ async def test_a_process_that_dies_before_the_commit_stores_nothing(world: World
             raise _GoneError
 
     with pytest.raises(_GoneError):
-        await accept_batch(world.other_process(reached=die).deps, batch, 9)
+        await accept_batch(world.other_process(crash_point=die).deps, batch, 9)
     assert await stored(world) == []
-    await accept_batch(world.other_process(reached=seen.append).deps, batch, 9)
+    await accept_batch(world.other_process(crash_point=seen.append).deps, batch, 9)
     assert seen == ["batch.inserted", "batch.inserted", "batch.committed"]

@@ -19,7 +19,7 @@ from gateway.errors import (
 from gateway.flows.admin import tenants as flow
 from gateway.flows.admin.access_keys import create_key
 from gateway.flows.admin.tenants import (
-    TenantChange,
+    TenantUpdate,
     change_tenant,
     create_tenant,
     delete_tenant,
@@ -66,7 +66,7 @@ async def test_what_is_not_there_cannot_be_administered(world: World):
     deps = world.deps
     acts = [
         get_tenant(deps, "none"),
-        change_tenant(deps, "t", "none", TenantChange("x")),
+        change_tenant(deps, "t", "none", TenantUpdate("x")),
         suspend_tenant(deps, "t", "none", suspended=True),
         delete_tenant(deps, "t", "none"),
         put_credential(deps, "t", "none", api_key=Secret("k"), base_url=None),
@@ -79,9 +79,9 @@ async def test_what_is_not_there_cannot_be_administered(world: World):
 
 async def test_only_what_is_named_of_a_tenant_changes(world: World):
     before = await world.tenant(limits=Limits(5, 6, keep_jobs=30), metadata='{"a": 1}')
-    renamed = await change_tenant(world.deps, "t", "acme", TenantChange("New"))
+    renamed = await change_tenant(world.deps, "t", "acme", TenantUpdate("New"))
     assert (renamed.name, renamed.metadata, renamed.limits) == ("New", '{"a": 1}', before.limits)
-    change = TenantChange(None, lambda _: "{}", {"max_queued": 60, "max_in_flight": None})
+    change = TenantUpdate(None, lambda _: "{}", {"max_queued": 60, "max_in_flight": None})
     changed = await change_tenant(world.deps, "t", "acme", change)
     assert (changed.name, changed.metadata) == ("New", "{}")
     assert changed.limits == Limits(60, None, keep_jobs=30)
@@ -103,7 +103,7 @@ async def test_operators_who_change_a_tenant_at_once_do_not_undo_each_other(worl
     await world.tenant()
     fields = ("max_queued", "max_in_flight", "max_rate", "max_endpoints", "keep_jobs")
     await asyncio.gather(
-        *[change_tenant(world.deps, "t", "acme", TenantChange(limits={name: 7})) for name in fields]
+        *[change_tenant(world.deps, "t", "acme", TenantUpdate(limits={name: 7})) for name in fields]
     )
     limits = (await get_tenant(world.deps, "acme")).limits
     assert {getattr(limits, name) for name in fields} == {7}

@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from gateway.core.model import Tenant
-from gateway.core.webhooks.request import Fault
+from gateway.core.webhooks.request import SendFault
 from gateway.errors import Conflict, NotFound
-from gateway.flows.bulk.deliveries import Span, recover, replay_missing, resend
+from gateway.flows.bulk.deliveries import DeliverySpan, recover, replay_missing, resend
 from gateway.flows.bulk.start import DryRun
 from gateway.flows.deliver.endpoints import delete_endpoint, disable_endpoint, enable_endpoint
 from gateway.flows.deliver.resend import resend_delivery
@@ -43,11 +43,11 @@ async def test_failed_deliveries_since_an_instant_are_recovered(world: World):
     await owe_rows(world, tenant, endpoint_id, 1, "delivered")
     await owe_rows(world, tenant, await world.endpoint(tenant, OTHER), 1, "exhausted")
     since = world.clock.now() - timedelta(days=1)
-    assert await recover(world.deps, tenant.id, endpoint_id, Span(since), dry_run=True) == DryRun(
-        3, {"exhausted": 2, "parked": 1}
-    )
+    assert await recover(
+        world.deps, tenant.id, endpoint_id, DeliverySpan(since), dry_run=True
+    ) == DryRun(3, {"exhausted": 2, "parked": 1})
     world.queue.wakes.clear()
-    made = began(await recover(world.deps, tenant.id, endpoint_id, Span(since)))
+    made = began(await recover(world.deps, tenant.id, endpoint_id, DeliverySpan(since)))
     assert (made.kind, made.endpoint_id, made.total, made.done) == ("recover", endpoint_id, 3, 0)
     assert made.state == "running"
     assert [verb for verb, _ in world.queue.wakes] == ["bulk"]
@@ -93,7 +93,7 @@ async def test_what_a_filter_shows_is_sent_delivered_or_not(world: World):
 async def outage(world: World, count: int, attempts: int = 3) -> tuple[Tenant, UUID]:
     """Jobs that ended while the receiver was down; their next attempt is hours away."""
     tenant = await world.tenant(hook=HOOK, events=["job.succeeded"])
-    world.sender.always[HOOK] = Fault("connect", "refused", 0.0)
+    world.sender.always[HOOK] = SendFault("connect", "refused", 0.0)
     await world.ended(tenant, count)
     due = 0.0
     for _ in range(attempts):
@@ -108,7 +108,7 @@ async def outage(world: World, count: int, attempts: int = 3) -> tuple[Tenant, U
 async def test_what_waits_for_its_next_attempt_is_sent_once_the_receiver_is_back(world: World):
     tenant, endpoint_id = await outage(world, 2)
     assert await world.deliver_all() == 0
-    since = Span(world.clock.now() - timedelta(hours=2))
+    since = DeliverySpan(world.clock.now() - timedelta(hours=2))
     dry = await recover(world.deps, tenant.id, endpoint_id, since, dry_run=True)
     assert dry == DryRun(2, {"pending": 2})
     made = began(await recover(world.deps, tenant.id, endpoint_id, since))
@@ -186,7 +186,10 @@ async def test_only_what_was_made_before_the_end_of_a_span_is_recovered(world: W
     await owe_rows(world, tenant, endpoint_id, 2)
     await add_events(world, tenant, 2, "job.failed")
     now = world.clock.now() + timedelta(minutes=1)
-    for span, count in ((Span(LONG_AGO, now), 2), (Span(LONG_AGO, now - timedelta(hours=1)), 0)):
+    for span, count in (
+        (DeliverySpan(LONG_AGO, now), 2),
+        (DeliverySpan(LONG_AGO, now - timedelta(hours=1)), 0),
+    ):
         for begin in (recover, replay_missing):
             dry = await begin(world.deps, tenant.id, endpoint_id, span, dry_run=True)
             assert isinstance(dry, DryRun)
@@ -280,7 +283,7 @@ async def test_only_events_since_then_are_made_up_for(world: World):
     await world.run("UPDATE event SET created_at = now() - interval '2 days'")
     await add_events(world, tenant, 1)
     since = world.clock.now() - timedelta(days=1)
-    await replay_missing(world.deps, tenant.id, endpoint_id, Span(since))
+    await replay_missing(world.deps, tenant.id, endpoint_id, DeliverySpan(since))
     await run_all(world)
     assert len(await world.deliveries()) == 1
 

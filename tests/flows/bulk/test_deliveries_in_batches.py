@@ -110,11 +110,11 @@ async def test_a_crash_anywhere_leaves_nothing_half_done_and_nothing_doubled(
         await add_events(world, tenant, 450)
         await replay_missing(world.deps, tenant.id, endpoint_id, EVER)
 
-    def die(reached: str) -> None:
-        if reached == point:
+    def die(crash_point: str) -> None:
+        if crash_point == point:
             raise RuntimeError(point)
 
-    dying = world.other_process(reached=die)
+    dying = world.other_process(crash_point=die)
     for _ in range(2):  # one batch by a healthy process, then one by a dying one
         with pytest.raises(RuntimeError, match=point):
             await step(dying.deps)
@@ -202,7 +202,7 @@ async def test_stopped_between_a_claim_and_its_batch_nothing_of_the_batch_is_wri
             with ThreadPoolExecutor(1) as aside:
                 aside.submit(run_sql, database_url, "UPDATE bulk SET state = 'stopped'").result()
 
-    await step(world.other_process(reached=stop_now).deps)
+    await step(world.other_process(crash_point=stop_now).deps)
     row = await operation(world)
     assert (row.id, row.state, row.done) == (made.id, "stopped", 200)
     assert await resent(world) == 200

@@ -8,9 +8,9 @@ import pytest
 from typing_extensions import override
 
 from gateway.core.model import Tenant
-from gateway.flows.claim.mark_in_doubt import distrust
+from gateway.flows.claim.mark_in_doubt import mark_waiting_in_doubt
 from gateway.flows.maintain.sweep import sweep
-from gateway.flows.process.restore_detector import Beacon
+from gateway.flows.process.restore_detector import RestoreDetector
 from tests.flows.world import World
 
 
@@ -80,7 +80,7 @@ async def test_the_sweep_notices_it_too_and_once(world: World):
 @pytest.mark.parametrize("beats", [1, 2])
 async def test_a_sweep_that_comes_first_does_not_hide_it(world: World, beats: int):
     ids = await restored(world, await world.tenant(), beats=beats)
-    late = world.other_process(beacon=Beacon())
+    late = world.other_process(restore_detector=RestoreDetector())
     await sweep(late.deps)
     assert len(world.seen("restore")) == 1
     assert await late.submit() == 0
@@ -104,8 +104,8 @@ async def test_what_the_upstream_does_not_have_is_submitted_after_two_looks(worl
 
 async def test_a_new_process_knows_it_from_what_was_mirrored(world: World):
     ids = await restored(world, await world.tenant())
-    late = world.other_process(beacon=Beacon())
-    late.deps.beacon.learn(await late.deps.queue.mirrored())
+    late = world.other_process(restore_detector=RestoreDetector())
+    late.deps.restore_detector.learn(await late.deps.queue.mirrored())
     assert await late.submit() == 0
     assert await late.look_up() == 3
     assert await once_upstream(world, ids)
@@ -113,27 +113,27 @@ async def test_a_new_process_knows_it_from_what_was_mirrored(world: World):
 
 async def test_a_sweep_recalls_what_was_mirrored(world: World):
     await restored(world, await world.tenant())
-    late = world.other_process(beacon=Beacon())
+    late = world.other_process(restore_detector=RestoreDetector())
     await sweep(late.deps)
     assert world.seen("restore")[0][1]["jobs"] == 3
 
 
 async def test_of_several_that_notice_it_one_acts(world: World):
     ids = await restored(world, await world.tenant())
-    others = [world.other_process(beacon=Beacon()) for _ in range(3)]
+    others = [world.other_process(restore_detector=RestoreDetector()) for _ in range(3)]
     for other in others:
-        other.deps.beacon.learn(world.queue.beacons)
-    await asyncio.gather(*(distrust(other.deps) for other in others))
+        other.deps.restore_detector.learn(world.queue.beacons)
+    await asyncio.gather(*(mark_waiting_in_doubt(other.deps) for other in others))
     assert len(world.seen("restore")) == 1
     assert await world.look_up() == 3
     for other in others:
-        await distrust(other.deps)
+        await mark_waiting_in_doubt(other.deps)
         assert await other.submit() == 0
     assert await world.states() == {"submitted": 3}
     assert await once_upstream(world, ids)
 
 
-class Hasty(Beacon):
+class Hasty(RestoreDetector):
     """Once knows a higher number than there is: another process raised it meanwhile."""
 
     was_asked = False
@@ -151,8 +151,8 @@ async def test_what_a_claim_held_is_looked_up_although_another_process_was_faste
     ids = await world.at_upstream(await world.tenant())
     await set_back(world, ids, beats=0)
     world.upstream.calls.clear()
-    hasty = world.other_process(beacon=Hasty())
-    hasty.deps.beacon.learn(world.deps.beacon.known)
+    hasty = world.other_process(restore_detector=Hasty())
+    hasty.deps.restore_detector.learn(world.deps.restore_detector.known)
     assert await hasty.submit() == 0
     job = await world.job(ids[0])
     assert (job.state, job.submit_attempts, job.strikes) == ("submitting", 1, 0)
@@ -166,7 +166,7 @@ async def test_what_a_claim_held_is_looked_up_although_another_process_was_faste
 async def test_every_restore_is_caught_while_claims_and_sweeps_race(world: World):
     """Also one whose number lies one below: of two processes either may notice it first."""
     tenant = await world.tenant()
-    other = world.other_process(beacon=Beacon())
+    other = world.other_process(restore_detector=RestoreDetector())
     await world.accept(tenant)
     await asyncio.gather(sweep(world.deps), other.submit())
     for number in range(1, 21):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import Unavailable
-from gateway.flows.claim.retry_unavailable import patiently
+from gateway.flows.claim.retry_unavailable import retry_while_unavailable
 from gateway.store.database import Database
 from tests.flows.fakes import StepClock, reply
 from tests.flows.world import HOOK, World
@@ -26,7 +26,7 @@ class Failing:
 
 async def test_an_act_is_repeated_until_the_database_is_back():
     clock, act = StepClock(), Failing(3, Unavailable("away"))
-    assert await patiently(clock, clock.monotonic() + 10, act) == "done"
+    assert await retry_while_unavailable(clock, clock.monotonic() + 10, act) == "done"
     assert act.calls == 4
 
 
@@ -34,7 +34,7 @@ async def test_patience_has_an_end():
     clock, act = StepClock(), Failing(100, Unavailable("away"))
     until = clock.monotonic() + 2.2
     with pytest.raises(Unavailable):
-        await patiently(clock, until, act)
+        await retry_while_unavailable(clock, until, act)
     assert clock.monotonic() <= until
     assert act.calls == 5
 
@@ -42,7 +42,7 @@ async def test_patience_has_an_end():
 async def test_any_other_error_is_not_waited_out():
     clock, act = StepClock(), Failing(1, ValueError("bad"))
     with pytest.raises(ValueError, match="bad"):
-        await patiently(clock, clock.monotonic() + 10, act)
+        await retry_while_unavailable(clock, clock.monotonic() + 10, act)
     assert act.calls == 1
 
 
@@ -53,7 +53,7 @@ class Flickering:
         self._database, self._point, self._times = database, point, times
         self.away = 0
 
-    def reached(self, point: str) -> None:
+    def crash_point(self, point: str) -> None:
         if point == self._point:
             self.away, self._times = self._times, 0
 
@@ -72,7 +72,7 @@ class Flickering:
 
 def away_from(world: World, point: str, times: int) -> World:
     database = Flickering(world.deps.db, point, times)
-    return world.other_process(db=database, reached=database.reached)
+    return world.other_process(db=database, crash_point=database.crash_point)
 
 
 async def test_a_submit_that_was_answered_is_recorded_once_the_database_is_back(world: World):

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.model import Attempt, Delivery, Tenant
 from gateway.core.webhooks.request import Reply, Timings
 from gateway.flows.deliver.sample import try_endpoint
-from gateway.ports import Fault
+from gateway.ports import SendFault
 from gateway.store.delivery_search import log as delivery_log
 from gateway.store.delivery_search.filter import DeliveryFilter
 from tests.flows.fakes import reply
@@ -101,7 +101,7 @@ async def test_custom_headers_that_a_receiver_repeats_are_not_told_by_a_trial(wo
 async def test_an_error_that_repeats_a_custom_header_does_not_tell_it(world: World):
     tenant, _ = await echoing_endpoint(world)
     await world.ended(tenant)
-    world.sender.will(HOOK, Fault("body", f"odd: {SECRET}", 0.1))
+    world.sender.will(HOOK, SendFault("body", f"odd: {SECRET}", 0.1))
     await world.deliver()
     delivery, attempt = await only_attempt(world)
     assert (attempt.detail, delivery.last_error) == ("odd: [hidden]", "odd: [hidden]")
@@ -156,7 +156,7 @@ async def test_every_phase_is_timed_and_the_next_attempt_told(world: World):
 
 async def test_phases_that_did_not_happen_are_left_out(world: World):
     await owe(world)
-    world.sender.will(HOOK, Fault("connect", "refused", 0.1, Timings(dns=0.5)))
+    world.sender.will(HOOK, SendFault("connect", "refused", 0.1, Timings(dns=0.5)))
     await world.deliver()
     _, attempt = await only_attempt(world)
     assert json.loads(attempt.timings or "") == {"dns": 0.5}
@@ -172,7 +172,7 @@ async def test_the_last_attempt_has_none_after_it(world: World):
 
 async def test_an_egress_fault_is_told_as_ours(world: World):
     await owe(world)
-    world.sender.will(HOOK, Fault("egress", "the egress proxy is away", 0.1))
+    world.sender.will(HOOK, SendFault("egress", "the egress proxy is away", 0.1))
     await world.deliver()
     delivery, attempt = await only_attempt(world)
     assert (attempt.error_class, attempt.detail) == ("egress", "the egress proxy is away")
@@ -230,7 +230,7 @@ async def test_details_that_cannot_be_stored_never_keep_an_outcome_from_being_re
 async def test_text_that_no_database_holds_is_no_reason_to_send_again(world: World):
     """Servers' own words can come with bytes that are no UTF-8, as lone surrogates."""
     await owe(world)
-    world.sender.will(HOOK, Fault("body", "bad header \udcff", 0.1))
+    world.sender.will(HOOK, SendFault("body", "bad header \udcff", 0.1))
     await world.deliver()
     assert "cannot be stored" in str(world.failures.pop()["exception"])
     delivery, attempt = await only_attempt(world)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.schedule import DELIVERY_DELAYS
 from gateway.flows.deliver.endpoints import delete_endpoint
-from gateway.ports import Fault
+from gateway.ports import SendFault
 from tests.flows.fakes import Gate, reply
 from tests.flows.scenes import OTHER, attempts, check, owe, secret_of
 from tests.flows.world import CALLBACK, HOOK, World
@@ -47,7 +47,7 @@ async def test_a_failing_receiver_is_tried_on_schedule_with_one_id_until_none_is
 
 
 @pytest.mark.parametrize(
-    "answer", [reply(302), reply(404), reply(500), Fault("timeout", "no answer in 15 s", 15.0)]
+    "answer", [reply(302), reply(404), reply(500), SendFault("timeout", "no answer in 15 s", 15.0)]
 )
 async def test_what_is_no_success_is_tried_again(world: World, answer: object):
     await owe(world)
@@ -63,7 +63,7 @@ async def test_what_is_no_success_is_tried_again(world: World, answer: object):
 
 async def test_a_fault_is_recorded_in_its_own_words(world: World):
     await owe(world)
-    world.sender.will(HOOK, Fault("dns", "no\x00 such host", 0.5))
+    world.sender.will(HOOK, SendFault("dns", "no\x00 such host", 0.5))
     await world.deliver()
     (attempt,) = await attempts(world)
     assert (attempt.status, attempt.error_class, attempt.detail) == (
@@ -231,7 +231,7 @@ async def test_what_was_claimed_ahead_and_has_no_turn_is_given_back_uncounted(wo
     assert await here.deliverer.claim(100) == 16, "four at a time, and three times as many ahead"
     async with asyncio.timeout(10):
         while here.deps.slots.used("deliver") > 4:
-            await here.deps.slots.freed(0.05)
+            await here.deps.slots.wait_for_slot(0.05)
     waiting = [row for row in await world.deliveries() if row.state == "pending"]
     back = [row for row in waiting if row.lease_token is None and row.attempts == 0]
     assert len(back) == 22 - 4

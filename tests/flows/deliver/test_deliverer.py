@@ -102,7 +102,7 @@ async def test_a_crash_after_the_receiver_said_yes_sends_the_same_id_again(world
         if point == "deliver.sent":
             raise RuntimeError(point)
 
-    await world.other_process(reached=die, slots=Slots()).deliver()
+    await world.other_process(crash_point=die, slots=Slots()).deliver()
     assert str(world.failures.pop()["exception"]) == "deliver.sent"
     assert await world.deliver() == 0
     await world.pass_time(31)

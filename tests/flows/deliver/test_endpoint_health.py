@@ -9,7 +9,7 @@ from gateway.flows.deliver.endpoint_health import FAILED
 from gateway.flows.deliver.endpoints import delete_endpoint, disable_endpoint, enable_endpoint
 from gateway.flows.deliver.resend import resend_delivery
 from gateway.flows.health.overview import overview
-from gateway.ports import Fault
+from gateway.ports import SendFault
 from tests.flows.fakes import reply
 from tests.flows.scenes import OTHER, endpoint_row, owe, owe_rows
 from tests.flows.world import CALLBACK, HOOK, World
@@ -137,7 +137,7 @@ async def test_our_own_way_out_is_not_charged_to_the_endpoint(world: World):
     tenant = await world.tenant(hook=HOOK)
     await failed(world, 19, 6)
     await owe_rows(world, tenant, (await endpoint_row(world)).id, 3, "pending")
-    world.sender.always[HOOK] = Fault("egress", "the egress proxy is away", 0.1)
+    world.sender.always[HOOK] = SendFault("egress", "the egress proxy is away", 0.1)
     assert await world.deliver_all() == 3
     row = await endpoint_row(world)
     assert (row.failures, row.disabled_at) == (19, None)

@@ -9,7 +9,12 @@ from gateway.core.cipher import Cipher
 from gateway.core.model import Endpoint, Tenant
 from gateway.core.webhooks.signing import Ed25519Key, HmacKey, SigningKey, format_secret
 from gateway.errors import BadRequest, Conflict, SecretSealed
-from gateway.flows.deliver.endpoints import Wanted, change_endpoint, check_callback, create_endpoint
+from gateway.flows.deliver.endpoints import (
+    EndpointSpec,
+    change_endpoint,
+    check_callback,
+    create_endpoint,
+)
 from gateway.flows.deliver.signing_keys import open_headers
 from gateway.store.webhooks import endpoints
 from tests.flows.scenes import OTHER, endpoint_row, owe
@@ -32,7 +37,7 @@ async def create(
     world.sender.refused[PRIVATE] = "it is private"
     tenant = await world.tenant(credential=False)
     fields: dict[str, Any] = {"url": HOOK} | given
-    wanted = Wanted(**fields)
+    wanted = EndpointSpec(**fields)
     made = await create_endpoint(world.deps, tenant.id, wanted, algorithm=algorithm, secret=secret)
     return tenant, *made
 
@@ -204,7 +209,7 @@ async def test_a_changed_url_receives_also_what_was_owed_before(world: World):
 
 async def test_headers_are_merged_into_those_that_there_are(world: World):
     tenant = await world.tenant()
-    wanted = Wanted(HOOK, headers={"X-A": "1", "X-B": "2"})
+    wanted = EndpointSpec(HOOK, headers={"X-A": "1", "X-B": "2"})
     made, _ = await create_endpoint(world.deps, tenant.id, wanted)
     patch = {"x-a": None, "X-B": "[hidden]", "X-C": "3"}
     changed = await change_endpoint(world.deps, tenant.id, made.id, {}, patch)
@@ -225,6 +230,6 @@ async def test_headers_are_merged_into_those_that_there_are(world: World):
 async def test_a_tenant_may_have_only_so_many(world: World):
     tenant = await world.tenant()
     for most in (1, 2):
-        await create_endpoint(world.deps, tenant.id, Wanted(HOOK), most=most)
+        await create_endpoint(world.deps, tenant.id, EndpointSpec(HOOK), most=most)
         with pytest.raises(Conflict, match=f"has {most} endpoints"):
-            await create_endpoint(world.deps, tenant.id, Wanted(HOOK), most=most)
+            await create_endpoint(world.deps, tenant.id, EndpointSpec(HOOK), most=most)

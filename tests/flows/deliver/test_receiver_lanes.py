@@ -7,18 +7,18 @@ from uuid import UUID
 import pytest
 
 from gateway.flows.deliver import receiver_lanes as module
-from gateway.flows.deliver.receiver_lanes import Lanes, Taken
+from gateway.flows.deliver.receiver_lanes import ReceiverLanes, Taken
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 
 
-def claim(lanes: Lanes, count: int, lane: UUID = ONE) -> None:
+def claim(lanes: ReceiverLanes, count: int, lane: UUID = ONE) -> None:
     for _ in range(count):
         lanes.claim(lane)
 
 
 async def test_turns_are_taken_within_the_window_and_in_order():
-    lanes = Lanes(2, 100)
+    lanes = ReceiverLanes(2, 100)
     claim(lanes, 4)
     assert [await lanes.enter(ONE, 1) for _ in range(2)] == [True, True]
     order: list[int] = []
@@ -39,7 +39,7 @@ async def test_turns_are_taken_within_the_window_and_in_order():
 
 
 async def test_lanes_do_not_wait_for_one_another():
-    lanes = Lanes(1, 100)
+    lanes = ReceiverLanes(1, 100)
     claim(lanes, 1)
     claim(lanes, 1, OTHER)
     assert await lanes.enter(ONE, 1)
@@ -47,7 +47,7 @@ async def test_lanes_do_not_wait_for_one_another():
 
 
 async def test_who_has_no_turn_in_time_hears_of_it_and_takes_none_later():
-    lanes = Lanes(1, 100)
+    lanes = ReceiverLanes(1, 100)
     claim(lanes, 3)
     assert await lanes.enter(ONE, 1)
     assert not await lanes.enter(ONE, 0.01)
@@ -57,7 +57,7 @@ async def test_who_has_no_turn_in_time_hears_of_it_and_takes_none_later():
 
 
 async def test_a_turn_that_comes_to_one_who_is_cancelled_is_passed_on():
-    lanes = Lanes(1, 100)
+    lanes = ReceiverLanes(1, 100)
     claim(lanes, 3)
     assert await lanes.enter(ONE, 1)
     first = asyncio.create_task(lanes.enter(ONE, 5))
@@ -71,7 +71,7 @@ async def test_a_turn_that_comes_to_one_who_is_cancelled_is_passed_on():
 
 
 async def test_who_is_cancelled_while_it_waits_takes_no_turn():
-    lanes = Lanes(1, 100)
+    lanes = ReceiverLanes(1, 100)
     claim(lanes, 3)
     assert await lanes.enter(ONE, 1)
     waiting = asyncio.create_task(lanes.enter(ONE, 5))
@@ -83,7 +83,7 @@ async def test_who_is_cancelled_while_it_waits_takes_no_turn():
 
 
 async def test_it_tells_how_many_more_may_be_claimed():
-    lanes = Lanes(5, 100)
+    lanes = ReceiverLanes(5, 100)
     assert lanes.taken() == []
     claim(lanes, 3)
     assert lanes.taken() == [Taken(ONE, 2, 3)]
@@ -96,7 +96,7 @@ async def test_it_tells_how_many_more_may_be_claimed():
 
 async def test_a_lane_at_rest_is_forgotten(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "_REST_SECONDS", 0.01)
-    lanes = Lanes(5, 100)
+    lanes = ReceiverLanes(5, 100)
     claim(lanes, 1)
     await asyncio.sleep(0.03)
     assert lanes.taken() == [Taken(ONE, 4, 1)]
@@ -106,7 +106,7 @@ async def test_a_lane_at_rest_is_forgotten(monkeypatch: pytest.MonkeyPatch):
 
 
 async def test_a_window_grows_only_while_the_event_loop_has_time():
-    lanes = Lanes(2, 100)
+    lanes = ReceiverLanes(2, 100)
     claim(lanes, 2)
     for _ in range(20):
         await asyncio.sleep(0)
@@ -126,7 +126,7 @@ async def test_a_window_grows_only_while_the_event_loop_has_time():
 
 async def test_a_lane_that_was_full_is_looked_after_when_it_has_room_again():
     looks: list[int] = []
-    lanes = Lanes(4, 100, lambda: looks.append(1))
+    lanes = ReceiverLanes(4, 100, lambda: looks.append(1))
     claim(lanes, 3)
     lanes.end(ONE)
     assert looks == [], "it was not full"
@@ -141,7 +141,7 @@ async def test_a_lane_that_was_full_is_looked_after_when_it_has_room_again():
 
 async def test_when_half_of_all_has_left_more_is_looked_for():
     looks: list[int] = []
-    lanes = Lanes(3, 8, lambda: looks.append(1))
+    lanes = ReceiverLanes(3, 8, lambda: looks.append(1))
     for number in range(1, 5):
         claim(lanes, 2, UUID(int=number))
     for lane in (ONE, ONE, OTHER):

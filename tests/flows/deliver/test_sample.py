@@ -14,7 +14,7 @@ from gateway.flows.deliver.endpoints import delete_endpoint, disable_endpoint
 from gateway.flows.deliver.sample import sample_to_feed, try_endpoint
 from gateway.flows.deliver.signing_secrets import rotate_secret
 from gateway.flows.maintain.sweep import sweep
-from gateway.ports import Fault
+from gateway.ports import SendFault
 from gateway.store.delivery_search import log
 from gateway.store.tenancy import tenants
 from tests.flows.fakes import reply
@@ -80,7 +80,7 @@ async def test_a_refusal_is_a_result_and_costs_the_endpoint_nothing(world: World
 @pytest.mark.parametrize("kind", ["dns", "connect", "tls", "timeout", "blocked", "body", "egress"])
 async def test_what_kept_it_from_an_answer_is_told(world: World, kind: FaultKind):
     tenant = await world.tenant(hook=HOOK)
-    world.sender.will(HOOK, Fault(kind, "in its own words", 15.0))
+    world.sender.will(HOOK, SendFault(kind, "in its own words", 15.0))
     trial = await try_endpoint(world.deps, tenant, (await endpoint_row(world)).id)
     assert (trial.delivered, trial.attempt.status) == (False, None)
     assert (trial.attempt.error_class, trial.attempt.detail) == (kind, "in its own words")

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core.cipher import CannotOpenError, Cipher
 from gateway.core.webhooks.signing import Ed25519Key, HmacKey
-from gateway.flows.deliver.endpoints import Wanted, create_endpoint
+from gateway.flows.deliver.endpoints import EndpointSpec, create_endpoint
 from gateway.flows.deliver.signing_keys import live_keys, new_key, open_headers, seal_headers
 from gateway.flows.deliver.signing_secrets import rotate_secret
 from tests.flows.scenes import OTHER
@@ -13,8 +13,10 @@ from tests.flows.world import HOOK, World
 
 async def test_the_keys_of_several_receivers_are_read_at_once_newest_first(world: World):
     tenant = await world.tenant(credential=False)
-    first, old = await create_endpoint(world.deps, tenant.id, Wanted(HOOK))
-    second, other = await create_endpoint(world.deps, tenant.id, Wanted(OTHER), algorithm="v1a")
+    first, old = await create_endpoint(world.deps, tenant.id, EndpointSpec(HOOK))
+    second, other = await create_endpoint(
+        world.deps, tenant.id, EndpointSpec(OTHER), algorithm="v1a"
+    )
     new = await rotate_secret(world.deps, tenant.id, first.id, overlap=60, algorithm="v1a")
     receivers = [(tenant.id, first.id), (tenant.id, second.id)]
     async with world.deps.db.single() as tx:
@@ -27,7 +29,7 @@ async def test_the_keys_of_several_receivers_are_read_at_once_newest_first(world
 
 async def test_a_key_that_no_master_key_opens_leaves_the_others(world: World):
     tenant = await world.tenant(credential=False)
-    endpoint, old = await create_endpoint(world.deps, tenant.id, Wanted(HOOK))
+    endpoint, old = await create_endpoint(world.deps, tenant.id, EndpointSpec(HOOK))
     blind = world.other_process(cipher=Cipher([b"x" * 32]))
     receiver = (tenant.id, endpoint.id)
     new = await rotate_secret(blind.deps, tenant.id, endpoint.id, overlap=60)

@@ -22,7 +22,7 @@ from gateway.core.webhooks.signing import (
     public_key,
 )
 from gateway.errors import BadRequest, NotFound, SecretSealed
-from gateway.flows.deliver.endpoints import Wanted, create_endpoint, delete_endpoint
+from gateway.flows.deliver.endpoints import EndpointSpec, create_endpoint, delete_endpoint
 from gateway.flows.deliver.signing_keys import live_keys
 from gateway.flows.deliver.signing_secrets import (
     MAX_LIVE,
@@ -37,7 +37,7 @@ from tests.flows.world import CALLBACK, HOOK, World
 
 async def receiver(world: World, algorithm: str = "v1") -> tuple[Tenant, UUID, SigningKey]:
     tenant = await world.tenant()
-    wanted = Wanted(HOOK, events=["job.succeeded"])
+    wanted = EndpointSpec(HOOK, events=["job.succeeded"])
     endpoint, key = await create_endpoint(world.deps, tenant.id, wanted, algorithm=algorithm)
     return tenant, endpoint.id, key
 
@@ -225,7 +225,7 @@ async def test_nobody_rotates_what_is_not_there_or_not_theirs(world: World):
 async def test_the_public_keys_of_v1a_are_published_while_they_live(world: World):
     tenant, endpoint_id, old = await receiver(world, "v1a")
     another, _ = await create_endpoint(
-        world.deps, tenant.id, Wanted("https://b.example.com"), algorithm="v1a"
+        world.deps, tenant.id, EndpointSpec("https://b.example.com"), algorithm="v1a"
     )
     new = await rotate_secret(world.deps, tenant.id, endpoint_id, overlap=60)
     mine = [jwk(public_bytes(new)), jwk(public_bytes(old))]

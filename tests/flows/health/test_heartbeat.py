@@ -19,7 +19,7 @@ def who(world: World) -> Identity:
     return Identity(world.deps.ids.uuid(), "worker", "host", 1, "1")
 
 
-async def seen(world: World) -> list[processes.Seen]:
+async def seen(world: World) -> list[processes.SeenProcess]:
     async with world.deps.db.single() as tx:
         return list(await processes.seen(tx))
 

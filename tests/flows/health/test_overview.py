@@ -9,7 +9,7 @@ from gateway.errors import Unavailable
 from gateway.flows.health import overview as module
 from gateway.flows.health.heartbeat import Heart
 from gateway.flows.health.overview import Overview, Overviews, overview
-from gateway.flows.health.status import Status, status
+from gateway.flows.health.status import GatewayStatus, status
 from gateway.store.processes import Identity
 from tests.flows.world import World
 
@@ -19,11 +19,11 @@ async def heard(world: World, kind: str = "worker", version: str = __version__) 
     assert await Heart(world.deps, who).beat()
 
 
-async def looked(world: World) -> Status:
+async def looked(world: World) -> GatewayStatus:
     return await status(world.deps, Overviews(world.deps))
 
 
-def codes(found: Status) -> list[str]:
+def codes(found: GatewayStatus) -> list[str]:
     return [one.code for one in found.wrong]
 
 

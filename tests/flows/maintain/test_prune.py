@@ -230,7 +230,7 @@ async def test_it_goes_in_batches_and_takes_up_where_it_was(
             raise _DiedError
 
     with pytest.raises(_DiedError):
-        await prune_now(process.other_process(reached=die).deps)
+        await prune_now(process.other_process(crash_point=die).deps)
     assert await kept(world) == ids[2:]
     assert await world.value("SELECT cursor FROM prune_cursor WHERE kind = 'jobs'") == ids[1]
     assert (await prune_now(process.deps))["acme"] == Counter(jobs=3)

@@ -210,7 +210,7 @@ async def test_a_database_that_goes_away_ends_a_sweep(world: World):
             raise Unavailable("away", retry_after=1)
 
     with pytest.raises(Unavailable):
-        await sweep(world.other_process(reached=be_away).deps)
+        await sweep(world.other_process(crash_point=be_away).deps)
     assert await world.states() == {"accepted": 2}
     assert (await swept(world))[1]["expired"] == 2
 

@@ -10,7 +10,7 @@ from gateway.core.schedule import Pace
 from gateway.flows.poll import poller as poll_module
 from gateway.flows.poll import reports
 from gateway.flows.poll.poller import Poller
-from gateway.flows.poll.round import Memory
+from gateway.flows.poll.round import PollMemory
 from gateway.ports import Busy, Denied, Problem, Unknown
 from gateway.store.work import polls
 from tests.flows.fakes import Gate
@@ -164,7 +164,7 @@ async def test_a_round_without_jobs_asks_nothing(world: World):
 
 
 def test_a_process_remembers_only_so_many_ends():
-    memory = Memory()
+    memory = PollMemory()
     memory.add([str(n) for n in range(20_010)])
     assert len(memory.ended) == 20_000
     assert "9" not in memory.ended

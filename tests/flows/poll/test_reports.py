@@ -109,7 +109,7 @@ async def test_a_database_that_is_away_is_no_ones_strike(world: World, count: in
         if point == "poll.settled":
             raise Unavailable("away", retry_after=1)
 
-    elsewhere = world.other_process(reached=be_away)
+    elsewhere = world.other_process(crash_point=be_away)
     assert await elsewhere.poll() == 1
     assert await world.states() == {"submitted": count}
     assert await world.value("SELECT sum(strikes)::int FROM job") == 0

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from gateway.core.model import Limits
 from gateway.flows.maintain.sweep import sweep
-from gateway.flows.process.restore_detector import Beacon, is_behind
+from gateway.flows.process.restore_detector import RestoreDetector, is_behind
 from gateway.flows.submit.submitter import Submitter
 from tests.flows.world import World
 
@@ -16,7 +16,7 @@ PROCESSES = 2
 
 
 def test_a_number_that_grows_or_stays_is_well():
-    beacon = Beacon()
+    beacon = RestoreDetector()
     for count in (5, 5, 6):
         assert not is_behind(beacon.known, HERE, count)
         beacon.learn({HERE: count})
@@ -24,7 +24,7 @@ def test_a_number_that_grows_or_stays_is_well():
 
 
 def test_a_lower_number_is_behind_until_a_higher_one_is_set():
-    beacon = Beacon()
+    beacon = RestoreDetector()
     beacon.learn({HERE: 9})
     assert is_behind(beacon.known, HERE, 8)
     beacon.learn({HERE: 8})
@@ -35,14 +35,14 @@ def test_a_lower_number_is_behind_until_a_higher_one_is_set():
 
 
 def test_databases_that_share_a_redis_are_not_taken_for_one_another():
-    beacon = Beacon()
+    beacon = RestoreDetector()
     beacon.learn({HERE: 100})
     assert not is_behind(beacon.known, THERE, 1)
     assert beacon.after(UUID(int=3)) == 1
 
 
 def test_what_is_known_elsewhere_is_taken_over_where_it_is_more():
-    beacon = Beacon()
+    beacon = RestoreDetector()
     beacon.learn({HERE: 7})
     beacon.learn({HERE: 3, THERE: 4})
     assert dict(beacon.known) == {HERE: 7, THERE: 4}
@@ -51,7 +51,7 @@ def test_what_is_known_elsewhere_is_taken_over_where_it_is_more():
 
 
 def test_what_is_learned_later_does_not_change_what_was_known():
-    beacon = Beacon()
+    beacon = RestoreDetector()
     beacon.learn({HERE: 7})
     before = beacon.known
     beacon.learn({HERE: 8})
@@ -62,7 +62,10 @@ def test_what_is_learned_later_does_not_change_what_was_known():
 async def test_claims_and_sweeps_that_race_put_nothing_in_doubt(world: World):
     """A claim whose snapshot is older than a commit that its process has heard of is no restore."""
     tenant = await world.tenant(limits=Limits(max_in_flight=JOBS))
-    processes = [world, *(world.other_process(beacon=Beacon()) for _ in range(PROCESSES - 1))]
+    processes = [
+        world,
+        *(world.other_process(restore_detector=RestoreDetector()) for _ in range(PROCESSES - 1)),
+    ]
     is_over = asyncio.Event()
 
     async def sweeps(process: World) -> int:

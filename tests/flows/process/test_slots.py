@@ -25,7 +25,7 @@ async def test_work_takes_room_of_its_verb_until_it_ends(slots: Slots):
     slots.start("submit", _wait(free))
     assert (slots.used("submit"), slots.used("poll")) == (2, 0)
     free.set()
-    await slots.freed(10)
+    await slots.wait_for_slot(10)
     assert slots.used("submit") == 1
     assert await slots.drain(0) == 1
 
@@ -40,7 +40,7 @@ async def _fail() -> None:
 
 async def test_waiting_for_room_ends_by_itself(slots: Slots):
     slots.start("submit", asyncio.sleep(10))
-    await slots.freed(0.001)
+    await slots.wait_for_slot(0.001)
     assert slots.used("submit") == 1
     await slots.drain(0)
 
@@ -48,16 +48,16 @@ async def test_waiting_for_room_ends_by_itself(slots: Slots):
 async def test_a_verb_is_idle_once_all_its_work_has_ended(slots: Slots):
     free = asyncio.Event()
     slots.start("deliver", asyncio.sleep(10))
-    await slots.idle("submit", 10)
+    await slots.wait_idle("submit", 10)
     for _ in range(2):
         slots.start("submit", _wait(free))
-    waiting = asyncio.create_task(slots.idle("submit", 10))
+    waiting = asyncio.create_task(slots.wait_idle("submit", 10))
     await asyncio.wait([waiting], timeout=0.01)
     assert not waiting.done()
     free.set()
     await waiting
     assert (slots.used("submit"), slots.used("deliver")) == (0, 1)
-    await slots.idle("deliver", 0.001)
+    await slots.wait_idle("deliver", 0.001)
     assert slots.used("deliver") == 1
     await slots.drain(0)
 
@@ -121,7 +121,7 @@ async def test_a_stopping_process_does_not_look_again(slots: Slots):
     looked: list[str] = []
     slots.on_room(looked.append)
     slots.start("submit", asyncio.sleep(0))
-    await slots.freed(10)
+    await slots.wait_for_slot(10)
     assert await slots.drain(0) == 0
     slots.start("deliver", asyncio.sleep(0))
     await asyncio.sleep(0.05)

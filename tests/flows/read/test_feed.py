@@ -29,10 +29,10 @@ from gateway.flows.read.feed import (
     place_of_mark,
     read_page,
 )
-from gateway.flows.settle.watchers import Waiters, Watch, announce_feed
+from gateway.flows.settle.watchers import Watch, Watchers, announce_feed
 from gateway.store import feed
 from gateway.store.database import Tx
-from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, Place
+from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
 from gateway.store.job_search.filter import first_id
 from tests.builders import add_event, put
 from tests.flows.fakes import HeldClock
@@ -188,7 +188,7 @@ async def test_what_is_not_settled_yet_is_held_back(world: World):
 # --- Following -----------------------------------------------------------------------------------
 
 
-class _Noted(Waiters):
+class _Noted(Watchers):
     """Waiters of whom it is known when one waits to be told."""
 
     def __init__(self, deps: Deps) -> None:
@@ -214,7 +214,7 @@ class Follower:
     def __init__(self, world: World) -> None:
         self.clock = HeldClock()
         self.deps = replace(world.deps, clock=self.clock, slots=Slots())
-        self.waiters: Waiters = _Noted(self.deps)
+        self.waiters: Watchers = _Noted(self.deps)
         self.waits = self.waiters.waits
         self.deps.queue.listen(self.waiters.hear)
 
@@ -222,7 +222,7 @@ class Follower:
     async def following(
         self,
         tenants: Sequence[UUID] | None,
-        place: Place | None = None,
+        place: FeedPosition | None = None,
         *,
         types: Sequence[str] = (),
         heartbeat: float = 600.0,
@@ -288,9 +288,9 @@ async def test_who_begins_at_a_place_first_gets_what_is_there_batch_by_batch(
 async def test_types_that_nobody_asked_for_are_passed_over_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    places: list[Place] = []
+    places: list[FeedPosition] = []
 
-    async def page(tx: Tx, tenants: Any, after: Place, **more: Any) -> FeedPage:
+    async def page(tx: Tx, tenants: Any, after: FeedPosition, **more: Any) -> FeedPage:
         places.append(after)
         return await real(tx, tenants, after, **more)
 
@@ -339,7 +339,7 @@ async def test_where_nothing_comes_there_is_a_heartbeat(world: World):
         assert await anext(feed) == ()
 
 
-class _InVain(Waiters):
+class _InVain(Watchers):
     """Nobody ever waits as long as it takes."""
 
     @override
@@ -409,7 +409,7 @@ async def test_it_ends_with_the_process(world: World):
 
 
 async def test_a_mark_tells_nothing_of_others(world: World):
-    place = Place(1_234_567 + (3 << 48), LAST_ID)
+    place = FeedPosition(1_234_567 + (3 << 48), LAST_ID)
     first, second = mark_of(world.deps, place), mark_of(world.deps, place)
     assert first != second
     assert place_of_mark(world.deps, first) == place_of_mark(world.deps, second) == place
@@ -422,17 +422,17 @@ async def test_a_mark_tells_nothing_of_others(world: World):
 async def test_a_mark_of_an_earlier_version_misses_nothing_and_measures_nothing(world: World):
     for xact in (0, 65_535, 65_536, 1_000_000):
         place = place_of_mark(world.deps, encode_cursor(UUID(int=xact)))
-        assert place == Place(xact // 65_536 * 65_536, LAST_ID)
+        assert place == FeedPosition(xact // 65_536 * 65_536, LAST_ID)
 
 
 @pytest.mark.parametrize("case", ["made up", "changed", "other key", "too large", "no mark"])
 async def test_a_mark_that_is_not_ours_is_refused(world: World, case: str):
     other = replace(world.deps, cipher=Cipher([b"o" * 32]))
-    mark = mark_of(world.deps, Place(5, LAST_ID))
+    mark = mark_of(world.deps, FeedPosition(5, LAST_ID))
     texts = {
         "made up": encode_sealed(bytes(40)),
         "changed": mark[:-2] + ("AA" if mark[-2:] != "AA" else "BA"),
-        "other key": mark_of(other, Place(5, LAST_ID)),
+        "other key": mark_of(other, FeedPosition(5, LAST_ID)),
         "too large": encode_cursor(UUID(int=2**63)),
         "no mark": "x",
     }

@@ -9,7 +9,7 @@ from gateway.errors import NotFound
 from gateway.flows.accept.acceptor import Acceptor, Order
 from gateway.flows.accept.retry_job import job_again
 from gateway.flows.read.timeline import timeline
-from gateway.ports import Busy, Fault, Refused
+from gateway.ports import Busy, Refused, SendFault
 from tests.flows.fakes import PROBLEM, reply
 from tests.flows.world import CALLBACK, World
 
@@ -25,7 +25,7 @@ async def test_a_whole_life_can_be_read(world: World):
     await world.poll_again(1)
     world.upstream.move("SUCCEEDED")
     await world.poll_again(1)
-    world.sender.will(CALLBACK, Fault("timeout", "no answer in 15 s", 15.0), reply(200))
+    world.sender.will(CALLBACK, SendFault("timeout", "no answer in 15 s", 15.0), reply(200))
     await world.deliver()
     await world.pass_time(6)
     await world.deliver()

@@ -9,7 +9,7 @@ from gateway.core.waits import Wait, WaitCode
 from gateway.flows.admin.tenants import suspend_tenant
 from gateway.flows.health.heartbeat import Heart
 from gateway.flows.read.timeline import timeline
-from gateway.flows.settle.batched_reads import Reads
+from gateway.flows.settle.batched_reads import BatchedReads
 from gateway.ports import Busy, Denied, Problem, Unknown
 from gateway.store.processes import Identity
 from tests.flows.world import World
@@ -25,7 +25,7 @@ async def worker(world: World) -> None:
 
 
 async def wait_of(world: World, tenant: Tenant, job_id: UUID) -> Wait | None:
-    reads = Reads(world.deps)
+    reads = BatchedReads(world.deps)
     job = await reads.job(tenant.id, job_id)
     assert job is not None
     place = await reads.ahead(job) if job.state is JobState.ACCEPTED else None
@@ -143,7 +143,7 @@ async def test_the_next_attempt_is_never_in_the_past(world: World):
     (there,) = await world.at_upstream(await world.tenant("other"))
     async with world.deps.db.single() as tx:
         now = (await tx.one("SELECT now()"))[0]
-    reads = Reads(world.deps)
+    reads = BatchedReads(world.deps)
     job = await reads.job(tenant.id, later)
     assert job is not None
     assert job.next_at is not None

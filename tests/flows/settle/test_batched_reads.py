@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from gateway.flows.settle.batched_reads import Reads
+from gateway.flows.settle.batched_reads import BatchedReads
 from gateway.flows.upstream.delete_job import delete_job
 from gateway.store.database import Database, Tx
 from gateway.store.work import jobs
@@ -35,11 +35,13 @@ def db(world: World) -> _Counting:
 
 
 @pytest.fixture
-def reads(world: World, db: _Counting) -> Reads:
-    return Reads(replace(world.deps, db=db))
+def reads(world: World, db: _Counting) -> BatchedReads:
+    return BatchedReads(replace(world.deps, db=db))
 
 
-async def test_each_is_given_its_own_job_of_one_question(world: World, db: _Counting, reads: Reads):
+async def test_each_is_given_its_own_job_of_one_question(
+    world: World, db: _Counting, reads: BatchedReads
+):
     acme, globex = await world.tenant(), await world.tenant("globex")
     wanted = [(acme.id, one) for one in await world.accept(acme, 3)]
     wanted += [(globex.id, one) for one in await world.accept(globex, 2)]
@@ -50,7 +52,7 @@ async def test_each_is_given_its_own_job_of_one_question(world: World, db: _Coun
 
 
 async def test_a_job_of_another_tenant_is_never_handed_out(
-    world: World, db: _Counting, reads: Reads
+    world: World, db: _Counting, reads: BatchedReads
 ):
     acme, globex = await world.tenant(), await world.tenant("globex")
     mine, theirs = await world.accept_one(acme), await world.accept_one(globex)
@@ -62,7 +64,7 @@ async def test_a_job_of_another_tenant_is_never_handed_out(
     assert db.asked_for == [{acme.id, globex.id}, {acme.id}]
 
 
-async def test_what_is_not_there_is_nobodys(world: World, reads: Reads):
+async def test_what_is_not_there_is_nobodys(world: World, reads: BatchedReads):
     tenant = await world.tenant()
     gone = await world.accept_one(tenant)
     await delete_job(world.deps, tenant.id, gone)
@@ -70,7 +72,7 @@ async def test_what_is_not_there_is_nobodys(world: World, reads: Reads):
     assert found == [None, None]
 
 
-async def test_many_are_read_in_few_questions(world: World, db: _Counting, reads: Reads):
+async def test_many_are_read_in_few_questions(world: World, db: _Counting, reads: BatchedReads):
     tenant = await world.tenant()
     ids = await world.accept(tenant, 5)
     found = await asyncio.gather(*(reads.job(tenant.id, ids[n % 5]) for n in range(1_000)))
@@ -78,7 +80,9 @@ async def test_many_are_read_in_few_questions(world: World, db: _Counting, reads
     assert len(db.asked_for) == 5
 
 
-async def test_places_in_the_queues_are_counted_together(world: World, db: _Counting, reads: Reads):
+async def test_places_in_the_queues_are_counted_together(
+    world: World, db: _Counting, reads: BatchedReads
+):
     acme, globex = await world.tenant(), await world.tenant("globex")
     ids = [*await world.accept(acme, 3), *await world.accept(globex, 2)]
     async with world.deps.db.single() as tx:

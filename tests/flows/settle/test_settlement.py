@@ -58,12 +58,12 @@ async def test_a_batch_ends_what_is_open_and_leaves_the_rest(world: World):
 async def test_the_end_and_all_that_follows_exist_together_or_not_at_all(world: World, point: str):
     job_id = await world.accept_one(await world.tenant(hook=HOOK), callback_url=CALLBACK)
 
-    def die(reached: str) -> None:
-        if reached == point:
+    def die(crash_point: str) -> None:
+        if crash_point == point:
             raise RuntimeError(point)
 
     with pytest.raises(RuntimeError, match=point):
-        await settle_one(world.other_process(reached=die), job_id)
+        await settle_one(world.other_process(crash_point=die), job_id)
     assert (await world.job(job_id)).state == "accepted"
     assert await world.events() == []
     assert await world.deliveries() == []

@@ -227,11 +227,11 @@ async def test_an_end_that_is_recorded_twice_is_counted_once(world: World):
     await owe(world)
     heard = iter([False, True])
 
-    def reached(point: str) -> None:
+    def crash_point(point: str) -> None:
         if point == "deliver.committed" and not next(heard):
             raise Unavailable("who knows")
 
-    await world.other_process(reached=reached).deliver()
+    await world.other_process(crash_point=crash_point).deliver()
     assert next(heard, None) is None
     assert await webhooks(world) == (1, 0)
     assert await drifts(world) == []
@@ -349,11 +349,11 @@ class _Play:
     def _mortal(self, point: str) -> World:
         dies = self.rng.random() < 0.3
 
-        def reached(at: str) -> None:
+        def crash_point(at: str) -> None:
             if dies and at == point:
                 raise _DiedError
 
-        return self.world.other_process(reached=reached)
+        return self.world.other_process(crash_point=crash_point)
 
 
 class _DiedError(Exception):

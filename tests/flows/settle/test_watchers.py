@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import Unavailable
 from gateway.flows.deliver.endpoints import disable_endpoint
 from gateway.flows.process.slots import Slots
-from gateway.flows.settle.watchers import JobWatch, Waiters, announce_feed, announce_jobs
+from gateway.flows.settle.watchers import JobWatch, Watchers, announce_feed, announce_jobs
 from gateway.flows.upstream.delete_job import delete_job
 from gateway.ports import Denied, Problem
 from gateway.store.database import Database, Tx, open_database
@@ -28,7 +28,7 @@ class Process:
     def __init__(self, world: World, db: Database | None = None) -> None:
         self.clock = HeldClock()
         self.deps = replace(world.deps, clock=self.clock, slots=Slots(), db=db or world.deps.db)
-        self.waiters = Waiters(self.deps)
+        self.waiters = Watchers(self.deps)
         self.deps.queue.listen(self.waiters.hear)
 
     async def steps(self, count: int) -> None:

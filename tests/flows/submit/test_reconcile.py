@@ -195,7 +195,7 @@ async def test_jobs_that_fall_due_during_a_lookup_wait_for_the_next_one(world: W
     world.upstream.gates.clear()
     (later,) = await in_doubt(world.other_process(slots=Slots()), tenant, taken=False)
     assert await world.reconciler.claim() == 1, "claimed while the list is being read"
-    await world.deps.slots.freed(5)
+    await world.deps.slots.wait_for_slot(5)
     assert (await world.job(later)).lookups == 0
     assert (await world.job(later)).due_in > 0.5
     held.open.set()

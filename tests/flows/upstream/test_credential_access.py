@@ -179,7 +179,7 @@ async def test_only_a_rejected_credential_borrows_and_only_from_a_later_one(worl
             assert stored is not None
             asking = await asking_for(tx, world.deps, stored)
         assert isinstance(asking.access, Access)
-        return asking.access.key.value, asking.lent
+        return asking.access.key.value, asking.is_substitute
 
     assert [await asked(1), await asked(2)] == [("key-of-acme", False), ("second", False)]
     await revoke(world)

@@ -1,14 +1,14 @@
 """The health of a credential that is well and stays so; its troubles are in the tests of verbs."""
 
-from gateway.flows.upstream.credential_health import Standing, is_unwell, judge_credential
+from gateway.flows.upstream.credential_health import CredentialHealth, is_failing, judge_credential
 from gateway.ports import Busy, Denied, Problem, Submitted
 from tests.flows.world import HOOK, World
 
 
-async def standing_of(world: World, **changes: object) -> Standing:
+async def standing_of(world: World, **changes: object) -> CredentialHealth:
     credential = await world.health()
     given = {"failures": 0, "rejected": False} | changes
-    return Standing(
+    return CredentialHealth(
         credential.id,
         credential.tenant_id,
         credential.version,
@@ -16,7 +16,7 @@ async def standing_of(world: World, **changes: object) -> Standing:
     )
 
 
-async def judged(world: World, standing: Standing, *answers: object) -> float:
+async def judged(world: World, standing: CredentialHealth, *answers: object) -> float:
     async with world.deps.db.begin() as tx:
         return await judge_credential(tx, world.deps, standing, answers)
 
@@ -25,7 +25,7 @@ async def test_a_clear_answer_costs_a_credential_that_is_well_no_write(world: Wo
     await world.tenant()
     before = await world.value("SELECT xmin::text FROM credential")
     standing = await standing_of(world)
-    assert not is_unwell(standing)
+    assert not is_failing(standing)
     assert await judged(world, standing, Submitted("x"), None) == 0.0
     assert await world.value("SELECT xmin::text FROM credential") == before
 

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from gateway.store.connection.connect import Session
+from gateway.store.connection.connect import PostgresSession
 from gateway.store.database import Tx
 from gateway.store.tenancy import access_keys, tenants
 from gateway.store.webhooks import deliveries
@@ -35,4 +35,4 @@ class _Silent:
 @pytest.mark.parametrize("name", CALLS)
 async def test_no_answer_is_a_defect_and_not_an_empty_one(name: str) -> None:
     with pytest.raises(RuntimeError, match="always has a row"):
-        await CALLS[name](Tx(cast("Session", _Silent())))
+        await CALLS[name](Tx(cast("PostgresSession", _Silent())))

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.store.connection import availability as module
-from gateway.store.connection.availability import Standing
+from gateway.store.connection.availability import Availability
 from gateway.store.connection.failure_causes import Cause, Trouble
 
 AWAY = Cause(Trouble.AWAY, "connection refused")
@@ -14,15 +14,15 @@ SLOW = Cause(Trouble.SLOW, "a statement took too long")
 
 
 @pytest.fixture
-async def told(monkeypatch: pytest.MonkeyPatch) -> tuple[Standing, list[Cause | None]]:
+async def told(monkeypatch: pytest.MonkeyPatch) -> tuple[Availability, list[Cause | None]]:
     monkeypatch.setattr(module, "_CALM_SECONDS", 0.02)
-    standing, heard = Standing(), list[Cause | None]()
+    standing, heard = Availability(), list[Cause | None]()
     standing.on_change(heard.append)
     return standing, heard
 
 
 async def test_trouble_is_told_once_and_its_end_once(
-    told: tuple[Standing, list[Cause | None]],
+    told: tuple[Availability, list[Cause | None]],
 ) -> None:
     standing, heard = told
     standing.well()
@@ -37,7 +37,7 @@ async def test_trouble_is_told_once_and_its_end_once(
 
 
 async def test_another_kind_of_trouble_is_news_and_other_words_are_not(
-    told: tuple[Standing, list[Cause | None]],
+    told: tuple[Availability, list[Cause | None]],
 ) -> None:
     standing, heard = told
     standing.failed(AWAY)
@@ -47,7 +47,7 @@ async def test_another_kind_of_trouble_is_news_and_other_words_are_not(
 
 
 async def test_what_concerns_one_statement_is_told_now_and_then(
-    told: tuple[Standing, list[Cause | None]],
+    told: tuple[Availability, list[Cause | None]],
 ) -> None:
     standing, heard = told
     for cause in (None, SLOW, SLOW):
@@ -56,6 +56,6 @@ async def test_what_concerns_one_statement_is_told_now_and_then(
 
 
 async def test_where_nobody_listens_nothing_is_told() -> None:
-    standing = Standing()
+    standing = Availability()
     standing.failed(AWAY)
     assert standing.cause == AWAY

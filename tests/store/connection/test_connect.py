@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from gateway.errors import Unavailable
 from gateway.store.connection import connect
-from gateway.store.connection.connect import GUARDS, Connector, Session
+from gateway.store.connection.connect import GUARDS, PostgresConnector, PostgresSession
 from gateway.store.database import Database, open_database
 
 _REFUSAL = b"SFATAL\0C08P01\0Munsupported startup parameter: jit\0\0"
@@ -87,7 +87,7 @@ async def test_the_host_that_answers_is_asked_first_from_then_on(database_url: s
         url = with_hosts(
             database_url, f"127.0.0.1:{dead}", place_of(database_url), sslmode="disable"
         )
-        connector = Connector(url, "tests")
+        connector = PostgresConnector(url, "tests")
         for _ in range(3):
             session = await connector.connect()
             session.terminate()
@@ -110,7 +110,7 @@ async def test_a_host_that_is_silent_is_asked_last_by_the_next_one(
         url = with_hosts(
             database_url, f"127.0.0.1:{port}", place_of(database_url), sslmode="disable"
         )
-        connector = Connector(url, "tests")
+        connector = PostgresConnector(url, "tests")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await connector.connect()
@@ -132,7 +132,7 @@ async def test_of_several_hosts_none_that_takes_no_changes_will_do(database_url:
 
 
 async def test_the_longest_time_to_connect_is_the_url_s(database_url: str) -> None:
-    assert Connector(f"{database_url}?connect_timeout=7", "tests").seconds == 7
+    assert PostgresConnector(f"{database_url}?connect_timeout=7", "tests").seconds == 7
 
 
 async def test_a_server_that_speaks_no_tls_says_so(database_url: str) -> None:
@@ -182,7 +182,7 @@ async def test_another_breach_of_protocol_is_no_pooler(
 async def test_a_pooler_without_prepared_statements_is_refused(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Session, "get_server_pid", lambda _: -1)
+    monkeypatch.setattr(PostgresSession, "get_server_pid", lambda _: -1)
     async with pool_of(database_url) as database:
         with pytest.raises(Unavailable) as failed:
             await database.open_ahead(1)

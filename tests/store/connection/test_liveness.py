@@ -9,7 +9,7 @@ import pytest
 
 from gateway.errors import Unavailable
 from gateway.store.connection import liveness as pulse_module
-from gateway.store.connection.connect import Connector
+from gateway.store.connection.connect import PostgresConnector
 from gateway.store.database import Database, open_database
 from tests.faults.proxy import Proxy, proxied
 
@@ -79,10 +79,10 @@ async def test_a_server_that_has_no_connection_free_is_alive(
 ) -> None:
     answers = iter([asyncpg.TooManyConnectionsError("full"), asyncpg.CannotConnectNowError("bye")])
 
-    async def touch(_: Connector, __: object) -> None:
+    async def touch(_: PostgresConnector, __: object) -> None:
         raise next(answers)
 
-    monkeypatch.setattr(Connector, "touch", touch)
-    pulse = pulse_module.Pulse(Connector(database_url, "tests"))
+    monkeypatch.setattr(PostgresConnector, "touch", touch)
+    pulse = pulse_module.LinkMonitor(PostgresConnector(database_url, "tests"))
     assert await pulse.is_felt(None)
     assert not await pulse.is_felt(None)

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from gateway.errors import BadRequest
 from gateway.store.database import Database, Tx
 from gateway.store.work import lost_claims, restore_detection, settlement, submits, sweeps
-from gateway.store.work.settlement import Ending
+from gateway.store.work.settlement import JobEnd
 from gateway.store.work.submits import Back
 from tests.builders import add_jobs, add_tenant, claim_jobs
 
@@ -44,7 +44,7 @@ async def test_each_step_of_a_job_is_counted(tx: Tx) -> None:
     assert await load_of(tx, tenant) == (2, 3)
     await lost_claims.give_back(tx, "submit", token)
     assert await load_of(tx, tenant) == (3, 2)
-    await settlement.finish(tx, [Ending(id_, "failed", None, "{}", None, None) for id_ in ids[1:3]])
+    await settlement.finish(tx, [JobEnd(id_, "failed", None, "{}", None, None) for id_ in ids[1:3]])
     assert await load_of(tx, tenant) == (2, 1)
     await restore_detection.distrust(tx)
     assert await load_of(tx, tenant) == (0, 3)
@@ -70,7 +70,7 @@ async def test_it_is_kept_while_two_transactions_are_open(db: Database) -> None:
                         await submits.back(tx, [Back(job.id, token, 0.0, counted=False)])
                     if step == "end":
                         await settlement.finish(
-                            tx, [Ending(job.id, "failed", None, "{}", None, None, token)]
+                            tx, [JobEnd(job.id, "failed", None, "{}", None, None, token)]
                         )
     async with db.single() as tx:
         loads = [await load_of(tx, tenant) for tenant in tenants]

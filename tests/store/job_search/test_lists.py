@@ -13,7 +13,7 @@ from gateway.store.job_search.filter import JobFilter, first_id
 from gateway.store.job_search.lists import NewNote, Note
 from gateway.store.job_search.render import MARK
 from gateway.store.work import jobs, settlement
-from gateway.store.work.settlement import Ending
+from gateway.store.work.settlement import JobEnd
 from tests.builders import add_jobs, add_tenant, ids_in, put
 
 AT = datetime(2026, 3, 4, 5, tzinfo=UTC)
@@ -122,7 +122,7 @@ async def add_shaped(tx: Tx, tenant: UUID, **differs: Any) -> UUID:
     accepted = {name: how[name] for name in ("workflow", "batch_name", "name", "metadata")}
     (job_id,) = await add_jobs(tx, tenant, id=id_at(how["made"]), **accepted)
     error = f'{{"code":"{how["code"]}"}}' if how["code"] else None
-    await settlement.finish(tx, [Ending(job_id, how["state"], None, error, None, None)])
+    await settlement.finish(tx, [JobEnd(job_id, how["state"], None, error, None, None)])
     await put(tx, "job", job_id, created_at=how["made"], completed_at=how["ended"])
     return job_id
 

@@ -17,7 +17,7 @@ from gateway.store.job_search.filter import JobFilter, first_id
 from gateway.store.job_search.lists import NOTHING
 from gateway.store.retention import prune
 from gateway.store.work import jobs, settlement
-from gateway.store.work.settlement import Ending
+from gateway.store.work.settlement import JobEnd
 from tests.builders import add_jobs, add_tenant, ids_in, new_job
 
 STATES = [state.value for state in JobState]
@@ -175,7 +175,7 @@ async def test_a_job_is_found_by_its_error_from_its_end_on(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     one, other = await add_jobs(tx, tenant, 2)
     for job_id, error in ((one, '{"code":"E"}'), (other, None)):
-        await settlement.finish(tx, [Ending(job_id, "failed", None, error, None, None)])
+        await settlement.finish(tx, [JobEnd(job_id, "failed", None, error, None, None)])
     assert await shown(tx, tenant, error_codes=("E",)) == [one]
 
 
@@ -195,7 +195,7 @@ async def test_a_job_that_goes_takes_its_labels_along(tx: Tx, drop: Callable[...
     before = await labels(tx)
     (gone,) = await add_jobs(tx, tenant, batch_name="b", metadata='{"a":"1","b":[2],"c":null}')
     assert await labels(tx) == before + 4
-    await settlement.finish(tx, [Ending(gone, "failed", None, '{"code":"E"}', None, None)])
+    await settlement.finish(tx, [JobEnd(gone, "failed", None, '{"code":"E"}', None, None)])
     assert await labels(tx) == before + 5
     await drop(tx, tenant, gone)
     assert await labels(tx) == before

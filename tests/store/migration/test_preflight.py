@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from gateway.embedded.postgres import Postgres
 from gateway.errors import DatabaseDenied
-from gateway.store.connection.connect import Session
+from gateway.store.connection.connect import PostgresSession
 from gateway.store.database import open_database
 from gateway.store.migration import preflight
 from gateway.store.migration.migrate import DatabaseRefusedError, newest_revision, present_revision
@@ -125,7 +125,7 @@ async def test_a_server_that_is_too_old_is_refused(
 
 
 async def test_a_pooler_is_refused(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Session, "get_server_pid", lambda _: -1)
+    monkeypatch.setattr(PostgresSession, "get_server_pid", lambda _: -1)
     monkeypatch.setattr("gateway.store.connection.connect._LOOK", "SELECT pg_backend_pid(), false")
     said, hint = await refusal(server.url)
     assert said == "a pooler is in front of Postgres, and migrations need a session of their own"

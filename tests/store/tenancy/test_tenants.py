@@ -10,7 +10,7 @@ from gateway.store.tenancy.tenants import CredentialInUse
 from gateway.store.usage import drift, rollups
 from gateway.store.webhooks import attempts, endpoints
 from gateway.store.work import bulk_operations, polls, settlement
-from gateway.store.work.settlement import Ending
+from gateway.store.work.settlement import JobEnd
 from tests.builders import (
     add_credential,
     add_deliveries,
@@ -165,7 +165,7 @@ async def fill(tx: Tx) -> None:
     token = uuid7()
     (one,) = await claim_deliveries(tx, token=token)
     await attempts.record(tx, [recorded_of(one, token, "delivered")])
-    await settlement.finish(tx, [Ending(job_id, "succeeded", None, None, None, None)])
+    await settlement.finish(tx, [JobEnd(job_id, "succeeded", None, None, None, None)])
     await rollups.add_jobs(tx, [job_id])
     await drift.note_pruning(tx, "jobs", [job_id])
     await tx.run("INSERT INTO usage_hour VALUES ($1, now(), '', '', '', 1, 0, 0)", tenant)

@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 from gateway.core.model import Endpoint
 from gateway.store.database import Database, Tx
 from gateway.store.webhooks import attempts, endpoints
-from gateway.store.webhooks.endpoints import Secret
+from gateway.store.webhooks.endpoints import EndpointSecret
 from gateway.store.work import sweeps
 from tests.builders import (
     add_deliveries,
@@ -213,14 +213,14 @@ async def test_the_newest_live_secret_counts(tx: Tx) -> None:
     old = await keep(tx, tenant, endpoint, b"old")
     new = await keep(tx, tenant, endpoint, b"new", b"public")
     default = await keep(tx, tenant, None, b"default")
-    assert await endpoints.secret(tx, tenant, endpoint) == Secret(new, "v1a", b"new")
-    assert await endpoints.secret(tx, tenant, None) == Secret(default, "v1", b"default")
+    assert await endpoints.secret(tx, tenant, endpoint) == EndpointSecret(new, "v1a", b"new")
+    assert await endpoints.secret(tx, tenant, None) == EndpointSecret(default, "v1", b"default")
     assert await endpoints.secret(tx, other, endpoint) is None
     assert await endpoints.secret(tx, other, None) is None
     await put(tx, "signing_secret", new, expires_at=60)
-    assert await endpoints.secret(tx, tenant, endpoint) == Secret(new, "v1a", b"new")
+    assert await endpoints.secret(tx, tenant, endpoint) == EndpointSecret(new, "v1a", b"new")
     await put(tx, "signing_secret", new, expires_at=0)
-    assert await endpoints.secret(tx, tenant, endpoint) == Secret(old, "v1", b"old")
+    assert await endpoints.secret(tx, tenant, endpoint) == EndpointSecret(old, "v1", b"old")
 
 
 async def test_live_secrets_end_after_the_overlap_and_none_is_prolonged(tx: Tx) -> None:

@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 from gateway.core.model import JobState, NewJob
 from gateway.store.database import Database, Tx
 from gateway.store.work import jobs, settlement, submits
-from gateway.store.work.settlement import Ending
+from gateway.store.work.settlement import JobEnd
 from tests.builders import (
     add_jobs,
     add_submitted,
@@ -162,7 +162,7 @@ async def test_how_many_are_ahead(tx: Tx, monkeypatch: pytest.MonkeyPatch) -> No
     assert await jobs.ahead(tx, asked) == places
     assert await jobs.ahead(tx, asked[:1]) == {asked[0].id: places[asked[0].id]}
     assert await jobs.ahead(tx, []) == {}
-    await settlement.finish(tx, [Ending(high[0], "cancelled", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(high[0], "cancelled", None, "{}", None, None)])
     later = {job_id: place for place, job_id in enumerate(order[1:])}
     assert await jobs.ahead(tx, asked) == later | {high[0]: 0, theirs[3]: 3}
     monkeypatch.setattr(jobs, "_AHEAD", jobs._AHEAD.replace("10000", "3"))  # pyright: ignore[reportPrivateUsage]
@@ -194,7 +194,7 @@ async def test_waiting_jobs_are_counted(tx: Tx) -> None:
 async def test_a_deleted_job_is_hidden_and_its_payload_gone(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     (job_id,) = await add_submitted(tx, tenant, params='{"a":1}', copy_results_to='{"b":2}')
-    await settlement.finish(tx, [Ending(job_id, "succeeded", '{"r":1}', None, None, None)])
+    await settlement.finish(tx, [JobEnd(job_id, "succeeded", '{"r":1}', None, None, None)])
     assert await jobs.delete(tx, other, job_id, 30.0) is None
     credential = await credential_of(tx, tenant)
     assert await jobs.delete(tx, tenant, job_id, 30.0) == (credential, f"up-{job_id}")
@@ -213,7 +213,7 @@ async def test_a_deleted_job_is_hidden_and_its_payload_gone(tx: Tx) -> None:
 async def test_what_never_left_is_not_deleted_upstream(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_jobs(tx, tenant)
-    await settlement.finish(tx, [Ending(job_id, "cancelled", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(job_id, "cancelled", None, "{}", None, None)])
     assert await jobs.delete(tx, tenant, job_id, 30.0) == (None, None)
     assert (await row_of(tx, "job", job_id)).upstream_delete_at is None
 
@@ -222,7 +222,7 @@ async def test_what_was_refused_is_not_deleted_upstream(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_jobs(tx, tenant)
     await claim_jobs(tx)
-    await settlement.finish(tx, [Ending(job_id, "failed", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(job_id, "failed", None, "{}", None, None)])
     await jobs.delete(tx, tenant, job_id, 30.0)
     assert (await row_of(tx, "job", job_id)).upstream_delete_at is None
 
@@ -231,7 +231,7 @@ async def test_a_job_on_its_way_is_looked_for_once_its_submit_must_be_over(tx: T
     tenant = await add_tenant(tx)
     (job_id,) = await add_jobs(tx, tenant)
     await claim_jobs(tx)
-    await settlement.finish(tx, [Ending(job_id, "cancelled", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(job_id, "cancelled", None, "{}", None, None)])
     await jobs.delete(tx, tenant, job_id, 30.0)
     assert await seconds_until(tx, "job", job_id, "upstream_delete_at") == 30.0
     assert await jobs.claim_doomed(tx, 9, 60.0) == []
@@ -247,7 +247,7 @@ async def test_what_the_upstream_deleted_is_not_asked_for_again(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     one, other = await add_submitted(tx, tenant, 2)
     for job_id in (one, other):
-        await settlement.finish(tx, [Ending(job_id, "cancelled", None, "{}", None, None)])
+        await settlement.finish(tx, [JobEnd(job_id, "cancelled", None, "{}", None, None)])
         await jobs.delete(tx, tenant, job_id, 30.0)
     await jobs.forget_upstream(tx, [one])
     assert [d.id for d in await jobs.claim_doomed(tx, 9, 60.0)] == [other]
@@ -258,7 +258,7 @@ async def test_two_who_delete_upstream_share_the_work(db: Database) -> None:
         tenant = await add_tenant(tx)
         ids = await add_submitted(tx, tenant, 5)
         for age, job_id in enumerate(ids):
-            await settlement.finish(tx, [Ending(job_id, "cancelled", None, "{}", None, None)])
+            await settlement.finish(tx, [JobEnd(job_id, "cancelled", None, "{}", None, None)])
             await jobs.delete(tx, tenant, job_id, 30.0)
             await put(tx, "job", job_id, upstream_delete_at=-age - 1)
     async with db.begin() as one, db.begin() as other:
@@ -271,7 +271,7 @@ async def test_two_who_delete_upstream_share_the_work(db: Database) -> None:
 async def test_a_deleted_job_leaves_the_queue(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_jobs(tx, tenant)
-    await settlement.finish(tx, [Ending(job_id, "cancelled", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(job_id, "cancelled", None, "{}", None, None)])
     await jobs.delete(tx, tenant, job_id, 30.0)
     assert await claim_jobs(tx) == []
     assert await submits.claim_doubtful(tx, 9, lease=1.0, breaker=5, token=uuid7()) == []

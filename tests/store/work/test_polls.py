@@ -8,8 +8,8 @@ from gateway.core.model import JobState
 from gateway.core.schedule import InFlight, Pace
 from gateway.store.database import Database, Tx
 from gateway.store.work import polls, settlement
-from gateway.store.work.polls import AtUpstream, Place, ToPoll
-from gateway.store.work.settlement import Ending
+from gateway.store.work.polls import AtUpstream, JobPosition, ToPoll
+from gateway.store.work.settlement import JobEnd
 from tests.builders import (
     add_credential,
     add_jobs,
@@ -314,7 +314,7 @@ async def test_jobs_in_flight_are_told_by_workflow(tx: Tx) -> None:
     for age, job_id in zip((5, 30, 10), slow, strict=True):
         await put(tx, "job", job_id, submitted_at=-age)
     await polls.started(tx, [(fast, None, None)])
-    await settlement.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(ended, "failed", None, "{}", None, None)])
     flight = await polls.in_flight(tx, credential, tenant, Pace(), 9)
     assert flight.groups == [
         InFlight("fast", 0.0, 0.0, 0.0, unstarted=False),
@@ -340,7 +340,7 @@ async def test_jobs_at_the_upstream_are_walked_in_order_and_from_any_place(tx: T
     for age, job_id in zip((40, 10, 20, 20), ids, strict=True):
         await put(tx, "job", job_id, submitted_at=-age)
     await put(tx, "job", ids[2], next_at=0.001)
-    found = await polls.walk(tx, credential, Place(), 9)
+    found = await polls.walk(tx, credential, JobPosition(), 9)
     twins = sorted(ids[2:])
     assert [job.id for job in found] == [*twins, ids[1], ids[0]]
     row = await row_of(tx, "job", ids[0])
@@ -351,8 +351,8 @@ async def test_jobs_at_the_upstream_are_walked_in_order_and_from_any_place(tx: T
     for number, job in enumerate(found):
         rest = await polls.walk(tx, credential, job.place, 9)
         assert [one.id for one in rest] == [one.id for one in found[number + 1 :]]
-    assert len(await polls.walk(tx, credential, Place(), 2)) == 2
-    assert await polls.walk(tx, uuid7(), Place(), 9) == []
+    assert len(await polls.walk(tx, credential, JobPosition(), 2)) == 2
+    assert await polls.walk(tx, uuid7(), JobPosition(), 9) == []
 
 
 async def test_overdue_are_those_of_a_workflow_from_an_age_on(tx: Tx) -> None:
@@ -362,12 +362,12 @@ async def test_overdue_are_those_of_a_workflow_from_an_age_on(tx: Tx) -> None:
     (other,) = await add_submitted(tx, tenant, workflow="b")
     for age, job_id in zip((30, 10, 20, 90), [*ids, other], strict=True):
         await put(tx, "job", job_id, submitted_at=-age)
-    found = await polls.overdue(tx, credential, Place("a"), 20.0, 9)
+    found = await polls.overdue(tx, credential, JobPosition("a"), 20.0, 9)
     assert [job.id for job in found] == [ids[0], ids[2]]
     (second,) = await polls.overdue(tx, credential, found[0].place, 20.0, 9)
     assert second.id == ids[2]
-    assert len(await polls.overdue(tx, credential, Place("a"), 0.0, 1)) == 1
-    assert await polls.overdue(tx, uuid7(), Place("a"), 0.0, 9) == []
+    assert len(await polls.overdue(tx, credential, JobPosition("a"), 0.0, 1)) == 1
+    assert await polls.overdue(tx, uuid7(), JobPosition("a"), 0.0, 9) == []
 
 
 async def test_only_awaited_jobs_of_the_credential_match(tx: Tx) -> None:
@@ -376,7 +376,7 @@ async def test_only_awaited_jobs_of_the_credential_match(tx: Tx) -> None:
     one, ended, unasked = await add_submitted(tx, tenant, 3)
     newer = await add_credential(tx, tenant, 2)
     (other,) = await add_submitted(tx, tenant)
-    await settlement.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(ended, "failed", None, "{}", None, None)])
     await polls.started(tx, [(one, None, None)])
     asked = [f"up-{id_}" for id_ in (one, ended, other, uuid7())]
     row = await row_of(tx, "job", one)
@@ -384,20 +384,20 @@ async def test_only_awaited_jobs_of_the_credential_match(tx: Tx) -> None:
         AtUpstream(one, f"up-{one}", "flow", "running", 0, 0.0, True, row.submitted_at)
     ]
     assert [job.id for job in await polls.match(tx, newer, asked)] == [other]
-    assert {job.id for job in await polls.walk(tx, old, Place(), 9)} == {one, unasked}
+    assert {job.id for job in await polls.walk(tx, old, JobPosition(), 9)} == {one, unasked}
 
 
 async def test_a_status_call_is_put_off(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     one, other, ended = await add_submitted(tx, tenant, 3)
-    await settlement.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(ended, "failed", None, "{}", None, None)])
     before = await row_of(tx, "job", ended)
     await polls.ask_later(tx, [(one, 5.0, 2), (other, 60.0, 0), (ended, 5.0, 3)])
     assert await seconds_until(tx, "job", one, "next_at") == 5.0
     assert (await row_of(tx, "job", one)).absences == 2
     assert await seconds_until(tx, "job", other, "next_at") == 60.0
     assert await row_of(tx, "job", ended) == before
-    found = await polls.walk(tx, await credential_of(tx, tenant), Place(), 9)
+    found = await polls.walk(tx, await credential_of(tx, tenant), JobPosition(), 9)
     assert [job.due for job in found] == [False, False]
 
 
@@ -405,7 +405,7 @@ async def test_a_start_is_news_once(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     one, other, ended = await add_submitted(tx, tenant, 3)
     (waiting,) = await add_jobs(tx, tenant)
-    await settlement.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(ended, "failed", None, "{}", None, None)])
     await put(tx, "job", one, created_at=AT)
     told = [(one, AT, None), (other, None, None), (ended, AT, None), (waiting, AT, None)]
     news = {job.id: job for job in await polls.started(tx, told)}

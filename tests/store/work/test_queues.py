@@ -9,8 +9,8 @@ from gateway.store import processes
 from gateway.store.database import Tx
 from gateway.store.tenancy import tenants
 from gateway.store.work import polls, queues, settlement, submits
-from gateway.store.work.queues import Line
-from gateway.store.work.settlement import Ending
+from gateway.store.work.queues import QueueLine
+from gateway.store.work.settlement import JobEnd
 from gateway.store.work.submits import Doubt
 from tests.builders import (
     add_credential,
@@ -51,7 +51,7 @@ async def test_jobs_that_may_go_and_since_when(tx: Tx) -> None:
     await put(tx, "job", old, next_at=-90)
     assert await lines(tx, "accepted") == {None: (6, 90.0)}
     found = await queues.lines(tx, breaker=5, in_flight=CAP, window=2)
-    assert found == [Line("accepted", None, 6, 90.0, 2)]
+    assert found == [QueueLine("accepted", None, 6, 90.0, 2)]
 
 
 async def waiting(tx: Tx) -> UUID:
@@ -215,7 +215,7 @@ async def test_open_jobs_by_state(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     runs, ends, *_ = await add_submitted(tx, tenant, 4)
     await polls.started(tx, [(runs, None, None)])
-    await settlement.finish(tx, [Ending(ends, "failed", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(ends, "failed", None, "{}", None, None)])
     await add_jobs(tx, tenant)
     await claim_jobs(tx)
     await add_jobs(tx, tenant, 5)

@@ -10,7 +10,7 @@ from gateway.core.model import TERMINAL, Job, JobState
 from gateway.store.database import Database, Tx
 from gateway.store.webhooks import attempts, endpoints
 from gateway.store.work import jobs, polls, settlement
-from gateway.store.work.settlement import Ending, NewDelivery, NewEvent, Receiver
+from gateway.store.work.settlement import JobEnd, NewDelivery, NewEvent, SubscribedEndpoint
 from tests.builders import (
     add_endpoint,
     add_event,
@@ -27,8 +27,8 @@ AT = datetime(2026, 1, 2, tzinfo=UTC)
 LATER = datetime(2026, 1, 3, tzinfo=UTC)
 
 
-def end(job_id: UUID, state: str = "succeeded", token: UUID | None = None) -> Ending:
-    return Ending(job_id, state, '{"r": 1.10}', None, None, None, token)
+def end(job_id: UUID, state: str = "succeeded", token: UUID | None = None) -> JobEnd:
+    return JobEnd(job_id, state, '{"r": 1.10}', None, None, None, token)
 
 
 # --- Finish -------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ async def test_an_ended_job_is_returned_as_it_stands(tx: Tx) -> None:
     (job_id,) = await add_submitted(tx, tenant)
     await put(tx, "job", job_id, created_at=AT)
     (job,) = await settlement.finish(
-        tx, [Ending(job_id, "failed", '{ "r": 1.10 }', '{"code":"X"}', AT, LATER)]
+        tx, [JobEnd(job_id, "failed", '{ "r": 1.10 }', '{"code":"X"}', AT, LATER)]
     )
     assert job == await jobs.find(tx, tenant, job_id)
     assert (job.state, job.result, job.error) == (JobState.FAILED, '{ "r": 1.10 }', '{"code":"X"}')
@@ -64,7 +64,7 @@ async def test_what_was_told_of_a_start_stays_so(tx: Tx) -> None:
     row = await row_of(tx, "job", job_id)
     first, second, over = (row.now - timedelta(seconds=n) for n in (60, 90, 30))
     await polls.started(tx, [(job_id, first, None)])
-    (job,) = await settlement.finish(tx, [Ending(job_id, "succeeded", "{}", None, second, over)])
+    (job,) = await settlement.finish(tx, [JobEnd(job_id, "succeeded", "{}", None, second, over)])
     assert (job.started_at, job.completed_at) == (first, over)
 
 
@@ -74,7 +74,7 @@ async def test_times_of_an_upstream_whose_clock_is_wrong_are_set_right(tx: Tx, o
     await put(tx, "job", job_id, created_at=-600, sent_at=-590, submitted_at=-590)
     row = await row_of(tx, "job", job_id)
     made, began, over = (row.now + timedelta(seconds=n + off) for n in (-590, -500, -400))
-    end = Ending(job_id, "succeeded", "{}", None, began, over, made_at=made)
+    end = JobEnd(job_id, "succeeded", "{}", None, began, over, made_at=made)
     (job,) = await settlement.finish(tx, [end])
     assert job.started_at is not None
     assert job.completed_at is not None
@@ -103,7 +103,7 @@ async def test_no_job_ends_before_its_start_or_is_over_before_it_was_made(
         return None if seconds is None else now + timedelta(seconds=seconds)
 
     (job,) = await settlement.finish(
-        tx, [Ending(job_id, "failed", None, "{}", at(began), at(over))]
+        tx, [JobEnd(job_id, "failed", None, "{}", at(began), at(over))]
     )
     assert (job.started_at, job.completed_at) == (at(started), at(completed))
 
@@ -191,7 +191,10 @@ async def test_receivers_are_the_endpoints_of_these_tenants(tx: Tx) -> None:
     await attempts.disable(tx, disabled, "gone")
     await endpoints.delete(tx, one, deleted)
     assert sorted(await settlement.receivers(tx, [one, other])) == sorted(
-        [Receiver(some, one, ["job.failed"], False), Receiver(disabled, other, [], True)]
+        [
+            SubscribedEndpoint(some, one, ["job.failed"], False),
+            SubscribedEndpoint(disabled, other, [], True),
+        ]
     )
     assert await settlement.receivers(tx, []) == []
 

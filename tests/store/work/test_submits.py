@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 from gateway.store.database import Database, Tx
 from gateway.store.tenancy import tenants
 from gateway.store.work import jobs, polls, settlement, submits
-from gateway.store.work.settlement import Ending
+from gateway.store.work.settlement import JobEnd
 from gateway.store.work.submits import Back, Doubt
 from tests.builders import (
     add_credential,
@@ -155,7 +155,7 @@ async def test_ended_jobs_take_no_room(tx: Tx) -> None:
     (ended,) = await add_submitted(tx, tenant)
     await add_jobs(tx, tenant)
     assert await claim_jobs(tx) == []
-    await settlement.finish(tx, [Ending(ended, "succeeded", None, None, None, None)])
+    await settlement.finish(tx, [JobEnd(ended, "succeeded", None, None, None, None)])
     assert len(await claim_jobs(tx)) == 1
 
 
@@ -383,7 +383,7 @@ async def test_who_lost_the_lease_changes_nothing(tx: Tx) -> None:
 
 async def test_who_comes_after_the_end_changes_nothing(tx: Tx) -> None:
     job_id, token = await claim_one(tx)
-    await settlement.finish(tx, [Ending(job_id, "expired", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(job_id, "expired", None, "{}", None, None)])
     await put(tx, "job", job_id, lease_token=token)  # even if the end had left it
     before = await row_of(tx, "job", job_id)
     assert await submits.submitted(tx, [(job_id, token, "late")]) == set()
@@ -400,7 +400,7 @@ async def test_the_holder_of_one_lease_has_no_other(tx: Tx) -> None:
 
 async def test_a_job_deleted_during_its_submit_is_deleted_upstream_too(tx: Tx) -> None:
     job_id, token = await claim_one(tx)
-    await settlement.finish(tx, [Ending(job_id, "cancelled", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(job_id, "cancelled", None, "{}", None, None)])
     tenant = (await row_of(tx, "job", job_id)).tenant_id
     await jobs.delete(tx, tenant, job_id, 30.0)
     assert await submits.submitted(tx, [(job_id, token, "orphan")]) == set()

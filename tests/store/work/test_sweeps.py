@@ -3,7 +3,7 @@ from uuid_utils.compat import uuid7
 
 from gateway.store.database import Database, Tx
 from gateway.store.work import settlement, submits, sweeps
-from gateway.store.work.settlement import Ending
+from gateway.store.work.settlement import JobEnd
 from gateway.store.work.submits import Doubt
 from tests.builders import (
     add_deliveries,
@@ -35,7 +35,7 @@ async def test_a_forgotten_credential_is_polled_again(tx: Tx) -> None:
     forgotten, idle, known = [await add_tenant(tx) for _ in range(3)]
     await add_submitted(tx, forgotten)
     (ended,) = await add_submitted(tx, idle)
-    await settlement.finish(tx, [Ending(ended, "failed", None, "{}", None, None)])
+    await settlement.finish(tx, [JobEnd(ended, "failed", None, "{}", None, None)])
     await add_submitted(tx, known)
     await put(tx, "credential", await credential_of(tx, known), poll_at=20)
     assert await sweeps.remember(tx) == 1

@@ -12,13 +12,13 @@ import pytest_asyncio
 
 from gateway.core.model import KeyKind
 from gateway.errors import Unavailable
-from gateway.flows.accept.authenticate import Identities
+from gateway.flows.accept.authenticate import Authenticator
 from gateway.flows.read import export as pages
 from gateway.store.job_search.lists import Page
 from gateway.web.asgi.request_context import Caller
 from gateway.web.asgi.types import Message
 from gateway.web.capacity import long_requests
-from gateway.web.capacity.long_requests import Admissions
+from gateway.web.capacity.long_requests import LongRequests
 from gateway.web.respond.sse import Streams
 from gateway.web.routes.jobs.export import Download
 from tests.web.conftest import GOOD, World, problem
@@ -181,10 +181,10 @@ async def test_an_export_breaks_off_with_its_key_or_its_tenant(
             await read_on(lines)
 
 
-def gate_of(world: World) -> tuple[Identities, Admissions]:
+def gate_of(world: World) -> tuple[Authenticator, LongRequests]:
     """The parts of a process of its own."""
-    identities = Identities(world.deps)
-    gate = Admissions(world.deps, identities)
+    identities = Authenticator(world.deps)
+    gate = LongRequests(world.deps, identities)
     world.queue.listen(identities.forget)
     world.queue.listen(gate.hear)
     return identities, gate

@@ -11,7 +11,7 @@ import pytest_asyncio
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.rate_limiter import WindowLimiter
 from gateway.core.model import KeyKind, Limits
-from gateway.flows.admin.tenants import TenantChange, change_tenant
+from gateway.flows.admin.tenants import TenantUpdate, change_tenant
 from tests.fakes import FakeLimiter
 from tests.web.conftest import GOOD, NOBODY, World, problem
 from tests.web.live import live
@@ -158,7 +158,7 @@ async def test_a_change_of_the_limit_is_seen_at_once(world: World, limits: FakeL
     assert told(await ask(world, "list", slug))[0] == '"rate";q=9;w=1'
 
     # By another process, of which this one hears.
-    await change_tenant(world.deps, "test", slug, TenantChange(limits={"max_rate": 7}))
+    await change_tenant(world.deps, "test", slug, TenantUpdate(limits={"max_rate": 7}))
     assert told(await ask(world, "list", slug))[0] == '"rate";q=7;w=1'
 
     await world.send("PATCH", path, world.operator, {"limits": {"maxRate": None}})

@@ -8,12 +8,12 @@ from litestar.params import FromPath
 
 from gateway.core.model import AccessKey, KeyKind
 from gateway.errors import NotFound
-from gateway.flows.accept.authenticate import Identities
+from gateway.flows.accept.authenticate import Authenticator
 from gateway.flows.admin.access_keys import create_key, revoke_key, rotate_key
 from gateway.flows.admin.tenants import get_tenant
 from gateway.store.tenancy import access_keys
 from gateway.web.asgi.request_context import Caller
-from gateway.web.context import Context, Handed
+from gateway.web.context import Context, Injected
 from gateway.web.schemas.admin_responses import KeyMade, KeyOut
 from gateway.web.schemas.requests import KeyIn, RotationIn, TenantKeyIn
 
@@ -22,14 +22,16 @@ def _scopes(given: Sequence[str] | None) -> frozenset[str] | None:
     return None if given is None else frozenset(given)
 
 
-async def owners(identities: Identities, key: AccessKey) -> tuple[str | None, Sequence[str] | None]:
+async def owners(
+    identities: Authenticator, key: AccessKey
+) -> tuple[str | None, Sequence[str] | None]:
     """The slugs of a key's tenant and tenants; one that was deleted is left out."""
     own = await _slugs(identities, [key.tenant_id] if key.tenant_id else [])
     allowed = None if key.tenants is None else await _slugs(identities, sorted(key.tenants))
     return next(iter(own), None), allowed
 
 
-async def _slugs(identities: Identities, tenant_ids: Sequence[UUID]) -> list[str]:
+async def _slugs(identities: Authenticator, tenant_ids: Sequence[UUID]) -> list[str]:
     slugs: list[str] = []
     for tenant_id in tenant_ids:
         try:
@@ -57,9 +59,9 @@ async def _made(context: Context, made: tuple[AccessKey, str]) -> KeyMade:
 )
 async def make_tenant_key(
     slug: FromPath[str],
-    given: Handed[TenantKeyIn],
-    caller: Handed[Caller],
-    context: Handed[Context],
+    given: Injected[TenantKeyIn],
+    caller: Injected[Caller],
+    context: Injected[Context],
 ) -> KeyMade:
     """For one tenant. Its text is shown this once."""
     made = await create_key(
@@ -75,7 +77,7 @@ async def make_tenant_key(
 
 
 @get("/tenant/{slug:str}/key", operation_id="listTenantKeys", summary="List the keys of a tenant")
-async def list_tenant_keys(slug: FromPath[str], context: Handed[Context]) -> list[KeyOut]:
+async def list_tenant_keys(slug: FromPath[str], context: Injected[Context]) -> list[KeyOut]:
     """Without their texts."""
     tenant = await get_tenant(context.deps, slug)
     async with context.deps.db.single() as tx:
@@ -91,7 +93,7 @@ async def list_tenant_keys(slug: FromPath[str], context: Handed[Context]) -> lis
     summary="Issue a service or operator key",
 )
 async def make_key(
-    given: Handed[KeyIn], caller: Handed[Caller], context: Handed[Context]
+    given: Injected[KeyIn], caller: Injected[Caller], context: Injected[Context]
 ) -> KeyMade:
     """A service key without tenants may act for all. Its text is shown this once."""
     made = await create_key(
@@ -107,7 +109,7 @@ async def make_key(
 
 
 @get("/key", operation_id="listKeys", summary="List service and operator keys")
-async def list_keys(context: Handed[Context]) -> list[KeyOut]:
+async def list_keys(context: Injected[Context]) -> list[KeyOut]:
     """Without their texts."""
     async with context.deps.db.single() as tx:
         found = await access_keys.of_tenant(tx, None)
@@ -123,9 +125,9 @@ async def list_keys(context: Handed[Context]) -> list[KeyOut]:
 )
 async def replace_key(
     key_id: FromPath[str],
-    given: Handed[RotationIn],
-    caller: Handed[Caller],
-    context: Handed[Context],
+    given: Injected[RotationIn],
+    caller: Injected[Caller],
+    context: Injected[Context],
 ) -> KeyMade:
     """A new key like it; the old one ends after the overlap."""
     made = await rotate_key(
@@ -138,7 +140,7 @@ async def replace_key(
     "/key/{key_id:str}", status_code=200, operation_id="revokeKey", summary="Revoke a key at once"
 )
 async def end_key(
-    key_id: FromPath[str], caller: Handed[Caller], context: Handed[Context]
+    key_id: FromPath[str], caller: Injected[Caller], context: Injected[Context]
 ) -> KeyOut:
     """It ends everywhere within seconds, and stays listed."""
     return await _shown(context, await revoke_key(context.deps, caller.key.key_id, key_id))

@@ -5,7 +5,7 @@ from litestar import Response, get
 from gateway.flows.deps import Deps
 from gateway.store.tenancy import audit
 from gateway.store.tenancy.audit import AuditFilter
-from gateway.web.context import AnyRequest, Handed
+from gateway.web.context import AnyRequest, Injected
 from gateway.web.respond.paging import one_page, read_cursor
 from gateway.web.schemas.admin_responses import AuditOut
 from gateway.web.schemas.requests import AuditQuery
@@ -13,7 +13,7 @@ from gateway.web.schemas.requests import AuditQuery
 
 @get("/audit", opt={"query": AuditQuery}, operation_id="listAudit", summary="See who did what")
 async def read_audit(
-    asked: Handed[AuditQuery], deps: Handed[Deps], request: AnyRequest
+    asked: Injected[AuditQuery], deps: Injected[Deps], request: AnyRequest
 ) -> Response[list[AuditOut]]:
     """Newest first; the header Link names the next page. An actor is a key's id or its name."""
     wanted = AuditFilter(

@@ -7,7 +7,7 @@ from litestar.params import FromPath
 
 from gateway.flows.deps import Deps
 from gateway.web.asgi.request_context import Caller
-from gateway.web.context import AnyRequest, Context, Handed
+from gateway.web.context import AnyRequest, Context, Injected
 from gateway.web.routes.jobs.job import job_answer, moments
 from gateway.web.routes.jobs.long_poll import find_job, owner_of
 from gateway.web.schemas.responses import JobOut, Moment, described
@@ -21,7 +21,10 @@ from gateway.web.schemas.responses import JobOut, Moment, described
     summary="Read a job of any tenant",
 )
 async def read_any_job(
-    job_id: FromPath[UUID], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+    job_id: FromPath[UUID],
+    caller: Injected[Caller],
+    context: Injected[Context],
+    request: AnyRequest,
 ) -> Response[bytes]:
     """As its tenant sees it, also while that is suspended."""
     tenant_id = await owner_of(context.deps, caller, job_id)
@@ -35,7 +38,7 @@ async def read_any_job(
     summary="See the timeline of a job of any tenant",
 )
 async def read_any_timeline(
-    job_id: FromPath[UUID], caller: Handed[Caller], deps: Handed[Deps]
+    job_id: FromPath[UUID], caller: Injected[Caller], deps: Injected[Deps]
 ) -> list[Moment]:
     """All that happened to it, oldest first, every attempt to deliver its webhooks too."""
     return await moments(deps, await owner_of(deps, caller, job_id), job_id)

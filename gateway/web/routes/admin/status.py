@@ -3,18 +3,18 @@
 from litestar import get
 
 from gateway.flows.health.status import status
-from gateway.web.context import Context, Handed
+from gateway.web.context import Context, Injected
 from gateway.web.schemas.status_responses import QueueOut, StatusOut
 
 
 @get("/status", operation_id="getStatus", summary="See how the whole gateway is")
-async def read_gateway(context: Handed[Context]) -> StatusOut:
+async def read_gateway(context: Injected[Context]) -> StatusOut:
     """Every process with its last heartbeat, Postgres, Redis, the queues, and what is wrong."""
     return StatusOut.of(await status(context.deps, context.overviews))
 
 
 @get("/queue", operation_id="getQueue", summary="See all that is still to be done")
-async def read_queue(context: Handed[Context]) -> QueueOut:
+async def read_queue(context: Injected[Context]) -> QueueOut:
     """Open jobs by state; of each queue what may go now, and what is held back and why."""
     return QueueOut.of(await context.overviews.get())
 

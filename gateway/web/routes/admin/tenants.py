@@ -15,7 +15,7 @@ from gateway.flows.admin.tenants import (
 from gateway.flows.deps import Deps
 from gateway.store.tenancy import tenants
 from gateway.web.asgi.request_context import Caller
-from gateway.web.context import Handed
+from gateway.web.context import Injected
 from gateway.web.parse.json_objects import read_metadata
 from gateway.web.parse.tenant_change import change_of, limits_of
 from gateway.web.schemas.admin_responses import CredentialOut, TenantOut
@@ -31,7 +31,7 @@ from gateway.web.schemas.responses import Deleted
     summary="Create a tenant",
 )
 async def make_tenant(
-    given: Handed[TenantIn], caller: Handed[Caller], deps: Handed[Deps]
+    given: Injected[TenantIn], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
     """Its metadata goes upstream with each of its jobs."""
     tenant = await create_tenant(
@@ -47,7 +47,7 @@ async def make_tenant(
 
 @get("/tenant", opt={"query": TenantsQuery}, operation_id="listTenants", summary="List tenants")
 async def list_tenants(
-    asked: Handed[TenantsQuery], deps: Handed[Deps]
+    asked: Injected[TenantsQuery], deps: Injected[Deps]
 ) -> Response[list[TenantOut]]:
     """In the order of their slugs; the header Link names the next page."""
     async with deps.db.single() as tx:
@@ -60,7 +60,7 @@ async def list_tenants(
 
 
 @get("/tenant/{slug:str}", operation_id="getTenant", summary="Read a tenant")
-async def read_tenant(slug: FromPath[str], deps: Handed[Deps]) -> TenantOut:
+async def read_tenant(slug: FromPath[str], deps: Injected[Deps]) -> TenantOut:
     """By its slug."""
     return TenantOut.of(await get_tenant(deps, slug))
 
@@ -72,7 +72,10 @@ async def read_tenant(slug: FromPath[str], deps: Handed[Deps]) -> TenantOut:
     summary="Change a tenant",
 )
 async def alter_tenant(
-    slug: FromPath[str], given: Handed[TenantChange], caller: Handed[Caller], deps: Handed[Deps]
+    slug: FromPath[str],
+    given: Injected[TenantChange],
+    caller: Injected[Caller],
+    deps: Injected[Deps],
 ) -> TenantOut:
     """A merge patch (RFC 7396), in limits and metadata too: what is left out stays.
 
@@ -87,7 +90,9 @@ async def alter_tenant(
     operation_id="suspendTenant",
     summary="Suspend a tenant",
 )
-async def hold_tenant(slug: FromPath[str], caller: Handed[Caller], deps: Handed[Deps]) -> TenantOut:
+async def hold_tenant(
+    slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
+) -> TenantOut:
     """Its requests are refused and its waiting jobs held."""
     return TenantOut.of(await suspend_tenant(deps, caller.key.key_id, slug, suspended=True))
 
@@ -99,7 +104,7 @@ async def hold_tenant(slug: FromPath[str], caller: Handed[Caller], deps: Handed[
     summary="Let a suspended tenant go on",
 )
 async def resume_tenant(
-    slug: FromPath[str], caller: Handed[Caller], deps: Handed[Deps]
+    slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
     """Its waiting jobs go on at once."""
     return TenantOut.of(await suspend_tenant(deps, caller.key.key_id, slug, suspended=False))
@@ -111,7 +116,9 @@ async def resume_tenant(
     operation_id="deleteTenant",
     summary="Erase a tenant with all that is its",
 )
-async def remove_tenant(slug: FromPath[str], caller: Handed[Caller], deps: Handed[Deps]) -> Deleted:
+async def remove_tenant(
+    slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
+) -> Deleted:
     """Jobs, history, keys, credentials and endpoints go with it."""
     tenant = await get_tenant(deps, slug)
     await delete_tenant(deps, caller.key.key_id, slug)
@@ -125,7 +132,10 @@ async def remove_tenant(slug: FromPath[str], caller: Handed[Caller], deps: Hande
     summary="Put a credential",
 )
 async def store_credential(
-    slug: FromPath[str], given: Handed[CredentialIn], caller: Handed[Caller], deps: Handed[Deps]
+    slug: FromPath[str],
+    given: Injected[CredentialIn],
+    caller: Injected[Caller],
+    deps: Injected[Deps],
 ) -> list[CredentialOut]:
     """Checked with the upstream first. Answers all versions, the newest first."""
     versions = await put_credential(
@@ -143,7 +153,7 @@ async def store_credential(
     operation_id="listCredentials",
     summary="List the versions of a credential",
 )
-async def list_credentials(slug: FromPath[str], deps: Handed[Deps]) -> list[CredentialOut]:
+async def list_credentials(slug: FromPath[str], deps: Injected[Deps]) -> list[CredentialOut]:
     """The newest first, without the keys."""
     tenant = await get_tenant(deps, slug)
     async with deps.db.single() as tx:

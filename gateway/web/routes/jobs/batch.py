@@ -20,7 +20,7 @@ from gateway.flows.deps import Deps
 from gateway.store.job_search.filter import JobFilter, names_nothing
 from gateway.store.work.bulk_operations import Operation
 from gateway.web.asgi.request_context import Caller
-from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.parse.job_filters import job_filter
 from gateway.web.parse.validation_errors import refusal
 from gateway.web.routes.jobs.create_job import (
@@ -47,10 +47,13 @@ _WRITE = {"scope": Scope.JOBS_WRITE}
     summary="Run many jobs, all or none",
 )
 async def make_batch(
-    given: Handed[BatchIn], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+    given: Injected[BatchIn],
+    caller: Injected[Caller],
+    context: Injected[Context],
+    request: AnyRequest,
 ) -> Response[BatchMade]:
     """Answered once all of them are stored, with their ids in the order given."""
-    envelope, deps, tenant = envelope_of(request), context.deps, caller.acting.tenant
+    envelope, deps, tenant = request_context_of(request), context.deps, caller.acting.tenant
     require_credential(has_credential=caller.acting.has_credential)
     await _check_callbacks(deps, given.jobs)
     key, digest = idempotency_key_of(envelope), hashlib.sha256(envelope.body).digest()
@@ -74,10 +77,13 @@ async def make_batch(
     summary="Run a job again",
 )
 async def retry_job(
-    job_id: FromPath[UUID], tenant: Handed[Tenant], context: Handed[Context], request: AnyRequest
+    job_id: FromPath[UUID],
+    tenant: Injected[Tenant],
+    context: Injected[Context],
+    request: AnyRequest,
 ) -> Response[RetryMade]:
     """A new job with the input of one that has ended."""
-    deps, key = context.deps, idempotency_key_of(envelope_of(request))
+    deps, key = context.deps, idempotency_key_of(request_context_of(request))
     job = await job_again(deps, tenant.id, job_id, idempotency_key=key)
     accepted = await context.acceptor.accept(Order(job, max_queued_of(deps, tenant)))
     made = RetryMade(str(accepted.id), str(job_id))
@@ -92,7 +98,7 @@ async def retry_job(
     summary="Delete open jobs",
 )
 async def cancel_many(
-    given: Handed[JobsBulkIn], tenant: Handed[Tenant], deps: Handed[Deps]
+    given: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DryRunOut:
     """All that a filter shows and that have not ended, as a bulk operation."""
     wanted = _filter(given.filter)
@@ -107,7 +113,7 @@ async def cancel_many(
     summary="Run jobs again",
 )
 async def retry_many(
-    given: Handed[JobsBulkIn], tenant: Handed[Tenant], deps: Handed[Deps]
+    given: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DryRunOut:
     """All that a filter shows and that have failed, as a bulk operation."""
     wanted = _filter(given.filter)

@@ -21,7 +21,7 @@ from gateway.errors import (
 from gateway.flows.accept.acceptor import Accepted, Order
 from gateway.flows.deliver.endpoints import check_callback
 from gateway.flows.deps import Deps
-from gateway.web.asgi.request_context import Caller, Envelope
+from gateway.web.asgi.request_context import Caller, RequestContext
 from gateway.web.auth import identify
 from gateway.web.context import Context
 from gateway.web.parse.json_body import read_body
@@ -34,7 +34,7 @@ from gateway.web.parse.json_objects import (
 )
 from gateway.web.parse.query_string import read_query
 from gateway.web.parse.validation_errors import refusal
-from gateway.web.respond.raw_response import Answer
+from gateway.web.respond.raw_response import RawResponse
 from gateway.web.routes.jobs.long_poll import awaited_job
 from gateway.web.routes.jobs.workflow_forms import shown_workflow
 from gateway.web.schemas.requests import BatchJobIn, JobIn, NoQuery
@@ -50,7 +50,7 @@ _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*("?)(\d++)\1(?=$|[,;\s])', re.IGNORE
 _REPLAYED = (b"idempotency-replayed", b"true")
 
 
-async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
+async def accept(context: Context, envelope: RequestContext, route: str) -> RawResponse:
     """Accept a job and answer its id, or with `Prefer: wait=N` the job; raises GatewayError."""
     deps, started = context.deps, context.deps.clock.monotonic()
     outcome, job = "accepted", None
@@ -75,11 +75,11 @@ async def accept(context: Context, envelope: Envelope, route: str) -> Answer:
         with suppress(Unavailable, NotFound, Unauthorized, Forbidden):
             return await _finished(context, caller, accepted, wait, route)
     headers = (_REPLAYED,) if accepted.replayed else ()
-    return Answer(200, b'{"id":"%s"}' % str(accepted.id).encode(), headers=headers)
+    return RawResponse(200, b'{"id":"%s"}' % str(accepted.id).encode(), headers=headers)
 
 
 async def _order(
-    context: Context, envelope: Envelope, tenant: Tenant, has_credential: bool
+    context: Context, envelope: RequestContext, tenant: Tenant, has_credential: bool
 ) -> Order:
     if envelope.query:
         read_query(NoQuery, envelope.query)
@@ -162,7 +162,7 @@ def _faults(given: BatchJobIn) -> Iterator[FieldError]:
             yield from refused.errors
 
 
-def idempotency_key_of(envelope: Envelope) -> str | None:
+def idempotency_key_of(envelope: RequestContext) -> str | None:
     """The key that a caller gave, if any; raises BadRequest."""
     if b"idempotency-key" not in envelope.headers:
         return None
@@ -181,7 +181,7 @@ def _deadline(given: timedelta | float | None) -> float | None:
     return seconds
 
 
-def _preferred_wait(envelope: Envelope, most: float) -> int | None:
+def _preferred_wait(envelope: RequestContext, most: float) -> int | None:
     wait = _WAIT.search(envelope.header(b"prefer"))
     if wait is None:
         return None
@@ -191,13 +191,13 @@ def _preferred_wait(envelope: Envelope, most: float) -> int | None:
 
 async def _finished(
     context: Context, caller: Caller, accepted: Accepted, wait: int, route: str
-) -> Answer:
+) -> RawResponse:
     job = await awaited_job(context, caller, caller.acting.tenant.id, accepted.id, wait)
     headers = ((b"preference-applied", b"wait=%d" % wait),)
     if accepted.replayed:
         headers += (_REPLAYED,)
     if job.state in TERMINAL:
         workflow = await shown_workflow(context, route, job)
-        return Answer(200, job_json(job, workflow=workflow).encode(), headers=headers)
+        return RawResponse(200, job_json(job, workflow=workflow).encode(), headers=headers)
     body = f'{{"id":"{job.id}","status":"{STATE_STATUS[job.state]}"}}'
-    return Answer(200, body.encode(), headers=headers)
+    return RawResponse(200, body.encode(), headers=headers)

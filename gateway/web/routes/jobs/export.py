@@ -21,7 +21,7 @@ from gateway.store.job_search.lists import Page
 from gateway.store.job_search.render import END, HEADER, Form
 from gateway.web.asgi.http10_end import Ending, reset_unless_whole
 from gateway.web.asgi.types import Message, Receive, Scope, Send
-from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.parse.accept_header import preferred
 from gateway.web.respond.csv import CSV, CSV_TYPE, csv_head, file_named
 from gateway.web.respond.raw_response import JSON
@@ -117,7 +117,7 @@ def format_of(request: AnyRequest, asked: Format | None) -> Format:
     """The form that is asked for, by the parameter or else by the header Accept; JSON by default."""
     if asked is not None:
         return asked
-    return _MEDIA_TYPES[preferred(envelope_of(request).header(b"accept"), [*_MEDIA_TYPES])]
+    return _MEDIA_TYPES[preferred(request_context_of(request).header(b"accept"), [*_MEDIA_TYPES])]
 
 
 def jobs_download(
@@ -143,7 +143,7 @@ def jobs_download(
     summary="Export all that is kept of a tenant",
 )
 async def take_tenant(
-    slug: FromPath[str], context: Handed[Context], deps: Handed[Deps], request: AnyRequest
+    slug: FromPath[str], context: Injected[Context], deps: Injected[Deps], request: AnyRequest
 ) -> ASGIApp:
     """NDJSON: an object a line, its `kind` first. Without secrets."""
     tenant = await get_tenant(deps, slug)
@@ -159,7 +159,7 @@ def _download(
     *,
     name: str,
 ) -> ASGIApp:
-    envelope, slots = envelope_of(request), context.deps.slots
+    envelope, slots = request_context_of(request), context.deps.slots
     caller = envelope.identified
     answer = Download(
         media_type,

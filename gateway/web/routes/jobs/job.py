@@ -14,7 +14,7 @@ from gateway.flows.deps import Deps
 from gateway.flows.read.timeline import timeline
 from gateway.flows.upstream.delete_job import delete_job
 from gateway.web.asgi.request_context import Caller
-from gateway.web.context import AnyRequest, Context, Handed, envelope_of
+from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.respond.raw_response import JSON
 from gateway.web.routes.jobs.create_job import accept
 from gateway.web.routes.jobs.long_poll import awaited_job, etag, find_job, owner_of
@@ -39,9 +39,9 @@ from gateway.web.schemas.responses import (
     operation_id="createJob",
     summary="Run a job",
 )
-async def make_job(context: Handed[Context], request: AnyRequest) -> Response[bytes]:
+async def make_job(context: Injected[Context], request: AnyRequest) -> Response[bytes]:
     """Answered once the job is stored; nothing loses it after that."""
-    answer = await accept(context, envelope_of(request), request.scope["path"])
+    answer = await accept(context, request_context_of(request), request.scope["path"])
     headers = {name.decode(): value.decode() for name, value in answer.headers}
     return Response(answer.body, media_type=answer.media_type, headers=headers)
 
@@ -60,9 +60,9 @@ _READ_AND_WAIT = {**_READ, "query": JobQuery, "headers": ("If-None-Match",)}
 )
 async def read_job(
     job_id: FromPath[UUID],
-    asked: Handed[JobQuery],
-    caller: Handed[Caller],
-    context: Handed[Context],
+    asked: Injected[JobQuery],
+    caller: Injected[Caller],
+    context: Injected[Context],
     request: AnyRequest,
 ) -> Response[bytes]:
     """The job; with `wait` once it has ended, or has another version than If-None-Match names.
@@ -90,7 +90,7 @@ async def job_answer(context: Context, path: str, job: Job) -> Response[bytes]:
 async def _known(
     request: AnyRequest, asked: JobQuery, tenant_id: UUID, context: Context, job_id: UUID
 ) -> str:
-    envelope = envelope_of(request)
+    envelope = request_context_of(request)
     known = envelope.header(b"if-none-match")
     if asked.wait and known.strip() == "*":
         # It stands for the version that there is now, so a later one is news.
@@ -119,7 +119,7 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
     summary="Read only the status of a job",
 )
 async def read_status(
-    job_id: FromPath[UUID], caller: Handed[Caller], deps: Handed[Deps]
+    job_id: FromPath[UUID], caller: Injected[Caller], deps: Injected[Deps]
 ) -> Response[JobStatus]:
     """One of the upstream's four words; 304 while If-None-Match names the version."""
     job = await find_job(deps, await owner_of(deps, caller, job_id), job_id)
@@ -134,7 +134,9 @@ async def read_status(
     operation_id="deleteJob",
     summary="Delete a job",
 )
-async def remove_job(job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]) -> Deleted:
+async def remove_job(
+    job_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
+) -> Deleted:
     """A job that was not submitted yet never will be; else it is deleted upstream too."""
     await delete_job(deps, tenant.id, job_id)
     return Deleted(str(job_id))
@@ -147,7 +149,7 @@ async def remove_job(job_id: FromPath[UUID], tenant: Handed[Tenant], deps: Hande
     summary="See the timeline of a job",
 )
 async def read_timeline(
-    job_id: FromPath[UUID], caller: Handed[Caller], deps: Handed[Deps]
+    job_id: FromPath[UUID], caller: Injected[Caller], deps: Injected[Deps]
 ) -> list[Moment]:
     """All that happened to it, oldest first."""
     return await moments(deps, await owner_of(deps, caller, job_id), job_id)

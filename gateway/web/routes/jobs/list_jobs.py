@@ -15,7 +15,7 @@ from gateway.flows.deps import Deps
 from gateway.flows.read.export import job_page
 from gateway.store.tenancy import tenants
 from gateway.web.asgi.request_context import Caller
-from gateway.web.context import AnyRequest, Context, Handed
+from gateway.web.context import AnyRequest, Context, Injected
 from gateway.web.parse.job_filters import job_filter
 from gateway.web.respond.paging import next_link, read_cursor
 from gateway.web.respond.raw_response import JSON
@@ -40,7 +40,10 @@ _DEEPEST = 10_000
     summary="List jobs, newest first",
 )
 async def list_jobs(
-    asked: Handed[JobsQuery], caller: Handed[Caller], context: Handed[Context], request: AnyRequest
+    asked: Injected[JobsQuery],
+    caller: Injected[Caller],
+    context: Injected[Context],
+    request: AnyRequest,
 ) -> ASGIApp:
     """A bare array; the header Link names the next page whenever there is one.
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from gateway.core.model import TERMINAL, Job
 from gateway.errors import NotFound, Unavailable
 from gateway.flows.deps import Deps
-from gateway.flows.settle.watchers import Waiters
+from gateway.flows.settle.watchers import Watchers
 from gateway.store.work import jobs
 from gateway.web.asgi.etags import etag_of, names_tag
 from gateway.web.asgi.request_context import Caller
@@ -59,7 +59,7 @@ async def awaited_job(
 
 
 async def _awaited(  # noqa: PLR0917 - what is waited for, and until when
-    deps: Deps, waiters: Waiters, tenant_id: UUID, job_id: UUID, end: float, known: str
+    deps: Deps, waiters: Watchers, tenant_id: UUID, job_id: UUID, end: float, known: str
 ) -> Job:
     with waiters.watching(job_id) as watch:
         # Those who come all at once, as after a restart, share their first read as well.

@@ -8,14 +8,22 @@ from litestar.params import FromPath
 from gateway.core.model import Scope, Tenant
 from gateway.errors import BadRequest, NotFound
 from gateway.flows.bulk import jobs
-from gateway.flows.bulk.deliveries import KINDS, DryRun, Span, recover, replay_missing, resend, stop
+from gateway.flows.bulk.deliveries import (
+    KINDS,
+    DeliverySpan,
+    DryRun,
+    recover,
+    replay_missing,
+    resend,
+    stop,
+)
 from gateway.flows.deps import Deps
 from gateway.store.delivery_search.filter import DeliveryFilter
 from gateway.store.work import bulk_operations
 from gateway.store.work.bulk_operations import Operation
 from gateway.web.asgi.request_context import Caller
 from gateway.web.auth import need
-from gateway.web.context import AnyRequest, Handed
+from gateway.web.context import AnyRequest, Injected
 from gateway.web.respond.paging import one_page, read_cursor
 from gateway.web.schemas.timestamps import plain
 from gateway.web.schemas.webhook_requests import BulkQuery, ResendFilter, ResendIn, SinceIn
@@ -37,9 +45,9 @@ _SINCE = {**_WRITE, "body": SinceIn}
 )
 async def recover_endpoint(
     endpoint_id: FromPath[UUID],
-    given: Handed[SinceIn],
-    tenant: Handed[Tenant],
-    deps: Handed[Deps],
+    given: Injected[SinceIn],
+    tenant: Injected[Tenant],
+    deps: Injected[Deps],
 ) -> BulkOut | DeliveriesDryRunOut:
     """Deliveries made since then that are exhausted or parked, or wait for their next attempt."""
     span = _span(deps, given)
@@ -54,7 +62,7 @@ async def recover_endpoint(
     summary="Send all receivers what was not delivered",
 )
 async def recover_deliveries(
-    given: Handed[SinceIn], tenant: Handed[Tenant], deps: Handed[Deps]
+    given: Injected[SinceIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DeliveriesDryRunOut:
     """Of all endpoints that are not disabled, and of jobs' own callbacks."""
     span = _span(deps, given)
@@ -70,9 +78,9 @@ async def recover_deliveries(
 )
 async def replay_to_endpoint(
     endpoint_id: FromPath[UUID],
-    given: Handed[SinceIn],
-    tenant: Handed[Tenant],
-    deps: Handed[Deps],
+    given: Injected[SinceIn],
+    tenant: Injected[Tenant],
+    deps: Injected[Deps],
 ) -> BulkOut | DryRunOut:
     """Of the types it asks for, also from before it existed."""
     span = _span(deps, given)
@@ -88,7 +96,7 @@ async def replay_to_endpoint(
     summary="Send again all deliveries that a filter shows",
 )
 async def resend_deliveries(
-    given: Handed[ResendIn], tenant: Handed[Tenant], deps: Handed[Deps]
+    given: Injected[ResendIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DeliveriesDryRunOut:
     """Delivered or not, but for those that are being sent just now. The filter must not be empty."""
     wanted = _filter(given.filter, tenant.id)
@@ -105,10 +113,10 @@ async def resend_deliveries(
     summary="List bulk operations, newest first",
 )
 async def list_operations(
-    asked: Handed[BulkQuery],
-    tenant: Handed[Tenant],
-    caller: Handed[Caller],
-    deps: Handed[Deps],
+    asked: Injected[BulkQuery],
+    tenant: Injected[Tenant],
+    caller: Injected[Caller],
+    deps: Injected[Deps],
     request: AnyRequest,
 ) -> Response[list[BulkOut]]:
     """A bare array of those that the key may read; the header Link names the next page."""
@@ -128,9 +136,9 @@ async def list_operations(
 )
 async def read_operation(
     operation_id: FromPath[UUID],
-    tenant: Handed[Tenant],
-    caller: Handed[Caller],
-    deps: Handed[Deps],
+    tenant: Injected[Tenant],
+    caller: Injected[Caller],
+    deps: Injected[Deps],
 ) -> BulkOut:
     """`done` grows until `state` is done or stopped."""
     operation = await _find(deps, tenant.id, operation_id)
@@ -147,9 +155,9 @@ async def read_operation(
 )
 async def stop_operation(
     operation_id: FromPath[UUID],
-    tenant: Handed[Tenant],
-    caller: Handed[Caller],
-    deps: Handed[Deps],
+    tenant: Injected[Tenant],
+    caller: Injected[Caller],
+    deps: Injected[Deps],
 ) -> BulkOut:
     """What it did stays done."""
     operation = await _find(deps, tenant.id, operation_id)
@@ -169,14 +177,14 @@ def _read_scope(kind: str) -> Scope:
     return Scope.ENDPOINTS_READ if kind in KINDS else Scope.JOBS_READ
 
 
-def _span(deps: Deps, given: SinceIn) -> Span:
+def _span(deps: Deps, given: SinceIn) -> DeliverySpan:
     since = plain(given.since)
     if since > deps.clock.now():
         raise BadRequest.of("since", "is in the future")
     until = given.until and plain(given.until)
     if until is not None and until <= since:
         raise BadRequest.of("until", "is not after since")
-    return Span(since, until)
+    return DeliverySpan(since, until)
 
 
 def _filter(given: ResendFilter, tenant_id: UUID) -> DeliveryFilter:

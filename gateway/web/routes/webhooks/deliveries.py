@@ -11,7 +11,7 @@ from gateway.flows.deliver.resend import resend_delivery
 from gateway.flows.deps import Deps
 from gateway.store.delivery_search import log
 from gateway.store.delivery_search.filter import DeliveryFilter
-from gateway.web.context import AnyRequest, Handed
+from gateway.web.context import AnyRequest, Injected
 from gateway.web.respond.paging import one_page, read_cursor
 from gateway.web.schemas.delivery_responses import DeliveryOut, DeliveryWithAttempts
 from gateway.web.schemas.webhook_requests import DeliveriesQuery
@@ -27,9 +27,9 @@ _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
     summary="List deliveries, newest first",
 )
 async def list_deliveries(
-    asked: Handed[DeliveriesQuery],
-    tenant: Handed[Tenant],
-    deps: Handed[Deps],
+    asked: Injected[DeliveriesQuery],
+    tenant: Injected[Tenant],
+    deps: Injected[Deps],
     request: AnyRequest,
 ) -> Response[list[DeliveryOut]]:
     """A bare array; the header Link names the next page whenever there is one."""
@@ -47,7 +47,7 @@ async def list_deliveries(
     summary="Read a delivery with every attempt",
 )
 async def read_delivery(
-    delivery_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+    delivery_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> DeliveryWithAttempts:
     """What was sent, what came back, and when."""
     async with deps.db.of(tenant.id) as tx:
@@ -66,7 +66,7 @@ async def read_delivery(
     summary="Send a delivery again",
 )
 async def send_again(
-    delivery_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+    delivery_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> DeliveryOut:
     """At once, with the same webhook-id and the same bytes, whatever came of it before."""
     return DeliveryOut.of(await resend_delivery(deps, tenant.id, delivery_id))

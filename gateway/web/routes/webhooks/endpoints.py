@@ -11,7 +11,7 @@ from gateway.core.webhooks.custom_headers import HIDDEN
 from gateway.errors import BadRequest
 from gateway.flows.deliver.endpoints import (
     DISABLED,
-    Wanted,
+    EndpointSpec,
     change_endpoint,
     create_endpoint,
     delete_endpoint,
@@ -22,7 +22,7 @@ from gateway.flows.deliver.endpoints import (
 from gateway.flows.deliver.sample import try_endpoint
 from gateway.flows.deps import Deps
 from gateway.store.webhooks import endpoints
-from gateway.web.context import AnyRequest, Context, Handed
+from gateway.web.context import AnyRequest, Context, Injected
 from gateway.web.respond.paging import one_page, read_cursor
 from gateway.web.schemas.delivery_responses import TrialOut
 from gateway.web.schemas.responses import Deleted
@@ -63,10 +63,10 @@ _DEFAULTS = {
     summary="Create an endpoint; its secret is shown this once",
 )
 async def make_endpoint(
-    given: Handed[EndpointIn], tenant: Handed[Tenant], deps: Handed[Deps]
+    given: Injected[EndpointIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointMade:
     """Without events it gets all of them; of an ed25519 key only the public one is ever shown."""
-    wanted = Wanted(
+    wanted = EndpointSpec(
         given.url,
         given.description or "",
         given.events or (),
@@ -93,9 +93,9 @@ async def make_endpoint(
     summary="List the endpoints",
 )
 async def list_endpoints(
-    asked: Handed[EndpointsQuery],
-    tenant: Handed[Tenant],
-    deps: Handed[Deps],
+    asked: Injected[EndpointsQuery],
+    tenant: Injected[Tenant],
+    deps: Injected[Deps],
     request: AnyRequest,
 ) -> Response[list[EndpointOut]]:
     """Those of the tenant, oldest first; the header Link names the next page."""
@@ -113,7 +113,7 @@ async def list_endpoints(
     summary="Read an endpoint",
 )
 async def read_endpoint(
-    endpoint_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+    endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointOut:
     """Without its secret, and without the values of its headers."""
     async with deps.db.of(tenant.id) as tx:
@@ -132,9 +132,9 @@ async def read_endpoint(
 )
 async def alter_endpoint(
     endpoint_id: FromPath[UUID],
-    given: Handed[EndpointChange],
-    tenant: Handed[Tenant],
-    deps: Handed[Deps],
+    given: Injected[EndpointChange],
+    tenant: Injected[Tenant],
+    deps: Injected[Deps],
 ) -> EndpointOut:
     """A merge patch (RFC 7396), in headers too: what is left out stays.
 
@@ -159,7 +159,7 @@ async def alter_endpoint(
     summary="Delete an endpoint",
 )
 async def remove_endpoint(
-    endpoint_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+    endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> Deleted:
     """What it was still owed is not sent any more."""
     await delete_endpoint(deps, tenant.id, endpoint_id)
@@ -175,9 +175,9 @@ async def remove_endpoint(
 )
 async def test_endpoint(
     endpoint_id: FromPath[UUID],
-    given: Handed[SampleIn],
-    tenant: Handed[Tenant],
-    context: Handed[Context],
+    given: Injected[SampleIn],
+    tenant: Injected[Tenant],
+    context: Injected[Context],
 ) -> TrialOut:
     """200 whatever the receiver does; also to a disabled endpoint, and never tried again."""
     with context.trials.room(str(tenant.id)):
@@ -192,7 +192,7 @@ async def test_endpoint(
     summary="Deliver to an endpoint again",
 )
 async def switch_on(
-    endpoint_id: FromPath[UUID], tenant: Handed[Tenant], deps: Handed[Deps]
+    endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointEnabled:
     """From now on; what was parked meanwhile is sent by `recover`."""
     enabled = await enable_endpoint(deps, tenant.id, endpoint_id)
@@ -208,9 +208,9 @@ async def switch_on(
 )
 async def switch_off(
     endpoint_id: FromPath[UUID],
-    given: Handed[DisablingIn],
-    tenant: Handed[Tenant],
-    deps: Handed[Deps],
+    given: Injected[DisablingIn],
+    tenant: Injected[Tenant],
+    deps: Injected[Deps],
 ) -> EndpointOut:
     """What it is owed from now on is kept, parked."""
     reason = given.reason or DISABLED

@@ -12,7 +12,7 @@ from gateway.errors import BadRequest
 from gateway.flows.deliver.signing_secrets import default_secret, public_keys, rotate_secret
 from gateway.flows.deps import Deps
 from gateway.web.auth import guard_nobody
-from gateway.web.context import Handed
+from gateway.web.context import Injected
 from gateway.web.schemas.webhook_requests import KeysQuery, SecretRotationIn
 from gateway.web.schemas.webhook_responses import JWKS_PATH, Jwks, SecretOut, shown_key
 
@@ -27,7 +27,7 @@ _CACHED = {"Cache-Control": "public, max-age=300"}
     operation_id="getDefaultSecret",
     summary="Read the default signing secret",
 )
-async def read_default_secret(tenant: Handed[Tenant], deps: Handed[Deps]) -> SecretOut:
+async def read_default_secret(tenant: Injected[Tenant], deps: Injected[Deps]) -> SecretOut:
     """It signs what goes to the callback URLs of jobs."""
     key = parse_secret(await default_secret(deps, tenant.id))
     return SecretOut(**shown_key(key, tenant.id, None))
@@ -41,7 +41,7 @@ async def read_default_secret(tenant: Handed[Tenant], deps: Handed[Deps]) -> Sec
     summary="Rotate the default signing secret",
 )
 async def rotate_default_secret(
-    given: Handed[SecretRotationIn], tenant: Handed[Tenant], deps: Handed[Deps]
+    given: Injected[SecretRotationIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> SecretOut:
     """The ones before sign beside it until the overlap is over, up to five in all."""
     return await _rotated(deps, tenant, None, given)
@@ -56,9 +56,9 @@ async def rotate_default_secret(
 )
 async def rotate_endpoint_secret(
     endpoint_id: FromPath[UUID],
-    given: Handed[SecretRotationIn],
-    tenant: Handed[Tenant],
-    deps: Handed[Deps],
+    given: Injected[SecretRotationIn],
+    tenant: Injected[Tenant],
+    deps: Injected[Deps],
 ) -> SecretOut:
     """The ones before sign beside it until the overlap is over, up to five in all."""
     return await _rotated(deps, tenant, endpoint_id, given)
@@ -71,7 +71,7 @@ async def rotate_endpoint_secret(
     operation_id="listPublicKeys",
     summary="List the public keys that check v1a signatures",
 )
-async def list_public_keys(asked: Handed[KeysQuery], deps: Handed[Deps]) -> Response[Jwks]:
+async def list_public_keys(asked: Injected[KeysQuery], deps: Injected[Deps]) -> Response[Jwks]:
     """Needs no access key, but whose: those of an `endpoint`, or of a `tenant`'s default secret."""
     if not asked.endpoint and not asked.tenant:
         raise BadRequest.of("endpoint", "is required, or `tenant`: whose keys are wanted")

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gateway.core.events import job_json
-from gateway.core.lifecycle import Finish, JobError
+from gateway.core.lifecycle import Finish, JobFailure
 from gateway.core.model import JobState, KeyKind
 from gateway.flows.health.heartbeat import Heart
 from gateway.ports import Unknown, Workflow
@@ -21,7 +21,7 @@ from tests.web.conftest import NOBODY, World, problem
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _DONE = Finish(JobState.SUCCEEDED, result='{"bpm":"64"}')
-_BAD = JobError("BAD_INPUT", "Bad input", "File not found.", "caller", retryable=False)
+_BAD = JobFailure("BAD_INPUT", "Bad input", "File not found.", "caller", retryable=False)
 
 
 async def test_a_job_has_every_key_from_the_first_moment(world: World, acme: str) -> None:
