@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.adapters.clock import PostgresClock, SystemClock, SystemIds
+from gateway.core.uuid7 import time_of
 from gateway.ports import Clock, Ids, SharedClock
-from gateway.store.job_search.filter import time_of
 
 
 async def test_the_clock_goes_forward() -> None:

@@ -16,10 +16,11 @@ import httpx
 import psutil
 
 from gateway.core.model import STATUS_STATES
+from gateway.core.uuid7 import first_id
 from gateway.embedded import run_tool
 from gateway.store.database import Database, Tx, open_database
 from gateway.store.job_search import lists
-from gateway.store.job_search.filter import JobFilter, first_id
+from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import Page
 from tests.bench import history_data, history_usage
 from tests.bench.gateways import make_gateway

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
+from gateway.core.uuid7 import first_id
 from gateway.flows.deps import Deps
 from gateway.store.retention import prune
 from gateway.store.retention.prune import Keeping
@@ -102,8 +103,3 @@ async def _bound(deps: Deps, keeping: Keeping, way: PruneRule) -> UUID | None:
     async with deps.db.single() as tx:
         oldest = await prune.oldest_open(tx, keeping.tenant_id)
     return bound if oldest is None else min(bound, oldest)
-
-
-def first_id(at: datetime) -> UUID:
-    """The first UUIDv7 of an instant."""
-    return UUID(int=int(at.timestamp() * 1000) << 80)

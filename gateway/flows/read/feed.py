@@ -5,13 +5,14 @@ from uuid import UUID
 
 from gateway.core.cipher import NONCE_BYTES, AssociatedData, CannotOpenError
 from gateway.core.cursor import BadCursorError, decode_cursor, decode_sealed, encode_sealed
+from gateway.core.uuid7 import time_of
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
 from gateway.flows.read.export import reading
 from gateway.flows.settle.watchers import Watchers
 from gateway.store import feed
 from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
-from gateway.store.job_search.filter import OUR_CLOCKS, time_of
+from gateway.store.job_search.filter import OUR_CLOCKS
 
 _BATCH = 100
 # Of the UUIDs that events have as ids. Those of jobs, 8, begin with the time of the job's own.

@@ -6,16 +6,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from gateway.core.model import STATUS_STATES, TERMINAL
+from gateway.core.uuid7 import first_id
 
 # An id is made moments before Postgres sets `created_at`, by another clock of ours. The upstream's,
 # which may say when a job ended, can be further off.
 OUR_CLOCKS = timedelta(minutes=1)
 _ITS_CLOCK = timedelta(minutes=10)
-_LAST_MILLISECOND = 2**48 - 1
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 _LATEST = datetime.max.replace(tzinfo=UTC) - _MILLISECOND
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FAILED = tuple(state.value for state in STATUS_STATES["FAILED"])  # which alone have an error
 _NO_STATE = ("none",)  # which no job is in
 
@@ -131,14 +130,3 @@ def id_bounds(wanted: JobFilter) -> tuple[UUID | None, UUID | None]:
     ends = [first_id(before, OUR_CLOCKS)] if before else []
     ends += [first_id(ended, _ITS_CLOCK)] if ended else []
     return first_id(after, -OUR_CLOCKS) if after else None, min(ends, default=None)
-
-
-def first_id(at: datetime, slack: timedelta = timedelta()) -> UUID:
-    """The first UUIDv7 of an instant; of the times that such ids can have, the nearest."""
-    milliseconds = (at - _EPOCH + slack) // timedelta(milliseconds=1)
-    return UUID(int=min(max(milliseconds, 0), _LAST_MILLISECOND) << 80)
-
-
-def time_of(id_: UUID) -> datetime:
-    """When a UUIDv7 was made, by the clock of who made it; of the times there are, the nearest."""
-    return _EPOCH + min((id_.int >> 80) * _MILLISECOND, _LATEST - _EPOCH)

@@ -13,7 +13,7 @@ from gateway.core.schedule import Policy
 from gateway.flows.admin.tenants import delete_tenant
 from gateway.flows.bulk.jobs import cancel_jobs
 from gateway.flows.deliver.resend import resend_delivery
-from gateway.flows.maintain.prune import EVERY_SECONDS, first_id, prune_now, prune_some
+from gateway.flows.maintain.prune import EVERY_SECONDS, prune_now, prune_some
 from gateway.flows.maintain.sweep import sweep
 from gateway.flows.process.slots import Slots
 from gateway.flows.settle.settlement import ending, settle
@@ -286,12 +286,6 @@ async def test_the_sweep_prunes(world: World):
     ((_, told),) = world.seen("sweep")
     assert told["pruned"] == 2
     assert await kept(world) == []
-
-
-def test_the_first_id_of_an_instant_is_before_all_ids_of_it():
-    at = datetime.fromisoformat("2026-05-06T07:08:09.123Z")
-    assert first_id(at) < id_at(at) < first_id(at + timedelta(milliseconds=1))
-    assert first_id(at).int % (1 << 80) == 0
 
 
 # --- What must not be missed for good ------------------------------------------------------------

@@ -18,6 +18,7 @@ from gateway.core.cipher import Cipher
 from gateway.core.cursor import encode_cursor, encode_sealed
 from gateway.core.events import job_event_id
 from gateway.core.model import Tenant
+from gateway.core.uuid7 import first_id
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
 from gateway.flows.process.slots import Slots
@@ -33,7 +34,6 @@ from gateway.flows.settle.watchers import Watch, Watchers, announce_feed
 from gateway.store import feed
 from gateway.store.database import Tx
 from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
-from gateway.store.job_search.filter import first_id
 from tests.builders import add_event, put
 from tests.flows.fakes import HeldClock
 from tests.flows.world import World

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from gateway.core.model import STATUS_STATES, JobState
+from gateway.core.uuid7 import first_id
 from gateway.store.database import AnyRow, Database, Tx
 from gateway.store.job_search import bulk, indexes, lists, search, statement
-from gateway.store.job_search.filter import JobFilter, first_id
+from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import NOTHING
 from gateway.store.retention import prune
 from gateway.store.work import jobs, settlement
@@ -246,10 +246,3 @@ async def test_paging_shows_each_job_once_that_was_there_before_it_began(db: Dat
         assert there <= set(seen)
     going = False
     await asyncio.gather(*coming)
-
-
-def test_the_first_id_of_an_instant() -> None:
-    fresh = uuid7()
-    at = datetime.fromtimestamp((fresh.int >> 80) / 1000, UTC)
-    assert first_id(at) <= fresh < first_id(at + timedelta(milliseconds=1))
-    assert first_id(datetime(1960, 1, 1, tzinfo=UTC)) == UUID(int=0)
