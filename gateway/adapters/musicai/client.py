@@ -11,13 +11,13 @@ from gateway.adapters.musicai.codec import (
     read_job,
     read_page,
     read_problem,
-    read_retry_after,
     read_text,
     read_upload,
     read_workflows,
     submission_body,
 )
 from gateway.adapters.musicai.http import UpstreamAnswer, UpstreamCall, UpstreamHttp
+from gateway.core.retry_after import parse_retry_after
 from gateway.ports import (
     Absent,
     Access,
@@ -168,7 +168,7 @@ class MusicAi:
 
     def _trouble(self, access: Access, answer: UpstreamAnswer) -> Absent | Trouble:
         status = answer.status
-        wait = read_retry_after(answer.headers.get("retry-after"), self._clock.now())
+        wait = parse_retry_after(answer.headers.get("retry-after"), self._clock.now())
         if status == _ABSENT:
             return Absent()
         if status in _DENIED:

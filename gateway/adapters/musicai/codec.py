@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, cast
 
@@ -19,13 +18,11 @@ from gateway.ports import Problem, Submission, Upload, UpstreamJob, Workflow
 
 _T = TypeVar("_T")
 
-_MAX_RETRY_AFTER = 3600.0
 _MAX_CODE = 100
 _MAX_TEXT = 2000
 # Ids go into URLs as they are.
 _ID_PATTERN = r"\A[A-Za-z0-9_-][A-Za-z0-9._:-]{0,199}\Z"
 _ID = re.compile(_ID_PATTERN)
-_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)] | None
 
@@ -119,20 +116,6 @@ def read_problem(status: int, body: bytes, key: str) -> Problem:
 def has_reason(body: bytes) -> bool:
     """Whether an error is told in the API's own form."""
     return not {"code", "title", "message"}.isdisjoint(_fields(parsed(mended(body))))
-
-
-def read_retry_after(value: str | None, now: datetime) -> float | None:
-    """The seconds of a Retry-After header, at most 3600; it may be a number or a date."""
-    if value is None:
-        return None
-    if _SECONDS.fullmatch(value):
-        return min(float(value), _MAX_RETRY_AFTER)
-    try:
-        at = parsedate_to_datetime(value)
-        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
-    except (ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
 
 
 def _job(job: _Job) -> UpstreamJob:

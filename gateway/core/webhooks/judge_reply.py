@@ -1,10 +1,8 @@
 """What a receiver's answer means for a delivery and for its endpoint."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -80,19 +78,6 @@ def failing_percent(seconds: float, attempts: int) -> int:
 def error_class(status: int) -> str | None:
     """The class of a reply that is no success, such as http_4xx."""
     return None if 200 <= status < 300 else f"http_{status // 100}xx"  # noqa: PLR2004
-
-
-def parse_retry_after(headers: Iterable[tuple[str, str]], now: datetime) -> float | None:
-    """Read Retry-After, in seconds or as a date; None when it is absent, past or senseless."""
-    value = next((value for name, value in headers if name.lower() == "retry-after"), "")
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        at = parsedate_to_datetime(value)
-        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
-    except (ValueError, OverflowError):
-        return None
-    return seconds if seconds > 0 else None
 
 
 def callback_lane(tenant_id: UUID, url: str) -> UUID:

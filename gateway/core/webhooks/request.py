@@ -39,6 +39,10 @@ class Reply:
     seconds: float
     timings: Timings = Timings()
 
+    def header(self, name: str) -> str | None:
+        """The first value of a header, whose name is given in lower case; None without it."""
+        return next((value for known, value in self.headers if known.lower() == name), None)
+
 
 @dataclass(frozen=True, slots=True)
 class SendFault:

@@ -6,7 +6,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from gateway.core.cipher import CannotOpenError
-from gateway.core.webhooks.judge_reply import Retry, judge, parse_retry_after
+from gateway.core.retry_after import parse_retry_after
+from gateway.core.webhooks.judge_reply import Retry, judge
 from gateway.core.webhooks.request import Reply
 from gateway.errors import Unavailable
 from gateway.flows.claim.claiming import claiming
@@ -220,7 +221,7 @@ class Deliverer:
             one.attempts - one.spared,
             deps.policy,
             delays=one.delays,
-            retry_after=parse_retry_after(answer.headers, at)
+            retry_after=parse_retry_after(answer.header("retry-after"), at)
             if isinstance(answer, Reply)
             else None,
             jitter=deps.ids.jitter(),

@@ -1,5 +1,4 @@
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -19,7 +18,6 @@ from gateway.core.webhooks.judge_reply import (
     error_class,
     failing_percent,
     judge,
-    parse_retry_after,
 )
 from gateway.core.webhooks.request import FaultKind, Reply, SendFault
 
@@ -156,56 +154,6 @@ def test_a_retry_is_never_before_its_schedule_nor_before_the_rest(
 )
 def test_the_class_of_a_status(status: int, name: str | None) -> None:
     assert error_class(status) == name
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("0", 0.0),
-        ("120", 120.0),
-        ("007", 7.0),
-        ("9" * 400, 999_999_999.0),
-        ("Fri, 02 Jan 2026 03:05:05 GMT", 60.0),
-        ("Friday, 02-Jan-26 03:05:05 GMT", 60.0),
-        ("Fri, 02 Jan 2026 04:05:05 +0100", 60.0),
-        ("Fri Jan  2 03:05:05 2026", 60.0),
-        ("Fri, 02 Jan 2026 03:04:05 GMT", None),
-        ("Fri, 02 Jan 2025 03:04:05 GMT", None),
-        ("", None),
-        ("soon", None),
-        ("-1", None),
-        ("1.5", None),
-        ("1e3", None),
-        ("nan", None),
-        ("\u0661", None),
-        ("²", None),
-        ("Fri, 99 Jan 2026 03:05:05 GMT", None),
-        ("Fri, 02 Jan 2026 03:05:05 +9999", None),
-        ("Fri, 02 Jan 99999999999999999999 03:05:05 GMT", None),
-        ("Fri, 02 Jan 2026 03:05:05 +99999999999999999999", None),
-    ],
-)
-def test_when_a_receiver_wants_to_be_asked_again(value: str, seconds: float | None) -> None:
-    assert parse_retry_after([("Retry-After", value)], NOW) == seconds
-
-
-@given(st.integers(1, 10**6))
-def test_a_date_is_read_as_it_was_written(seconds: int) -> None:
-    value = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
-    assert parse_retry_after([("retry-after", value)], NOW) == seconds
-
-
-@given(st.text() | st.text("0123456789 :+-,GMTJanFri"))
-def test_no_value_is_more_than_senseless(value: str) -> None:
-    seconds = parse_retry_after([("retry-after", value)], NOW)
-    assert seconds is None or seconds >= 0
-
-
-def test_the_first_retry_after_counts_whatever_its_case() -> None:
-    headers = [("date", "5"), ("RETRY-AFTER", "7"), ("retry-after", "9")]
-    assert parse_retry_after(headers, NOW) == 7.0
-    assert parse_retry_after([("retry-after-ms", "7")], NOW) is None
-    assert parse_retry_after([], NOW) is None
 
 
 @pytest.mark.parametrize(
