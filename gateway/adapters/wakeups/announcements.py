@@ -1,20 +1,28 @@
-"""Hears what other processes announce, and says so when some of it may have been missed."""
+"""Hears what other processes announce, and reports when messages may have been missed.
+
+Redis's pub/sub keeps nothing: after every reconnect the listeners get the subject `*`, so that they
+read everything again.
+"""
 
 from collections.abc import Callable
 
 from redis.asyncio import Redis
 
 from gateway.adapters.redis.client import LOST
-from gateway.adapters.wakeups.redis_commands import CHANGES, Subscription, back_off
+from gateway.adapters.wakeups.redis_commands import ANNOUNCE_CHANNEL, Subscription, back_off
 from gateway.ports import Clock, Ids
 
-EVERYTHING = "*"  # the subject that stands for all of them
+EVERYTHING = "*"  # the subject that stands for all subjects
 
 _IDLE_SECONDS = 5.0
 
 
 class Announcements:
-    """Tells every listener each subject; `connected` while nothing can be missed."""
+    """Passes each subject to every listener; `connected` while no message can be missed.
+
+    `on_lost` is called when the connection breaks. `on_change` is called with the error then, and
+    with None when it is back.
+    """
 
     def __init__(
         self,
@@ -34,22 +42,22 @@ class Announcements:
         self._listeners: list[Callable[[str], None]] = []
 
     def listen(self, callback: Callable[[str], None]) -> None:
-        """Have every announced subject told, and `*` whenever some may have been missed."""
+        """Call this with every announced subject, and with `*` when some may have been missed."""
         self._listeners.append(callback)
 
-    def tell(self, subject: str) -> None:
-        """Tell this process's own listeners."""
+    def notify(self, subject: str) -> None:
+        """Call this process's own listeners."""
         for callback in self._listeners:
             callback(subject)
 
     async def run(self) -> None:
-        """Hear until cancelled, also through times without Redis."""
+        """Receive announcements until cancelled; reconnects with back-off."""
         failures = 0
         while True:
             try:
-                async with Subscription(self._redis, CHANGES) as subscription:
+                async with Subscription(self._redis, ANNOUNCE_CHANNEL) as subscription:
                     failures = 0
-                    await self._hear(subscription)
+                    await self._receive(subscription)
             except LOST as error:
                 self.connected = False
                 self._on_lost()
@@ -57,17 +65,17 @@ class Announcements:
                 failures += 1
                 await back_off(self._clock, self._ids, failures)
 
-    async def _hear(self, subscription: Subscription) -> None:
+    async def _receive(self, subscription: Subscription) -> None:
         self.connected = True
         self._on_change(None)
-        self.tell(EVERYTHING)
-        is_asked = False
+        self.notify(EVERYTHING)
+        is_pinged = False
         while True:
             subject = await subscription.next(_IDLE_SECONDS)
             if subject:
-                self.tell(subject)
-            elif subject is None and is_asked:
-                raise TimeoutError("redis has fallen silent")
+                self.notify(subject)
+            elif subject is None and is_pinged:
+                raise TimeoutError("redis does not answer")
             elif subject is None:
                 await subscription.ping()
-            is_asked = subject is None
+            is_pinged = subject is None

@@ -1,7 +1,9 @@
-"""arq's worker, led by kicks and due times instead of a fixed delay; the only user of arq.
+"""arq's worker, driven by wake-up messages and due times instead of a fixed poll delay.
 
-An arq job here only signals a session and ends at once. Wake-ups of a verb whose session runs
-already are answered by that session and leave the queue in bulk, without arq's 17 commands each.
+An arq job only signals a `SingleRun` and ends at once. If the handler of a verb is running already,
+its queue entries are deleted in bulk, which saves the 17 Redis commands that arq needs for each.
+Redis errors leave this module: `WorkerLoop` then opens a new worker. A crash leaves queue entries
+that another worker reads, and in-progress keys that expire after 40 s.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -19,17 +21,17 @@ from typing_extensions import override
 from gateway.adapters.redis.client import LOST, connect
 from gateway.adapters.wakeups.redis_commands import (
     JOB_KEY,
-    KICKS,
     QUEUE,
+    WAKE_CHANNEL,
     Subscription,
-    end,
+    cancel_all,
     pipelined,
 )
 from gateway.adapters.wakeups.single_run import SingleRun
 from gateway.ports import Clock
 
 _LONGEST_WAIT = 1.0
-# How long wake-ups of a running session may lie in the queue: their kick was signal enough.
+# How long entries of a running handler may stay in the queue: their message was signal enough.
 _CLEANING_SECONDS = 0.25
 _LEAST_WAIT = 0.001
 _READ_LIMIT = 100
@@ -40,7 +42,7 @@ _MINUTE = 60
 
 
 @asynccontextmanager
-async def following(
+async def open_arq_worker(
     redis_url: str,
     clock: Clock,
     verbs: Mapping[str, SingleRun],
@@ -49,7 +51,7 @@ async def following(
     sweep_seconds: int,
     health_key: str,
 ) -> AsyncGenerator["ArqWorker"]:
-    """A worker that hears wake-ups while the block runs; raises one of LOST, also in the block."""
+    """Open a worker that hears wake-ups while the block runs; raises one of LOST, also in the block."""
     redis = connect(redis_url, ArqRedis)
     redis.job_serializer = msgspec.msgpack.Encoder(enc_hook=repr).encode
     redis.job_deserializer = msgspec.msgpack.decode
@@ -57,23 +59,29 @@ async def following(
     seconds = set(range(0, _MINUTE, sweep_seconds))
     job = cron(_signalling(sweep), name=sweep.name, second=seconds, microsecond=0)
     try:
-        async with Subscription(redis, KICKS) as kicks:
-            follower = ArqWorker(redis, kicks, clock, verbs=verbs, sweep=job, health_key=health_key)
+        async with Subscription(redis, WAKE_CHANNEL) as messages:
+            worker = ArqWorker(
+                redis, messages, clock, verbs=verbs, sweep=job, health_key=health_key
+            )
             try:
-                yield follower
+                yield worker
             finally:
-                await follower.close()
+                await worker.close()
     finally:
         await redis.aclose()
 
 
 class ArqWorker(Worker):
-    """Turns, each a look at the queue, and waits between them."""
+    """Alternates between `start_due` and `wait_until_due`; `WorkerLoop` calls them in turn.
+
+    It uses `start_jobs`, `tasks` and `heart_beat` of arq's Worker, which arq's guide does not
+    describe: tests/adapters/wakeups/test_arq_contract.py pins them.
+    """
 
     def __init__(
         self,
         redis: ArqRedis,
-        kicks: Subscription,
+        messages: Subscription,
         clock: Clock,
         *,
         verbs: Mapping[str, SingleRun],
@@ -81,7 +89,7 @@ class ArqWorker(Worker):
         health_key: str,
     ) -> None:
         super().__init__(
-            [_function(session) for session in verbs.values()],
+            [_function(run) for run in verbs.values()],
             queue_name=QUEUE,
             cron_jobs=[sweep],
             redis_pool=redis,
@@ -95,62 +103,70 @@ class ArqWorker(Worker):
             timezone=UTC,
             log_results=False,
         )
-        self._kicks = kicks
+        self._redis = redis
+        self._health_key = health_key
+        self._messages = messages
         self._clock = clock
         self._verbs = verbs
         self._next_at = 0.0
 
-    async def turn(self) -> None:
-        """Look at the head of the queue and start or signal what is due."""
-        look = ("ZRANGE", QUEUE, 0, _READ_LIMIT - 1, "WITHSCORES")
-        head = (await pipelined(self.pool, [look]))[0]
-        due: dict[str, list[str]] = {}
+    async def start_due(self) -> None:
+        """Read the head of the queue, and signal the handlers or start the jobs that are due."""
+        read = ("ZRANGE", QUEUE, 0, _READ_LIMIT - 1, "WITHSCORES")
+        (head,) = await pipelined(self._redis, [read])
+        due: dict[str, list[bytes]] = {}
         self._next_at = self._clock.monotonic() + _LONGEST_WAIT
-        for name, score in zip(head[::2], head[1::2], strict=True):
+        for job_id, score in zip(head[::2], head[1::2], strict=True):
             if not self._is_due(float(score)):
                 break
-            due.setdefault(name.decode().partition(":")[0], []).append(name.decode())
+            due.setdefault(job_id.decode().partition(":")[0], []).append(job_id)
         if len(head) >= 2 * _READ_LIMIT:
             self._look_within(_NEXT_READ_SECONDS)
-        await self._answer(due)
-        if due or self.tasks:
-            await self._poll_iteration()
-        else:
-            await self.heart_beat()
+        await self._signal_without_jobs(due)
+        await self.start_jobs([job_id for ids in due.values() for job_id in ids])
+        self._forget_ended_jobs()
+        await self.heart_beat()
 
-    async def wait(self) -> None:
-        """Wait for a kick, for the next wake-up to fall due, or for a second."""
+    async def wait_until_due(self) -> None:
+        """Wait for a message, for the next queue entry to fall due, or for a second."""
         while (rest := self._next_at - self._clock.monotonic()) > 0:
-            kicks = await self._kicks.next(max(rest, _LEAST_WAIT))
-            for kick in (kicks or "").split():
-                self._heed(kick)
+            message = await self._messages.next(max(rest, _LEAST_WAIT))
+            for wakeup in (message or "").split():
+                self._hear(wakeup)
 
     @override
     async def close(self) -> None:
-        """End the jobs under way; they are hints."""
-        await end(self.tasks.values())
+        """Cancel the jobs that run; they are only hints."""
+        await cancel_all(self.tasks.values())
         with suppress(*LOST):
-            await pipelined(self.pool, [("DEL", self.health_check_key)])
+            await pipelined(self._redis, [("DEL", self._health_key)])
 
-    async def _answer(self, due: dict[str, list[str]]) -> None:
-        """Signal the sessions that run, or are called for more than once, and drop their wake-ups."""
+    async def _signal_without_jobs(self, due: dict[str, list[bytes]]) -> None:
+        """Signal the handlers that run or have several entries, and delete those entries."""
         for verb in [verb for verb in due if verb in self._verbs]:
-            session, names = self._verbs[verb], due[verb]
-            if session.is_awake or len(names) > 1:
-                session.signal()
-                keys = [JOB_KEY + name for name in names]
-                await pipelined(self.pool, [("ZREM", QUEUE, *names), ("DEL", *keys)])
+            run, ids = self._verbs[verb], due[verb]
+            if run.is_running or len(ids) > 1:
+                run.signal()
+                keys = [JOB_KEY.encode() + job_id for job_id in ids]
+                await pipelined(self._redis, [("ZREM", QUEUE, *ids), ("DEL", *keys)])
                 del due[verb]
 
-    def _heed(self, kick: str) -> None:
-        verb, _, due = kick.partition(":")
+    def _forget_ended_jobs(self) -> None:
+        """Drop the tasks of jobs that ended; raises what a job raised, such as a Redis error."""
+        for job_id, task in list(self.tasks.items()):
+            if task.done():
+                del self.tasks[job_id]
+                task.result()
+
+    def _hear(self, wakeup: str) -> None:
+        verb, _, due = wakeup.partition(":")
         if not self._is_due(float(due) if due.isdecimal() else 0.0):
             return
-        session = self._verbs.get(verb)
-        is_awake = session is not None and session.is_awake
-        if session and is_awake:
-            session.signal()
-        self._look_within(_CLEANING_SECONDS if is_awake else 0.0)
+        run = self._verbs.get(verb)
+        is_running = run is not None and run.is_running
+        if run and is_running:
+            run.signal()
+        self._look_within(_CLEANING_SECONDS if is_running else 0.0)
 
     def _is_due(self, at_ms: float) -> bool:
         seconds = at_ms / 1000 - self._clock.now().timestamp()
@@ -162,13 +178,13 @@ class ArqWorker(Worker):
         self._next_at = min(self._next_at, self._clock.monotonic() + seconds)
 
 
-def _function(session: SingleRun) -> Function:
-    return func(_signalling(session), name=session.name)
+def _function(run: SingleRun) -> Function:
+    return func(_signalling(run), name=run.name)
 
 
-def _signalling(session: SingleRun) -> WorkerCoroutine:
+def _signalling(run: SingleRun) -> WorkerCoroutine:
     async def signal(ctx: dict[Any, Any]) -> None:
         del ctx
-        session.signal()
+        run.signal()
 
     return signal

@@ -1,4 +1,4 @@
-"""Wake-ups of a process for itself: sooner than by way of Redis, and also while that is away."""
+"""Local wake-ups: a process calls itself back, faster than through Redis and also without it."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,23 +13,23 @@ class _Due(NamedTuple):
 
 
 class LocalWakeups:
-    """Calls back for a verb at once or later, for each the earliest; without a callback, nothing."""
+    """Calls back for a verb at once or later, once for the earliest time; inert without a callback."""
 
     def __init__(self) -> None:
         self._callback: Callable[[Verb], None] | None = None
         self._due: dict[Verb, _Due] = {}
 
-    def to(self, callback: Callable[[Verb], None]) -> None:
-        """Have verbs called back that are due."""
+    def call_back(self, callback: Callable[[Verb], None]) -> None:
+        """Call this for every verb that falls due."""
         self._callback = callback
 
-    def now(self, verb: Verb) -> None:
-        """A verb is due."""
+    def wake_now(self, verb: Verb) -> None:
+        """Call back for a verb now."""
         if self._callback is not None:
             self._callback(verb)
 
-    def later(self, verb: Verb, seconds: float) -> None:
-        """A verb is due in so many seconds, unless it is before."""
+    def wake_later(self, verb: Verb, seconds: float) -> None:
+        """Call back for a verb in `seconds`, unless it falls due earlier already."""
         if self._callback is None:
             return
         loop = asyncio.get_running_loop()
@@ -41,7 +41,7 @@ class LocalWakeups:
         self._due[verb] = _Due(at, loop.call_later(seconds, self._fire, verb))
 
     def stop(self) -> None:
-        """Nothing is due any more."""
+        """Cancel the pending wake-ups and forget the callback."""
         for due in self._due.values():
             due.timer.cancel()
         self._due.clear()
@@ -49,4 +49,4 @@ class LocalWakeups:
 
     def _fire(self, verb: Verb) -> None:
         del self._due[verb]
-        self.now(verb)
+        self.wake_now(verb)

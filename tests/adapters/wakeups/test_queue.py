@@ -19,7 +19,7 @@ from gateway.adapters.redis.client import connect
 from gateway.adapters.wakeups import announcements as announcements_module
 from gateway.adapters.wakeups import queue as queue_module
 from gateway.adapters.wakeups.queue import ArqQueue
-from gateway.adapters.wakeups.redis_commands import KICKS, QUEUE, Subscription
+from gateway.adapters.wakeups.redis_commands import QUEUE, WAKE_CHANNEL, Subscription
 from gateway.ports import Queue
 from tests.adapters.own_valkey import OwnValkey, own_valkey, until
 
@@ -132,14 +132,14 @@ async def test_odd_delays_do_no_harm(redis: Redis, redis_url: str, after: float)
         assert queue.dropped == 0
 
 
-async def test_wake_ups_are_kicked_with_their_due_time(redis: Redis, redis_url: str) -> None:
-    async with Subscription(redis, KICKS) as kicks, new_queue(redis_url) as queue:
+async def test_wake_ups_are_published_with_their_due_time(redis: Redis, redis_url: str) -> None:
+    async with Subscription(redis, WAKE_CHANNEL) as messages, new_queue(redis_url) as queue:
         queue.wake("submit")
         queue.wake("poll", after=9.0)
-        found = ((await kicks.next(5)) or "").split()
+        found = ((await messages.next(5)) or "").split()
         due = dict(await waiting(redis))
-    assert {kick.partition(":")[0] for kick in found} == {"submit", "poll"}
-    assert {float(kick.partition(":")[2]) for kick in found} == set(due.values())
+    assert {wakeup.partition(":")[0] for wakeup in found} == {"submit", "poll"}
+    assert {float(wakeup.partition(":")[2]) for wakeup in found} == set(due.values())
 
 
 async def test_announcements_reach_every_process(redis_url: str) -> None:

@@ -16,7 +16,7 @@ from typing_extensions import override
 from gateway.adapters.clock import SystemClock, SystemIds
 from gateway.adapters.redis.client import connect
 from gateway.adapters.redis.health import RedisHealth
-from gateway.adapters.wakeups import single_run as session_module
+from gateway.adapters.wakeups import single_run as single_run_module
 from gateway.adapters.wakeups.queue import ArqQueue
 from gateway.adapters.wakeups.redis_commands import QUEUE
 from gateway.adapters.wakeups.worker_loop import Handler, WorkerLoop
@@ -125,7 +125,7 @@ async def test_any_number_during_a_run_makes_one_more(redis: Redis, redis_url: s
         runs.free.set()
         await until(lambda: runs.ended >= 2)
         await asyncio.sleep(0.1)
-        # On a busy machine the last kick may arrive after the queue is seen empty, and makes one.
+        # On a busy machine the last message may arrive after the queue is seen empty, and makes one.
         assert runs.count("poll") in (2, 3)
 
 
@@ -154,7 +154,7 @@ async def test_a_later_wake_up_runs_when_it_is_due(redis_url: str) -> None:
         assert runs.started["deliver"][0] - asked >= 0.4
 
 
-async def test_a_nudge_is_a_wake_up_without_redis(redis: Redis, redis_url: str) -> None:
+async def test_a_local_wake_up_needs_no_redis(redis: Redis, redis_url: str) -> None:
     runs = Runs()
     pool = new_pool(redis_url, runs)
     async with running(pool):
@@ -201,10 +201,10 @@ async def test_the_sweep_runs_by_itself(redis_url: str) -> None:
     assert not pool.degraded
 
 
-async def test_a_failed_session_is_logged_and_runs_again(
+async def test_a_failed_handler_is_logged_and_runs_again(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(single_run_module, "_PAUSE_SECONDS", 0.05)
     runs = Runs()
     tries = 0
 
@@ -216,7 +216,7 @@ async def test_a_failed_session_is_logged_and_runs_again(
         await asyncio.Event().wait()
 
     pool = new_pool(
-        redis_url, runs, handlers={"submit": fail_then_hang}, session_seconds=0.1, drain_seconds=0.1
+        redis_url, runs, handlers={"submit": fail_then_hang}, run_seconds=0.1, drain_seconds=0.1
     )
     with capture_logs() as logs:
         async with new_queue(redis_url) as queue, running(pool):
@@ -226,18 +226,18 @@ async def test_a_failed_session_is_logged_and_runs_again(
                 await asyncio.sleep(0.03)
             queue.wake("poll")
             await until(lambda: runs.count("poll") == 1)
-    failures = [log for log in logs if log["event"] == "a session failed"]
+    failures = [log for log in logs if log["event"] == "a handler failed"]
     assert failures[0] == {
-        "event": "a session failed",
+        "event": "a handler failed",
         "log_level": "error",
         "exc_info": True,
-        "session": "submit",
+        "handler": "submit",
         "error": "ValueError: broken",
     }
     assert failures[1]["error"].startswith("TimeoutError")
 
 
-async def test_the_end_waits_for_sessions(redis_url: str) -> None:
+async def test_the_end_waits_for_runs(redis_url: str) -> None:
     runs = Runs()
     pool = new_pool(redis_url, runs)
     async with new_queue(redis_url) as queue:
@@ -256,7 +256,7 @@ async def test_the_end_waits_for_sessions(redis_url: str) -> None:
         assert (runs.count("submit"), runs.count("poll"), runs.count("deliver")) == (1, 0, 0)
 
 
-async def test_the_end_cancels_sessions_that_take_too_long(redis_url: str) -> None:
+async def test_the_end_cancels_runs_that_take_too_long(redis_url: str) -> None:
     runs = Runs()
     async with new_queue(redis_url) as queue:
         async with running(new_pool(redis_url, runs, drain_seconds=0.1)):
