@@ -34,7 +34,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class UpstreamProblem:
     """A reason that the upstream gave, in its own words."""
 
     code: str
@@ -49,7 +49,7 @@ class UpstreamJob:
     upstream_id: str
     status: str
     result: str | None = None  # JSON
-    problem: Problem | None = None
+    problem: UpstreamProblem | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
@@ -68,7 +68,7 @@ class Refused:
     """The upstream will never take this job (4xx)."""
 
     status: int
-    problem: Problem
+    problem: UpstreamProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Denied:
     """The upstream does not honour the credential (401, 402, 403)."""
 
     status: int
-    problem: Problem
+    problem: UpstreamProblem
 
 
 @dataclass(frozen=True, slots=True)

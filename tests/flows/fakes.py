@@ -15,7 +15,6 @@ from gateway.flows.process.slots import Slots
 from gateway.ports import (
     Absent,
     Access,
-    Problem,
     Reply,
     SendFault,
     Submission,
@@ -24,13 +23,14 @@ from gateway.ports import (
     Unknown,
     Upload,
     UpstreamJob,
+    UpstreamProblem,
     Verb,
     Webhook,
     Workflow,
 )
 from tests.fakes import FixedClock
 
-PROBLEM = Problem("BAD_INPUT", "Invalid input", "File not found.")
+PROBLEM = UpstreamProblem("BAD_INPUT", "Invalid input", "File not found.")
 
 
 class StepClock(FixedClock):

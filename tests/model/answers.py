@@ -9,15 +9,15 @@ from gateway.ports import (
     Absent,
     Busy,
     Denied,
-    Problem,
     Refused,
     Trouble,
     Unknown,
     UpstreamJob,
+    UpstreamProblem,
 )
 from tests.model.crew import DefectError
 
-PROBLEM = Problem("BAD_INPUT", "Invalid input", "File not found.")
+PROBLEM = UpstreamProblem("BAD_INPUT", "Invalid input", "File not found.")
 DENIED = Denied(401, PROBLEM)
 RESULT = '{"url":"https://results.example.com/a.wav"}'
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted(ROOT.glob("gateway/**/*.py"))
 LINES_PER_MODULE = 400
 LINES_PER_FUNCTION = 50
+FILES_PER_FOLDER = 15
 
 
 def test_imports_point_down() -> None:
@@ -48,10 +50,27 @@ def test_modules_and_functions_fit_in_the_head() -> None:
     assert (long_modules, long_functions) == ({}, {})
 
 
+def test_folders_can_be_taken_in_at_a_glance() -> None:
+    files = Counter(module.parent.relative_to(ROOT).as_posix() for module in MODULES)
+    assert {folder: n for folder, n in files.items() if n > FILES_PER_FOLDER} == {}
+
+
+def test_class_names_are_used_once() -> None:
+    """But for the simulator, which stands in for another service with words of its own."""
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for module in MODULES:
+        if module.is_relative_to(ROOT / "gateway/simulator"):
+            continue
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(module.relative_to(ROOT).as_posix())
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 def test_core_waits_for_nothing() -> None:
     waiting = [
         f"{module.name}:{function.lineno} {function.name}"
-        for module in ROOT.glob("gateway/core/*.py")
+        for module in ROOT.glob("gateway/core/**/*.py")
         for function in _functions(module)
         if isinstance(function, ast.AsyncFunctionDef)
     ]

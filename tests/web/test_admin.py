@@ -7,7 +7,7 @@ import pytest
 
 from gateway.core.model import KeyKind
 from gateway.flows.admin.audit import ACTIONS
-from gateway.ports import Busy, Denied, Problem, Unknown
+from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from tests.web.conftest import GOOD, NOBODY, World, fields_of, next_page, problem
 
 NO_LIMITS = {
@@ -184,7 +184,7 @@ class TestCredentials:
     @pytest.mark.parametrize(
         ("said", "status", "code"),
         [
-            (Denied(401, Problem("UNAUTHORIZED", "No", "no")), 400, "BAD_REQUEST"),
+            (Denied(401, UpstreamProblem("UNAUTHORIZED", "No", "no")), 400, "BAD_REQUEST"),
             (Busy("refused"), 502, "UPSTREAM_UNAVAILABLE"),
             (Unknown("timeout"), 504, "UPSTREAM_UNAVAILABLE"),
         ],

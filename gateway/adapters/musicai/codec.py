@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 
 from gateway.adapters.musicai.lenient_json import UNUSABLE, mended, parsed, storable
-from gateway.ports import Problem, Submission, Upload, UpstreamJob, Workflow
+from gateway.ports import Submission, Upload, UpstreamJob, UpstreamProblem, Workflow
 
 _T = TypeVar("_T")
 
@@ -106,11 +106,13 @@ def read_page(body: bytes) -> list[UpstreamJob] | None:
         return _each(parsed(body), _loose_job)
 
 
-def read_problem(status: int, body: bytes, key: str) -> Problem:
+def read_problem(status: int, body: bytes, key: str) -> UpstreamProblem:
     """Why the upstream refused, in its own words where it gave any, and never with the key."""
     said = _problem(parsed(mended(body)), f"HTTP_{status}", _phrase(status))
     message = said.message or f"The upstream answered {status} without a reason."
-    return Problem(*(text.replace(key, "[key]") for text in (said.code, said.title, message)))
+    return UpstreamProblem(
+        *(text.replace(key, "[key]") for text in (said.code, said.title, message))
+    )
 
 
 def has_reason(body: bytes) -> bool:
@@ -166,7 +168,7 @@ def _workflow(found: object) -> Workflow | None:
     return Workflow(identity or slug or "", name, slug or identity or "", json.dumps(found))
 
 
-def _problem(found: object, code: str, title: str) -> Problem:
+def _problem(found: object, code: str, title: str) -> UpstreamProblem:
     fields = _fields(found)
     said: object = fields.get("message") if fields else found
     message = said if isinstance(said, str) else json.dumps(said)
@@ -177,8 +179,8 @@ def _problem(found: object, code: str, title: str) -> Problem:
     )
 
 
-def _cut(code: str, title: str, message: str) -> Problem:
-    return Problem(code[:_MAX_CODE], title[:_MAX_TEXT], message[:_MAX_TEXT])
+def _cut(code: str, title: str, message: str) -> UpstreamProblem:
+    return UpstreamProblem(code[:_MAX_CODE], title[:_MAX_TEXT], message[:_MAX_TEXT])
 
 
 def _each(found: object, read: Callable[[object], _T | None]) -> list[_T] | None:

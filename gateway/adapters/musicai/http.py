@@ -10,7 +10,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from gateway.adapters.musicai.token_bucket import TokenBucket
-from gateway.ports import Access, Busy, Denied, Problem, Unknown
+from gateway.ports import Access, Busy, Denied, Unknown, UpstreamProblem
 
 # aiohttp raises these before it has a connection, so not one byte of the request was written.
 # What it raises later is ClientOSError, ServerDisconnectedError and their like. httpx-aiohttp turns
@@ -152,7 +152,7 @@ class UpstreamHttp:
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
-_UNUSABLE_KEY = Problem(
+_UNUSABLE_KEY = UpstreamProblem(
     "KEY_UNUSABLE",
     "Unusable key",
     "The key holds characters that no HTTP header can carry: store it again.",

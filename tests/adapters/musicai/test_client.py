@@ -21,13 +21,13 @@ from gateway.ports import (
     Access,
     Busy,
     Denied,
-    Problem,
     Refused,
     Submission,
     Submitted,
     Unknown,
     Upload,
     UpstreamJob,
+    UpstreamProblem,
     Workflow,
 )
 from tests.adapters.raw_server import (
@@ -116,7 +116,7 @@ async def test_the_environment_names_no_proxy(
 # --- What a submission can come to ------------------------------------------------------------
 
 REASON = '{"code":"BAD_INPUT","title":"Invalid input","message":"File not found."}'
-GIVEN = Problem("BAD_INPUT", "Invalid input", "File not found.")
+GIVEN = UpstreamProblem("BAD_INPUT", "Invalid input", "File not found.")
 
 
 @pytest.mark.parametrize(
@@ -126,27 +126,27 @@ GIVEN = Problem("BAD_INPUT", "Invalid input", "File not found.")
         (
             422,
             "",
-            Problem(
+            UpstreamProblem(
                 "HTTP_422", HTTPStatus(422).phrase, "The upstream answered 422 without a reason."
             ),
         ),
         (404, REASON, GIVEN),
-        (409, '"just text"', Problem("HTTP_409", "Conflict", "just text")),
-        (400, '{"message":["a","b"]}', Problem("HTTP_400", "Bad Request", '["a", "b"]')),
+        (409, '"just text"', UpstreamProblem("HTTP_409", "Conflict", "just text")),
+        (400, '{"message":["a","b"]}', UpstreamProblem("HTTP_400", "Bad Request", '["a", "b"]')),
         (
             400,
             '{"code":7,"message":"no key 3f1c0c9e-key \\u0000\\ud800"}',
-            Problem("HTTP_400", "Bad Request", "no key [key] \ufffd\ufffd"),
+            UpstreamProblem("HTTP_400", "Bad Request", "no key [key] \ufffd\ufffd"),
         ),
         (
             499,
             '{"message":"' + "x" * 9000 + '"}',
-            Problem("HTTP_499", "Upstream error", "x" * 2000),
+            UpstreamProblem("HTTP_499", "Upstream error", "x" * 2000),
         ),
     ],
 )
 async def test_4xx_refuses_in_the_upstreams_words(
-    upstream: MusicAi, status: int, body: str, problem: Problem
+    upstream: MusicAi, status: int, body: str, problem: UpstreamProblem
 ) -> None:
     assert await submitted(upstream, reply(status, body)) == Refused(status, problem)
 
@@ -490,9 +490,12 @@ async def test_a_job_is_read(upstream: MusicAi) -> None:
         ({"metadata": None}, {"marker": None}),
         ({"metadata": ["x"]}, {"marker": None}),
         ({"metadata": {"gatewayJobId": 5}}, {"marker": None}),
-        ({"error": "plain words"}, {"problem": Problem("UNKNOWN", "Job failed", "plain words")}),
-        ({"error": {}}, {"problem": Problem("UNKNOWN", "Job failed", "{}")}),
-        ({"error": {"code": "X"}}, {"problem": Problem("X", "Job failed", "")}),
+        (
+            {"error": "plain words"},
+            {"problem": UpstreamProblem("UNKNOWN", "Job failed", "plain words")},
+        ),
+        ({"error": {}}, {"problem": UpstreamProblem("UNKNOWN", "Job failed", "{}")}),
+        ({"error": {"code": "X"}}, {"problem": UpstreamProblem("X", "Job failed", "")}),
         ({"createdAt": 5}, {"created_at": None}),
         ({"createdAt": "yesterday"}, {"created_at": None}),
         ({"createdAt": "0001-01-01T00:00:00+14:00"}, {"created_at": None}),
@@ -558,7 +561,7 @@ async def test_hostile_results_can_be_stored(
     page = await paged(upstream, b"[" + body + b"]")
     assert page == [job]
     assert isinstance(job, UpstreamJob)
-    assert job.problem == Problem("UNKNOWN", "Job failed", "bad\ufffd")
+    assert job.problem == UpstreamProblem("UNKNOWN", "Job failed", "bad\ufffd")
     connection = await asyncpg.connect(postgres.replace("+asyncpg", ""))
     try:
         assert json.loads(await connection.fetchval("SELECT $1::jsonb", job.result)) == stored

@@ -29,7 +29,7 @@ from gateway.flows.admin.tenants import (
 )
 from gateway.flows.bulk.deliveries import resend
 from gateway.flows.deliver.signing_secrets import default_secret
-from gateway.ports import Busy, Denied, Problem, Unknown
+from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from gateway.store.delivery_search.filter import DeliveryFilter
 from gateway.store.tenancy import audit, tenants
 from gateway.store.tenancy.audit import AuditEntry, AuditFilter
@@ -241,7 +241,7 @@ async def test_two_that_rotate_at_once_make_two_versions(world: World):
 @pytest.mark.parametrize(
     ("answer", "error", "match"),
     [
-        (Denied(401, Problem("", "", "")), BadRequest, "apiKey: .*status 401"),
+        (Denied(401, UpstreamProblem("", "", "")), BadRequest, "apiKey: .*status 401"),
         (Busy("busy", retry_after=7.0), UpstreamUnavailable, "busy"),
         (Unknown("timeout"), UpstreamTimeout, "timeout"),
     ],

@@ -11,12 +11,12 @@ from gateway.flows.poll import poller as poll_module
 from gateway.flows.poll import reports
 from gateway.flows.poll.poller import Poller
 from gateway.flows.poll.round import PollMemory
-from gateway.ports import Busy, Denied, Problem, Unknown
+from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from gateway.store.work import polls
 from tests.flows.fakes import Gate
 from tests.flows.world import HOOK, World
 
-DENIED = Denied(403, Problem("FORBIDDEN", "Forbidden", "No."))
+DENIED = Denied(403, UpstreamProblem("FORBIDDEN", "Forbidden", "No."))
 
 
 # --- outages ---------------------------------------------------------------------------------------

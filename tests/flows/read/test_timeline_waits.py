@@ -10,11 +10,11 @@ from gateway.flows.admin.tenants import suspend_tenant
 from gateway.flows.health.heartbeat import Heart
 from gateway.flows.read.timeline import timeline
 from gateway.flows.settle.batched_reads import BatchedReads
-from gateway.ports import Busy, Denied, Problem, Unknown
+from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from gateway.store.processes import Identity
 from tests.flows.world import World
 
-DENIED = Denied(401, Problem("UNAUTHORIZED", "No", "The key was revoked."))
+DENIED = Denied(401, UpstreamProblem("UNAUTHORIZED", "No", "The key was revoked."))
 
 
 @pytest.fixture(autouse=True)

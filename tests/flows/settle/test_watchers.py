@@ -13,7 +13,7 @@ from gateway.flows.deliver.endpoints import disable_endpoint
 from gateway.flows.process.slots import Slots
 from gateway.flows.settle.watchers import JobWatch, Watchers, announce_feed, announce_jobs
 from gateway.flows.upstream.delete_job import delete_job
-from gateway.ports import Denied, Problem
+from gateway.ports import Denied, UpstreamProblem
 from gateway.store.database import Database, Tx, open_database
 from tests.flows.fakes import HeldClock
 from tests.flows.read.test_feed import added
@@ -137,7 +137,7 @@ async def test_what_befalls_is_announced_to_the_followers(
         if what == "an endpoint":
             await disable_endpoint(world.deps, tenant.id, endpoint_id)
         else:
-            world.upstream.will("submit", Denied(401, Problem("KEY", "Key", "not known")))
+            world.upstream.will("submit", Denied(401, UpstreamProblem("KEY", "Key", "not known")))
             await world.accept_one(tenant)
             await world.submit()
         assert await follower.told(0.0)

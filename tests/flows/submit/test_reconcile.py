@@ -10,12 +10,12 @@ from gateway.flows.admin.tenants import delete_tenant
 from gateway.flows.process.slots import Slots
 from gateway.flows.read.timeline import timeline
 from gateway.flows.submit.reconcile import Reconciler
-from gateway.ports import Busy, Denied, Problem, Unknown
+from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from tests.flows.fakes import UNREADABLE, Gate, Held, upstream_jobs
 from tests.flows.scenes import in_doubt
 from tests.flows.world import HOOK, World
 
-DENIED = Denied(401, Problem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
+DENIED = Denied(401, UpstreamProblem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
 
 
 async def told(world: World, job_id: UUID) -> list[str]:

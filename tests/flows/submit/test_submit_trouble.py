@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.cipher import Cipher
-from gateway.ports import Busy, Denied, Problem, Refused, Unknown
+from gateway.ports import Busy, Denied, Refused, Unknown, UpstreamProblem
 from tests.flows.fakes import PROBLEM
 from tests.flows.world import HOOK, World
 
-DENIED = Denied(401, Problem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
+DENIED = Denied(401, UpstreamProblem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
 
 
 # --- the credential is not honoured ----------------------------------------------------------------

@@ -8,11 +8,11 @@ from gateway.core.cipher import Secret
 from gateway.core.model import Limits
 from gateway.flows.admin.tenants import put_credential, suspend_tenant
 from gateway.flows.upstream.delete_job import delete_job, delete_upstream
-from gateway.ports import Access, Denied, Problem, Refused, Unknown
+from gateway.ports import Access, Denied, Refused, Unknown, UpstreamProblem
 from tests.flows.fakes import PROBLEM, Gate
 from tests.flows.world import CALLBACK, HOOK, World
 
-DENIED = Denied(401, Problem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
+DENIED = Denied(401, UpstreamProblem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
 
 
 # --- what is sent, and when it is taken ------------------------------------------------------------

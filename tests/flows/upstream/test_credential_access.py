@@ -7,13 +7,13 @@ from gateway.core.cipher import Cipher
 from gateway.core.model import Tenant
 from gateway.flows.admin.tenants import delete_tenant
 from gateway.flows.upstream.credential_access import asking_for
-from gateway.ports import Absent, Access, Denied, Problem
+from gateway.ports import Absent, Access, Denied, UpstreamProblem
 from gateway.store.tenancy import tenants
 from tests.flows.fakes import Held
 from tests.flows.scenes import in_doubt
 from tests.flows.world import HOOK, World
 
-DENIED = Denied(401, Problem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
+DENIED = Denied(401, UpstreamProblem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
 
 
 def keys_of(world: World, call: str) -> list[str]:

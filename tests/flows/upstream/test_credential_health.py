@@ -1,7 +1,7 @@
 """The health of a credential that is well and stays so; its troubles are in the tests of verbs."""
 
 from gateway.flows.upstream.credential_health import CredentialHealth, is_failing, judge_credential
-from gateway.ports import Busy, Denied, Problem, Submitted
+from gateway.ports import Busy, Denied, Submitted, UpstreamProblem
 from tests.flows.world import HOOK, World
 
 
@@ -41,7 +41,7 @@ async def test_a_clear_answer_makes_an_unwell_one_well(world: World):
 
 async def test_a_rejection_outweighs_everything_else_and_is_told_once(world: World):
     await world.tenant(hook=HOOK)
-    denied = Denied(402, Problem("PAYMENT", "Payment", "No credit."))
+    denied = Denied(402, UpstreamProblem("PAYMENT", "Payment", "No credit."))
     for _ in range(2):
         rest = await judged(world, await standing_of(world), Submitted("x"), Busy("busy"), denied)
         assert rest == 300.0

@@ -13,7 +13,7 @@ from gateway.errors import NotFound
 from gateway.flows.admin.tenants import delete_tenant
 from gateway.flows.settle.settlement import ending, settle
 from gateway.flows.upstream.delete_job import delete_job, delete_upstream
-from gateway.ports import Absent, Busy, Denied, Problem, Unknown
+from gateway.ports import Absent, Busy, Denied, Unknown, UpstreamProblem
 from gateway.store.work import jobs
 from tests.flows.fakes import Took
 from tests.flows.world import CALLBACK, HOOK, World
@@ -92,7 +92,7 @@ async def test_a_job_that_ends_while_it_is_deleted_ends_once(world: World):
     [
         Busy("busy"),
         Unknown("timeout"),
-        Denied(401, Problem("UNAUTHORIZED", "Unauthorized", "No.")),
+        Denied(401, UpstreamProblem("UNAUTHORIZED", "Unauthorized", "No.")),
     ],
 )
 async def test_what_the_upstream_was_not_told_is_tried_again_every_minute(

@@ -6,7 +6,7 @@ from gateway.core.cipher import Cipher
 from gateway.errors import CredentialMissing, SecretSealed, UpstreamTimeout, UpstreamUnavailable
 from gateway.flows.upstream import passthrough
 from gateway.flows.upstream.passthrough import Workflows, access_of, upload
-from gateway.ports import Busy, Denied, Problem, Unknown, Upload, Workflow
+from gateway.ports import Busy, Denied, Unknown, Upload, UpstreamProblem, Workflow
 from tests.flows.world import World
 
 
@@ -98,7 +98,7 @@ async def test_an_upload_is_passed_on(world: World):
     [
         (Busy("too many requests", 7.0), UpstreamUnavailable, 502, "no usable answer: too many"),
         (Unknown("read timeout", 7.0), UpstreamTimeout, 504, "read timeout"),
-        (Denied(402, Problem("", "", "")), UpstreamUnavailable, 502, "status 402"),
+        (Denied(402, UpstreamProblem("", "", "")), UpstreamUnavailable, 502, "status 402"),
     ],
 )
 async def test_callers_that_wait_are_told_of_trouble(

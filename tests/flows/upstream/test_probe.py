@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.flows.process.slots import Slots
-from gateway.ports import Busy, Denied, Problem, Unknown
+from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from tests.flows.fakes import Gate, Took
 from tests.flows.world import World
 
-DENIED = Denied(401, Problem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
+DENIED = Denied(401, UpstreamProblem("UNAUTHORIZED", "Unauthorized", "Invalid API key."))
 WORK: dict[str, Callable[[World], Awaitable[int]]] = {
     "submit": World.submit,
     "look up": World.look_up,

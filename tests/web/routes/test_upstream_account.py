@@ -2,13 +2,13 @@
 
 import pytest
 
-from gateway.ports import Busy, Denied, Problem, Trouble, Unknown, Upload, Workflow
+from gateway.ports import Busy, Denied, Trouble, Unknown, Upload, UpstreamProblem, Workflow
 from tests.web.conftest import World, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _TROUBLE: list[tuple[Trouble, int]] = [
-    (Denied(401, Problem("", "", "")), 502),
+    (Denied(401, UpstreamProblem("", "", "")), 502),
     (Busy("no connection"), 502),
     (Unknown("read timeout"), 504),
 ]
