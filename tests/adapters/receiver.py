@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
 
+from gateway.adapters.tls import trusted_authorities
 from gateway.adapters.webhooks.proxy_tunnel import Proxy
-from gateway.adapters.webhooks.sender import HttpSender, trusted_authorities
+from gateway.adapters.webhooks.sender import HttpSender
 from gateway.adapters.webhooks.ssrf_guard import Lookup
 from gateway.core.webhooks.ssrf_rules import Network
 from gateway.ports import Reply, SendFault, Webhook

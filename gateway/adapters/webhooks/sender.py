@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
-import certifi
-
+from gateway.adapters.tls import trusted_authorities
 from gateway.adapters.webhooks.connection_pool import ConnectionPool
 from gateway.adapters.webhooks.connector import WebhookConnector
 from gateway.adapters.webhooks.errors import SEND_ERRORS
@@ -103,12 +102,3 @@ class HttpSender:
         if target.address is not None and self._vetting.refuses(str(target.address)):
             return "The URL's host is an address that may not be called."
         return RequestTarget.of(target)
-
-
-def trusted_authorities() -> ssl.SSLContext:
-    """TLS 1.2 or later, trusting the public authorities and those that this machine trusts."""
-    context = ssl.create_default_context(cafile=certifi.where())
-    context.load_default_certs()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context

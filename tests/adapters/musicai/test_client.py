@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -367,6 +368,21 @@ async def test_an_untrusted_certificate_is_busy(upstream: MusicAi) -> None:
     assert isinstance(outcome, Busy)
     assert "certificate" in outcome.reason.lower()
     assert server.requests == []
+
+
+async def test_a_private_authority_is_trusted_by_ssl_cert_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    upstream = client()
+    async with serving(reply(200, '{"id":"j1"}'), tls=tls) as server:
+        at = access(server.url.replace("http:", "https:"))
+        assert await upstream.submit(at, submission()) == Submitted("j1")
+    await upstream.close()
 
 
 async def test_no_free_connection_is_busy() -> None:

@@ -5,11 +5,12 @@ from asyncio import StreamWriter as Writer
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 
 import pytest
 import trustme
 
-from gateway.adapters.webhooks.sender import trusted_authorities
+from gateway.adapters.tls import trusted_authorities
 from gateway.ports import Reply, SendFault
 from tests.adapters.receiver import OK, Talk, answering, receiving, sending
 
@@ -124,3 +125,17 @@ async def test_tls_connections_are_kept() -> None:
             reply = await sender.send(receiver.webhook(host="receiver.example", scheme="https"))
             assert isinstance(reply, Reply)
     assert receiver.connections == 1
+
+
+async def test_a_private_authority_is_trusted_by_ssl_cert_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority().cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    tls = server(authority().issue_cert("receiver.example"))
+    async with (
+        receiving(tls=tls) as receiver,
+        sending(names=NAMES, tls=trusted_authorities()) as sender,
+    ):
+        reply = await sender.send(receiver.webhook(host="receiver.example", scheme="https"))
+    assert isinstance(reply, Reply)
