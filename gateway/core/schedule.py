@@ -70,6 +70,8 @@ class Policy:
     bulk_running: int = 20
     # How many days things are kept; 0 is for good.
     keep_days: Mapping[str, int] = field(default_factory=lambda: dict(KEEP_DAYS))
+    # How many credentials a process remembers between polling rounds.
+    remembered_credentials: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,11 @@
-"""What reports from the upstream mean for the jobs that await them, written in one transaction."""
+"""Reports: what the upstream's answers mean for the jobs that await them.
+
+Every poll ends here: starts and ends are written in one transaction with their events, deliveries
+and usage. Of two processes that report the same end, one writes it.
+A report that cannot be read or written fails alone and gives its job a strike. After
+`Policy.strikes` of them the job fails as unreadable. A crash before the commit leaves the job as it
+was, and the next poll brings the same report.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +26,10 @@ from gateway.store.work.polls import AtUpstream
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """A job and what was learned about it; `move` is None where it goes on as before.
+    """A job and what was learned about it; `move` is None if its state does not change.
 
-    `took` is how many seconds it took by the upstream's own times, and `made_at` when it was made
-    there; None where they are not known.
+    `took` is how many seconds it took, and `made_at` when it was made, both by the upstream's clock;
+    None if the upstream does not say.
     """
 
     job: AtUpstream
@@ -33,14 +40,14 @@ class JobReport:
 
 @dataclass(frozen=True, slots=True)
 class RecordedReports:
-    """What came of writing: the (workflow, seconds) that ended jobs took, and the jobs that failed."""
+    """What was written: (workflow, seconds) of the jobs that ended. `failed` was not written."""
 
     took: Sequence[tuple[str, float]] = ()
     failed: frozenset[UUID] = frozenset()
 
 
 def read(deps: Deps, job: AtUpstream, report: UpstreamJob) -> JobReport | None:
-    """Decide what a full report means for a job; None where that breaks down."""
+    """Decide what a full report means for a job; None if the report cannot be read."""
     try:
         return _read(job, report)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
@@ -65,64 +72,54 @@ def _read(job: AtUpstream, report: UpstreamJob) -> JobReport:
 
 
 def _took(report: UpstreamJob) -> float | None:
-    """How long a job took, however late that was noticed."""
+    """How long the job itself took, however late the poll noticed its end."""
     if report.created_at is None or report.completed_at is None:
         return None
     return max((report.completed_at - report.created_at).total_seconds(), 0.0)
 
 
-async def strike_before(deps: Deps, jobs: Sequence[AtUpstream]) -> list[AtUpstream]:
-    """Count that the answers of jobs may break this process down; without those that did so often.
+async def record(deps: Deps, news: Sequence[JobReport]) -> RecordedReports:
+    """Write starts and ends in one transaction.
 
-    They are given up.
+    If that fails, each is written alone. One that fails alone gets a strike; with too many its job
+    fails as unreadable. Raises Unavailable if the database cannot be reached.
     """
-    async with deps.db.single() as tx:
-        strikes = await job_strikes.strike(tx, [job.id for job in jobs])
-    hopeless = [job for job in jobs if strikes.get(job.id, 0) > deps.policy.strikes]
-    await record(deps, [JobReport(job, unreadable()) for job in hopeless])
-    return [job for job in jobs if job not in hopeless]
-
-
-async def record(deps: Deps, told: Sequence[JobReport]) -> RecordedReports:
-    """Write starts and ends.
-
-    What cannot be written fails alone, and after several times its job is given up as unreadable.
-    """
-    news = [one for one in told if one.move is not None]
-    if not news:
+    moves = [report for report in news if report.move is not None]
+    if not moves:
         return RecordedReports()
     try:
-        return RecordedReports(await _record(deps, news))
+        return RecordedReports(await _record(deps, moves))
     except Unavailable:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
-        if len(news) > 1:
-            parts = [await record(deps, [one]) for one in news]
+        if len(moves) > 1:
+            parts = [await record(deps, [report]) for report in moves]
             took = [one for part in parts for one in part.took]
             return RecordedReports(took, frozenset(id_ for part in parts for id_ in part.failed))
         deps.slots.report("poll", error)
-        return await strike(deps, news[0])
+        return await strike(deps, moves[0])
 
 
-async def strike(deps: Deps, one: JobReport) -> RecordedReports:
-    """Count that the handling of a job broke down, and give it up after several times."""
+async def strike(deps: Deps, report: JobReport) -> RecordedReports:
+    """Count that the handling of a report failed; a job with too many strikes is given up."""
+    job = report.job
     async with deps.db.single() as tx:
-        strikes = (await job_strikes.strike(tx, [one.job.id])).get(one.job.id, 0)
-    if strikes < deps.policy.strikes or one.move == unreadable():
-        return RecordedReports(failed=frozenset({one.job.id}))
-    return await record(deps, [JobReport(one.job, unreadable())])
+        strikes = (await job_strikes.strike(tx, [job.id])).get(job.id, 0)
+    if strikes < deps.policy.strikes or report.move == unreadable():
+        return RecordedReports(failed=frozenset({job.id}))
+    return await record(deps, [JobReport(job, unreadable())])
 
 
-async def _record(deps: Deps, told: Sequence[JobReport]) -> list[tuple[str, float]]:
+async def _record(deps: Deps, moves: Sequence[JobReport]) -> list[tuple[str, float]]:
     ends = [
-        ending(one.job.id, one.move, made_at=one.made_at)
-        for one in told
-        if isinstance(one.move, Finish)
+        ending(report.job.id, report.move, made_at=report.made_at)
+        for report in moves
+        if isinstance(report.move, Finish)
     ]
     starts = [
-        (one.job.id, one.move.started_at, one.made_at)
-        for one in told
-        if isinstance(one.move, Start)
+        (report.job.id, report.move.started_at, report.made_at)
+        for report in moves
+        if isinstance(report.move, Start)
     ]
     async with deps.db.begin() as tx:
         started = await polls.started(tx, starts) if starts else []
@@ -136,7 +133,9 @@ async def _record(deps: Deps, told: Sequence[JobReport]) -> list[tuple[str, floa
     announce_feed(deps, [job.tenant_id for job in started])
     announce(deps, settled)
     if settled.jobs:
-        # An end makes room at the upstream for a job that waits.
+        # Each end makes room at the upstream for a job that waits.
         deps.queue.wake("submit")
-    seconds = {one.job.id: one.job.age if one.took is None else one.took for one in told}
+    seconds = {
+        report.job.id: report.job.age if report.took is None else report.took for report in moves
+    }
     return [(job.workflow, seconds[job.id]) for job in settled.jobs]

@@ -1,4 +1,4 @@
-"""Answers that break whoever reads them: their job is given up, and its neighbours go on."""
+"""Answers that break their reader: their job is given up, and its neighbours go on."""
 
 from typing import Any
 from uuid import UUID

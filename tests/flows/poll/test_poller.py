@@ -1,4 +1,4 @@
-"""Poll: what the upstream says becomes of a job, whatever it says and however it says it."""
+"""The poller: claims, health of credentials, several processes, and what a process remembers."""
 
 import asyncio
 from dataclasses import replace
@@ -7,10 +7,8 @@ import pytest
 
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Pace
-from gateway.flows.poll import poller as poll_module
 from gateway.flows.poll import reports
-from gateway.flows.poll.poller import Poller
-from gateway.flows.poll.round import PollMemory
+from gateway.flows.poll.memory import PollMemory
 from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from gateway.store.work import polls
 from tests.flows.fakes import Gate
@@ -114,11 +112,11 @@ async def test_two_that_see_the_same_end_make_one_event(world: World):
         awaited = await polls.match(tx, credential.id, known)
     reports_by_id = {job.upstream_id: job for job in world.upstream.jobs}
     read = [reports.read(world.deps, job, reports_by_id[job.upstream_id]) for job in awaited]
-    told = [one for one in read if one is not None]
+    news = [one for one in read if one is not None]
     ended = await asyncio.gather(
-        *(reports.record(world.deps, one) for one in (told, told[::-1], told))
+        *(reports.record(world.deps, one) for one in (news, news[::-1], news))
     )
-    assert sum(len(written.took) for written in ended) == 30
+    assert sum(len(recorded.took) for recorded in ended) == 30
     assert await world.event_types() == ["job.succeeded"] * 30
     assert len(await world.deliveries()) == 30
     assert await world.value("SELECT sum(jobs)::int FROM usage_hourly") == 30
@@ -171,15 +169,11 @@ def test_a_process_remembers_only_so_many_ends():
     assert "20009" in memory.ended
 
 
-async def test_a_process_remembers_only_so_many_credentials(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(poll_module, "_CREDENTIALS", 1)
-    small = replace(world, deps=world.deps)
+async def test_a_process_remembers_only_so_many_credentials(world: World):
+    small = world.other_process(policy=replace(world.deps.policy, remembered_credentials=1))
     for slug in ("a", "b", "c"):
         await world.at_upstream(await world.tenant(slug), 6)
         world.upstream.move("SUCCEEDED")
-        small.poller = Poller(world.deps) if slug == "a" else small.poller
         assert await small.poll()
     assert await world.states() == {"succeeded": 18}
 

@@ -1,4 +1,4 @@
-"""Reports: what cannot be written of one job fails alone, and in the end gives that job up."""
+"""Reports: one that cannot be written fails alone, and after several strikes its job is given up."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Tick: one round by list, whatever the list is like."""
+"""One polling round by list, whatever the list is like."""
 
 from datetime import UTC, datetime, timedelta
 

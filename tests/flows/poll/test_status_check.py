@@ -1,4 +1,4 @@
-"""Ask: one job asked about by itself, and what becomes of it whatever is said."""
+"""Status checks: one job is asked about by itself, and each answer has its consequence."""
 
 import json
 from datetime import UTC, datetime, timedelta

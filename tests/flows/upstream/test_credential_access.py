@@ -5,6 +5,7 @@ from uuid import UUID
 
 from gateway.core.cipher import Cipher
 from gateway.core.model import Tenant
+from gateway.errors import Unavailable
 from gateway.flows.admin.tenants import delete_tenant
 from gateway.flows.upstream.credential_access import asking_for
 from gateway.ports import Absent, Access, Denied, UpstreamProblem
@@ -53,6 +54,21 @@ async def revoked(world: World, jobs: int) -> tuple[Tenant, list[UUID]]:
     world.upstream.asked.clear()
     await world.pass_time(1)
     return tenant, ids
+
+
+async def test_a_round_that_loses_the_database_does_not_honour_the_revoked_credential_again(
+    world: World,
+):
+    """The answers came from the substitute: they say nothing of the credential in its place."""
+    await revoked(world, 1)
+
+    def lose_the_database(point: str) -> None:
+        if point == "poll.answered":
+            raise Unavailable("away", retry_after=1)
+
+    assert await world.other_process(crash_point=lose_the_database).poll_soon() == 1
+    assert keys_of(world, "status") == ["new-key"]
+    assert await world.value("SELECT rejected_at IS NOT NULL FROM credential WHERE version = 1")
 
 
 async def test_jobs_of_a_revoked_credential_are_polled_with_the_new_one(world: World):
