@@ -1,6 +1,5 @@
 """The root command: finds its commands by name, imports only the one that runs, reports failures."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -12,6 +11,7 @@ import click
 from rich_click import RichCommand, RichGroup
 from typing_extensions import override
 
+from gateway.cli.terminal.exact_json import dumps
 from gateway.cli.terminal.failures import CommandError, ExitCode, failure_of, problem_of
 from gateway.config.environment import InvalidSettingsError
 from gateway.core.text.printable import printable_json, printable_lines
@@ -104,7 +104,7 @@ class LazyGroup(RichGroup):
         if failure.code is ExitCode.INTERRUPTED:
             click.echo(err=True)  # who pressed Ctrl-C knows why
         elif ctx.meta[_JSON]:
-            click.echo(printable_json(json.dumps(problem_of(failure))), err=True)
+            click.echo(printable_json(dumps(problem_of(failure), ensure_ascii=True)), err=True)
         else:
             if isinstance(error, click.UsageError) and error.ctx is not None:
                 click.echo(_usage(error.ctx), err=True)

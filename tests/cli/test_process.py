@@ -3,6 +3,8 @@
 import json
 import os
 import pty
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +169,25 @@ def test_completion_works_in_bash() -> None:
     assert done.stdout == "retry\n"
 
 
+EVIL = "'; touch x; $(touch x) `touch x` \\"
+QUOTES = "'\u2018\u2019\u201a\u201b"
+HOSTILE = (
+    *(EVIL, "\\", "\\'", "''", "'", "$HOME (touch x) {a,b} *", '"; touch x; "', "a b\\\\"),
+    *("\u2019; touch x; \u2018", QUOTES, "\u2018\u2018", "%x% !x! ^&|<>", "Müller 🎵"),
+)
+
+
+def env_of(folder: Path, value: str, shell: str) -> str:
+    """What `gateway dev env` prints where every key and name is this value."""
+    tenant = dict.fromkeys(("slug", "accessKey", "endpointSecret"), value)
+    facts = {"api": "http://127.0.0.1:1", "receiver": value, "simulator": None,
+             "operatorKey": value, "serviceKey": value, "tenants": [tenant]}  # fmt: skip
+    (folder / "dev.json").write_text(json.dumps(facts))
+    printed = call("dev", "env", "--data-dir", str(folder), "--shell", shell)
+    assert (printed.exit_code, "Nothing answers" in printed.stderr) == (0, True)
+    return printed.stdout
+
+
 class TestEnv:
     def test_a_shell_knows_all_of_it(self, running: Running) -> None:
         line = (
@@ -187,23 +208,41 @@ class TestEnv:
         assert json.loads(rest)["slug"] == "acme"
 
     def test_quotes_are_safe(self, tmp_path: Path) -> None:
-        evil = "'; touch x; $(touch x) `touch x` \\"
-        tenant = {"slug": evil, "accessKey": evil, "endpointSecret": evil}
-        facts = {"api": "http://127.0.0.1:1", "receiver": evil, "simulator": None,
-                 "operatorKey": "o", "serviceKey": "s", "tenants": [tenant]}  # fmt: skip
-        (tmp_path / "dev.json").write_text(json.dumps(facts))
-        printed = call("dev", "env", "--data-dir", str(tmp_path), "--shell", "sh")
-        assert (printed.exit_code, "Nothing answers" in printed.stderr) == (0, True)
+        printed = env_of(tmp_path, EVIL, "sh")
         done = subprocess.run(
-            ("bash", "-c", f'{printed.stdout}\nprintf %s "$KEY"'),
+            ("bash", "-c", f'{printed}\nprintf %s "$KEY"'),
             cwd=tmp_path, capture_output=True, text=True, check=True,
         )  # fmt: skip
-        assert done.stdout == evil
+        assert done.stdout == EVIL
         assert not (tmp_path / "x").exists()
-        fish = call("dev", "env", "--data-dir", str(tmp_path), "--shell", "fish").stdout
-        assert "set -gx KEY '\\'; touch x; $(touch x) `touch x` \\\\';" in fish
-        shell = call("dev", "env", "--data-dir", str(tmp_path), "--shell", "powershell").stdout
-        assert "$env:KEY = '''; touch x; $(touch x) `touch x` \\'" in shell
+
+    @pytest.mark.parametrize("value", HOSTILE)
+    def test_fish_reads_one_literal(self, tmp_path: Path, value: str) -> None:
+        printed = env_of(tmp_path, value, "fish")
+        # In single quotes fish knows two escapes: of the quote and of the backslash.
+        quoted = re.search(r"^set -gx KEY '((?:[^'\\]|\\['\\])*)';$", printed, re.MULTILINE)
+        assert quoted is not None, printed
+        assert re.sub(r"\\(['\\])", r"\1", quoted[1]) == value
+
+    @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+    @pytest.mark.parametrize("value", HOSTILE)
+    def test_fish_itself_sets_the_value(self, tmp_path: Path, value: str) -> None:
+        done = subprocess.run(
+            ("fish", "--no-config", "-c", "source -; printf %s $KEY"),
+            cwd=tmp_path, input=env_of(tmp_path, value, "fish"), capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        assert (done.stdout, done.stderr) == (value, "")
+        assert not (tmp_path / "x").exists()
+
+    @pytest.mark.parametrize("value", HOSTILE)
+    def test_powershell_reads_one_literal(self, tmp_path: Path, value: str) -> None:
+        printed = env_of(tmp_path, value, "powershell")
+        # Each of five quotes ends a literal, unless a second one follows, which is then the text.
+        grammar = f"^\\$env:KEY = '((?:[^{QUOTES}]|[{QUOTES}]{{2}})*)'$"
+        quoted = re.search(grammar, printed, re.MULTILINE)
+        assert quoted is not None, printed
+        assert re.sub(f"[{QUOTES}]([{QUOTES}])", r"\1", quoted[1]) == value
 
     def test_nothing_runs(self, tmp_path: Path) -> None:
         done = call("dev", "env", "--data-dir", str(tmp_path))

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 
 from gateway.cli.api.connection import open_client
+from gateway.cli.terminal.exact_json import dumps, loads
 from gateway.cli.terminal.failures import CommandError, ExitCode, code_of_status
 from gateway.core.text.printable import printable
 
@@ -78,7 +79,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """The object that a call answers."""
-        _, content = self._send(method, path, json=body, params=params, headers=headers)
+        _, content = self._send(method, path, body, params=params, headers=headers)
         if isinstance(content, dict):
             return cast("dict[str, Any]", content)
         raise self._not_a_gateway()
@@ -92,7 +93,7 @@ class Api:
         params: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """The list that a call answers, only its first page."""
-        _, content = self._send(method, path, json=body, params=params)
+        _, content = self._send(method, path, body, params=params)
         if isinstance(content, list):
             return cast("list[dict[str, Any]]", content)
         raise self._not_a_gateway()
@@ -142,10 +143,16 @@ class Api:
         self,
         method: str,
         path: str,
-        **options: Any,  # noqa: ANN401 - httpx's
+        body: object = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[httpx.Response, object]:
         try:
-            answer = self._client.request(method, path, **options)
+            content, own = _json(body)
+            answer = self._client.request(
+                method, path, content=content, params=params, headers={**own, **(headers or {})}
+            )
         except httpx.HTTPError as error:
             raise self._silent(error) from None
         except ValueError as error:  # such as half a surrogate pair
@@ -182,8 +189,15 @@ def refusal(answer: httpx.Response, root: str) -> CommandError:
     return CommandError(f"{text} ({problem['code']})", code, _HINTS.get(code, ""), problem=problem)
 
 
+def _json(body: object) -> tuple[bytes | None, dict[str, str]]:
+    """A body and its headers; raises ValueError where it is no Unicode."""
+    if body is None:
+        return None, {}
+    return dumps(body).encode(), {"Content-Type": "application/json"}
+
+
 def _content(answer: httpx.Response) -> object:
     try:
-        return answer.json()
+        return loads(answer.content)
     except ValueError:
         return None

@@ -1,6 +1,7 @@
 """`gateway dev env`: the addresses and keys of a running `gateway dev`, as variables of a shell."""
 
 import os
+import re
 import shlex
 import socket
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.output import say, tell
 
 _SECONDS = 1.0
+# PowerShell treats the four typographic quotes like the ASCII one: each ends a literal unless doubled.
+_POWERSHELL_QUOTES = re.compile("['\u2018\u2019\u201a\u201b]")
 
 
 def _posix(name: str, value: str) -> str:
@@ -27,7 +30,7 @@ def _fish(name: str, value: str) -> str:
 
 
 def _powershell(name: str, value: str) -> str:
-    quoted = value.replace("'", "''")
+    quoted = _POWERSHELL_QUOTES.sub(r"\g<0>\g<0>", value)
     return f"$env:{name} = '{quoted}'"
 
 

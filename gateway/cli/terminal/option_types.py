@@ -1,6 +1,5 @@
 """Option values that click does not know: durations, lists, JSON and pairs."""
 
-import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,6 +8,7 @@ from typing import Any, cast
 
 import click
 
+from gateway.cli.terminal.exact_json import loads
 from gateway.cli.terminal.text_files import read_text
 
 _DURATION = re.compile(r"(\d{1,6})([smhdw])")
@@ -51,16 +51,12 @@ def comma_list(value: str) -> list[str]:
 def json_object(value: str) -> dict[str, Any]:
     """A JSON object, given as it is, as @FILE, or as - for standard input."""
     try:
-        found: object = json.loads(_content(value), parse_constant=_refuse_constant)
+        found: object = loads(_content(value))
     except ValueError as error:
         raise click.BadParameter(f"cannot be read as JSON: {error}") from None
     if not isinstance(found, dict):
         raise click.BadParameter("has to be a JSON object.")
     return cast("dict[str, Any]", found)
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _content(value: str) -> str:

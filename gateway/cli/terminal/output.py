@@ -3,7 +3,6 @@
 Texts of others pass through here, so that none of them drives the terminal.
 """
 
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, cast
 import click
 from rich.cells import cell_len
 
+from gateway.cli.terminal.exact_json import dumps
 from gateway.cli.terminal.table import EMPTY, Column, aligned, width_of_output
 from gateway.core.text.printable import printable, printable_cells, printable_json
 
@@ -76,7 +76,7 @@ def json_text(value: object, indent: int | None = None) -> str:
     """A value as JSON that standard output can hold; without an indent on one line."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     is_unicode = encoding.lower().replace("-", "").startswith("utf")
-    return printable_json(json.dumps(value, indent=indent, ensure_ascii=not is_unicode))
+    return printable_json(dumps(value, indent, ensure_ascii=not is_unicode))
 
 
 def write_text(text: str) -> None:

@@ -11,6 +11,7 @@ from gateway.cli.api.access import with_tenant
 from gateway.cli.api.client import Api
 from gateway.cli.api.lists import ListOptions, Source, listing_options, show_listing
 from gateway.cli.bulk import Words, begin, operation_options
+from gateway.cli.terminal.exact_json import loads
 from gateway.cli.terminal.failures import CommandError
 from gateway.cli.terminal.option_types import duration, header, moment
 from gateway.cli.terminal.output import json_option, say, show
@@ -163,11 +164,11 @@ def verify(
     if headers_file is not None:
         told = read_text(headers_file).splitlines()
         lines += tuple(line.strip() for line in told if line.strip())
-    headers = [header(line) for line in lines]
+    headers, body = [header(line) for line in lines], sys.stdin.buffer.read()
     try:
-        event = verify_webhook(sys.stdin.buffer.read(), headers, known, tolerance=tolerance)
+        event = verify_webhook(body, headers, known, tolerance=tolerance)
     except WebhookVerificationError as error:
         raise CommandError(f"not verified: {error}") from None
     if as_json:
-        show(event, as_json=True)
+        show(loads(body), as_json=True)
     say(f"Verified: {event.get('type')}.")

@@ -1,9 +1,9 @@
 """A delivery as people read it: how it is, what was sent, and each attempt with what to do about it."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.cli.terminal.exact_json import loads
 from gateway.cli.terminal.output import head, print_fields, print_json, print_table, tell
 from gateway.cli.terminal.table import Column
 from gateway.core.failure_advice import WEBHOOK_ADVICE
@@ -47,6 +47,6 @@ def show_delivery(found: Mapping[str, Any]) -> None:
 
 def _print_body(body: str) -> None:
     try:
-        print_json(json.loads(body), indent=2)
+        print_json(loads(body), indent=2)
     except ValueError:
         tell(body)

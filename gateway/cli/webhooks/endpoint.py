@@ -215,7 +215,7 @@ def rotate_secret(
     if secret_file is not None:
         body["secret"] = read_secret(secret_file)
     show(api.call("POST", f"{_path(endpoint_id)}/rotate-secret", body), as_json=as_json)
-    say("This is the only time that it is shown.")
+    say("This is the only time that the secret is shown.")
 
 
 @endpoint.command()

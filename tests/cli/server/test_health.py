@@ -1,9 +1,11 @@
 """`gateway health`, as health checks of containers call it."""
 
+import itertools
 import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import urlsplit
@@ -15,7 +17,7 @@ from gateway.cli.server import health as module
 from tests.cli.commands import bare_environment, call
 from tests.cli.conftest import Running
 
-Serve = Callable[[int], int]
+Serve = Callable[..., int]
 HEAVY = {"litestar", "sqlalchemy", "httpx", "aiohttp", "pydantic", "alembic", "arq", "redis"}
 
 
@@ -24,17 +26,20 @@ def serve() -> Iterator[Serve]:
     """Starts servers that answer with a status; returns their ports."""
     servers: list[HTTPServer] = []
 
-    def start(status: int) -> int:
+    def start(status: int, port: int = 0, *, then: int | None = None) -> int:
+        """One that answers `status` at first, and then `then`."""
+        answers = itertools.chain([status], itertools.repeat(then or status))
+
         class Handler(BaseHTTPRequestHandler):
             @override
             def log_message(self, format: str, *args: object) -> None: ...
 
             def do_GET(self) -> None:
-                self.send_response(status if self.path == "/health/ready" else 404)
+                self.send_response(next(answers) if self.path == "/health/ready" else 404)
                 self.end_headers()
                 self.wfile.write(b'{"status": "as told"}')
 
-        servers.append(HTTPServer(("127.0.0.1", 0), Handler))
+        servers.append(HTTPServer(("127.0.0.1", port), Handler))
         threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
         return servers[-1].server_port
 
@@ -76,6 +81,34 @@ def test_a_worker_is_asked_where_no_api_listens(serve: Serve) -> None:
     assert call("health", env=env).exit_code == 0
     env["GATEWAY_WORKER_PORT"] = str(serve(503))
     assert call("health", env=env).exit_code == 7
+
+
+def test_waiting_ends_once_it_is_ready(serve: Serve, unused_tcp_port: int) -> None:
+    """At first nothing listens, then it is not ready, then it is."""
+    env = {"GATEWAY_PORT": str(unused_tcp_port)}
+    command = (sys.executable, "-m", "gateway", "health", "--wait", "30")
+    waiting = subprocess.Popen(
+        command, env={**bare_environment(), **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    time.sleep(0.5)
+    assert waiting.poll() is None
+    serve(503, unused_tcp_port, then=200)
+    output, errors = waiting.communicate(timeout=30)
+    assert (waiting.returncode, errors) == (0, b"")
+    assert json.loads(output) == {"status": "as told"}
+
+
+def test_waiting_ends_when_the_time_is_over(serve: Serve) -> None:
+    started = time.monotonic()
+    result = call("health", "--wait", "0.5", env={"GATEWAY_PORT": str(serve(503))})
+    assert 0.5 <= time.monotonic() - started < 5
+    assert (result.exit_code, result.stdout) == (7, "")
+    assert "answered 503" in result.stderr
+
+
+@pytest.mark.parametrize("seconds", ["-1", "soon"])
+def test_waiting_for_no_number_of_seconds(seconds: str) -> None:
+    assert call("health", f"--wait={seconds}").exit_code == 2
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::", "host.invalid"])

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cli.commands import call
 from tests.cli.conftest import Running
 
@@ -37,6 +39,48 @@ def test_a_secret_of_ones_own(running: Running, tmp_path: Path) -> None:
     made = shown(running, "create", url, f"--secret-file={file}")
     assert made["secret"] == SECRET
     shown(running, "delete", made["id"], "--yes")
+
+
+def signatures(running: Running, endpoint: str) -> int:
+    """How many secrets sign what is sent to an endpoint now."""
+    call("trigger", "test.ping", "--endpoint", endpoint, env=running.tenant)
+    arguments = ("webhook", "list", "--endpoint", endpoint, "--limit", "1", "--json")
+    (newest,) = json.loads(call(*arguments, env=running.tenant).stdout)
+    told = call("webhook", "get", newest["id"], "--json", env=running.tenant).stdout
+    header: str = json.loads(told)["attempts"][-1]["requestHeaders"]["webhook-signature"]
+    return len(header.split())
+
+
+def test_a_secret_is_rotated(running: Running, tmp_path: Path) -> None:
+    made = shown(running, "create", f"{running.facts['receiver']}/hook/rotated")
+    new = shown(running, "rotate-secret", made["id"], "--overlap", "1h")
+    assert new["secret"].startswith("whsec_")
+    assert new["secret"] != made["secret"]
+    assert signatures(running, made["id"]) == 2, "the old one signs beside it"
+
+    file = tmp_path / "secret"
+    file.write_text(f"{SECRET}\n")
+    given = ("--secret-file", str(file), "--overlap", "0s")
+    assert shown(running, "rotate-secret", made["id"], *given)["secret"] == SECRET
+    told = call("endpoint", "rotate-secret", made["id"], env=running.tenant)
+    assert told.stderr == "This is the only time that the secret is shown.\n"
+    assert "whsec_" in told.stdout
+    shown(running, "delete", made["id"], "--yes")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("0190e3a0-0000-7000-8000-000000000000",), 3),
+        (("x", "--overlap", "soon"), 2),
+        (("x", "--secret-file", "/nowhere"), 2),
+    ],
+)
+def test_a_secret_that_cannot_be_rotated(
+    running: Running, arguments: tuple[str, ...], code: int
+) -> None:
+    result = call("endpoint", "rotate-secret", *arguments, env=running.tenant)
+    assert (result.exit_code, result.stdout) == (code, "")
 
 
 def test_an_event_that_does_not_exist(running: Running) -> None:
