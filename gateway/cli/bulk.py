@@ -116,7 +116,7 @@ def bulk() -> None:
 @with_tenant
 def list_(api: Api, *, wanted: ListOptions) -> None:
     """List bulk operations, newest first."""
-    show_listing(api, Source("/v1/bulk"), wanted, _COLUMNS)
+    show_listing(api, Source("/v1/bulk", "bulk operations"), wanted, _COLUMNS)
 
 
 @bulk.command()

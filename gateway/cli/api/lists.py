@@ -17,7 +17,7 @@ from gateway.cli.terminal.output import (
     show,
     write_text,
 )
-from gateway.web.respond.csv import csv_lines
+from gateway.web.respond.csv import csv_head, csv_lines
 
 _LARGEST_PAGE = 1000
 _DEFAULT_LIMIT = 100
@@ -37,11 +37,17 @@ class ListOptions(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A list of the API, its parameters, and the one that says where it begins."""
+    """A list of the API, what its rows are called, its filters, and the parameter for the cursor."""
 
     path: str
-    params: Mapping[str, Any] = {}
-    place: str = "cursor"
+    noun: str
+    filters: Mapping[str, Any] = {}
+    cursor: str = "cursor"
+
+    @property
+    def empty(self) -> str:
+        """The sentence for a list without rows."""
+        return f"There are no {self.noun}{' that match' if any(self.filters.values()) else ''}."
 
 
 def listing_options(
@@ -88,11 +94,11 @@ def show_listing(
     source: Source,
     wanted: ListOptions,
     columns: Columns,
-    told: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    to_row: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> None:
-    """Print as much of a list as is wanted, each page as it comes where the form allows it.
+    """Print as much of a list as is wanted; NDJSON page by page, as the pages arrive.
 
-    `told` makes the row of a table from one of the list.
+    `to_row` makes the row of a table from an item of the list.
     """
     if wanted.form == "ndjson":
         cursor = _print_lines(_pages(api, source, wanted))
@@ -100,7 +106,7 @@ def show_listing(
         pages = list(_pages(api, source, wanted))
         rows, cursor = [row for page in pages for row in page.rows], pages[-1].cursor
         if wanted.form == "table":
-            print_table([told(row) for row in rows], columns)
+            print_table([to_row(row) for row in rows], columns, empty=source.empty)
         else:
             _print(rows, cursor, wanted, columns)
     if cursor is not None and (wanted.cursor is None or wanted.form != "json"):
@@ -110,15 +116,15 @@ def show_listing(
 def print_csv(rows: list[dict[str, Any]], paths: list[str]) -> None:
     """Print rows as CSV, with the paths of their fields as the first line."""
     cells = ([_cell(pick(row, path)) for path in paths] for row in rows)
-    write_text(csv_lines([paths, *cells]))
+    write_text(csv_head(paths) + csv_lines(cells))
 
 
 def _pages(api: Api, source: Source, wanted: ListOptions) -> Iterator[ApiPage]:
     left, cursor = wanted.limit, wanted.cursor or ""
     while True:
         size = _LARGEST_PAGE if left is None else min(left, _LARGEST_PAGE)
-        place = {source.place: cursor} if cursor else {}
-        page = api.page(source.path, {**source.params, "size": size, **place})
+        start = {source.cursor: cursor} if cursor else {}
+        page = api.page(source.path, {**source.filters, "size": size, **start})
         yield page
         if left is not None:
             left -= len(page.rows)

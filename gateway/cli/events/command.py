@@ -39,7 +39,7 @@ def event() -> None:
 @with_tenant
 def list_(api: Api, *, types: tuple[str, ...], wanted: ListOptions) -> None:
     """List events, oldest first; --cursor takes the id of the last one that you have."""
-    source = Source("/v1/event", {"type": list(types)}, place="after")
+    source = Source("/v1/event", "events", {"type": list(types)}, cursor="after")
     show_listing(api, source, wanted, _COLUMNS)
 
 

@@ -104,7 +104,9 @@ def list_(api: Api, *, selected: JobSelection, wanted: ListOptions) -> None:
     if wanted.form == "csv" and wanted.cursor is None:
         print_jobs_as_csv(api, selected, wanted.limit)
     else:
-        show_listing(api, Source("/v1/job", selected.query()), wanted, _COLUMNS, _with_message)
+        show_listing(
+            api, Source("/v1/job", "jobs", selected.query()), wanted, _COLUMNS, _with_message
+        )
 
 
 def _with_message(found: dict[str, Any]) -> dict[str, Any]:

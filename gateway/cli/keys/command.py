@@ -113,7 +113,12 @@ def create(
 @json_option
 def list_(keys: Keys, *, tenant: str | None, as_json: bool) -> None:
     """List keys, without their secrets."""
-    show(keys.list(tenant), as_json=as_json, columns=_COLUMNS)
+    owner = (
+        "without a tenant; --tenant SLUG lists those of a tenant"
+        if tenant is None
+        else f"of {tenant}"
+    )
+    show(keys.list(tenant), as_json=as_json, columns=_COLUMNS, empty=f"There are no keys {owner}.")
 
 
 @key.command()

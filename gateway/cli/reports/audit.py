@@ -46,4 +46,4 @@ def audit(
         "createdBefore": until,
     }
     params = {name: value for name, value in given.items() if value}
-    show_listing(api, Source("/admin/v1/audit", params), wanted, _COLUMNS)
+    show_listing(api, Source("/admin/v1/audit", "entries", params), wanted, _COLUMNS)

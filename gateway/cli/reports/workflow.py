@@ -5,7 +5,7 @@ from rich_click import RichGroup
 
 from gateway.cli.api.access import with_tenant
 from gateway.cli.api.client import Api
-from gateway.cli.terminal.output import json_option, print_table, say, show
+from gateway.cli.terminal.output import json_option, print_table, show
 from gateway.cli.terminal.table import Column
 
 _PAGE = 1000
@@ -37,6 +37,5 @@ def list_(api: Api, *, as_json: bool) -> None:
         show({"workflows": found}, as_json=True)
         return
     names = {name for row in found for name in row}
-    print_table(found, [column for column in _COLUMNS if column.path in names])
-    if not found:
-        say("There are no workflows.")
+    columns = [column for column in _COLUMNS if column.path in names]
+    print_table(found, columns, empty="There are no workflows.")

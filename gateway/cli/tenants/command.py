@@ -80,7 +80,7 @@ def create(
 @with_operator
 def list_(api: Api, *, wanted: ListOptions) -> None:
     """List tenants in the order of their slugs."""
-    show_listing(api, Source("/admin/v1/tenant"), wanted, _COLUMNS)
+    show_listing(api, Source("/admin/v1/tenant", "tenants"), wanted, _COLUMNS)
 
 
 @tenant.command()

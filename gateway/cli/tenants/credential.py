@@ -58,7 +58,8 @@ def put(
 @json_option
 def list_(api: Api, *, slug: str, as_json: bool) -> None:
     """List the versions of a tenant's credential, without the keys."""
-    show(api.listed(_path(slug)), as_json=as_json, columns=_COLUMNS)
+    empty = f"The tenant {slug} has no credential: `gateway credential put {slug}` stores one."
+    show(api.listed(_path(slug)), as_json=as_json, columns=_COLUMNS, empty=empty)
 
 
 def _path(slug: str) -> str:

@@ -58,10 +58,13 @@ def print_json(value: object, indent: int | None = None) -> None:
     click.echo(json_text(value, indent))
 
 
-def show(value: Row | Sequence[Row], *, as_json: bool, columns: Columns = ()) -> None:
-    """Print a result: an object as a line for each field, a list as a line for each item.
+def show(
+    value: Row | Sequence[Row], *, as_json: bool, columns: Columns = (), empty: str = ""
+) -> None:
+    """Print a result: an object as one line per field, a list as one line per item.
 
-    Columns are the fields to show; without any, all of an object, nested ones by their path.
+    Columns are the fields to show. Without columns, all fields of an object are shown, nested ones by
+    their path. `empty` is said of a list without items.
     """
     if as_json:
         print_json(value, indent=2)
@@ -69,7 +72,7 @@ def show(value: Row | Sequence[Row], *, as_json: bool, columns: Columns = ()) ->
         names = [column.path for column in _columns(columns)]
         print_fields([(name, pick(value, name)) for name in names] or list(leaves(value)))
     else:
-        print_table(value, columns)
+        print_table(value, columns, empty=empty)
 
 
 def json_text(value: object, indent: int | None = None) -> str:
@@ -89,13 +92,15 @@ def print_json_text(text: str) -> None:
     click.echo(printable_json(text))
 
 
-def print_table(rows: Sequence[Row], columns: Columns) -> None:
-    """Print a line for each row below a line of headings."""
+def print_table(rows: Sequence[Row], columns: Columns, *, empty: str = "") -> None:
+    """Print one line per row below a line of headings; without rows also say `empty`."""
     wanted = _columns(columns)
     headings = [column.title or _heading(column.path) for column in wanted]
     lines = [[shown(pick(row, column.path)) for column in wanted] for row in rows]
     for line in aligned([headings, *lines], wanted, width_of_output()):
         click.echo(line)
+    if empty and not rows:
+        say(empty)
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:

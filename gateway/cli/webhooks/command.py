@@ -50,7 +50,7 @@ def webhook() -> None:
 @with_tenant
 def list_(api: Api, *, selected: Selection, wanted: ListOptions) -> None:
     """List deliveries, newest first; a filter given twice means either."""
-    show_listing(api, Source("/v1/delivery", selected.fields()), wanted, _COLUMNS)
+    show_listing(api, Source("/v1/delivery", "deliveries", selected.fields()), wanted, _COLUMNS)
 
 
 @webhook.command()

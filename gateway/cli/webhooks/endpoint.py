@@ -129,7 +129,8 @@ def list_(api: Api, *, as_json: bool) -> None:
     if as_json:
         show(found, as_json=True)
         return
-    print_table([_told(one) for one in found], _COLUMNS)
+    empty = "There are no endpoints: `gateway endpoint create URL` makes one."
+    print_table([_told(one) for one in found], _COLUMNS, empty=empty)
 
 
 @endpoint.command()
