@@ -5,21 +5,10 @@ import os
 import signal
 import time
 
-import asyncpg
 import psutil
-import pytest
 
 from tests.cli.commands import call
 from tests.cli.conftest import Running
-
-
-@pytest.fixture(autouse=True)
-async def no_process_of_the_past(running: Running) -> None:
-    """Other tests end processes of the same gateway, which are told of for ten minutes."""
-    facts = json.loads((running.folder / "dev.json").read_text())
-    connection = await asyncpg.connect(facts["databaseUrl"].replace("+asyncpg", ""))
-    await connection.execute("DELETE FROM process WHERE seen_at < now() - interval '12 seconds'")
-    await connection.close()
 
 
 def test_a_gateway_that_is_well(running: Running) -> None:
@@ -43,6 +32,25 @@ def test_the_queue(running: Running) -> None:
     for word in ("Jobs", "Queues", "Workers", "deliver", "oldest"):
         assert word.lower() in result.stdout.lower()
     assert "queues" in json.loads(call("queue", "--json", env=running.operator).stdout)
+
+
+def test_a_killed_worker_that_was_started_again_is_no_problem(running: Running) -> None:
+    facts = json.loads((running.folder / "dev.json").read_text())
+    killed = facts["pids"]["worker"]
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + 60
+    while not _are_stale(running, killed):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    result = call("status", env=running.operator)
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    assert "stale" in result.stdout, "it is still shown"
+
+
+def _are_stale(running: Running, pids: list[int]) -> bool:
+    found = json.loads(call("status", "--json", env=running.operator).stdout)["processes"]
+    return {one["state"] for one in found if one["pid"] in pids} == {"stale"}
 
 
 def test_a_frozen_worker_is_told_until_it_goes_on(running: Running) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+from uuid import UUID
 
 from gateway import __version__
 from gateway.errors import Unavailable
@@ -75,8 +76,7 @@ def _of_overview(overview: Overview) -> Iterator[Finding]:
     alive = any(one.state == "ok" for one in workers)
     if not alive:
         yield Finding("NO_WORKER", _no_worker(workers), grave=True)
-    for one in overview.processes:
-        yield from _of_process(one, alone=not alive)
+    yield from _of_processes(overview.processes, alive=alive)
     if alive and (overview.since_sweep or 0.0) > _SWEEP_SECONDS:
         since = f"{overview.since_sweep:.0f} s"
         yield Finding("SWEEP_LATE", f"The last sweep was {since} ago: look at the workers' logs.")
@@ -96,16 +96,46 @@ def _no_worker(workers: Sequence[SeenProcess]) -> str:
     return f"No worker seen since {last:%Y-%m-%d %H:%M:%S} UTC: start one with `gateway worker`."
 
 
-def _of_process(one: SeenProcess, *, alone: bool) -> Iterator[Finding]:
-    name = f"The {one.kind} on {one.host} (pid {one.pid})"
-    if one.state == "stale" and not (alone and one.kind == "worker"):
-        yield Finding(
-            f"{one.kind.upper()}_STALE",
-            f"{name} has been silent for {one.silent:.0f} s, longer than {STALE_SECONDS:.0f}: it is "
-            "frozen, killed, or cut off from Postgres.",
-        )
-    if one.state != "ok":
-        return
+def _of_processes(processes: Sequence[SeenProcess], *, alive: bool) -> Iterator[Finding]:
+    replaced = _replaced(processes)
+    for one in processes:
+        if one.state == "ok":
+            yield from _of_process(one)
+        elif one.state == "stale" and one.id not in replaced:
+            if alive or one.kind != "worker":  # else NO_WORKER says it
+                yield _stale(one)
+
+
+def _replaced(processes: Sequence[SeenProcess]) -> set[UUID]:
+    """The silent processes that a later one has replaced, as after a kill and a restart.
+
+    A replacement is healthy, of the same kind, and started after the last heartbeat of the silent one.
+    It counts for one silent process only. A frozen process has none, because nothing restarted it.
+    """
+    found: set[UUID] = set()
+    for kind in {one.kind for one in processes}:
+        same = [one for one in processes if one.kind == kind]
+        starts = iter(sorted(one.started_at for one in same if one.state == "ok"))
+        silent = sorted((one.seen_at, one.id) for one in same if one.state == "stale")
+        # `any` uses up the starts it looks at, and earlier ones are too early for the next one too.
+        found.update(id_ for seen_at, id_ in silent if any(at > seen_at for at in starts))
+    return found
+
+
+def _name(one: SeenProcess) -> str:
+    return f"The {one.kind} on {one.host} (pid {one.pid})"
+
+
+def _stale(one: SeenProcess) -> Finding:
+    return Finding(
+        f"{one.kind.upper()}_STALE",
+        f"{_name(one)} has been silent for {one.silent:.0f} s, longer than {STALE_SECONDS:.0f}, and no "
+        "process that started later replaces it: it is frozen, killed, or cut off from Postgres.",
+    )
+
+
+def _of_process(one: SeenProcess) -> Iterator[Finding]:
+    name = _name(one)
     if one.version != __version__:
         yield Finding(
             "VERSION_DIFFERS", f"{name} runs version {one.version}, not {__version__}: replace it."

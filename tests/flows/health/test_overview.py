@@ -57,9 +57,51 @@ async def test_a_frozen_worker_beside_another_is_told(world: World):
     await heard(world)
     await world.run("UPDATE process SET seen_at = now() - interval '13 s'")
     await heard(world)
+    await world.run("UPDATE process SET started_at = now() - interval '1 hour'")
     found = await looked(world)
     assert (found.word, codes(found)) == ("degraded", ["WORKER_STALE"])
     assert "host-1 (pid 7)" in found.wrong[0].message
+
+
+async def silent(world: World, kind: str = "worker") -> None:
+    """A process that was killed, or is frozen, 13 seconds ago."""
+    await heard(world, kind)
+    await world.run(
+        "UPDATE process SET seen_at = now() - interval '13 s', started_at = now() - interval '1 h'"
+        " WHERE started_at = (SELECT max(started_at) FROM process)"
+    )
+
+
+async def test_a_killed_process_that_was_replaced_is_no_problem(world: World):
+    """A rolling restart whose old pods get SIGKILL: each has a successor, on whatever host."""
+    for kind in ("worker", "worker", "api"):
+        await silent(world, kind)
+    for kind in ("worker", "worker", "api"):
+        await heard(world, kind)
+    found = await looked(world)
+    assert (found.word, codes(found)) == ("ok", [])
+    assert found.overview is not None
+    assert [one.state for one in found.overview.processes].count("stale") == 3, "still shown"
+
+
+async def test_one_process_replaces_one_of_its_kind(world: World):
+    await silent(world)
+    await silent(world)
+    await heard(world)
+    await heard(world, "api")
+    assert codes(await looked(world)) == ["WORKER_STALE"]
+
+
+async def test_a_replacement_that_falls_silent_replaces_nothing(world: World):
+    await heard(world)
+    await world.run("UPDATE process SET started_at = now() - interval '1 h'")
+    await silent(world)
+    await heard(world)
+    await world.run(
+        "UPDATE process SET seen_at = now() - interval '12 s'"
+        " WHERE started_at = (SELECT max(started_at) FROM process)"
+    )
+    assert codes(await looked(world)) == ["WORKER_STALE", "WORKER_STALE"]
 
 
 async def test_an_old_version_is_told(world: World):
