@@ -46,7 +46,7 @@ JOB_FORM = (
     ',"nextAttemptAt":%s,"queuePosition":%s,"waitsFor":%s,"version":%s,"retryOf":%s}}'
 )
 
-json_text = json.encoder.encode_basestring
+json_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def instant(at: datetime | None) -> str:

@@ -16,7 +16,7 @@ from gateway.ports import Access, Busy, Denied, Unknown, UpstreamProblem
 # aiohttp raises these before it has a connection, so not one byte of the request was written.
 # What it raises later is ClientOSError, ServerDisconnectedError and their like. httpx-aiohttp turns
 # both kinds into ConnectTimeout; only the cause tells them apart.
-_NEVER_SENT = (
+NEVER_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
@@ -184,7 +184,7 @@ async def _body(stream: httpx.AsyncByteStream, max_bytes: int) -> tuple[bytes, s
 
 def _failure(error: Exception) -> Busy | Unknown:
     cause = error.__cause__ or error
-    if isinstance(cause, _NEVER_SENT):
+    if isinstance(cause, NEVER_SENT):
         return Busy(_words(cause))
     return Unknown(_words(cause))
 
