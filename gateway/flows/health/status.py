@@ -101,9 +101,8 @@ def _of_processes(processes: Sequence[SeenProcess], *, alive: bool) -> Iterator[
     for one in processes:
         if one.state == "ok":
             yield from _of_process(one)
-        elif one.state == "stale" and one.id not in replaced:
-            if alive or one.kind != "worker":  # else NO_WORKER says it
-                yield _stale(one)
+        elif one.state == "stale" and one.id not in replaced and (alive or one.kind != "worker"):
+            yield _stale(one)  # of workers NO_WORKER tells when none is alive
 
 
 def _replaced(processes: Sequence[SeenProcess]) -> set[UUID]:
