@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup fmt lint type test check drills demo dev bench faults lock
+.PHONY: help setup fmt lint type test check drills demo dev bench faults map lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,9 @@ bench: $(READY) ## Measure rates, CPU and latency on the embedded parts
 faults: $(READY) ## Draw faults from a seed (SEED=1 MINUTES=1), or a storm (KILLS=200 JOBS=20000 FLUSH_EVERY=10 RATE=50)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),1) $(if $(RATE),--rate $(RATE)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(KILLS),--kills $(KILLS)) $(if $(FLUSH_EVERY),--flush-every $(FLUSH_EVERY))
+
+map: $(READY) ## Write the map of all modules into docs/architecture.md, from their docstrings
+	@$(BIN)/python -m tests.project.module_map
 
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	$(LOCK) --output-file requirements/runtime.txt

@@ -24,7 +24,10 @@ from gateway.store.database import PoolUse
 from gateway.store.work.queues import REASONS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 ERRORS = ROOT / "docs/errors.md"
 RUN = "python run"
 
@@ -186,11 +189,21 @@ def test_the_settings_page_is_as_generated() -> None:
     assert page == printed.stdout, "run: gateway config docs > docs/settings.md"
 
 
-def test_every_file_that_is_named_exists() -> None:
-    page = ROOT / "docs/architecture.md"
-    named = set(re.findall(r"`([a-z_/]+(?:\.py|/))`", page.read_text()))
-    assert named
-    assert {name for name in named if not (ROOT / "gateway" / name).exists()} == set()
+# Files that are not the project's.
+_STRANGERS = {"pg_hba.conf", "verify.mjs"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    """A page names files from the root, from the package, from docs/, or from its own folder."""
+    places = (ROOT, ROOT / "gateway", ROOT / "docs", page.parent)
+    named = re.findall(
+        r"(?<![\w:/.$~-])(?:[\w.-]+/)*[\w-]+\.(?:py|md|ya?ml|cfg|conf|sql|toml|ts|mjs)\b",
+        page.read_text(),
+    )
+    named += re.findall(r"`((?:\w+/)+)`", page.read_text())
+    missing = {name for name in named if not any((place / name).exists() for place in places)}
+    assert {name for name in missing if Path(name).name not in _STRANGERS} == set()
 
 
 def _metrics() -> set[str]:
