@@ -19,6 +19,7 @@ from gateway.flows.accept.authenticate import Authenticator, TenantContext
 from gateway.web.asgi.etags import require_unconditional
 from gateway.web.asgi.request_context import STATE, Caller, RequestContext
 from gateway.web.parse.json_body import read_body
+from gateway.web.parse.large_bodies import read_aside
 from gateway.web.parse.query_string import read_query
 from gateway.web.respond.ratelimit_headers import rate_headers
 from gateway.web.schemas.requests import NoBody, NoQuery
@@ -157,7 +158,7 @@ async def _read(envelope: RequestContext, handler: BaseRouteHandler) -> None:
     require_unconditional(envelope.method, envelope.headers)
     await envelope.take_body()
     if "body" not in handler.opt and envelope.body:
-        read_body(NoBody, envelope.body)
+        await read_aside(len(envelope.body), read_body, NoBody, envelope.body)
 
 
 async def _count(

@@ -22,6 +22,7 @@ from gateway.web.capacity.limits import HttpLimits
 from gateway.web.capacity.long_requests import LongRequests
 from gateway.web.capacity.sample_slots import SampleSlots
 from gateway.web.parse.json_body import read_body
+from gateway.web.parse.large_bodies import read_aside
 from gateway.web.respond.sse import MOST_EXPORTS, Streams
 
 T = TypeVar("T")
@@ -93,7 +94,8 @@ async def _tenant(request: AnyRequest) -> Tenant:
 
 
 async def _given(request: AnyRequest) -> msgspec.Struct:
-    return read_body(request.route_handler.opt["body"], request_context_of(request).body or b"{}")
+    body = request_context_of(request).body or b"{}"
+    return await read_aside(len(body), read_body, request.route_handler.opt["body"], body)
 
 
 async def _asked(request: AnyRequest) -> msgspec.Struct | None:

@@ -19,6 +19,7 @@ from gateway.web.schemas.timestamps import decode_instant
 
 MAX_DEPTH = 64
 
+_PART = 64 * 1024
 T = TypeVar("T", bound=In)
 
 _PLACE = re.compile(r"at `\$\.?(.*)`", re.DOTALL)
@@ -98,6 +99,13 @@ def _too_deep() -> BadRequest:
 def _is_too_deep(raw: bytes) -> bool:
     outside = raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
     brackets = b"".join(outside).translate(_SAME_BRACKETS, _NOT_BRACKETS)
-    # As deep as so many have been opened as never were closed before.
-    opened = accumulate(map(len, brackets.split(b"]")))
-    return max(map(sub, opened, count())) > MAX_DEPTH
+    depth = 0
+    # By parts, as no other thread runs while one of these calculations is under way.
+    for start in range(0, len(brackets), _PART):
+        part = brackets[start : start + _PART]
+        # The depth at a bracket is how many were opened before it, less how many were closed.
+        opened = accumulate(map(len, part.split(b"]")))
+        if depth + max(map(sub, opened, count())) > MAX_DEPTH:
+            return True
+        depth += part.count(b"[") - part.count(b"]")
+    return False

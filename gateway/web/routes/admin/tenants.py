@@ -17,6 +17,7 @@ from gateway.store.tenancy import tenants
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import Injected
 from gateway.web.parse.json_objects import read_metadata
+from gateway.web.parse.large_bodies import read_aside
 from gateway.web.parse.tenant_change import change_of, limits_of
 from gateway.web.schemas.admin_responses import CredentialOut, TenantOut
 from gateway.web.schemas.requests import CredentialIn, TenantChange, TenantIn, TenantsQuery
@@ -81,7 +82,8 @@ async def alter_tenant(
 
     Null sets a limit to the gateway's default, and takes a key of the metadata away.
     """
-    return TenantOut.of(await change_tenant(deps, caller.key.key_id, slug, change_of(given)))
+    change = await read_aside(len(bytes(given.metadata)), change_of, given)
+    return TenantOut.of(await change_tenant(deps, caller.key.key_id, slug, change))
 
 
 @post(

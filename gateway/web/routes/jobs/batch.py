@@ -1,6 +1,5 @@
 """Many jobs at once: batches, retries, and bulk operations on jobs."""
 
-import asyncio
 import hashlib
 from dataclasses import replace
 from uuid import UUID
@@ -22,6 +21,7 @@ from gateway.store.work.bulk_operations import Operation
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.parse.job_filters import job_filter
+from gateway.web.parse.large_bodies import read_aside
 from gateway.web.parse.validation_errors import refusal
 from gateway.web.routes.jobs.create_job import (
     idempotency_key_of,
@@ -33,9 +33,6 @@ from gateway.web.schemas.requests import BatchIn, BatchJobIn, JobsBulkIn, JobsFi
 from gateway.web.schemas.responses import BatchMade, RetryMade
 from gateway.web.schemas.webhook_responses import BulkOut, DryRunOut
 
-# What a job counts at least, of those that are looked through in one turn of the event loop.
-_LEAST_BYTES = 1024
-_TURN_BYTES = 16 * 1024
 _WRITE = {"scope": Scope.JOBS_WRITE}
 
 
@@ -57,7 +54,7 @@ async def make_batch(
     require_credential(has_credential=caller.acting.has_credential)
     await _check_callbacks(deps, given.jobs)
     key, digest = idempotency_key_of(envelope), hashlib.sha256(envelope.body).digest()
-    batch = await _jobs(deps, tenant, given)
+    batch = await read_aside(len(envelope.body), _jobs, deps, tenant, given)
     if key is not None:
         # The key is for the whole request, so each of its jobs remembers all of it.
         batch = [
@@ -134,20 +131,15 @@ async def _check_callbacks(deps: Deps, jobs: list[BatchJobIn]) -> None:
         await check_callback(deps, f"jobs[{place}].callbackUrl", url)
 
 
-async def _jobs(deps: Deps, tenant: Tenant, given: BatchIn) -> list[NewJob]:
+def _jobs(deps: Deps, tenant: Tenant, given: BatchIn) -> list[NewJob]:
     """The jobs as they will be stored; raises BadRequest that names every fault of every job."""
     made: list[NewJob] = []
     faults: list[FieldError] = []
-    seen = 0
     for place, job in enumerate(given.jobs):
         try:
             made.append(new_job(deps, tenant, job, None, given.name))
         except BadRequest as error:
             faults += [FieldError(f"jobs[{place}].{one.field}", one.reason) for one in error.errors]
-        seen += _LEAST_BYTES + len(job.params) + len(job.metadata)
-        if seen > _TURN_BYTES:
-            await asyncio.sleep(0)  # others have their turn
-            seen = 0
     if faults:
         raise refusal(faults)
     return made

@@ -1,6 +1,5 @@
 """POST /job, by hand: the one call whose cost counts."""
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -32,6 +31,7 @@ from gateway.web.parse.json_objects import (
     read_object,
     read_texts,
 )
+from gateway.web.parse.large_bodies import read_aside
 from gateway.web.parse.query_string import read_query
 from gateway.web.parse.validation_errors import refusal
 from gateway.web.respond.raw_response import RawResponse
@@ -42,8 +42,6 @@ from gateway.web.schemas.requests import BatchJobIn, JobIn, NoQuery
 # Other spellings of these paths come through Litestar, which knows them all.
 PATHS = frozenset({"/v1/job", "/api/job"})
 
-# What is read of a larger body is read in several turns of the event loop.
-LARGE_BYTES = 64 * 1024
 _MAX_DEADLINE_SECONDS = 30 * 86_400.0
 _KEY = re.compile(r"[ -~]{1,255}")
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*("?)(\d++)\1(?=$|[,;\s])', re.IGNORECASE)
@@ -83,16 +81,15 @@ async def _order(
 ) -> Order:
     if envelope.query:
         read_query(NoQuery, envelope.query)
-    idempotency_key = idempotency_key_of(envelope)
+    key = idempotency_key_of(envelope)
     await envelope.take_body()
-    given = read_body(JobIn, envelope.body)
-    if len(envelope.body) > LARGE_BYTES:
-        await asyncio.sleep(0)  # others have their turn before its values are read
+    size = len(envelope.body)
+    given = await read_aside(size, read_body, JobIn, envelope.body)
     require_credential(has_credential=has_credential)
     deps = context.deps
     if given.callback_url is not None:
         await check_callback(deps, "callbackUrl", given.callback_url)
-    job = new_job(deps, tenant, given, idempotency_key, given.batch_name)
+    job = await read_aside(size, new_job, deps, tenant, given, key, given.batch_name)
     return Order(job, max_queued_of(deps, tenant))
 
 
