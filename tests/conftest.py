@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +36,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _SESSION_PID = os.getppid() if _WORKER else os.getpid()
 _TEMPLATE = "gateway_test_template"
+_COVERED = ("gateway.core", "gateway.store", "gateway.flows")
 _MEASURED = frozenset({"core", "flows", "model", "store"})
 
 
@@ -59,20 +62,36 @@ class Shared:
         return file.read_text()
 
 
+def _coverage(config: pytest.Config) -> Any:
+    """The object that starts and stops measuring, or None in a run without `--cov`."""
+    plugin: Any = config.pluginmanager.getplugin("_cov")
+    return plugin and plugin.cov_controller
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Measure the imports of what must be covered whole, not the collection: it would take twice as long."""
+    if coverage := _coverage(session.config):
+        for package in map(import_module, _COVERED):
+            for module in walk_packages(package.__path__, f"{package.__name__}."):
+                import_module(module.name)
+        coverage.pause()
+    return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """Only the tests of what is to be covered whole are measured: it doubles the time they take."""
-    coverage: Any = item.config.pluginmanager.getplugin("_cov")
-    measuring = coverage and coverage.cov_controller
+    """Measure only the tests of what must be covered whole: it doubles the time they take."""
+    coverage = _coverage(item.config)
     is_measured = item.path.relative_to(ROOT / "tests").parts[0] in _MEASURED
-    if not measuring or measuring.started == is_measured:
+    if not coverage or coverage.started == is_measured:
         return (yield)
     if is_measured:
-        measuring.resume()
+        coverage.resume()
     else:
-        measuring.pause()
+        coverage.pause()
     return (yield)
 
 
