@@ -19,6 +19,7 @@ from gateway.adapters.webhooks.sender import HttpSender
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps, go_on
+from gateway.flows.process.slots import Slots
 from gateway.flows.process.vitals import Vitals
 from gateway.flows.upstream.workflow_names import WorkflowNames
 from gateway.ports import Clock, Ids
@@ -169,6 +170,7 @@ async def open_deps(
             cipher=Cipher(settings.master_keys),
             policy=policy_of(settings),
             upstream_url=settings.upstream_url,
+            slots=Slots(clock),
             vitals=vitals,
             crash_point=crash_point,
         )

@@ -56,9 +56,9 @@ class Deps:
     cipher: Cipher
     policy: Policy
     upstream_url: str
+    slots: Slots
     # When the operator is told again of a master key that is missing, by its number.
     told_of_keys: dict[str, float] = field(default_factory=dict[str, float])
-    slots: Slots = field(default_factory=Slots)
     restore_detector: RestoreDetector = field(default_factory=RestoreDetector)
     vitals: Vitals = field(default_factory=Vitals)
     # Called by name after every step that wrote or called out; tests end the process there.

@@ -82,7 +82,7 @@ class WorkLoops:
         waiting, the next one has its turn after those.
         """
         slots = self._deps.slots
-        if not slots.closing and not slots.has_suspect(verb) and await claim():
+        if not slots.closing and not slots.has_quarantined(verb) and await claim():
             await slots.wait_idle(verb, self._deps.policy.quiet)
             self._deps.queue.wake(verb)
 

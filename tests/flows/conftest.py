@@ -9,6 +9,7 @@ import pytest
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps
+from gateway.flows.process.slots import Slots
 from gateway.store.database import open_database
 from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue
 from tests.flows.fakes import ScriptedSender, ScriptedUpstream, StepClock
@@ -35,6 +36,7 @@ async def open_world(url: str) -> AsyncGenerator[World]:
         # One claim takes all there is, but where a test says otherwise.
         policy=Policy(window_start=100),
         upstream_url="https://upstream.invalid/v1",
+        slots=Slots(clock),
     )
     world = World(deps, upstream, sender, queue, observer, clock)
     loop = asyncio.get_running_loop()

@@ -15,6 +15,7 @@ from gateway.flows.process.slots import Slots
 from gateway.ports import (
     Absent,
     Access,
+    Clock,
     Reply,
     SendFault,
     Submission,
@@ -103,15 +104,15 @@ class Gate:
 class Held(Slots):
     """Begins no work before it is let go."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
         self.held: list[Coroutine[None, None, None]] = []
 
     @override
     def start(
-        self, verb: Verb, work: Coroutine[None, None, None], *, suspect: bool = False
+        self, verb: Verb, work: Coroutine[None, None, None], *, quarantined: bool = False
     ) -> None:
-        del suspect
+        del quarantined
         self.held.append(work)
 
     def let_go(self, verb: Verb) -> None:

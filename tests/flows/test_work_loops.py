@@ -240,7 +240,7 @@ async def test_bulk_operations_make_way_after_their_time(world: World):
 
 async def test_no_bulk_operation_is_begun_while_the_process_ends(world: World):
     await cancelling(world, "a")
-    other = world.other_process(slots=Slots())
+    other = world.other_process(slots=Slots(world.clock))
     other.deps.slots.closing = True
     await WorkLoops(other.deps).bulk()
     assert await world.states() == {"accepted": 1}

@@ -148,7 +148,7 @@ class World:
 
     async def look_up_beside(self) -> int:
         """Look jobs up in another process, while work hangs in this one."""
-        return await self.other_process(slots=Slots()).look_up()
+        return await self.other_process(slots=Slots(self.clock)).look_up()
 
     async def poll(self) -> int:
         claimed = await self.poller.claim(50)

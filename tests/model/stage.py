@@ -11,6 +11,7 @@ from typing_extensions import override
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps
+from gateway.flows.process.slots import Slots
 from gateway.store.database import open_database
 from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue, FixedClock
 from tests.flows.world import async_url
@@ -115,6 +116,7 @@ class Stage:
 
     def _start(self, number: int) -> Process:
         def deps(database: Any, crash_point: Any) -> Deps:
+            clock = ProcessClock(self.time, _WRONG_CLOCKS[number])
             return Deps(
                 db=database,
                 upstream=self.upstream,
@@ -122,12 +124,13 @@ class Stage:
                 sender=self.receivers,
                 queue=FakeQueue(),
                 limiter=FakeLimiter(),
-                clock=ProcessClock(self.time, _WRONG_CLOCKS[number]),
+                clock=clock,
                 ids=self.ids,
                 observer=FakeObserver(),
                 cipher=Cipher([bytes(32)]),
                 policy=Policy(list_from=_LIST_FROM),
                 upstream_url="https://upstream.invalid/v1",
+                slots=Slots(clock),
                 crash_point=crash_point,
             )
 

@@ -18,6 +18,7 @@ from gateway.core.schedule import Policy
 from gateway.flows.admin.access_keys import create_key
 from gateway.flows.admin.tenants import create_tenant, get_tenant, put_credential
 from gateway.flows.deps import Deps
+from gateway.flows.process.slots import Slots
 from gateway.flows.settle.settlement import ending, settle
 from gateway.store.database import open_database
 from gateway.web.app import create_app
@@ -147,6 +148,7 @@ async def module_world(database_url: str) -> AsyncIterator[World]:
         database_url.replace("postgresql://", "postgresql+asyncpg://"), pool=5, name="test"
     )
     upstream, queue, sender, observer = FakeUpstream(), FakeQueue(), FakeSender(), FakeObserver()
+    clock = PostgresClock(SystemClock())
     deps = Deps(
         db=database,
         upstream=upstream,
@@ -154,12 +156,13 @@ async def module_world(database_url: str) -> AsyncIterator[World]:
         sender=sender,
         queue=queue,
         limiter=FakeLimiter(),
-        clock=PostgresClock(SystemClock()),
+        clock=clock,
         ids=FakeIds(seed=None),
         observer=observer,
         cipher=Cipher([bytes(32)]),
         policy=Policy(),
         upstream_url="https://upstream.invalid/v1",
+        slots=Slots(clock),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)

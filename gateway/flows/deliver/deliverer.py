@@ -124,7 +124,7 @@ class Deliverer:
             if mine and custom is not None:
                 self._lanes.claim(one.lane)
                 work = self._deliver(one, mine, custom, claim)
-                self._deps.slots.start(VERB, work, suspect=claim.suspect)
+                self._deps.slots.start(VERB, work, quarantined=claim.suspect)
             else:
                 unsigned.append(one.id)
         if unsigned:

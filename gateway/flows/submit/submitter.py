@@ -89,7 +89,7 @@ class Submitter:
         self._report_shares(jobs)
         for job in jobs:
             work = self._submit(job, token, claimed_at)
-            deps.slots.start(VERB, work, suspect=suspects)
+            deps.slots.start(VERB, work, quarantined=suspects)
         return len(jobs)
 
     def _report_shares(self, jobs: Sequence[ToSubmit]) -> None:

@@ -33,7 +33,7 @@ async def spend(world: World) -> None:
 
 async def test_an_endpoints_rate_holds_for_all_processes_together(world: World):
     await limited(world, 60, rate_limit=100)
-    beside = world.other_process(slots=Slots())
+    beside = world.other_process(slots=Slots(world.clock))
     assert await world.deliver() == 10, "a tenth of a second's worth at once"
     await spend(world)
     assert (await world.deliver(), await beside.deliver()) == (0, 0)

@@ -85,7 +85,7 @@ async def test_a_late_answer_does_not_take_a_delivery_back(world: World):
     await world.pass_time(31)
     world.sender.gate = None
     world.sender.script[HOOK].appendleft(reply(200))
-    await world.other_process(slots=Slots()).deliver()
+    await world.other_process(slots=Slots(world.clock)).deliver()
     held.open.set()
     await world.idle()
     (delivery,) = await world.deliveries()
@@ -102,7 +102,7 @@ async def test_a_crash_after_the_receiver_said_yes_sends_the_same_id_again(world
         if point == "deliver.sent":
             raise RuntimeError(point)
 
-    await world.other_process(crash_point=die, slots=Slots()).deliver()
+    await world.other_process(crash_point=die, slots=Slots(world.clock)).deliver()
     assert str(world.failures.pop()["exception"]) == "deliver.sent"
     assert await world.deliver() == 0
     await world.pass_time(31)

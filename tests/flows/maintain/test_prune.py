@@ -260,7 +260,7 @@ async def test_it_stops_when_its_time_is_up_and_goes_on_later(
 async def test_no_tenant_is_begun_without_time(world: World, reason: str):
     await aged(world, await world.tenant(), 20)
     process = later(world, 0, jobs=10).other_process(
-        slots=Slots(), policy=Policy(keep_days=dict.fromkeys(KINDS, 10))
+        slots=Slots(world.clock), policy=Policy(keep_days=dict.fromkeys(KINDS, 10))
     )
     process.deps.slots.closing = reason == "closing"
     seconds = 60.0 if reason == "closing" else -1.0

@@ -62,7 +62,7 @@ async def die(world: World, call: str, upstream_id: str | None = None) -> None:
             await held()
 
     world.upstream.gates[call] = hang
-    other = world.other_process(slots=Slots())
+    other = world.other_process(slots=Slots(world.clock))
     assert await other.poller.claim(9) == 1
     await held.came.wait()
     await other.deps.slots.drain(0)

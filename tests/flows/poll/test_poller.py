@@ -9,6 +9,7 @@ from gateway.core.cipher import Cipher
 from gateway.core.schedule import Pace
 from gateway.flows.poll import reports
 from gateway.flows.poll.memory import PollMemory
+from gateway.flows.process.slots import Slots
 from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from gateway.store.work import polls
 from tests.flows.fakes import Gate
@@ -142,7 +143,7 @@ async def test_a_job_that_is_submitted_during_a_round_is_polled_soon(world: Worl
     await world.poller.claim(10)
     await held.came.wait()
     await world.accept(tenant)
-    beside = world.other_process(slots=type(world.deps.slots)())
+    beside = world.other_process(slots=Slots(world.clock))
     await beside.submit()
     held.open.set()
     await world.idle()

@@ -6,11 +6,17 @@ from collections.abc import Callable
 import pytest
 
 from gateway.flows.process.slots import Slots
+from tests.fakes import FixedClock
 
 
 @pytest.fixture
-async def slots() -> Slots:
-    return Slots()
+def clock() -> FixedClock:
+    return FixedClock()
+
+
+@pytest.fixture
+async def slots(clock: FixedClock) -> Slots:
+    return Slots(clock)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -36,6 +42,23 @@ async def _wait(free: asyncio.Event) -> None:
 
 async def _fail() -> None:
     raise ValueError("bad work")
+
+
+async def test_slow_work_leaves_its_slot_to_others_up_to_four_times_the_cap(
+    slots: Slots, clock: FixedClock
+):
+    for _ in range(2):
+        slots.start("deliver", asyncio.sleep(10))
+    assert slots.free_excluding_slow("deliver", 2) == 0
+    clock.advance(0.5)
+    assert slots.free_excluding_slow("deliver", 2) == 2
+    slots.start("deliver", asyncio.sleep(10))
+    assert slots.free_excluding_slow("deliver", 2) == 1
+    for _ in range(7):
+        slots.start("deliver", asyncio.sleep(10))
+    clock.advance(0.5)
+    assert (slots.used("deliver"), slots.free_excluding_slow("deliver", 2)) == (10, 0)
+    assert await slots.drain(0) == 10
 
 
 async def test_waiting_for_room_ends_by_itself(slots: Slots):

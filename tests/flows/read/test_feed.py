@@ -213,7 +213,7 @@ class Follower:
 
     def __init__(self, world: World) -> None:
         self.clock = HeldClock()
-        self.deps = replace(world.deps, clock=self.clock, slots=Slots())
+        self.deps = replace(world.deps, clock=self.clock, slots=Slots(self.clock))
         self.waiters: Watchers = _Noted(self.deps)
         self.waits = self.waiters.waits
         self.deps.queue.listen(self.waiters.hear)

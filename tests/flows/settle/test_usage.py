@@ -213,7 +213,7 @@ async def test_an_attempt_whose_lease_was_lost_ends_nothing(world: World):
     async def take_away() -> None:
         world.sender.gate = None
         await world.run("UPDATE delivery SET lease_token = NULL, next_at = now()")
-        await world.other_process(slots=Slots()).deliver()
+        await world.other_process(slots=Slots(world.clock)).deliver()
 
     world.sender.gate = take_away
     await world.deliver()
@@ -342,7 +342,7 @@ class _Play:
         await self.world.run("UPDATE delivery SET next_at = now() WHERE state = 'pending'")
         statuses = self.rng.choices([200, 500, 410], [6, 4, 0.3], k=8)
         self.world.sender.will(HOOK, *(reply(status) for status in statuses))
-        other = self._mortal("deliver.recorded").other_process(slots=Slots())
+        other = self._mortal("deliver.recorded").other_process(slots=Slots(self.world.clock))
         await asyncio.gather(self.world.deliver(5), other.deliver(5))
         self.world.failures.clear()
 

@@ -27,7 +27,9 @@ class Process:
 
     def __init__(self, world: World, db: Database | None = None) -> None:
         self.clock = HeldClock()
-        self.deps = replace(world.deps, clock=self.clock, slots=Slots(), db=db or world.deps.db)
+        self.deps = replace(
+            world.deps, clock=self.clock, slots=Slots(self.clock), db=db or world.deps.db
+        )
         self.waiters = Watchers(self.deps)
         self.deps.queue.listen(self.waiters.hear)
 

@@ -77,7 +77,7 @@ async def test_a_job_whose_process_died_is_looked_up_once_its_lease_is_over(worl
     await held.came.wait()
     await world.deps.slots.drain(0)
     world.upstream.gates.clear()
-    survivor = world.other_process(slots=Slots())
+    survivor = world.other_process(slots=Slots(world.clock))
     await survivor.pass_time(25)
     assert await survivor.look_up() == 0
     await survivor.pass_time(2)
@@ -172,7 +172,7 @@ async def test_a_credential_that_cannot_be_opened_leaves_its_jobs_in_doubt(world
 
 async def test_a_tenant_that_was_erased_meanwhile_is_nobodys_error(world: World):
     await in_doubt(world, await world.tenant(), taken=True)
-    slots = Held()
+    slots = Held(world.clock)
     elsewhere = world.other_process(slots=slots)
     assert await Reconciler(elsewhere.deps).claim() == 1
     await delete_tenant(world.deps, "test", "acme")
@@ -193,7 +193,7 @@ async def test_jobs_that_fall_due_during_a_lookup_wait_for_the_next_one(world: W
     assert await world.reconciler.claim() == 1
     await held.came.wait()
     world.upstream.gates.clear()
-    (later,) = await in_doubt(world.other_process(slots=Slots()), tenant, taken=False)
+    (later,) = await in_doubt(world.other_process(slots=Slots(world.clock)), tenant, taken=False)
     assert await world.reconciler.claim() == 1, "claimed while the list is being read"
     await world.deps.slots.wait_for_slot(5)
     assert (await world.job(later)).lookups == 0
@@ -261,7 +261,7 @@ async def test_what_began_before_another_process_had_looked_is_not_the_second_lo
     assert world.reconciler.remembered == 1
     world.upstream.gates.clear()
     await world.pass_time(1)
-    other = world.other_process(slots=Slots())
+    other = world.other_process(slots=Slots(world.clock))
     await other.look_up()
     assert (await world.job(job_id)).lookups == 1
     await world.pass_time(3)

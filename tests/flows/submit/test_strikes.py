@@ -135,7 +135,7 @@ async def test_a_submit_whose_process_died_counts_too(world: World):
     job_id = await world.accept_one(await world.tenant())
     for strikes in (1, 2):
         world.upstream.gates["submit"] = held = Gate()
-        process = world.other_process(slots=Slots())
+        process = world.other_process(slots=Slots(world.clock))
         assert await process.submit_and_die(held) == 1
         world.upstream.gates.clear()
         await world.pass_time(27)

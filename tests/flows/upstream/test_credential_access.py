@@ -206,7 +206,7 @@ async def test_a_tenant_that_is_erased_during_a_poll_is_nobodys_error(world: Wor
     await world.at_upstream(await world.tenant())
     await revoke(world)
     await world.run("UPDATE credential SET paused_until = NULL")
-    slots = Held()
+    slots = Held(world.clock)
     elsewhere = world.other_process(slots=slots)
     assert await elsewhere.poller.claim(10) == 1
     await delete_tenant(world.deps, "test", "acme")

@@ -36,7 +36,7 @@ async def with_work_for_all(world: World, *, failures: int = 5) -> None:
 
 async def race(world: World, first: str, second: str) -> int:
     """Two processes reach for the same credential; how much they took."""
-    beside = world.other_process(slots=Slots())
+    beside = world.other_process(slots=Slots(world.clock))
     return sum(await asyncio.gather(WORK[first](world), WORK[second](beside)))
 
 

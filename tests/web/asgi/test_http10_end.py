@@ -78,7 +78,7 @@ async def test_a_whole_one_ends_properly_however_slowly_it_is_read(world: World,
 async def test_one_that_a_stopping_process_breaks_off_is_no_whole_one(
     world: World, acme: str, version: str
 ) -> None:
-    count, slots = await fill(world, acme), Slots()
+    count, slots = await fill(world, acme), Slots(world.deps.clock)
     deps = replace(world.deps, slots=slots)
     async with live(deps) as port, exporting(port, world.keys[acme], version) as export:
         await export.read()
@@ -104,7 +104,7 @@ async def test_one_of_a_process_that_is_killed_is_no_whole_one(
 
 
 async def test_one_that_is_asked_for_too_late_is_refused(world: World, acme: str) -> None:
-    slots = Slots()
+    slots = Slots(world.deps.clock)
     slots.closing = True
     deps = replace(world.deps, slots=slots)
     async with live(deps) as port, exporting(port, world.keys[acme], "1.1") as export:

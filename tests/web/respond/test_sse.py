@@ -206,7 +206,7 @@ async def test_a_key_that_is_revoked_ends_it(
 
 
 async def test_a_process_that_stops_ends_it(world: World, acme: str) -> None:
-    deps = replace(world.deps, slots=Slots())
+    deps = replace(world.deps, slots=Slots(world.deps.clock))
     async with (
         live(deps) as port,
         client_of(port) as client,

@@ -21,6 +21,7 @@ from gateway.web import context
 from gateway.web.respond.sse import Streams
 from gateway.web.routes.jobs import export as web_export
 from gateway.web.routes.jobs.export import Download
+from tests.fakes import FixedClock
 from tests.web.conftest import World, fields_of, next_page, problem
 from tests.web.live import live, until
 
@@ -269,7 +270,7 @@ async def test_a_database_that_goes_away_leaves_no_proper_end() -> None:
         raise Unavailable("gone")
 
     reader = _Reader()
-    await _download(chunks(), Slots())({}, reader.receive, reader.send)
+    await _download(chunks(), Slots(FixedClock()))({}, reader.receive, reader.send)
 
     assert (reader.body, reader.is_whole) == (b"a", False)
 
@@ -281,12 +282,12 @@ async def test_one_that_is_away_from_the_start_is_told() -> None:
 
     reader = _Reader()
     with pytest.raises(Unavailable):
-        await _download(chunks(), Slots())({}, reader.receive, reader.send)
+        await _download(chunks(), Slots(FixedClock()))({}, reader.receive, reader.send)
     assert reader.sent == []
 
 
 async def test_a_process_that_stops_breaks_it_off() -> None:
-    slots, reader = Slots(), _Reader()
+    slots, reader = Slots(FixedClock()), _Reader()
 
     async def chunks() -> AsyncGenerator[bytes]:
         yield b"a"
@@ -299,7 +300,7 @@ async def test_a_process_that_stops_breaks_it_off() -> None:
 
 
 async def test_one_that_begins_while_the_process_stops_is_refused() -> None:
-    slots, reader = Slots(), _Reader()
+    slots, reader = Slots(FixedClock()), _Reader()
 
     async def chunks() -> AsyncGenerator[bytes]:
         slots.closing = True
@@ -324,7 +325,7 @@ async def test_a_reader_that_goes_away_ends_the_reading() -> None:
         finally:
             is_closed.set()
 
-    await _download(chunks(), Slots())({}, reader.receive, reader.send)
+    await _download(chunks(), Slots(FixedClock()))({}, reader.receive, reader.send)
 
     assert is_closed.is_set()
     assert not reader.is_whole
@@ -349,7 +350,7 @@ async def test_there_is_room_for_so_many() -> None:
 
     streams, reader = Streams(), _Reader()
     with streams.room("other"):
-        await _download(chunks(), Slots(), streams)({}, reader.receive, reader.send)
+        await _download(chunks(), Slots(FixedClock()), streams)({}, reader.receive, reader.send)
     assert reader.is_whole
 
 
@@ -359,7 +360,7 @@ class TestOneWhoDoesNotRead:
     ) -> None:
         monkeypatch.setattr(web_export, "_IDLE_SECONDS", 0.5)
         count = await fill(world, acme)
-        deps = replace(world.deps, slots=Slots())
+        deps = replace(world.deps, slots=Slots(world.deps.clock))
         async with live(deps) as port:
             with await _unread(port, world.keys[acme]) as connection:
                 await until(lambda: _is_over(world))

@@ -103,7 +103,7 @@ class Waiting:
 
 @pytest.fixture
 async def waiting(world: World) -> Waiting:
-    db, slots = _Watched(world), Slots()
+    db, slots = _Watched(world), Slots(world.deps.clock)
     client = await world.serve(db=db, slots=slots)
     return Waiting(world, client, db, slots)
 
