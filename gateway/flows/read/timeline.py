@@ -1,4 +1,9 @@
-"""The timeline of one job, in words that can be read aloud."""
+"""The timeline of one job: everything that happened to it, each as one plain sentence.
+
+It is read when a caller asks, from the job's row, the notes of the engine and the log of its
+webhooks. The entries are in the order of time, though the clocks of the upstream may disagree.
+For a job that has not ended, the last entry says what it waits for.
+"""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.core.events import instant
-from gateway.core.model import TERMINAL, Attempt, Delivery, Job, JobState
+from gateway.core.model import TERMINAL, Attempt, Delivery, DeliveryState, Job, JobState
 from gateway.core.waits import Wait, wait_of
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
@@ -16,11 +21,17 @@ from gateway.store.delivery_search import log
 from gateway.store.job_search import lists
 from gateway.store.work import jobs, wait_reasons
 
-# What the notes of the engine mean; why it was so is in the detail.
+# The sentence for a note of the engine; its reason is in the detail.
 _NOTES = {
-    "credential.rejected": "The upstream did not accept the tenant's key, so the job waits.",
-    "submit.postponed": "The upstream could not take the job yet, so this is tried again.",
-    "submit.in_doubt": "Whether the upstream took the job is not known, so it is looked for there.",
+    "credential.rejected": "The upstream rejected the tenant's credential, so the job waits.",
+    "submit.postponed": "The upstream could not take the job yet. The gateway tries again.",
+    "submit.in_doubt": "The submit is in doubt, so the gateway looks the job up at the upstream.",
+}
+_ENDS = {
+    JobState.SUCCEEDED: "The job succeeded",
+    JobState.FAILED: "The job failed",
+    JobState.CANCELLED: "The job was cancelled",
+    JobState.EXPIRED: "The job expired: it did not finish before its deadline",
 }
 
 
@@ -35,26 +46,26 @@ class TimelineEntry:
 
 
 async def timeline(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[TimelineEntry]:
-    """All moments of a job in the order of time; raises NotFound."""
+    """All entries of a job in the order of time; raises NotFound."""
     async with deps.db.of(tenant_id) as tx:
         job = await jobs.find(tx, tenant_id, job_id)
         if job is None:
             raise NotFound("There is no such job.")
         notes = await lists.notes(tx, tenant_id, job_id)
         owed = await log.of_job(tx, tenant_id, job_id)
-        tries = await log.attempts(tx, tenant_id, [delivery.id for delivery in owed], most=0)
+        attempts = await log.attempts(tx, tenant_id, [delivery.id for delivery in owed], most=0)
         is_queued = job.state is JobState.ACCEPTED
         places = await jobs.ahead(tx, [job]) if is_queued else {}
     by_id = {delivery.id: delivery for delivery in owed}
-    moments = [*_in_order(_of_job(job)), *map(_of_note, notes)]
-    moments += [_of_attempt(by_id[delivery_id], attempt) for delivery_id, attempt in tries]
+    entries = [*_in_order(_of_job(job)), *map(_of_note, notes)]
+    entries += [_of_attempt(by_id[delivery_id], attempt) for delivery_id, attempt in attempts]
     if job.state not in TERMINAL:
-        moments += await _waiting(deps, job, places.get(job.id))
-    return sorted(moments, key=lambda moment: moment.at)
+        entries += await _waiting(deps, job, places.get(job.id))
+    return sorted(entries, key=lambda entry: entry.at)
 
 
 async def _waiting(deps: Deps, job: Job, place: int | None) -> list[TimelineEntry]:
-    """What an open job waits for now, in the words of the job itself."""
+    """What an open job waits for now, in the same words that the job itself shows."""
     policy = deps.policy
     async with deps.db.single() as tx:
         found = await wait_reasons.situations(tx, [job.id], in_flight=policy.max_in_flight)
@@ -74,39 +85,40 @@ def _of_job(job: Job) -> Iterator[TimelineEntry]:
     if job.retry_of is None:
         yield TimelineEntry(job.created_at, "accepted", "The gateway accepted the job.")
     else:
-        text = "The gateway accepted the job, which does again what an earlier one was to do."
+        text = "The gateway accepted the job as a retry of an earlier one."
         yield TimelineEntry(job.created_at, "accepted", text, {"retryOf": str(job.retry_of)})
     if job.submitted_at is not None:
-        text = f"The upstream took the job, at attempt {job.submit_attempts}."
+        text = f"The upstream took the job at attempt {job.submit_attempts}."
         yield TimelineEntry(job.submitted_at, "submitted", text, {"upstreamId": job.upstream_id})
         yield _of_polls(job, job.submitted_at)
     if job.started_at is not None:
-        yield TimelineEntry(job.started_at, "started", "The upstream began to work on the job.")
+        yield TimelineEntry(job.started_at, "started", "The upstream started the job.")
     if job.state in TERMINAL and job.completed_at is not None:
         yield _of_end(job, job.completed_at)
 
 
 def _of_end(job: Job, at: datetime) -> TimelineEntry:
-    if not job.error:
-        return TimelineEntry(at, job.state.value, f"The job {job.state.value}.")
-    error: dict[str, Any] = json.loads(job.error)
-    text = f"The job {job.state.value}: {error['message']} ({error['code']})"
+    error: dict[str, Any] = json.loads(job.error) if job.error else {}
+    text = f"{_ENDS[job.state]}."
+    if job.state is JobState.FAILED and error:
+        text = f"{_ENDS[job.state]}: {error['message']} ({error['code']})"
     return TimelineEntry(at, job.state.value, text, error)
 
 
 def _of_polls(job: Job, since: datetime) -> TimelineEntry:
-    """All of them in one: what each of them learned is a moment of its own."""
+    """All polls in one entry; what they learned has entries of its own."""
     if job.completed_at is None:
-        return TimelineEntry(
-            since, "polled", "The gateway keeps asking the upstream how the job is."
-        )
+        return TimelineEntry(since, "polled", "The gateway polls the upstream until the job ends.")
     seconds = round(max((job.completed_at - since).total_seconds(), 0), 3)
-    text = f"The gateway asked the upstream how the job was, over {seconds:g} seconds."
+    text = f"The gateway polled the upstream for {seconds:g} seconds."
     return TimelineEntry(since, "polled", text, {"seconds": seconds})
 
 
 def _in_order(stages: Iterable[TimelineEntry]) -> Iterator[TimelineEntry]:
-    """The upstream's clock, or our record of an answer, may put a stage before an earlier one."""
+    """Move a stage that is dated before an earlier one to that one's time.
+
+    The upstream's clock may be behind, or we may have recorded its answer late.
+    """
     latest: datetime | None = None
     for stage in stages:
         if latest is not None and stage.at < latest:
@@ -130,6 +142,8 @@ def _of_attempt(delivery: Delivery, attempt: Attempt) -> TimelineEntry:
     text = f"Webhook {delivery.event_type}, attempt {attempt.number}{outcome}."
     if attempt.next_at is not None:
         text += " It will be sent again."
+    elif delivery.state is DeliveryState.EXHAUSTED and attempt.number == delivery.attempts:
+        text += " It is a dead letter: the gateway does not send it again by itself."
     detail: dict[str, object] = {
         "deliveryId": str(delivery.id),
         "url": attempt.url,
