@@ -72,6 +72,20 @@ class Policy:
     keep_days: Mapping[str, int] = field(default_factory=lambda: dict(KEEP_DAYS))
     # How many credentials a process remembers between polling rounds.
     remembered_credentials: int = 10_000
+    # How many seconds an outcome waits for others to be written in the same transaction.
+    submit_linger: float = 0.03
+    deliver_linger: float = 0.01
+    # Rows in one transaction: of pruning, of erasing a tenant (of each kind), of a bulk operation.
+    prune_batch: int = 500
+    erase_batch: int = 1_000
+    bulk_batch: int = 100
+    # Batches that a round of pruning looks at behind the first row that cannot go yet.
+    prune_ahead: int = 20
+    # How many events a follower of the feed is given at a time.
+    feed_batch: int = 100
+    # How many jobs, and about how many bytes, a page of an export has.
+    export_page: int = 1_000
+    export_bytes: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from tests.model.upstream import LyingUpstream
 
 _WRONG_CLOCKS = (0.0, -600.0)  # seconds, one for each process
 # Lists are used from here, as histories are short of jobs.
-_LIST_FROM = 3
+# Lists are used early, and no write waits for others: that would take real time.
+_POLICY = Policy(list_from=3, submit_linger=0.0, deliver_linger=0.0)
 _SET_CLOCK = "UPDATE fake.clock SET at = $1"
 _EMPTY_TABLES = """
 SELECT string_agg(format('%I', relname), ', ') FROM pg_class
@@ -128,7 +129,7 @@ class Stage:
                 ids=self.ids,
                 observer=FakeObserver(),
                 cipher=Cipher([bytes(32)]),
-                policy=Policy(list_from=_LIST_FROM),
+                policy=_POLICY,
                 upstream_url="https://upstream.invalid/v1",
                 slots=Slots(clock),
                 crash_point=crash_point,

@@ -30,9 +30,7 @@ def timeless(database_url: str) -> str:
 
 
 @pytest.fixture
-def stage(timeless: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    for flow in ("submit.submitter", "deliver.deliverer"):
-        monkeypatch.setattr(f"gateway.flows.{flow}._LINGER", 0.0)  # this waits for real
+def stage(timeless: str) -> Iterator[Stage]:
     made = Stage(timeless)
     yield made
     made.close()

@@ -19,8 +19,6 @@ from gateway.store.tenancy import tenants
 from gateway.store.tenancy.tenants import CredentialInUse
 from gateway.store.work import polls
 
-# Of each kind, in one transaction.
-_ERASED = 1_000
 _LIMIT_NAMES = {
     "max_queued": "maxQueued",
     "max_in_flight": "maxInFlight",
@@ -119,7 +117,7 @@ async def delete_tenant(deps: Deps, actor: str, slug: str) -> None:
     more = True
     while more:
         async with deps.db.begin() as tx:
-            more = await tenants.erase_some(tx, tenant.id, _ERASED)
+            more = await tenants.erase_some(tx, tenant.id, deps.policy.erase_batch)
     async with deps.db.begin() as tx:
         await tenants.lock(tx, tenant.id)
         await tenants.erase(tx, tenant.id)

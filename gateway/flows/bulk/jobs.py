@@ -20,7 +20,6 @@ from gateway.store.work.bulk_operations import Operation, Progress
 
 CANCEL, RETRY = "cancel-jobs", "retry-jobs"
 KINDS = frozenset({CANCEL, RETRY})
-BATCH = 100
 _OPEN = tuple(state.value for state in JobState if state not in TERMINAL)
 _FAILED = (JobState.FAILED.value, JobState.EXPIRED.value)
 _ENDED = frozenset(state.value for state in TERMINAL)
@@ -54,10 +53,10 @@ async def act(deps: Deps, operation: Operation) -> Progress:
 
     Doing one of them twice, after a crash, changes nothing.
     """
-    wanted = msgspec.json.decode(operation.filter, type=JobFilter)
+    wanted, batch = msgspec.json.decode(operation.filter, type=JobFilter), deps.policy.bulk_batch
     async with deps.db.of(operation.tenant_id) as tx:
         found = await bulk.next_jobs(
-            tx, wanted, after=operation.cursor, until=operation.until, limit=BATCH
+            tx, wanted, after=operation.cursor, until=operation.until, limit=batch
         )
     done = 0
     try:
@@ -68,7 +67,7 @@ async def act(deps: Deps, operation: Operation) -> Progress:
         last = found[done - 1][1] if done else None
         return Progress(done, last, full.retry_after or 1.0, finished=False)
     last = found[-1][1] if found else None
-    return Progress(done, last, BATCH / deps.policy.bulk_rate, finished=len(found) < BATCH)
+    return Progress(done, last, batch / deps.policy.bulk_rate, finished=len(found) < batch)
 
 
 async def _begin(

@@ -24,7 +24,6 @@ from gateway.store.webhooks import attempts, deliveries
 from gateway.store.webhooks.deliveries import ToDeliver
 
 VERB: Verb = "deliver"
-_LINGER = 0.01
 _WRITERS = 2
 # A longer wait than this is left to the sweep.
 _WAKE_WITHIN = 60.0
@@ -59,7 +58,7 @@ class Deliverer:
             lambda: deps.slots.look(VERB),
         )
         self._record = GroupCommit(
-            self._write, batch=policy.batch, writers=_WRITERS, linger=_LINGER
+            self._write, batch=policy.batch, writers=_WRITERS, linger=policy.deliver_linger
         )
         self._return = GroupCommit(self._give_back, batch=policy.batch, writers=1)
 

@@ -51,10 +51,17 @@ class ReceiverLanes:
     when half of what was claimed has left, of a lane or of all, where it was all that may be.
     """
 
-    def __init__(self, start: int, ahead: int, look: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        start: int,
+        ahead: int,
+        look: Callable[[], None] = lambda: None,
+        rest: float = _REST_SECONDS,
+    ) -> None:
         self._start = start
         self._ahead = max(start, ahead)
         self._look = look
+        self._rest = rest
         self._lanes: dict[UUID, _Lane] = {}
         self._claimed = 0
         self._was_full = False
@@ -67,7 +74,7 @@ class ReceiverLanes:
         at_rest = [
             id_
             for id_, lane in self._lanes.items()
-            if not lane.claimed and lane.ended_at < now - _REST_SECONDS
+            if not lane.claimed and lane.ended_at < now - self._rest
         ]
         for id_ in at_rest:
             del self._lanes[id_]

@@ -41,8 +41,9 @@ class Overview:
 class Overviews:
     """Overviews for one process: however many ask, one question a second is put to Postgres."""
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Deps, seconds: float = _LONGEST_SECONDS) -> None:
         self._deps = deps
+        self._seconds = seconds
         self._asking = asyncio.Lock()
         self._known: Overview | Unavailable | None = None
         self._until = 0.0
@@ -59,7 +60,7 @@ class Overviews:
     async def _ask(self) -> None:
         started = self._deps.clock.monotonic()
         try:
-            async with asyncio.timeout(_LONGEST_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 self._known = await overview(self._deps)
         except TimeoutError:
             self._known = Unavailable("Postgres took too long to count.", retry_after=1)

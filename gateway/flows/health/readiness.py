@@ -29,10 +29,10 @@ async def readiness(deps: Deps) -> Readiness:
     return await readiness_of(deps.db)
 
 
-async def readiness_of(database: Database) -> Readiness:
-    """The same for a pool by itself."""
+async def readiness_of(database: Database, seconds: float = _SECONDS) -> Readiness:
+    """The same for a pool by itself; waits for so many seconds at the most."""
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(seconds):
             return await _ask(database)
     except TimeoutError:
         return Readiness("database away", "no answer within a second")

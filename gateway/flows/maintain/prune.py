@@ -12,9 +12,6 @@ from gateway.store.retention.prune import Keeping
 from gateway.store.retention.rules import WAYS, PruneRule
 
 EVERY_SECONDS = 3600.0
-_BATCH = 500
-# Batches beyond the first row that cannot go yet; each round looks at them anew.
-_AHEAD = 20
 _TENANTS = 20
 _REST_SECONDS = 0.02
 
@@ -60,18 +57,19 @@ async def _walk(deps: Deps, tenant_id: UUID, way: str, bound: UUID, end: float) 
     """Go a way up to its bound, not far beyond what cannot go yet; how many rows that dropped."""
     after: UUID | None = None
     dropped = ahead = 0
-    while ahead < _AHEAD and deps.clock.monotonic() < end:
+    batch = deps.policy.prune_batch
+    while ahead < deps.policy.prune_ahead and deps.clock.monotonic() < end:
         async with deps.db.begin() as tx:
             kept = await prune.cursor(tx, tenant_id, way)
             after = after or kept
-            ids = await prune.next_rows(tx, tenant_id, way, after=after, before=bound, limit=_BATCH)
+            ids = await prune.next_rows(tx, tenant_id, way, after=after, before=bound, limit=batch)
             if not ids:
                 break
             ahead += after != kept
             pruned = await prune.prune(tx, tenant_id, way, ids, moves=after == kept)
             after, dropped = pruned.last or after, dropped + pruned.rows
         deps.crash_point("prune.committed")
-        if len(ids) < _BATCH:
+        if len(ids) < batch:
             break
         await deps.clock.sleep(_REST_SECONDS)
     return dropped

@@ -14,11 +14,8 @@ from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import NOTHING, Page
 from gateway.store.job_search.render import Form
 
-PAGE = 1_000
 # What hangs on rows is read so many at a time; an attempt may have 64 kB.
-PARTS = 100
-# About so many bytes of an export are in memory, and twice, as the next page comes meanwhile.
-PAGE_BYTES = 1_000_000
+_PARTS = 100
 
 
 def reading(deps: Deps, tenants: Sequence[UUID] | None) -> AbstractAsyncContextManager[Tx]:
@@ -59,7 +56,8 @@ async def export_jobs(
 
     async def after(page: Page | None) -> Page:
         last = before if page is None else page.last
-        return await job_page(deps, wanted, form, before=last, size=PAGE, most=PAGE_BYTES)
+        size, most = deps.policy.export_page, deps.policy.export_bytes
+        return await job_page(deps, wanted, form, before=last, size=size, most=most)
 
     page = await after(None)
     while page.jobs:
@@ -80,12 +78,13 @@ async def export_tenant(deps: Deps, tenant: Tenant) -> AsyncGenerator[list[str]]
 
     What is made while it runs may be in it or not.
     """
+    limit, most = deps.policy.export_page, deps.policy.export_bytes
     for kind in export.KINDS:
         page: export.ExportPage | None = None
         while page is None or page.next is not None:
             async with deps.db.begin() as tx:
                 after = page and page.next
-                page = await export.page(tx, kind, tenant.id, after, limit=PAGE, most=PAGE_BYTES)
+                page = await export.page(tx, kind, tenant.id, after, limit=limit, most=most)
             if page.lines:
                 yield page.lines
             async for lines in _parts(deps, kind, tenant.id, page.ids):
@@ -99,6 +98,6 @@ async def _parts(
     while page is None or page.next is not None:
         async with deps.db.begin() as tx:
             after = page and page.next
-            page = await export.parts(tx, kind, tenant_id, ids, after, limit=PARTS)
+            page = await export.parts(tx, kind, tenant_id, ids, after, limit=_PARTS)
         if page.lines:
             yield page.lines

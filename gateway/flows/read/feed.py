@@ -14,7 +14,6 @@ from gateway.store import feed
 from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
 from gateway.store.job_search.filter import OUR_CLOCKS
 
-_BATCH = 100
 # Of the UUIDs that events have as ids. Those of jobs, 8, begin with the time of the job's own.
 _VERSIONS = (7, 8)
 # An event may be held back for as long as an older transaction is under way.
@@ -115,7 +114,7 @@ async def follow(
         while not deps.slots.closing:
             async with waiters.turn:
                 found = await read_page(
-                    deps, tenants, place, types=types, limit=_BATCH, samples=samples
+                    deps, tenants, place, types=types, limit=deps.policy.feed_batch, samples=samples
                 )
             place = found.end
             if found.events:

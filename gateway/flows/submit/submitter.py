@@ -33,7 +33,6 @@ from gateway.store.work import polls, submits
 from gateway.store.work.submits import ToSubmit
 
 VERB: Verb = "submit"
-_LINGER = 0.03
 _WRITERS = 2
 # A longer wait than this is left to the sweep.
 _WAKE_WITHIN = 60.0
@@ -45,7 +44,7 @@ class Submitter:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self._record = GroupCommit(
-            self._write, batch=deps.policy.batch, writers=_WRITERS, linger=_LINGER
+            self._write, batch=deps.policy.batch, writers=_WRITERS, linger=deps.policy.submit_linger
         )
 
     async def claim(self, room: int) -> int:

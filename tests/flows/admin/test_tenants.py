@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,6 @@ from gateway.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gateway.flows.admin import tenants as flow
 from gateway.flows.admin.access_keys import create_key
 from gateway.flows.admin.tenants import (
     TenantUpdate,
@@ -132,16 +132,14 @@ KEPT = {"usage_hourly", "usage_daily"}  # of a tenant that is erased
 EMPTY = {"usage_hour", "usage_horizon", "prune_cursor"}  # here; tests/store looks into them
 
 
-async def test_a_deletion_goes_on_where_it_was_cut_short(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(flow, "_ERASED", 1)
+async def test_a_deletion_goes_on_where_it_was_cut_short(world: World):
+    process = world.other_process(policy=replace(world.deps.policy, erase_batch=1))
     tenant = await world.tenant(hook=HOOK)
     await world.ended(tenant, 3)
     async with world.deps.db.begin() as tx:
         assert await tenants.erase_some(tx, tenant.id, 1)
     assert len(await world.rows("SELECT 1 FROM job")) == 2
-    await delete_tenant(world.deps, "t", "acme")
+    await delete_tenant(process.deps, "t", "acme")
     for table in ("job", "event", "delivery", "job_label", "tenant"):
         assert await world.rows(f"SELECT 1 FROM {table}") == [], table
 

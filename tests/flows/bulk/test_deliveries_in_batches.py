@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from gateway.errors import BulkFull, Conflict, NotFound
-from gateway.flows.bulk.deliveries import recover, replay_missing, resend, step, stop
+from gateway.flows.bulk.deliveries import RECOVER, recover, replay_missing, resend, step, stop
 from gateway.flows.bulk.jobs import cancel_jobs
+from gateway.flows.bulk.start import begin
 from gateway.store.delivery_search.filter import DeliveryFilter
 from gateway.store.job_search.filter import JobFilter
 from tests.conftest import run_sql
@@ -155,20 +156,16 @@ async def test_many_operations_of_one_tenant_do_not_hold_up_anothers(world: Worl
         await cancel_jobs(world.deps, tenant.id, JobFilter(None))
 
 
-async def test_who_begins_at_once_with_others_is_refused_as_well(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
+async def test_an_operation_begun_at_once_with_others_is_refused_as_well(world: World):
+    """It found room when it looked, and none when it was stored."""
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 1)
     for _ in range(20):
         await recover(world.deps, tenant.id, endpoint_id, EVER)
 
-    async def none(*_: object) -> int:
-        return 0
-
-    monkeypatch.setattr("gateway.flows.bulk.start.bulk_operations.running", none)
-    with pytest.raises(BulkFull):
-        await recover(world.deps, tenant.id, endpoint_id, EVER)
+    async with world.deps.db.of(tenant.id) as tx:
+        with pytest.raises(BulkFull):
+            await begin(tx, world.deps, RECOVER, tenant.id, filter_="{}", total=1, until=None)
 
 
 # --- Stop -------------------------------------------------------------------------------------------

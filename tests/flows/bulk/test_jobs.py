@@ -216,12 +216,11 @@ async def test_a_retry_that_fails_at_once_is_not_run_again_by_the_same_operation
 # --- Progress ------------------------------------------------------------------------------------
 
 
-async def test_it_goes_on_batch_by_batch(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(bulk_jobs, "BATCH", 2)
+async def test_it_goes_on_batch_by_batch(world: World):
     tenant = await world.tenant()
     ids = await ended(world, tenant, 5)
     await retry_jobs(world.deps, tenant.id, ALL)
-    deps = world.other_process(policy=Policy(bulk_rate=0.01)).deps
+    deps = world.other_process(policy=Policy(bulk_rate=0.01, bulk_batch=2)).deps
     seen: list[tuple[str, int, UUID | None]] = []
     while await step(deps):
         row = await operation(world)
@@ -270,12 +269,12 @@ async def test_two_who_both_believe_it_is_theirs_double_nothing(
         assert await world.event_types() == ["job.deleted"] * 10
 
 
-async def test_a_stopped_operation_does_no_more(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(bulk_jobs, "BATCH", 2)
+async def test_a_stopped_operation_does_no_more(world: World):
+    process = world.other_process(policy=Policy(bulk_batch=2))
     tenant = await world.tenant()
     await world.accept(tenant, 5)
     made = began(await cancel_jobs(world.deps, tenant.id, ALL))
-    assert await step(world.deps)
+    assert await step(process.deps)
     await stop(world.deps, tenant.id, made.id)
     await due(world)
     assert not await step(world.deps)
@@ -288,7 +287,7 @@ async def test_a_stopped_operation_does_no_more(world: World, monkeypatch: pytes
 async def test_stopped_in_the_middle_of_a_batch_what_that_did_is_counted(
     world: World, monkeypatch: pytest.MonkeyPatch, count: int
 ):
-    monkeypatch.setattr(bulk_jobs, "BATCH", 3)
+    process = world.other_process(policy=Policy(bulk_batch=3))
     tenant = await world.tenant()
     await world.accept(tenant, count)
     made = began(await cancel_jobs(world.deps, tenant.id, ALL))
@@ -301,7 +300,7 @@ async def test_stopped_in_the_middle_of_a_batch_what_that_did_is_counted(
 
     monkeypatch.setattr(bulk_jobs, "act", act_and_stop)
     world.queue.wakes.clear()
-    assert await step(world.deps)
+    assert await step(process.deps)
     row = await operation(world)
     done = min(count, 3)
     assert (row.id, row.state, row.done) == (made.id, "stopped", done)

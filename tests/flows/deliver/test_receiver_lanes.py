@@ -4,9 +4,6 @@ import asyncio
 import time
 from uuid import UUID
 
-import pytest
-
-from gateway.flows.deliver import receiver_lanes as module
 from gateway.flows.deliver.receiver_lanes import ReceiverLanes, Taken
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
@@ -94,9 +91,8 @@ async def test_it_tells_how_many_more_may_be_claimed():
     assert lanes.taken() == [Taken(ONE, 22, 2)]
 
 
-async def test_a_lane_at_rest_is_forgotten(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_REST_SECONDS", 0.01)
-    lanes = ReceiverLanes(5, 100)
+async def test_a_lane_at_rest_is_forgotten():
+    lanes = ReceiverLanes(5, 100, rest=0.01)
     claim(lanes, 1)
     await asyncio.sleep(0.03)
     assert lanes.taken() == [Taken(ONE, 4, 1)]

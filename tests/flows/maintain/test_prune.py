@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -38,6 +39,12 @@ def later(world: World, days: float, **keep: int) -> World:
     world.clock.ahead = days * DAY
     kept = {"payloads": 0, "jobs": 0, "attempts": 0, "events": 0} | keep
     return world.other_process(policy=Policy(keep_days=kept))
+
+
+def batched(world: World, batch: int, ahead: int = 20) -> World:
+    """A process that prunes in batches of that size."""
+    policy = replace(world.deps.policy, prune_batch=batch, prune_ahead=ahead)
+    return world.other_process(policy=policy)
 
 
 async def lived(world: World, count: int = 1, slug: str = "acme", **limits: int) -> Tenant:
@@ -213,14 +220,11 @@ async def test_a_dry_run_only_counts(world: World):
     assert await prune_now(process.deps, "nobody") == {}
 
 
-async def test_it_goes_in_batches_and_takes_up_where_it_was(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("gateway.flows.maintain.prune._BATCH", 2)
+async def test_it_goes_in_batches_and_takes_up_where_it_was(world: World):
     tenant = await world.tenant()
     ids = await aged(world, tenant, *(20 - n / 10 for n in range(5)))
     cursors: list[int] = []
-    process = later(world, 0, jobs=10)
+    process = batched(later(world, 0, jobs=10), 2)
     assert (await prune_now(process.deps, dry_run=True))["acme"] == Counter(jobs=5)
     slept = world.clock.monotonic()
 
@@ -242,13 +246,10 @@ class _DiedError(Exception):
     pass
 
 
-async def test_it_stops_when_its_time_is_up_and_goes_on_later(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("gateway.flows.maintain.prune._BATCH", 1)
+async def test_it_stops_when_its_time_is_up_and_goes_on_later(world: World):
     for slug in ("a", "b"):
         await aged(world, await world.tenant(slug), *(20 - n / 10 for n in range(5)))
-    process = later(world, 0, jobs=10)
+    process = batched(later(world, 0, jobs=10), 1)
     assert await prune_some(process.deps, 0.05) == Counter(jobs=3)
     assert await world.value("SELECT count(pruned_at) FROM tenant") == 0
     assert await prune_some(process.deps, 60.0) == Counter(jobs=7)
@@ -357,15 +358,11 @@ async def test_a_body_stays_the_same_until_the_last_attempt(world: World):
     assert "truncated" in (await world.events())[0].body
 
 
-async def test_not_all_is_looked_at_anew_behind_what_cannot_go_yet(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("gateway.flows.maintain.prune._BATCH", 1)
-    monkeypatch.setattr("gateway.flows.maintain.prune._AHEAD", 2)
+async def test_not_all_is_looked_at_anew_behind_what_cannot_go_yet(world: World):
     tenant = await world.tenant()
     ids = await aged(world, tenant, *(20 - n / 10 for n in range(6)))
     await world.run("UPDATE job SET upstream_delete_at = now() WHERE id = $1", ids[1])
-    process = later(world, 0, jobs=10)
+    process = batched(later(world, 0, jobs=10), 1, ahead=2)
     assert (await prune_now(process.deps))["acme"] == Counter(jobs=3)
     assert await kept(world) == [ids[1], *ids[4:]]
     assert await world.value("SELECT cursor FROM prune_cursor WHERE kind = 'jobs'") == ids[0]

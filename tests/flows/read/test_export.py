@@ -1,4 +1,4 @@
-"""Export: who stops reading leaves nothing under way."""
+"""Exports: a reader that stops leaves nothing under way, and pages stay small."""
 
 import csv
 import hashlib
@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from gateway.flows.read import export
+from gateway.core.schedule import Policy
 from gateway.flows.read.export import export_jobs, export_tenant, job_page
 from gateway.store.job_search import lists
 from gateway.store.job_search.filter import JobFilter
@@ -20,29 +20,26 @@ from tests.flows.world import HOOK, World
 
 
 @pytest.mark.parametrize("size", [3, 9], ids=["full", "last"])
-async def test_who_leaves_at_a_page_leaves_no_other_under_way(
-    world: World, monkeypatch: pytest.MonkeyPatch, size: int
-):
-    monkeypatch.setattr(export, "PAGE", size)
+async def test_who_leaves_at_a_page_leaves_no_other_under_way(world: World, size: int):
+    deps = world.other_process(policy=Policy(export_page=size)).deps
     tenant = await world.tenant()
     await world.accept(tenant, 7)
-    async with aclosing(export_jobs(world.deps, JobFilter((tenant.id,)), "ndjson", None)) as pages:
+    async with aclosing(export_jobs(deps, JobFilter((tenant.id,)), "ndjson", None)) as pages:
         assert (await anext(pages)).jobs == min(size, 7)
     assert [page async for page in pages] == []
-    async with aclosing(export_jobs(world.deps, JobFilter((tenant.id,)), "ndjson", None)) as pages:
+    async with aclosing(export_jobs(deps, JobFilter((tenant.id,)), "ndjson", None)) as pages:
         assert sum([page.jobs async for page in pages]) == 7
 
 
-async def test_large_jobs_come_in_small_pages(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(export, "PAGE", 4)
-    monkeypatch.setattr(export, "PAGE_BYTES", 4_000)
+async def test_large_jobs_come_in_small_pages(world: World):
+    deps = world.other_process(policy=Policy(export_page=4, export_bytes=4_000)).deps
     tenant = await world.tenant()
     small = await world.accept(tenant, 6)
     large = await world.accept(tenant, 6, params='{"a":"%s"}' % ("x" * 1_500))
     plain = "".join(hashlib.sha256(b"%d" % n).hexdigest() for n in range(150))  # does not compress
     huge = await world.accept(tenant, 6, params=f'{{"a":"{plain}"}}')
     wanted = JobFilter((tenant.id,))
-    pages = [page async for page in export_jobs(world.deps, wanted, "csv", None)]
+    pages = [page async for page in export_jobs(deps, wanted, "csv", None)]
     rows = csv.reader(io.StringIO("".join(text for page in pages for text in page.texts)))
     assert [UUID(row[0]) for row in rows] == sorted(small + large + huge, reverse=True)
     sizes = [page.jobs for page in pages]
@@ -74,14 +71,14 @@ async def test_of_no_tenants_there_are_no_jobs(world: World):
         assert [page async for page in pages] == []
 
 
-async def test_all_of_a_tenant_comes_in_pages(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(export, "PAGE", 2)
+async def test_all_of_a_tenant_comes_in_pages(world: World):
+    deps = world.other_process(policy=Policy(export_page=2)).deps
     tenant = await world.tenant(hook=HOOK)
     ids = await world.ended(tenant, 5)
     async with world.deps.db.begin() as tx:
         await lists.add_notes(tx, [NewNote(uuid7(), tenant.id, one, "t", "d") for one in ids])
     await world.ended(await world.tenant("other"))
-    pages = [page async for page in export_tenant(world.deps, tenant)]
+    pages = [page async for page in export_tenant(deps, tenant)]
     assert max(len(page) for page in pages) == 2
     found = [json.loads(line) for page in pages for line in page]
     assert {one["id"] for one in found if one["kind"] == "job"} == set(map(str, ids))

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -18,10 +17,12 @@ from gateway.core.cipher import Cipher
 from gateway.core.cursor import encode_cursor, encode_sealed
 from gateway.core.events import job_event_id
 from gateway.core.model import Tenant
+from gateway.core.schedule import Policy
 from gateway.core.uuid7 import first_id
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
 from gateway.flows.process.slots import Slots
+from gateway.flows.read.export import reading
 from gateway.flows.read.feed import (
     end_of_feed,
     find_place,
@@ -91,16 +92,36 @@ async def test_it_is_read_from_its_beginning_or_behind_an_event(world: World):
     assert await read_page(world.deps, [], place, limit=9) == FeedPage([], place)
 
 
-async def test_a_page_of_tenants_is_bound_to_them(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_row_level_security_binds_a_page_of_tenants_to_them(world: World):
     acme, globex = [await world.tenant(slug, credential=False) for slug in ("acme", "globex")]
     (mine,), (theirs,) = await added(world, acme), await added(world, globex)
-    # As if the statements had forgotten whom they are for.
-    for name in ("_PAGE", "_PLACE"):
-        text: str = getattr(feed, name)
-        monkeypatch.setattr(feed, name, re.sub(r"(tenant_)?id = ANY\(\$1\)", "true", text))
-    assert await read(world, [acme.id]) == [mine]
+    async with reading(world.deps, [acme.id]) as tx:
+        # As if the statements were asked for the events of all.
+        found = await feed.page(tx, None, START, types=(), limit=9, samples=False)
+        assert [event.id for event in found.events] == [mine]
+        assert await feed.place_of(tx, None, theirs) is None
     assert await read(world, [acme.id], theirs) == [mine], "it is found by its time only"
     assert await read(world, None) == [mine, theirs]
+
+
+@asynccontextmanager
+async def hidden_from_tenants(world: World) -> AsyncIterator[None]:
+    """Whoever reads in the role of tenants sees no event."""
+    await world.rows(
+        "CREATE POLICY hidden ON event AS RESTRICTIVE FOR SELECT TO gateway_tenant USING (false)"
+    )
+    try:
+        yield
+    finally:
+        await world.rows("DROP POLICY hidden ON event")
+
+
+async def test_a_page_of_tenants_is_read_in_their_role(world: World):
+    tenant = await world.tenant(credential=False)
+    ids = await added(world, tenant, 2)
+    async with hidden_from_tenants(world):
+        assert await read(world, [tenant.id]) == []
+        assert await read(world, None) == ids
 
 
 @pytest.mark.parametrize("field", ["after", "Last-Event-ID"])
@@ -272,12 +293,12 @@ async def test_an_announcement_wakes_who_follows(world: World):
 
 
 async def test_who_begins_at_a_place_first_gets_what_is_there_batch_by_batch(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ):
-    monkeypatch.setattr("gateway.flows.read.feed._BATCH", 2)
+    small = world.other_process(policy=Policy(feed_batch=2))
     tenant = await world.tenant(credential=False)
     ids = await added(world, tenant, 5)
-    process = Follower(world)
+    process = Follower(small)
     async with process.following(None, START) as feed:
         assert [ids_of(await anext(feed)) for _ in range(3)] == [ids[:2], ids[2:4], ids[4:]]
     place = await find_place(world.deps, None, ids[3])
