@@ -23,7 +23,7 @@ from gateway.web.capacity.long_requests import LongRequests
 from gateway.web.capacity.sample_slots import SampleSlots
 from gateway.web.parse.json_body import read_body
 from gateway.web.parse.large_bodies import read_aside
-from gateway.web.respond.sse import MOST_EXPORTS, Streams
+from gateway.web.respond.streams import MOST_EXPORTS, Streams
 
 T = TypeVar("T")
 # What a handler is handed by name; it was made here, so it is not validated again.

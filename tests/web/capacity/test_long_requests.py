@@ -19,8 +19,8 @@ from gateway.web.asgi.request_context import Caller
 from gateway.web.asgi.types import Message
 from gateway.web.capacity import long_requests
 from gateway.web.capacity.long_requests import LongRequests
-from gateway.web.respond.sse import Streams
-from gateway.web.routes.jobs.export import Download
+from gateway.web.respond.download import Download
+from gateway.web.respond.streams import Streams
 from tests.web.conftest import GOOD, World, problem
 from tests.web.live import live
 

@@ -14,8 +14,10 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.model import KeyKind
+from gateway.errors import StreamsFull
 from gateway.flows.process.slots import Slots
 from gateway.web.respond import sse
+from gateway.web.respond.streams import Streams
 from tests.web.conftest import World, fields_of, problem
 from tests.web.live import live, until
 from tests.web.routes.test_event_feed import add, added, feed
@@ -181,16 +183,13 @@ async def test_one_tenant_has_twenty_and_a_place_comes_free(
     await until(is_free)
 
 
-async def test_the_process_has_room_for_so_many(
-    world: World, client: httpx.AsyncClient, acme: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    globex = await world.tenant("globex")
-    async with streaming(client, world.keys[globex]):
-        monkeypatch.setattr(sse, "_MOST", 1)
-        answer = await client.get("/v1/event/stream", headers={"Authorization": world.keys[acme]})
-
-    problem(answer, 429, "RATE_LIMITED")
-    assert answer.headers["ratelimit-policy"] == '"streams";q=1'
+async def test_the_process_has_room_for_so_many() -> None:
+    streams = Streams(1)
+    with streams.room("acme"), pytest.raises(StreamsFull) as refused, streams.room("globex"):
+        pass
+    assert refused.value.quota == 1
+    with streams.room("globex"), pytest.raises(StreamsFull), streams.room("acme"):
+        pass
 
 
 async def test_a_key_that_is_revoked_ends_it(

@@ -18,9 +18,9 @@ from gateway.errors import Unavailable
 from gateway.flows.process.slots import Slots
 from gateway.flows.read import export
 from gateway.web import context
-from gateway.web.respond.sse import Streams
-from gateway.web.routes.jobs import export as web_export
-from gateway.web.routes.jobs.export import Download
+from gateway.web.respond import download as web_download
+from gateway.web.respond.download import Download
+from gateway.web.respond.streams import Streams
 from tests.fakes import FixedClock
 from tests.web.conftest import World, fields_of, next_page, problem
 from tests.web.live import live, until
@@ -358,7 +358,7 @@ class TestOneWhoDoesNotRead:
     async def test_makes_nothing_pile_up_and_is_cut_off(
         self, world: World, acme: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(web_export, "_IDLE_SECONDS", 0.5)
+        monkeypatch.setattr(web_download, "IDLE_SECONDS", 0.5)
         count = await fill(world, acme)
         deps = replace(world.deps, slots=Slots(world.deps.clock))
         async with live(deps) as port:
