@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID
 
+from gateway.flows.accept.acceptor import Acceptor
 from gateway.flows.bulk.deliveries import step
 from gateway.flows.deliver.deliverer import Deliverer
 from gateway.flows.deps import Deps
@@ -30,6 +31,7 @@ class WorkLoops:
         self._submitter = Submitter(deps)
         self._poller = Poller(deps)
         self._deliverer = Deliverer(deps)
+        self._acceptor = Acceptor(deps)  # for the jobs that bulk operations retry
         self._served = UUID(int=0)  # the tenant whose bulk operation had the last turn
 
     async def submit(self) -> None:
@@ -52,7 +54,7 @@ class WorkLoops:
         """Do what is due of bulk operations."""
         end = self._deps.clock.monotonic() + self._deps.policy.session
         while not self._deps.slots.closing:
-            served = await step(self._deps, self._served)
+            served = await step(self._deps, self._acceptor, self._served)
             if served is None:
                 return
             self._served = served

@@ -34,7 +34,7 @@ async def operation(world: World) -> AnyRow:
 
 async def run_all(world: World) -> None:
     """Do all batches, with the pauses between them."""
-    while await step(world.deps):
+    while await step(world.deps, world.acceptor):
         await world.run("UPDATE bulk SET next_at = now() WHERE state = 'running'")
 
 

@@ -5,7 +5,8 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from gateway.core.model import NewJob
+from gateway.core.model import Limits, NewJob
+from gateway.core.schedule import Policy
 from gateway.errors import GatewayError, IdempotencyKeyReused, QueueFull, Unauthorized
 from gateway.flows.deps import Deps
 from gateway.flows.process.group_commit import GroupCommit
@@ -32,12 +33,22 @@ _CLOSE = 100
 Key = tuple[UUID, str]
 
 
+def max_queued_of(limits: Limits, policy: Policy) -> int:
+    """How many jobs of a tenant may wait: its own cap, or else the gateway's default."""
+    return policy.max_queued if limits.max_queued is None else limits.max_queued
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """A job to accept, and how many of its tenant's jobs may wait."""
 
     job: NewJob
     max_queued: int
+
+    @classmethod
+    def of(cls, job: NewJob, limits: Limits, policy: Policy) -> "Order":
+        """An order under the limits of the job's tenant."""
+        return cls(job, max_queued_of(limits, policy))
 
 
 @dataclass(frozen=True, slots=True)

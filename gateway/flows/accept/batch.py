@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from gateway.core.model import NewJob
+from gateway.core.model import Limits, NewJob
 from gateway.errors import IdempotencyKeyReused, QueueFull, Unauthorized
-from gateway.flows.claim.retry_deadlock import once_more
+from gateway.flows.accept.acceptor import max_queued_of
+from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deps import Deps
 from gateway.store.database import Tx
 from gateway.store.tenancy import tenants
@@ -29,11 +30,12 @@ def key_in_batch(idempotency_key: str, place: int) -> str:
     return f"{idempotency_key}{_SEPARATOR}{place}" if place else idempotency_key
 
 
-async def accept_batch(deps: Deps, batch: Sequence[NewJob], max_queued: int) -> BatchAccepted:
-    """Store the jobs of one tenant and wake the submitters.
+async def accept_batch(deps: Deps, batch: Sequence[NewJob], limits: Limits) -> BatchAccepted:
+    """Store the jobs of one tenant, under its limits, and wake the submitters.
 
     Raises QueueFull, IdempotencyKeyReused, and Unavailable when the database is away.
     """
+    max_queued = max_queued_of(limits, deps.policy)
     try:
         accepted = await _store(deps, batch, max_queued)
     except _OvertakenError:
@@ -48,7 +50,7 @@ class _OvertakenError(Exception):
     """The same request at the same time was faster; nothing of this one is stored."""
 
 
-@once_more
+@retry_on_deadlock
 async def _store(deps: Deps, batch: Sequence[NewJob], max_queued: int) -> BatchAccepted:
     tenant_id = batch[0].tenant_id
     async with deps.db.of(tenant_id) as tx:

@@ -9,6 +9,7 @@ from gateway.core.events import instant
 from gateway.core.model import AccessKey, KeyKind, Scope
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.flows.admin import audit
+from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deps import Deps
 from gateway.store.database import Tx
 from gateway.store.tenancy import access_keys, tenants
@@ -21,6 +22,7 @@ SCOPES: dict[KeyKind, frozenset[Scope]] = {
 }
 
 
+@retry_on_deadlock
 async def create_key(
     deps: Deps,
     actor: str,
@@ -55,6 +57,7 @@ async def create_key(
     return stored, text
 
 
+@retry_on_deadlock
 async def rotate_key(
     deps: Deps, actor: str, key_id: str, *, overlap_seconds: float
 ) -> tuple[AccessKey, str]:
@@ -77,6 +80,7 @@ async def rotate_key(
     return stored, text
 
 
+@retry_on_deadlock
 async def revoke_key(deps: Deps, actor: str, key_id: str) -> AccessKey:
     """End a key at once, everywhere; raises NotFound."""
     async with deps.db.begin() as tx:

@@ -9,6 +9,7 @@ from gateway.core.cipher import NONCE_BYTES, Secret
 from gateway.core.model import Credential, Limits, Tenant
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.flows.admin import audit
+from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deliver.signing_keys import V1, keep_key, new_key
 from gateway.flows.deps import Deps, credential_place
 from gateway.flows.upstream.credential_access import open_access
@@ -43,6 +44,7 @@ class TenantUpdate:
     limits: Mapping[str, int | None] = field(default_factory=dict[str, "int | None"])
 
 
+@retry_on_deadlock
 async def create_tenant(
     deps: Deps, actor: str, *, slug: str, name: str, metadata: str, limits: Limits
 ) -> Tenant:
@@ -67,6 +69,7 @@ async def get_tenant(deps: Deps, slug: str) -> Tenant:
         return await _find(tx, slug)
 
 
+@retry_on_deadlock
 async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantUpdate) -> Tenant:
     """Change what is named of a tenant; the rest stays. Raises NotFound, BadRequest.
 
@@ -94,6 +97,7 @@ async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantUpdate)
     return after
 
 
+@retry_on_deadlock
 async def suspend_tenant(deps: Deps, actor: str, slug: str, *, suspended: bool) -> Tenant:
     """Refuse a tenant's requests and hold its waiting jobs, or let it go on. Raises NotFound."""
     async with deps.db.begin() as tx:
@@ -114,15 +118,24 @@ async def delete_tenant(deps: Deps, actor: str, slug: str) -> None:
     cut short goes on with it. Raises NotFound.
     """
     tenant = await suspend_tenant(deps, actor, slug, suspended=True)
-    more = True
-    while more:
-        async with deps.db.begin() as tx:
-            more = await tenants.erase_some(tx, tenant.id, deps.policy.erase_batch)
+    while await _erase_some(deps, tenant.id):
+        pass
+    await _erase(deps, actor, tenant)
+    deps.queue.announce("*")
+
+
+@retry_on_deadlock
+async def _erase_some(deps: Deps, tenant_id: UUID) -> bool:
+    async with deps.db.begin() as tx:
+        return await tenants.erase_some(tx, tenant_id, deps.policy.erase_batch)
+
+
+@retry_on_deadlock
+async def _erase(deps: Deps, actor: str, tenant: Tenant) -> None:
     async with deps.db.begin() as tx:
         await tenants.lock(tx, tenant.id)
         await tenants.erase(tx, tenant.id)
-        await audit.note(tx, deps, actor, "tenant.deleted", slug, name=tenant.name)
-    deps.queue.announce("*")
+        await audit.note(tx, deps, actor, "tenant.deleted", tenant.slug, name=tenant.name)
 
 
 async def put_credential(
@@ -137,6 +150,17 @@ async def put_credential(
     credential_id = deps.ids.uuid()
     access = Access(credential_id, base_url or deps.upstream_url, api_key)
     await _check(deps, access)
+    versions = await _keep_credential(deps, actor, tenant, access)
+    deps.queue.announce(f"tenant:{slug}")
+    deps.queue.wake("submit")
+    deps.queue.wake("poll")
+    return versions
+
+
+@retry_on_deadlock
+async def _keep_credential(
+    deps: Deps, actor: str, tenant: Tenant, access: Access
+) -> list[CredentialInUse]:
     async with deps.db.begin() as tx:
         await tenants.lock(tx, tenant.id)
         current = await tenants.credential(tx, tenant.id)
@@ -148,10 +172,9 @@ async def put_credential(
             await polls.reconsider(tx, tenant.id)
         versions = await tenants.credentials(tx, tenant.id)
         told = {"version": versions[0].version, "baseUrl": versions[0].base_url}
-        await audit.note(tx, deps, actor, "credential.put", slug, tenant_id=tenant.id, **told)
-    deps.queue.announce(f"tenant:{slug}")
-    deps.queue.wake("submit")
-    deps.queue.wake("poll")
+        await audit.note(
+            tx, deps, actor, "credential.put", tenant.slug, tenant_id=tenant.id, **told
+        )
     return versions
 
 

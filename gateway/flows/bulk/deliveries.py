@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 
 from gateway.errors import Conflict, NotFound
+from gateway.flows.accept.acceptor import Acceptor
 from gateway.flows.bulk import jobs
 from gateway.flows.bulk.start import VERB, DryRun, begin, require_room
-from gateway.flows.claim.retry_deadlock import once_more
+from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deliver.endpoints import missing
 from gateway.flows.deps import Deps
 from gateway.store.database import Tx
@@ -72,7 +73,7 @@ async def replay_missing(
     return await _begin(deps, REPLAY_MISSING, _filter(tenant_id, endpoint_id, span), dry_run)
 
 
-@once_more
+@retry_on_deadlock
 async def stop(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
     """Stop an operation; what it did stays done. Raises NotFound, and Conflict once it has ended."""
     async with deps.db.of(tenant_id) as tx:
@@ -85,10 +86,11 @@ async def stop(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
     return stopped
 
 
-async def step(deps: Deps, served: UUID = _NOBODY) -> UUID | None:
+async def step(deps: Deps, acceptor: Acceptor, served: UUID = _NOBODY) -> UUID | None:
     """Do one batch of the tenant whose turn is after the one that was served; None when none is due.
 
-    Returns the tenant, so that each has a turn however many operations another one has.
+    Returns the tenant, so that each has a turn however many operations another one has. `acceptor`
+    is the one of this process: retried jobs go through it.
     """
     token, started = deps.ids.uuid(), deps.clock.monotonic()
     async with deps.db.single() as tx:
@@ -99,7 +101,7 @@ async def step(deps: Deps, served: UUID = _NOBODY) -> UUID | None:
         return None
     deps.crash_point("bulk.claimed")
     if operation.kind in jobs.KINDS:
-        progress = await jobs.act(deps, operation)
+        progress = await jobs.act(deps, acceptor, operation)
         async with deps.db.single() as tx:
             state = await bulk_operations.advance(tx, operation.id, token, progress)
     else:
@@ -120,7 +122,7 @@ async def step(deps: Deps, served: UUID = _NOBODY) -> UUID | None:
     return operation.tenant_id
 
 
-@once_more
+@retry_on_deadlock
 async def _send_again(deps: Deps, operation: Operation, token: UUID) -> tuple[Progress, str | None]:
     """Do a batch, unless the operation was stopped or is another's; and its state after that."""
     async with deps.db.of(operation.tenant_id) as tx:

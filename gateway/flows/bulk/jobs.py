@@ -48,7 +48,7 @@ async def retry_jobs(
     return await _begin(deps, RETRY, tenant_id, wanted, dry_run=dry_run)
 
 
-async def act(deps: Deps, operation: Operation) -> Progress:
+async def act(deps: Deps, acceptor: Acceptor, operation: Operation) -> Progress:
     """Do the next jobs, each in a transaction of its own.
 
     Doing one of them twice, after a crash, changes nothing.
@@ -61,7 +61,10 @@ async def act(deps: Deps, operation: Operation) -> Progress:
     done = 0
     try:
         for tenant_id, job_id in found:
-            await _ACTS[operation.kind](deps, operation, tenant_id, job_id)
+            if operation.kind == CANCEL:
+                await _cancel(deps, tenant_id, job_id)
+            else:
+                await _retry(deps, acceptor, operation, tenant_id, job_id)
             done += 1
     except QueueFull as full:
         last = found[done - 1][1] if done else None
@@ -83,22 +86,20 @@ async def _begin(
         return await begin(tx, deps, kind, tenant_id, filter_=text, total=total, until=until)
 
 
-async def _cancel(deps: Deps, _operation: Operation, tenant_id: UUID, job_id: UUID) -> None:
+async def _cancel(deps: Deps, tenant_id: UUID, job_id: UUID) -> None:
     with suppress(NotFound):  # somebody else was faster
         await delete_job(deps, tenant_id, job_id, unless_ended=True)
 
 
-async def _retry(deps: Deps, operation: Operation, tenant_id: UUID, job_id: UUID) -> None:
+async def _retry(
+    deps: Deps, acceptor: Acceptor, operation: Operation, tenant_id: UUID, job_id: UUID
+) -> None:
     # No caller can give such a key; with it the same job is not retried twice.
     key = f"bulk\x1f{operation.id}\x1f{job_id}"
     async with deps.db.single() as tx:
         tenant = await tenants.by_id(tx, tenant_id)
     if tenant is None:
         return
-    cap = tenant.limits.max_queued
     with suppress(NotFound, Conflict):  # deleted, or its input pruned
         job = await job_again(deps, tenant_id, job_id, idempotency_key=key)
-        await Acceptor(deps).accept(Order(job, deps.policy.max_queued if cap is None else cap))
-
-
-_ACTS = {CANCEL: _cancel, RETRY: _retry}
+        await acceptor.accept(Order.of(job, tenant.limits, deps.policy))

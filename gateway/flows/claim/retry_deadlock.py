@@ -1,4 +1,9 @@
-"""A deadlock costs its loser one more try, which nobody sees."""
+"""Run a transaction again when Postgres rolled it back: a deadlock or a serialization conflict.
+
+Used by flows that callers wait for: batch, deletion, endpoints, bulk operations, administration.
+The first attempt changed nothing, so a second one is safe; it nearly always succeeds, because the
+other transaction has ended by then. The engine's own loops need no retry: their rows stay due.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -7,25 +12,25 @@ from typing import Any, ParamSpec, TypeVar
 
 from gateway.errors import Collision
 
-# At once it would meet the same transaction again.
+# Without a pause the second attempt would meet the same transaction again.
 _PAUSE_SECONDS = 0.05
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def once_more(flow: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Run a flow a second time when its transaction collided with another one, and was undone.
+def retry_on_deadlock(flow: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Run a flow again, once, after a Collision; the second Collision is raised.
 
-    For flows of one transaction, after which nothing else asks the database.
+    The flow must have one transaction and no other effect before that is committed.
     """
 
     @wraps(flow)
-    async def tried(*arguments: P.args, **named: P.kwargs) -> T:
+    async def retried(*arguments: P.args, **named: P.kwargs) -> T:
         try:
             return await flow(*arguments, **named)
         except Collision:
             await asyncio.sleep(_PAUSE_SECONDS)
             return await flow(*arguments, **named)
 
-    return tried
+    return retried

@@ -11,7 +11,7 @@ from gateway.core.webhooks import custom_headers
 from gateway.core.webhooks.custom_headers import HIDDEN
 from gateway.core.webhooks.signing import Ed25519Key, InvalidSecretError, SigningKey, parse_secret
 from gateway.errors import BadRequest, Conflict, NotFound, SecretSealed
-from gateway.flows.claim.retry_deadlock import once_more
+from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deliver.endpoint_health import disable
 from gateway.flows.deliver.signing_keys import (
     V1,
@@ -50,7 +50,7 @@ class Enabled:
     parked: int
 
 
-@once_more
+@retry_on_deadlock
 async def create_endpoint(
     deps: Deps,
     tenant_id: UUID,
@@ -80,7 +80,7 @@ async def create_endpoint(
     return endpoint, key
 
 
-@once_more
+@retry_on_deadlock
 async def change_endpoint(
     deps: Deps,
     tenant_id: UUID,
@@ -110,7 +110,7 @@ async def change_endpoint(
     return after or before
 
 
-@once_more
+@retry_on_deadlock
 async def enable_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Enabled:
     """Deliver to an endpoint again, from now on. Raises NotFound."""
     async with deps.db.of(tenant_id) as tx:
@@ -121,7 +121,7 @@ async def enable_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Ena
     return Enabled(endpoint, parked)
 
 
-@once_more
+@retry_on_deadlock
 async def disable_endpoint(
     deps: Deps, tenant_id: UUID, endpoint_id: UUID, reason: str = DISABLED
 ) -> Endpoint:
@@ -134,7 +134,7 @@ async def disable_endpoint(
         return await endpoints.find(tx, tenant_id, endpoint_id) or before
 
 
-@once_more
+@retry_on_deadlock
 async def delete_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> None:
     """Delete an endpoint; raises NotFound."""
     async with deps.db.of(tenant_id) as tx:

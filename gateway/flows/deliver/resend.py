@@ -4,13 +4,13 @@ from uuid import UUID
 
 from gateway.core.model import Delivery
 from gateway.errors import Conflict, NotFound
-from gateway.flows.claim.retry_deadlock import once_more
+from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deps import Deps
 from gateway.store.delivery_search import log
 from gateway.store.webhooks import endpoints, replays
 
 
-@once_more
+@retry_on_deadlock
 async def resend_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> Delivery:
     """Have a delivery sent at once: one that has ended with a schedule of its own for retries.
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from gateway.core.cipher import CannotOpenError
 from gateway.core.webhooks.signing import SigningKey, format_secret, jwk
 from gateway.errors import NotFound, SecretSealed
-from gateway.flows.claim.retry_deadlock import once_more
+from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deliver.endpoints import chosen_key, missing
 from gateway.flows.deliver.signing_keys import algorithm_of, keep_key, key_of
 from gateway.flows.deps import Deps, secret_place
@@ -34,7 +34,7 @@ async def default_secret(deps: Deps, tenant_id: UUID) -> str:
     return format_secret(key_of(stored.algorithm, raw))
 
 
-@once_more
+@retry_on_deadlock
 async def rotate_secret(
     deps: Deps,
     tenant_id: UUID,

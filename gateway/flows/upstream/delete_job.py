@@ -6,7 +6,7 @@ from gateway.core.events import JOB_DELETED
 from gateway.core.lifecycle import cancelled
 from gateway.core.model import TERMINAL
 from gateway.errors import NotFound
-from gateway.flows.claim.retry_deadlock import once_more
+from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deps import Deps
 from gateway.flows.settle.settlement import Settled, announce, ending, publish_jobs, settle
 from gateway.flows.settle.watchers import announce_feed, announce_jobs
@@ -42,7 +42,7 @@ async def delete_job(
         await delete_upstream(deps)
 
 
-@once_more
+@retry_on_deadlock
 async def _mark(
     deps: Deps, tenant_id: UUID, job_id: UUID, *, unless_ended: bool
 ) -> tuple[Settled, str | None] | None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from gateway.core.model import NewJob, Tenant
+from gateway.core.model import Limits, NewJob, Tenant
 from gateway.errors import IdempotencyKeyReused, QueueFull, Unauthorized
 from gateway.flows.accept.batch import BatchAccepted, accept_batch, key_in_batch
 from gateway.flows.admin.tenants import delete_tenant
@@ -29,7 +29,7 @@ def batch_of(
 
 
 async def accept(world: World, batch: Sequence[NewJob], max_queued: int = 1000) -> BatchAccepted:
-    return await accept_batch(world.deps, batch, max_queued)
+    return await accept_batch(world.deps, batch, Limits(max_queued=max_queued))
 
 
 async def stored(world: World) -> list[tuple[UUID, str]]:
@@ -178,7 +178,9 @@ async def test_a_process_that_dies_before_the_commit_stores_nothing(world: World
             raise _GoneError
 
     with pytest.raises(_GoneError):
-        await accept_batch(world.other_process(crash_point=die).deps, batch, 9)
+        await accept_batch(world.other_process(crash_point=die).deps, batch, Limits(max_queued=9))
     assert await stored(world) == []
-    await accept_batch(world.other_process(crash_point=seen.append).deps, batch, 9)
+    await accept_batch(
+        world.other_process(crash_point=seen.append).deps, batch, Limits(max_queued=9)
+    )
     assert seen == ["batch.inserted", "batch.inserted", "batch.committed"]

@@ -31,14 +31,14 @@ async def test_it_goes_in_batches_at_its_rate_with_progress(world: World):
     await recover(world.deps, tenant.id, endpoint_id, EVER)
     world.queue.wakes.clear()
     for done in (200, 400):
-        assert await step(world.deps)
+        assert await step(world.deps, world.acceptor)
         row = await operation(world)
         assert (row.state, row.done, row.total) == ("running", done, 450)
         assert await resent(world) == done
-        assert not await step(world.deps), "the next batch waits for its time"
+        assert not await step(world.deps, world.acceptor), "the next batch waits for its time"
         assert world.queue.wakes[-2:] == [("deliver", 0.0), ("bulk", pytest.approx(0.2))]
         await world.run("UPDATE bulk SET next_at = next_at - interval '0.2 seconds'")
-    assert await step(world.deps)
+    assert await step(world.deps, world.acceptor)
     row = await operation(world)
     assert (row.state, row.done, await resent(world)) == ("done", 450, 450)
     assert world.queue.wakes[-1] == ("deliver", 0.0)
@@ -66,11 +66,11 @@ async def test_what_ends_again_while_it_runs_is_not_sent_a_third_time(world: Wor
     await owe_rows(world, tenant, endpoint_id, 450, "delivered")
     await resend(world.deps, DeliveryFilter(tenant.id))
     for done in (200, 400, 450):
-        assert await step(world.deps)
+        assert await step(world.deps, world.acceptor)
         assert (await operation(world)).done == done
         await world.run("UPDATE delivery SET state = 'delivered'")
         await world.run("UPDATE bulk SET next_at = now()")
-    assert not await step(world.deps)
+    assert not await step(world.deps, world.acceptor)
     assert (await operation(world)).state == "done"
 
 
@@ -91,8 +91,8 @@ async def test_two_workers_do_no_batch_twice(world: World):
     await replay_missing(world.deps, tenant.id, endpoint_id, EVER)
     other = world.other_process()
     while await world.value("SELECT state FROM bulk") == "running":
-        await step(world.deps)
-        await step(other.deps)
+        await step(world.deps, world.acceptor)
+        await step(other.deps, other.acceptor)
         await world.run("UPDATE bulk SET next_at = now()")
     pairs = await world.value("SELECT count(DISTINCT event_id) FROM delivery")
     assert (pairs, len(await world.deliveries())) == (250, 250)
@@ -118,13 +118,13 @@ async def test_a_crash_anywhere_leaves_nothing_half_done_and_nothing_doubled(
     dying = world.other_process(crash_point=die)
     for _ in range(2):  # one batch by a healthy process, then one by a dying one
         with pytest.raises(RuntimeError, match=point):
-            await step(dying.deps)
+            await step(dying.deps, dying.acceptor)
         done = (await operation(world)).done
         assert await resent(world) == done
-        assert not await step(world.deps) or point == "bulk.committed"
+        assert not await step(world.deps, world.acceptor) or point == "bulk.committed"
         await world.pass_time(30)
         await world.run("UPDATE delivery SET state = 'delivered' WHERE resent_at IS NOT NULL")
-        await step(world.deps)
+        await step(world.deps, world.acceptor)
         await world.pass_time(1)
     await run_all(world)
     row = await operation(world)
@@ -147,7 +147,7 @@ async def test_many_operations_of_one_tenant_do_not_hold_up_anothers(world: Worl
     made = began(await recover(world.deps, other.id, theirs, EVER))
     served = UUID(int=0)
     for _ in range(2):
-        served = await step(world.deps, served) or served
+        served = await step(world.deps, world.acceptor, served) or served
     row = await world.row("SELECT * FROM bulk WHERE id = $1", made.id)
     assert (row.state, row.done) == ("done", 2)
     ours = await cancel_jobs(world.deps, other.id, JobFilter(None))
@@ -175,11 +175,11 @@ async def test_a_stopped_operation_leaves_what_is_done_done_and_the_rest_untouch
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 450)
     made = began(await recover(world.deps, tenant.id, endpoint_id, EVER))
-    await step(world.deps)
+    await step(world.deps, world.acceptor)
     stopped = await stop(world.deps, tenant.id, made.id)
     assert (stopped.state, stopped.done, stopped.completed_at is not None) == ("stopped", 200, True)
     await world.run("UPDATE bulk SET next_at = now()")
-    assert not await step(world.deps)
+    assert not await step(world.deps, world.acceptor)
     assert await resent(world) == 200
     with pytest.raises(Conflict, match="ended already"):
         await stop(world.deps, tenant.id, made.id)
@@ -191,7 +191,7 @@ async def test_stopped_between_a_claim_and_its_batch_nothing_of_the_batch_is_wri
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 450)
     made = began(await recover(world.deps, tenant.id, endpoint_id, EVER))
-    await step(world.deps)
+    await step(world.deps, world.acceptor)
     await world.run("UPDATE bulk SET next_at = now()")
 
     def stop_now(point: str) -> None:
@@ -199,7 +199,8 @@ async def test_stopped_between_a_claim_and_its_batch_nothing_of_the_batch_is_wri
             with ThreadPoolExecutor(1) as aside:
                 aside.submit(run_sql, database_url, "UPDATE bulk SET state = 'stopped'").result()
 
-    await step(world.other_process(crash_point=stop_now).deps)
+    stopping = world.other_process(crash_point=stop_now)
+    await step(stopping.deps, stopping.acceptor)
     row = await operation(world)
     assert (row.id, row.state, row.done) == (made.id, "stopped", 200)
     assert await resent(world) == 200
@@ -212,7 +213,7 @@ async def test_an_operation_on_jobs_goes_the_same_way(world: World):
     tenant = await world.tenant()
     ids = await world.accept(tenant, 3)
     made = began(await cancel_jobs(world.deps, tenant.id, JobFilter(None)))
-    assert await step(world.deps)
+    assert await step(world.deps, world.acceptor)
     row = await operation(world)
     assert (row.id, row.kind, row.state, row.done) == (made.id, "cancel-jobs", "done", 3)
     assert {(await world.job(id_)).state for id_ in ids} == {"cancelled"}
@@ -233,4 +234,4 @@ async def test_an_operation_without_rows_is_done_at_once(world: World):
     tenant, endpoint_id = await receiver(world)
     made = began(await recover(world.deps, tenant.id, endpoint_id, EVER))
     assert (made.state, made.total) == ("done", 0)
-    assert not await step(world.deps)
+    assert not await step(world.deps, world.acceptor)

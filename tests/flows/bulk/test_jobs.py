@@ -11,6 +11,7 @@ from gateway.core.lifecycle import expired
 from gateway.core.model import JobState, Limits, Tenant
 from gateway.core.schedule import Policy
 from gateway.errors import BadRequest
+from gateway.flows.accept.acceptor import Acceptor
 from gateway.flows.bulk import jobs as bulk_jobs
 from gateway.flows.bulk.deliveries import step, stop
 from gateway.flows.bulk.jobs import act, cancel_jobs, retry_jobs
@@ -133,7 +134,7 @@ async def test_an_operation_on_nothing_is_done(world: World):
     tenant = await world.tenant()
     made = began(await cancel_jobs(world.deps, tenant.id, ALL))
     assert (made.state, made.total) == ("done", 0)
-    assert not await step(world.deps)
+    assert not await step(world.deps, world.acceptor)
 
 
 async def test_a_job_that_has_ended_meanwhile_stays(world: World):
@@ -156,7 +157,7 @@ async def test_a_job_that_ends_in_that_moment_holds_up_no_other(world: World, wh
     await cancel_jobs(world.deps, tenant.id, ALL)
     async with world.deps.db.begin() as tx:
         await jobs.hold(tx, tenant.id, first)
-        stepping = await blocked(world.deps.db, step(world.deps))
+        stepping = await blocked(world.deps.db, step(world.deps, world.acceptor))
         if what == "ends":
             await settle(tx, world.deps, [ending(first, expired())])
         else:
@@ -205,7 +206,7 @@ async def test_a_retry_that_fails_at_once_is_not_run_again_by_the_same_operation
     tenant = await world.tenant()
     failed = await ended(world, tenant, 3)
     await retry_jobs(world.deps, tenant.id, ALL)
-    assert await step(world.deps)
+    assert await step(world.deps, world.acceptor)
     async with world.deps.db.begin() as tx:
         rows = await tx.rows("SELECT id FROM job WHERE retry_of IS NOT NULL")
         await settle(tx, world.deps, [ending(row.id, ENDS[JobState.FAILED]) for row in rows])
@@ -220,12 +221,12 @@ async def test_it_goes_on_batch_by_batch(world: World):
     tenant = await world.tenant()
     ids = await ended(world, tenant, 5)
     await retry_jobs(world.deps, tenant.id, ALL)
-    deps = world.other_process(policy=Policy(bulk_rate=0.01, bulk_batch=2)).deps
+    slow = world.other_process(policy=Policy(bulk_rate=0.01, bulk_batch=2))
     seen: list[tuple[str, int, UUID | None]] = []
-    while await step(deps):
+    while await step(slow.deps, slow.acceptor):
         row = await operation(world)
         seen.append((row.state, row.done, row.cursor))
-        assert not await step(deps), "it pauses between batches"
+        assert not await step(slow.deps, slow.acceptor), "it pauses between batches"
         await due(world)
     assert seen == [("running", 2, ids[1]), ("running", 4, ids[3]), ("done", 5, ids[4])]
     assert await retries(world) == ids
@@ -238,10 +239,10 @@ async def test_who_takes_over_doubles_nothing(world: World):
     ids = await ended(world, tenant, 4)
     await retry_jobs(world.deps, tenant.id, ALL)
     dead = await claimed(world)
-    progress = await act(world.deps, dead)  # and dies before it is noted
+    progress = await act(world.deps, world.acceptor, dead)  # and dies before it is noted
     assert progress == Progress(4, ids[-1], 0.1, finished=True)
     assert (await operation(world)).done == 0
-    assert not await step(world.deps), "it is leased"
+    assert not await step(world.deps, world.acceptor), "it is leased"
     await due(world)
     await run_all(world)
     row = await operation(world)
@@ -262,7 +263,10 @@ async def test_two_who_both_believe_it_is_theirs_double_nothing(
     slow = await claimed(world)
     await due(world)
     quick = await claimed(world)
-    await asyncio.gather(act(world.deps, slow), act(world.other_process().deps, quick))
+    other = world.other_process()
+    await asyncio.gather(
+        act(world.deps, world.acceptor, slow), act(other.deps, other.acceptor, quick)
+    )
     if begin is retry_jobs:
         assert sorted(await retries(world)) == ids
     else:
@@ -274,10 +278,10 @@ async def test_a_stopped_operation_does_no_more(world: World):
     tenant = await world.tenant()
     await world.accept(tenant, 5)
     made = began(await cancel_jobs(world.deps, tenant.id, ALL))
-    assert await step(process.deps)
+    assert await step(process.deps, process.acceptor)
     await stop(world.deps, tenant.id, made.id)
     await due(world)
-    assert not await step(world.deps)
+    assert not await step(world.deps, world.acceptor)
     row = await operation(world)
     assert (row.state, row.done) == ("stopped", 2)
     assert await world.states() == {"cancelled": 2, "accepted": 3}
@@ -293,14 +297,14 @@ async def test_stopped_in_the_middle_of_a_batch_what_that_did_is_counted(
     made = began(await cancel_jobs(world.deps, tenant.id, ALL))
     act_in_full = bulk_jobs.act
 
-    async def act_and_stop(deps: Deps, one: Operation) -> Progress:
-        progress = await act_in_full(deps, one)
+    async def act_and_stop(deps: Deps, acceptor: Acceptor, one: Operation) -> Progress:
+        progress = await act_in_full(deps, acceptor, one)
         await stop(deps, tenant.id, one.id)
         return progress
 
     monkeypatch.setattr(bulk_jobs, "act", act_and_stop)
     world.queue.wakes.clear()
-    assert await step(process.deps)
+    assert await step(process.deps, process.acceptor)
     row = await operation(world)
     done = min(count, 3)
     assert (row.id, row.state, row.done) == (made.id, "stopped", done)
@@ -315,13 +319,13 @@ async def test_a_batch_of_an_operation_that_is_anothers_is_told_as_lost(world: W
     await world.accept(tenant, 1)
     await cancel_jobs(world.deps, tenant.id, ALL)
 
-    async def take_over(deps: Deps, one: Operation) -> Progress:
+    async def take_over(deps: Deps, acceptor: Acceptor, one: Operation) -> Progress:
         await world.run("UPDATE bulk SET lease_token = gen_random_uuid()")
         return Progress(1, one.until, 0.0, finished=True)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk_jobs, "act", take_over)
-        assert await step(world.deps)
+        assert await step(world.deps, world.acceptor)
     assert [outcome for outcome, _ in world.seen("bulk")] == ["lost"]
     assert ((await operation(world)).state, (await operation(world)).done) == ("running", 0)
 
@@ -350,10 +354,10 @@ async def test_a_full_queue_is_waited_for_in_the_middle(world: World):
     await retry_jobs(world.deps, tenant.id, ALL)
     world.queue.wakes.clear()
     for done, cursor in ((2, ids[1]), (2, ids[1])):
-        assert await step(world.deps)
+        assert await step(world.deps, world.acceptor)
         row = await operation(world)
         assert (row.state, row.done, row.cursor) == ("running", done, cursor)
-        assert not await step(world.deps), "there is nothing to do for a while"
+        assert not await step(world.deps, world.acceptor), "there is nothing to do for a while"
         assert ("bulk", 5.0) in world.queue.wakes
         await due(world)
     assert await retries(world) == ids[:2]
@@ -370,7 +374,7 @@ async def test_a_queue_that_is_full_from_the_start_is_waited_for(world: World):
     ids = await ended(world, tenant, 1)
     await world.accept(tenant)
     await retry_jobs(world.deps, tenant.id, ALL)
-    assert await step(world.deps)
+    assert await step(world.deps, world.acceptor)
     row = await operation(world)
     assert (row.state, row.done, row.cursor) == ("running", 0, None)
     await world.submit()
@@ -392,7 +396,7 @@ async def test_a_job_that_is_deleted_before_its_turn_is_not_run_again(world: Wor
         # The first one's retry is being made by another process just now.
         again = new_job(tenant.id, idempotency_key=key, request_hash=hash_, retry_of=first)
         await jobs.insert(tx, [again])
-        stepping = await blocked(world.deps.db, step(world.deps))
+        stepping = await blocked(world.deps.db, step(world.deps, world.acceptor))
         await delete_job(world.deps, tenant.id, second)
     assert await stepping
     assert sorted(await retries(world)) == [first, third]
@@ -406,7 +410,7 @@ async def test_of_a_tenant_that_is_erased_in_that_moment_nothing_is_run_again(wo
     for table in ("bulk", "signing_secret", "tenant"):
         column = "id" if table == "tenant" else "tenant_id"
         await world.run(f"DELETE FROM {table} WHERE {column} = $1", tenant.id)
-    assert (await act(world.deps, made)).finished
+    assert (await act(world.deps, world.acceptor, made)).finished
     assert await retries(world) == []
 
 

@@ -25,7 +25,6 @@ from gateway.web.parse.large_bodies import read_aside
 from gateway.web.parse.validation_errors import refusal
 from gateway.web.routes.jobs.create_job import (
     idempotency_key_of,
-    max_queued_of,
     new_job,
     require_credential,
 )
@@ -61,7 +60,7 @@ async def make_batch(
             replace(job, idempotency_key=key_in_batch(key, place), request_hash=digest)
             for place, job in enumerate(batch)
         ]
-    accepted = await accept_batch(deps, batch, max_queued_of(deps, tenant))
+    accepted = await accept_batch(deps, batch, tenant.limits)
     made = BatchMade(given.name, [str(job_id) for job_id in accepted.ids])
     return Response(made, headers=_replayed(is_replay=accepted.replayed))
 
@@ -82,7 +81,7 @@ async def retry_job(
     """A new job with the input of one that has ended."""
     deps, key = context.deps, idempotency_key_of(request_context_of(request))
     job = await job_again(deps, tenant.id, job_id, idempotency_key=key)
-    accepted = await context.acceptor.accept(Order(job, max_queued_of(deps, tenant)))
+    accepted = await context.acceptor.accept(Order.of(job, tenant.limits, deps.policy))
     made = RetryMade(str(accepted.id), str(job_id))
     return Response(made, headers=_replayed(is_replay=accepted.replayed))
 

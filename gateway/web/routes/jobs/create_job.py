@@ -90,7 +90,7 @@ async def _order(
     if given.callback_url is not None:
         await check_callback(deps, "callbackUrl", given.callback_url)
     job = await read_aside(size, new_job, deps, tenant, given, key, given.batch_name)
-    return Order(job, max_queued_of(deps, tenant))
+    return Order.of(job, tenant.limits, deps.policy)
 
 
 def require_credential(*, has_credential: bool) -> None:
@@ -100,12 +100,6 @@ def require_credential(*, has_credential: bool) -> None:
             "The tenant has no credential for the upstream, so the job was not accepted. "
             "An operator has to put one first."
         )
-
-
-def max_queued_of(deps: Deps, tenant: Tenant) -> int:
-    """How many jobs of a tenant may wait."""
-    cap = tenant.limits.max_queued
-    return deps.policy.max_queued if cap is None else cap
 
 
 def new_job(

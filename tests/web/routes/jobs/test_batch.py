@@ -7,6 +7,7 @@ import pytest
 
 from gateway.core.lifecycle import Finish, error_of
 from gateway.core.model import JobState, KeyKind, Limits
+from gateway.flows.accept.acceptor import Acceptor
 from gateway.flows.bulk.deliveries import step
 from tests.web.conftest import GOOD, NOBODY, World, fields_of, problem
 
@@ -325,7 +326,7 @@ class TestBulk:
 
 async def _finished(world: World, slug: str, operation: dict[str, Any]) -> dict[str, Any]:
     """An operation once workers have done all there is."""
-    while await step(world.deps):
+    while await step(world.deps, Acceptor(world.deps)):
         async with world.deps.db.single() as tx:
             await tx.run("UPDATE bulk SET next_at = now() WHERE id = $1", UUID(operation["id"]))
     return await world.get(f"/v1/bulk/{operation['id']}", slug)

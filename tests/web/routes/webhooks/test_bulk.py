@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core.model import KeyKind
+from gateway.flows.accept.acceptor import Acceptor
 from gateway.flows.bulk.deliveries import step
 from tests.web.conftest import NOBODY, World, fields_of, next_page, problem
 from tests.web.webhooks import delivery, endpoint, event, failed, succeeded
@@ -16,7 +17,7 @@ _LONG_AGO = "2001-01-01T00:00:00Z"
 
 async def _finished(world: World, slug: str, operation: dict[str, Any]) -> dict[str, Any]:
     """An operation once workers have done all there is."""
-    while await step(world.deps):
+    while await step(world.deps, Acceptor(world.deps)):
         pass
     return await world.get(f"/v1/bulk/{operation['id']}", slug)
 
