@@ -1,4 +1,4 @@
-"""Rate limits over all processes, counted in Redis; by each process alone while Redis is away."""
+"""Rate limits over all processes, counted in Redis; each process counts alone while Redis is away."""
 
 import asyncio
 from typing import Any
@@ -11,18 +11,18 @@ from gateway.adapters.redis.client import LOST, pool_of
 from gateway.ports import Allowance, Clock
 
 _PREFIX = "gateway:rate"
-_PATIENCE_SECONDS = 0.5
-# How long the processes count alone before Redis is tried again.
-_ALONE_SECONDS = 5.0
+_TIMEOUT_SECONDS = 0.5
+# How long a process counts alone before it tries Redis again.
+_LOCAL_SECONDS = 5.0
 
 
 class WindowLimiter:
-    """The port Limiter, a sliding window of one second; close it with `aclose`."""
+    """Implements the port Limiter with a sliding window of one second; close it with `aclose`."""
 
     def __init__(self, redis_url: str, clock: Clock) -> None:
         self._clock = clock
-        self._alone_until = float("-inf")
-        self._pool = pool_of(redis_url, _PATIENCE_SECONDS)
+        self._local_until = float("-inf")
+        self._pool = pool_of(redis_url, _TIMEOUT_SECONDS)
         storage: Any = RedisStorage
         shared = storage(
             "async+redis://",  # the pool knows where it is
@@ -31,17 +31,17 @@ class WindowLimiter:
             connection_pool=self._pool,
         )
         self._shared = SlidingWindowCounterRateLimiter(shared)
-        self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def hit(self, subject: str, per_second: int) -> Allowance:
-        """Count one request."""
-        if self._clock.monotonic() >= self._alone_until:
+        """Count one request, and return whether it is allowed."""
+        if self._clock.monotonic() >= self._local_until:
             try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
                     return await self._hit(self._shared, subject, per_second)
             except LOST:
-                self._alone_until = self._clock.monotonic() + _ALONE_SECONDS
-        return await self._hit(self._alone, subject, per_second)
+                self._local_until = self._clock.monotonic() + _LOCAL_SECONDS
+        return await self._hit(self._local, subject, per_second)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -103,7 +103,7 @@ async def test_httpx_aiohttp_keeps_the_error_of_aiohttp_as_the_cause() -> None:
         await transport.aclose()
     assert isinstance(raised.value.__cause__, aiohttp.ClientConnectorError), (
         f"{SUBMIT} It finds the error of aiohttp in __cause__ of what httpx-aiohttp raises, and it is"
-        " not there any more: change _failure."
+        " not there any more: change _busy_or_unknown."
     )
 
 
@@ -154,7 +154,7 @@ def test_redis_py_connects_with_the_ssl_context_that_it_is_given() -> None:
     assert isinstance(connection.ssl_context, RedisSSLContext)
     ours = connection.ssl_context.context = ssl.create_default_context()
     assert connection.ssl_context.get() is ours, (
-        "gateway/adapters/redis/client.py (_fresh) sets SSLConnection.ssl_context.context before it"
+        "gateway/adapters/redis/client.py (_with_current_certificates) sets SSLConnection.ssl_context.context before it"
         " connects. redis-py ignores that now, so a private CA would not be the only one trusted and"
         " renewed certificates would not be read: find the new way to give it a context."
     )

@@ -1,4 +1,10 @@
-"""The upstream's job API over HTTP: every answer, and every lack of one, is a value."""
+"""The upstream's job API over HTTP: implements the ports Upstream and Catalogue.
+
+Submit, poll and the API's passthrough routes call it. It promises that no call raises for what the
+upstream or the network does: every result is a value. A submit is sent at most once. Busy, Refused
+and Denied say that no job was created; Unknown leaves it open, and the engine then reconciles. It keeps no
+state but connections, so a crash leaves at most one call whose outcome is unknown.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,13 +50,13 @@ _DENIED = frozenset({401, 402, 403})
 _ABSENT = 404
 _LIMITED = 429
 _MAX_LOCATION = 200
-# What says that the request itself will never do.
+# These statuses say that the request itself is wrong, so a retry is useless.
 _REFUSED = frozenset(range(400, 500)) - _DENIED - {408, _LIMITED}
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds that one call may take in all, by who waits for it."""
+    """Longest duration of one call in seconds, by the kind of caller."""
 
     submit: float = 10.0
     poll: float = 10.0
@@ -59,9 +65,9 @@ class Deadlines:
 
 
 class MusicAi:
-    """Upstream and Catalogue on one connection pool; key and base URL come with each call.
+    """Calls the upstream over one connection pool; key and base URL come with each call.
 
-    `rate` is the most calls a second with one credential; 0 is no cap.
+    `rate` limits the calls per second of one credential; 0 means no limit.
     """
 
     def __init__(
@@ -76,7 +82,7 @@ class MusicAi:
     ) -> None:
         self._clock = clock
         self._deadlines = deadlines or Deadlines()
-        self._wire = UpstreamHttp(
+        self._http = UpstreamHttp(
             user_agent=user_agent,
             connections=connections,
             connections_per_host=connections_per_host,
@@ -85,76 +91,80 @@ class MusicAi:
         )
 
     async def submit(self, access: Access, submission: Submission) -> Submitted | Refused | Trouble:
-        """Create a job; sent at most once, and only Unknown leaves open whether it was."""
+        """Create a job; sent at most once. Only Unknown leaves open whether a job was created."""
         seconds, body = self._deadlines.submit, submission_body(submission)
-        answer = await self._wire.send(
+        answer = await self._http.send(
             access, UpstreamCall("POST", "/job", seconds, _MAX_ANSWER, body)
         )
         if not isinstance(answer, UpstreamAnswer):
             return answer
         if answer.status == _ABSENT and not has_reason(answer.body):
-            # Not the words of the API about a workflow, but of some server about a path.
+            # Without a reason the 404 is not about a workflow: some other server lacks the path.
             return Busy("answer 404 without a reason: the base URL is probably wrong")
         if answer.status in _REFUSED:
             problem = read_problem(answer.status, answer.body, access.key.value)
             return Refused(answer.status, problem)
-        return _present(self._judge(access, answer, _submitted))
+        return _not_absent(self._value_or_trouble(access, answer, _submitted))
 
     async def fetch(self, access: Access, upstream_id: str) -> UpstreamJob | Absent | Trouble:
-        """One job, whole."""
+        """Read one job."""
         call = UpstreamCall("GET", f"/job/{upstream_id}", self._deadlines.poll, _MAX_ANSWER)
-        return await self._ask(access, call, read_job)
+        return await self._read(access, call, read_job)
 
     async def status(self, access: Access, upstream_id: str) -> str | Absent | Trouble:
-        """The status of one job, in the upstream's words."""
+        """Read the status of one job, in the upstream's words."""
         call = UpstreamCall("GET", f"/job/{upstream_id}/status", self._deadlines.poll, _MAX_ANSWER)
-        return await self._ask(access, call, lambda body: read_text(body, "status"))
+        return await self._read(access, call, lambda body: read_text(body, "status"))
 
     async def page(
         self, access: Access, *, statuses: Sequence[str], page: int, size: int
     ) -> list[UpstreamJob] | Trouble:
-        """One page of jobs, counted from 0, in an order that the upstream does not promise."""
+        """Read one page of jobs, counted from 0; the upstream does not document the order."""
         query = urlencode([("page", page), ("size", size), *(("status", s) for s in statuses)])
         call = UpstreamCall("GET", f"/job?{query}", self._deadlines.poll, _MAX_PAGE)
-        return _present(await self._ask(access, call, read_page))
+        return _not_absent(await self._read(access, call, read_page))
 
     async def delete(self, access: Access, upstream_id: str) -> Absent | Trouble | None:
-        """Remove one job; None once the upstream said that it did."""
+        """Delete one job; None means that the upstream confirmed it."""
         call = UpstreamCall(
             "DELETE", f"/job/{upstream_id}", self._deadlines.interactive, _MAX_ANSWER
         )
-        answer = await self._wire.send(access, call)
+        answer = await self._http.send(access, call)
         if not isinstance(answer, UpstreamAnswer):
             return answer
         return None if answer.status in _OK else self._trouble(access, answer)
 
     async def application(self, access: Access) -> str | Trouble:
-        """The name of the application that the key belongs to."""
+        """Read the name of the application that the key belongs to."""
         call = UpstreamCall("GET", "/application", self._deadlines.interactive, _MAX_ANSWER)
-        return _present(await self._ask(access, call, lambda body: read_text(body, "name")))
+        return _not_absent(await self._read(access, call, lambda body: read_text(body, "name")))
 
     async def workflows(self, access: Access, *, page: int, size: int) -> list[Workflow] | Trouble:
-        """One page of workflows, counted from 0."""
+        """Read one page of workflows, counted from 0."""
         path = f"/workflow?page={page}&size={size}"
         call = UpstreamCall("GET", path, self._deadlines.interactive, _MAX_PAGE)
-        return _present(await self._ask(access, call, read_workflows))
+        return _not_absent(await self._read(access, call, read_workflows))
 
     async def upload(self, access: Access) -> Upload | Trouble:
-        """Signed URLs for a new file."""
+        """Ask for the signed URLs of a new file."""
         call = UpstreamCall("GET", "/upload", self._deadlines.interactive, _MAX_ANSWER)
-        return _present(await self._ask(access, call, read_upload))
+        return _not_absent(await self._read(access, call, read_upload))
 
     async def close(self) -> None:
         """Close every connection; no call may follow."""
-        await self._wire.close()
+        await self._http.close()
 
-    async def _ask(
+    async def _read(
         self, access: Access, call: UpstreamCall, read: Callable[[bytes], _T | None]
     ) -> _T | Absent | Trouble:
-        answer = await self._wire.send(access, call)
-        return self._judge(access, answer, read) if isinstance(answer, UpstreamAnswer) else answer
+        answer = await self._http.send(access, call)
+        return (
+            self._value_or_trouble(access, answer, read)
+            if isinstance(answer, UpstreamAnswer)
+            else answer
+        )
 
-    def _judge(
+    def _value_or_trouble(
         self, access: Access, answer: UpstreamAnswer, read: Callable[[bytes], _T | None]
     ) -> _T | Absent | Trouble:
         if answer.status not in _OK:
@@ -186,8 +196,8 @@ def _submitted(body: bytes) -> Submitted | None:
     return None if upstream_id is None else Submitted(upstream_id)
 
 
-def _present(outcome: _T | Absent) -> _T | Unknown:
-    # Only calls that name a job can be told that it does not exist.
+def _not_absent(outcome: _T | Absent) -> _T | Unknown:
+    # Only a call that names a job can get the answer that it does not exist.
     if isinstance(outcome, Absent):
         return Unknown("answer 404: the base URL is probably wrong")
     return outcome

@@ -1,7 +1,7 @@
-"""The upstream's JSON and headers as values; nothing that it can send raises.
+"""Reads and writes the upstream's JSON and headers; no input raises.
 
-Functions that read a body give None when it is of no use. Jobs and workflows that are not usable
-are left out of their lists.
+Functions that read a body return None if it is unusable. Unusable jobs and workflows are left out of
+their lists.
 """
 
 import json
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 _MAX_CODE = 100
 _MAX_TEXT = 2000
-# Ids go into URLs as they are.
+# Ids are put into URLs without encoding.
 _ID_PATTERN = r"\A[A-Za-z0-9_-][A-Za-z0-9._:-]{0,199}\Z"
 _ID = re.compile(_ID_PATTERN)
 
@@ -38,7 +38,7 @@ class _Metadata(msgspec.Struct):
 
 
 class _Job(msgspec.Struct, rename="camel"):
-    """A job as documented; one that deviates takes the slower way through `_loose_job`."""
+    """A job as documented; a job that deviates is read by the slower `_loose_job`."""
 
     id: Annotated[str, msgspec.Meta(pattern=_ID_PATTERN)]
     status: str
@@ -56,7 +56,7 @@ _PLAIN_RESULT = msgspec.json.Decoder(dict[str, str] | None)
 
 
 def submission_body(submission: Submission) -> bytes:
-    """The body of `POST /job`; the parts that are JSON already are not parsed again."""
+    """Build the body of `POST /job`; parts that are JSON already are not parsed again."""
     copy = submission.copy_results_to
     return (
         f'{{"name":{json.dumps(submission.name)},"workflow":{json.dumps(submission.workflow)},'
@@ -66,30 +66,30 @@ def submission_body(submission: Submission) -> bytes:
 
 
 def read_id(body: bytes) -> str | None:
-    """The id of a new job."""
+    """Read the id of a new job."""
     return _identity(_fields(parsed(mended(body))).get("id"))
 
 
 def read_text(body: bytes, name: str) -> str | None:
-    """One member of an object: a text that is not empty."""
+    """Read one member of an object: a text that is not empty."""
     return _text(_fields(parsed(mended(body))).get(name))
 
 
 def read_upload(body: bytes) -> Upload | None:
-    """Where a file may be put and read."""
+    """Read the URLs where a file can be uploaded and downloaded."""
     fields = _fields(parsed(mended(body)))
     put, get = _text(fields.get("uploadUrl")), _text(fields.get("downloadUrl"))
     return Upload(put, get) if put and get else None
 
 
 def read_workflows(body: bytes) -> list[Workflow] | None:
-    """The workflows of one page, bare or under `workflows`."""
+    """Read the workflows of one page: a bare list, or one under `workflows`."""
     found = parsed(mended(body))
     return _each(_fields(found).get("workflows", found), _workflow)
 
 
 def read_job(body: bytes) -> UpstreamJob | None:
-    """One job."""
+    """Read one job."""
     body = mended(body)
     try:
         return _job(_JOB.decode(body))
@@ -98,7 +98,7 @@ def read_job(body: bytes) -> UpstreamJob | None:
 
 
 def read_page(body: bytes) -> list[UpstreamJob] | None:
-    """The jobs of one page."""
+    """Read the jobs of one page."""
     body = mended(body)
     try:
         return [_job(job) for job in _PAGE.decode(body)]
@@ -107,7 +107,7 @@ def read_page(body: bytes) -> list[UpstreamJob] | None:
 
 
 def read_problem(status: int, body: bytes, key: str) -> UpstreamProblem:
-    """Why the upstream refused, in its own words where it gave any, and never with the key."""
+    """Read why the upstream refused, in its own words if there are any; the key is masked."""
     said = _problem(parsed(mended(body)), f"HTTP_{status}", _phrase(status))
     message = said.message or f"The upstream answered {status} without a reason."
     return UpstreamProblem(
@@ -116,7 +116,7 @@ def read_problem(status: int, body: bytes, key: str) -> UpstreamProblem:
 
 
 def has_reason(body: bytes) -> bool:
-    """Whether an error is told in the API's own form."""
+    """Return whether an error has the form that the API documents."""
     return not {"code", "title", "message"}.isdisjoint(_fields(parsed(mended(body))))
 
 

@@ -1,4 +1,9 @@
-"""One bounded HTTP exchange with the upstream, and what is certain when it fails."""
+"""Makes one HTTP call to the upstream within its deadline, and classifies failures.
+
+Busy means that no byte of the request was written, so a submit may be sent again. Unknown means that
+it may have been written: the engine must look the job up before it submits again (at most one
+upstream job per accepted job). Every error that is not in NEVER_SENT is Unknown.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,9 +18,9 @@ from gateway.adapters.musicai.token_bucket import TokenBucket
 from gateway.adapters.tls import trusted_authorities
 from gateway.ports import Access, Busy, Denied, Unknown, UpstreamProblem
 
-# aiohttp raises these before it has a connection, so not one byte of the request was written.
-# What it raises later is ClientOSError, ServerDisconnectedError and their like. httpx-aiohttp turns
-# both kinds into ConnectTimeout; only the cause tells them apart.
+# aiohttp raises these before it has a connection, so no byte of the request was written. Later it raises
+# ClientOSError, ServerDisconnectedError and others. httpx-aiohttp turns both kinds into ConnectTimeout,
+# so only the cause tells them apart. tests/project/test_dependencies.py pins where each is raised.
 NEVER_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -23,13 +28,13 @@ NEVER_SENT = (
     aiohttp.NonHttpUrlClientError,
 )
 _KEEP_ALIVE_SECONDS = 15.0
-# With more credentials than this, those that made no call for a second are forgotten.
+# Beyond this number, the buckets of credentials without a call in the last second are dropped.
 _BUCKETS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCall:
-    """One request: its deadline in seconds and the bytes of answer that it may cost."""
+    """One request, with its deadline in seconds and the largest answer in bytes."""
 
     method: str
     path: str
@@ -39,13 +44,13 @@ class UpstreamCall:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether it goes before submits where the upstream limits the rate."""
+        """Whether it precedes submits when the rate is limited."""
         return not self.content
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamAnswer:
-    """What came back; a non-empty `flaw` says why `body` is not all of it."""
+    """A response; a non-empty `flaw` says why `body` is incomplete."""
 
     status: int
     headers: httpx.Headers
@@ -54,7 +59,7 @@ class UpstreamAnswer:
 
 
 class UpstreamHttp:
-    """Connections to upstreams: no proxies, no redirects, no cookies, one pool for all tenants."""
+    """Connections to upstreams: no proxy, no redirects, no cookies, one pool for all tenants."""
 
     def __init__(
         self,
@@ -84,7 +89,7 @@ class UpstreamHttp:
     async def send(
         self, access: Access, call: UpstreamCall
     ) -> UpstreamAnswer | Denied | Busy | Unknown:
-        """Carry out one call within its deadline."""
+        """Make one call within its deadline."""
         key = access.key.value
         if not (key.isascii() and key.isprintable()):
             return Denied(401, _UNUSABLE_KEY)
@@ -92,7 +97,7 @@ class UpstreamHttp:
             url = _url(access.base_url + call.path)
         except (httpx.InvalidURL, ValueError) as error:
             return Busy(f"the upstream's base URL cannot be used: {error}")
-        # A ready stream and ready headers spare httpx from deriving them: 50 us a request.
+        # Prepared streams and headers save httpx 50 us a request.
         headers = httpx.Headers(self._headers if call.content else self._bare_headers)
         headers["authorization"] = key
         request = httpx.Request(
@@ -117,7 +122,7 @@ class UpstreamHttp:
                 )
             return Unknown(f"no answer within {call.seconds:g} s")
         except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
-            return _failure(error)
+            return _busy_or_unknown(error)
 
     def _bucket(self, credential_id: UUID) -> TokenBucket:
         bucket = self._buckets.get(credential_id)
@@ -133,7 +138,7 @@ class UpstreamHttp:
 
     async def _exchange(self, request: httpx.Request, max_bytes: int) -> UpstreamAnswer:
         response = await self._transport.handle_async_request(request)
-        # The transport's own stream: httpx's layers around it cost 60 us and decode nothing here.
+        # The transport's own stream: httpx's wrappers cost 60 us and have nothing to decode here.
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - what every transport gives
         try:
@@ -182,7 +187,7 @@ async def _body(stream: httpx.AsyncByteStream, max_bytes: int) -> tuple[bytes, s
     return b"".join(chunks), ""
 
 
-def _failure(error: Exception) -> Busy | Unknown:
+def _busy_or_unknown(error: Exception) -> Busy | Unknown:
     cause = error.__cause__ or error
     if isinstance(cause, NEVER_SENT):
         return Busy(_words(cause))

@@ -1,6 +1,7 @@
-"""Foreign JSON, read so that whatever comes out can be stored in Postgres.
+"""Reads foreign JSON so that the result can always be stored in Postgres.
 
-No NUL, no lone surrogates, no NaN, no numbers out of Postgres's range; unusable text gives None.
+The result has no NUL, no lone surrogates, no NaN and no numbers beyond Postgres's range. Text that is
+not JSON gives None.
 """
 
 import json
@@ -8,10 +9,10 @@ import math
 import re
 from collections.abc import Callable
 
-# Beyond these Postgres refuses the number or Python the conversion; far beyond any real one.
+# Beyond these limits Postgres refuses the number, or Python the conversion. Real numbers are smaller.
 _MAX_DIGITS = 300
 _MAX_EXPONENT = 300
-# Left to right: an escaped backslash, a sound surrogate pair (both kept), NUL or half a pair.
+# Left to right: an escaped backslash, a valid surrogate pair (both kept), NUL or a lone surrogate.
 _ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u0000|\\u[dD][89a-fA-F]..)", re.DOTALL
 )
@@ -20,7 +21,7 @@ UNUSABLE = (ValueError, RecursionError)
 
 
 def mended(body: bytes) -> bytes:
-    """The same JSON as UTF-8 without byte order mark, NUL and lone surrogates."""
+    """Return the JSON as UTF-8 without byte order mark, NUL and lone surrogates."""
     if not body.isascii():
         body = body.decode("utf-8-sig", errors="replace").encode()
     if b"\\" in body and b"\\u" in body:  # one byte is found 20 times faster than two
@@ -29,7 +30,7 @@ def mended(body: bytes) -> bytes:
 
 
 def parsed(body: bytes) -> object:
-    """The value of mended JSON, or None."""
+    """Parse mended JSON; None if it is invalid."""
     try:
         return _load(body.decode(), _ignore)
     except UNUSABLE:
@@ -37,7 +38,7 @@ def parsed(body: bytes) -> object:
 
 
 def storable(text: str) -> str:
-    """The same mended JSON, rewritten only if Postgres would refuse its numbers.
+    """Return mended JSON, rewritten only if Postgres would refuse its numbers.
 
     Raises one of UNUSABLE.
     """

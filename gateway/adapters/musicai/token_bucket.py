@@ -1,6 +1,6 @@
-"""Token bucket: at most so many calls a second, in a burst of at most one second's worth.
+"""A token bucket: limits calls per second, with bursts of at most one second's worth.
 
-Who asks for a status or a list goes before who submits: what is known soon makes room for more.
+Reads (status, list) precede submits: a job that is known to have ended makes room for the next one.
 """
 
 import asyncio
@@ -8,12 +8,12 @@ from collections import deque
 
 
 class TokenBucket:
-    """The calls of one credential, made by one process; `rate` is calls a second."""
+    """The token bucket of one credential in one process; `rate` is calls per second."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._most = max(rate, 1.0)
-        self._tokens = self._most
+        self._capacity = max(rate, 1.0)
+        self._tokens = self._capacity
         self._at = asyncio.get_running_loop().time()
         self._urgent: deque[asyncio.Future[None]] = deque()
         self._others: deque[asyncio.Future[None]] = deque()
@@ -21,12 +21,12 @@ class TokenBucket:
 
     @property
     def is_full(self) -> bool:
-        """Whether it is as a new one is, so that it can be forgotten."""
+        """Whether it equals a new bucket, so that it can be dropped."""
         self._refill()
-        return self._tokens >= self._most and not self._urgent and not self._others
+        return self._tokens >= self._capacity and not self._urgent and not self._others
 
     async def take(self, *, urgent: bool) -> None:
-        """Wait for a token; in the order of coming, but that the urgent go first."""
+        """Wait for a token; callers are served in order, urgent ones first."""
         self._refill()
         if self._tokens >= 1 and not self._urgent and (urgent or not self._others):
             self._tokens -= 1
@@ -38,7 +38,7 @@ class TokenBucket:
 
     def _refill(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._tokens = min(self._most, self._tokens + (now - self._at) * self._rate)
+        self._tokens = min(self._capacity, self._tokens + (now - self._at) * self._rate)
         self._at = now
 
     def _arm(self) -> None:
@@ -51,7 +51,7 @@ class TokenBucket:
         self._refill()
         while self._tokens >= 1 and (queue := self._urgent or self._others):
             turn = queue.popleft()
-            if not turn.done():  # who was cancelled takes no token along
+            if not turn.done():  # a cancelled caller takes no token
                 self._tokens -= 1
                 turn.set_result(None)
         self._arm()

@@ -1,1 +1,1 @@
-"""The one way to Redis, and why it cannot be used."""
+"""Connections to Redis, and the reasons why it cannot be used."""

@@ -1,4 +1,4 @@
-"""The one way to Redis: a server, a socket, or whichever server Sentinels call the master."""
+"""Connects to Redis: by TCP, by a Unix socket, or to the master that the Sentinels name."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -20,21 +20,21 @@ Client = TypeVar("Client", bound=Redis)
 LOST = (RedisError, OSError)  # OSError includes TimeoutError
 
 SILENCE_SECONDS = 2.0
-# A Sentinel that is gone must not keep us from asking the next one.
+# A Sentinel that does not answer must not delay the question to the next one for long.
 _SENTINEL_SECONDS = 0.5
 
-# redis has hardly any types: its classes are Any where they are used.
+# redis-py has hardly any types: its classes are Any where they are used.
 _Arguments = dict[str, Any]
 
 
 def connect(redis_url: str, kind: type[Client], seconds: float = SILENCE_SECONDS) -> Client:
-    """A client that gives up on a silent server after some seconds; connects when first used."""
+    """Make a client that connects on first use, and gives up on a silent server after `seconds`."""
     made: Any = kind
     return made.from_pool(pool_of(redis_url, seconds))
 
 
 def pool_of(redis_url: str, seconds: float) -> ConnectionPool:
-    """The connections of one client."""
+    """Make the connection pool of one client."""
     address = parse_redis_url(redis_url)
     login = _arguments(address.username, address.password, seconds)
     login["db"] = address.database
@@ -52,7 +52,7 @@ def _arguments(username: str | None, password: str | None, seconds: float) -> _A
         "password": password,
         "socket_timeout": seconds,
         "socket_connect_timeout": seconds,
-        # Nothing is asked of the server that is not needed: its ACL may not allow it.
+        # redis-py would send CLIENT SETINFO, which the ACL of the server may not allow.
         "lib_name": None,
         "lib_version": None,
     }
@@ -62,7 +62,7 @@ def _pool(server: Server, tls: Tls | None, login: Mapping[str, Any]) -> Connecti
     place: _Arguments = {"host": server.host, "port": server.port, **login}
     if tls is None:
         return ConnectionPool(**place)
-    return ConnectionPool(connection_class=_fresh(SSLConnection, tls), **place)
+    return ConnectionPool(connection_class=_with_current_certificates(SSLConnection, tls), **place)
 
 
 def _master_pool(address: RedisAddress, login: Mapping[str, Any]) -> ConnectionPool:
@@ -76,34 +76,34 @@ def _master_pool(address: RedisAddress, login: Mapping[str, Any]) -> ConnectionP
     ]
     kind: Any = SentinelManagedConnection
     if address.tls is not None:
-        kind = _fresh(SentinelManagedSSLConnection, address.tls)
+        kind = _with_current_certificates(SentinelManagedSSLConnection, address.tls)
     return _MasterPool(address.master, sentinels, connection_class=kind, **login)
 
 
 class _MasterPool(SentinelConnectionPool):
-    """Closes the connections to the Sentinels as well."""
+    """A pool that also closes the connections to the Sentinels."""
 
     @override
     async def disconnect(self, inuse_connections: bool = True) -> None:
         await super().disconnect(inuse_connections)
-        if inuse_connections:  # it is closed, and not only after a change of the master
+        if inuse_connections:  # it is closing, and has not only lost its master
             sentinels: Any = self.sentinel_manager
             for sentinel in sentinels.sentinels:
                 await sentinel.aclose()
 
 
-def _fresh(kind: Any, tls: Tls) -> Any:  # noqa: ANN401 - redis-py's classes
-    """A kind of connection that reads the certificates anew each time it connects.
+def _with_current_certificates(kind: Any, tls: Tls) -> Any:  # noqa: ANN401 - redis-py's classes
+    """Make a connection class that reads the certificates each time it connects.
 
-    They are replaced while we run. And redis-py would trust a private CA only in addition to those
-    of the system.
+    Operators replace them while the process runs. And redis-py would trust a private CA only in
+    addition to the authorities of the system, not instead of them.
     """
 
-    class Fresh(kind):
+    class WithCurrentCertificates(kind):
         async def connect(self) -> None:
             me: Any = self
             if not me.is_connected:
                 me.ssl_context.context = tls.context()
             await kind.connect(self)
 
-    return Fresh
+    return WithCurrentCertificates

@@ -1,4 +1,4 @@
-"""Why Redis cannot be used, in words for who operates the gateway."""
+"""Explains why Redis cannot be used, in one line for operators."""
 
 import asyncio
 import re
@@ -24,10 +24,10 @@ _WANTS_OURS = "it wants a certificate of ours: ssl_certfile and ssl_keyfile name
 _SILENT_END = "it hangs up on us without a word"
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING")
 _LONGEST = 200
-_GREETING_SECONDS = 0.5
-_GREETING_BYTES = 512
+_PROBE_SECONDS = 0.5
+_PROBE_BYTES = 512
 
-# By what a server says, without the first word, which redis-py takes off where it knows it.
+# Causes by the text of an error reply, without its first word, which redis-py removes if it knows it.
 _SAID = (
     (("DENIED",), "it is in protected mode: give it a password, or bind it to loopback only"),
     (("invalid username-password", "invalid password"), "it refuses the user or the password"),
@@ -57,7 +57,7 @@ _HUNG_UP_WORDS = (
 
 
 def cause_of(error: BaseException, address: RedisAddress) -> str:
-    """One line that can be told to anybody: it names neither host nor login."""
+    """Return the cause in one line; it names neither host nor login, so anybody may read it."""
     for one in _chain(error):
         if cause := _known(one, address):
             return cause
@@ -65,7 +65,7 @@ def cause_of(error: BaseException, address: RedisAddress) -> str:
 
 
 async def diagnose(error: BaseException, address: RedisAddress) -> str:
-    """The same, with a look at a server that hung up or kept silent: it may say by itself why."""
+    """Return the cause like `cause_of`, after asking a server that hung up or kept silent for its reason."""
     cause = cause_of(error, address)
     if address.master or cause not in (HUNG_UP, _SILENT):
         return cause
@@ -92,10 +92,10 @@ def _known(error: BaseException, address: RedisAddress) -> str | None:
         case RedisTimeoutError():
             return _SILENT
         case _:
-            return _of_answer(error)
+            return _of_reply(error)
 
 
-def _of_answer(error: BaseException) -> str | None:
+def _of_reply(error: BaseException) -> str | None:
     match error:
         case NoPermissionError():
             return _of_rights(str(error))
@@ -157,16 +157,16 @@ def _of_sentinels(text: str, address: RedisAddress) -> str:
 
 
 async def _exchange(address: RedisAddress, question: bytes) -> str:
-    """What is said over a connection without TLS, where anything is."""
+    """Return what the server says over a connection without TLS, or an empty text."""
     writer = None
     try:
-        async with asyncio.timeout(_GREETING_SECONDS):
+        async with asyncio.timeout(_PROBE_SECONDS):
             if address.socket:
                 reader, writer = await asyncio.open_unix_connection(address.socket)
             else:
                 reader, writer = await asyncio.open_connection(*address.servers[0])
             writer.write(question)
-            return (await reader.read(_GREETING_BYTES)).decode(errors="replace")
+            return (await reader.read(_PROBE_BYTES)).decode(errors="replace")
     except OSError:
         return ""
     finally:
@@ -178,7 +178,7 @@ async def _takes_tls(address: RedisAddress) -> bool:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        async with asyncio.timeout(_GREETING_SECONDS):
+        async with asyncio.timeout(_PROBE_SECONDS):
             _, writer = await asyncio.open_connection(*address.servers[0], ssl=context)
     except OSError:
         return False
@@ -187,7 +187,7 @@ async def _takes_tls(address: RedisAddress) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """What an error was raised for, the first thing first: that tells the cause."""
+    """Return the chain of causes of an error, the original one first."""
     links: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and one not in links:

@@ -1,4 +1,4 @@
-"""What the users of Redis in one process find, as one log line for each change."""
+"""Whether Redis serves the parts of one process, with one log line for each change."""
 
 import structlog
 
@@ -8,34 +8,34 @@ _log = structlog.get_logger(__name__)
 
 
 class RedisHealth:
-    """Every user, by a name of its own, says whether Redis serves it; `trouble` is why it does not."""
+    """Collects by name which parts of the process Redis serves; `trouble` is the first reason against."""
 
     def __init__(self, place: str = "") -> None:
         self._place = place
         self._troubles: dict[str, str] = {}
-        self._told: str | None = None
+        self._reported: str | None = None
 
     @property
     def trouble(self) -> str | None:
-        """Why Redis cannot be used, in one line; None while it can."""
+        """The reason why Redis cannot be used, in one line; None while it can."""
         return next(iter(self._troubles.values()), None)
 
     def lost(self, user: str, cause: str) -> None:
-        """Redis does not serve a user."""
+        """Report that Redis does not serve a part of the process."""
         self._troubles[user] = cause
-        self._tell()
+        self._report()
 
     def found(self, user: str) -> None:
-        """Redis serves a user, perhaps again."""
+        """Report that Redis serves a part of the process."""
         if self._troubles.pop(user, None) is not None:
-            self._tell()
+            self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         cause = self.trouble
-        # To have been hung up on is no cause: the next try finds it, or that all is well.
-        if cause in (self._told, HUNG_UP):
+        # A closed connection alone is no cause: the next try finds the cause, or works.
+        if cause in (self._reported, HUNG_UP):
             return
-        self._told = cause
+        self._reported = cause
         if cause is None:
             _log.info("redis can be used again", redis=self._place)
         else:

@@ -1,4 +1,4 @@
-"""One connection to a receiver: writes a request and reads its answer, then the next."""
+"""One HTTP/1.1 connection to a receiver: writes a request and reads its response, then the next."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,11 +12,11 @@ _PIECE = 64 * 1024
 
 
 class HungUpError(Exception):
-    """A connection that stood was closed before an answer came over it."""
+    """An open connection was closed before a response came."""
 
 
 class Origin(NamedTuple):
-    """To whom a connection leads."""
+    """The host and port that a connection leads to, and whether it uses TLS."""
 
     host: str
     port: int
@@ -24,16 +24,16 @@ class Origin(NamedTuple):
 
 
 class WebhookConnection(asyncio.Protocol):
-    """A connection that stands, for one exchange at a time.
+    """An open connection, for one exchange at a time.
 
-    `on_end` is called when it has ended or may not be used any more; that may be more than once.
+    `on_end` is called when it has closed or may not be used any more, perhaps more than once.
     """
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.on_end: Callable[[WebhookConnection], None] | None = None
         self.is_closed = False
-        self.is_reusable = False  # an answer came whole, and nothing is under way
+        self.is_reusable = False  # a complete response came, and nothing is under way
         self._answer: WebhookResponse | None = None
         self._is_new = True
         self._early = b""
@@ -41,10 +41,10 @@ class WebhookConnection(asyncio.Protocol):
         self._event: asyncio.Future[None] | None = None
 
     async def exchange(self, request: bytes, answer: WebhookResponse) -> int:
-        """Send a request, read the answer until it is over, and tell its status.
+        """Send a request, read the response to its end, and return its status.
 
-        A receiver may answer before it has taken the whole request; what is left is not sent then.
-        Raises HungUpError, or the answer's own error.
+        A receiver may answer before it has read the whole request; the rest is not sent then.
+        Raises HungUpError, or the error of the response.
         """
         self.is_reusable = self._is_new = False
         self._answer = answer
@@ -52,8 +52,8 @@ class WebhookConnection(asyncio.Protocol):
             if self._early:
                 answer.feed(self._early)
             is_sent = await self._send(request, answer)
-            while not self._is_at_an_end(answer):
-                await self._until_something_happens()
+            while not self._is_over(answer):
+                await self._wait_for_event()
         finally:
             self._answer = None
             answer.close()
@@ -71,21 +71,21 @@ class WebhookConnection(asyncio.Protocol):
         return answer.status
 
     def close(self) -> None:
-        """Break the connection off; nothing that is not yet sent will be."""
+        """Abort the connection; unsent bytes are dropped."""
         self._transport.abort()
         self._end()
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     @override
     def data_received(self, data: bytes) -> None:
-        """Feed the answer. After one, bytes that nobody asked for could be taken for the next.
+        """Feed the response. Bytes after it close the connection, because they would start the next.
 
-        A receiver may speak first, such as to say that it is full. That is kept for the one request
-        that such a connection gets: what is said to that later could be taken for the next, too.
+        A receiver may speak first, for example to say that it is overloaded. Those bytes are kept
+        for the first request, and the connection is then used for no other.
         """
         answer = self._answer
         if self._is_new:
@@ -99,22 +99,22 @@ class WebhookConnection(asyncio.Protocol):
 
     @override
     def eof_received(self) -> None:
-        """Take the end of what the receiver sends for the end of the connection."""
+        """Treat a half-close by the receiver as the end of the connection."""
         self._end()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the connection up."""
+        """Mark the connection as closed."""
         self._end()
 
     @override
     def pause_writing(self) -> None:
-        """Write no more until what was written is gone."""
+        """Stop writing until the transport's buffer has drained."""
         self._is_paused = True
 
     @override
     def resume_writing(self) -> None:
-        """Write on."""
+        """Continue to write."""
         self._is_paused = False
         self._wake()
 
@@ -123,18 +123,18 @@ class WebhookConnection(asyncio.Protocol):
             self._transport.write(request)
             return True
         rest = memoryview(request)
-        while rest and not self._is_at_an_end(answer):
+        while rest and not self._is_over(answer):
             if self._is_paused:
-                await self._until_something_happens()
+                await self._wait_for_event()
             else:
                 self._transport.write(rest[:_PIECE])
                 rest = rest[_PIECE:]
         return not rest
 
-    def _is_at_an_end(self, answer: WebhookResponse) -> bool:
+    def _is_over(self, answer: WebhookResponse) -> bool:
         return answer.is_over or self.is_closed
 
-    async def _until_something_happens(self) -> None:
+    async def _wait_for_event(self) -> None:
         self._event = asyncio.get_running_loop().create_future()
         try:
             await self._event

@@ -1,4 +1,4 @@
-"""Connections that are kept for the next request to the same receiver, and how many there may be."""
+"""Keeps idle connections for the next request to the same receiver, and limits their number."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,37 +12,33 @@ Open = Callable[[Origin, PhaseTimer], Awaitable[WebhookConnection]]
 
 
 class ConnectionPool:
-    """Hands out connections, at most `limit` at once; who waits for one is served in order.
+    """Hands out at most `limit` connections at once; waiting callers are served in order.
 
-    One that was used last is used first, so those that are not needed grow old and are closed.
-    Within a block of `async with places` a caller may hold one connection.
+    The connection used last is used first, so that spare ones become old and are closed after
+    `keep_seconds`. A caller holds one connection at most, within `async with pool.slots`.
     """
 
     def __init__(self, open_: Open, limit: int, keep_seconds: float = KEEP_SECONDS) -> None:
-        self.places = asyncio.Semaphore(limit)
+        self.slots = asyncio.Semaphore(limit)
         self._open = open_
         self._limit = limit
         self._keep_seconds = keep_seconds
         self._taken = 0
-        self._idle: dict[
-            WebhookConnection, float
-        ] = {}  # since when; the one that is idle longest first
+        self._idle: dict[WebhookConnection, float] = {}  # idle since when; the longest idle first
         self._idle_by_origin: dict[Origin, list[WebhookConnection]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def take(
-        self, origin: Origin, stopwatch: PhaseTimer, *, fresh: bool
-    ) -> WebhookConnection:
-        """A connection to this receiver; with `fresh` one that nobody has used."""
+    async def take(self, origin: Origin, timer: PhaseTimer, *, fresh: bool) -> WebhookConnection:
+        """Return a kept or new connection to this receiver; with `fresh` always a new one."""
         self._taken += 1
         try:
-            return (None if fresh else self._kept(origin)) or await self._new(origin, stopwatch)
+            return (None if fresh else self._take_idle(origin)) or await self._new(origin, timer)
         except BaseException:
             self._taken -= 1
             raise
 
     def give_back(self, connection: WebhookConnection) -> None:
-        """Keep a connection for the next one, or close it where it cannot be used again."""
+        """Keep a connection for the next request, or close it if it cannot be reused."""
         self._taken -= 1
         if not connection.is_reusable or connection.is_closed:
             connection.close()
@@ -50,17 +46,17 @@ class ConnectionPool:
         self._idle[connection] = now()
         self._idle_by_origin.setdefault(connection.origin, []).append(connection)
         if self._timer is None:
-            self._wait(self._keep_seconds)
+            self._schedule(self._keep_seconds)
 
     def close(self) -> None:
-        """Close the connections that are idle."""
+        """Close the idle connections."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         for connection in list(self._idle):
             connection.close()
 
-    def _kept(self, origin: Origin) -> WebhookConnection | None:
+    def _take_idle(self, origin: Origin) -> WebhookConnection | None:
         kept = self._idle_by_origin.get(origin)
         if not kept:
             return None
@@ -68,15 +64,15 @@ class ConnectionPool:
         self._forget(connection)
         return connection
 
-    async def _new(self, origin: Origin, stopwatch: PhaseTimer) -> WebhookConnection:
+    async def _new(self, origin: Origin, timer: PhaseTimer) -> WebhookConnection:
         while self._idle and self._taken + len(self._idle) > self._limit:
             next(iter(self._idle)).close()
-        connection = await self._open(origin, stopwatch)
+        connection = await self._open(origin, timer)
         connection.on_end = self._forget
         return connection
 
     def _forget(self, connection: WebhookConnection) -> None:
-        """Count a connection among the idle ones no more."""
+        """Remove a connection from the idle ones."""
         if self._idle.pop(connection, None) is None:
             return
         kept = self._idle_by_origin[connection.origin]
@@ -84,15 +80,15 @@ class ConnectionPool:
         if not kept:
             del self._idle_by_origin[connection.origin]
 
-    def _wait(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._close_the_old)
+    def _schedule(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._close_expired)
 
-    def _close_the_old(self) -> None:
+    def _close_expired(self) -> None:
         self._timer = None
         while self._idle:
             connection, since = next(iter(self._idle.items()))
             left = since + self._keep_seconds - now()
             if left > 0:
-                self._wait(left)
+                self._schedule(left)
                 return
             connection.close()

@@ -1,7 +1,7 @@
-"""Opens connections: finds the addresses of a host, connects to one, and speaks TLS where asked.
+"""Opens connections: resolves a host, connects to one of its addresses, and starts TLS.
 
-Addresses are raced (RFC 8305), so one that does not answer costs a moment only. Every socket comes
-from the vetting, or leads to the egress proxy and asks it for a vetted address.
+Addresses are raced (Happy Eyeballs, RFC 8305), so one that does not answer costs 0.25 s only. Every
+socket comes from the SSRF guard, or leads to the egress proxy, which gets only admitted addresses.
 """
 
 import asyncio
@@ -18,41 +18,40 @@ from gateway.adapters.webhooks.ssrf_guard import AddressInfo, SsrfGuard
 from gateway.adapters.webhooks.timings import PhaseTimer, now
 
 _NEXT_ADDRESS_SECONDS = 0.25
-_REMEMBERED_SECONDS = 10.0
-_MAX_REMEMBERED = 4096
+_CACHE_SECONDS = 10.0
+_MAX_CACHED = 4096
 
 
 class WebhookConnector:
-    """Opens connections to vetted addresses; with `tunnels`, through the egress proxy only."""
+    """Opens connections to admitted addresses; with `tunnels` only through the egress proxy."""
 
-    def __init__(
-        self, vetting: SsrfGuard, tls: ssl.SSLContext, tunnels: ProxyTunnels | None
-    ) -> None:
-        self._vetting = vetting
+    def __init__(self, guard: SsrfGuard, tls: ssl.SSLContext, tunnels: ProxyTunnels | None) -> None:
+        self._guard = guard
         self._tls = tls
         self._tunnels = tunnels
-        self._remembered: dict[str, tuple[float, list[str]]] = {}
+        self._cached: dict[str, tuple[float, list[str]]] = {}
 
-    async def open(self, origin: Origin, stopwatch: PhaseTimer) -> WebhookConnection:
-        """A new connection; raises OSError as the last address failed, or EgressError."""
-        addresses = await self._addresses(origin, stopwatch)
+    async def open(self, origin: Origin, timer: PhaseTimer) -> WebhookConnection:
+        """Open a connection; raises the OSError of the last address, or ProxyTunnelError."""
+        addresses = await self._addresses(origin, timer)
         untried = [_info(address, origin.port) for address in addresses]
-        way = self._directly if self._tunnels is None else partial(self._through, self._tunnels)
+        tunnels = self._tunnels
+        connect = partial(self._connect_through, tunnels) if tunnels else self._connect_directly
         while True:
             try:
-                return await way(untried, origin, stopwatch)
+                return await connect(untried, origin, timer)
             except OSError:
                 if not untried:
                     raise
 
-    async def _directly(
-        self, untried: list[AddressInfo], origin: Origin, stopwatch: PhaseTimer
+    async def _connect_directly(
+        self, untried: list[AddressInfo], origin: Origin, timer: PhaseTimer
     ) -> WebhookConnection:
-        """Connect to the address that is there first; where none is, all of them were tried."""
+        """Connect to the address that answers first; afterwards `untried` holds the others."""
         made: dict[socket.socket, AddressInfo] = {}
 
         def make_socket(info: AddressInfo) -> socket.socket:
-            sock = self._vetting.open_socket(info, stopwatch)
+            sock = self._guard.open_socket(info, timer)
             made[sock] = info
             return sock
 
@@ -65,26 +64,26 @@ class WebhookConnector:
                 socket_factory=make_socket,
             )
             untried.extend(info for info in candidates if info != made[sock])
-            return await self._speak(sock, origin, stopwatch)
+            return await self._start(sock, origin, timer)
 
-    async def _through(
+    async def _connect_through(
         self,
         tunnels: ProxyTunnels,
         untried: list[AddressInfo],
         origin: Origin,
-        stopwatch: PhaseTimer,
+        timer: PhaseTimer,
     ) -> WebhookConnection:
-        """Have the proxy connect to the next address."""
-        sock = await tunnels.dig(untried.pop(0), stopwatch)
+        """Let the proxy connect to the next address."""
+        sock = await tunnels.open_tunnel(untried.pop(0), timer)
         async with asyncio.timeout(CONNECT_SECONDS):
-            return await self._speak(sock, origin, stopwatch)
+            return await self._start(sock, origin, timer)
 
-    async def _speak(
-        self, sock: socket.socket, origin: Origin, stopwatch: PhaseTimer
+    async def _start(
+        self, sock: socket.socket, origin: Origin, timer: PhaseTimer
     ) -> WebhookConnection:
-        """Make a connection of a connected socket; the handshake checks the certificate."""
+        """Wrap a connected socket, after a TLS handshake that checks the certificate if it uses TLS."""
         if origin.is_tls:
-            stopwatch.securing = now()
+            timer.tls_started = now()
         _, connection = await asyncio.get_running_loop().create_connection(
             partial(WebhookConnection, origin),
             sock=sock,
@@ -93,20 +92,20 @@ class WebhookConnector:
         )
         return connection
 
-    async def _addresses(self, origin: Origin, stopwatch: PhaseTimer) -> list[str]:
-        """The vetted addresses of a host, each time with another one first."""
+    async def _addresses(self, origin: Origin, timer: PhaseTimer) -> list[str]:
+        """Return the admitted addresses of a host, each time starting with another one."""
         if _is_address(origin.host):
             return [origin.host]
-        until, addresses = self._remembered.get(origin.host, (0.0, []))
+        until, addresses = self._cached.get(origin.host, (0.0, []))
         if until < now():
-            stopwatch.looking_up = now()
+            timer.lookup_started = now()
             try:
-                addresses = await self._vetting.addresses(origin.host, origin.port)
+                addresses = await self._guard.addresses(origin.host, origin.port)
             finally:
-                stopwatch.resolved = now()
-            if len(self._remembered) >= _MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[origin.host] = (now() + _REMEMBERED_SECONDS, addresses)
+                timer.lookup_ended = now()
+            if len(self._cached) >= _MAX_CACHED:
+                self._cached.clear()
+            self._cached[origin.host] = (now() + _CACHE_SECONDS, addresses)
         first = addresses.pop(0)
         addresses.append(first)
         return [first, *addresses[:-1]]

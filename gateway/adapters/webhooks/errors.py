@@ -1,4 +1,4 @@
-"""Says why a webhook got no answer, from what was raised on the way."""
+"""Classifies the errors of a webhook request: kind of fault, text, and whether to retry at once."""
 
 import errno
 import os
@@ -11,20 +11,22 @@ from gateway.adapters.webhooks.ssrf_guard import BlockedError, UnresolvedError
 from gateway.adapters.webhooks.timings import PhaseTimer
 from gateway.core.webhooks.request import FaultKind
 
-# All that can go wrong between us and a receiver.
+# Every error that can occur between the gateway and a receiver.
 SEND_ERRORS = (OSError, ProxyTunnelError, HungUpError, UnreadableError)
-# This machine has no room for one more connection; no receiver can help that.
-_NO_ROOM = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL])
+# This machine cannot open one more connection; that is not the fault of the receiver.
+_LOCAL_LIMITS = frozenset(
+    [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL]
+)
 
 
-def passing(error: BaseException, stopwatch: PhaseTimer) -> bool:
-    """Whether to try again at once: nothing was answered, and what went wrong may be over.
+def is_transient(error: BaseException, timer: PhaseTimer) -> bool:
+    """Return whether to retry at once, because no response came and the cause may be over.
 
-    That is so where an idle connection turned out to be closed, and where a new one failed
-    quickly and for no reason that stays, such as a bad certificate.
+    True for a kept connection that turned out to be closed, and for a new one that failed quickly
+    and not for a lasting reason, such as a bad certificate.
     """
-    if stopwatch.ready is not None:
-        return stopwatch.reused and not stopwatch.heard and isinstance(error, HungUpError)
+    if timer.ready is not None:
+        return timer.reused and not timer.has_heard and isinstance(error, HungUpError)
     match error:
         case BlockedError() | UnresolvedError() | TimeoutError():
             return False
@@ -36,47 +38,47 @@ def passing(error: BaseException, stopwatch: PhaseTimer) -> bool:
             return False
 
 
-def explain(error: BaseException, stopwatch: PhaseTimer) -> tuple[FaultKind, str]:
-    """The kind of fault, and a sentence for the people who run the receiver."""
-    own = _our_own(error, stopwatch)
-    if own is not None:
-        return "egress", f"The gateway's own way out failed: {own}."
+def classify(error: BaseException, timer: PhaseTimer) -> tuple[FaultKind, str]:
+    """Return the kind of fault, and a sentence for the people who run the receiver."""
+    gateway_fault = _gateway_fault(error, timer)
+    if gateway_fault is not None:
+        return "egress", f"The gateway's own way out failed: {gateway_fault}."
     match error:
         case HungUpError():
             return "body", "The connection was closed before an answer came."
         case TimeoutError():
-            return "timeout", f"{_missing(stopwatch)} within {stopwatch.seconds():.1f} s."
+            return "timeout", f"{_timed_out_phase(timer)} within {timer.seconds():.1f} s."
         case OSError():
-            return _unconnected(error, stopwatch)
+            return _connect_fault(error, timer)
         case _:
             return "body", str(error)
 
 
-def _our_own(cause: BaseException, stopwatch: PhaseTimer) -> str | None:
+def _gateway_fault(cause: BaseException, timer: PhaseTimer) -> str | None:
     match cause:
         case ProxyTunnelError():
             return f"the egress proxy {cause}"
-        case TimeoutError() if stopwatch.at_proxy:
+        case TimeoutError() if timer.is_at_proxy:
             return "the egress proxy cannot be reached in time"
-        case OSError(errno=code) if code in _NO_ROOM:
+        case OSError(errno=code) if code in _LOCAL_LIMITS:
             return "it has no room for one more connection"
         case _:
             return None
 
 
-def _missing(stopwatch: PhaseTimer) -> str:
-    if stopwatch.ready is not None:
+def _timed_out_phase(timer: PhaseTimer) -> str:
+    if timer.ready is not None:
         return "No answer came"
-    if stopwatch.securing is not None:
+    if timer.tls_started is not None:
         return "The TLS handshake did not end"
-    if stopwatch.connecting is not None:
+    if timer.connect_started is not None:
         return "No connection was made"
-    if stopwatch.looking_up is not None:
+    if timer.lookup_started is not None:
         return "The name of the URL's host did not resolve"
     return "None of the connections to this host was free"
 
 
-def _unconnected(failure: OSError, stopwatch: PhaseTimer) -> tuple[FaultKind, str]:
+def _connect_fault(failure: OSError, timer: PhaseTimer) -> tuple[FaultKind, str]:
     match failure:
         case BlockedError():
             return "blocked", "The URL's host is at an address that may not be called."
@@ -86,7 +88,7 @@ def _unconnected(failure: OSError, stopwatch: PhaseTimer) -> tuple[FaultKind, st
             return "tls", f"The certificate was refused: {failure.verify_message.rstrip('.')}."
         case ssl.SSLError():
             return "tls", f"The TLS handshake failed: {failure.reason or 'broken off'}."
-        case _ if stopwatch.securing is not None:
+        case _ if timer.tls_started is not None:
             return "tls", "The connection was closed during the TLS handshake."
         case _:
             # Not the error's own text: it names the address.

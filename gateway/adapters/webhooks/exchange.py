@@ -1,8 +1,8 @@
-"""One webhook on its way, and what comes back.
+"""One webhook request and its response, with one immediate retry.
 
-The status line and headers are a receiver's answer, and they alone decide. The body is kept only
-for people to read: one that is too long, broken off or not over by the deadline changes nothing
-about an answer that has come. What ends before that is a fault.
+The status line and the headers decide the result. The body is kept only for people to read: a body
+that is too long, breaks off or exceeds the deadline does not change the result. An exchange that
+ends before the headers are complete is a fault.
 """
 
 import asyncio
@@ -10,47 +10,46 @@ from collections.abc import Sequence
 
 from gateway.adapters.webhooks.connection import Origin, WebhookConnection
 from gateway.adapters.webhooks.connection_pool import ConnectionPool
-from gateway.adapters.webhooks.errors import SEND_ERRORS, explain, passing
+from gateway.adapters.webhooks.errors import SEND_ERRORS, classify, is_transient
 from gateway.adapters.webhooks.response import MAX_KEPT, UnreadableError, WebhookResponse
 from gateway.adapters.webhooks.timings import PhaseTimer, now
 from gateway.core.webhooks.request import Reply, SendFault
 
 
 class Exchange:
-    """One webhook on its way, with as much of the answer as has come."""
+    """One webhook request, with as much of the response as has come."""
 
     def __init__(self, connections: ConnectionPool, origin: Origin, request: bytes) -> None:
         self._connections = connections
         self._origin = origin
         self._request = request
-        self.stopwatch = PhaseTimer()
-        self._answer = WebhookResponse(self.stopwatch)
+        self.timer = PhaseTimer()
+        self._answer = WebhookResponse(self.timer)
 
     async def run(self) -> Reply:
-        """The answer; one that failed before anything was sent is asked for once more.
+        """Send the request and return the response; retries a transient failure once.
 
-        That is over a new connection: where one was stale, others that are kept for the receiver
-        may be too.
+        The retry uses a new connection, because other kept connections may be stale, too.
         """
-        async with self._connections.places:
+        async with self._connections.slots:
             try:
                 return await self._try_once(fresh=False)
             except SEND_ERRORS as error:
-                if self._answer.status is not None or not passing(error, self.stopwatch):
+                if self._answer.status is not None or not is_transient(error, self.timer):
                     raise
-            self.stopwatch.restart()
-            self._answer = WebhookResponse(self.stopwatch)
+            self.timer.restart()
+            self._answer = WebhookResponse(self.timer)
             return await self._try_once(fresh=True)
 
-    def broken(self, error: BaseException) -> Reply | SendFault:
-        """What an exchange that broke off came to."""
+    def after(self, error: BaseException) -> Reply | SendFault:
+        """Return the result of an exchange that raised: its response if the headers came, or a fault."""
         if self._answer.status is not None:
             return self._reply(self._answer.status)
-        kind, detail = explain(error, self.stopwatch)
-        return SendFault(kind, detail, self.stopwatch.seconds(), self.stopwatch.timings())
+        kind, detail = classify(error, self.timer)
+        return SendFault(kind, detail, self.timer.seconds(), self.timer.timings())
 
     async def _try_once(self, *, fresh: bool) -> Reply:
-        connection = await self._connections.take(self._origin, self.stopwatch, fresh=fresh)
+        connection = await self._connections.take(self._origin, self.timer, fresh=fresh)
         try:
             return self._reply(await self._ask(connection))
         except SEND_ERRORS:
@@ -64,20 +63,20 @@ class Exchange:
             self._connections.give_back(connection)
 
     async def _ask(self, connection: WebhookConnection) -> int:
-        self.stopwatch.ready = now()
+        self.timer.ready = now()
         return await connection.exchange(self._request, self._answer)
 
     def _reply(self, status: int) -> Reply:
         return Reply(
             status,
-            _readable(self._answer.headers),
+            _readable_headers(self._answer.headers),
             bytes(self._answer.body),
-            self.stopwatch.seconds(),
-            self.stopwatch.timings(),
+            self.timer.seconds(),
+            self.timer.timings(),
         )
 
 
-def _readable(raw: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+def _readable_headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
     kept: list[tuple[str, str]] = []
     room = MAX_KEPT
     for name, value in raw:

@@ -1,8 +1,8 @@
-"""The way out through the operator's proxy: every connection is a CONNECT to a vetted address.
+"""Tunnels through the operator's egress proxy: a CONNECT to an address that the SSRF guard admits.
 
-The proxy is never told the name of a receiver. It would look it up for itself, and what it called
-would not be what was vetted. TLS is spoken with the receiver through the tunnel, and certificates
-are checked against the name in the URL, as they are without a proxy.
+The proxy never gets the name of a receiver: it would resolve the name itself, perhaps to an address
+that the guard blocks. TLS runs end to end through the tunnel, and the certificate is checked against
+the name in the URL, as without a proxy.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _MAX_HEAD = 16 * 1024
 _END = b"\r\n\r\n"
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 _SUCCESS = b"2"
-# RFC 9209: with these words the proxy says that it works, and that the receiver does not.
+# With these errors (RFC 9209) the proxy reports that the receiver failed, and not itself.
 _RECEIVER_IS_AWAY = re.compile(
     rb"\r\nproxy-status:[^\r]*\berror=(?:destination_not_found|destination_unavailable"
     rb"|destination_ip_unroutable|connection_refused|connection_terminated|connection_timeout)\b",
@@ -35,16 +35,16 @@ _RECEIVER_IS_AWAY = re.compile(
 
 
 class ProxyTunnelError(Exception):
-    """The proxy itself failed; the text says what it did."""
+    """The proxy itself failed; the text says how."""
 
 
 class ProxyAwayError(ProxyTunnelError):
-    """The proxy did not take a connection, or broke it off; a moment later it may be back."""
+    """The proxy refused or broke off a connection; it may be back a moment later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Where the proxy is, and what it must be told to let us through."""
+    """The address of the proxy and the credentials that it wants."""
 
     host: str
     port: int
@@ -52,7 +52,7 @@ class Proxy:
 
     @classmethod
     def of(cls, url: str) -> "Proxy":
-        """The proxy of `http://user:password@host:port`; raises ValueError."""
+        """Parse `http://user:password@host:port`; raises ValueError."""
         parts = urlsplit(url)
         if parts.hostname is None or not parts.port:
             raise ValueError("the egress proxy must be given as http://host:port")
@@ -63,21 +63,21 @@ class Proxy:
 
 
 class ProxyTunnels:
-    """Connections through the proxy, and none past it."""
+    """Opens tunnels through the proxy."""
 
-    def __init__(self, proxy: Proxy, vetting: SsrfGuard) -> None:
+    def __init__(self, proxy: Proxy, guard: SsrfGuard) -> None:
         self._proxy = proxy
-        self._vetting = vetting
+        self._guard = guard
 
-    async def dig(self, info: AddressInfo, stopwatch: PhaseTimer) -> socket.socket:
-        """A socket that the proxy has connected to this address; raises OSError or EgressError."""
+    async def open_tunnel(self, info: AddressInfo, timer: PhaseTimer) -> socket.socket:
+        """Return a socket that the proxy connected to this address; raises OSError or ProxyTunnelError."""
         address, port = info[4][:2]
-        if self._vetting.refuses(address):
+        if self._guard.refuses(address):
             raise BlockedError
-        stopwatch.connect()
-        stopwatch.at_proxy = True
-        tunnel = await self._reach_proxy()
-        stopwatch.at_proxy = False
+        timer.connect()
+        timer.is_at_proxy = True
+        tunnel = await self._connect_to_proxy()
+        timer.is_at_proxy = False
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._ask(tunnel, f"[{address}]" if ":" in address else address, port)
@@ -86,11 +86,11 @@ class ProxyTunnels:
             raise
         return tunnel
 
-    async def _reach_proxy(self) -> socket.socket:
+    async def _connect_to_proxy(self) -> socket.socket:
         host, port = self._proxy.host, self._proxy.port
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                for address in await self._vetting.find(host, port):
+                for address in await self._guard.find(host, port):
                     with suppress(OSError):
                         return await _connect(address, port)
         except UnresolvedError as unresolved:
@@ -103,9 +103,9 @@ class ProxyTunnels:
         lines = [f"CONNECT {address}:{port} HTTP/1.1", f"Host: {address}:{port}"]
         if self._proxy.authorization is not None:
             lines.append(f"Proxy-Authorization: {self._proxy.authorization}")
-        head = await _exchange_heads(tunnel, "\r\n".join(lines).encode() + _END)
+        head = await _exchange_headers(tunnel, "\r\n".join(lines).encode() + _END)
         status = _STATUS.match(head)
-        # Nobody speaks before we do: more than a head would be taken for the receiver's answer.
+        # Bytes after the head would be taken for the response of the receiver.
         if status is None or head.find(_END) != len(head) - len(_END):
             raise ProxyTunnelError("did not answer CONNECT in HTTP")
         if status[1].startswith(_SUCCESS):
@@ -127,7 +127,7 @@ async def _connect(address: str, port: int) -> socket.socket:
     return sock
 
 
-async def _exchange_heads(tunnel: socket.socket, request: bytes) -> bytes:
+async def _exchange_headers(tunnel: socket.socket, request: bytes) -> bytes:
     loop = asyncio.get_running_loop()
     head = b""
     try:

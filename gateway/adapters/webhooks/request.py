@@ -1,4 +1,4 @@
-"""The bytes of a webhook's request, with nothing in it that could be taken for more than one."""
+"""Builds the bytes of a webhook request, safe from header injection and request smuggling."""
 
 import re
 from functools import lru_cache
@@ -12,8 +12,8 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAMES = 4096
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _BRACKETS = str.maketrans({"[": "%5B", "]": "%5D"})
-# They frame the request or bend the connection, so they are ours to set.
-_OURS = frozenset(
+# They frame the request or control the connection, so only this module sets them.
+_RESERVED = frozenset(
     [
         "accept-encoding",
         "connection",
@@ -32,7 +32,7 @@ _OURS = frozenset(
 
 
 class RequestTarget(NamedTuple):
-    """Where a webhook goes: to whom to connect, and how its request begins."""
+    """A checked URL, the origin to connect to, and the first lines of the request."""
 
     target: CheckedUrl
     origin: Origin
@@ -40,15 +40,15 @@ class RequestTarget(NamedTuple):
 
     @classmethod
     def of(cls, target: CheckedUrl) -> "RequestTarget":
-        """The place of a URL that may be called."""
+        """Build the target of a URL that passed the checks."""
         scheme, _, authority, rest = target.url.split("/", 3)
         start = f"POST {_origin_form(rest)} HTTP/1.1\r\nHost: {authority}\r\n"
         return cls(target, Origin(target.host, target.port, scheme == "https:"), start)
 
 
-def request_of(place: RequestTarget, webhook: Webhook) -> bytes | str:
-    """The whole request, or a sentence on which header may not be sent."""
-    lines = [place.start]
+def request_of(target: RequestTarget, webhook: Webhook) -> bytes | str:
+    """Return the whole request, or a sentence that says which header may not be sent."""
+    lines = [target.start]
     accept = "Accept: */*\r\n"
     for name, value in webhook.headers:
         if not _may_be_set(name):
@@ -65,11 +65,11 @@ def request_of(place: RequestTarget, webhook: Webhook) -> bytes | str:
 
 @lru_cache(_NAMES)
 def _may_be_set(name: str) -> bool:
-    return _HEADER_NAME.fullmatch(name) is not None and name.lower() not in _OURS
+    return _HEADER_NAME.fullmatch(name) is not None and name.lower() not in _RESERVED
 
 
 def _origin_form(rest: str) -> str:
-    """Path and query of a URL, without dot segments and with every odd character encoded."""
+    """Return path and query of a URL, without dot segments and with special characters encoded."""
     path, _, query = _STRAY_PERCENT.sub("%25", rest.translate(_BRACKETS)).partition("?")
     segments: list[str] = []
     *folders, last = path.split("/")

@@ -1,7 +1,7 @@
-"""Asks the system's resolver, which cannot be asked to stop: a name that hangs holds up no other.
+"""Resolves names with the system's resolver, whose calls cannot be cancelled.
 
-Every name that is being looked up has a thread of its own, and only one, however often it is asked
-for. Threads that hang are not waited for, here or at the end of the process.
+Each name gets one thread, shared by all callers, so that a name that hangs delays no other name.
+Threads that hang are never waited for, not even at the end of the process.
 """
 
 import asyncio
@@ -13,63 +13,63 @@ from dataclasses import dataclass
 
 from gateway.adapters.webhooks.timings import now
 
-MOST = 512
-# Of one domain: names can be made up, and one server that never answers then hangs them all.
-MOST_HANGING = 16
+MAX_LOOKUPS = 512
+# An attacker can make up names in one domain whose name server never answers.
+MAX_HANGING_PER_DOMAIN = 16
 _DOMAIN_LABELS = 2
 
 
-class CrowdedError(OSError):
-    """So many lookups are under way that one more is not begun."""
+class TooManyLookupsError(OSError):
+    """Too many lookups are under way to start one more."""
 
 
 @dataclass(frozen=True, slots=True)
-class _UnderWay:
+class _Lookup:
     domain: str
     hangs_from: float
     answer: asyncio.Future[list[str]]
 
 
 class SystemResolver:
-    """Looks names up; what takes longer than `patience` seconds is taken to hang."""
+    """Resolves names; a lookup that takes longer than `hang_seconds` counts as hanging."""
 
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
-        self._under_way: dict[str, _UnderWay] = {}
+    def __init__(self, hang_seconds: float) -> None:
+        self._hang_seconds = hang_seconds
+        self._lookups: dict[str, _Lookup] = {}
 
     async def __call__(self, host: str, _port: int) -> Sequence[str]:
-        """The addresses of a name; raises OSError or UnicodeError where it has none."""
-        one = self._under_way.get(host) or self._begin(host)
+        """Return the addresses of a name; raises OSError or UnicodeError if it has none."""
+        one = self._lookups.get(host) or self._begin(host)
         return await asyncio.shield(one.answer)
 
     def close(self) -> None:
-        """Give up on what is under way."""
-        for one in self._under_way.values():
+        """Abandon the lookups under way."""
+        for one in self._lookups.values():
             one.answer.cancel()
 
-    def _begin(self, host: str) -> _UnderWay:
+    def _begin(self, host: str) -> _Lookup:
         started = now()
         domain = ".".join(host.split(".")[-_DOMAIN_LABELS:])
         hanging = sum(
-            one.domain == domain and one.hangs_from <= started for one in self._under_way.values()
+            one.domain == domain and one.hangs_from <= started for one in self._lookups.values()
         )
-        if hanging >= MOST_HANGING or len(self._under_way) >= MOST:
-            raise CrowdedError
+        if hanging >= MAX_HANGING_PER_DOMAIN or len(self._lookups) >= MAX_LOOKUPS:
+            raise TooManyLookupsError
         future: Future[list[str]] = Future()
         future.set_running_or_notify_cancel()
         try:
             threading.Thread(target=_answer, args=(host, future), name="dns", daemon=True).start()
-        except RuntimeError:  # the machine has no room for one more thread
-            raise CrowdedError from None
-        one = _UnderWay(domain, started + self._patience, asyncio.wrap_future(future))
-        self._under_way[host] = one
+        except RuntimeError:  # the system refuses one more thread
+            raise TooManyLookupsError from None
+        one = _Lookup(domain, started + self._hang_seconds, asyncio.wrap_future(future))
+        self._lookups[host] = one
         one.answer.add_done_callback(lambda answer: self._end(host, answer))
         return one
 
     def _end(self, host: str, answer: asyncio.Future[list[str]]) -> None:
-        del self._under_way[host]
+        del self._lookups[host]
         if not answer.cancelled():
-            answer.exception()  # there may be nobody left who waits for it
+            answer.exception()  # perhaps no caller is left to read it
 
 
 def _answer(host: str, future: Future[list[str]]) -> None:

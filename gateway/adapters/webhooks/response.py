@@ -1,8 +1,8 @@
-"""Reads one answer: its head, its body as far as it is wanted, and where it ends.
+"""Reads one HTTP response: its head, the start of its body, and where it ends.
 
-The parser is llhttp, through httptools. It is as lenient as receivers need: bare line feeds and
-control characters in header values are read. It refuses whatever would make the length of an
-answer ambiguous: two lengths, a length beside chunks, a length that is no number or too large.
+The parser is llhttp, through httptools. It accepts bare line feeds and control characters in header
+values, which real receivers send. It refuses what makes the length of a response ambiguous: two
+lengths, a length beside chunks, a length that is no number or too large.
 """
 
 from httptools import (
@@ -20,31 +20,31 @@ _MAX_LINE = 64 * 1024
 _MAX_HEAD_KIB = 128
 _MAX_HEADERS = 128
 _MAX_INTERIM = 100
-# Beside the head and the body: chunk sizes, chunk extensions and trailers.
+# The limit for chunk sizes, chunk extensions and trailers.
 _MAX_FRAMING = 128 * 1024
 _SWITCHING = 101
 _LINE_ENDS = len(b": \r\n")
 
 
 class UnreadableError(Exception):
-    """No answer can be made out; the text says why, for the people who run the receiver."""
+    """The response cannot be parsed; the text says why, for the people who run the receiver."""
 
 
 class WebhookResponse:
-    """One answer, as far as it has come; feed it until it `is_over`.
+    """One response, as far as it has come; feed it until it `is_over`.
 
-    The methods that begin with `on_` are the parser's to call. An `error` that comes once the head
-    is there leaves the head, and what came of the body, as they are.
+    The parser calls the methods that begin with `on_`. An `error` after the head leaves the head
+    and the body so far as they are.
     """
 
-    def __init__(self, stopwatch: PhaseTimer) -> None:
-        self.status: int | None = None  # of the answer itself, not of an interim one
+    def __init__(self, timer: PhaseTimer) -> None:
+        self.status: int | None = None  # of the final response, not of an interim one
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = bytearray()
         self.error: Exception | None = None
         self.is_over = False
-        self.is_reusable = False  # it ended where it should, and the connection may be kept
-        self._stopwatch = stopwatch
+        self.is_reusable = False  # it ended in order, and the connection may be kept
+        self._timer = timer
         self._interim = 0
         self._received = 0
         self._head_size = 0
@@ -52,8 +52,8 @@ class WebhookResponse:
         self._parser: HttpResponseParser | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes, whatever they are."""
-        self._stopwatch.heard = True
+        """Parse the next bytes; an error ends the response and is kept in `error`."""
+        self._timer.has_heard = True
         self._received += len(data)
         if self._parser is None:
             self._parser = self._new_parser()
@@ -69,23 +69,23 @@ class WebhookResponse:
             self.is_over = True
 
     def close(self) -> None:
-        """Let go of the parser, which holds on to this answer."""
+        """Release the parser, which refers to this object."""
         self._parser = None
 
     def on_message_begin(self) -> None:
-        """Begin a head; one that follows the answer was not asked for."""
+        """Start a head; a head after the final response makes the connection unusable."""
         if self.status is None:
             self.headers = []
         else:
             self.is_reusable = False
 
     def on_status(self, text: bytes) -> None:
-        """Count a piece of the status line."""
+        """Count the bytes of the status line."""
         if self.status is None:
             self._count(len(text))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header of the head; trailers are passed over."""
+        """Keep a header; trailers are ignored."""
         if self.status is not None:
             return
         is_too_long = len(name) > _MAX_LINE or len(value) > _MAX_LINE
@@ -95,7 +95,7 @@ class WebhookResponse:
         self.headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """End a head: that of the answer, or of an interim one."""
+        """End the head of the final response, or of an interim one."""
         if self.status is not None or self._parser is None:
             return
         status = self._parser.get_status_code()
@@ -109,10 +109,10 @@ class WebhookResponse:
         if status < 100:  # noqa: PLR2004 - the parser takes any three digits
             raise UnreadableError(f"The answer has the status {status:03d}; HTTP begins at 100.")
         self.status = status
-        self._stopwatch.answered = now()
+        self._timer.answered = now()
 
     def on_body(self, data: bytes) -> None:
-        """Keep the first bytes of the body, and stop once enough of it was read."""
+        """Keep the first bytes of the body, and end the response after enough bytes."""
         if self.is_over:
             return
         self._body_size += len(data)
@@ -121,7 +121,7 @@ class WebhookResponse:
             self.is_over = True
 
     def on_message_complete(self) -> None:
-        """End the answer, where it is not an interim one that ended."""
+        """End the response, unless it was an interim one."""
         if self.is_over or self.status is None or self._parser is None:
             return
         self.is_over = True
@@ -149,7 +149,7 @@ class WebhookResponse:
 
 
 def _cause(error: Exception) -> Exception:
-    """What went wrong in one of our own methods, or else that the parser refused the bytes."""
+    """Return the error of one of our callbacks, or that the bytes are not valid HTTP."""
     cause = error.__context__
     if isinstance(error, HttpParserCallbackError) and isinstance(cause, Exception):
         return cause

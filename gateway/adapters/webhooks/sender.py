@@ -1,4 +1,10 @@
-"""Sends webhooks over HTTP/1.1, to nobody who may not be called, and trusts no receiver."""
+"""Sends webhooks over HTTP/1.1: the port Sender.
+
+It runs in workers, and in API processes for test deliveries. It promises never to connect to an
+address that the SSRF guard blocks, and to end every send within the timeout with a value, not with
+an exception. It keeps nothing but idle connections, so a crash loses nothing here: the engine reads
+from its own rows whether to send again.
+"""
 
 import asyncio
 import ssl
@@ -17,8 +23,8 @@ from gateway.adapters.webhooks.ssrf_guard import Lookup, SsrfGuard
 from gateway.core.webhooks.request import Reply, SendFault, Webhook
 from gateway.core.webhooks.ssrf_rules import NEVER_PUBLIC, Network, check_url
 
-# For one host as for all: many endpoints may be there, of which those that hang must not keep the rest
-# waiting. How many requests one endpoint gets at a time is the engine's to say.
+# The limit of all hosts together is also that of one: many endpoints may share a host, and those that
+# hang must not block the others. The engine limits the concurrent requests of each endpoint.
 _MAX_CONNECTIONS = 500
 _CHECKED_URLS = 4096
 
@@ -32,12 +38,12 @@ _DEV_NETWORKS: tuple[Network, ...] = (
 
 
 class HttpSender:
-    """The Sender over its own connections; close it with `aclose`.
+    """Implements the port Sender over connections of its own; close it with `aclose`.
 
-    `allow_private` lets it call loopback and private networks, for one machine; the networks in
-    `allowed_networks` may be called always. An empty `allowed_ports` means any port, which only
-    `allow_private` may have. `timeout` in seconds bounds a whole exchange. With a `proxy`, no
-    receiver is connected to but through it. Raises ValueError.
+    `allow_private` permits loopback and private networks, for development on one machine.
+    `allowed_networks` are always permitted. An empty `allowed_ports` means any port and needs
+    `allow_private`. `timeout` in seconds limits a whole exchange. With a `proxy`, every connection
+    goes through it. Raises ValueError.
     """
 
     def __init__(
@@ -57,48 +63,48 @@ class HttpSender:
         self._timeout = timeout
         self._ports = allowed_ports
         self._schemes = ("https", "http") if allow_http else ("https",)
-        inside = allow_private or bool(allowed_networks)
-        self._closed = frozenset[str]() if inside else NEVER_PUBLIC
+        may_be_private = allow_private or bool(allowed_networks)
+        self._closed = frozenset[str]() if may_be_private else NEVER_PUBLIC
         allowed = (*allowed_networks, *(_DEV_NETWORKS if allow_private else ()))
-        self._vetting = SsrfGuard(allowed, lookup)
-        tunnels = None if proxy is None else ProxyTunnels(proxy, self._vetting)
-        connector = WebhookConnector(self._vetting, tls or trusted_authorities(), tunnels)
+        self._guard = SsrfGuard(allowed, lookup)
+        tunnels = None if proxy is None else ProxyTunnels(proxy, self._guard)
+        connector = WebhookConnector(self._guard, tls or trusted_authorities(), tunnels)
         self._connections = ConnectionPool(connector.open, _MAX_CONNECTIONS)
-        self._check = lru_cache(_CHECKED_URLS)(self._judge)
+        self._check = lru_cache(_CHECKED_URLS)(self._check_now)
 
     async def send(self, webhook: Webhook) -> Reply | SendFault:
-        """Post a webhook; where no connection came about, or it was stale, try at once again."""
-        place = self._check(webhook.url)
-        if isinstance(place, str):
-            return SendFault("blocked", place, 0.0)
-        request = request_of(place, webhook)
+        """Post a webhook; retries once at once if the connection failed or was stale."""
+        target = self._check(webhook.url)
+        if isinstance(target, str):
+            return SendFault("blocked", target, 0.0)
+        request = request_of(target, webhook)
         if isinstance(request, str):
             return SendFault("blocked", request, 0.0)
-        exchange = Exchange(self._connections, place.origin, request)
+        exchange = Exchange(self._connections, target.origin, request)
         try:
             async with asyncio.timeout(self._timeout):
                 return await exchange.run()
         except SEND_ERRORS as error:
-            return exchange.broken(error)
+            return exchange.after(error)
 
     async def refusal(self, url: str) -> str | None:
-        """Why this URL may not be called, for the person who gave it; None when it may.
+        """Return why this URL may not be called, for the person who registers it, or None.
 
-        Names are not looked up: what is found would tell what names there are in the operator's
-        network. Each connection is vetted.
+        Names are not resolved here: the result would reveal which names exist in the operator's
+        network. The SSRF guard checks every connection instead.
         """
-        place = self._check(url)
-        return place if isinstance(place, str) else None
+        target = self._check(url)
+        return target if isinstance(target, str) else None
 
     async def aclose(self) -> None:
-        """Close every connection, once no send is under way."""
+        """Close every connection; no send may be under way."""
         self._connections.close()
-        await self._vetting.close()
+        await self._guard.close()
 
-    def _judge(self, url: str) -> RequestTarget | str:
+    def _check_now(self, url: str) -> RequestTarget | str:
         target = check_url(url, ports=self._ports, schemes=self._schemes, closed=self._closed)
         if isinstance(target, str):
             return target
-        if target.address is not None and self._vetting.refuses(str(target.address)):
+        if target.address is not None and self._guard.refuses(str(target.address)):
             return "The URL's host is an address that may not be called."
         return RequestTarget.of(target)

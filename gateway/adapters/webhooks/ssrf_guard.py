@@ -1,8 +1,9 @@
-"""Keeps the sender away from addresses that may not be called.
+"""The SSRF guard: blocks server-side request forgery through webhook URLs.
 
-Two lines of defence. A name is refused as soon as one of its addresses is forbidden. Whoever makes
-a socket then judges the very address that is about to be connected to, whichever way it was come
-by, so a literal address or a name that changed its answer gets no further than a name does.
+It checks twice. `addresses` refuses a name if any of its addresses is forbidden. `open_socket` checks
+the very address that the connection will use. This also stops literal addresses and DNS rebinding,
+where a name changes its answer between the check and the connection. The rules themselves are in
+core/webhooks/ssrf_rules.py.
 """
 
 import asyncio
@@ -12,18 +13,18 @@ from ipaddress import ip_address
 
 import structlog
 
-from gateway.adapters.webhooks.resolver import CrowdedError, SystemResolver
+from gateway.adapters.webhooks.resolver import SystemResolver, TooManyLookupsError
 from gateway.adapters.webhooks.timings import PhaseTimer
 from gateway.core.webhooks.ssrf_rules import Network, forbidden
 
 LOOKUP_SECONDS = 2.0
 NO_ADDRESS = "has no address that may be called"
-_MAX_ADDRESSES = 8  # a name with hundreds of addresses must not make us knock on all of them
+_MAX_ADDRESSES = 8  # a name with hundreds of addresses must not cause as many connections
 
 _log = structlog.get_logger(__name__)
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
-# Family, type, protocol, canonical name, address: as `socket.getaddrinfo` gives it.
+# Family, type, protocol, canonical name, address: the form of `socket.getaddrinfo`.
 AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 
@@ -36,13 +37,14 @@ class UnresolvedError(OSError):
 
 
 class SlowLookupError(UnresolvedError):
-    """The name had no addresses within the deadline, or would not have had."""
+    """The name did not resolve for a temporary reason, such as a timeout."""
 
 
 class SsrfGuard:
     """Resolves names and opens sockets, both only for addresses that may be called.
 
-    `lookup` finds the addresses of a name and raises OSError or UnicodeError where it has none.
+    `allowed` networks are exempt from the rules. `lookup` returns the addresses of a name and raises
+    OSError or UnicodeError if it has none; the default is the system's resolver.
     """
 
     def __init__(self, allowed: Sequence[Network], lookup: Lookup | None = None) -> None:
@@ -51,20 +53,20 @@ class SsrfGuard:
         self._lookup = lookup or self._system
 
     def refuses(self, address: str) -> bool:
-        """Whether this address, as text, may not be called."""
+        """Return whether this address, as text, is blocked."""
         return forbidden(ip_address(address), self._allowed) is not None
 
     async def find(self, host: str, port: int) -> list[str]:
-        """All addresses of a name, whatever they are; raises UnresolvedError.
+        """Return all addresses of a name, unchecked; raises UnresolvedError.
 
-        What may be otherwise in a moment, such as a server that does not answer, is a SlowLookupError.
+        A temporary failure, such as a name server that does not answer, is a SlowLookupError.
         """
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 found = await self._lookup(host, port)
         except TimeoutError:
             raise SlowLookupError(f"did not resolve within {LOOKUP_SECONDS:g} s") from None
-        except CrowdedError:
+        except TooManyLookupsError:
             raise SlowLookupError("was not looked up, as too many others hang") from None
         except socket.gaierror as error:
             kind = SlowLookupError if error.errno == socket.EAI_AGAIN else UnresolvedError
@@ -76,10 +78,10 @@ class SsrfGuard:
         return list(dict.fromkeys(found))
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """The first addresses of a name; raises UnresolvedError, also if any of them is forbidden.
+        """Return the first addresses of a name; raises UnresolvedError, also if any is forbidden.
 
-        With the same words: whether there is such a name in a network of the operator's is not for
-        the tenant to know. The log tells the operator.
+        The text is the same in both cases, so that a tenant cannot find out which names exist in the
+        operator's network. The log tells the operator.
         """
         try:
             found = await self.find(host, port)
@@ -89,17 +91,17 @@ class SsrfGuard:
             raise UnresolvedError(NO_ADDRESS) from None
         inside = next(filter(self.refuses, found), None)
         if inside is not None:
-            _log.warning("a name leads to an address that may not be called", host=host, at=inside)
+            _log.warning("ssrf guard: a name resolves to a forbidden address", host=host, at=inside)
             raise UnresolvedError(NO_ADDRESS)
         return found[:_MAX_ADDRESSES]
 
-    def open_socket(self, info: AddressInfo, stopwatch: PhaseTimer) -> socket.socket:
-        """A socket for one concrete address; raises BlockedError."""
+    def open_socket(self, info: AddressInfo, timer: PhaseTimer) -> socket.socket:
+        """Open a socket for one concrete address; raises BlockedError."""
         if self.refuses(info[4][0]):
             raise BlockedError
-        stopwatch.connect()
+        timer.connect()
         return socket.socket(info[0], info[1], info[2])
 
     async def close(self) -> None:
-        """Give up on the lookups that are under way."""
+        """Abandon the lookups under way."""
         self._system.close()

@@ -1,4 +1,4 @@
-"""When each phase of one webhook began and ended."""
+"""Measures the phases of one webhook request: DNS, connect, TLS, first byte."""
 
 from time import perf_counter as now  # an event loop's own clock may count in milliseconds
 
@@ -6,56 +6,56 @@ from gateway.core.webhooks.request import Timings
 
 
 class PhaseTimer:
-    """Marks of one exchange, in seconds; None where nothing happened."""
+    """The time stamps of one exchange, in seconds of `now`; None for a phase that did not happen."""
 
     __slots__ = (
         "answered",
-        "at_proxy",
-        "began",
-        "connecting",
-        "heard",
-        "looking_up",
+        "connect_started",
+        "has_heard",
+        "is_at_proxy",
+        "lookup_ended",
+        "lookup_started",
         "ready",
-        "resolved",
-        "securing",
+        "started",
+        "tls_started",
     )
 
     def __init__(self) -> None:
-        self.began = now()
+        self.started = now()
         self.restart()
 
     def restart(self) -> None:
-        """Forget the marks of a first try."""
-        self.looking_up: float | None = None
-        self.resolved: float | None = None
-        self.connecting: float | None = None
-        self.at_proxy = False  # the egress proxy is being called and has not been reached
-        self.securing: float | None = None
-        self.ready: float | None = None
-        self.heard = False  # a byte of an answer came, if only of an interim one
+        """Forget the time stamps of a first try."""
+        self.lookup_started: float | None = None
+        self.lookup_ended: float | None = None
+        self.connect_started: float | None = None
+        self.is_at_proxy = False  # the egress proxy is being connected to
+        self.tls_started: float | None = None
+        self.ready: float | None = None  # the connection is up, and the request goes out
+        self.has_heard = False  # a byte of a response came, perhaps of an interim one
         self.answered: float | None = None
 
     def connect(self) -> None:
-        """Mark a new connection; the time lost on one that failed before it counts as its own."""
-        self.connecting = self.connecting or now()
-        self.securing = None
+        """Mark a new connection; the time of one that failed before it is included."""
+        self.connect_started = self.connect_started or now()
+        self.tls_started = None
 
     @property
     def reused(self) -> bool:
-        """The request went out over a connection that was already there."""
-        return self.ready is not None and self.connecting is None
+        """Whether the request went out over a kept connection."""
+        return self.ready is not None and self.connect_started is None
 
     def seconds(self) -> float:
-        """How long ago the exchange began."""
-        return now() - self.began
+        """Return the seconds since the exchange started."""
+        return now() - self.started
 
     def timings(self) -> Timings:
-        """The phases as far as they ended."""
-        connected = self.ready if self.securing is None else self.securing
+        """Return the phases that have ended."""
+        connected = self.ready if self.tls_started is None else self.tls_started
         return Timings(
-            dns=_between(self.looking_up, self.resolved),
-            connect=_between(self.connecting, connected),
-            tls=_between(self.securing, self.ready),
+            dns=_between(self.lookup_started, self.lookup_ended),
+            connect=_between(self.connect_started, connected),
+            tls=_between(self.tls_started, self.ready),
             first_byte=_between(self.ready, self.answered),
         )
 

@@ -711,6 +711,6 @@ async def test_credentials_that_make_no_calls_are_forgotten(
                 one = Access(UUID(int=number), server.url, Secret(KEY))
                 assert await limited.status(one, ID) == "QUEUED"
                 await asyncio.sleep(0.005)
-            assert len(limited._wire._buckets) <= 3  # pyright: ignore[reportPrivateUsage]
+            assert len(limited._http._buckets) <= 3  # pyright: ignore[reportPrivateUsage]
     finally:
         await limited.close()

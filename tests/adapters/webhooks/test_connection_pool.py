@@ -198,17 +198,17 @@ async def test_a_connection_that_is_not_needed_is_closed_after_a_while() -> None
     async with receiving(log.talk) as receiver:
         connections = ConnectionPool(opener().open, limit=9, keep_seconds=0.05)
         origin = Origin("127.0.0.1", receiver.port, is_tls=False)
-        stopwatch = PhaseTimer()
-        taken = [await connections.take(origin, stopwatch, fresh=False) for _ in range(2)]
+        timer = PhaseTimer()
+        taken = [await connections.take(origin, timer, fresh=False) for _ in range(2)]
         for one in taken:
-            assert await one.exchange(REQUEST, WebhookResponse(stopwatch)) == 200
+            assert await one.exchange(REQUEST, WebhookResponse(timer)) == 200
             connections.give_back(one)
             await asyncio.sleep(0.03)
-        again = await connections.take(origin, stopwatch, fresh=False)
+        again = await connections.take(origin, timer, fresh=False)
         assert again is taken[1]
         connections.give_back(again)
         await log.until_ended(1, 2)
-        assert await connections.take(origin, stopwatch, fresh=False) not in taken
+        assert await connections.take(origin, timer, fresh=False) not in taken
         connections.close()
 
 

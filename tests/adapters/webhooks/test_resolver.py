@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.webhooks.resolver import MOST, MOST_HANGING, SystemResolver
+from gateway.adapters.webhooks.resolver import MAX_HANGING_PER_DOMAIN, MAX_LOOKUPS, SystemResolver
 from gateway.adapters.webhooks.ssrf_guard import SlowLookupError, SsrfGuard, UnresolvedError
 
 PUBLIC = "93.184.216.34"
@@ -93,7 +93,7 @@ async def test_a_name_that_hangs_has_one_thread_however_often_it_is_asked_for(
 async def test_made_up_names_of_a_domain_that_hangs_are_soon_not_looked_up(
     resolver: Resolver,
 ) -> None:
-    lookup = SystemResolver(patience=0)
+    lookup = SystemResolver(hang_seconds=0)
     vetting = SsrfGuard((), lookup)
     names = [f"hang{number}.evil.example" for number in range(DOZENS)]
     async with hanging(vetting, resolver, *names):
@@ -101,15 +101,17 @@ async def test_made_up_names_of_a_domain_that_hangs_are_soon_not_looked_up(
             await vetting.find("more.evil.example", 443)
         assert await vetting.find("good.example", 443) == [PUBLIC]
         lookup.close()
-    assert len(resolver.asked) == MOST_HANGING + 1
+    assert len(resolver.asked) == MAX_HANGING_PER_DOMAIN + 1
 
 
 async def test_there_is_an_end_to_what_hangs(resolver: Resolver) -> None:
     vetting = SsrfGuard(())
-    async with hanging(vetting, resolver, *(f"hang.{number}.example" for number in range(MOST))):
+    async with hanging(
+        vetting, resolver, *(f"hang.{number}.example" for number in range(MAX_LOOKUPS))
+    ):
         with pytest.raises(SlowLookupError):
             await vetting.find("good.example", 443)
-    assert len(resolver.asked) == MOST
+    assert len(resolver.asked) == MAX_LOOKUPS
 
 
 async def test_a_name_without_addresses_leaves_no_trace(resolver: Resolver) -> None:

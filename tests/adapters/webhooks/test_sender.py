@@ -5,7 +5,7 @@ from asyncio import StreamWriter as Writer
 
 import pytest
 
-from gateway.adapters.webhooks.errors import explain
+from gateway.adapters.webhooks.errors import classify
 from gateway.adapters.webhooks.sender import HttpSender
 from gateway.adapters.webhooks.timings import PhaseTimer
 from gateway.core.webhooks.custom_headers import MAX_VALUE, added, check
@@ -108,7 +108,7 @@ async def test_many_that_hang_at_one_host_keep_no_other_there_waiting() -> None:
 
 
 def test_waiting_for_a_free_connection_is_told_apart() -> None:
-    kind, detail = explain(TimeoutError(), PhaseTimer())
+    kind, detail = classify(TimeoutError(), PhaseTimer())
     assert kind == "timeout"
     assert detail.startswith("None of the connections to this host was free")
 

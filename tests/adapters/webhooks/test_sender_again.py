@@ -46,10 +46,10 @@ class Tries(WebhookConnector):
         self.count = 0
 
     @override
-    async def open(self, origin: Origin, stopwatch: PhaseTimer) -> WebhookConnection:
+    async def open(self, origin: Origin, timer: PhaseTimer) -> WebhookConnection:
         self.count += 1
         try:
-            return await super().open(origin, stopwatch)
+            return await super().open(origin, timer)
         except OSError:
             if self.sock is not None:
                 self.sock.listen()
