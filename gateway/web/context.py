@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args, get_type_hints
 
 import msgspec
 from litestar.di import NamedDependency, Provide
@@ -28,6 +28,8 @@ from gateway.web.respond.streams import MOST_EXPORTS, Streams
 T = TypeVar("T")
 # What a handler is handed by name; it was made here, so it is not validated again.
 Injected: TypeAlias = NamedDependency[SkipValidation[T]]
+# The parameters of handlers that hold what a caller sent. Litestar keeps `body` and `query` for itself.
+_INPUTS = {"payload": "body", "parameters": "query"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,26 @@ async def _tenant(request: AnyRequest) -> Tenant:
     return (await _caller(request)).acting.tenant
 
 
-async def _given(request: AnyRequest) -> msgspec.Struct:
+async def _payload(request: AnyRequest) -> msgspec.Struct:
     body = request_context_of(request).body or b"{}"
     return await read_aside(len(body), read_body, request.route_handler.opt["body"], body)
 
 
-async def _asked(request: AnyRequest) -> msgspec.Struct | None:
+async def _parameters(request: AnyRequest) -> msgspec.Struct | None:
     return request_context_of(request).parameters
+
+
+def declare_inputs(handler: Any) -> None:  # noqa: ANN401 - Litestar's decorators, of any method
+    """Note in a handler's `opt` the types of its `payload` and `parameters`, by their annotations.
+
+    The guards and the OpenAPI document read them there. Raises TypeError for one in both places.
+    """
+    hints = get_type_hints(handler.fn, include_extras=True)
+    for name, option in _INPUTS.items():
+        if name in hints:
+            if option in handler.opt:
+                raise TypeError(f"{handler.fn.__name__} declares its {option} twice")
+            handler.opt[option] = get_args(hints[name])[0]
 
 
 def tenant_dependencies() -> dict[str, Provide]:
@@ -108,11 +123,11 @@ def tenant_dependencies() -> dict[str, Provide]:
 
 
 def operator_dependencies() -> dict[str, Provide]:
-    """For all handlers: `given` is the body that `opt` names, `asked` the query parameters."""
+    """For all handlers: `payload` is the body, `parameters` are those of the query string."""
     return {
         "context": Provide(_context),
         "deps": Provide(_deps),
         "caller": Provide(_caller),
-        "given": Provide(_given),
-        "asked": Provide(_asked),
+        "payload": Provide(_payload),
+        "parameters": Provide(_parameters),
     }

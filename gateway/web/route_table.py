@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gateway.web.context import declare_inputs
 from gateway.web.routes import event_feed, health, upstream_account, whoami
 from gateway.web.routes.admin import access_keys, audit, status, tenants
 from gateway.web.routes.admin import jobs as admin_jobs
@@ -37,3 +38,7 @@ ANY_KEY: Groups = {"Account": [whoami.read_whoami]}
 def flat(groups: Groups) -> list[Any]:
     """The handlers of all groups."""
     return [handler for handlers in groups.values() for handler in handlers]
+
+
+for _handler in (one for groups in (TENANT, OPERATOR, OPEN, ANY_KEY) for one in flat(groups)):
+    declare_inputs(_handler)

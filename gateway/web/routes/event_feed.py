@@ -32,39 +32,38 @@ from gateway.web.schemas.webhook_requests import FeedQuery, SampleIn, StreamQuer
 
 _RETRY_MS = 2_000
 _READ = {"scope": Scope.JOBS_READ, "across": True}
-_STREAM = {**_READ, "query": StreamQuery, "headers": ("Last-Event-ID",)}
+_STREAM = {**_READ, "headers": ("Last-Event-ID",)}
 
 _Tenants = tuple[UUID, ...] | None
 
 
 @get(
     "/event",
-    opt={**_READ, "query": FeedQuery},
+    opt=_READ,
     responses=described(list[EventOut]),
     operation_id="listEvents",
     summary="Read the feed of events, oldest first",
 )
 async def list_events(
-    asked: Injected[FeedQuery],
+    parameters: Injected[FeedQuery],
     caller: Injected[Caller],
     context: Injected[Context],
     request: AnyRequest,
 ) -> Response[bytes]:
     """A bare array; with `wait`, an empty one only once that time is up.
 
-    What comes later is always behind what was shown, so the last id is where to go on. The header
-    Link names the next page whenever this one is full: with as many events as were asked for, or with
-    8 MB.
+    Later events always come after those shown, so go on with `after` and the last id. The header
+    Link names the next page whenever this one is full: it has `size` events, or 8 MB.
     """
     deps = context.deps
-    visible = await visible_tenants(deps, caller, asked.tenant)
-    place = await _place(deps, visible, "after", asked.after) or START
-    found = await _page(deps, visible, place, asked)
-    wait = min(asked.wait, context.limits.max_wait_seconds)
+    visible = await visible_tenants(deps, caller, parameters.tenant)
+    place = await _place(deps, visible, "after", parameters.after) or START
+    found = await _page(deps, visible, place, parameters)
+    wait = min(parameters.wait, context.limits.max_wait_seconds)
     if not found.events and wait:
         async with context.admissions.within(caller):
-            if await _grows(context, visible, place, asked, wait):
-                found = await _page(deps, visible, place, asked)
+            if await _grows(context, visible, place, parameters, wait):
+                found = await _page(deps, visible, place, parameters)
     headers = {"Link": _next_link(request, found.events[-1].id)} if found.more else {}
     body = f"[{','.join(map(event_json, found.events))}]"
     return Response(body.encode(), media_type=JSON, headers=headers)
@@ -78,21 +77,21 @@ async def list_events(
     summary="Follow the feed of events as server-sent events",
 )
 async def stream_events(
-    asked: Injected[StreamQuery],
+    parameters: Injected[StreamQuery],
     caller: Injected[Caller],
     context: Injected[Context],
     request: AnyRequest,
 ) -> ASGIApp:
     """From the event that Last-Event-ID or `after` names, or else from now on."""
     deps, envelope = context.deps, request_context_of(request)
-    visible = await visible_tenants(deps, caller, asked.tenant)
+    visible = await visible_tenants(deps, caller, parameters.tenant)
     last = envelope.header(b"last-event-id")
-    field, given = ("Last-Event-ID", last) if last else ("after", asked.after)
+    field, given = ("Last-Event-ID", last) if last else ("after", parameters.after)
     place = await _place(deps, visible, field, given)
     answer = EventStream(
         context.streams,
         str(caller.tenant.id if caller.tenant else caller.key.key_id),
-        _frames(context, visible, place or await end_of_feed(deps), asked),
+        _frames(context, visible, place or await end_of_feed(deps), parameters),
         lambda: context.admissions.within(caller),
         lambda: deps.slots.closing,
         bodiless=envelope.bodiless,
@@ -102,16 +101,16 @@ async def stream_events(
 
 @post(
     "/event/test",
-    opt={"scope": Scope.ENDPOINTS_WRITE, "body": SampleIn},
+    opt={"scope": Scope.ENDPOINTS_WRITE},
     status_code=200,
     operation_id="createSampleEvent",
     summary="Make a sample event for whoever follows the feed",
 )
 async def make_sample(
-    given: Injected[SampleIn], tenant: Injected[Tenant], deps: Injected[Deps]
+    payload: Injected[SampleIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> SampleMade:
     """Only those see it who ask for `samples`; no endpoint is sent it."""
-    return SampleMade(str(await sample_to_feed(deps, tenant, given.type)), given.type)
+    return SampleMade(str(await sample_to_feed(deps, tenant, payload.type)), payload.type)
 
 
 def event_json(event: FeedEvent) -> str:
@@ -122,14 +121,21 @@ def event_json(event: FeedEvent) -> str:
     return f'{{"id":"{event.id}",{head[1:]},{more},"data":{data}'
 
 
-async def _page(deps: Deps, visible: _Tenants, place: FeedPosition, asked: FeedQuery) -> FeedPage:
+async def _page(
+    deps: Deps, visible: _Tenants, place: FeedPosition, parameters: FeedQuery
+) -> FeedPage:
     return await read_page(
-        deps, visible, place, types=asked.type, limit=asked.size, samples=asked.samples
+        deps,
+        visible,
+        place,
+        types=parameters.type,
+        limit=parameters.size,
+        samples=parameters.samples,
     )
 
 
 async def _grows(
-    context: Context, visible: _Tenants, place: FeedPosition, asked: FeedQuery, wait: float
+    context: Context, visible: _Tenants, place: FeedPosition, parameters: FeedQuery, wait: float
 ) -> bool:
     """Whether there is anything behind the place before the time is up."""
     growing = follow(
@@ -137,8 +143,8 @@ async def _grows(
         context.waiters,
         visible,
         place,
-        types=asked.type,
-        samples=asked.samples,
+        types=parameters.type,
+        samples=parameters.samples,
         heartbeat=wait,
     )
     async with aclosing(growing):
@@ -150,7 +156,7 @@ async def _grows(
 
 
 async def _frames(
-    context: Context, visible: _Tenants, place: FeedPosition, asked: StreamQuery
+    context: Context, visible: _Tenants, place: FeedPosition, parameters: StreamQuery
 ) -> AsyncGenerator[bytes]:
     # The first id is a mark, so that who loses the stream before any event came misses none.
     mark = mark_of(context.deps, place) if place.id == LAST_ID else place.id
@@ -160,8 +166,8 @@ async def _frames(
         context.waiters,
         visible,
         place,
-        types=asked.type,
-        samples=asked.samples,
+        types=parameters.type,
+        samples=parameters.samples,
         heartbeat=HEARTBEAT_SECONDS,
     )
     async with aclosing(growing):

@@ -26,16 +26,16 @@ async def make_upload(tenant: Injected[Tenant], deps: Injected[Deps]) -> UploadO
 
 @get(
     "/workflow",
-    opt={"scope": Scope.JOBS_READ, "query": PageQuery, "upstream": True},
+    opt={"scope": Scope.JOBS_READ, "upstream": True},
     responses=described(WorkflowsOut),
     operation_id="listWorkflows",
     summary="List the workflows that a job may name",
 )
 async def list_workflows(
-    asked: Injected[PageQuery], tenant: Injected[Tenant], context: Injected[Context]
+    parameters: Injected[PageQuery], tenant: Injected[Tenant], context: Injected[Context]
 ) -> Response[bytes]:
     """At most a minute old, older while the upstream is down."""
-    found = await context.workflows.page(tenant.id, asked.page, asked.size)
+    found = await context.workflows.page(tenant.id, parameters.page, parameters.size)
     body = f'{{"workflows":[{",".join(one.raw for one in found)}]}}'
     return Response(body.encode(), media_type=JSON)
 

@@ -36,24 +36,26 @@ _NO_TIMES = [None] * len(Times.__struct_fields__)
 
 @get(
     "/usage",
-    opt={"scope": Scope.USAGE_READ, "query": UsageQuery, "across": True, "media": ("text/csv",)},
+    opt={"scope": Scope.USAGE_READ, "across": True, "media": ("text/csv",)},
     responses=described(Usage),
     operation_id="getUsage",
     summary="Sum up ended jobs",
 )
 async def read_usage(
-    asked: Injected[UsageQuery],
+    parameters: Injected[UsageQuery],
     caller: Injected[Caller],
     context: Injected[Context],
     request: AnyRequest,
 ) -> ASGIApp:
     """From roll-ups by the hour; as CSV with `format=csv` or `Accept: text/csv`."""
     deps, turn = context.deps, context.summing
-    groups = tuple(dict.fromkeys(name for name in asked.group_by.split(",") if name))
-    visible = await visible_tenants(deps, caller, asked.tenant)
-    found = await usage.read_usage(deps, groups, visible, asked.from_, asked.to, turn=turn)
+    groups = tuple(dict.fromkeys(name for name in parameters.group_by.split(",") if name))
+    visible = await visible_tenants(deps, caller, parameters.tenant)
+    found = await usage.read_usage(
+        deps, groups, visible, parameters.from_, parameters.to, turn=turn
+    )
     headers, kind = {"Vary": "Accept"}, JSON
-    if asked.format == "csv" or (asked.format is None and _wants_csv(request)):
+    if parameters.format == "csv" or (parameters.format is None and _wants_csv(request)):
         kind, headers = CSV, headers | file_named("usage", deps.clock.now(), "csv")
         lines = await usage.in_turns(turn, partial(_line, groups), found)
         body = "".join([csv_head([*groups, *_COLUMNS]), *lines]).encode()

@@ -18,8 +18,8 @@ from gateway.web.schemas.admin_responses import KeyMade, KeyOut
 from gateway.web.schemas.requests import KeyIn, RotationIn, TenantKeyIn
 
 
-def _scopes(given: Sequence[str] | None) -> frozenset[str] | None:
-    return None if given is None else frozenset(given)
+def _scopes(named: Sequence[str] | None) -> frozenset[str] | None:
+    return None if named is None else frozenset(named)
 
 
 async def owners(
@@ -52,14 +52,13 @@ async def _made(context: Context, made: tuple[AccessKey, str]) -> KeyMade:
 
 @post(
     "/tenant/{slug:str}/key",
-    opt={"body": TenantKeyIn},
     status_code=200,
     operation_id="createTenantKey",
     summary="Issue a key",
 )
 async def make_tenant_key(
     slug: FromPath[str],
-    given: Injected[TenantKeyIn],
+    payload: Injected[TenantKeyIn],
     caller: Injected[Caller],
     context: Injected[Context],
 ) -> KeyMade:
@@ -68,10 +67,10 @@ async def make_tenant_key(
         context.deps,
         caller.key.key_id,
         kind=KeyKind.TENANT,
-        name=given.name,
+        name=payload.name,
         tenant=slug,
-        scopes=_scopes(given.scopes),
-        expires_seconds=given.expires_seconds,
+        scopes=_scopes(payload.scopes),
+        expires_seconds=payload.expires_seconds,
     )
     return await _made(context, made)
 
@@ -87,23 +86,22 @@ async def list_tenant_keys(slug: FromPath[str], context: Injected[Context]) -> l
 
 @post(
     "/key",
-    opt={"body": KeyIn},
     status_code=200,
     operation_id="createKey",
     summary="Issue a service or operator key",
 )
 async def make_key(
-    given: Injected[KeyIn], caller: Injected[Caller], context: Injected[Context]
+    payload: Injected[KeyIn], caller: Injected[Caller], context: Injected[Context]
 ) -> KeyMade:
     """A service key without tenants may act for all. Its text is shown this once."""
     made = await create_key(
         context.deps,
         caller.key.key_id,
-        kind=KeyKind(given.kind),
-        name=given.name,
-        allowed_tenants=given.tenants,
-        scopes=_scopes(given.scopes),
-        expires_seconds=given.expires_seconds,
+        kind=KeyKind(payload.kind),
+        name=payload.name,
+        allowed_tenants=payload.tenants,
+        scopes=_scopes(payload.scopes),
+        expires_seconds=payload.expires_seconds,
     )
     return await _made(context, made)
 
@@ -118,20 +116,19 @@ async def list_keys(context: Injected[Context]) -> list[KeyOut]:
 
 @post(
     "/key/{key_id:str}/rotate",
-    opt={"body": RotationIn},
     status_code=200,
     operation_id="rotateKey",
     summary="Rotate a key",
 )
 async def replace_key(
     key_id: FromPath[str],
-    given: Injected[RotationIn],
+    payload: Injected[RotationIn],
     caller: Injected[Caller],
     context: Injected[Context],
 ) -> KeyMade:
     """A new key like it; the old one ends after the overlap."""
     made = await rotate_key(
-        context.deps, caller.key.key_id, key_id, overlap_seconds=given.overlap_seconds
+        context.deps, caller.key.key_id, key_id, overlap_seconds=payload.overlap_seconds
     )
     return await _made(context, made)
 

@@ -11,22 +11,22 @@ from gateway.web.schemas.admin_responses import AuditOut
 from gateway.web.schemas.requests import AuditQuery
 
 
-@get("/audit", opt={"query": AuditQuery}, operation_id="listAudit", summary="See who did what")
+@get("/audit", operation_id="listAudit", summary="See who did what")
 async def read_audit(
-    asked: Injected[AuditQuery], deps: Injected[Deps], request: AnyRequest
+    parameters: Injected[AuditQuery], deps: Injected[Deps], request: AnyRequest
 ) -> Response[list[AuditOut]]:
     """Newest first; the header Link names the next page. An actor is a key's id or its name."""
     wanted = AuditFilter(
-        asked.tenant or None,
-        asked.action,
-        asked.actor,
-        asked.created_after,
-        asked.created_before,
+        parameters.tenant or None,
+        parameters.action,
+        parameters.actor,
+        parameters.created_after,
+        parameters.created_before,
     )
-    before = read_cursor(asked.cursor)
+    before = read_cursor(parameters.cursor)
     async with deps.db.single() as tx:
-        found = await audit.page(tx, wanted, before=before, limit=asked.size + 1)
-    page, headers = one_page(request, found, asked.size)
+        found = await audit.page(tx, wanted, before=before, limit=parameters.size + 1)
+    page, headers = one_page(request, found, parameters.size)
     return Response([AuditOut.of(one) for one in page], headers=headers)
 
 

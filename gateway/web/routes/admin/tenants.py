@@ -26,37 +26,36 @@ from gateway.web.schemas.responses import Deleted
 
 @post(
     "/tenant",
-    opt={"body": TenantIn},
     status_code=200,
     operation_id="createTenant",
     summary="Create a tenant",
 )
 async def make_tenant(
-    given: Injected[TenantIn], caller: Injected[Caller], deps: Injected[Deps]
+    payload: Injected[TenantIn], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
     """Its metadata goes upstream with each of its jobs."""
     tenant = await create_tenant(
         deps,
         caller.key.key_id,
-        slug=given.slug,
-        name=given.name,
-        metadata=read_metadata(given.metadata)[0],
-        limits=limits_of(given.limits),
+        slug=payload.slug,
+        name=payload.name,
+        metadata=read_metadata(payload.metadata)[0],
+        limits=limits_of(payload.limits),
     )
     return TenantOut.of(tenant)
 
 
-@get("/tenant", opt={"query": TenantsQuery}, operation_id="listTenants", summary="List tenants")
+@get("/tenant", operation_id="listTenants", summary="List tenants")
 async def list_tenants(
-    asked: Injected[TenantsQuery], deps: Injected[Deps]
+    parameters: Injected[TenantsQuery], deps: Injected[Deps]
 ) -> Response[list[TenantOut]]:
     """In the order of their slugs; the header Link names the next page."""
     async with deps.db.single() as tx:
-        found = await tenants.page(tx, asked.cursor or None, asked.size + 1)
-    page = found[: asked.size]
+        found = await tenants.page(tx, parameters.cursor or None, parameters.size + 1)
+    page = found[: parameters.size]
     headers: dict[str, str] = {}
-    if len(found) > asked.size:
-        headers["Link"] = f'<?cursor={page[-1].slug}&size={asked.size}>; rel="next"'
+    if len(found) > parameters.size:
+        headers["Link"] = f'<?cursor={page[-1].slug}&size={parameters.size}>; rel="next"'
     return Response([TenantOut.of(one) for one in page], headers=headers)
 
 
@@ -68,13 +67,12 @@ async def read_tenant(slug: FromPath[str], deps: Injected[Deps]) -> TenantOut:
 
 @patch(
     "/tenant/{slug:str}",
-    opt={"body": TenantChange},
     operation_id="updateTenant",
     summary="Change a tenant",
 )
 async def alter_tenant(
     slug: FromPath[str],
-    given: Injected[TenantChange],
+    payload: Injected[TenantChange],
     caller: Injected[Caller],
     deps: Injected[Deps],
 ) -> TenantOut:
@@ -82,7 +80,7 @@ async def alter_tenant(
 
     Null sets a limit to the gateway's default, and takes a key of the metadata away.
     """
-    change = await read_aside(len(bytes(given.metadata)), change_of, given)
+    change = await read_aside(len(bytes(payload.metadata)), change_of, payload)
     return TenantOut.of(await change_tenant(deps, caller.key.key_id, slug, change))
 
 
@@ -129,13 +127,13 @@ async def remove_tenant(
 
 @put(
     "/tenant/{slug:str}/credential",
-    opt={"body": CredentialIn, "upstream": True},
+    opt={"upstream": True},
     operation_id="putCredential",
     summary="Put a credential",
 )
 async def store_credential(
     slug: FromPath[str],
-    given: Injected[CredentialIn],
+    payload: Injected[CredentialIn],
     caller: Injected[Caller],
     deps: Injected[Deps],
 ) -> list[CredentialOut]:
@@ -144,8 +142,8 @@ async def store_credential(
         deps,
         caller.key.key_id,
         slug,
-        api_key=Secret(given.api_key),
-        base_url=None if given.base_url is None else given.base_url.rstrip("/"),
+        api_key=Secret(payload.api_key),
+        base_url=None if payload.base_url is None else payload.base_url.rstrip("/"),
     )
     return [CredentialOut.of(one) for one in versions]
 

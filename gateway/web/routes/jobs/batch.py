@@ -37,13 +37,13 @@ _WRITE = {"scope": Scope.JOBS_WRITE}
 
 @post(
     "/batch",
-    opt={**_WRITE, "body": BatchIn, "headers": ("Idempotency-Key",)},
+    opt={**_WRITE, "headers": ("Idempotency-Key",)},
     status_code=200,
     operation_id="createBatch",
     summary="Run many jobs, all or none",
 )
 async def make_batch(
-    given: Injected[BatchIn],
+    payload: Injected[BatchIn],
     caller: Injected[Caller],
     context: Injected[Context],
     request: AnyRequest,
@@ -51,9 +51,9 @@ async def make_batch(
     """Answered once all of them are stored, with their ids in the order given."""
     envelope, deps, tenant = request_context_of(request), context.deps, caller.acting.tenant
     require_credential(has_credential=caller.acting.has_credential)
-    await _check_callbacks(deps, given.jobs)
+    await _check_callbacks(deps, payload.jobs)
     key, digest = idempotency_key_of(envelope), hashlib.sha256(envelope.body).digest()
-    batch = await read_aside(len(envelope.body), _jobs, deps, tenant, given)
+    batch = await read_aside(len(envelope.body), _jobs, deps, tenant, payload)
     if key is not None:
         # The key is for the whole request, so each of its jobs remembers all of it.
         batch = [
@@ -61,7 +61,7 @@ async def make_batch(
             for place, job in enumerate(batch)
         ]
     accepted = await accept_batch(deps, batch, tenant.limits)
-    made = BatchMade(given.name, [str(job_id) for job_id in accepted.ids])
+    made = BatchMade(payload.name, [str(job_id) for job_id in accepted.ids])
     return Response(made, headers=_replayed(is_replay=accepted.replayed))
 
 
@@ -88,32 +88,32 @@ async def retry_job(
 
 @post(
     "/job/cancel",
-    opt={**_WRITE, "body": JobsBulkIn},
+    opt=_WRITE,
     status_code=200,
     operation_id="cancelJobs",
     summary="Delete open jobs",
 )
 async def cancel_many(
-    given: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
+    payload: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DryRunOut:
     """All that a filter shows and that have not ended, as a bulk operation."""
-    wanted = _filter(given.filter)
-    return _shown(await cancel_jobs(deps, tenant.id, wanted, dry_run=given.dry_run))
+    wanted = _filter(payload.filter)
+    return _shown(await cancel_jobs(deps, tenant.id, wanted, dry_run=payload.dry_run))
 
 
 @post(
     "/job/retry",
-    opt={**_WRITE, "body": JobsBulkIn},
+    opt=_WRITE,
     status_code=200,
     operation_id="retryJobs",
     summary="Run jobs again",
 )
 async def retry_many(
-    given: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
+    payload: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DryRunOut:
     """All that a filter shows and that have failed, as a bulk operation."""
-    wanted = _filter(given.filter)
-    return _shown(await retry_jobs(deps, tenant.id, wanted, dry_run=given.dry_run))
+    wanted = _filter(payload.filter)
+    return _shown(await retry_jobs(deps, tenant.id, wanted, dry_run=payload.dry_run))
 
 
 def _replayed(*, is_replay: bool) -> dict[str, str]:
@@ -130,13 +130,13 @@ async def _check_callbacks(deps: Deps, jobs: list[BatchJobIn]) -> None:
         await check_callback(deps, f"jobs[{place}].callbackUrl", url)
 
 
-def _jobs(deps: Deps, tenant: Tenant, given: BatchIn) -> list[NewJob]:
+def _jobs(deps: Deps, tenant: Tenant, payload: BatchIn) -> list[NewJob]:
     """The jobs as they will be stored; raises BadRequest that names every fault of every job."""
     made: list[NewJob] = []
     faults: list[FieldError] = []
-    for place, job in enumerate(given.jobs):
+    for place, job in enumerate(payload.jobs):
         try:
-            made.append(new_job(deps, tenant, job, None, given.name))
+            made.append(new_job(deps, tenant, job, None, payload.name))
         except BadRequest as error:
             faults += [FieldError(f"jobs[{place}].{one.field}", one.reason) for one in error.errors]
     if faults:
@@ -144,8 +144,8 @@ def _jobs(deps: Deps, tenant: Tenant, given: BatchIn) -> list[NewJob]:
     return made
 
 
-def _filter(given: JobsFilterIn) -> JobFilter:
-    wanted = job_filter(given, None, "filter.")
+def _filter(payload: JobsFilterIn) -> JobFilter:
+    wanted = job_filter(payload, None, "filter.")
     if names_nothing(wanted):
         raise BadRequest.of("filter", "names nothing, which would mean every job; name a field")
     return wanted

@@ -48,7 +48,7 @@ async def make_job(context: Injected[Context], request: AnyRequest) -> Response[
 
 # A service key that names no tenant reads those of all that it is allowed: the id is enough.
 _READ = {"scope": Scope.JOBS_READ, "across": True}
-_READ_AND_WAIT = {**_READ, "query": JobQuery, "headers": ("If-None-Match",)}
+_READ_AND_WAIT = {**_READ, "headers": ("If-None-Match",)}
 
 
 @get(
@@ -60,7 +60,7 @@ _READ_AND_WAIT = {**_READ, "query": JobQuery, "headers": ("If-None-Match",)}
 )
 async def read_job(
     job_id: FromPath[UUID],
-    asked: Injected[JobQuery],
+    parameters: Injected[JobQuery],
     caller: Injected[Caller],
     context: Injected[Context],
     request: AnyRequest,
@@ -70,8 +70,8 @@ async def read_job(
     304 while the version is one that If-None-Match names.
     """
     tenant_id = await owner_of(context.deps, caller, job_id)
-    known = await _known(request, asked, tenant_id, context, job_id)
-    job = await awaited_job(context, caller, tenant_id, job_id, asked.wait, known=known)
+    known = await _known(request, parameters, tenant_id, context, job_id)
+    job = await awaited_job(context, caller, tenant_id, job_id, parameters.wait, known=known)
     return await job_answer(context, request.scope["path"], job)
 
 
@@ -88,11 +88,11 @@ async def job_answer(context: Context, path: str, job: Job) -> Response[bytes]:
 
 
 async def _known(
-    request: AnyRequest, asked: JobQuery, tenant_id: UUID, context: Context, job_id: UUID
+    request: AnyRequest, parameters: JobQuery, tenant_id: UUID, context: Context, job_id: UUID
 ) -> str:
     envelope = request_context_of(request)
     known = envelope.header(b"if-none-match")
-    if asked.wait and known.strip() == "*":
+    if parameters.wait and known.strip() == "*":
         # It stands for the version that there is now, so a later one is news.
         known = etag(await find_job(context.deps, tenant_id, job_id))
         envelope.headers[b"if-none-match"] = known.encode()

@@ -31,7 +31,6 @@ _DEEPEST = 10_000
     "/job",
     opt={
         "scope": Scope.JOBS_READ,
-        "query": JobsQuery,
         "across": True,
         "media": ("text/csv", "application/x-ndjson"),
     },
@@ -40,7 +39,7 @@ _DEEPEST = 10_000
     summary="List jobs, newest first",
 )
 async def list_jobs(
-    asked: Injected[JobsQuery],
+    parameters: Injected[JobsQuery],
     caller: Injected[Caller],
     context: Injected[Context],
     request: AnyRequest,
@@ -49,13 +48,15 @@ async def list_jobs(
 
     As CSV or NDJSON, all that the filter shows.
     """
-    kind = format_of(request, asked.format)
-    before, offset = _place(asked, kind)
-    wanted = job_filter(asked, await visible_tenants(context.deps, caller, asked.tenant))
+    kind = format_of(request, parameters.format)
+    before, offset = _place(parameters, kind)
+    wanted = job_filter(parameters, await visible_tenants(context.deps, caller, parameters.tenant))
     shown = partial(workflow_json, context, request.scope["path"])
     if kind != "json":
         return jobs_download(context, request, kind, wanted=wanted, before=before, shown=shown)
-    page = await job_page(context.deps, wanted, kind, before=before, offset=offset, size=asked.size)
+    page = await job_page(
+        context.deps, wanted, kind, before=before, offset=offset, size=parameters.size
+    )
     headers = next_link(request, page.last) if page.more and page.last else {}
     body = await with_workflows(f"[{''.join(page.texts)[:-1]}]", {}, shown)
     answer = ASGIResponse(body=body, media_type=JSON, headers={**headers, "Vary": "Accept"})
@@ -74,13 +75,13 @@ async def visible_tenants(
     return tuple(one for one in found if allowed is None or one in allowed)
 
 
-def _place(asked: JobsQuery, kind: Format) -> tuple[UUID | None, int]:
-    before, offset = read_cursor(asked.cursor), asked.page * asked.size
-    if kind != "json" and asked.page:
+def _place(parameters: JobsQuery, kind: Format) -> tuple[UUID | None, int]:
+    before, offset = read_cursor(parameters.cursor), parameters.page * parameters.size
+    if kind != "json" and parameters.page:
         raise BadRequest.of("page", f"does not go with {kind}, which holds all pages")
-    if before is not None and asked.page:
+    if before is not None and parameters.page:
         raise BadRequest.of("page", "cannot be combined with cursor")
-    if offset + asked.size > _DEEPEST and asked.page:
+    if offset + parameters.size > _DEEPEST and parameters.page:
         reason = f"reaches beyond {_DEEPEST} jobs; follow the cursor in the header Link instead"
         raise BadRequest.of("page", reason)
     return before, offset

@@ -33,98 +33,99 @@ from gateway.web.schemas.webhook_responses import BulkOut, DeliveriesDryRunOut, 
 _READ = {"scope": Scope.ENDPOINTS_READ, "or_scope": Scope.JOBS_READ}
 _STOP = {"scope": Scope.ENDPOINTS_WRITE, "or_scope": Scope.JOBS_WRITE}
 _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
-_SINCE = {**_WRITE, "body": SinceIn}
 
 
 @post(
     "/endpoint/{endpoint_id:uuid}/recover",
-    opt=_SINCE,
+    opt=_WRITE,
     status_code=200,
     operation_id="recoverEndpoint",
     summary="Send an endpoint what was not delivered",
 )
 async def recover_endpoint(
     endpoint_id: FromPath[UUID],
-    given: Injected[SinceIn],
+    payload: Injected[SinceIn],
     tenant: Injected[Tenant],
     deps: Injected[Deps],
 ) -> BulkOut | DeliveriesDryRunOut:
     """Deliveries made since then that are exhausted or parked, or wait for their next attempt."""
-    span = _span(deps, given)
-    return _shown(await recover(deps, tenant.id, endpoint_id, span, dry_run=given.dry_run))
+    span = _span(deps, payload)
+    return _shown(await recover(deps, tenant.id, endpoint_id, span, dry_run=payload.dry_run))
 
 
 @post(
     "/delivery/recover",
-    opt=_SINCE,
+    opt=_WRITE,
     status_code=200,
     operation_id="recoverDeliveries",
     summary="Send all receivers what was not delivered",
 )
 async def recover_deliveries(
-    given: Injected[SinceIn], tenant: Injected[Tenant], deps: Injected[Deps]
+    payload: Injected[SinceIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DeliveriesDryRunOut:
     """Of all endpoints that are not disabled, and of jobs' own callbacks."""
-    span = _span(deps, given)
-    return _shown(await recover(deps, tenant.id, None, span, dry_run=given.dry_run))
+    span = _span(deps, payload)
+    return _shown(await recover(deps, tenant.id, None, span, dry_run=payload.dry_run))
 
 
 @post(
     "/endpoint/{endpoint_id:uuid}/replay-missing",
-    opt=_SINCE,
+    opt=_WRITE,
     status_code=200,
     operation_id="replayMissingEvents",
     summary="Send an endpoint the events that it was never sent",
 )
 async def replay_to_endpoint(
     endpoint_id: FromPath[UUID],
-    given: Injected[SinceIn],
+    payload: Injected[SinceIn],
     tenant: Injected[Tenant],
     deps: Injected[Deps],
 ) -> BulkOut | DryRunOut:
     """Of the types it asks for, also from before it existed."""
-    span = _span(deps, given)
-    begun = await replay_missing(deps, tenant.id, endpoint_id, span, dry_run=given.dry_run)
+    span = _span(deps, payload)
+    begun = await replay_missing(deps, tenant.id, endpoint_id, span, dry_run=payload.dry_run)
     return DryRunOut(True, begun.count) if isinstance(begun, DryRun) else BulkOut.of(begun)
 
 
 @post(
     "/delivery/resend",
-    opt={**_WRITE, "body": ResendIn},
+    opt=_WRITE,
     status_code=200,
     operation_id="resendDeliveries",
     summary="Send again all deliveries that a filter shows",
 )
 async def resend_deliveries(
-    given: Injected[ResendIn], tenant: Injected[Tenant], deps: Injected[Deps]
+    payload: Injected[ResendIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DeliveriesDryRunOut:
     """Delivered or not, but for those that are being sent just now. The filter must not be empty."""
-    wanted = _filter(given.filter, tenant.id)
+    wanted = _filter(payload.filter, tenant.id)
     if wanted == DeliveryFilter(tenant.id):
         reason = "names nothing, which would send every delivery again; name at least one field"
         raise BadRequest.of("filter", reason)
-    return _shown(await resend(deps, wanted, dry_run=given.dry_run))
+    return _shown(await resend(deps, wanted, dry_run=payload.dry_run))
 
 
 @get(
     "/bulk",
-    opt={**_READ, "query": BulkQuery},
+    opt=_READ,
     operation_id="listBulkOperations",
     summary="List bulk operations, newest first",
 )
 async def list_operations(
-    asked: Injected[BulkQuery],
+    parameters: Injected[BulkQuery],
     tenant: Injected[Tenant],
     caller: Injected[Caller],
     deps: Injected[Deps],
     request: AnyRequest,
 ) -> Response[list[BulkOut]]:
     """A bare array of those that the key may read; the header Link names the next page."""
-    before = read_cursor(asked.cursor)
+    before = read_cursor(parameters.cursor)
     readable = [kind for kind in KINDS | jobs.KINDS if _read_scope(kind) in caller.key.scopes]
     async with deps.db.of(tenant.id) as tx:
-        found = await bulk_operations.page(tx, tenant.id, before, asked.size + 1, kinds=readable)
-    page, headers = one_page(request, found, asked.size)
+        found = await bulk_operations.page(
+            tx, tenant.id, before, parameters.size + 1, kinds=readable
+        )
+    page, headers = one_page(request, found, parameters.size)
     return Response([BulkOut.of(one) for one in page], headers=headers)
 
 
@@ -177,26 +178,26 @@ def _read_scope(kind: str) -> Scope:
     return Scope.ENDPOINTS_READ if kind in KINDS else Scope.JOBS_READ
 
 
-def _span(deps: Deps, given: SinceIn) -> DeliverySpan:
-    since = plain(given.since)
+def _span(deps: Deps, payload: SinceIn) -> DeliverySpan:
+    since = plain(payload.since)
     if since > deps.clock.now():
         raise BadRequest.of("since", "is in the future")
-    until = given.until and plain(given.until)
+    until = payload.until and plain(payload.until)
     if until is not None and until <= since:
         raise BadRequest.of("until", "is not after since")
     return DeliverySpan(since, until)
 
 
-def _filter(given: ResendFilter, tenant_id: UUID) -> DeliveryFilter:
+def _filter(payload: ResendFilter, tenant_id: UUID) -> DeliveryFilter:
     return DeliveryFilter(
         tenant_id,
-        tuple(given.endpoint),
-        tuple(given.status),
-        tuple(given.event),
-        tuple(given.job),
-        tuple(given.outcome),
-        given.created_after and plain(given.created_after),
-        given.created_before and plain(given.created_before),
+        tuple(payload.endpoint),
+        tuple(payload.status),
+        tuple(payload.event),
+        tuple(payload.job),
+        tuple(payload.outcome),
+        payload.created_after and plain(payload.created_after),
+        payload.created_before and plain(payload.created_before),
     )
 
 

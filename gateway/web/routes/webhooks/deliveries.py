@@ -22,21 +22,23 @@ _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
 
 @get(
     "/delivery",
-    opt={**_READ, "query": DeliveriesQuery},
+    opt=_READ,
     operation_id="listDeliveries",
     summary="List deliveries, newest first",
 )
 async def list_deliveries(
-    asked: Injected[DeliveriesQuery],
+    parameters: Injected[DeliveriesQuery],
     tenant: Injected[Tenant],
     deps: Injected[Deps],
     request: AnyRequest,
 ) -> Response[list[DeliveryOut]]:
     """A bare array; the header Link names the next page whenever there is one."""
-    before = read_cursor(asked.cursor)
+    before = read_cursor(parameters.cursor)
     async with deps.db.of(tenant.id) as tx:
-        found = await log.page(tx, _filter(asked, tenant.id), before=before, limit=asked.size + 1)
-    page, headers = one_page(request, found, asked.size)
+        found = await log.page(
+            tx, _filter(parameters, tenant.id), before=before, limit=parameters.size + 1
+        )
+    page, headers = one_page(request, found, parameters.size)
     return Response([DeliveryOut.of(one) for one in page], headers=headers)
 
 
@@ -72,17 +74,17 @@ async def send_again(
     return DeliveryOut.of(await resend_delivery(deps, tenant.id, delivery_id))
 
 
-def _filter(asked: DeliveriesQuery, tenant_id: UUID) -> DeliveryFilter:
+def _filter(parameters: DeliveriesQuery, tenant_id: UUID) -> DeliveryFilter:
     return DeliveryFilter(
         tenant_id,
-        tuple(asked.endpoint),
-        tuple(asked.status),
-        tuple(asked.event),
-        tuple(asked.job),
-        tuple(asked.outcome),
-        asked.created_after,
-        asked.created_before,
-        asked.resent_after,
+        tuple(parameters.endpoint),
+        tuple(parameters.status),
+        tuple(parameters.event),
+        tuple(parameters.job),
+        tuple(parameters.outcome),
+        parameters.created_after,
+        parameters.created_before,
+        parameters.resent_after,
     )
 
 

@@ -57,30 +57,30 @@ _DEFAULTS = {
 
 @post(
     "/endpoint",
-    opt={**_WRITE, "body": EndpointIn},
+    opt=_WRITE,
     status_code=200,
     operation_id="createEndpoint",
     summary="Create an endpoint; its secret is shown this once",
 )
 async def make_endpoint(
-    given: Injected[EndpointIn], tenant: Injected[Tenant], deps: Injected[Deps]
+    payload: Injected[EndpointIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointMade:
     """Without events it gets all of them; of an ed25519 key only the public one is ever shown."""
     wanted = EndpointSpec(
-        given.url,
-        given.description or "",
-        given.events or (),
-        _sound(given.headers or {}),
-        given.schedule,
-        given.concurrency,
-        given.rate_limit,
+        payload.url,
+        payload.description or "",
+        payload.events or (),
+        _sound(payload.headers or {}),
+        payload.schedule,
+        payload.concurrency,
+        payload.rate_limit,
     )
     endpoint, key = await create_endpoint(
         deps,
         tenant.id,
         wanted,
-        algorithm=given.algorithm,
-        secret=given.secret,
+        algorithm=payload.algorithm,
+        secret=payload.secret,
         most=tenant.limits.max_endpoints,
     )
     return EndpointMade.of(endpoint, **shown_key(key, tenant.id, endpoint.id))
@@ -88,21 +88,21 @@ async def make_endpoint(
 
 @get(
     "/endpoint",
-    opt={**_READ, "query": EndpointsQuery},
+    opt=_READ,
     operation_id="listEndpoints",
     summary="List the endpoints",
 )
 async def list_endpoints(
-    asked: Injected[EndpointsQuery],
+    parameters: Injected[EndpointsQuery],
     tenant: Injected[Tenant],
     deps: Injected[Deps],
     request: AnyRequest,
 ) -> Response[list[EndpointOut]]:
     """Those of the tenant, oldest first; the header Link names the next page."""
-    after = read_cursor(asked.cursor)
+    after = read_cursor(parameters.cursor)
     async with deps.db.of(tenant.id) as tx:
-        found = await endpoints.page(tx, tenant.id, after=after, limit=asked.size + 1)
-    page, headers = one_page(request, found, asked.size)
+        found = await endpoints.page(tx, tenant.id, after=after, limit=parameters.size + 1)
+    page, headers = one_page(request, found, parameters.size)
     return Response([EndpointOut.of(one) for one in page], headers=headers)
 
 
@@ -125,14 +125,14 @@ async def read_endpoint(
 
 @patch(
     "/endpoint/{endpoint_id:uuid}",
-    opt={**_WRITE, "body": EndpointChange},
+    opt=_WRITE,
     status_code=200,
     operation_id="updateEndpoint",
     summary="Change an endpoint",
 )
 async def alter_endpoint(
     endpoint_id: FromPath[UUID],
-    given: Injected[EndpointChange],
+    payload: Injected[EndpointChange],
     tenant: Injected[Tenant],
     deps: Injected[Deps],
 ) -> EndpointOut:
@@ -140,8 +140,8 @@ async def alter_endpoint(
 
     Null is the default again, and takes a header away. Lists are replaced whole.
     """
-    named = {name: getattr(given, name) for name in _DEFAULTS}
-    headers = given.headers or None
+    named = {name: getattr(payload, name) for name in _DEFAULTS}
+    headers = payload.headers or None
     changes = {
         name: _DEFAULTS[name] if value is None else value
         for name, value in named.items()
@@ -168,20 +168,20 @@ async def remove_endpoint(
 
 @post(
     "/endpoint/{endpoint_id:uuid}/test",
-    opt={**_WRITE, "body": SampleIn},
+    opt=_WRITE,
     status_code=200,
     operation_id="testEndpoint",
     summary="Send a sample event now and see what happens",
 )
 async def test_endpoint(
     endpoint_id: FromPath[UUID],
-    given: Injected[SampleIn],
+    payload: Injected[SampleIn],
     tenant: Injected[Tenant],
     context: Injected[Context],
 ) -> TrialOut:
     """200 whatever the receiver does; also to a disabled endpoint, and never tried again."""
     with context.trials.room(str(tenant.id)):
-        return TrialOut.of(await try_endpoint(context.deps, tenant, endpoint_id, given.type))
+        return TrialOut.of(await try_endpoint(context.deps, tenant, endpoint_id, payload.type))
 
 
 @post(
@@ -201,19 +201,19 @@ async def switch_on(
 
 @post(
     "/endpoint/{endpoint_id:uuid}/disable",
-    opt={**_WRITE, "body": DisablingIn},
+    opt=_WRITE,
     status_code=200,
     operation_id="disableEndpoint",
     summary="Deliver nothing more to an endpoint",
 )
 async def switch_off(
     endpoint_id: FromPath[UUID],
-    given: Injected[DisablingIn],
+    payload: Injected[DisablingIn],
     tenant: Injected[Tenant],
     deps: Injected[Deps],
 ) -> EndpointOut:
     """What it is owed from now on is kept, parked."""
-    reason = given.reason or DISABLED
+    reason = payload.reason or DISABLED
     return EndpointOut.of(await disable_endpoint(deps, tenant.id, endpoint_id, reason))
 
 

@@ -17,7 +17,6 @@ from gateway.web.schemas.webhook_requests import KeysQuery, SecretRotationIn
 from gateway.web.schemas.webhook_responses import JWKS_PATH, Jwks, SecretOut, shown_key
 
 _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
-_ROTATE = {**_WRITE, "body": SecretRotationIn}
 _CACHED = {"Cache-Control": "public, max-age=300"}
 
 
@@ -35,63 +34,64 @@ async def read_default_secret(tenant: Injected[Tenant], deps: Injected[Deps]) ->
 
 @post(
     "/endpoint/default-secret/rotate",
-    opt=_ROTATE,
+    opt=_WRITE,
     status_code=200,
     operation_id="rotateDefaultSecret",
     summary="Rotate the default signing secret",
 )
 async def rotate_default_secret(
-    given: Injected[SecretRotationIn], tenant: Injected[Tenant], deps: Injected[Deps]
+    payload: Injected[SecretRotationIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> SecretOut:
     """The ones before sign beside it until the overlap is over, up to five in all."""
-    return await _rotated(deps, tenant, None, given)
+    return await _rotated(deps, tenant, None, payload)
 
 
 @post(
     "/endpoint/{endpoint_id:uuid}/rotate-secret",
-    opt=_ROTATE,
+    opt=_WRITE,
     status_code=200,
     operation_id="rotateEndpointSecret",
     summary="Rotate the signing secret of an endpoint",
 )
 async def rotate_endpoint_secret(
     endpoint_id: FromPath[UUID],
-    given: Injected[SecretRotationIn],
+    payload: Injected[SecretRotationIn],
     tenant: Injected[Tenant],
     deps: Injected[Deps],
 ) -> SecretOut:
     """The ones before sign beside it until the overlap is over, up to five in all."""
-    return await _rotated(deps, tenant, endpoint_id, given)
+    return await _rotated(deps, tenant, endpoint_id, payload)
 
 
 @get(
     [JWKS_PATH, f"/v1{JWKS_PATH}", f"/api{JWKS_PATH}"],
-    opt={"query": KeysQuery},
     guards=[guard_nobody],
     operation_id="listPublicKeys",
     summary="List the public keys that check v1a signatures",
 )
-async def list_public_keys(asked: Injected[KeysQuery], deps: Injected[Deps]) -> Response[Jwks]:
+async def list_public_keys(parameters: Injected[KeysQuery], deps: Injected[Deps]) -> Response[Jwks]:
     """Needs no access key, but whose: those of an `endpoint`, or of a `tenant`'s default secret."""
-    if not asked.endpoint and not asked.tenant:
+    if not parameters.endpoint and not parameters.tenant:
         raise BadRequest.of("endpoint", "is required, or `tenant`: whose keys are wanted")
-    if asked.endpoint and asked.tenant:
+    if parameters.endpoint and parameters.tenant:
         raise BadRequest.of(
             "tenant", "goes without `endpoint`: those of a tenant sign its callbacks"
         )
-    return Response(Jwks(await public_keys(deps, asked.endpoint, asked.tenant)), headers=_CACHED)
+    return Response(
+        Jwks(await public_keys(deps, parameters.endpoint, parameters.tenant)), headers=_CACHED
+    )
 
 
 async def _rotated(
-    deps: Deps, tenant: Tenant, endpoint_id: UUID | None, given: SecretRotationIn
+    deps: Deps, tenant: Tenant, endpoint_id: UUID | None, payload: SecretRotationIn
 ) -> SecretOut:
     key = await rotate_secret(
         deps,
         tenant.id,
         endpoint_id,
-        overlap=given.overlap_seconds,
-        secret=given.secret,
-        algorithm=given.algorithm,
+        overlap=payload.overlap_seconds,
+        secret=payload.secret,
+        algorithm=payload.algorithm,
     )
     return SecretOut(**shown_key(key, tenant.id, endpoint_id))
 
