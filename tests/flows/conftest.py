@@ -5,21 +5,22 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import pytest_asyncio
 
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps
 from gateway.flows.process.slots import Slots
-from gateway.store.database import open_database
+from gateway.store.database import Database
 from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue
 from tests.flows.fakes import ScriptedSender, ScriptedUpstream, StepClock
-from tests.flows.world import TABLES, World, async_url
+from tests.flows.world import World
+from tests.shared_pool import SharedPool, open_shared_pool, run_on_loop_of_module
 
 
 @asynccontextmanager
-async def open_world(url: str) -> AsyncGenerator[World]:
+async def open_world(database: Database) -> AsyncGenerator[World]:
     """A world without tenants; it fails at its end if any work in it failed."""
-    database = open_database(async_url(url), pool=6, name="test")
     upstream, sender, clock = ScriptedUpstream(), ScriptedSender(), StepClock()
     queue, observer = FakeQueue(), FakeObserver()
     deps = Deps(
@@ -42,15 +43,25 @@ async def open_world(url: str) -> AsyncGenerator[World]:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, context: world.failures.append(context))
     try:
-        await world.rows(f"TRUNCATE {TABLES}")
         yield world
         assert not world.failures
     finally:
         await deps.slots.drain(0.0)
-        await database.close()
+        loop.set_exception_handler(None)
 
 
-@pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    async with open_world(database_url) as made:
+def pytest_itemcollected(item: pytest.Item) -> None:
+    run_on_loop_of_module(item, "world")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_pool(database_url: str) -> AsyncIterator[SharedPool]:
+    """The pool of a process."""
+    async with open_shared_pool(database_url, size=6) as pool:
+        yield pool
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(shared_pool: SharedPool) -> AsyncIterator[World]:
+    async with shared_pool.for_one_test() as database, open_world(database) as made:
         yield made

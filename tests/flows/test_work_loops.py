@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-import pytest
+import pytest_asyncio
 
 from gateway.adapters.clock import PostgresClock, SystemClock
 from gateway.flows.bulk.jobs import cancel_jobs
@@ -15,7 +15,7 @@ from tests.flows.fakes import Gate, Took
 from tests.flows.world import CALLBACK, World
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def sessions(world: World) -> WorkLoops:
     return WorkLoops(world.deps)
 

@@ -25,11 +25,6 @@ from tests.flows.fakes import Gate, ScriptedSender, ScriptedUpstream, StepClock
 HOOK = "https://hooks.example.com/gateway"
 CALLBACK = "https://callbacks.example.com/done"
 
-TABLES = (
-    "attempt, delivery, event, job_event, job, signing_secret, endpoint, access_key, credential,"
-    " usage_hour, usage_hourly, usage_daily, usage_horizon, audit, bulk, process, prune_cursor, tenant_load,"
-    " tenant"
-)
 _INSTANTS = {
     "job": (
         "created_at deadline_at next_at sent_at sent_until submitted_at started_at completed_at"

@@ -1,26 +1,31 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
-from gateway.store.database import Database, Tx, open_database
-from gateway.store.schema import metadata
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    """The pool of a process, on a database without rows."""
-    database = open_database(database_url, pool=5, name="tests")
-    async with database.begin() as tx:
-        for table in reversed(metadata.sorted_tables):
-            if table.name != "beacon":  # its one row is there from the first migration on
-                await tx.run(f"DELETE FROM {table.name}")
-        await tx.run("DELETE FROM tenant_load")  # which counts the deletions of jobs
-        await tx.run("UPDATE beacon SET count = 0, epoch = 0, horizon = 0, cluster = NULL")
-    yield database
-    await database.close()
+from gateway.store.database import Database, Tx
+from tests.shared_pool import SharedPool, open_shared_pool, run_on_loop_of_module
 
 
-@pytest.fixture
+def pytest_itemcollected(item: pytest.Item) -> None:
+    run_on_loop_of_module(item, "db")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_pool(database_url: str) -> AsyncIterator[SharedPool]:
+    """The pool of a process."""
+    async with open_shared_pool(database_url, size=5) as pool:
+        yield pool
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def db(shared_pool: SharedPool) -> AsyncIterator[Database]:
+    """The pool, on a database without rows."""
+    async with shared_pool.for_one_test() as database:
+        yield database
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def tx(db: Database) -> AsyncIterator[Tx]:
     """A transaction around the whole test, in which time stands still."""
     async with db.begin() as tx:

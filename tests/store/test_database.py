@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+import pytest_asyncio
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import Limits
@@ -30,7 +31,7 @@ async def pool_of(url: str, pool: int = 1) -> AsyncIterator[Database]:
     await database.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def one(database_url: str, db: Database) -> AsyncIterator[Database]:
     """A pool of a single connection."""
     async with pool_of(database_url) as database:
@@ -196,7 +197,7 @@ async def test_the_driver_knows_the_array_types_of_all_statements_before_the_fir
             overhearing: Any = self
             overhearing.add_query_logger(lambda record: asked.append(record.query))
 
-    monkeypatch.setattr(connect, "Session", Overheard)
+    monkeypatch.setattr(connect, "PostgresSession", Overheard)
     sources = [path.read_text() for path in Path(connect.__file__).parents[1].rglob("*.py")]
     types = {name for source in sources for name in re.findall(r"::(\w+)\[\]", source)}
     assert {"uuid", "text", "float8"} <= types <= set(ARRAY_TYPES)

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+import pytest_asyncio
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import KeyKind
@@ -113,7 +114,7 @@ async def fill(db: Database) -> UUID:
     return tenant
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def two(db: Database) -> tuple[UUID, UUID]:
     """Two tenants that have a row in every table."""
     return await fill(db), await fill(db)
@@ -275,7 +276,7 @@ async def test_of_nobody_nothing_is_shown(db: Database, two: tuple[UUID, UUID]) 
 # --- Whoever the process is logged in as ---------------------------------------------------------
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def owner(database_url: str, db: Database) -> AsyncIterator[Database]:
     """A pool of the tables' owner, who is no superuser."""
     async with db.single() as tx:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 
 from gateway.core.access_keys import make_key
 from gateway.core.model import KeyKind, Limits
@@ -24,7 +25,7 @@ async def operator(world: World, **options) -> tuple[str, str]:
     return key.key_id, text
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def identities(world: World) -> Authenticator:
     return Authenticator(world.deps)
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-import pytest
+import pytest_asyncio
 
 from gateway.core.model import JobState, Limits, Tenant
 from gateway.core.waits import Wait, WaitCode
@@ -17,7 +17,7 @@ from tests.flows.world import World
 DENIED = Denied(401, UpstreamProblem("UNAUTHORIZED", "No", "The key was revoked."))
 
 
-@pytest.fixture(autouse=True)
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def worker(world: World) -> None:
     """A worker that lives."""
     who = Identity(world.deps.ids.uuid(), "worker", "host", 1, "1")

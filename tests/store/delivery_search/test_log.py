@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import Delivery, DeliveryState
@@ -77,7 +78,7 @@ class Scene:
         self.ids: list[UUID] = []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def scene(tx: Tx) -> Scene:
     made = [await lay_out(tx) for _ in range(2)]
     return made[0]
