@@ -1,4 +1,9 @@
-"""One attempt of a delivery: the request that is sent, and what came of it."""
+"""One attempt of a delivery: the request that is sent, and the record that is kept of it.
+
+The request is signed at the time of the attempt over the frozen body of the event. The record has
+the response and the timings, but no secret: custom header values are hidden, also where the
+receiver repeats them. Nothing here calls out or writes, so a crash leaves nothing.
+"""
 
 import json
 import re
@@ -25,14 +30,14 @@ from gateway.store.webhooks.attempts import Recorded
 from gateway.store.webhooks.deliveries import ToDeliver
 
 _HIDDEN = "[hidden]"
-# Shorter ones would be found everywhere, and are no secrets.
+# Shorter values occur everywhere, and are no secrets.
 _SHORTEST_SECRET = 4
 _SHORTEST_BEGINNING = 8
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """A delivery, its attempt, and what that means."""
+    """A delivery, its attempt, and the judgement on it."""
 
     delivery: ToDeliver
     token: UUID
@@ -41,13 +46,14 @@ class AttemptResult:
 
     @property
     def counts(self) -> bool:
-        """Whether it says how the receiver fares: a replay may repeat what can only fail, and our
-        own way out is not the receiver's.
+        """Whether a failure counts against the receiver.
+
+        A resent event may be one that can only fail, and our egress proxy is not the receiver's.
         """
         return not self.delivery.resent and self.attempt.error_class != "egress"
 
     def without_response(self) -> "AttemptResult":
-        """The same without what the receiver said."""
+        """The same without the response of the receiver."""
         attempt = replace(self.attempt, response_headers=None, response_body=None, detail=None)
         return replace(self, attempt=attempt)
 
@@ -74,7 +80,7 @@ def attempt_of(
     answer: Reply | SendFault,
     at: datetime,
 ) -> Attempt:
-    """What is kept of an attempt; the values of custom headers may be secrets and are not."""
+    """The record of an attempt, without the values of custom headers: they may be secrets."""
     is_reply = isinstance(answer, Reply)
     sent = {name: _HIDDEN if name in custom else value for name, value in webhook.headers}
     secrets = _secrets(custom.values()) if custom else ()
@@ -106,7 +112,7 @@ def _timings(timings: Timings) -> str:
 
 
 def recorded(one: AttemptResult) -> Recorded:
-    """What an attempt means for its delivery."""
+    """The state that an attempt gives its delivery: delivered, pending, parked, or a dead letter."""
     match one.judgement:
         case Delivered():
             state, delay = DeliveryState.DELIVERED, 0.0
@@ -141,28 +147,30 @@ def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _secrets(values: Iterable[str]) -> list[str]:
-    """What would give these values away, longest first: as they are, without their scheme (that of
-    `Bearer token`), and as JSON has them, which may escape a slash.
+    """All spellings that would reveal these values, longest first.
+
+    They are the values, the values without their scheme (as in `Bearer token`), and both as JSON,
+    which may escape a slash.
     """
-    told = {part for value in values for part in (value, value.partition(" ")[2].strip())}
-    quoted = {json.dumps(part)[1:-1] for part in told}
+    plain = {part for value in values for part in (value, value.partition(" ")[2].strip())}
+    quoted = {json.dumps(part)[1:-1] for part in plain}
     slashed = {part.replace("/", "\\/") for part in quoted}
-    every = {part for part in told | quoted | slashed if len(part) >= _SHORTEST_SECRET}
+    every = {part for part in plain | quoted | slashed if len(part) >= _SHORTEST_SECRET}
     return sorted(every, key=len, reverse=True)
 
 
 def _without(secrets: Sequence[str], text: str) -> str:
-    """The text with each of the secrets hidden, and one that is cut off at its end."""
+    """Hide the secrets in a text, also one that is cut off at the end of the text."""
     found = [secret for secret in secrets if secret in text]
     if found:
-        # At one go, so that no mark is taken for a secret.
+        # In one pass, so that no replacement is taken for a secret.
         text = re.sub("|".join(map(re.escape, found)), _HIDDEN, text)
-    begun = min((_begins(secret, text) for secret in secrets), default=len(text))
-    return text if begun == len(text) else text[:begun] + _HIDDEN
+    start = min((_cut_off_at(secret, text) for secret in secrets), default=len(text))
+    return text if start == len(text) else text[:start] + _HIDDEN
 
 
-def _begins(secret: str, text: str) -> int:
-    """Where the beginning of a secret begins with which a text ends, or else the text's end."""
+def _cut_off_at(secret: str, text: str) -> int:
+    """Where a secret starts that is cut off by the end of the text; else the length of the text."""
     start = secret[:_SHORTEST_BEGINNING]
     at = text.find(start, max(0, len(text) - len(secret)))
     while at >= 0 and not secret.startswith(text[at:]):

@@ -1,4 +1,11 @@
-"""Deliver: post signed webhooks, record every attempt, try again on schedule."""
+"""The deliverer: post signed webhooks, record every attempt, and retry on schedule.
+
+It runs when a `deliver` wake-up arrives or a delivery is due, up to the free slots of the process
+and the concurrency window of each receiver. Each delivery is sent at least once under one
+webhook-id, until it is delivered, parked, or a dead letter (state `exhausted`).
+A crash leaves the claimed rows with their lease and one attempt counted. Another process sends them
+after 26 s, and a delivery that was claimed twice without an outcome is then sent alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,19 +32,19 @@ from gateway.store.webhooks.deliveries import ToDeliver
 
 VERB: Verb = "deliver"
 _WRITERS = 2
-# A longer wait than this is left to the sweep.
+# The sweep wakes deliveries that wait for longer than this.
 _WAKE_WITHIN = 60.0
 _UNSIGNED = "no master key opens the secrets of this receiver"
 _UNSIGNED_SECONDS = 15.0
 _BROKEN_SECONDS = 5.0
-# One part in so many of the room is kept for receivers with little under way: where one has a
-# backlog, the others would have to wait until what it was sent at a time is written down.
+# One fifth of the slots is kept for receivers with few webhooks in flight. Else the backlog of one
+# receiver could take all slots, and the others would wait until its attempts are recorded.
 _KEPT_SHARE = 5
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What was claimed together: until when, and how far this machine's clock lies behind Postgres's."""
+    """Deliveries claimed together. `behind` is by how much our clock is behind that of Postgres."""
 
     token: UUID
     until: float
@@ -46,7 +53,7 @@ class _Claim:
 
 
 class Deliverer:
-    """Delivers for one process."""
+    """Delivers in one process."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
@@ -57,7 +64,7 @@ class Deliverer:
             policy.deliver_concurrency - self._kept,
             lambda: deps.slots.look(VERB),
         )
-        self._record = GroupCommit(
+        self._results = GroupCommit(
             self._write, batch=policy.batch, writers=_WRITERS, linger=policy.deliver_linger
         )
         self._return = GroupCommit(self._give_back, batch=policy.batch, writers=1)
@@ -67,7 +74,7 @@ class Deliverer:
         return await self._claim(room, suspects=False)
 
     async def claim_suspect(self) -> bool:
-        """Claim a delivery that brought down those who sent it, or seemed to, and send it alone."""
+        """Claim a quarantined delivery, which was claimed twice without an outcome; send it alone."""
         policy = self._deps.policy
         async with self._deps.db.single() as tx:
             if not (await deliveries.due(tx)).suspects:
@@ -104,7 +111,7 @@ class Deliverer:
         if waits:
             deps.queue.wake(VERB, after=min(waits))
         if due:
-            # Receivers refuse what is signed with a wrong time.
+            # Receivers refuse a signature with a wrong time.
             behind = due[0].claimed_at - deps.clock.now()
             await self._start(due, keys, replace(claim, behind=behind))
         return len(due)
@@ -115,9 +122,9 @@ class Deliverer:
         keys: Mapping[Receiver, Sequence[bytes]],
         claim: _Claim,
     ) -> None:
-        """Start what can be sent; what no master key opens waits for one, and for nothing else."""
+        """Start the deliveries that can be signed, and postpone those that no master key opens."""
         unsigned: list[UUID] = []
-        # Those of busy receivers last: they are many, and all begin in one turn of the event loop.
+        # Busy receivers come last: they have many, and all begin in one turn of the event loop.
         for one in sorted(due, key=lambda one: self._lanes.claimed(one.lane)):
             mine, custom = keys[one.tenant_id, one.endpoint_id], self._headers(one)
             if mine and custom is not None:
@@ -144,19 +151,21 @@ class Deliverer:
         custom: Mapping[str, str],
         claim: _Claim,
     ) -> None:
-        """Send within the receiver's window and record it; what has no turn in time is given back."""
-        tried: AttemptResult | None = None
+        """Send within the receiver's window and record it; without a turn in time, give it back."""
+        result: AttemptResult | None = None
         try:
             has_turn = await self._lanes.enter(one.lane, self._deps.policy.turn_seconds)
             if has_turn:
-                tried = await self._send(one, keys, custom, claim)
+                result = await self._send(one, keys, custom, claim)
         finally:
             self._lanes.end(one.lane)
         if not has_turn:
             await self._return.add((one.id, claim.token))
-        elif tried is not None:
-            await retry_while_unavailable(self._deps.clock, claim.until, lambda: self._keep(tried))
-            self._report(tried, claim)
+        elif result is not None:
+            await retry_while_unavailable(
+                self._deps.clock, claim.until, lambda: self._record_result(result)
+            )
+            self._report(result, claim)
 
     async def _send(
         self,
@@ -165,49 +174,49 @@ class Deliverer:
         custom: Mapping[str, str],
         claim: _Claim,
     ) -> AttemptResult | None:
-        """Send in the receiver's turn; None where nothing was sent, or the gateway broke down."""
-        deps, tried = self._deps, None
+        """Send in the receiver's turn; None if nothing was sent, or the gateway itself failed."""
+        deps, result = self._deps, None
         try:
-            tried = await self._try(one, keys, custom, claim)
+            result = await self._attempt(one, keys, custom, claim)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other deliveries go on
             deps.slots.report(VERB, error)
             why = f"the gateway broke down: {type(error).__name__}"
             async with deps.db.single() as tx:
                 await attempts.broken(tx, one.id, claim.token, _BROKEN_SECONDS, why)
         finally:
-            answered = tried is not None and tried.attempt.status is not None
+            answered = result is not None and result.attempt.status is not None
             self._lanes.leave(one.lane, answered=answered)
-        return tried
+        return result
 
     async def _give_back(self, rows: list[tuple[UUID, UUID]]) -> list[None]:
         async with self._deps.db.single() as tx:
             await deliveries.give_back(tx, rows)
         return [None] * len(rows)
 
-    def _report(self, tried: AttemptResult, claim: _Claim) -> None:
-        deps, one = self._deps, tried.delivery
+    def _report(self, result: AttemptResult, claim: _Claim) -> None:
+        deps, one = self._deps, result.delivery
         deps.observer.done(
             "deliver",
-            type(tried.judgement).__name__.lower(),
-            seconds=tried.attempt.duration_ms / 1000,
+            type(result.judgement).__name__.lower(),
+            seconds=result.attempt.duration_ms / 1000,
             delivery_id=one.id,
             event_id=one.event_id,
             tenant_id=one.tenant_id,
             endpoint_id=one.endpoint_id,
             number=one.attempts,
-            status=tried.attempt.status,
-            error_class=tried.attempt.error_class,
+            status=result.attempt.status,
+            error_class=result.attempt.error_class,
             late_seconds=(deps.clock.now() + claim.behind - one.event_at).total_seconds(),
         )
 
-    async def _try(
+    async def _attempt(
         self,
         one: ToDeliver,
         keys: Sequence[bytes],
         custom: Mapping[str, str],
         claim: _Claim,
     ) -> AttemptResult | None:
-        """One attempt; None where this process stood still: who holds the lease by now sends it."""
+        """Make one attempt; None if the process stood still for so long that it may lose the lease."""
         deps = self._deps
         at = deps.clock.now() + claim.behind
         webhook = signed_webhook(one, keys, custom, at)
@@ -215,7 +224,7 @@ class Deliverer:
             return None
         answer = await deps.sender.send(webhook)
         deps.crash_point("deliver.sent")
-        verdict = judge(
+        judgement = judge(
             answer,
             one.attempts - one.spared,
             deps.policy,
@@ -226,30 +235,30 @@ class Deliverer:
             jitter=deps.ids.jitter(),
         )
         return AttemptResult(
-            one, claim.token, attempt_of(one, webhook, custom, answer, at), verdict
+            one, claim.token, attempt_of(one, webhook, custom, answer, at), judgement
         )
 
-    async def _keep(self, tried: AttemptResult) -> None:
-        """Record an attempt; its details never keep its outcome from being recorded."""
+    async def _record_result(self, result: AttemptResult) -> None:
+        """Record an attempt; if its details cannot be stored, record it without them."""
         try:
-            await self._record.add(tried)
+            await self._results.add(result)
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the outcome must stay
+        except Exception as error:  # noqa: BLE001 - whatever it is, the outcome is recorded
             self._deps.slots.report(VERB, error)
-            await self._record.add(tried.without_response())
+            await self._results.add(result.without_response())
 
-    async def _write(self, tried: list[AttemptResult]) -> list[None]:
+    async def _write(self, results: list[AttemptResult]) -> list[None]:
         deps = self._deps
         async with deps.db.begin() as tx:
-            done = [recorded(one) for one in tried]
-            # An endpoint before its deliveries, as who deletes or disables one does: no deadlock.
-            await judge_endpoints(tx, deps, tried)
+            done = [recorded(one) for one in results]
+            # An endpoint is locked before its deliveries, as by its deletion, so nothing deadlocks.
+            await judge_endpoints(tx, deps, results)
             moved = await attempts.record(tx, done)
             await count_webhooks(tx, done, moved)
             deps.crash_point("deliver.recorded")
         deps.crash_point("deliver.committed")
-        waits = [one.judgement.after for one in tried if isinstance(one.judgement, Retry)]
+        waits = [one.judgement.after for one in results if isinstance(one.judgement, Retry)]
         if waits and min(waits) <= _WAKE_WITHIN:
             deps.queue.wake(VERB, after=min(waits))
-        return [None] * len(tried)
+        return [None] * len(results)

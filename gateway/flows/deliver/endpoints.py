@@ -1,4 +1,9 @@
-"""Administration of webhook endpoints."""
+"""Administration of webhook endpoints: create, change, enable, disable, delete.
+
+It runs when a tenant's key or an operator asks. URL and headers are checked before anything is
+stored: an SSRF guard decides which addresses may be called. Each act is one transaction, so a crash
+leaves an endpoint as it was before or as it is after.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +36,7 @@ DISABLED = "disabled by hand"
 
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
-    """An endpoint as its caller wants it; None for `headers` keeps those that it has."""
+    """An endpoint as its caller wants it; None for `headers` keeps the present ones."""
 
     url: str
     description: str = ""
@@ -44,7 +49,7 @@ class EndpointSpec:
 
 @dataclass(frozen=True, slots=True)
 class Enabled:
-    """An endpoint that is delivered to again, and how many parked deliveries could be replayed."""
+    """An endpoint that was enabled, and how many parked deliveries can be replayed to it."""
 
     endpoint: Endpoint
     parked: int
@@ -60,9 +65,9 @@ async def create_endpoint(
     secret: str | None = None,
     most: int | None = None,
 ) -> tuple[Endpoint, SigningKey]:
-    """Create an endpoint with its signing key, given or made; None is the gateway's cap.
+    """Create an endpoint with a signing key, the given `secret` or a new one.
 
-    Raises BadRequest, and Conflict where the tenant has `most` already.
+    Raises BadRequest, and Conflict if the tenant has `most` endpoints; None is the gateway's cap.
     """
     most = deps.policy.max_endpoints if most is None else most
     await _check(deps, wanted)
@@ -88,18 +93,18 @@ async def change_endpoint(
     changes: Mapping[str, object],
     headers: Mapping[str, str | None] | None = None,
 ) -> Endpoint:
-    """Change fields of an endpoint, by the names of Wanted; `headers` are merged into those it has.
+    """Change fields of an endpoint, by the names of EndpointSpec; `headers` are merged.
 
-    Raises NotFound, BadRequest, and SecretSealed where no master key opens the headers.
+    Raises NotFound, BadRequest, and SecretSealed if no master key opens the present headers.
     """
     given = replace(EndpointSpec(""), **changes)
-    # It may ask the network: before any lock.
+    # It may look up a host name, so it comes before any lock.
     await _check(deps, given, url_too="url" in changes)
     async with deps.db.of(tenant_id) as tx:
         before = await endpoints.hold(tx, tenant_id, endpoint_id)
         if before is None:
             raise missing()
-        wanted = replace(_as_wanted(before), **changes)
+        wanted = replace(_spec_of(before), **changes)
         if headers is not None:
             wanted = replace(wanted, headers=await _merged_headers(tx, deps, before, headers))
         options = _options(deps, tenant_id, endpoint_id, wanted, before.header_names)
@@ -125,7 +130,7 @@ async def enable_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Ena
 async def disable_endpoint(
     deps: Deps, tenant_id: UUID, endpoint_id: UUID, reason: str = DISABLED
 ) -> Endpoint:
-    """Deliver nothing more to an endpoint; what it is owed is kept, parked. Raises NotFound."""
+    """Deliver nothing more to an endpoint; its open deliveries are parked. Raises NotFound."""
     async with deps.db.of(tenant_id) as tx:
         before = await endpoints.hold(tx, tenant_id, endpoint_id)
         if before is None:
@@ -144,19 +149,19 @@ async def delete_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Non
 
 
 async def check_callback(deps: Deps, field: str, url: str) -> None:
-    """Refuse a URL that webhooks must not go to; raises BadRequest naming the field."""
+    """Refuse a URL that the SSRF guard does not allow; raises BadRequest that names the field."""
     refusal = await deps.sender.refusal(url)
     if refusal is not None:
         raise BadRequest.of(field, refusal)
 
 
 def missing() -> NotFound:
-    """There is no endpoint of that id."""
+    """The error for an endpoint that does not exist."""
     return NotFound("There is no such endpoint.")
 
 
 def chosen_key(deps: Deps, algorithm: str, secret: str | None) -> SigningKey:
-    """The key that a caller brings, or a fresh one. Raises BadRequest."""
+    """The key that the caller gave, or a new one. Raises BadRequest."""
     if secret is None:
         return new_key(deps, algorithm)
     try:
@@ -200,7 +205,7 @@ async def _merged_headers(
     return merged
 
 
-def _as_wanted(endpoint: Endpoint) -> EndpointSpec:
+def _spec_of(endpoint: Endpoint) -> EndpointSpec:
     return EndpointSpec(
         endpoint.url,
         endpoint.description,

@@ -1,4 +1,10 @@
-"""Lanes: the turns of the deliveries to each receiver, within its concurrency window."""
+"""Receiver lanes: how many deliveries of one process each receiver gets at a time.
+
+A lane is the queue of one receiver. Its concurrency window begins small and grows with each answer,
+as in the slow start of TCP, and halves with each failure (core/webhooks/concurrency_window.py).
+So a slow or dead receiver cannot take the slots of the others.
+It lives in memory: a crash loses the windows, and each receiver starts slowly again.
+"""
 
 import asyncio
 from collections import deque
@@ -9,17 +15,17 @@ from uuid import UUID
 
 from gateway.core.webhooks.concurrency_window import Window
 
-# How long a lane is remembered of which nothing is claimed any more.
+# An idle lane is forgotten after this time; its next delivery starts slowly again.
 _REST_SECONDS = 1.0
 # How often the lag of the event loop is measured, and by how much it is smoothed.
 _STEP_SECONDS = 0.02
 _WEIGHT = 0.3
-# With less lag than this the process has time for more.
+# With less lag than this the process has time for larger windows.
 _LAG_SECONDS = 0.003
 
 
 class Taken(NamedTuple):
-    """A lane of which this process knows: how many more it may claim, and how many it has claimed."""
+    """A lane in use: how many more deliveries it may claim, and how many it has claimed."""
 
     lane: UUID
     free: int
@@ -36,7 +42,7 @@ class _Lane:
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque[asyncio.Future[None]])
 
     def let_in(self) -> None:
-        """Give turns to those that wait, as far as the window allows."""
+        """Give turns to waiting deliveries, as far as the window allows."""
         while self.waiting and self.sending < self.window.size:
             turn = self.waiting.popleft()
             if not turn.done():
@@ -45,10 +51,11 @@ class _Lane:
 
 
 class ReceiverLanes:
-    """The lanes of one process; `start` is how many deliveries a new receiver is sent at a time.
+    """The lanes of one process. A new receiver's window is `start`.
 
-    Beyond `start` of each, all receivers together are to claim at most `ahead`. `look` is called
-    when half of what was claimed has left, of a lane or of all, where it was all that may be.
+    All lanes together claim at most `ahead` deliveries beyond that. If a lane, or all of them, had
+    claimed as many as they may, `look` is called once half of these have left.
+    An idle lane is forgotten after `rest` seconds.
     """
 
     def __init__(
@@ -69,14 +76,14 @@ class ReceiverLanes:
         self._timer: asyncio.TimerHandle | None = None
 
     def taken(self) -> list[Taken]:
-        """The lanes that are not as new ones are; those at rest are forgotten."""
+        """The lanes in use; idle ones are forgotten."""
         now = asyncio.get_running_loop().time()
-        at_rest = [
+        idle = [
             id_
             for id_, lane in self._lanes.items()
             if not lane.claimed and lane.ended_at < now - self._rest
         ]
-        for id_ in at_rest:
+        for id_ in idle:
             del self._lanes[id_]
         return [
             Taken(id_, lane.window.claims - lane.claimed, lane.claimed)
@@ -89,7 +96,7 @@ class ReceiverLanes:
         return lane.claimed if lane else 0
 
     def claim(self, lane_id: UUID) -> None:
-        """Count a delivery that was claimed, until it has left."""
+        """Count a claimed delivery, until `end`."""
         lane = self._lanes.get(lane_id)
         if lane is None:
             lane = self._lanes[lane_id] = _Lane(Window(self._start, self._ahead))
@@ -101,7 +108,7 @@ class ReceiverLanes:
             self._measure()
 
     async def enter(self, lane_id: UUID, seconds: float) -> bool:
-        """Wait for a turn, at most so many seconds; False where none came."""
+        """Wait for a turn, at most so many seconds; False if none came."""
         lane = self._lanes[lane_id]
         if lane.sending < lane.window.size and not lane.waiting:
             lane.sending += 1
@@ -111,13 +118,13 @@ class ReceiverLanes:
         try:
             await asyncio.wait([turn], timeout=seconds)
         except asyncio.CancelledError:
-            if not turn.cancel():  # it has come in the same moment
+            if not turn.cancel():  # the turn came in the same moment
                 self._pass_on(lane)
             raise
         return not turn.cancel()
 
     def leave(self, lane_id: UUID, *, answered: bool) -> None:
-        """End a turn."""
+        """End a turn; `answered` is whether the receiver answered at all."""
         lane = self._lanes[lane_id]
         if answered:
             lane.window.answered(has_time=self._lag < _LAG_SECONDS)
@@ -126,7 +133,7 @@ class ReceiverLanes:
         self._pass_on(lane)
 
     def end(self, lane_id: UUID) -> None:
-        """Count a claimed delivery no longer."""
+        """Stop counting a claimed delivery."""
         lane = self._lanes[lane_id]
         lane.claimed -= 1
         lane.ended_at = asyncio.get_running_loop().time()
@@ -143,7 +150,7 @@ class ReceiverLanes:
         lane.let_in()
 
     def _measure(self) -> None:
-        """Measure how late the event loop is, for as long as anything is claimed."""
+        """Measure how late the event loop is, while anything is claimed."""
         if not self._claimed:
             self._timer, self._lag = None, 0.0
             return

@@ -1,4 +1,8 @@
-"""Resend: one delivery again, under the same webhook-id and with the same bytes."""
+"""Resend: send one delivery again, also a dead letter, with the same webhook-id and bytes.
+
+It runs when a caller asks. It only makes the row due; the deliverer sends it. One transaction, so a
+crash leaves the delivery as it was or due.
+"""
 
 from uuid import UUID
 
@@ -12,10 +16,11 @@ from gateway.store.webhooks import endpoints, replays
 
 @retry_on_deadlock
 async def resend_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> Delivery:
-    """Have a delivery sent at once: one that has ended with a schedule of its own for retries.
+    """Make a delivery due now.
 
-    One that waits for its next attempt keeps its schedule, and one that is being sent stays as it
-    is. Raises NotFound, and Conflict for a test, or where its endpoint is deleted or disabled.
+    A delivery that has ended gets a new schedule of retries. One that waits for its next attempt
+    keeps its schedule, and one that is being sent is left alone. Raises NotFound, and Conflict for
+    a test, or if its endpoint is deleted or disabled.
     """
     async with deps.db.of(tenant_id) as tx:
         found = await log.find(tx, tenant_id, delivery_id)

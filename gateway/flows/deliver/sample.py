@@ -1,4 +1,9 @@
-"""Trial: send one event to an endpoint now, and tell exactly what happened."""
+"""Sample deliveries: send one sample event to an endpoint now, and return what happened.
+
+It runs when a caller tests an endpoint, also a disabled one. It is sent once and never retried.
+Event, delivery and attempt are stored after the answer, in one transaction. A crash before that
+leaves nothing: a webhook may have been sent that no log shows.
+"""
 
 import json
 from dataclasses import dataclass
@@ -33,7 +38,7 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class SampleDelivery:
-    """What was sent to an endpoint, and what came of it."""
+    """The event that was sent to an endpoint, and the attempt."""
 
     delivery_id: UUID
     event_id: UUID
@@ -46,10 +51,10 @@ class SampleDelivery:
 async def try_endpoint(
     deps: Deps, tenant: Tenant, endpoint_id: UUID, kind: str = TEST_PING
 ) -> SampleDelivery:
-    """Send a sample event of a type, once, also to a disabled endpoint.
+    """Send a sample event of a type to an endpoint, once.
 
-    It is logged as any delivery, and is not retried. Raises NotFound, BadRequest, and
-    Conflict or SecretSealed when nothing can sign it.
+    It is logged like any delivery. Raises NotFound, BadRequest, and Conflict or SecretSealed if no
+    secret can sign it.
     """
     if kind not in EVENT_TYPES:
         raise BadRequest.of("type", f"'{kind}' is not one of {', '.join(EVENT_TYPES)}")
@@ -72,20 +77,20 @@ async def try_endpoint(
     answer = await deps.sender.send(webhook)
     attempt = attempt_of(one, webhook, custom, answer, at)
     delivered = isinstance(answer, Reply) and error_class(answer.status) is None
-    tried = AttemptResult(one, token, attempt, Delivered() if delivered else Exhausted())
-    # Stored once it is over: a process that ends meanwhile leaves nothing to be tried again.
+    result = AttemptResult(one, token, attempt, Delivered() if delivered else Exhausted())
+    # Stored after the attempt: a process that dies meanwhile leaves nothing to be sent again.
     async with deps.db.of(tenant.id) as tx:
         if await tenants.by_id(tx, tenant.id) is None:
-            raise missing()  # erased meanwhile, and so it stays
+            raise missing()  # the tenant was erased meanwhile
         await settlement.add_events(tx, [event])
         await settlement.add_deliveries(tx, [_pending(one, endpoint)])
         await attempts.lease(tx, one.id, token, deps.policy.lease)
-        await attempts.record(tx, [recorded(tried)])
+        await attempts.record(tx, [recorded(result)])
     return SampleDelivery(one.id, event.id, kind, event.body, delivered, attempt)
 
 
 async def sample_to_feed(deps: Deps, tenant: Tenant, kind: str) -> UUID:
-    """Store a sample event that no endpoint is sent, for those who follow the feed with samples."""
+    """Store a sample event for followers of the feed; no endpoint is sent it. Raises NotFound."""
     body = _sample(deps, tenant, kind, deps.clock.now())
     event = NewEvent(deps.ids.uuid(), tenant.id, None, kind, body, is_sample=True)
     async with deps.db.of(tenant.id) as tx:
@@ -139,7 +144,7 @@ def _sample(deps: Deps, tenant: Tenant, kind: str, at: datetime) -> str:
 
 
 def _job(deps: Deps, tenant: Tenant, state: JobState, at: datetime) -> Job:
-    """A job that never was, as callers are shown one."""
+    """A made-up job, as callers are shown one."""
     has_ended = state is not JobState.RUNNING
     error = error_of("BAD_INPUT", "Sample error", "This job is a sample and was never run.")
     return Job(

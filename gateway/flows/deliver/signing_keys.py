@@ -1,4 +1,9 @@
-"""Signing secrets and the values of custom headers: sealed in the database, open only in memory."""
+"""Signing keys and custom headers: sealed in the database, open only in memory.
+
+The deliverer opens them for each claim, the administration seals new ones. Each is bound to its
+tenant and row by the associated data of its cipher text, so a copied row does not open.
+A secret that no master key opens delays only the webhooks that it signs, and the operator is told.
+"""
 
 import json
 from collections import defaultdict
@@ -21,9 +26,9 @@ Receiver = tuple[UUID, UUID | None]
 async def live_keys(
     tx: Tx, deps: Deps, receivers: Sequence[Receiver]
 ) -> defaultdict[Receiver, list[SigningKey]]:
-    """What webhooks to each receiver, (tenant, endpoint), are signed with, once each; newest first.
+    """The keys that sign webhooks to each receiver, (tenant, endpoint); newest first, no key twice.
 
-    One that no master key opens is left out: it holds up what it should sign, and nobody else.
+    A key that no master key opens is left out.
     """
     keys: defaultdict[Receiver, list[SigningKey]] = defaultdict(list)
     for one in await deliveries.secrets(tx, receivers) if receivers else ():
@@ -34,13 +39,13 @@ async def live_keys(
         else:
             keys[one.tenant_id, one.endpoint_id].append(key_of(one.algorithm, raw))
     for receiver, live in keys.items():
-        if len(live) > 1:  # one that was given again, after others
+        if len(live) > 1:  # a caller may give an earlier key again
             keys[receiver] = list({(algorithm_of(key), key): key for key in live}.values())
     return keys
 
 
 def key_of(algorithm: str, raw: bytes) -> SigningKey:
-    """A stored key as what it signs with."""
+    """The signing key of stored bytes."""
     return Ed25519Key(raw) if algorithm == V1A else HmacKey(raw)
 
 
@@ -50,7 +55,7 @@ def algorithm_of(key: SigningKey) -> str:
 
 
 def new_key(deps: Deps, algorithm: str) -> SigningKey:
-    """A fresh key for an algorithm."""
+    """A new key for an algorithm, `v1` (HMAC-SHA256) or `v1a` (Ed25519)."""
     size = _SEED_BYTES if algorithm == V1A else _HMAC_BYTES
     return key_of(algorithm, deps.ids.random_bytes(size))
 
@@ -58,7 +63,7 @@ def new_key(deps: Deps, algorithm: str) -> SigningKey:
 async def keep_key(
     tx: Tx, deps: Deps, tenant_id: UUID, endpoint_id: UUID | None, key: SigningKey
 ) -> None:
-    """Store a key; without an endpoint it is the tenant's default."""
+    """Store a key of an endpoint, or without one the tenant's default key."""
     secret_id = deps.ids.uuid()
     place, nonce = secret_place(tenant_id, secret_id), deps.ids.random_bytes(NONCE_BYTES)
     await endpoints.add_secret(
@@ -75,7 +80,7 @@ async def keep_key(
 def seal_headers(
     deps: Deps, tenant_id: UUID, endpoint_id: UUID, headers: Mapping[str, str]
 ) -> bytes | None:
-    """Custom headers as they are stored."""
+    """Seal custom headers for storage; None if there are none."""
     if not headers:
         return None
     text, nonce = json.dumps(dict(headers)).encode(), deps.ids.random_bytes(NONCE_BYTES)
@@ -85,7 +90,7 @@ def seal_headers(
 def open_headers(
     deps: Deps, tenant_id: UUID, endpoint_id: UUID | None, sealed: bytes | None
 ) -> dict[str, str]:
-    """Custom headers as they are sent, their names in lower case. Raises CannotOpenError."""
+    """Open custom headers for sending, with names in lower case. Raises CannotOpenError."""
     if sealed is None or endpoint_id is None:
         return {}
     place = _headers_place(tenant_id, endpoint_id)

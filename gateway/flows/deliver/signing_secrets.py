@@ -1,4 +1,8 @@
-"""Signing secrets of endpoints and tenants: read, rotate, publish."""
+"""Signing secrets as callers manage them: read the default, rotate, publish public keys.
+
+It runs when a caller or an operator asks. During a rotation old and new secret sign side by side,
+so receivers can change over without losing a webhook. Each act is one transaction.
+"""
 
 from uuid import UUID
 
@@ -13,12 +17,12 @@ from gateway.store.tenancy import tenants
 from gateway.store.webhooks import endpoints
 from gateway.store.webhooks.endpoints import EndpointSecret
 
-# A webhook is signed with every live secret, and receivers read so many signatures.
+# A webhook is signed with every live secret, and receivers read no more signatures than this.
 MAX_LIVE = 5
 
 
 async def default_secret(deps: Deps, tenant_id: UUID) -> str:
-    """The secret that signs what goes to the callback URLs of a tenant's jobs.
+    """The secret that signs webhooks to the callback URLs of a tenant's jobs.
 
     Raises NotFound, SecretSealed.
     """
@@ -44,13 +48,13 @@ async def rotate_secret(
     secret: str | None = None,
     algorithm: str | None = None,
 ) -> SigningKey:
-    """Give an endpoint, or a tenant's callbacks, a new signing key, given or made.
+    """Give an endpoint, or a tenant's callbacks, a new signing key: the given `secret` or a new one.
 
-    The others sign beside it for `overlap` seconds more. Giving the newest one again changes nothing.
+    The old keys sign as well for `overlap` seconds. To give the newest key again changes nothing.
     Raises NotFound, BadRequest.
     """
     async with deps.db.of(tenant_id) as tx:
-        # One rotation after the other: two at once would leave more live secrets than may be.
+        # One rotation at a time: two at once could leave more than MAX_LIVE secrets.
         if endpoint_id is None:
             await tenants.lock(tx, tenant_id)
         elif await endpoints.hold(tx, tenant_id, endpoint_id) is None:
