@@ -1,4 +1,9 @@
-"""Administration of access keys."""
+"""Administration of access keys: create, rotate, revoke.
+
+It runs when an operator asks, by API or CLI. Only a digest of a key is stored, so its text is shown
+once. Each act and its audit entry are one transaction. A revoked key ends at once: processes hear of
+it by a wake-up, or within the short lifetime of their cache.
+"""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -34,9 +39,9 @@ async def create_key(
     scopes: frozenset[str] | None = None,
     expires_seconds: float | None = None,
 ) -> tuple[AccessKey, str]:
-    """Issue a key and return its text, which is never seen again.
+    """Issue a key; returns it and its text, which is shown only here.
 
-    Without scopes it has all that its kind may have. Raises NotFound, BadRequest.
+    Without `scopes` it has all scopes of its kind. Raises NotFound, BadRequest.
     """
     granted = _scopes(kind, scopes)
     if kind is KeyKind.OPERATOR and allowed_tenants is not None:
@@ -46,14 +51,14 @@ async def create_key(
         allowed = await _allowed(tx, allowed_tenants) if allowed_tenants is not None else None
         key, text = _new(deps, kind, name, granted, expires_seconds, (tenant_id, allowed))
         stored = await access_keys.add(tx, key)
-        told = {
+        detail = {
             "kind": kind.value,
             "name": name,
             "scopes": sorted(granted),
             "tenants": allowed_tenants,
             "expiresAt": instant(key.expires_at)[1:-1] if key.expires_at else None,
         }
-        await audit.note(tx, deps, actor, "key.created", key.key_id, tenant_id=tenant_id, **told)
+        await audit.note(tx, deps, actor, "key.created", key.key_id, tenant_id=tenant_id, **detail)
     return stored, text
 
 
@@ -61,9 +66,9 @@ async def create_key(
 async def rotate_key(
     deps: Deps, actor: str, key_id: str, *, overlap_seconds: float
 ) -> tuple[AccessKey, str]:
-    """Issue a key like another one, for as long as that was issued for; that ends after an overlap.
+    """Issue a key like an old one, with the same lifetime; the old one ends after the overlap.
 
-    Raises NotFound, Conflict.
+    Raises NotFound, and Conflict if the old key is revoked.
     """
     async with deps.db.begin() as tx:
         old = await access_keys.find(tx, key_id)
@@ -74,21 +79,21 @@ async def rotate_key(
         owner = (old.tenant_id, old.tenants)
         key, text = _new(deps, old.kind, old.name, old.scopes, _lifetime(old), owner)
         stored = await access_keys.add(tx, key)
-        told = {"name": old.name, "successor": key.key_id, "overlapSeconds": overlap_seconds}
-        await audit.note(tx, deps, actor, "key.rotated", key_id, tenant_id=old.tenant_id, **told)
+        detail = {"name": old.name, "successor": key.key_id, "overlapSeconds": overlap_seconds}
+        await audit.note(tx, deps, actor, "key.rotated", key_id, tenant_id=old.tenant_id, **detail)
     deps.queue.announce(f"key:{key_id}")
     return stored, text
 
 
 @retry_on_deadlock
 async def revoke_key(deps: Deps, actor: str, key_id: str) -> AccessKey:
-    """End a key at once, everywhere; raises NotFound."""
+    """End a key at once, in all processes; raises NotFound."""
     async with deps.db.begin() as tx:
         key = await access_keys.revoke(tx, key_id)
         if key is None:
             raise NotFound(f"There is no key {key_id}.")
-        told = {"kind": key.kind.value, "name": key.name}
-        await audit.note(tx, deps, actor, "key.revoked", key_id, tenant_id=key.tenant_id, **told)
+        detail = {"kind": key.kind.value, "name": key.name}
+        await audit.note(tx, deps, actor, "key.revoked", key_id, tenant_id=key.tenant_id, **detail)
     deps.queue.announce(f"key:{key_id}")
     return key
 

@@ -1,4 +1,7 @@
-"""Audit: administrative acts are noted in the transaction that carries them out."""
+"""Audit: note each administrative act in the transaction that carries it out.
+
+So there is no act without its entry, and no entry for an act that failed, also after a crash.
+"""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +11,7 @@ from gateway.flows.deps import Deps
 from gateway.store.database import Tx
 from gateway.store.tenancy import audit
 
-# What operators can do, each listed in docs/admin.md.
+# All acts of operators; docs/admin.md lists each.
 ACTIONS = (
     "tenant.created",
     "tenant.changed",
@@ -23,7 +26,10 @@ ACTIONS = (
 
 
 async def note(tx: Tx, deps: Deps, actor: str, action: str, subject: str, **detail: object) -> None:
-    """Note who did what to whom; `tenant_id` in the detail is the tenant concerned."""
+    """Note who (`actor`) did what (`action`) to what (`subject`).
+
+    `tenant_id` in the detail is the tenant concerned.
+    """
     tenant_id = detail.pop("tenant_id", None)
     await audit.add(
         tx,
@@ -39,7 +45,7 @@ async def note(tx: Tx, deps: Deps, actor: str, action: str, subject: str, **deta
 def changes(
     before: Mapping[str, object], after: Mapping[str, object]
 ) -> dict[str, dict[str, object]]:
-    """What differs, as `{field: {"from": ..., "to": ...}}`."""
+    """The fields that differ, as `{field: {"from": ..., "to": ...}}`."""
     return {
         name: {"from": before.get(name), "to": after.get(name)}
         for name in sorted(before.keys() | after.keys())

@@ -1,4 +1,9 @@
-"""The master keys: what each still seals, sealing anew with the first, and the check at the start."""
+"""Master keys: what each still seals, resealing with the first, and the check at the start.
+
+An operator rotates the master key by putting a new one first and resealing everything with it.
+Resealing works in batches, each one transaction: a crash leaves the rest to the next run, and the
+gateway works meanwhile. A process refuses to start if a stored secret needs a key that it lacks.
+"""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,7 +26,7 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """A master key by its id, its rank in GATEWAY_MASTER_KEY from 0, and how much it seals, by kind."""
+    """A master key: its id, its rank in GATEWAY_MASTER_KEY from 0, and how many secrets it seals."""
 
     id: str
     rank: int | None
@@ -29,12 +34,12 @@ class KeyUse:
 
     @property
     def total(self) -> int:
-        """How many secrets need the key."""
+        """How many secrets need the key to be opened."""
         return sum(self.counts.values())
 
     @property
     def advice(self) -> str:
-        """What an operator may do with it."""
+        """What an operator should do with the key."""
         if self.rank is None:
             return "missing: put it in the list"
         if self.rank == 0:
@@ -44,7 +49,7 @@ class KeyUse:
 
 @dataclass(frozen=True, slots=True)
 class Resealed:
-    """A batch: what was sealed anew, and the ids of keys of what could not be opened."""
+    """A batch: how many secrets were resealed, and the key ids of those that no key opens."""
 
     kind: str
     done: int
@@ -52,24 +57,23 @@ class Resealed:
 
 
 async def uses(database: Database, cipher: Cipher) -> list[KeyUse]:
-    """All keys that are configured, in their order, and then those that are missing."""
+    """All configured keys in their order, then the missing ones."""
     async with database.single() as tx:
         found = await sealed_values.counts(tx)
     counts: defaultdict[bytes, dict[str, int]] = defaultdict(dict)
     for one in found:
         counts[one.key][one.kind] = one.values
     ranks = {number: rank for rank, number in enumerate(cipher.numbers)}
-    # What is too short to name a key is damaged: no key opens it, and the others go on.
+    # A value too short to name a key is damaged: no key opens it, so none is missing.
     strange = {key for key in counts if key not in ranks and len(key) == NUMBER_BYTES}
     keys = [*ranks, *sorted(strange)]
     return [KeyUse(key.hex(), ranks.get(key), counts[key]) for key in keys]
 
 
 async def require_keys(deps: Deps) -> None:
-    """Refuse to start while secrets are stored that no master key opens.
+    """Refuse to start if a stored secret needs a master key that is missing.
 
-    While Postgres cannot be asked, three times, nothing is known, and nothing refused. Raises
-    InvalidSettingsError.
+    If Postgres cannot be reached three times, the process may start. Raises InvalidSettingsError.
     """
     for _ in range(_TRIES):
         try:
@@ -83,7 +87,7 @@ async def require_keys(deps: Deps) -> None:
 
 
 def refuse_missing(found: Sequence[KeyUse]) -> None:
-    """Raise InvalidSettingsError that names the keys that are missing."""
+    """Raise InvalidSettingsError that names the missing keys, if there are any."""
     lines = [
         f"GATEWAY_MASTER_KEY: the key {use.id} is missing, which seals {_text(use.counts)}:"
         " put it in the list, behind the first"
@@ -99,16 +103,16 @@ def _text(counts: Mapping[str, int]) -> str:
 
 
 async def reseal(deps: Deps, batch: int = _BATCH) -> AsyncIterator[Resealed]:
-    """Seal with the first key whatever another one seals, a batch in each transaction.
+    """Reseal with the first key all that another key seals, one transaction for each batch.
 
-    It can be ended and begun anew at any time, while the gateway works.
+    It can be stopped and started again at any time, while the gateway works.
     """
     for kind in sealed_values.KINDS:
         after = UUID(int=0)
         while True:
             async with deps.db.begin() as tx:
                 values = await sealed_values.others(tx, kind, deps.cipher.numbers[0], after, batch)
-                opened = [(one, _anew(deps, kind, one)) for one in values]
+                opened = [(one, _reseal(deps, kind, one)) for one in values]
                 fresh = [(one.id, one.sealed, new) for one, new in opened if new is not None]
                 done = await sealed_values.replace(tx, kind, fresh) if fresh else 0
             if not values:
@@ -118,7 +122,7 @@ async def reseal(deps: Deps, batch: int = _BATCH) -> AsyncIterator[Resealed]:
             yield Resealed(kind.name, done, closed)
 
 
-def _anew(deps: Deps, kind: Kind, value: Value) -> bytes | None:
+def _reseal(deps: Deps, kind: Kind, value: Value) -> bytes | None:
     place = AssociatedData(kind.table, str(value.tenant_id), str(value.id), value.version)
     try:
         plain = deps.cipher.open(value.sealed, place)
@@ -128,7 +132,7 @@ def _anew(deps: Deps, kind: Kind, value: Value) -> bytes | None:
 
 
 async def give_up(database: Database, key: bytes) -> dict[str, int]:
-    """Empty whatever a lost key seals, so that nothing waits for it; how many, by kind."""
+    """Empty all secrets that a lost key seals, so that nothing waits for it; returns counts by kind."""
     async with database.begin() as tx:
         return {
             kind.name: await sealed_values.give_up(tx, kind, key) for kind in sealed_values.KINDS

@@ -1,4 +1,9 @@
-"""Administration of tenants and of their credentials for the upstream."""
+"""Administration of tenants and of their upstream credentials.
+
+It runs when an operator asks, by API or CLI. Each act and its audit entry are one transaction, and
+other processes drop what they cached of the tenant after it. A deletion works in batches: a crash
+leaves the tenant suspended, and a second deletion goes on.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -34,9 +39,9 @@ _LIMIT_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class TenantUpdate:
-    """What is to change of a tenant: `metadata` makes the new text of the one that there is.
+    """Changes of a tenant. `metadata` makes the new text from the present one.
 
-    `limits` are by the names of Limits; None is the gateway's default.
+    `limits` are by the names of Limits; None restores the gateway's default.
     """
 
     name: str | None = None
@@ -48,7 +53,7 @@ class TenantUpdate:
 async def create_tenant(
     deps: Deps, actor: str, *, slug: str, name: str, metadata: str, limits: Limits
 ) -> Tenant:
-    """Create a tenant with a default signing secret; raises Conflict when the slug is taken."""
+    """Create a tenant with a default signing secret; raises Conflict if the slug is taken."""
     tenant_id = deps.ids.uuid()
     async with deps.db.begin() as tx:
         tenant = await tenants.add(
@@ -57,8 +62,8 @@ async def create_tenant(
         if tenant is None:
             raise Conflict(f"slug: there is a tenant '{slug}' already")
         await keep_key(tx, deps, tenant_id, None, new_key(deps, V1))
-        told = {"name": name, "limits": _limits(limits)}
-        await audit.note(tx, deps, actor, "tenant.created", slug, tenant_id=tenant_id, **told)
+        detail = {"name": name, "limits": _limits(limits)}
+        await audit.note(tx, deps, actor, "tenant.created", slug, tenant_id=tenant_id, **detail)
     deps.queue.announce(f"tenant:{slug}")
     return tenant
 
@@ -71,10 +76,10 @@ async def get_tenant(deps: Deps, slug: str) -> Tenant:
 
 @retry_on_deadlock
 async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantUpdate) -> Tenant:
-    """Change what is named of a tenant; the rest stays. Raises NotFound, BadRequest.
+    """Change the given fields of a tenant. Raises NotFound, BadRequest.
 
-    It is merged into what there is while nobody else changes it, so two changes never undo each
-    other. A change of nothing is not noted.
+    The row is locked meanwhile, so two changes at once never undo each other. If nothing changes,
+    the audit has no entry.
     """
     async with deps.db.begin() as tx:
         await tenants.lock(tx, (await _find(tx, slug)).id)
@@ -89,7 +94,7 @@ async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantUpdate)
             limits=replace(before.limits, **change.limits),
         )
         after = after or before
-        if changed := audit.changes(_told(before), _told(after)):
+        if changed := audit.changes(_audited(before), _audited(after)):
             await audit.note(
                 tx, deps, actor, "tenant.changed", slug, tenant_id=before.id, changes=changed
             )
@@ -99,7 +104,7 @@ async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantUpdate)
 
 @retry_on_deadlock
 async def suspend_tenant(deps: Deps, actor: str, slug: str, *, suspended: bool) -> Tenant:
-    """Refuse a tenant's requests and hold its waiting jobs, or let it go on. Raises NotFound."""
+    """Refuse a tenant's requests and hold its waiting jobs, or resume it. Raises NotFound."""
     async with deps.db.begin() as tx:
         before = await _find(tx, slug)
         after = await tenants.suspend(tx, before.id, suspended=suspended)
@@ -112,10 +117,9 @@ async def suspend_tenant(deps: Deps, actor: str, slug: str, *, suspended: bool) 
 
 
 async def delete_tenant(deps: Deps, actor: str, slug: str) -> None:
-    """Erase a tenant with all that is its, but for its usage, which is nobody's then.
+    """Erase a tenant and all its data. Its usage is kept without its name. Raises NotFound.
 
-    What it has much of goes first, in batches, while it is suspended; to repeat a deletion that was
-    cut short goes on with it. Raises NotFound.
+    The tenant is suspended first, then its many rows go in batches, then the tenant itself.
     """
     tenant = await suspend_tenant(deps, actor, slug, suspended=True)
     while await _erase_some(deps, tenant.id):
@@ -141,10 +145,10 @@ async def _erase(deps: Deps, actor: str, tenant: Tenant) -> None:
 async def put_credential(
     deps: Deps, actor: str, slug: str, *, api_key: Secret, base_url: str | None
 ) -> list[CredentialInUse]:
-    """Give a tenant a new credential, once the upstream has honoured it.
+    """Give a tenant a new credential, after the upstream has accepted it.
 
-    Jobs already at the upstream are polled with the credential that submitted them. The same key
-    again only ends a rejection. Raises NotFound, BadRequest, UpstreamUnavailable.
+    Jobs at the upstream are polled with the credential that submitted them. To put the same key
+    again only clears a rejection. Raises NotFound, BadRequest, UpstreamUnavailable.
     """
     tenant = await get_tenant(deps, slug)
     credential_id = deps.ids.uuid()
@@ -171,9 +175,9 @@ async def _keep_credential(
             await _add(tx, deps, tenant.id, version, access)
             await polls.reconsider(tx, tenant.id)
         versions = await tenants.credentials(tx, tenant.id)
-        told = {"version": versions[0].version, "baseUrl": versions[0].base_url}
+        detail = {"version": versions[0].version, "baseUrl": versions[0].base_url}
         await audit.note(
-            tx, deps, actor, "credential.put", tenant.slug, tenant_id=tenant.id, **told
+            tx, deps, actor, "credential.put", tenant.slug, tenant_id=tenant.id, **detail
         )
     return versions
 
@@ -185,15 +189,15 @@ async def _find(tx: Tx, slug: str) -> Tenant:
     return tenant
 
 
-def _told(tenant: Tenant) -> dict[str, object]:
-    """A tenant as the audit tells of its changes, by the names that the API has for them."""
+def _audited(tenant: Tenant) -> dict[str, object]:
+    """The fields of a tenant that the audit compares, by the names of the API."""
     limits = {f"limits.{name}": value for name, value in _limits(tenant.limits).items()}
     metadata = {f"metadata.{key}": value for key, value in json.loads(tenant.metadata).items()}
     return {"name": tenant.name, **limits, **metadata}
 
 
 def _limits(limits: Limits) -> dict[str, int]:
-    """Those that are set."""
+    """The limits that are set, by the names of the API."""
     return {
         _LIMIT_NAMES[name]: value for name, value in asdict(limits).items() if value is not None
     }

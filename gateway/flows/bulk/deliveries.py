@@ -1,4 +1,9 @@
-"""Bulk: many deliveries sent again, in batches, each with its progress in one transaction."""
+"""Bulk operations on deliveries: resend, recover after an outage, replay missing events.
+
+A caller starts one; workers do it in steps when a `bulk` wake-up arrives, also those on jobs
+(bulk/jobs.py). Tenants take turns. Each batch and the cursor of its operation commit together, so a
+crash repeats nothing: another worker goes on from the cursor once the lease has lapsed.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,7 +36,7 @@ _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class DeliverySpan:
-    """When deliveries or events were made: from an instant on, and before another one."""
+    """A span of creation times: from `since` on, and before `until`."""
 
     since: datetime
     until: datetime | None = None
@@ -40,7 +45,7 @@ class DeliverySpan:
 async def resend(
     deps: Deps, wanted: DeliveryFilter, *, dry_run: bool = False
 ) -> Operation | DryRun:
-    """Send what a filter shows, delivered or not, but for what is being sent just now."""
+    """Send the deliveries that a filter selects again, but those that are being sent. Raises BulkFull."""
     return await _begin(deps, RESEND, wanted, dry_run)
 
 
@@ -52,9 +57,10 @@ async def recover(
     *,
     dry_run: bool = False,
 ) -> Operation | DryRun:
-    """Send what was not delivered to an endpoint, or to any receiver of the tenant.
+    """Send all that was not delivered to an endpoint, or without one to any receiver of the tenant.
 
-    What waits for its next attempt is only brought forward. Raises NotFound, Conflict.
+    These are open deliveries, which only become due now, dead letters and parked ones. Raises
+    NotFound, BulkFull, and Conflict if the endpoint is disabled.
     """
     if endpoint_id is not None:
         await _require_enabled(deps, tenant_id, endpoint_id)
@@ -65,9 +71,9 @@ async def recover(
 async def replay_missing(
     deps: Deps, tenant_id: UUID, endpoint_id: UUID, span: DeliverySpan, *, dry_run: bool = False
 ) -> Operation | DryRun:
-    """Send an endpoint the events of a time that it was never owed, as they were frozen.
+    """Send an endpoint the events of a span for which it has no delivery, with the same bytes.
 
-    Raises NotFound, and Conflict when it is disabled.
+    Raises NotFound, BulkFull, and Conflict if the endpoint is disabled.
     """
     await _require_enabled(deps, tenant_id, endpoint_id)
     return await _begin(deps, REPLAY_MISSING, _filter(tenant_id, endpoint_id, span), dry_run)
@@ -75,7 +81,7 @@ async def replay_missing(
 
 @retry_on_deadlock
 async def stop(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
-    """Stop an operation; what it did stays done. Raises NotFound, and Conflict once it has ended."""
+    """Stop an operation; finished batches stay. Raises NotFound, and Conflict once it has ended."""
     async with deps.db.of(tenant_id) as tx:
         stopped = await bulk_operations.stop(tx, tenant_id, operation_id)
         found = stopped or await bulk_operations.find(tx, tenant_id, operation_id)
@@ -87,10 +93,10 @@ async def stop(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
 
 
 async def step(deps: Deps, acceptor: Acceptor, served: UUID = _NOBODY) -> UUID | None:
-    """Do one batch of the tenant whose turn is after the one that was served; None when none is due.
+    """Do one batch for the next tenant after `served`; returns that tenant, or None if none is due.
 
-    Returns the tenant, so that each has a turn however many operations another one has. `acceptor`
-    is the one of this process: retried jobs go through it.
+    So each tenant has its turn, however many operations another one has. `acceptor` is the one of
+    this process: retried jobs go through it.
     """
     token, started = deps.ids.uuid(), deps.clock.monotonic()
     async with deps.db.single() as tx:
@@ -124,7 +130,7 @@ async def step(deps: Deps, acceptor: Acceptor, served: UUID = _NOBODY) -> UUID |
 
 @retry_on_deadlock
 async def _send_again(deps: Deps, operation: Operation, token: UUID) -> tuple[Progress, str | None]:
-    """Do a batch, unless the operation was stopped or is another's; and its state after that."""
+    """Do a batch and return the state after it; nothing if it was stopped or the lease was lost."""
     async with deps.db.of(operation.tenant_id) as tx:
         state = await bulk_operations.hold(tx, operation.id, token)
         if state != _RUNNING:
@@ -168,7 +174,7 @@ async def _count(tx: Tx, kind: str, wanted: DeliveryFilter) -> Counted:
 
 
 async def _batch(tx: Tx, deps: Deps, operation: Operation) -> Progress:
-    """Do the next rows."""
+    """Make the next rows due."""
     wanted = msgspec.json.decode(operation.filter, type=DeliveryFilter)
     after, until = operation.cursor, operation.until
     if operation.kind != REPLAY_MISSING:

@@ -1,4 +1,9 @@
-"""Bulk operations on jobs: delete those that are open, or retry those that failed."""
+"""Bulk operations on jobs: cancel open jobs, or retry failed ones.
+
+A caller starts one with a filter; workers do it batch by batch (bulk/deliveries.py `step`). Each job
+is a transaction of its own. A crash repeats a batch and changes nothing twice: a cancelled job is not
+cancelled again, and a retry has an idempotency key made of the operation and the job.
+"""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -28,7 +33,7 @@ _ENDED = frozenset(state.value for state in TERMINAL)
 async def cancel_jobs(
     deps: Deps, tenant_id: UUID, wanted: JobFilter, *, dry_run: bool = False
 ) -> Operation | DryRun:
-    """Delete the open jobs that a filter shows. Raises BadRequest."""
+    """Delete the open jobs that a filter selects. Raises BadRequest, BulkFull."""
     if set(wanted.states) & _ENDED:
         raise BadRequest.of("status", "only jobs that have not ended can be cancelled")
     wanted = replace(wanted, tenants=(tenant_id,), states=wanted.states or _OPEN)
@@ -38,9 +43,9 @@ async def cancel_jobs(
 async def retry_jobs(
     deps: Deps, tenant_id: UUID, wanted: JobFilter, *, dry_run: bool = False
 ) -> Operation | DryRun:
-    """Make a new job for each that a filter shows; without a status, for those that failed.
+    """Make a new job for each that a filter selects; without a status, for each that failed.
 
-    Raises BadRequest.
+    Raises BadRequest, BulkFull.
     """
     if not set(wanted.states) <= _ENDED:
         raise BadRequest.of("status", "only jobs that have ended can be retried")
@@ -49,9 +54,9 @@ async def retry_jobs(
 
 
 async def act(deps: Deps, acceptor: Acceptor, operation: Operation) -> Progress:
-    """Do the next jobs, each in a transaction of its own.
+    """Do the next batch, each job in a transaction of its own.
 
-    Doing one of them twice, after a crash, changes nothing.
+    It stops early if the tenant's queue is full. To do a job twice, after a crash, changes nothing.
     """
     wanted, batch = msgspec.json.decode(operation.filter, type=JobFilter), deps.policy.bulk_batch
     async with deps.db.of(operation.tenant_id) as tx:
@@ -87,14 +92,14 @@ async def _begin(
 
 
 async def _cancel(deps: Deps, tenant_id: UUID, job_id: UUID) -> None:
-    with suppress(NotFound):  # somebody else was faster
+    with suppress(NotFound):  # it was deleted meanwhile
         await delete_job(deps, tenant_id, job_id, unless_ended=True)
 
 
 async def _retry(
     deps: Deps, acceptor: Acceptor, operation: Operation, tenant_id: UUID, job_id: UUID
 ) -> None:
-    # No caller can give such a key; with it the same job is not retried twice.
+    # No caller can send such an idempotency key. With it a job is retried once by an operation.
     key = f"bulk\x1f{operation.id}\x1f{job_id}"
     async with deps.db.single() as tx:
         tenant = await tenants.by_id(tx, tenant_id)

@@ -1,4 +1,9 @@
-"""How every bulk operation begins: counted first, then stored for the workers."""
+"""The start of a bulk operation: count its rows first, then store it for the workers.
+
+It runs in the request of a caller. A dry run only counts. A tenant may have a limited number of
+operations under way (`Policy.bulk_running`). The operation and its filter are one row, so a crash
+leaves either nothing or an operation that a worker takes up.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,9 +23,9 @@ _RETRY_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """How many rows an operation would deal with, by their state where they have one.
+    """A dry run: how many rows an operation would act on, in all and by state.
 
-    `disabled` is how many deliveries it would leave out, as their endpoint is disabled.
+    `disabled` is how many deliveries it would leave out because their endpoint is disabled.
     """
 
     count: int
@@ -29,7 +34,7 @@ class DryRun:
 
 
 async def require_room(tx: Tx, deps: Deps, tenant_id: UUID) -> None:
-    """Refuse a tenant that has as many operations under way as it may have; raises BulkFull."""
+    """Refuse a tenant that has no room for another operation; raises BulkFull."""
     most = deps.policy.bulk_running
     if await bulk_operations.running(tx, tenant_id) >= most:
         raise _full(most)
@@ -46,7 +51,7 @@ async def begin(
     until: UUID | None,
     endpoint_id: UUID | None = None,
 ) -> Operation:
-    """Store an operation on so many rows, the last of them `until`; raises BulkFull."""
+    """Store an operation on `total` rows, up to the id `until`; raises BulkFull."""
     operation = await bulk_operations.add(
         tx,
         deps.ids.uuid(),
@@ -60,7 +65,7 @@ async def begin(
     )
     if operation is None:
         raise _full(deps.policy.bulk_running)
-    deps.queue.wake(VERB, after=_SOON_SECONDS)  # once this is committed
+    deps.queue.wake(VERB, after=_SOON_SECONDS)  # by then this is committed
     return operation
 
 

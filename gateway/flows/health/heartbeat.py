@@ -1,6 +1,8 @@
-"""Heartbeats: each process tells all others, through Postgres, that it lives and what it does.
+"""Heartbeats: each process writes every five seconds that it lives and what it did last.
 
-With the answer it sets its clock by that of Postgres, and learns how far the feed is held up.
+With the answer it sets its clock by that of Postgres, and measures the lag of the event feed.
+A heartbeat that fails is tried again a second later and stops nothing else. A crash leaves the last
+heartbeat; others call the process stale once it is too old.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from gateway.store import processes
 from gateway.store.processes import Beat, Identity
 
 EVERY_SECONDS = 5.0
-# While Postgres is away, so that the clock is right soon after it is back.
+# While Postgres cannot be reached, so that the clock is right soon after it is back.
 _AGAIN_SECONDS = 1.0
 _LONGEST_SECONDS = 4.0
 _STOP_SECONDS = 1.0
@@ -34,12 +36,12 @@ class Heart:
         self._born = deps.clock.monotonic()
 
     async def beat(self) -> bool:
-        """One heartbeat; whether Postgres took it. Never raises."""
+        """Send one heartbeat; returns whether Postgres took it. Never raises."""
         vitals = self._deps.vitals
         try:
             async with asyncio.timeout(_LONGEST_SECONDS):
                 await self._beat()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next one is tried
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next heartbeat is sent
             vitals.trouble = error.detail if isinstance(error, GatewayError) else str(error)
             vitals.trouble = vitals.trouble or type(error).__name__
             return False
@@ -53,7 +55,7 @@ class Heart:
             await self._deps.clock.sleep(EVERY_SECONDS if was_heard else _AGAIN_SECONDS)
 
     async def stop(self) -> None:
-        """Tell the others that this process ends as it should, if Postgres can be told."""
+        """Write that this process ends as intended, if Postgres can be reached."""
         with suppress(GatewayError, TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS), self._deps.db.single() as tx:
                 await processes.stop(tx, self._who.id)
@@ -62,12 +64,12 @@ class Heart:
         deps = self._deps
         async with deps.db.single() as tx:
             before, at = deps.clock.now(), deps.clock.monotonic()
-            told = await processes.beat(tx, self._who, self._tell(at))
+            answer = await processes.beat(tx, self._who, self._report(at))
             after = deps.clock.now()
-        self._set_clock(told.at - after, told.at - before)
-        deps.vitals.feed_lag = deps.vitals.lag.note(at, told.horizon, told.xact)
+        self._set_clock(answer.at - after, answer.at - before)
+        deps.vitals.feed_lag = deps.vitals.lag.note(at, answer.horizon, answer.xact)
 
-    def _tell(self, now: float) -> Beat:
+    def _report(self, now: float) -> Beat:
         deps = self._deps
         did = deps.vitals.did
         return Beat(
@@ -79,7 +81,7 @@ class Heart:
         )
 
     def _set_clock(self, least: timedelta, most: timedelta) -> None:
-        """Postgres's clock is ahead by between these two; set ours by no more than is certain."""
+        """Set our clock by what is certain: that of Postgres is ahead by between `least` and `most`."""
         clock, was = self._deps.clock, self._deps.clock.offset
         step = max(least, timedelta()) + min(most, timedelta())
         if not step:
@@ -87,14 +89,14 @@ class Heart:
         clock.set_offset(was + step)
         if abs(was + step) > _NOTABLE >= abs(was):
             _log.warning(
-                "the clock of this host is wrong: the gateway goes by Postgres's",
+                "the clock of this host is wrong: the gateway uses that of Postgres",
                 seconds_ahead=round(-clock.offset.total_seconds(), 3),
             )
 
 
 @asynccontextmanager
 async def beating(deps: Deps, who: Identity) -> AsyncGenerator[None]:
-    """Heartbeats while the block runs; the first one has been tried when it begins."""
+    """Send heartbeats while the block runs; the first one is sent before it begins."""
     heart = Heart(deps, who)
     await heart.beat()
     task = asyncio.create_task(heart.run())

@@ -1,4 +1,8 @@
-"""Overview: what waits, who is at work, and what last happened, in the whole gateway."""
+"""Overview: queues, processes, failing endpoints and last rounds of the whole gateway.
+
+It runs for the status, the metrics and the console. One question a second is put to Postgres, however
+many ask, and fewer if Postgres takes long. It writes nothing.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -16,14 +20,14 @@ from gateway.store.work.queues import QueueLine
 
 FAILING_PERCENTS = (50, 70, 90, 100)
 _LONGEST_SECONDS = 5.0
-# Who asks in a loop is told the same for so long, and for a multiple of what it takes to find out.
+# An answer is reused for a second, or for so many times the seconds that it took.
 _REMEMBERED_SECONDS = 1.0
 _SHARE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The gateway at one moment; seconds are None where it never happened."""
+    """The gateway at one moment; `since_...` are seconds, None if there was no such round yet."""
 
     states: Mapping[str, int]
     lines: Sequence[QueueLine]
@@ -39,7 +43,7 @@ class Overview:
 
 
 class Overviews:
-    """Overviews for one process: however many ask, one question a second is put to Postgres."""
+    """The overviews of one process; Postgres has so many seconds to answer."""
 
     def __init__(self, deps: Deps, seconds: float = _LONGEST_SECONDS) -> None:
         self._deps = deps
@@ -49,7 +53,7 @@ class Overviews:
         self._until = 0.0
 
     async def get(self) -> Overview:
-        """The overview, of a moment ago at most; raises Unavailable."""
+        """The overview, about a second old at most; raises Unavailable."""
         async with self._asking:
             if self._known is None or self._deps.clock.monotonic() >= self._until:
                 await self._ask()
@@ -71,7 +75,7 @@ class Overviews:
 
 
 async def overview(deps: Deps) -> Overview:
-    """Ask Postgres; raises Unavailable."""
+    """Read the overview from Postgres; raises Unavailable."""
     policy = deps.policy
     async with deps.db.single() as tx:
         since_sweep, since_prune = await processes.last_rounds(tx)
@@ -92,7 +96,7 @@ async def overview(deps: Deps) -> Overview:
 
 
 def _counted(failing: Sequence[endpoints.Failing]) -> dict[int, int]:
-    """How many endpoints are at least so far on their way to be disabled, or have come to its end."""
+    """How many endpoints are at least so many percent on the way to be disabled."""
     percents = [
         100 if one.is_disabled else failing_percent(one.seconds, one.failures) for one in failing
     ]

@@ -1,4 +1,8 @@
-"""Readiness: whether Postgres can be used, and the one reason why not."""
+"""Readiness: whether Postgres can be used, and if not, the first reason.
+
+It runs for the readiness probe and for the status. It checks the connection, the schema revision,
+the encoding and the role of tenants, within a second. It writes nothing.
+"""
 
 import asyncio
 from functools import cache
@@ -18,19 +22,19 @@ State = Literal["ok", "database away", "database unfit", "schema behind"]
 
 
 class Readiness(NamedTuple):
-    """What can be told to anybody: the cause names neither host nor login."""
+    """The answer for anybody: the cause names neither host nor login."""
 
     status: State
     cause: str = ""
 
 
 async def readiness(deps: Deps) -> Readiness:
-    """Ask Postgres for all that requests and workers need of it; takes a second at the most."""
+    """Check all that requests and workers need of Postgres; takes at most a second."""
     return await readiness_of(deps.db)
 
 
 async def readiness_of(database: Database, seconds: float = _SECONDS) -> Readiness:
-    """The same for a pool by itself; waits for so many seconds at the most."""
+    """Check one pool; takes at most so many seconds."""
     try:
         async with asyncio.timeout(seconds):
             return await _ask(database)
@@ -46,11 +50,11 @@ async def _ask(db: Database) -> Readiness:
     fault = encoding_fault(await db.server_encoding())
     if fault:
         return Readiness("database unfit", fault)
-    # A newer schema serves this code too: changes expand first and contract later.
+    # A newer schema serves this code too: migrations expand first and contract later.
     if present is None or present < needed_revision():
         cause = f"the schema is at {present or 'nothing'}, and {needed_revision()} is needed"
         return Readiness("schema behind", f"{cause}: run `gateway db upgrade`")
-    async with db.of(_NOBODY) as tx:  # the role of tenants may be taken on
+    async with db.of(_NOBODY) as tx:  # fails if the role of tenants cannot be set
         await tx.rows("SELECT 1")
     return Readiness("ok")
 

@@ -1,4 +1,8 @@
-"""Status: one look at the whole gateway, and what is wrong with it in words and as codes."""
+"""Status: the state of the whole gateway, and each fault as a code and a sentence.
+
+It runs for `gateway status`, the status route and the console. It combines readiness, overview and
+the connection to Redis. It writes nothing.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +24,7 @@ _CLOCK_SECONDS = 1.0
 
 
 class Finding(NamedTuple):
-    """Something that is wrong; grave where no work is done while it is so."""
+    """A fault; `grave` if no work is done while it lasts."""
 
     code: str
     message: str
@@ -29,7 +33,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """The gateway as one of its API processes sees it; no overview while Postgres is away."""
+    """The gateway as one API process sees it; `overview` is None if Postgres cannot be used."""
 
     database: str
     redis: bool
@@ -46,7 +50,7 @@ class GatewayStatus:
 
 
 async def status(deps: Deps, overviews: Overviews) -> GatewayStatus:
-    """Look at everything."""
+    """Collect the state of all parts."""
     state, cause = await readiness(deps)
     trouble, overview = "" if state == "ok" else f"{state}: {cause}", None
     try:

@@ -1,4 +1,8 @@
-"""Check usage: count the rows once more, tell where the roll-ups differ, and put them right."""
+"""Usage check: recount the rows, report where the roll-ups differ, and repair them if asked.
+
+It runs for `gateway db check-usage`, while the gateway works: each statement sees rows and roll-ups as
+of one moment. Each span of days is one transaction, so a crash leaves whole spans repaired.
+"""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -10,17 +14,14 @@ from gateway.store.usage import drift
 from gateway.store.usage.drift import Drift
 
 _PAGE = 100
-# What is counted in one statement has to be done within its time limit.
+# One statement counts no more rows than it can within the statement timeout.
 _ROWS_AT_ONCE = 50_000
 
 
 async def check_usage(
     database: Database, *, fix: bool, page: int = _PAGE, rows_at_once: int = _ROWS_AT_ONCE
 ) -> AsyncIterator[tuple[str, Drift]]:
-    """Differences between the rows and the roll-ups, as (slug, difference), and mend them if told.
-
-    Work goes on meanwhile: each statement sees rows and roll-ups as of one moment.
-    """
+    """Yield each difference between rows and roll-ups as (slug, difference); repair it if `fix`."""
     async for slug, tenant_id in _tenants(database, page):
         async with database.single() as tx:
             days = await drift.days(tx, tenant_id)
@@ -48,7 +49,7 @@ async def _tenants(database: Database, page: int) -> AsyncIterator[tuple[str, UU
 def _spans(
     days: Sequence[tuple[datetime, int]], rows_at_once: int
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Days in a row, as many as do not have more rows than that, or one."""
+    """Group days into spans of at most so many rows, but at least one day."""
     first, held = None, 0
     for day, rows in days:
         if first is not None and held + rows > rows_at_once:

@@ -1,4 +1,10 @@
-"""Prune: drop what is older than its tenant keeps it, in small batches and at leisure."""
+"""Pruning: delete rows that are older than their tenant keeps them, in small batches.
+
+It runs for a second in each sweep, one tenant after the other, and to the end for `gateway db prune`.
+Each batch and its cursor are one transaction, with a rest after it, so pruning never slows down
+work. Rows that must stay (open jobs, deletions that wait) are passed over and looked at again.
+A crash leaves the cursor at the last batch, and the next round goes on from there.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +23,7 @@ _REST_SECONDS = 0.02
 
 
 async def prune_some(deps: Deps, seconds: float) -> Mapping[str, int]:
-    """Prune the tenants whose turn it is for about so many seconds; rows dropped, by kind."""
+    """Prune the tenants that are due, for about so many seconds; returns dropped rows by kind."""
     end, dropped = deps.clock.monotonic() + seconds, Counter[str]()
     async with deps.db.single() as tx:
         due = await prune.tenants(tx, None, EVERY_SECONDS, _TENANTS)
@@ -31,7 +37,10 @@ async def prune_some(deps: Deps, seconds: float) -> Mapping[str, int]:
 async def prune_now(
     deps: Deps, slug: str | None = None, *, dry_run: bool = False
 ) -> dict[str, Counter[str]]:
-    """Prune all tenants, or one, to the end; rows dropped or, in a dry run, looked at, by kind."""
+    """Prune all tenants, or one, to the end; returns dropped rows by tenant and kind.
+
+    A dry run drops nothing and returns how many rows it would look at.
+    """
     async with deps.db.single() as tx:
         found = await prune.tenants(tx, slug, 0.0, 1_000_000)
     dropped: dict[str, Counter[str]] = {}
@@ -43,30 +52,33 @@ async def prune_now(
 
 async def _prune_tenant(deps: Deps, keeping: Keeping, end: float) -> Counter[str]:
     dropped = Counter[str]()
-    for name, way in WAYS.items():
-        bound = await _bound(deps, keeping, way)
+    for name, rule in WAYS.items():
+        bound = await _bound(deps, keeping, rule)
         if bound is not None and (rows := await _walk(deps, keeping.tenant_id, name, bound, end)):
-            dropped[way.kind] += rows
+            dropped[rule.kind] += rows
     if deps.clock.monotonic() < end:
         async with deps.db.single() as tx:
             await prune.done(tx, keeping.tenant_id)
     return dropped
 
 
-async def _walk(deps: Deps, tenant_id: UUID, way: str, bound: UUID, end: float) -> int:
-    """Go a way up to its bound, not far beyond what cannot go yet; how many rows that dropped."""
+async def _walk(deps: Deps, tenant_id: UUID, rule: str, bound: UUID, end: float) -> int:
+    """Drop the rows of a rule up to its bound; returns how many.
+
+    The walk ends some batches behind the first row that must stay.
+    """
     after: UUID | None = None
     dropped = ahead = 0
     batch = deps.policy.prune_batch
     while ahead < deps.policy.prune_ahead and deps.clock.monotonic() < end:
         async with deps.db.begin() as tx:
-            kept = await prune.cursor(tx, tenant_id, way)
+            kept = await prune.cursor(tx, tenant_id, rule)
             after = after or kept
-            ids = await prune.next_rows(tx, tenant_id, way, after=after, before=bound, limit=batch)
+            ids = await prune.next_rows(tx, tenant_id, rule, after=after, before=bound, limit=batch)
             if not ids:
                 break
             ahead += after != kept
-            pruned = await prune.prune(tx, tenant_id, way, ids, moves=after == kept)
+            pruned = await prune.prune(tx, tenant_id, rule, ids, moves=after == kept)
             after, dropped = pruned.last or after, dropped + pruned.rows
         deps.crash_point("prune.committed")
         if len(ids) < batch:
@@ -77,26 +89,26 @@ async def _walk(deps: Deps, tenant_id: UUID, way: str, bound: UUID, end: float) 
 
 async def _count_tenant(deps: Deps, keeping: Keeping, _end: float) -> Counter[str]:
     counts = Counter[str]()
-    for name, way in WAYS.items():
-        bound = await _bound(deps, keeping, way)
+    for name, rule in WAYS.items():
+        bound = await _bound(deps, keeping, rule)
         if bound is None:
             continue
         async with deps.db.single() as tx:
             after = await prune.cursor(tx, keeping.tenant_id, name)
-            counts[way.kind] += await prune.count(
+            counts[rule.kind] += await prune.count(
                 tx, keeping.tenant_id, name, after=after, before=bound
             )
     return counts
 
 
-async def _bound(deps: Deps, keeping: Keeping, way: PruneRule) -> UUID | None:
-    """The id before which rows of a way are pruned; None where they are kept for good."""
-    own: int | None = getattr(keeping, way.kind)
-    days = deps.policy.keep_days[way.kind] if own is None else own
+async def _bound(deps: Deps, keeping: Keeping, rule: PruneRule) -> UUID | None:
+    """The id before which the rows of a rule are pruned; None if they are kept for ever."""
+    own: int | None = getattr(keeping, rule.kind)
+    days = deps.policy.keep_days[rule.kind] if own is None else own
     if not days:
         return None
     bound = first_id(deps.clock.now() - timedelta(days=days))
-    if way.table != "job":
+    if rule.table != "job":
         return bound
     async with deps.db.single() as tx:
         oldest = await prune.oldest_open(tx, keeping.tenant_id)

@@ -1,4 +1,11 @@
-"""Sweep: find what is due and that no wake-up came for; end what outlived its deadline."""
+"""The sweep: find rows whose wake-up was lost, and expire jobs past their deadline.
+
+It runs every few seconds in each worker; an advisory lock lets one of them do a round. It wakes
+the verbs that have late rows, checks for a database that went back in time (restore detector),
+deletes cancelled jobs upstream and prunes a little.
+It promises that a lost wake-up or a flushed Redis costs seconds, not jobs. A crash leaves nothing:
+the next round finds the same rows.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,16 +25,16 @@ from gateway.store import processes
 from gateway.store.work import bulk_operations, restore_detection, sweeps
 from gateway.store.work.sweeps import Late
 
-# A wake-up may take this long without anybody calling it lost.
+# A row that is due for longer than this has lost its wake-up.
 _GRACE = 3.0
-# Longer than from one round to the next: what comes due is known before, and woken for in time.
+# Rows that come due within this time get a wake-up now. It is longer than the time between rounds.
 _SOON = 8.0
 _BATCH = 500
 _PRUNE_SECONDS = 1.0
 
 
 class Found(NamedTuple):
-    """What one round found."""
+    """What one round found: late rows, credentials without a next poll, and a due bulk operation."""
 
     late: Late
     forgotten: int
@@ -35,7 +42,7 @@ class Found(NamedTuple):
 
 
 async def sweep(deps: Deps) -> None:
-    """One round; of several workers that sweep at once, one does it."""
+    """Do one round; if another worker sweeps just now, do nothing."""
     started = deps.clock.monotonic()
     found = await _look(deps)
     if found is None:
@@ -56,7 +63,7 @@ async def sweep(deps: Deps) -> None:
 
 
 async def _look(deps: Deps) -> Found | None:
-    """What waits for nobody, mended where a row is enough; None where another one sweeps."""
+    """Find late rows, and repair what a single row can; None if another worker sweeps."""
     deps.restore_detector.learn(await deps.queue.mirrored())
     known = deps.restore_detector.known
     async with deps.db.begin() as tx:
@@ -84,7 +91,7 @@ async def _look(deps: Deps) -> Found | None:
 
 
 def _wake(deps: Deps, found: Found) -> dict[str, int]:
-    """Wake who is needed; the rows that no wake-up had come for, by verb."""
+    """Send the wake-ups that are missing; returns the number of late rows by verb."""
     late = found.late
     due: dict[Verb, int] = {
         "submit": late.accepted + late.doubtful,
@@ -100,7 +107,7 @@ def _wake(deps: Deps, found: Found) -> dict[str, int]:
         deps.queue.wake("deliver", after=float(seconds))
     if found.bulk_is_due:
         deps.queue.wake("bulk")
-    # What waits while others of its kind are served waits for its turn, not for a lost wake-up.
+    # While rows of a kind are being handled, the others wait for their turn, not for a wake-up.
     if late.submitting:
         due["submit"] = 0
     if late.delivering:
@@ -109,7 +116,7 @@ def _wake(deps: Deps, found: Found) -> dict[str, int]:
 
 
 async def _expire(deps: Deps) -> int:
-    """End what outlived its deadline; a job that cannot be ended holds up no other."""
+    """Expire jobs past their deadline; a job that cannot be expired holds up no other."""
     async with deps.db.single() as tx:
         ids = await sweeps.expired(tx, _BATCH)
     try:
@@ -120,7 +127,7 @@ async def _expire(deps: Deps) -> int:
         deps.slots.report("submit", error)
     ended = 0
     for job_id in ids:
-        with suppress(Exception):  # reported with the first
+        with suppress(Exception):  # it was reported with the batch
             ended += await _end(deps, [job_id])
     return ended
 

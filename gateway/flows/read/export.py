@@ -1,4 +1,9 @@
-"""Export: all that a filter shows, or all that is a tenant's, page by page in constant memory."""
+"""Exports: the jobs that a filter selects, or all data of a tenant, in constant memory.
+
+They run while a caller downloads. Pages follow each other by keyset paging. No transaction is open
+between pages of jobs, so a slow reader holds nothing up. A crash ends the download, and the caller
+starts it again.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -14,12 +19,12 @@ from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import NOTHING, Page
 from gateway.store.job_search.render import Form
 
-# What hangs on rows is read so many at a time; an attempt may have 64 kB.
+# Rows that belong to others are read so many at a time; an attempt may have 64 kB.
 _PARTS = 100
 
 
 def reading(deps: Deps, tenants: Sequence[UUID] | None) -> AbstractAsyncContextManager[Tx]:
-    """A transaction that sees what is of these tenants, or of all for None."""
+    """A transaction that sees only these tenants (row-level security), or all for None."""
     return deps.db.begin() if tenants is None else deps.db.of(*tenants)
 
 
@@ -33,11 +38,11 @@ async def job_page(
     size: int,
     most: int = lists.PAGE_BYTES,
 ) -> Page:
-    """Jobs, newest first: those older than `before`, after skipping `offset`.
+    """A page of jobs, newest first: those older than `before`, after the first `offset` of them.
 
-    Fewer than `size` where they come to about `most` bytes, but one at least.
+    It ends at `size` jobs or about `most` bytes, but has at least one job if there is any.
     """
-    if wanted.tenants == ():  # to name no tenants would let all be seen
+    if wanted.tenants == ():  # an empty list must not mean all tenants
         return NOTHING
     async with reading(deps, wanted.tenants) as tx:
         return await lists.page(
@@ -48,10 +53,10 @@ async def job_page(
 async def export_jobs(
     deps: Deps, wanted: JobFilter, form: Form, before: UUID | None
 ) -> AsyncGenerator[Page]:
-    """All jobs of a filter as text, newest first: 1,000 a page, or about 1 MB.
+    """All jobs of a filter as text, newest first, in pages of 1,000 jobs or about 1 MB.
 
-    No transaction is open while a page is dealt with, however long that takes. A job that is there
-    all the time is in exactly one page.
+    No transaction is open while the caller handles a page. A job that exists all the time is in
+    exactly one page.
     """
 
     async def after(page: Page | None) -> Page:
@@ -61,22 +66,22 @@ async def export_jobs(
 
     page = await after(None)
     while page.jobs:
-        # Each with the next one under way while it is dealt with.
-        coming = asyncio.create_task(after(page)) if page.more else None
+        # The next page is read while the caller handles this one.
+        next_page = asyncio.create_task(after(page)) if page.more else None
         try:
             yield page
         except BaseException:
-            if coming is not None:
-                coming.cancel()
-                await asyncio.wait({coming})
+            if next_page is not None:
+                next_page.cancel()
+                await asyncio.wait({next_page})
             raise
-        page = NOTHING if coming is None else await coming
+        page = NOTHING if next_page is None else await next_page
 
 
 async def export_tenant(deps: Deps, tenant: Tenant) -> AsyncGenerator[list[str]]:
-    """All that is kept of a tenant, as JSON objects with a `kind` and no secrets, in pages.
+    """All data of a tenant without secrets, in pages of JSON objects with a `kind`.
 
-    What is made while it runs may be in it or not.
+    Rows that are added meanwhile may be in it or not.
     """
     limit, most = deps.policy.export_page, deps.policy.export_bytes
     for kind in export.KINDS:

@@ -1,4 +1,9 @@
-"""The feed of events, page by page or as it grows."""
+"""The event feed: read it page by page, or follow it as it grows.
+
+It runs for callers that poll the feed or hold a stream open. Events come in one order for all
+readers, and nothing is ever added before a position that was shown. A reader keeps its position, so
+a crash loses nothing: it goes on from there at any process.
+"""
 
 from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
@@ -14,16 +19,16 @@ from gateway.store import feed
 from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
 from gateway.store.job_search.filter import OUR_CLOCKS
 
-# Of the UUIDs that events have as ids. Those of jobs, 8, begin with the time of the job's own.
+# UUID versions of event ids. Events of jobs have version 8, which begins with the job's time.
 _VERSIONS = (7, 8)
-# An event may be held back for as long as an older transaction is under way.
+# An event is held back while an older transaction is open, so a follower looks again soon.
 _SOON_SECONDS = 0.05
 _LOOKS = 3
-# Marks are sealed: a place in the feed tells how many transactions there were, which others caused.
+# Marks are sealed: a position counts the transactions of all tenants, which is not for a tenant.
 _MARK = AssociatedData("feed", "", "mark")
 _LARGEST = 2**63 - 1
-# Marks of earlier versions were plain. Those are read coarsely, so that nobody can find out by made-up
-# ones between which transactions an event of his own lies; what came shortly before is shown again.
+# Marks of earlier versions were plain numbers. They are rounded down, so that made-up marks do not
+# reveal the number of transactions; some events are shown again for it.
 _COARSE = 2**16
 
 _Tenants = Sequence[UUID] | None
@@ -38,8 +43,8 @@ async def read_page(
     limit: int,
     samples: bool = False,
 ) -> FeedPage:
-    """The next events of tenants, None for all; no types means all of them."""
-    if tenants is not None and not tenants:  # to name no tenants would let all be seen
+    """The next events of tenants, or of all for None; without `types`, events of all types."""
+    if tenants is not None and not tenants:  # an empty list must not mean all tenants
         return FeedPage([], after)
     async with reading(deps, tenants) as tx:
         return await feed.page(tx, tenants, after, types=types, limit=limit, samples=samples)
@@ -48,10 +53,10 @@ async def read_page(
 async def find_place(
     deps: Deps, tenants: _Tenants, event_id: UUID, field: str = "after"
 ) -> FeedPosition:
-    """Where an event is in the feed; raises BadRequest naming the field.
+    """The position of an event in the feed; raises BadRequest that names the field.
 
-    Where it is not kept any more, or not theirs, a place from which nothing later is missed; some of
-    what came before it, since the job that it is about was accepted, is shown again.
+    If the event was pruned, or is another tenant's, it is a position from which no later event is
+    missed. Some earlier events, since its job was accepted, are shown again.
     """
     if tenants is not None and not tenants:  # as above
         return START
@@ -67,13 +72,13 @@ async def find_place(
 
 
 def mark_of(deps: Deps, place: FeedPosition) -> str:
-    """A place that is behind no event, as a reader keeps it."""
+    """A position as an opaque mark, for a reader that has seen no event."""
     plain = place.xact.to_bytes(8, signed=True)
     return encode_sealed(deps.cipher.seal(plain, _MARK, deps.ids.random_bytes(NONCE_BYTES)))
 
 
 def place_of_mark(deps: Deps, text: str, field: str = "after") -> FeedPosition:
-    """The place that a mark stands for; raises BadRequest naming the field."""
+    """The position that a mark stands for; raises BadRequest that names the field."""
     try:
         sealed = decode_sealed(text)
         if sealed is not None:
@@ -90,7 +95,7 @@ def place_of_mark(deps: Deps, text: str, field: str = "after") -> FeedPosition:
 
 
 async def end_of_feed(deps: Deps) -> FeedPosition:
-    """The place behind all that a reader could be shown now."""
+    """The position behind all events that a reader can be shown now."""
     async with deps.db.single() as tx:
         return await feed.end(tx)
 
@@ -105,9 +110,9 @@ async def follow(
     samples: bool = False,
     heartbeat: float,
 ) -> AsyncGenerator[Sequence[FeedEvent]]:
-    """The feed behind a place as it grows, until the process stops.
+    """The events behind a position as they come, until the process stops.
 
-    An empty sequence every `heartbeat` seconds in which nothing came.
+    Yields an empty sequence after each `heartbeat` seconds without an event.
     """
     looks = 0
     with waiters.following(tenants) as watch:

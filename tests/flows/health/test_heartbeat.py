@@ -87,7 +87,7 @@ async def test_the_clock_is_set_by_that_of_postgres(
         assert await heart.beat()
     assert abs(world.clock.offset.total_seconds() + ahead) < 1.0
     assert [line["event"] for line in logs] == [
-        "the clock of this host is wrong: the gateway goes by Postgres's"
+        "the clock of this host is wrong: the gateway uses that of Postgres"
     ]
     assert abs(logs[0]["seconds_ahead"] - ahead) < 1.0
     (one,) = await seen(world)
