@@ -154,6 +154,7 @@ async def test_an_erased_tenant_leaves_nothing_and_takes_nothing_of_others(world
         # The job of the tenant before may be due again by now, and be answered first.
         world.upstream.will("submit", Busy("busy"), Busy("busy"))
         await world.submit()
+        world.upstream.script.clear()
         await create_key(world.deps, "t", kind=KeyKind.TENANT, name="k", tenant=slug)
         await resend(world.deps, DeliveryFilter(tenant.id))
     acme = await get_tenant(world.deps, "acme")
