@@ -107,8 +107,8 @@ class Settings(BaseSettings):
     )
     egress_proxy: SecretStr = Field(
         SecretStr(""),
-        description="Proxy that all webhooks go through: `http://user:password@host:port`, what is "
-        "special in user and password percent-encoded. It must allow CONNECT to addresses.",
+        description="Proxy that all webhooks go through: `http://user:password@host:port`, with special "
+        "characters in user and password percent-encoded. It must allow CONNECT to IP addresses.",
     )
     database_pool: int = Field(
         10, ge=2, le=200, description="Most connections that one process keeps to Postgres."
@@ -175,22 +175,22 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=36_500,
-        description="How long params, results and webhook bodies are kept; 0: for good.",
+        description="How long params, results and webhook bodies are kept; 0: forever.",
     )
     keep_jobs_days: int = Field(
-        0, ge=0, le=36_500, description="How long jobs that have ended are kept; 0: for good."
+        0, ge=0, le=36_500, description="How long jobs that have ended are kept; 0: forever."
     )
     keep_attempts_days: int = Field(
         30,
         ge=0,
         le=36_500,
-        description="How long the attempts of deliveries are kept; 0: for good.",
+        description="How long the attempts of deliveries are kept; 0: forever.",
     )
     keep_events_days: int = Field(
         90,
         ge=0,
         le=36_500,
-        description="How long events and their deliveries are kept; 0: for good.",
+        description="How long events and their deliveries are kept; 0: forever.",
     )
     drain_seconds: float = Field(
         20, ge=0, le=600, description="How long a stopping process lets its work finish."
