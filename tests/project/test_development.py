@@ -1,4 +1,4 @@
-"""The statements of docs/development.md run on the tables as they are."""
+"""docs/development.md: its statements run on the present tables, and the tests that it names exist."""
 
 import asyncio
 import re
@@ -8,7 +8,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs/development.md").read_text()
+TESTS = Path(__file__).parents[1]
+PAGE = (TESTS.parent / "docs/development.md").read_text()
 STATEMENTS = [
     statement.strip()
     for block in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -32,3 +33,14 @@ def test_a_statement_runs(database_url: str, statement: str) -> None:
 
     # There is no such job; only the restore detector has its one row.
     assert len(asyncio.run(run())) == ("FROM beacon" in statement)
+
+
+def test_named_tests_exist() -> None:
+    named = set(re.findall(r"\b(?<!/)test_[a-z_]+\b(?!\.py)", re.sub(r"-k \w+", "", PAGE)))
+    known = {
+        name
+        for module in TESTS.rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", module.read_text())
+    }
+    assert named
+    assert named - known == set()

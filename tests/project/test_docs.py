@@ -1,4 +1,4 @@
-"""What the pages say is so: links lead somewhere, examples run, lists match the code."""
+"""The documentation matches the code: links resolve, examples run, lists are complete."""
 
 import re
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def _name(page: Path) -> str:
 
 
 def _code(page: Path) -> str:
-    """All code of a page, one piece a line: blocks and spans."""
+    """All code of a page, blocks and spans, one piece per line."""
     pieces = [token.content for token in _tokens(page) if token.type == "fence"]
     for token in _tokens(page):
         pieces += [child.content for child in token.children or () if child.type == "code_inline"]
@@ -73,7 +73,7 @@ def _dead(page: Path, link: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     assert [link for link in _links(page) if _dead(page, link)] == []
 
 
@@ -83,7 +83,7 @@ def _runnable(page: Path) -> list[Token]:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if _runnable(page)], ids=_name)
 def test_examples_run(page: Path) -> None:
-    """The blocks of a page run in order and see each other's names."""
+    """The blocks of a page run in order and share their names."""
     names: dict[str, object] = {}
     for block in _runnable(page):
         first_line = (block.map or [0])[0] + 1
@@ -103,7 +103,7 @@ def _errors(root: type[GatewayError] = GatewayError) -> Iterator[type[GatewayErr
         yield from _errors(error)
 
 
-def test_every_refusal_is_explained() -> None:
+def test_every_error_code_is_explained() -> None:
     statuses: dict[str, set[int]] = {}
     for error in _errors():
         statuses.setdefault(error.code, set()).add(error.status)
@@ -114,7 +114,7 @@ def test_every_refusal_is_explained() -> None:
     assert {len(cells) for cells in documented.values()} == {4}
 
 
-def test_every_end_of_a_job_is_explained() -> None:
+def test_every_failure_of_a_job_is_explained() -> None:
     ends = [
         lifecycle.expired(),
         lifecycle.cancelled(),
@@ -132,7 +132,7 @@ def test_every_end_of_a_job_is_explained() -> None:
         assert documented[code][:2] == [error.origin, "yes" if error.retryable else "no"]
 
 
-def test_commands_advise_what_the_page_advises() -> None:
+def test_commands_and_page_give_the_same_advice() -> None:
     for heading, advice in (
         ("Why a job failed", JOB_ADVICE),
         ("Why a webhook failed", WEBHOOK_ADVICE),
@@ -140,18 +140,18 @@ def test_commands_advise_what_the_page_advises() -> None:
         assert advice == {code: cells[-1] for code, cells in _rows(ERRORS, heading).items()}
 
 
-def test_every_type_of_event_is_explained() -> None:
+def test_every_event_type_is_explained() -> None:
     assert _rows(ROOT / "docs/webhooks.md", "Types").keys() == set(EVENT_TYPES)
 
 
-def test_every_make_target_that_is_named_exists() -> None:
+def test_named_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {target for page in PAGES for target in re.findall(r"make ([a-z]+)", _code(page))}
     assert {"demo", "test"} <= named <= targets
 
 
 def _is_command(words: list[str]) -> bool:
-    """Whether the words begin with a command of ours, or are a group of them."""
+    """Whether the words name a command of the gateway, or a group of commands."""
     if words[0] not in cli.lazy:
         return False
     command = cli.load(words[0])
@@ -161,7 +161,7 @@ def _is_command(words: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_every_command_that_is_named_exists(page: Path) -> None:
+def test_named_commands_exist(page: Path) -> None:
     named = re.findall(
         r"(?:^|(?<!The)[ (])gateway ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)", _code(page), re.MULTILINE
     )
@@ -177,7 +177,7 @@ def _commands() -> Iterator[str]:
             yield f"gateway {name}"
 
 
-def test_every_command_is_on_its_page() -> None:
+def test_every_command_is_documented() -> None:
     page = _code(ROOT / "docs/cli.md")
     assert [words for words in _commands() if not re.search(rf"{words}(?![a-z-])", page)] == []
 
@@ -194,7 +194,7 @@ _STRANGERS = {"pg_hba.conf", "verify.mjs"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_every_file_that_is_named_exists(page: Path) -> None:
+def test_named_files_exist(page: Path) -> None:
     """A page names files from the root, from the package, from docs/, or from its own folder."""
     places = (ROOT, ROOT / "gateway", ROOT / "docs", page.parent)
     named = re.findall(
@@ -227,10 +227,10 @@ def test_every_reason_to_wait_is_explained() -> None:
         assert f"`{reason}`" in page, reason
 
 
-def test_every_metric_that_is_named_exists() -> None:
+def test_named_metrics_exist() -> None:
     known = _metrics()
     rules = ROOT / "deploy/prometheus-rules.yaml"
-    # What it was called before.
+    # The changelog names metrics by their former names, too.
     pages = [page for page in (*PAGES, rules) if page.name != "CHANGELOG.md"]
     named = {name for page in pages for name in re.findall(r"\bgw_[a-z_]+", page.read_text())}
     assert named

@@ -1,4 +1,4 @@
-"""The pages leave nothing out: every route and field is on one."""
+"""The documentation is complete: every route, field and audit action is on a page."""
 
 import re
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def fields() -> set[str]:
 
 
 def routes() -> set[str]:
-    """Method and path of each, such as `GET /v1/job/{}`."""
+    """The method and path of each route, such as `GET /v1/job/{}`."""
     routers = [
         Router("/v1", route_handlers=flat(TENANT)),
         Router("/admin/v1", route_handlers=flat(OPERATOR)),
@@ -52,10 +52,12 @@ def routes() -> set[str]:
 
 
 def test_every_route_is_on_a_page() -> None:
-    told = re.sub(r"{[^}]*}", "{}", CODE)
+    written = re.sub(r"{[^}]*}", "{}", CODE)
     known = routes()
     assert len(known) > 50
-    assert {one for one in known if not re.search(rf"{re.escape(one)}(?![\w/{{-])", told)} == set()
+    assert {
+        one for one in known if not re.search(rf"{re.escape(one)}(?![\w/{{-])", written)
+    } == set()
 
 
 def test_every_field_is_on_a_page() -> None:
