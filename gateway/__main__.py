@@ -9,7 +9,7 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line of this process; ends it with one of `ExitCode`."""
     for stream in (sys.stdout, sys.stderr):
-        # What the terminal's encoding lacks is shown as an escape, and is no reason to fail.
+        # Characters that the terminal's encoding lacks are shown as escapes.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:

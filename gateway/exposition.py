@@ -1,6 +1,6 @@
-"""What Prometheus scrapes: the counters of this process, its state, and that of the whole gateway.
+"""The page that Prometheus scrapes: counters of this process, its state, and the gateway's state.
 
-What cannot be known while Postgres is away is left out, so that no old number stays on a screen.
+While Postgres is away, metrics that need it are left out, so that no stale number is shown.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ ProcessCollector(registry=metrics.REGISTRY)
 
 
 class ProcessState(NamedTuple):
-    """What one process knows of itself."""
+    """The state of one process."""
 
     database_up: bool
     redis_connected: bool
@@ -44,14 +44,14 @@ class _Gauges(Collector):
 
 
 def process_state(deps: Deps, *, database_up: bool) -> ProcessState:
-    """The state of this process, and whether Postgres answered it of late."""
+    """Collect the state of this process; `database_up` says whether Postgres answered recently."""
     ahead = -deps.clock.offset.total_seconds()
     use, lag = deps.db.use, deps.vitals.feed_lag
     return ProcessState(database_up, deps.queue.connected, use, ahead, lag)
 
 
 def exposition(process: ProcessState, overview: Overview | None = None) -> bytes:
-    """The page in Prometheus's text format; an overview is shown by API processes."""
+    """Render the page in Prometheus's text format; only API processes pass an overview."""
     families = [*_of_process(process), *(_of_gateway(process, overview) if overview else ())]
     return generate_latest(metrics.REGISTRY) + generate_latest(_Gauges(families))
 

@@ -1,4 +1,4 @@
-"""Logs: structured lines on standard error, one wide line for each unit of work."""
+"""Structured logs on standard error, with one wide line per unit of work."""
 
 import asyncio
 import logging
@@ -68,13 +68,13 @@ def configure(level: str, style: str) -> None:
 
 
 def write_wide(level: str, event: str, at: datetime, fields: Mapping[str, object]) -> None:
-    """Write the one line of a finished unit of work, as a logger would and for a third of the cost."""
+    """Write the line of a finished unit of work like a logger, at a third of its cost."""
     if _LEVELS[level] < _wide.least:
         return
     if _wide.is_json and _SECRET_NAMES.isdisjoint(fields):
         stamp = at.isoformat().replace("+00:00", "Z")
         line = _ENCODER.encode({**fields, "event": event, "level": level, "timestamp": stamp})
-        # What looks like a secret goes the way on which it is hidden.
+        # A line that seems to hold a secret is written by the logger below, which hides it.
         if not _SECRET_FORM_BYTES.search(line):
             sys.stderr.write(printable_json(line.decode()) + "\n")
             return
@@ -82,14 +82,14 @@ def write_wide(level: str, event: str, at: datetime, fields: Mapping[str, object
 
 
 def report_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what an event loop is told of; that Postgres is away is told once, and not here."""
+    """Log an error that the event loop reports, except an outage of Postgres, which is logged elsewhere."""
     error = context.get("exception")
     if not isinstance(error, Unavailable):
         structlog.get_logger("gateway").error(context.get("message", "task failed"), exc_info=error)
 
 
 def redact(_logger: object, _method: str, event: Event) -> Event:
-    """Hide what looks like a secret: by the name of its field, or by its form."""
+    """Hide values that seem to be secrets, by the name of the field or by their form."""
     for name, value in event.items():
         if name in _SECRET_NAMES:
             event[name] = _HIDDEN
@@ -110,7 +110,7 @@ def _word(word: str) -> str:
     authority, slash, path = rest.partition("/")
     if not mark:
         return word
-    # User and password, and what a query may carry, are nobody's business.
+    # User, password and query may hold secrets.
     return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
@@ -119,7 +119,7 @@ def _json(_logger: object, _method: str, event: Event) -> str:
 
 
 def _printable(_logger: object, _method: str, event: Event) -> Event:
-    """Show control characters; what is no text the renderer shows by its repr, which does the same."""
+    """Escape control characters in texts; the renderer shows other values by repr, which escapes them."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = printable_lines(value) if name == "exception" else printable(value)

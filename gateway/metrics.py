@@ -1,4 +1,4 @@
-"""Metrics in Prometheus's form. Labels are bounded: never an id, a URL or a tenant."""
+"""Prometheus metrics. Labels are bounded: never an id, a URL or a tenant."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -138,7 +138,7 @@ def _tenant(fields: Mapping[str, object]) -> UUID | None:
     return value if isinstance(value, UUID) else None
 
 
-# `labels` costs more than what it finds, so the two busiest are looked up once for each value.
+# `labels` is slow, so the series of the two busiest metrics are cached.
 @cache
 def _http_series(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
     return _http.labels(method, route, status), _http_seconds.labels(route)

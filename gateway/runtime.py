@@ -1,4 +1,4 @@
-"""The composition root: settings become the parts that flows are handed."""
+"""The composition root: builds the dependencies of the flows from the settings."""
 
 import os
 import socket
@@ -23,23 +23,23 @@ from gateway.flows.process.slots import Slots
 from gateway.flows.process.vitals import Vitals
 from gateway.flows.upstream.workflow_names import WorkflowNames
 from gateway.ports import Clock, Ids
-from gateway.settings import Settings, strange_settings
+from gateway.settings import Settings, unknown_settings
 from gateway.store.connection.failure_causes import Cause, Trouble
 from gateway.store.database import open_database
 from gateway.store.processes import Identity
 
 _TROUBLES = {
     Trouble.AWAY: "postgres is away",
-    Trouble.DENIED: "postgres does not let us in",
-    Trouble.READ_ONLY: "postgres takes no changes",
+    Trouble.DENIED: "postgres refuses the login",
+    Trouble.READ_ONLY: "postgres is read-only",
     Trouble.BUSY: "postgres: no connection is free",
-    Trouble.SCHEMA: "postgres: the schema is not the one that is needed",
-    Trouble.LOCKED: "postgres: a statement met another one",
+    Trouble.SCHEMA: "postgres: the schema has the wrong version",
+    Trouble.LOCKED: "postgres: a statement hit a lock or a conflict",
     Trouble.SLOW: "postgres: a statement took too long",
 }
 _log = structlog.get_logger("gateway.postgres")
-# Work that found nothing to do is not worth a line, and accept has that of its request.
-# What no master key opens is told once a minute, and not by each job that waits for it.
+# Not logged: work that found nothing to do, accept, which has the line of its request, and secrets that no
+# master key opens, which are logged once a minute instead of by each waiting job.
 _QUIET = frozenset(
     {("sweep", "quiet"), ("poll", "ok"), ("claim", "shared")}
     | {(work, "sealed") for work in ("submit", "poll", "lookup")}
@@ -50,7 +50,7 @@ _TROUBLE = frozenset(
 
 
 class Report:
-    """The observer of a real process: one wide log line and the metrics of it."""
+    """Implements the port Observer: one wide log line and the metrics of each unit of work."""
 
     def __init__(self, clock: Clock, vitals: Vitals) -> None:
         self._clock = clock
@@ -68,17 +68,17 @@ class Report:
 
 
 def host_clock() -> Clock:
-    """The clock of this host, as others on it see it."""
+    """Return the clock of this host, without the correction to Postgres's."""
     return SystemClock()
 
 
 def identity_of(kind: str, ids: Ids) -> Identity:
-    """What a process of a kind tells the others of itself."""
+    """Describe this process to the others; `kind` is `api` or `worker`."""
     return Identity(ids.uuid(), kind, socket.gethostname(), os.getpid(), __version__)
 
 
 def policy_of(settings: Settings) -> Policy:
-    """The engine's tunables as the settings have them."""
+    """Build the engine's policy from the settings."""
     return Policy(
         submit_concurrency=settings.submit_concurrency,
         deliver_concurrency=settings.deliver_concurrency,
@@ -99,14 +99,14 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def tell_strange_settings() -> None:
-    """One warning for each variable of the environment that is misspelt."""
-    for stranger in strange_settings():
-        _log.warning("a variable is not a setting", name=stranger.name, nearest=stranger.nearest)
+def warn_of_unknown_settings() -> None:
+    """Log a warning for each variable that looks like a setting and is none."""
+    for unknown in unknown_settings():
+        _log.warning("a variable is not a setting", name=unknown.name, nearest=unknown.nearest)
 
 
 def sender_of(settings: Settings) -> HttpSender:
-    """The sender of webhooks, with the addresses that it may call."""
+    """Build the webhook sender with the addresses that it may call."""
     private = settings.allow_private_callbacks
     proxy = settings.egress_proxy.get_secret_value()
     return HttpSender(
@@ -119,10 +119,10 @@ def sender_of(settings: Settings) -> HttpSender:
     )
 
 
-def _tell_of_postgres(place: str, cause: Cause | None) -> None:
-    """One line when the database gets into trouble, and one when it is well again."""
+def _log_postgres(place: str, cause: Cause | None) -> None:
+    """Log when the database fails, and when it can be used again."""
     if cause is None:
-        _log.info("postgres is well again", postgres=place)
+        _log.info("postgres can be used again", postgres=place)
     else:
         _log.warning(_TROUBLES[cause.trouble], cause=cause.text, postgres=place)
 
@@ -134,12 +134,12 @@ async def open_deps(
     crash_point: Callable[[str], None] = go_on,
     health: RedisHealth | None = None,
 ) -> AsyncGenerator[Deps]:
-    """Open everything that a process needs; `name` is what Postgres shows it as.
+    """Open everything that a process needs; Postgres shows it under `name`.
 
-    A process starts while Postgres or Redis is away; raises InvalidSettingsError where Redis is a
-    Cluster. `health` is given where others in the process use Redis as well.
+    A process also starts while Postgres or Redis is away. Raises InvalidSettingsError if Redis is a
+    Cluster. `health` is shared with other users of Redis in the process.
     """
-    # Wake-ups and limits go by the clock of the host, as arq does; all else by that of Postgres.
+    # Wake-ups and rate limits use the clock of the host, as arq does; everything else uses Postgres's.
     host, vitals = host_clock(), Vitals()
     clock = PostgresClock(host)
     ids = SystemIds(clock)
@@ -148,7 +148,7 @@ async def open_deps(
             settings.database_url.get_secret_value(), pool=settings.database_pool, name=name
         )
         stack.push_async_callback(database.close)
-        database.standing.on_change(partial(_tell_of_postgres, database.place))
+        database.standing.on_change(partial(_log_postgres, database.place))
         agent = f"job-gateway/{__version__}"
         upstream = MusicAi(clock, user_agent=agent, rate=settings.upstream_rate)
         stack.push_async_callback(upstream.close)
@@ -180,7 +180,7 @@ async def open_deps(
 
 @asynccontextmanager
 async def _naming_workflows(deps: Deps) -> AsyncGenerator[None]:
-    """Metrics learn which workflows they may name, while the block runs."""
+    """Let the metrics learn the names of workflows while the block runs."""
     names = WorkflowNames(deps, metrics.workflows.learn)
     try:
         with metrics.workflows.asking(names.ask):

@@ -1,7 +1,7 @@
-"""Settings: the only reader of the environment.
+"""The settings of the gateway; no other module reads the environment.
 
-Every setting is an environment variable with the prefix GATEWAY_. All that is wrong with them is
-reported at once, and nothing starts until it is right.
+Every setting is an environment variable with the prefix GATEWAY_. A process reports all invalid
+settings at once, and does not start until they are valid.
 """
 
 import base64
@@ -22,7 +22,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.config.environment import PREFIX, InvalidSettingsError, Stranger, read_files, strangers
+from gateway.config.environment import (
+    PREFIX,
+    InvalidSettingsError,
+    UnknownVariable,
+    read_files,
+    unknown_variables,
+)
 from gateway.config.postgres_url import read_url
 from gateway.config.redis_url import parse_redis_url
 
@@ -32,7 +38,7 @@ _PROXY = re.compile(r"http://(?:[^/?#@\s]+@)?(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+
 
 
 class Settings(BaseSettings):
-    """What the gateway is told by its environment."""
+    """The settings, read from environment variables and from the files that they name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
@@ -45,7 +51,7 @@ class Settings(BaseSettings):
     )
     migration_database_url: SecretStr = Field(
         SecretStr(""),
-        description="Where `gateway db upgrade` connects, past a PgBouncer; empty: `DATABASE_URL`.",
+        description="Address for `gateway db upgrade` that bypasses PgBouncer; empty: `GATEWAY_DATABASE_URL`.",
     )
     redis_url: SecretStr = Field(
         description="Redis or Valkey: `redis://user:password@host:port/database`, `rediss://` for TLS, "
@@ -57,119 +63,122 @@ class Settings(BaseSettings):
     )
     upstream_url: str = Field(
         "https://api.music.ai/v1",
-        description="The upstream job API, for credentials that name none.",
+        description="Base URL of the upstream job API, for credentials without one of their own.",
     )
     upstream_rate: float = Field(
         0,
         ge=0,
         le=100_000,
-        description="Most calls a second to the upstream that one process makes with one credential; "
-        "0: no cap. For an upstream with a limit: that, divided by the number of workers.",
+        description="Most upstream calls per second of one process with one credential (token bucket); "
+        "0: no limit. If the upstream has a limit, set that limit divided by the number of workers.",
     )
     poll_budget: float = Field(
         0.15,
         ge=0,
         le=10,
-        description="Upstream calls for each job beyond its submit, where one call serves many jobs. "
-        "One job alone gets the calls that it needs.",
+        description="Average number of upstream calls per job after its submit, when one call serves "
+        "many jobs. A single job gets the calls that it needs.",
     )
     host: str = Field("127.0.0.1", description="Address that `gateway serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `gateway serve` listens on.")
     share_port: bool = Field(
         False,
-        description="Several `gateway serve` of one database may listen on the port of this host.",
+        description="Lets several `gateway serve` processes of one database listen on the same port.",
     )
     worker_port: int = Field(
-        0, ge=0, le=65535, description="Port for a worker's health and metrics; 0 for none."
+        0, ge=0, le=65535, description="Port for a worker's health checks and metrics; 0: none."
     )
     metrics_port: int = Field(
         0,
         ge=0,
         le=65535,
-        description="Port of its own for an API process's metrics and health, on which it then answers "
-        "`/metrics` alone; 0: on `GATEWAY_PORT`. Each process on one host needs another.",
+        description="Separate port for an API process's metrics and health checks. It then answers "
+        "`/metrics` only there. 0: on `GATEWAY_PORT`. Each process on a host needs its own port.",
     )
     metrics_host: str = Field(
-        "", description="Address that `GATEWAY_METRICS_PORT` is on; empty: that of `GATEWAY_HOST`."
+        "", description="Address that `GATEWAY_METRICS_PORT` listens on; empty: `GATEWAY_HOST`."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least severe log line that is written."
+        "info", description="Least severe level of log lines that are written."
     )
-    log_format: Literal["json", "console"] = Field("json", description="How log lines look.")
+    log_format: Literal["json", "console"] = Field("json", description="Format of log lines.")
     allow_private_callbacks: bool = Field(
-        False, description="Receivers may be at private addresses and plain HTTP; only in `dev`."
+        False,
+        description="Allows receivers at private addresses and over plain HTTP; only in `dev`.",
     )
     callback_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        (), description="Private networks that receivers may be in, as CIDR, separated by commas."
+        (),
+        description="Private networks that receivers may be in, as CIDR, separated by commas. The SSRF "
+        "guard blocks all others.",
     )
     callback_ports: Annotated[frozenset[int], NoDecode] = Field(
         frozenset({443, 8443}), description="Ports that receivers may use, separated by commas."
     )
     egress_proxy: SecretStr = Field(
         SecretStr(""),
-        description="Proxy that all webhooks go through: `http://user:password@host:port`, with special "
-        "characters in user and password percent-encoded. It must allow CONNECT to IP addresses.",
+        description="Proxy for all webhooks: `http://user:password@host:port`, with special characters "
+        "in user and password percent-encoded. It must allow CONNECT to IP addresses.",
     )
     database_pool: int = Field(
-        10, ge=2, le=200, description="Most connections that one process keeps to Postgres."
+        10, ge=2, le=200, description="Most connections of one process to Postgres."
     )
     max_body_bytes: int = Field(
-        1_048_576, ge=1024, le=67_108_864, description="Largest request body that is read."
+        1_048_576, ge=1024, le=67_108_864, description="Largest request body that is accepted."
     )
     body_memory_bytes: int = Field(
         67_108_864,
         ge=1024,
-        description="Most bytes of request bodies that one API process holds at once; four of the "
-        "largest fit in any case. What is beyond is refused with 503.",
+        description="Most bytes of request bodies that one API process holds in memory; four of the "
+        "largest always fit. Requests beyond it are refused with 503.",
     )
     keep_alive_seconds: float = Field(
         75,
         ge=1,
         le=3600,
-        description="How long an API process keeps an idle connection open, and how long the head of "
-        "a request may take. Longer than the proxy in front keeps its own.",
+        description="How long an API process keeps an idle connection open; also the time limit for the "
+        "headers of a request. Must be longer than the keep-alive of the proxy in front.",
     )
     max_wait_seconds: float = Field(
         55,
         ge=1,
         le=60,
-        description="Longest that an answer is held back by `wait`. Shorter than the time-out of the "
-        "proxy in front.",
+        description="Longest time that `wait` holds a response back (long poll). Must be shorter than "
+        "the time-out of the proxy in front.",
     )
     max_queued: int = Field(
         100_000,
         ge=1,
-        description="Most jobs of a tenant that may wait, unless it has its own limit.",
+        description="Most waiting jobs of a tenant that has no limit of its own.",
     )
     max_in_flight: int = Field(
         1_000,
         ge=1,
-        description="Most jobs of a tenant at the upstream, unless it has its own limit.",
+        description="Most jobs at the upstream of a tenant that has no limit of its own.",
     )
     max_rate: int = Field(
         0,
         ge=0,
         le=100_000,
-        description="Most requests of a tenant in a second, unless it has its own limit; 0: no cap.",
+        description="Most requests per second of a tenant that has no limit of its own; 0: no limit.",
     )
     max_endpoints: int = Field(
-        100, ge=1, description="Most webhook endpoints of a tenant, unless it has its own limit."
+        100, ge=1, description="Most webhook endpoints of a tenant that has no limit of its own."
     )
     job_deadline_seconds: float = Field(
-        86_400, gt=0, description="How long a job may take, unless it has its own deadline."
+        86_400, gt=0, description="How long a job without a deadline of its own may take."
     )
     submit_concurrency: int = Field(
-        100, ge=1, le=1000, description="Most submits that one worker has under way."
+        100, ge=1, le=1000, description="Most concurrent submits of one worker."
     )
     deliver_concurrency: int = Field(
-        100, ge=1, le=1000, description="Most webhooks that one worker has under way."
+        100, ge=1, le=1000, description="Most concurrent webhook requests of one worker."
     )
     delivery_delays: Annotated[tuple[float, ...], NoDecode] = Field(
         (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
         description="Seconds between the attempts of a delivery, separated by commas.",
     )
     delivery_timeout_seconds: float = Field(
-        15, gt=0, le=20, description="Longest that one attempt of a delivery may take."
+        15, gt=0, le=20, description="Longest time that one delivery attempt may take."
     )
     keep_payloads_days: int = Field(
         0,
@@ -184,7 +193,7 @@ class Settings(BaseSettings):
         30,
         ge=0,
         le=36_500,
-        description="How long the attempts of deliveries are kept; 0: forever.",
+        description="How long delivery attempts are kept; 0: forever.",
     )
     keep_events_days: int = Field(
         90,
@@ -193,14 +202,14 @@ class Settings(BaseSettings):
         description="How long events and their deliveries are kept; 0: forever.",
     )
     drain_seconds: float = Field(
-        20, ge=0, le=600, description="How long a stopping process lets its work finish."
+        20, ge=0, le=600, description="How long a stopping process waits for its work to finish."
     )
     drain_delay_seconds: float = Field(
         5,
         ge=0,
         le=600,
-        description="How long an API process serves on after SIGTERM, with readiness false, so that "
-        "the balancer in front leaves it out before it closes its port.",
+        description="How long an API process keeps serving after SIGTERM while its readiness check "
+        "fails, so that the load balancer removes it before its port closes.",
     )
 
     @field_validator("callback_networks", "callback_ports", "delivery_delays", mode="before")
@@ -260,7 +269,7 @@ class Settings(BaseSettings):
 
     @property
     def master_keys(self) -> list[bytes]:
-        """The master keys, the one that seals first."""
+        """The decoded master keys; the first one seals."""
         return _decode_keys(self.master_key)
 
 
@@ -270,9 +279,9 @@ SECRETS = tuple(
 
 
 def load_settings() -> Settings:
-    """Read the environment and the files that it names; raises InvalidSettingsError.
+    """Read the environment and the files that it names.
 
-    That names every faulty variable.
+    Raises InvalidSettingsError, which names every invalid variable.
     """
     values, faults = read_files(SECRETS, os.environ)
     lines = list(faults.values())
@@ -290,10 +299,10 @@ def load_settings() -> Settings:
     return settings
 
 
-def strange_settings() -> list[Stranger]:
-    """The variables of the environment that look like settings and are none."""
+def unknown_settings() -> list[UnknownVariable]:
+    """Return the variables that have the prefix of settings, but are no settings."""
     names = {name.upper() for name in Settings.model_fields}
-    return strangers({*names, *(f"{name}_FILE" for name in SECRETS)}, os.environ)
+    return unknown_variables({*names, *(f"{name}_FILE" for name in SECRETS)}, os.environ)
 
 
 def _line(name: str, kind: str, message: str, *, is_file: bool) -> str:

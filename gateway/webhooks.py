@@ -1,9 +1,9 @@
-"""The receiver's side of webhooks: proof that one comes from the holder of the signing secret.
+"""Verifies webhooks at the receiver: proves that the holder of the signing secret sent them.
 
     event = verify(request.body, request.headers, "whsec_...")
 
-Standard Webhooks 1.0.0. This file needs nothing but Python, so it can also be copied; only `v1a`
-signatures ask for the package `cryptography`.
+Standard Webhooks 1.0.0. This file needs only Python, so it can be copied; `v1a` signatures need the
+package `cryptography`, too.
 """
 
 import base64
@@ -22,18 +22,18 @@ PUBLIC_PREFIX = "whpk_"
 MIN_SECRET_BYTES = 24
 MAX_SECRET_BYTES = 64
 ED25519_BYTES = 32
-# More bear no meaning, and each v1a entry costs a stranger's request a tenth of a millisecond.
+# A limit, because checking one v1a entry takes a tenth of a millisecond, and anybody can send them.
 _MAX_ENTRIES = 50
 _MAX_TIMESTAMP_DIGITS = 12
 _ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 
 
 class WebhookVerificationError(ValueError):
-    """A webhook is not proven to come from the holder of the secret; the text says why."""
+    """The webhook is not proven to come from the holder of the secret; the text says why."""
 
 
 class HiddenBytes(bytes):
-    """Bytes that neither logs nor tracebacks show."""
+    """Bytes whose value does not appear in logs and tracebacks."""
 
     __slots__ = ()
 
@@ -44,19 +44,19 @@ class HiddenBytes(bytes):
 
 
 class HmacKey(HiddenBytes):
-    """The key of a `whsec_` secret: signs and checks `v1`."""
+    """The key of a `whsec_` secret; signs and verifies `v1`."""
 
     __slots__ = ()
 
 
 class PublicKey(bytes):
-    """The key of a `whpk_` text: checks `v1a`."""
+    """The key of a `whpk_` text; verifies `v1a`."""
 
     __slots__ = ()
 
 
 class WithItems(Protocol):
-    """Headers as mappings and most frameworks hold them."""
+    """Headers in a mapping, or in the type of a web framework."""
 
     def items(self) -> Iterable[tuple[str | bytes, object]]: ...
 
@@ -69,10 +69,11 @@ def verify(
     tolerance: float = TOLERANCE_SECONDS,
     now: float | None = None,
 ) -> dict[str, Any]:
-    """Return the event of a webhook that any of the secrets proves; else WebhookVerificationError.
+    """Return the event of a webhook if any of the secrets proves it.
 
-    `body` is what arrived, before any parsing; names of headers may have any case; a secret is
-    `whsec_...` or a public key `whpk_...`; `tolerance` and `now` are in seconds.
+    `body` is the raw request body, before any parsing. Header names may have any case. A secret is
+    `whsec_...` or a public key `whpk_...`. `tolerance` and `now` are in seconds. Raises
+    WebhookVerificationError.
     """
     content = _as_bytes("the body", body)
     given = _wanted_headers(headers)
@@ -84,7 +85,7 @@ def verify(
 
 
 def read_key(text: str) -> HmacKey | PublicKey:
-    """Read what a receiver is given to check with; raises WebhookVerificationError."""
+    """Decode a secret or public key of a receiver; raises WebhookVerificationError."""
     if not isinstance(cast("object", text), str):
         raise WebhookVerificationError(
             f"a secret is text that begins with '{SECRET_PREFIX}' or '{PUBLIC_PREFIX}'"
@@ -99,7 +100,7 @@ def read_key(text: str) -> HmacKey | PublicKey:
 
 
 def decode_key(text: str, prefix: str, least: int, most: int) -> bytes:
-    """The bytes of a secret or key, whose text may lack the prefix; WebhookVerificationError."""
+    """Decode a secret or key, with or without its prefix; raises WebhookVerificationError."""
     what = "a signing secret" if prefix == SECRET_PREFIX else f"a '{prefix}' key"
     try:
         raw = base64.b64decode(text.removeprefix(prefix), validate=True)
@@ -112,7 +113,7 @@ def decode_key(text: str, prefix: str, least: int, most: int) -> bytes:
 
 
 def hmac_entry(key: bytes, signed: bytes) -> bytes:
-    """The `v1` entry of the signature header for `id.timestamp.body`."""
+    """Return the `v1` entry of the signature header for `id.timestamp.body`."""
     return b"v1," + binascii.b2a_base64(hmac.digest(key, signed, "sha256"), newline=False)
 
 
@@ -122,7 +123,7 @@ def _as_bytes(what: str, value: object) -> bytes:
             f"{what} is {type(value).__name__}: give the bytes or text that arrived"
         )
     try:
-        # Servers hand bytes that are no UTF-8 on as lone surrogates.
+        # Web servers pass bytes that are not UTF-8 as lone surrogates.
         if isinstance(value, str):
             return value.encode(errors="surrogateescape")
         return bytes(cast("bytes", value))
@@ -150,7 +151,7 @@ def _pairs(headers: object) -> list[tuple[object, object]]:
         has_items = hasattr(headers, "items")
         pairs = cast("WithItems", headers).items() if has_items else cast("Iterable[Any]", headers)
         return [(name, value) for name, value in pairs]
-    except Exception:  # noqa: BLE001 - code of the caller, which may raise whatever it likes
+    except Exception:  # noqa: BLE001 - the caller's code may raise anything
         raise WebhookVerificationError(
             "the headers are neither a mapping nor pairs of name and value"
         ) from None
@@ -159,7 +160,7 @@ def _pairs(headers: object) -> list[tuple[object, object]]:
 def _several(secrets: object) -> list[object]:
     try:
         return [secrets] if isinstance(secrets, str) else list(cast("Iterable[object]", secrets))
-    except Exception:  # noqa: BLE001 - code of the caller, which may raise whatever it likes
+    except Exception:  # noqa: BLE001 - the caller's code may raise anything
         raise WebhookVerificationError(
             f"the secrets are {type(secrets).__name__}: give one as text, or several in a list"
         ) from None
@@ -177,7 +178,7 @@ def _check_time(stamp: bytes, now: object, tolerance: object) -> None:
     if not (stamp.isdigit() and len(stamp) <= _MAX_TIMESTAMP_DIGITS):
         raise WebhookVerificationError(f"{_TIMESTAMP} is not whole seconds")
     away = abs(_seconds("the present", now) - int(stamp))
-    if not away <= _seconds("the tolerance", tolerance):  # this way round, NaN is refused
+    if not away <= _seconds("the tolerance", tolerance):  # written so that NaN is refused
         raise WebhookVerificationError(f"{_TIMESTAMP} is too far from the present")
 
 
@@ -200,7 +201,7 @@ def _check_signature(keys: Sequence[HmacKey | PublicKey], header: bytes, signed:
 
 def _proven_by_hmac(keys: Sequence[HmacKey], entries: Sequence[bytes], signed: bytes) -> bool:
     known = [hmac_entry(key, signed) for key in keys]
-    # A sum: how long it takes does not tell which secret or entry it was.
+    # A sum, so that the duration does not reveal which secret or entry matched.
     return sum(hmac.compare_digest(one, entry) for one in known for entry in entries) > 0
 
 
@@ -209,7 +210,7 @@ def _proven_by_ed25519(keys: Sequence[PublicKey], entries: Sequence[bytes], sign
     if not (keys and signatures):
         return False
     try:
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - it may be missing
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - optional
         from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
             Ed25519PublicKey,
         )
@@ -226,7 +227,7 @@ def _proven_by_ed25519(keys: Sequence[PublicKey], entries: Sequence[bytes], sign
 
 
 def _ed25519_signature(entry: bytes) -> bytes | None:
-    """The signature of a `v1a` entry; None for all else, and for base64 with stray last bits."""
+    """Return the signature of a `v1a` entry; None for other versions and non-canonical base64."""
     version, _, text = entry.partition(b",")
     if version != b"v1a":
         return None

@@ -1,4 +1,8 @@
-"""The worker process: a pool that runs the sessions, and a small port for health and metrics."""
+"""The worker process: runs the handlers of all verbs, and serves a port for health and metrics.
+
+It ends on SIGTERM or SIGINT after its work, at most `drain_seconds` later. If it crashes, other
+workers take over its rows when their leases expire.
+"""
 
 import asyncio
 import gc
@@ -23,23 +27,23 @@ from gateway.flows.warm_up import warm_up
 from gateway.flows.work_loops import WorkLoops
 from gateway.host.descriptors import raise_limit
 from gateway.host.watchdog import watch_loop
-from gateway.runtime import host_clock, identity_of, open_deps, tell_strange_settings
+from gateway.runtime import host_clock, identity_of, open_deps, warn_of_unknown_settings
 from gateway.settings import Settings
 from gateway.worker_port import serve_port
 
 _log = structlog.get_logger("gateway.worker")
-# A handler that never gives the loop back would hold up all others: the process ends instead.
+# A handler that blocks the event loop would stop all others: the process ends instead.
 _STUCK_SECONDS = 30
 _SWEEP_SECONDS = 5
 
 
 def run(settings: Settings, crash_point: Callable[[str], None] = go_on) -> None:
-    """Work until SIGTERM or SIGINT, then finish what is under way.
+    """Work until SIGTERM or SIGINT, then finish the work under way.
 
-    `reached` is called at every crash point.
+    `crash_point` is called at every crash point.
     """
     log.configure(settings.log_level, settings.log_format)
-    tell_strange_settings()
+    warn_of_unknown_settings()
     raise_limit()
     uvloop.run(_work(settings, crash_point))
 
@@ -58,37 +62,38 @@ async def _work(settings: Settings, crash_point: Callable[[str], None]) -> None:
             stop.set()
 
         _on_signal(end)
-        sessions = WorkLoops(deps)
-        pool = WorkerLoop(
+        loops = WorkLoops(deps)
+        worker = WorkerLoop(
             settings.redis_url.get_secret_value(),
             host_clock(),
             deps.ids,
             handlers={
-                "submit": sessions.submit,
-                "poll": sessions.poll,
-                "deliver": sessions.deliver,
-                "bulk": sessions.bulk,
+                "submit": loops.submit,
+                "poll": loops.poll,
+                "deliver": loops.deliver,
+                "bulk": loops.bulk,
             },
             sweep=lambda: sweep(deps),
             sweep_seconds=_SWEEP_SECONDS,
             drain_seconds=settings.drain_seconds,
             health=health,
         )
-        deps.slots.on_room(pool.wake_up)
-        deps.queue.on_wake(pool.wake_up)
+        deps.slots.on_room(worker.wake_up)
+        deps.queue.on_wake(worker.wake_up)
         watch_loop(loop, _STUCK_SECONDS)
-        # What Redis remembers of the database is asked before the first row is claimed.
+        # The restore detector needs the mirrored number before the first row is claimed.
         deps.restore_detector.learn(await deps.queue.mirrored())
         with suppress(Unavailable):  # a worker starts without its database, too
             await warm_up(deps)
         if settings.worker_port:
-            serve_port(deps, settings.host, settings.worker_port, partial(_silent_for, deps, pool))
-        # Garbage collection then skips what start-up made: a full pass over it stops all work for 40 ms.
+            idle = partial(_seconds_since_turn, deps, worker)
+            serve_port(deps, settings.host, settings.worker_port, idle)
+        # Garbage collection skips the objects of the start-up: a full pass over them takes 40 ms.
         gc.collect()
         gc.freeze()
         async with beating(deps, identity_of("worker", deps.ids)):
             _log.info("worker started")
-            await pool.run(stop)
+            await worker.run(stop)
             late = await deps.slots.drain(settings.drain_seconds)
         _log.info("worker stopped", cut_off=late)
 
@@ -98,5 +103,5 @@ def _on_signal(end: Callable[[], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, end)
 
 
-def _silent_for(deps: Deps, pool: WorkerLoop) -> float:
-    return deps.clock.monotonic() - pool.alive_at
+def _seconds_since_turn(deps: Deps, worker: WorkerLoop) -> float:
+    return deps.clock.monotonic() - worker.alive_at

@@ -1,4 +1,4 @@
-"""The port of a worker: live, ready, and metrics, answered by a thread beside the event loop."""
+"""Serves a worker's liveness, readiness and metrics from a thread beside the event loop."""
 
 import asyncio
 import json
@@ -16,14 +16,14 @@ from gateway.flows.health.readiness import Readiness, readiness
 
 _ALIVE_SECONDS = 30.0
 _READY_SECONDS = 2.0
-_OK, _UNWELL = "200 OK", "503 Service Unavailable"
+_OK, _UNAVAILABLE = "200 OK", "503 Service Unavailable"
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 def serve_port(deps: Deps, host: str, port: int, silent_for: Callable[[], float]) -> None:
-    """Answer from now on; `silent_for` is how many seconds ago the pool last took a turn."""
+    """Start the port; `silent_for` returns the seconds since the worker loop last took a turn."""
     loop = asyncio.get_running_loop()
 
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -35,16 +35,18 @@ def serve_port(deps: Deps, host: str, port: int, silent_for: Callable[[], float]
             return _answer(start_response, "404 Not Found", "there is nothing at this path")
         alive = silent_for() < _ALIVE_SECONDS
         if not alive or path == "/health/live":
-            return _answer(start_response, _OK if alive else _UNWELL, "ok" if alive else "silent")
+            return _answer(
+                start_response, _OK if alive else _UNAVAILABLE, "ok" if alive else "silent"
+            )
         found = _ask(loop, deps)
         more: dict[str, object] = {"redis": deps.queue.connected}
         more |= {"cause": found.cause} if found.cause else {}
         more |= {"redisTrouble": deps.queue.trouble} if deps.queue.trouble else {}
         return _answer(
-            start_response, _OK if found.status == "ok" else _UNWELL, found.status, **more
+            start_response, _OK if found.status == "ok" else _UNAVAILABLE, found.status, **more
         )
 
-    kind = _SixthServer if ":" in host else WSGIServer
+    kind = _Ipv6Server if ":" in host else WSGIServer
     server = make_server(host, port, app, kind, handler_class=_QuietHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
@@ -65,8 +67,8 @@ def _answer(
     return [json.dumps({"status": text, **more}).encode()]
 
 
-class _SixthServer(WSGIServer):
-    """For an IPv6 address."""
+class _Ipv6Server(WSGIServer):
+    """A server that listens on an IPv6 address."""
 
     address_family = socket.AF_INET6
 
@@ -74,4 +76,4 @@ class _SixthServer(WSGIServer):
 class _QuietHandler(WSGIRequestHandler):
     @override
     def log_message(self, format: str, *args: object) -> None:
-        """Health checks are not worth a line."""
+        """Log nothing: health checks are too frequent."""

@@ -1,4 +1,4 @@
-"""Names of workflows as labels of metrics: those that the upstream lists, and no text of a caller."""
+"""Workflow names as metric labels: only names that the upstream lists, never a caller's text."""
 
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -15,7 +15,7 @@ Ask = Callable[[UUID], bool]
 
 
 class WorkflowLabels:
-    """Counts by workflow; what comes before a tenant's list is known is held until it is."""
+    """Counts by workflow, and holds counts back until the list of the tenant is known."""
 
     def __init__(self) -> None:
         self._ask: Ask = _nobody
@@ -25,7 +25,7 @@ class WorkflowLabels:
 
     @contextmanager
     def asking(self, ask: Ask) -> Generator[None]:
-        """Have lists asked for while the block runs; `ask` says whether one is on its way."""
+        """Ask for lists while the block runs; `ask` returns whether a list will come."""
         self._ask = ask
         try:
             yield
@@ -33,7 +33,7 @@ class WorkflowLabels:
             self._ask = _nobody
 
     def count(self, tenant_id: UUID | None, workflow: str, add: Add) -> None:
-        """Call `add` with the label of a workflow and how many to count, now or later."""
+        """Call `add` with the label of a workflow and a number, now or when the list is known."""
         listed = None if tenant_id is None else self._listed.get(tenant_id)
         if listed is not None and workflow in listed:
             add(self._label(workflow), 1)
@@ -43,7 +43,7 @@ class WorkflowLabels:
             add(OTHER, 1)
 
     def learn(self, tenant_id: UUID, names: frozenset[str]) -> None:
-        """Take over the list of a tenant, and count what was held for it."""
+        """Store the list of a tenant, and add the counts that were held back for it."""
         self._listed[tenant_id] = names
         while len(self._listed) > _TENANTS:
             del self._listed[next(iter(self._listed))]

@@ -1,1 +1,1 @@
-"""Where the settings come from, and the addresses of Postgres and Redis that they hold."""
+"""Parsers for settings: secrets in files, and the URLs of Postgres and Redis."""

@@ -1,4 +1,4 @@
-"""What of the environment is no plain setting: secrets in files, and names that nothing reads."""
+"""Reads secrets from files, and finds misspelt settings in the environment."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -7,44 +7,46 @@ from pathlib import Path
 from typing import NamedTuple
 
 PREFIX = "GATEWAY_"
-# Of clients of the API, of shell completion, of the image and of tests; none of them is a setting.
-_OTHERS = frozenset(
+# Variables of API clients, shell completion, the container image and tests; they are no settings.
+_NOT_SETTINGS = frozenset(
     {
         *("API", "ACCESS_KEY", "ACCESS_KEY_FILE", "OPERATOR_KEY", "OPERATOR_KEY_FILE", "TENANT"),
         *("KEYS", "FAULT", "COMPLETE", "VERSION"),
     }
 )
-# Kubernetes tells every pod of a service named `gateway` in its own way.
+# Kubernetes sets these in every pod if a service is named `gateway`.
 _KUBERNETES = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP)(_.+)?)")
 _PREFIXES = ("TEST_", "MODEL_")
 _MOST_BYTES = 65_536
 
 
 class InvalidSettingsError(Exception):
-    """The environment does not make valid settings; the message lists every fault."""
+    """The settings are invalid; the message lists every fault."""
 
 
-class Stranger(NamedTuple):
-    """A variable with our prefix that nothing reads, and the setting that may be meant."""
+class UnknownVariable(NamedTuple):
+    """A variable with our prefix that is not a setting, and the setting with the nearest name."""
 
     name: str
     nearest: str | None
 
     @property
     def text(self) -> str:
-        """One line about it."""
+        """Describe it in one line."""
         hint = f"; did you mean {self.nearest}?" if self.nearest else ""
         return f"{self.name} is not a setting{hint}"
 
 
-def strangers(settings: Collection[str], environment: Iterable[str]) -> list[Stranger]:
-    """The variables that look like settings and are none; `settings` are names without the prefix."""
-    known = {*settings, *_OTHERS}
+def unknown_variables(
+    settings: Collection[str], environment: Iterable[str]
+) -> list[UnknownVariable]:
+    """Return the variables with our prefix that are no settings; `settings` lack the prefix."""
+    known = {*settings, *_NOT_SETTINGS}
     found = [
         name.upper().removeprefix(PREFIX) for name in environment if name.upper().startswith(PREFIX)
     ]
     return [
-        Stranger(PREFIX + name, _nearest(name, known))
+        UnknownVariable(PREFIX + name, _nearest(name, known))
         for name in sorted(set(found) - known)
         if not _KUBERNETES.fullmatch(name) and not name.startswith(_PREFIXES)
     ]
@@ -52,7 +54,7 @@ def strangers(settings: Collection[str], environment: Iterable[str]) -> list[Str
 
 def _nearest(name: str, known: Collection[str]) -> str | None:
     near = get_close_matches(name, known, 1, 0.6)
-    # A shortened name, such as MAXBODY, is like none of them as a whole.
+    # A shortened name, such as MAXBODY, is not close to any whole name.
     bare = name.replace("_", "")
     begun = sorted(one for one in known if one.replace("_", "").startswith(bare))
     return PREFIX + (begun or near)[0] if begun or near else None
@@ -61,7 +63,7 @@ def _nearest(name: str, known: Collection[str]) -> str | None:
 def read_files(
     secrets: Collection[str], environment: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """What the files hold that NAME_FILE variables name, and what is wrong with them, both by NAME."""
+    """Read the files that NAME_FILE variables name; return their contents and the faults by NAME."""
     given = {name.upper(): value for name, value in environment.items()}
     values: dict[str, str] = {}
     faults: dict[str, str] = {}
@@ -82,7 +84,7 @@ def read_files(
 
 
 def _read(file: Path) -> str:
-    """The text of a file without the newline at its end; raises OSError or ValueError."""
+    """Read a file without its last line break; raises OSError or ValueError."""
     with file.open("rb") as stream:
         raw = stream.read(_MOST_BYTES + 1)
     if len(raw) > _MOST_BYTES:

@@ -1,4 +1,4 @@
-"""The address of Postgres: a URL with the names that libpq has for its parts, read and checked."""
+"""Parses and checks GATEWAY_DATABASE_URL, a URL with libpq's parameters."""
 
 import re
 import ssl
@@ -21,7 +21,7 @@ _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
 _TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
-# Read by the driver as libpq reads them.
+# Parameters that the driver reads like libpq.
 _DRIVER = frozenset(
     {
         *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation"),
@@ -38,7 +38,7 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "ssl_max_protocol_version": _TLS_VERSIONS,
     "gsslib": ("gssapi", "sspi"),
     "target_session_attrs": ("any", "primary", "read-write"),
-    # What libpq has by these names is not done here; these values ask for nothing.
+    # Features of libpq that the driver lacks: only the values that do not need them are allowed.
     "channel_binding": ("disable", "prefer"),
     "gssencmode": ("disable", "prefer"),
     "load_balance_hosts": ("disable",),
@@ -47,11 +47,11 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "client_encoding": ("utf8", "UTF8", "UTF-8", "utf-8", "auto"),
 }
 _WHY_NOT = {
-    "target_session_attrs": "; the gateway writes, so no standby will do",
-    "channel_binding": "; the driver has none: sslmode=verify-full proves who the server is",
+    "target_session_attrs": "; the gateway writes, so a standby cannot be used",
+    "channel_binding": "; the driver lacks it: use sslmode=verify-full to verify the server",
 }
 _KNOWN = frozenset({*_DRIVER, *_PLACE, *_SERVER, *_CHOICES, "connect_timeout"})
-# Names that people have used because SQLAlchemy or asyncpg took them.
+# Names that SQLAlchemy or asyncpg use for the same parameters.
 _ALIASES = {
     "ssl": "sslmode",
     "database": "dbname",
@@ -61,11 +61,11 @@ _ALIASES = {
 
 
 class BadUrlError(ValueError):
-    """The URL cannot be used; the message says why, and holds nothing of its password."""
+    """The URL cannot be used; the message says why and never contains the password."""
 
 
 class Host(NamedTuple):
-    """One server; a name that begins with a slash is the folder of a Unix socket."""
+    """One server; a name that begins with a slash is the directory of a Unix socket."""
 
     name: str
     port: int
@@ -77,9 +77,9 @@ class Host(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PostgresUrl:
-    """Where Postgres is, and how to connect; what is None or empty, libpq's environment may say.
+    """A parsed URL; for None or empty parts libpq's environment variables apply.
 
-    `driver` is what the driver reads by libpq's names, `server` is set in the session.
+    `driver` holds the parameters for the driver, by libpq's names. `server` is set in the session.
     """
 
     hosts: tuple[Host, ...] = ()
@@ -92,12 +92,12 @@ class PostgresUrl:
 
     @property
     def place(self) -> str:
-        """The servers, for people."""
+        """The servers as text for logs and messages."""
         return ", ".join(map(str, self.hosts)) or "the server of PGHOST or the local socket"
 
 
 def read_url(text: str) -> PostgresUrl:
-    """Read a URL; raises BadUrlError."""
+    """Parse a URL; raises BadUrlError."""
     parts = _split(text)
     listed = [_host(unquote(one)) for one in parts.netloc.rpartition("@")[2].split(",") if one]
     given = _query(parts.query)
@@ -145,12 +145,12 @@ def _login(parts: SplitResult) -> tuple[str, str]:
 
 
 def _query(query: str) -> Mapping[str, Sequence[str]]:
-    """Values by libpq's name; each is known and may be had."""
+    """Return the values by libpq's names, each known and allowed."""
     given: defaultdict[str, list[str]] = defaultdict(list)
     for name, value in parse_qsl(query, keep_blank_values=True):
         given[_ALIASES.get(name, name)].append(value)
     for name, values in given.items():
-        if not _NAME.fullmatch(name):  # and may be a part of a password
+        if not _NAME.fullmatch(name):  # it may be a part of a password
             raise BadUrlError(f"has a parameter without a name; {_ESCAPED}")
         if name not in _KNOWN:
             near = get_close_matches(name, sorted(_KNOWN), 1)
@@ -186,7 +186,7 @@ def _seconds(given: Mapping[str, Sequence[str]]) -> float | None:
 def _hosts(
     found: list[tuple[str, int | None]], given: Mapping[str, Sequence[str]]
 ) -> tuple[Host, ...]:
-    """Several are separated by commas, or `host` is repeated; a port may follow each."""
+    """Return the hosts: separated by commas, or in repeated `host`, each with an optional port."""
     named = [one for value in given.get("host", ()) for one in value.split(",") if one]
     ports = [one for value in given.get("port", ()) for one in value.split(",")]
     found = found or [_host(one) for one in named]
@@ -218,7 +218,7 @@ def _host(text: str) -> tuple[str, int | None]:
 
 
 def _port(text: str) -> int:
-    # The text is not told: where a password was not encoded, it is a part of that.
+    # The message omits the text: it may be a part of a password that was not encoded.
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= _LARGEST_PORT:
         raise BadUrlError(f"has a port that is no number from 1 to {_LARGEST_PORT}; {_ESCAPED}")
     return int(text)
@@ -228,7 +228,7 @@ def _port(text: str) -> int:
 
 
 def _check_files(driver: Mapping[str, str]) -> None:
-    """What TLS needs is there and can be read, so that nothing is found out at the first request."""
+    """Check that the TLS files can be read, so that a fault shows at the start, not at a request."""
     for name in _FILES:
         path = driver.get(name, "")
         if name == "sslrootcert" and path == "system":

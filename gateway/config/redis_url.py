@@ -1,10 +1,10 @@
-"""What GATEWAY_REDIS_URL may say: one server, a Unix socket, or a master that Sentinels know.
+"""Parses GATEWAY_REDIS_URL: one server, a Unix socket, or a master that Sentinels know.
 
     redis://user:password@host:6379/0        rediss:// for TLS
     unix://user:password@/run/redis.sock?db=0
     redis+sentinel://user:password@host1:26379,host2:26379/master/0     rediss+sentinel:// for TLS
 
-Faults never repeat the URL: what is written in the wrong place may be a part of the password.
+Messages never repeat the URL: a misplaced part of it may belong to the password.
 """
 
 import re
@@ -25,8 +25,8 @@ _LAST_DATABASE = 1_000_000
 _PLAIN, _SENTINEL = ("redis", "rediss", "unix"), ("redis+sentinel", "rediss+sentinel")
 _SCHEMES = (*_PLAIN, *_SENTINEL)
 _HOST = re.compile(r"(\[[^\[\]]*\]|[\w.-]+)(?::([0-9]*))?")
-_ENCODE = "what is special in user and password has to be percent-encoded, such as @ as %40"
-# Those of GATEWAY_DATABASE_URL are understood as well.
+_ENCODE = "percent-encode what is special in user and password, such as @ as %40"
+# The names of GATEWAY_DATABASE_URL are accepted, too.
 _ALIASES = {"sslrootcert": "ssl_ca_certs", "sslcert": "ssl_certfile", "sslkey": "ssl_keyfile"}
 _TLS_OPTIONS = (
     *("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password"),
@@ -60,13 +60,13 @@ class Server(NamedTuple):
 
     @override
     def __str__(self) -> str:
-        """As it is written in URLs."""
+        """The form that URLs use."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How to speak TLS; without a CA file, the authorities of the system are trusted."""
+    """TLS options; without a CA file the authorities of the system are trusted."""
 
     ca: str | None = None
     certificate: str | None = None
@@ -76,7 +76,7 @@ class Tls:
     check_hostname: bool = True
 
     def context(self) -> ssl.SSLContext:
-        """A context of these files as they are now; raises OSError, of which SSLError is one."""
+        """Make a context from the current content of the files; raises OSError, including SSLError."""
         context = ssl.create_default_context(cafile=self.ca)
         context.check_hostname = self.check_hostname
         context.verify_mode = {
@@ -85,14 +85,14 @@ class Tls:
             "none": ssl.CERT_NONE,
         }[self.verification]
         if self.certificate:
-            # With None, OpenSSL would ask the terminal for the password of a key that has one.
+            # With None, OpenSSL would ask for the password of an encrypted key at the terminal.
             context.load_cert_chain(self.certificate, self.key, self.key_password)
         return context
 
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """Where Redis is and how to log in; where `master` is set, the servers are Sentinels."""
+    """The servers of Redis and the login; if `master` is set, the servers are Sentinels."""
 
     servers: tuple[Server, ...]
     socket: str
@@ -107,12 +107,12 @@ class RedisAddress:
 
     @override
     def __str__(self) -> str:
-        """The place, without user and password."""
+        """The servers, without user and password."""
         return self.socket or ", ".join(map(str, self.servers))
 
 
 def parse_redis_url(url: str) -> RedisAddress:
-    """Read a URL and try the certificates that it names; raises InvalidAddressError."""
+    """Parse a URL and load the certificates that it names; raises InvalidAddressError."""
     scheme, _, rest = url.partition("://")
     _check_form(scheme, rest)
     place, _, query = rest.partition("?")
@@ -256,7 +256,7 @@ def _try(tls: Tls) -> None:
     ):
         try:
             if file:
-                with open(file, "rb"):  # noqa: PTH123 - only whether it may be read
+                with open(file, "rb"):  # noqa: PTH123 - only to see whether it can be read
                     pass
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error

@@ -1,4 +1,4 @@
-"""Postgres refuses to run as root: the account that it runs as then, and the way there."""
+"""Postgres refuses to run as root: finds the account to run it as, and opens paths for it."""
 
 import logging
 import os
@@ -16,32 +16,32 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of this machine by its numbers."""
+    """A user of this machine by its user and group id."""
 
     uid: int
     gid: int
 
 
 def server_account(data: Path) -> Account | None:
-    """None for an ordinary user; for root the owner of the data.
+    """Return None for an ordinary user, and for root the owner of the data directory.
 
-    Data that is still to be made will be the system user `pgserver`'s, who is added when missing;
-    raises PermissionError where that fails.
+    New data will belong to the system user `pgserver`, which is added if missing. Raises
+    PermissionError if that fails.
     """
     if os.geteuid() != 0:
         return None
     if data.exists():
         return Account(data.stat().st_uid, data.stat().st_gid)
-    complaint = ""
-    for _ in range(_TRIES):  # two gateways may add the user at once: one of them is locked out
+    failure = ""
+    for _ in range(_TRIES):  # if two gateways add the user at once, one of them is locked out
         try:
             entry = pwd.getpwnam(_NAME)
         except KeyError:
-            complaint = _add_user()
+            failure = _add_user()
             continue
         return Account(entry.pw_uid, entry.pw_gid)
     raise PermissionError(
-        f"Postgres cannot run as root, and adding the system user {_NAME} failed: {complaint}. "
+        f"Postgres cannot run as root, and adding the system user {_NAME} failed: {failure}. "
         "Run the gateway as an ordinary user, or add that user by hand."
     )
 
@@ -57,8 +57,8 @@ def _add_user() -> str:
     return added.stderr.strip()
 
 
-def open_way(target: Path) -> None:
-    """Let every user pass through (not list) the folders above the target, where they cannot yet."""
+def open_parents(target: Path) -> None:
+    """Let every user pass through (not list) the directories above the target."""
     for folder in reversed(target.resolve().parents):
         mode = folder.stat().st_mode
         if not mode & _PASS:
@@ -67,8 +67,8 @@ def open_way(target: Path) -> None:
 
 
 def open_tree(root: Path) -> None:
-    """Let every user read the tree, if an installation under a strict umask hid it."""
-    open_way(root)
+    """Let every user read the tree, if it was installed with a strict umask."""
+    open_parents(root)
     if root.stat().st_mode & _READ_AND_PASS == _READ_AND_PASS:
         return
     for path in (root, *root.rglob("*")):

@@ -1,4 +1,4 @@
-"""Private folders and files of the embedded servers, and who holds them."""
+"""Locked data folders and secret files of the embedded servers."""
 
 import base64
 import fcntl
@@ -11,14 +11,14 @@ from gateway.host.private_files import write_private
 
 
 class FolderInUseError(Exception):
-    """Another process works on this folder; the text names it."""
+    """Another process uses this folder; the text names it."""
 
 
 @contextmanager
 def hold(folder: Path) -> Generator[Path]:
-    """The folder's full path, made if need be and kept from other processes; the lock dies with us.
+    """Create and lock a folder for this process, and return its full path.
 
-    Raises FolderInUseError when another process holds it.
+    The system releases the lock when the process ends. Raises FolderInUseError.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,8 +39,8 @@ def hold(folder: Path) -> Generator[Path]:
         os.close(handle)
 
 
-def keep_secret(file: Path) -> str:
-    """The random text (256 bits) in this file, made at the first call and readable by us only."""
+def stored_secret(file: Path) -> str:
+    """Return the random text (256 bits) in this file, created at the first call with mode 0600."""
     if not file.exists():
         write_private(file, base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("="))
     return file.read_text()

@@ -1,4 +1,4 @@
-"""One child process: started with its own log, watched until it answers, ended with us."""
+"""Runs one child process with its own log, waits until it answers, and ends it with this process."""
 
 import asyncio
 import ctypes
@@ -21,24 +21,24 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 _LOOK_AGAIN_SECONDS = 0.02
 _PR_SET_PDEATHSIG = 1
-# A part takes its port seconds after it was chosen, so none of those that systems give to outgoing
-# connections, and to whoever leaves the choice to them.
+# A part binds its port seconds after it was chosen, so the range excludes the ephemeral ports, which the
+# system gives to outgoing connections meanwhile.
 _PORTS = range(15_000, 32_000)
 _PORT_TRIES = 1000
 _libc = ctypes.CDLL(None)
 
 
 class PartFailedError(Exception):
-    """A child process ended, or stayed silent, while it was starting; the text shows why."""
+    """A child process ended or did not answer while it was starting; the text shows why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """How to run one child process, and how to tell that it works.
+    """How to run one child process, and how to check that it works.
 
-    `is_ready` gets the pid and is asked again and again while the part starts.
-    `tidy` clears away what an earlier process of the part left in files, before each start.
-    `env` None means our own environment, `account` None our own user.
+    `is_ready` gets the pid and is called repeatedly while the part starts. `clean_up` removes files of
+    an earlier process before each start. `env` None means our own environment, `account` None our
+    own user.
     """
 
     name: str
@@ -48,18 +48,18 @@ class Part:
     is_ready: Callable[[int], Awaitable[bool]]
     env: Mapping[str, str] | None = None
     account: Account | None = None
-    tidy: Callable[[], None] | None = None
+    clean_up: Callable[[], None] | None = None
     stop_signal: signal.Signals = signal.SIGTERM
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines of the part's log; empty where there is none."""
+        """Return the last lines of the part's log; empty if there is none."""
         with suppress(OSError):
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
         return ""
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nothing listens on; raises PartFailedError."""
+    """Return a TCP port of 127.0.0.1 that nothing listens on; raises PartFailedError."""
     for _ in range(_PORT_TRIES):
         port = _PORTS[int.from_bytes(os.urandom(4), "big") % len(_PORTS)]
         with socket.socket() as probe, suppress(OSError):
@@ -69,13 +69,13 @@ def free_port() -> int:
 
 
 async def spawn(part: Part) -> Process:
-    """Start the part in place of what an earlier run left, its output appended to its log.
+    """End a process that an earlier run left, and start the part; output is appended to its log.
 
-    On Linux it is ended when we die, even by SIGKILL.
+    On Linux the kernel ends the part when this process dies, even by SIGKILL.
     """
-    await end_strays(part)
-    if part.tidy is not None:
-        part.tidy()
+    await end_leftovers(part)
+    if part.clean_up is not None:
+        part.clean_up()
     log = os.open(part.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return await asyncio.create_subprocess_exec(
@@ -85,7 +85,7 @@ async def spawn(part: Part) -> Process:
             stdin=DEVNULL,
             stdout=log,
             stderr=log,
-            # Away from the terminal's process group: Ctrl-C is for us alone, who stop in order.
+            # Another process group: Ctrl-C then reaches only this process, which stops the parts in order.
             start_new_session=True,
             preexec_fn=_die_with(os.getpid(), part.stop_signal),
             **_as_user(part.account),
@@ -117,9 +117,9 @@ def _die_with(parent: int, signum: int) -> Callable[[], None]:
 
 
 async def wait_ready(part: Part, process: Process) -> None:
-    """Return once the part answers.
+    """Wait until the part answers.
 
-    Raises PartFailedError if it ends first, or says nothing for 60 s.
+    Raises PartFailedError if it ends first, or does not answer within 60 s.
     """
     try:
         async with asyncio.timeout(_START_SECONDS):
@@ -137,7 +137,7 @@ async def wait_ready(part: Part, process: Process) -> None:
 
 
 async def stop(part: Part, process: Process) -> None:
-    """End the part by its own signal, or by SIGKILL when that brings nothing in 15 s."""
+    """End the part by its own signal, and by SIGKILL after 15 s."""
     if process.returncode is None:
         process.send_signal(part.stop_signal)
     try:
@@ -148,14 +148,14 @@ async def stop(part: Part, process: Process) -> None:
 
 
 def kill(process: Process) -> None:
-    """End a part and all that it started, at once."""
+    """Kill a part and its child processes at once."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 @asynccontextmanager
 async def running(part: Part) -> AsyncGenerator[Process]:
-    """The part, started on an emptied log and answering; stopped at the end of the block."""
+    """Run the part with an empty log while the block runs; it answers when the block starts."""
     part.log.unlink(missing_ok=True)
     process = await spawn(part)
     try:
@@ -165,39 +165,39 @@ async def running(part: Part) -> AsyncGenerator[Process]:
         await stop(part, process)
 
 
-async def end_strays(part: Part) -> None:
-    """End what an earlier run, killed with -9, left behind."""
-    strays = _find_strays(part)
+async def end_leftovers(part: Part) -> None:
+    """End the processes that a killed earlier run left behind."""
+    leftovers = _find_leftovers(part)
     for signum in (part.stop_signal, signal.SIGKILL):
-        for process in strays:
+        for process in leftovers:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signum)
-        _, strays = await asyncio.to_thread(psutil.wait_procs, strays, _STOP_SECONDS)
+        _, leftovers = await asyncio.to_thread(psutil.wait_procs, leftovers, _STOP_SECONDS)
 
 
-def _find_strays(part: Part) -> list[psutil.Process]:
-    """What works in the part's folder and runs the part's program.
+def _find_leftovers(part: Part) -> list[psutil.Process]:
+    """Find processes that run the part's program in the part's folder.
 
-    Pids get reused; folders that we made for one program do not.
+    Stored pids would not do, because the system reuses them.
     """
     program = Path(part.argv[0]).resolve().name
-    strays: list[psutil.Process] = []
+    leftovers: list[psutil.Process] = []
     for process in psutil.process_iter(["cwd", "exe"]):
         seen = cast("dict[str, str | None]", process.info)
         if seen["cwd"] == str(part.folder) and Path(seen["exe"] or "").name.startswith(program):
-            strays.append(process)
-    return strays
+            leftovers.append(process)
+    return leftovers
 
 
 async def run_tool(
     *argv: str, env: Mapping[str, str], account: Account | None = None, feed: str = ""
 ) -> str:
-    """The output of a program that ends by itself; raises PartFailedError when it fails."""
+    """Run a program to its end and return its output; raises PartFailedError if it fails."""
     process = await asyncio.create_subprocess_exec(
         *argv, env=env, cwd="/", stdin=PIPE, stdout=PIPE, stderr=PIPE, **_as_user(account)
     )
-    output, complaint = await process.communicate(feed.encode())
+    output, errors = await process.communicate(feed.encode())
     if process.returncode != 0:
-        said = (output + complaint).decode(errors="replace").strip()
+        said = (output + errors).decode(errors="replace").strip()
         raise PartFailedError(f"{Path(argv[0]).name} failed:\n{said}")
     return output.decode()

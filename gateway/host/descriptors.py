@@ -1,13 +1,13 @@
-"""How many files and connections this process may have open."""
+"""Raises the limit of open files and connections of this process."""
 
 import resource
 
-_PLENTY = 65_536
+_ENOUGH = 65_536
 
 
 def raise_limit() -> None:
-    """Raise the soft limit to the hard one: each waiting caller is a connection, and 1,024 are soon gone."""
+    """Raise the soft limit to the hard one, at most 65,536; the usual 1,024 connections are too few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    plenty = _PLENTY if hard == resource.RLIM_INFINITY else min(hard, _PLENTY)
-    if soft != resource.RLIM_INFINITY and soft < plenty:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (plenty, hard))
+    enough = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))

@@ -1,4 +1,4 @@
-"""Where a process listens: found out, and claimed, before anything is started."""
+"""Resolves and reserves the listening address of a process before anything else starts."""
 
 import socket
 from collections.abc import Generator
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class CannotListenError(Exception):
-    """The address is not of this machine, or its port is taken; the message says which, and the hint what to do."""
+    """The address is not local, or the port is taken; the message says which, the hint what to do."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -16,7 +16,7 @@ class CannotListenError(Exception):
 
 
 class ListenAddress(NamedTuple):
-    """An address by its number, and the port that is really listened on."""
+    """A numeric address, and the actual port."""
 
     address: str
     port: int
@@ -24,18 +24,19 @@ class ListenAddress(NamedTuple):
 
 @contextmanager
 def claimed(host: str, port: int, *, shared: bool = False) -> Generator[ListenAddress]:
-    """Hold a port for a server that binds it with SO_REUSEPORT within the block; 0 takes a free one.
+    """Reserve a port for a server that binds it with SO_REUSEPORT within the block.
 
-    With `shared` other processes may have it as well. Raises CannotListenError.
+    Port 0 takes a free one. With `shared`, other processes may listen on it, too. Raises
+    CannotListenError.
     """
     with _bound(host, port, shared=shared) as holder:
-        # Only now: who binds after us without it is refused, and the server itself is not.
+        # Only after binding: a process that binds without the option is refused now, and our server is not.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         yield ListenAddress(*holder.getsockname()[:2])
 
 
 def check(host: str, port: int, *, shared: bool = False) -> None:
-    """Raise CannotListenError unless the address is ours and its port free."""
+    """Raise CannotListenError unless the address is local and its port free."""
     _bound(host, port, shared=shared).close()
 
 
@@ -47,7 +48,7 @@ def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
             f"cannot listen on {host}: there is no such name or address",
             "GATEWAY_HOST, or --host, is an address of this machine, such as 127.0.0.1 or 0.0.0.0.",
         ) from None
-    # A name such as localhost may be one of both kinds.
+    # A name such as localhost may have IPv4 and IPv6 addresses: IPv4 first.
     family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     holder = socket.socket(family, kind, protocol)
     try:
@@ -60,6 +61,6 @@ def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
         raise CannotListenError(
             f"cannot listen on {host}:{port}: {error.strerror}",
             "Another process may have the port, or the address is not of this machine. Several"
-            " `gateway serve` share a port where each has GATEWAY_SHARE_PORT=true.",
+            " `gateway serve` share a port if each has GATEWAY_SHARE_PORT=true.",
         ) from None
     return holder

@@ -1,4 +1,4 @@
-"""Ends a process whose event loop stands still, so that a supervisor starts a new one."""
+"""Ends a process whose event loop hangs, so that a supervisor starts a new one."""
 
 import asyncio
 import faulthandler
@@ -11,27 +11,27 @@ _EXIT_STATUS = 70
 
 
 def watch_loop(loop: asyncio.AbstractEventLoop, seconds: int) -> None:
-    """Have the running process ended once the loop has not turned for so many seconds.
+    """End the process when the loop has not run for `seconds`, and write all stacks to stderr.
 
-    A process that was stopped, or a machine that slept, does not count: a thread of the same
-    process counts the seconds. What all threads were doing is written to stderr.
+    A thread of the same process counts the seconds, so a stopped process or a sleeping machine does
+    not count.
     """
-    beats = [0]
+    turns = [0]
 
-    def beat() -> None:
-        beats[0] += 1
-        loop.call_later(0.5, beat)
+    def count_turn() -> None:
+        turns[0] += 1
+        loop.call_later(0.5, count_turn)
 
     def watch() -> None:
-        seen, silent = -1, 0
+        seen, hung = -1, 0
         while True:
             time.sleep(1.0)
-            silent = silent + 1 if beats[0] == seen else 0
-            seen = beats[0]
-            if silent >= seconds:
-                sys.stderr.write(f"the event loop stood still for {silent} s: ending\n")
+            hung = hung + 1 if turns[0] == seen else 0
+            seen = turns[0]
+            if hung >= seconds:
+                sys.stderr.write(f"the event loop hung for {hung} s: ending the process\n")
                 faulthandler.dump_traceback(all_threads=True)
                 os._exit(_EXIT_STATUS)
 
-    loop.call_soon(beat)
+    loop.call_soon(count_turn)
     threading.Thread(target=watch, name="watchdog", daemon=True).start()

@@ -1,11 +1,11 @@
-"""The Music AI API on this machine, with scripted jobs and scripted trouble.
+"""A simulator of the Music AI API, with scripted jobs and scripted faults.
 
 `python -m gateway.simulator` serves it on two ports: the API under `/v1` and `/api`, and the file
-store that its signed URLs lead to. `create_app` in `app` is the same service in process, and
-`Simulator` in `server` embeds both ports in a running event loop. `POST /_control/...` on either
-port sets it up and `GET /_control/...` tells what it saw; docs/simulator.md shows each.
+store that its signed URLs lead to. `create_app` in `app` runs the same service in process, and
+`Simulator` in `server` runs both ports in a running event loop. `POST /_control/...` on either port
+configures it, and `GET /_control/...` shows what it received; docs/simulator.md describes each.
 
-A request's way: `connection` reads it (`http1`), `service` finds its route and the faults that hit
-it, `api`, `files` or `control` answers, `trouble` spoils the answer. What there is lives in `state`.
-The same seed and the same order of requests give the same ids, scripts and faults.
+The path of a request: `http/connection` reads it, `service` finds its route and its faults, `api`,
+`files` or `control` answers, and `faults/answers` applies the faults. `state` holds all data. The
+same seed and the same order of requests give the same ids, scripts and faults.
 """

@@ -1,4 +1,4 @@
-"""The simulator as a Litestar app, for tests that reach it in process."""
+"""The simulator as a Litestar app, for tests in the same process."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ FOLDERS = ("/moises/", "/results/")
 def create_app(state: State | None = None, *, seed: int = 0) -> Litestar:
     """API, control and file routes in one app.
 
-    ASGI has no socket to lose: what would be a reset or a hang raises LitestarException.
+    ASGI has no socket to break: a scripted reset or hang raises LitestarException instead.
     """
     service = Service(state or State(seed, files_base=FILES_BASE))
 
@@ -63,6 +63,6 @@ async def _write(response: Response, send: Send) -> None:
         {"type": "http.response.start", "status": response.status or 500, "headers": encoded}
     )
     if lost:
-        # Once an answer has begun, Litestar lets the exception reach the caller.
+        # After the start of a response, Litestar passes the exception to the caller.
         raise ConnectionResetError
     await send({"type": "http.response.body", "body": body, "more_body": False})

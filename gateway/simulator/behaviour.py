@@ -1,4 +1,4 @@
-"""How the service behaves where the real one is unknown or changes: layered settings."""
+"""Layered settings for what the real service does not document or may change."""
 
 from typing import Any, Literal, cast
 
@@ -14,7 +14,7 @@ MOST_KEPT_PLANS = 1024
 class Behaviour(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """Every switch with its default; docs/simulator.md describes each."""
+    """Every setting with its default; docs/simulator.md describes each."""
 
     plan: Plan = Plan()
     list_order: Literal["asc", "desc"] = "desc"
@@ -39,7 +39,7 @@ class Behaviour(
 
 
 def merge(base: Partial, over: Partial) -> Partial:
-    """`over` on `base`, the plan merged field by field."""
+    """Merge `over` into `base`; plans are merged field by field."""
     merged = {**base, **over}
     if "plan" in base and "plan" in over:
         merged["plan"] = {**base["plan"], **over["plan"]}
@@ -56,7 +56,7 @@ def as_partial(behaviour: msgspec.Struct) -> Partial:
 
 
 class Layers:
-    """Global settings under a workflow's under a key's; the later layer wins."""
+    """Settings in three layers: global, by workflow, by key; the later layer wins."""
 
     def __init__(self) -> None:
         self._partials: dict[tuple[Layer, str], Partial] = {}
@@ -86,14 +86,14 @@ class Layers:
         return known
 
     def plan(self, base: Behaviour, key: str, workflow: str, script: bytes) -> Plan:
-        """The plan of one job whose params carry `script` (JSON); repeats are remembered."""
+        """Return the plan of a job whose params contain `script` (JSON); repeated scripts are cached."""
         place = (key, workflow, script)
-        usual = base is self.resolve(key, workflow)
-        if usual and place in self._plans:
+        is_cacheable = base is self.resolve(key, workflow)
+        if is_cacheable and place in self._plans:
             return self._plans[place]
         over = msgspec.json.decode(script, type=dict[str, Any])
         plan = msgspec.convert({**as_partial(base.plan), **over}, Plan)
-        if usual and len(self._plans) < MOST_KEPT_PLANS:
+        if is_cacheable and len(self._plans) < MOST_KEPT_PLANS:
             self._plans[place] = plan
         return plan
 

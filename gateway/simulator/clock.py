@@ -1,4 +1,4 @@
-"""The simulator's own time, which tests move forward."""
+"""The simulator's clock, which tests can move forward."""
 
 import time
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 
 class SimulatedClock:
-    """Wall time plus an offset that only grows; can be held still."""
+    """Wall time plus an offset; tests can advance and freeze it."""
 
     __slots__ = ("_frozen_at", "offset")
 
@@ -15,13 +15,13 @@ class SimulatedClock:
         self._frozen_at: float | None = None
 
     def now(self) -> float:
-        """Seconds since the epoch, as the simulated service sees them."""
+        """Seconds since the epoch, by the simulated service."""
         base = self._frozen_at
         return (time.time() if base is None else base) + self.offset
 
     @staticmethod
     def wall() -> float:
-        """Seconds since the epoch for the callers, whom no control moves."""
+        """Seconds since the epoch by the real clock, for callers."""
         return time.time()
 
     def advance(self, seconds: float) -> None:
@@ -32,7 +32,7 @@ class SimulatedClock:
             self._frozen_at = time.time()
 
     def thaw(self) -> None:
-        """Runs on from the held instant, so time never goes backwards."""
+        """Continue from the frozen instant, so that time never goes back."""
         if self._frozen_at is not None:
             self.offset -= time.time() - self._frozen_at
             self._frozen_at = None

@@ -1,7 +1,7 @@
-"""The simulator as a process: two ports, one event loop, one line of JSON once it serves.
+"""The simulator as a process: two ports, one event loop; prints a line of JSON when it serves.
 
-A small server of our own instead of an ASGI one: resets, drips, half answers and closed accepts
-need the socket, which ASGI hides, and it costs a fraction of the CPU, which benchmarks share.
+It has a small HTTP server of its own. Resets, drips, cut responses and closed accepts need the
+socket, which ASGI hides. It also uses a fraction of the CPU, which benchmarks share.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from gateway.simulator.state import State
 
 
 class Simulator:
-    """Both listeners of one service; for embedding in a running event loop."""
+    """Both listeners of one service, to run in an existing event loop."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ def run(
     *,
     files_certificate: Path | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT; `files_certificate` (PEM, with key) makes file URLs https."""
+    """Serve until SIGTERM or SIGINT; `files_certificate` (PEM with key) makes file URLs https."""
     tls = None
     if files_certificate is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

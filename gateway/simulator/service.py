@@ -1,4 +1,4 @@
-"""One request in, one answer out: control, API or files, with faults and the log around it."""
+"""Answers one request (control, API or files), applies faults, and records it in the log."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from gateway.simulator.control.record import Entry
 from gateway.simulator.faults import answers
 from gateway.simulator.faults.script import FaultedCall
 from gateway.simulator.files import file_routes
-from gateway.simulator.files.courier import Courier
+from gateway.simulator.files.outbound_calls import OutboundCalls
 from gateway.simulator.http.messages import Request, Response, problem
 from gateway.simulator.state import State
 
@@ -18,11 +18,11 @@ PREFIXES = frozenset({"v1", "api"})
 
 
 class Service:
-    """Answers for both listeners; needs a running event loop only for jobs that call out."""
+    """Answers for both listeners; needs a running event loop only for jobs with outbound calls."""
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.courier = Courier(state)
+        self.outbound = OutboundCalls(state)
         self.go_down: Callable[[float], None] | None = None
 
     def answer_api(self, request: Request) -> Response:
@@ -42,7 +42,7 @@ class Service:
     def answer_control(self, request: Request) -> Response:
         self.state.jobs.advance(self.state.clock.now())
         response = control_routes.answer(self.state, request, self.go_down)
-        self._call_out()
+        self._start_outbound_calls()
         return response
 
     def _logged(self, request: Request, route: str, target: str) -> Response:
@@ -53,7 +53,7 @@ class Service:
             response = self._with_faults(request, route, target)
         else:
             response = self._perform(request, route, target)
-        self._call_out()
+        self._start_outbound_calls()
         self._note(request, route or "unknown", response, now)
         return response
 
@@ -98,6 +98,6 @@ class Service:
             self.state.clock,
         )
 
-    def _call_out(self) -> None:
+    def _start_outbound_calls(self) -> None:
         if self.state.jobs.to_copy or self.state.to_probe:
-            self.courier.send_all()
+            self.outbound.start_all()

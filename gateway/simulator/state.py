@@ -1,4 +1,4 @@
-"""Everything one simulated service remembers, and how a submission becomes a job."""
+"""The data of one simulated service, and how a submission becomes a job."""
 
 from collections import deque
 from random import Random
@@ -23,7 +23,7 @@ NULL = msgspec.Raw(b"null")
 
 
 class NewSubmission(msgspec.Struct, rename="camel"):
-    """A POST /job body; what the service passes through stays as it was sent."""
+    """The body of POST /job; values that the service passes through stay unparsed."""
 
     workflow: str
     params: msgspec.Raw
@@ -46,7 +46,7 @@ _read_marked = msgspec.json.Decoder(_Marked).decode
 
 
 class State:
-    """One simulated service; what it remembers of jobs can outlive it in a journal."""
+    """One simulated service; a journal keeps its jobs across restarts."""
 
     def __init__(self, seed: int, journal: Journal | None = None, *, files_base: str = "") -> None:
         self.seed = seed
@@ -59,7 +59,7 @@ class State:
             self._replay(journal)
 
     def reset(self) -> None:
-        """As new: no jobs, keys, faults, settings, uploads or counters; the clock at real time."""
+        """Drop all jobs, keys, faults, settings, uploads and counters, and set the clock to real time."""
         self.clock.offset = 0.0
         self.clock.thaw()
         self._fresh()
@@ -67,7 +67,7 @@ class State:
             self.journal.clear()
 
     def vanish(self) -> None:
-        """All jobs are gone; everything else stays."""
+        """Drop all jobs and keep everything else."""
         for application in self.catalog.applications.values():
             application.forget_jobs()
         self.jobs = JobTable(self._limit_of, self._lacks_input)
@@ -81,7 +81,7 @@ class State:
         submission: NewSubmission,
         behaviour: Behaviour,
     ) -> SimulatedJob:
-        """Adds a job; two equal submissions make two jobs."""
+        """Add a job; two equal submissions make two jobs."""
         plan = self._plan(application, workflow, submission.params, behaviour)
         script = draw(plan, self._draws)
         job = SimulatedJob(
@@ -132,7 +132,7 @@ class State:
         self._draws = Random(f"plans:{self.seed}:{generation}")
 
     def _replay(self, journal: Journal) -> None:
-        """Jobs of earlier runs come back with their ids and instants; new ids never repeat theirs."""
+        """Restore the jobs of earlier runs with their ids and times; new ids never repeat old ones."""
         generation = 0
         for line in journal.read():
             generation += 1

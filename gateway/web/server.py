@@ -18,7 +18,7 @@ from gateway.flows.deps import Deps, go_on
 from gateway.flows.health.heartbeat import beating
 from gateway.host.descriptors import raise_limit
 from gateway.host.listening import ListenAddress, claimed
-from gateway.runtime import identity_of, open_deps, tell_strange_settings
+from gateway.runtime import identity_of, open_deps, warn_of_unknown_settings
 from gateway.settings import Settings
 from gateway.web.app import create_app, create_metrics_app
 from gateway.web.capacity.limits import HttpLimits
@@ -40,7 +40,7 @@ def run(settings: Settings, crash_point: Callable[[str], None] = go_on) -> None:
     `reached` is called at every crash point.
     """
     log.configure(settings.log_level, settings.log_format)
-    tell_strange_settings()
+    warn_of_unknown_settings()
     raise_limit()
     uvloop.run(_serve(settings, crash_point))
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.environment import strangers
-from gateway.settings import InvalidSettingsError, load_settings, strange_settings
+from gateway.config.environment import unknown_variables
+from gateway.settings import InvalidSettingsError, load_settings, unknown_settings
 from tests.test_settings import KEY, NEEDED, faults, load
 
 KNOWN = ("DELIVER_CONCURRENCY", "MAX_BODY_BYTES", "REDIS_URL", "REDIS_URL_FILE", "PORT")
@@ -23,7 +23,7 @@ KNOWN = ("DELIVER_CONCURRENCY", "MAX_BODY_BYTES", "REDIS_URL", "REDIS_URL_FILE",
     ],
 )
 def test_a_misspelt_name_and_the_nearest_one(name: str, nearest: str | None) -> None:
-    (found,) = strangers(KNOWN, [name, "PATH", "OTHER_PORT"])
+    (found,) = unknown_variables(KNOWN, [name, "PATH", "OTHER_PORT"])
     assert (found.name, found.nearest) == (name.upper(), nearest)
     assert (nearest or "is not a setting") in found.text
 
@@ -31,13 +31,16 @@ def test_a_misspelt_name_and_the_nearest_one(name: str, nearest: str | None) -> 
 def test_what_others_set_is_no_stranger() -> None:
     kubernetes = ("SERVICE_HOST", "SERVICE_PORT_HTTP", "PORT_8000_TCP", "PORT_8000_TCP_ADDR")
     clients = ("API", "ACCESS_KEY", "OPERATOR_KEY", "TENANT", "KEYS", "TEST_DATABASE_URL")
-    assert strangers(KNOWN, [f"GATEWAY_{name}" for name in (*KNOWN, *kubernetes, *clients)]) == []
+    assert (
+        unknown_variables(KNOWN, [f"GATEWAY_{name}" for name in (*KNOWN, *kubernetes, *clients)])
+        == []
+    )
 
 
 def test_strangers_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_KEEP_JOB_DAYS", "3")
     monkeypatch.setenv("GATEWAY_MASTER_KEY_FILE", "")
-    assert [(one.name, one.nearest) for one in strange_settings()] == [
+    assert [(one.name, one.nearest) for one in unknown_settings()] == [
         ("GATEWAY_KEEP_JOB_DAYS", "GATEWAY_KEEP_JOBS_DAYS")
     ]
 

@@ -18,7 +18,7 @@ from gateway.embedded import (
     start_postgres,
 )
 from gateway.embedded.account import server_account
-from gateway.embedded.part import end_strays, spawn, wait_ready
+from gateway.embedded.part import end_leftovers, spawn, wait_ready
 from gateway.embedded.postgres import Postgres, prepare_postgres
 from tests.embedded.conftest import Keep
 
@@ -169,7 +169,7 @@ async def test_a_server_left_behind_is_ended_before_the_next_starts(db: Path) ->
 async def test_processes_of_other_folders_are_no_strays(db: Path, made_once: Path) -> None:
     async with start_postgres(db) as server:
         other = await prepare_postgres(made_once)
-        await end_strays(other.part)
+        await end_leftovers(other.part)
         assert await server.sql("SELECT 1") == "1\n"
 
 

@@ -54,7 +54,7 @@ def test_a_process_whose_loop_stands_still_ends_and_shows_where():
         assert process.wait(timeout=30) == 70
         assert process.stderr
         said = process.stderr.read()
-    assert "the event loop stood still for 2 s: ending" in said
+    assert "the event loop hung for 2 s: ending" in said
     assert "in main" in said
 
 

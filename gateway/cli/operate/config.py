@@ -16,7 +16,7 @@ from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.output import json_option, say, show, tell
 from gateway.cli.terminal.table import Column
 from gateway.config.environment import PREFIX
-from gateway.settings import Settings, strange_settings
+from gateway.settings import Settings, unknown_settings
 
 _HIDDEN = "[hidden]"
 _COLUMNS = (Column("name"), Column("value", least=20, folds=True), Column("origin", rank=1))
@@ -54,7 +54,7 @@ def validate(*, connect: bool, strict: bool) -> None:
     A variable that begins with GATEWAY_ and is no setting gets a warning.
     """
     settings = settings_of_environment()
-    unknown = strange_settings()
+    unknown = unknown_settings()
     for stranger in unknown:
         say(f"Warning: {stranger.text}")
     if unknown and strict:

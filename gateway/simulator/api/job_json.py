@@ -1,4 +1,4 @@
-"""A job as JSON: the present shape, the older generations, and results with signed URLs."""
+"""Renders a job as JSON: the current shape, older generations, and results with signed URLs."""
 
 from typing import Any, cast
 from urllib.parse import quote
@@ -45,7 +45,7 @@ SHAPES: dict[str, dict[str, object] | None] = {
 
 
 class Wired(msgspec.Struct, rename="camel"):
-    """The Job object of the API, keys in the order the service sends them."""
+    """The Job object of the API, with its keys in the order of the real service."""
 
     id: str
     app: str
@@ -77,15 +77,15 @@ def render(
     *,
     stale: bool = False,
 ) -> bytes:
-    """The job's JSON; `shape` is current, object (the old `workflow` only) or gen0 to gen2.
+    """Render a job; `shape` is current, object (only `workflow` is old) or gen0 to gen2.
 
-    A stale reading shows a finished job as still STARTED.
+    A stale read shows a finished job as STARTED.
     """
-    usual = shape == "current" and not stale and _is_usual(behaviour, job)
-    if usual and now < job.encoded_until:
+    is_cacheable = shape == "current" and not stale and _is_cacheable(behaviour, job)
+    if is_cacheable and now < job.encoded_until:
         return job.encoded
     wired = _wire(job, shape, signer, int(_expiry(job, behaviour, now)), stale=stale)
-    if not usual:
+    if not is_cacheable:
         return encode_json(_reshape(wired, job, behaviour, shape))
     job.encoded = encode_json(wired)
     refreshed = now + behaviour.result_expiry_seconds / 2
@@ -93,7 +93,7 @@ def render(
     return job.encoded
 
 
-def _is_usual(behaviour: Behaviour, job: SimulatedJob) -> bool:
+def _is_cacheable(behaviour: Behaviour, job: SimulatedJob) -> bool:
     plan = job.plan
     return not (
         behaviour.omit_keys
@@ -105,7 +105,7 @@ def _is_usual(behaviour: Behaviour, job: SimulatedJob) -> bool:
 
 
 def _expiry(job: SimulatedJob, behaviour: Behaviour, now: float) -> float:
-    """Refreshed links live on from each reading, the others from the job's end."""
+    """Return when links expire: counted from each read if they are refreshed, else from the job's end."""
     since = now if behaviour.result_refresh else (job.completed or now)
     return since + behaviour.result_expiry_seconds
 
@@ -159,7 +159,7 @@ def _value(job: SimulatedJob, key: str, value: object, before: str, after: str) 
 
 
 def outputs(job: SimulatedJob) -> object:
-    """What the job made, file outputs as `file:<name>`."""
+    """Return the outputs of a job; files as `file:<name>`."""
     plan = job.plan
     if plan.result is not msgspec.UNSET:
         return plan.result

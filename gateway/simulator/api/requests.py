@@ -1,4 +1,4 @@
-"""Reading what callers sent: submissions and pages, with the refusals they may earn."""
+"""Reads submissions and page parameters, and refuses invalid ones."""
 
 import msgspec
 
@@ -41,7 +41,7 @@ def _number(query: dict[str, list[str]], name: str, default: int, least: int) ->
 
 
 def workflow_named(state: State, request: Request, target: str) -> str:
-    """The slug that a fault may be matched with: of the job asked for, or of the body sent."""
+    """Return the workflow that faults are matched with: of the job in the path, or in the body."""
     job = state.jobs.by_id.get(target)
     if job is not None:
         return job.workflow.slug

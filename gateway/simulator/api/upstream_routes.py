@@ -1,4 +1,4 @@
-"""The eight routes of the Music AI API, each a function from a call to an answer."""
+"""The eight routes of the Music AI API; each function turns a call into a response."""
 
 from collections.abc import Callable
 
@@ -35,7 +35,7 @@ REFUSED_KEYS = {
 
 
 class ApiCall:
-    """One authenticated request: who asks, for which job, and settings of this request only."""
+    """One authenticated request: its application, the job id, and settings for this request only."""
 
     __slots__ = ("application", "over", "request", "state", "target")
 
@@ -58,7 +58,7 @@ class ApiCall:
         return usual if self.over is None else overlay(usual, self.over)
 
     def job(self) -> SimulatedJob:
-        """The caller's own job; another key's is as unknown as one that never was."""
+        """Return the caller's own job; a job of another key gives the same 404 as an unknown one."""
         job = self.state.jobs.by_id.get(self.target)
         hidden = (
             job is None
@@ -76,7 +76,7 @@ class ApiCall:
 
 
 def locate(method: str, rest: str) -> tuple[str, str]:
-    """The route's name and the job id in it; the name is empty where there is no such route."""
+    """Return the name of the route and the job id in it; the name is empty if there is no such route."""
     if not rest.startswith("job/"):
         return LOCATIONS.get((method, rest), ""), ""
     target, _, leaf = rest[4:].partition("/")
@@ -88,7 +88,7 @@ def locate(method: str, rest: str) -> tuple[str, str]:
 def perform(
     state: State, request: Request, route: str, target: str, over: Partial | None = None
 ) -> Response:
-    """Authenticates, runs the route, and turns a refusal into its answer."""
+    """Authenticate, run the route, and turn a refusal into a response."""
     application = state.catalog.application(request.headers.get("authorization", ""))
     if application is None:
         return problem(401, "Missing or invalid API key.")
@@ -217,7 +217,7 @@ def _workflow(state: State, name: str, behaviour: Behaviour) -> SimulatedWorkflo
 def _filter(
     call: ApiCall, behaviour: Behaviour, query: dict[str, list[str]]
 ) -> Callable[[SimulatedJob], bool] | None:
-    """None where every job of the asked statuses is shown, which keeps the list cheap."""
+    """Return a filter, or None if every job with the wanted statuses is listed, which is cheaper."""
     slugs, batches = query.get("workflow"), query.get("batchName")
     lag = behaviour.list_lag_seconds
     if not (slugs or batches or lag or call.state.jobs.some_lag):

@@ -1,1 +1,1 @@
-"""The routes under /_control, by which tests set up and look."""
+"""The routes under /_control, with which tests configure and inspect the simulator."""

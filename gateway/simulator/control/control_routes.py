@@ -1,4 +1,4 @@
-"""The `/_control` routes: what a test sets up, and what it reads back."""
+"""The `/_control` routes, which configure the simulator and show its state."""
 
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
@@ -22,7 +22,7 @@ class _Model(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only
 
 
 class ServiceSettings(_Model):
-    """Defaults for all, or for one key or workflow; `chaos: null` ends the chaos."""
+    """Defaults for all callers, one key or one workflow; `chaos: null` ends the chaos."""
 
     defaults: dict[str, Any] = {}
     key: str | None = None
@@ -58,7 +58,7 @@ class JobChange(_Model):
 
 
 def answer(state: State, request: Request, go_down: GoDown | None) -> Response:
-    """Routes one control request; a body that does not fit is 400 and changes nothing."""
+    """Answer one control request; an invalid body gives 400 and changes nothing."""
     head, _, tail = request.path.removeprefix("/_control").strip("/").partition("/")
     try:
         if request.method == "GET":
@@ -76,7 +76,7 @@ def answer(state: State, request: Request, go_down: GoDown | None) -> Response:
 
 
 def _restart(state: State, body: bytes, go_down: GoDown | None) -> object:
-    """Drops all connections and refuses new ones for a while, with or without the jobs."""
+    """Drop all connections, refuse new ones for a while, and keep or drop the jobs."""
     restart = _decode(body, Restart)
     if go_down is None:
         raise refuse(409, "A restart needs the socket server; this one answers in process.")

@@ -1,4 +1,4 @@
-"""What `GET /_control/...` shows: settings, faults, counters, the request log, raw jobs."""
+"""The views of `GET /_control/...`: settings, faults, counters, the request log, raw jobs."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -57,7 +57,7 @@ def find_job(state: State, job_id: str) -> SimulatedJob:
 
 
 def job(found: SimulatedJob) -> dict[str, object]:
-    """Instants are seconds since the epoch with microseconds, by the simulator's clock."""
+    """Show a job; times are seconds since the epoch, by the simulator's clock."""
     return {
         "id": found.id,
         "key": found.application.key,

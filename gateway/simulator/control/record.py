@@ -1,4 +1,4 @@
-"""What the simulator saw: counters, submissions by marker, and the latest requests."""
+"""Records requests: counters, submissions by marker, and the latest requests."""
 
 from collections import Counter, deque
 from typing import NamedTuple
@@ -9,7 +9,7 @@ KEPT_REQUESTS = 5000
 
 
 class Entry(NamedTuple):
-    """One request of the log, without bodies; the status is 0 where none was sent."""
+    """One request in the log, without its bodies; the status is 0 if no response was sent."""
 
     at: float
     method: str
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
 
 class Record:
-    """Counters since the start or the last reset; the request log is a ring."""
+    """Counters since the start or the last reset; the request log is a ring buffer."""
 
     def __init__(self) -> None:
         self.submissions = 0

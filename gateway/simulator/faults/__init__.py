@@ -1,1 +1,1 @@
-"""Scripted faults: which request is hit, and what it is answered."""
+"""Scripted faults: which requests they hit, and what happens instead of the normal response."""

@@ -1,4 +1,4 @@
-"""Turns the faults that hit a request into its answer, with or without the work done."""
+"""Turns the faults of a request into its response, with or without doing the work."""
 
 from collections.abc import Callable
 from email.utils import formatdate
@@ -26,7 +26,7 @@ HTML = "text/html; charset=utf-8"
 
 
 def answer(actions: list[Action], perform: Perform, clock: SimulatedClock) -> Response:
-    """Delays add up, settings merge, and the first action that ends the request decides it."""
+    """Apply the actions: delays add up, settings merge, and the first ending action decides."""
     delay, over = 0.0, None
     ending: Action | None = None
     for action in actions:
@@ -86,7 +86,7 @@ def _silent(wire: WireScript) -> Response:
 
 
 def _respond(action: Respond, clock: SimulatedClock) -> Response:
-    """The body asked for, with a content type that fits it unless one is given."""
+    """Build the scripted response, with a fitting content type unless one is given."""
     response = problem(action.status, "Scripted fault.", code=action.code)
     if action.body == "html":
         page = f"<html><body><h1>{action.status}</h1></body></html>"

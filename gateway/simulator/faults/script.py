@@ -1,4 +1,4 @@
-"""Scripted trouble: which request a fault hits, how often, and what happens instead."""
+"""Scripted faults: which requests a fault hits, how often, and what happens instead."""
 
 from random import Random
 from typing import Annotated, Any, Literal
@@ -29,13 +29,13 @@ class Respond(_Model, frozen=True, tag="respond"):
 
 
 class Delay(_Model, frozen=True, tag="delay"):
-    """Do the work, answer after so many seconds."""
+    """Do the work, and answer after `seconds`."""
 
     seconds: float
 
 
 class Hang(_Model, frozen=True, tag="hang"):
-    """Read the request, then say nothing; the connection drops after `seconds` if given."""
+    """Read the request and never answer; with `seconds` the connection drops after that time."""
 
     seconds: float | None = None
 
@@ -61,18 +61,18 @@ class Cut(_Model, frozen=True, tag="cut"):
 
 
 class AcceptClose(_Model, frozen=True, tag="acceptClose"):
-    """Close a new connection before reading anything; `match` is not looked at."""
+    """Close a new connection before reading anything; `match` is ignored."""
 
 
 class Ambiguous(_Model, frozen=True, tag="ambiguous"):
-    """Do the work fully, then lose the answer."""
+    """Do the work, then lose the answer."""
 
     then: Literal["reset", "close", "hang"] | Respond = "reset"
     hang_seconds: float | None = None
 
 
 class Overlay(_Model, frozen=True, tag="settings"):
-    """Do the work under other settings, for this request only."""
+    """Do the work with other settings, for this request only."""
 
     settings: dict[str, Any]
 
@@ -99,7 +99,7 @@ class ScriptedFault(_Model, frozen=True):
 
 
 class Chaos(_Model, frozen=True):
-    """A share of all API requests meets one of `kinds`, chosen by the seed."""
+    """A share `rate` of all API requests gets one of `kinds`, chosen by the seed."""
 
     seed: int = 0
     rate: float = 0.05
@@ -130,7 +130,7 @@ CHAOS: dict[str, Action] = {
 
 
 class FaultedCall(msgspec.Struct):
-    """What a fault may be matched with; the workflow is only known where one is named."""
+    """The parts of a request that faults match; the workflow is empty if the request names none."""
 
     method: str
     route: str
@@ -139,7 +139,7 @@ class FaultedCall(msgspec.Struct):
 
 
 class Installed(msgspec.Struct):
-    """A fault with its id, its remaining uses (None: no end) and its count of hits."""
+    """A fault with its id, its remaining uses (None: unlimited) and its number of hits."""
 
     id: int
     fault: ScriptedFault
@@ -148,7 +148,7 @@ class Installed(msgspec.Struct):
 
 
 class FaultBook:
-    """Installed faults in the order they were added, and the chaos profile."""
+    """The installed faults in the order of their addition, and the chaos profile."""
 
     def __init__(self, seed: int) -> None:
         self.installed: dict[int, Installed] = {}
@@ -189,7 +189,7 @@ class FaultBook:
         self._chaos_rng = Random(f"chaos:{chaos.seed if chaos else 0}")
 
     def actions_for(self, call: FaultedCall) -> list[Action]:
-        """The actions that hit this call; of those that end it, only the first is spent."""
+        """Return the actions that hit this call; of those that end it, only the first is used up."""
         actions: list[Action] = []
         ended = False
         for entry in list(self._live):
@@ -197,7 +197,7 @@ class FaultBook:
             ends = not isinstance(action, Delay | Overlay)
             if isinstance(action, AcceptClose) or (ends and ended):
                 continue
-            if _matches(entry.fault.match, call) and self._spend(entry):
+            if _matches(entry.fault.match, call) and self._use_up(entry):
                 actions.append(action)
                 ended |= ends
         if self.chaos is not None and call.route != "files" and not ended:
@@ -207,11 +207,11 @@ class FaultBook:
 
     def closes_new_connection(self) -> bool:
         return any(
-            isinstance(entry.fault.action, AcceptClose) and self._spend(entry)
+            isinstance(entry.fault.action, AcceptClose) and self._use_up(entry)
             for entry in list(self._live)
         )
 
-    def _spend(self, entry: Installed) -> bool:
+    def _use_up(self, entry: Installed) -> bool:
         if self._rng.random() >= entry.fault.probability:
             return False
         entry.hits += 1

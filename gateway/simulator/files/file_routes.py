@@ -1,4 +1,4 @@
-"""The file listener: signed uploads, downloads and results, answering errors in XML."""
+"""The routes of the file store: signed uploads, downloads and results; errors are XML."""
 
 from urllib.parse import unquote
 

@@ -1,4 +1,4 @@
-"""Whether a job's input can be read: looked up for our own file store, fetched for others."""
+"""Checks the input URLs of a job against our own file store."""
 
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -10,7 +10,7 @@ from gateway.simulator.files.storage import Storage
 
 
 def http_urls(params: bytes) -> list[str]:
-    """The top-level string values of `params` that are http(s) URLs."""
+    """Return the top-level string values of `params` that are http(s) URLs."""
     decoded = msgspec.json.decode(params, type=dict[str, Any])
     return [
         value
@@ -24,7 +24,7 @@ def own_urls(params: bytes, base: str) -> list[str]:
 
 
 def is_missing(url: str, storage: Storage, signer: Signer, now: float) -> bool:
-    """True for one of our upload URLs that is unsigned, expired, or was never filled."""
+    """Return whether one of our upload URLs is unsigned, expired or was never uploaded to."""
     parts = urlsplit(url)
     name = unquote(parts.path.lstrip("/"))
     if not name.startswith("moises/"):

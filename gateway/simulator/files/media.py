@@ -1,4 +1,4 @@
-"""The bytes behind result URLs: short tones, or JSON where the name says so."""
+"""The content of result files: short tones, or JSON for names that end so."""
 
 import math
 import struct
@@ -14,7 +14,7 @@ TYPES = {"wav": "audio/wav", "m4a": "audio/mp4", "mp3": "audio/mpeg", "json": "a
 
 @lru_cache(maxsize=256)
 def content(name: str) -> tuple[bytes, str]:
-    """The content and its type; the same name always has the same bytes."""
+    """Return the content and its type; the same name always gives the same bytes."""
     extension = name.rpartition(".")[2].lower()
     content_type = TYPES.get(extension, "application/octet-stream")
     if extension == "json":

@@ -1,4 +1,4 @@
-"""Signed, expiring URLs of the file store, in the manner of a cloud bucket."""
+"""Signed, expiring URLs of the file store, like those of a cloud bucket."""
 
 from hashlib import blake2b
 from hmac import compare_digest
@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 
 class Signer:
-    """Signs a verb, an object name and the second it expires."""
+    """Signs a method, an object name and the time of expiry."""
 
     def __init__(self, seed: int) -> None:
         self.base = ""

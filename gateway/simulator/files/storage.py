@@ -1,10 +1,10 @@
-"""What callers uploaded, kept in memory up to a bound."""
+"""Keeps uploads in memory, up to a limit."""
 
 MOST_BYTES = 256 * 1024 * 1024
 
 
 class Storage:
-    """Objects by name; beyond the bound the oldest are dropped, as if their time had passed."""
+    """Objects by name; beyond 256 MiB the oldest are dropped as if they had expired."""
 
     def __init__(self) -> None:
         self._objects: dict[str, tuple[bytes, str]] = {}

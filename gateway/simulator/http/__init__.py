@@ -1,1 +1,1 @@
-"""The simulator on the wire: sockets, HTTP/1.1, resets and drips."""
+"""The HTTP/1.1 server of the simulator, including resets and drips."""

@@ -1,6 +1,6 @@
-"""One client connection: requests in order, answers as scripted, down to resets and drips.
+"""One client connection: reads requests in order and writes scripted responses.
 
-Ordinary answers are written at once from `data_received`; only an answer with a `Wire` costs a task.
+Normal responses are written directly in `data_received`; only one with a `WireScript` needs a task.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class ClientConnection(asyncio.Protocol):
         self._serve()
 
     def reset(self) -> None:
-        """Drops the connection so that the peer sees a reset, not an orderly end."""
+        """Drop the connection with a TCP reset instead of an orderly close."""
         transport = self._transport
         if transport is None:
             return
@@ -101,7 +101,7 @@ class ClientConnection(asyncio.Protocol):
             transport.close()
 
     async def _act(self, response: Response, wire: WireScript) -> None:
-        """Plays the script, then goes on with requests that came meanwhile."""
+        """Run the script, then continue with requests that came meanwhile."""
         await asyncio.sleep(wire.delay)
         await self._end(response, wire)
         self._task = None
@@ -121,7 +121,9 @@ class ClientConnection(asyncio.Protocol):
                 self._close()
             case "cut":
                 self._write(whole[: len(whole) - max(1, len(response.body) // 2)])
-                await asyncio.sleep(0.02)  # lets the half leave: a reset discards what is queued
+                await asyncio.sleep(
+                    0.02
+                )  # lets the first half leave, because a reset discards queued bytes
                 self.reset()
             case "drip":
                 await self._drip(response, wire)
@@ -139,7 +141,7 @@ class ClientConnection(asyncio.Protocol):
             self._write(body[place : place + wire.drip_bytes])
 
     async def _flood(self, response: Response, size: int) -> None:
-        """A body of spaces after the real one; as JSON it stays well formed."""
+        """Pad the body with spaces up to `size`; JSON stays well formed."""
         body = response.body[:size]
         self._write(head(response, size) + body)
         left = size - len(body)

@@ -1,4 +1,4 @@
-"""Just enough HTTP/1.1 to read requests and write answers at little cost."""
+"""A minimal, cheap HTTP/1.1 reader and writer."""
 
 from http import HTTPStatus
 
@@ -12,7 +12,7 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class MalformedError(Exception):
-    """What was sent is not HTTP that this server reads; carries the status to answer."""
+    """The request is not valid HTTP for this server; carries the status to answer."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -20,7 +20,7 @@ class MalformedError(Exception):
 
 
 class Reader:
-    """Collects bytes until a request is whole; bodies by length or chunked."""
+    """Collects bytes until a request is complete; bodies have a length or are chunked."""
 
     __slots__ = ("_in_chunks", "_parts", "_size", "_wanted", "expects_continue")
 
@@ -36,7 +36,7 @@ class Reader:
         self._size += len(data)
 
     def next(self) -> Request | None:
-        """The next whole request, or None until more is fed; raises MalformedError."""
+        """Return the next complete request, or None if more bytes are needed; raises MalformedError."""
         if not self._size or self._size < self._wanted or self._is_amid_chunks():
             return None
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
@@ -52,7 +52,7 @@ class Reader:
         return self._sized(request, data, start)
 
     def _is_amid_chunks(self) -> bool:
-        """Saves joining all parts of a chunked body for each part that is not its last."""
+        """Return whether a chunked body is incomplete, which avoids joining its parts each time."""
         last = self._parts[-1]
         return self._in_chunks and len(last) >= len(LAST_CHUNK) and not last.endswith(LAST_CHUNK)
 
@@ -71,7 +71,7 @@ class Reader:
         return request
 
     def _chunked(self, request: Request, data: bytes, start: int) -> Request | None:
-        """Tries only when the last chunk seems to be there; trailers are not read."""
+        """Read a chunked body once its last chunk seems to be there; trailers are not supported."""
         pieces: list[bytes] = []
         place = start
         while data.endswith(LAST_CHUNK):
@@ -128,7 +128,7 @@ def _read_head(head: bytes) -> Request:
 
 
 def head(response: Response, length: int) -> bytes:
-    """Status line and headers; everything is kept alive unless the caller closes."""
+    """Return status line and headers; the connection stays open unless the caller closes it."""
     status = response.status
     if status == 200 and response.content_type is JSON and not response.headers:  # noqa: PLR2004
         return (

@@ -1,4 +1,4 @@
-"""A listening port that can go down, drop everyone, and come back on the same port."""
+"""A listening port that can drop all connections, go down, and return on the same port."""
 
 import asyncio
 import ssl
@@ -46,10 +46,10 @@ class Listener:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """For good, and at once: connections are reset."""
+        """Stop at once: connections are reset."""
         self._stopped = True
         self._drop()
-        await asyncio.sleep(0)  # lets the reset transports take their leave
+        await asyncio.sleep(0)  # lets the transports process the reset
 
     def _drop(self) -> None:
         if self._server is not None:
@@ -59,9 +59,9 @@ class Listener:
             peer.reset()
 
     def go_down(self, seconds: float) -> None:
-        """Drops all connections; new ones are refused for so many seconds, or until the next call."""
+        """Drop all connections, and refuse new ones for `seconds` or until the next call."""
         loop = asyncio.get_running_loop()
-        # After the answer to the control call that asked for it has left.
+        # Delayed, so that the response to the control call can leave.
         loop.call_later(0.02, self._down, seconds)
 
     def _down(self, seconds: float) -> None:

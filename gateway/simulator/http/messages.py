@@ -1,4 +1,4 @@
-"""The values that pass between the sockets, the in-process app and the routes."""
+"""Requests and responses, as the sockets, the in-process app and the routes pass them."""
 
 from functools import lru_cache
 from typing import Literal
@@ -24,7 +24,7 @@ TITLES = {
 
 
 class Request:
-    """One HTTP request, read whole; header names are lower case."""
+    """One complete HTTP request; header names are lower case."""
 
     __slots__ = ("body", "headers", "method", "path", "query")
 
@@ -39,7 +39,7 @@ class Request:
 
 
 class WireScript(msgspec.Struct, frozen=True, kw_only=True):
-    """How an answer leaves the socket when it must not simply be written."""
+    """How a response is written to the socket if not simply at once."""
 
     delay: float = 0.0
     end: Literal["answer", "hang", "reset", "close", "cut", "drip", "flood"] = "answer"
@@ -51,7 +51,7 @@ class WireScript(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Response:
-    """Status, body and extra headers; `wire` is None for an ordinary answer."""
+    """Status, body and extra headers; `wire` is None for a normal response."""
 
     __slots__ = ("body", "content_type", "headers", "status", "wire")
 
@@ -71,7 +71,7 @@ class Response:
 
 
 class RefusedError(Exception):
-    """Ends a route with an error envelope; carries the answer."""
+    """Ends a route with an error response."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status)
@@ -89,7 +89,7 @@ def problem(
     code: str | None = None,
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Response:
-    """The `{code, title, message}` envelope; code and title follow the status unless given."""
+    """Build a `{code, title, message}` error; code and title follow the status unless given."""
     known_code, title = TITLES.get(status, ("INTERNAL_ERROR", "Internal error"))
     body = encode_json({"code": code or known_code, "title": title, "message": message})
     return Response(status, body, JSON, headers)
@@ -101,5 +101,5 @@ def refuse(status: int, message: str, *, headers: tuple[tuple[str, str], ...] = 
 
 @lru_cache(maxsize=512)
 def parse_query(query: str) -> dict[str, list[str]]:
-    """Repeated parameters in order; the answer is shared, so callers only read it."""
+    """Parse a query; the result is cached and shared, so callers must not change it."""
     return parse_qs(query, keep_blank_values=True)

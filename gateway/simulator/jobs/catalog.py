@@ -1,4 +1,4 @@
-"""Who may call (applications by key) and what may be run (workflows)."""
+"""The applications by key, and the workflows."""
 
 import uuid
 
@@ -30,7 +30,7 @@ class Catalog:
         return known
 
     def add_key(self, key: str, name: str | None = None) -> SimulatedApplication:
-        """Adds a key or gives it back; its name is drawn from the key unless given."""
+        """Add a key, or return the known one; its name is derived from the key unless given."""
         known = self.applications.get(key)
         if known is None:
             label = name or key.removeprefix("sim-").replace("-", " ").title()

@@ -1,4 +1,4 @@
-"""Jobs on disk, one JSON line each, so that they survive a restart of the process."""
+"""Keeps jobs on disk, one JSON line each, across restarts of the process."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ _SPACED = bytes.maketrans(b"\r\n", b"  ")
 
 
 class JournalLine(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    """Either a job as it was submitted, or the id of one deleted."""
+    """Either a submitted job, or the id of a deleted one."""
 
     deleted: str | None = None
     id: str = ""
@@ -51,7 +51,7 @@ class JournalLine(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=Tr
         )
 
     def job(self, seq: int, application: SimulatedApplication, catalog: Catalog) -> SimulatedJob:
-        """A workflow that only a control call knew comes back without its outputs."""
+        """Restore the job; a workflow that was added by a control call loses its outputs."""
         workflow = catalog.workflow(self.workflow)
         if workflow is None:
             workflow = make_workflow(self.workflow, self.workflow, "", ONE_FILE)
@@ -75,7 +75,7 @@ class JournalLine(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=Tr
 
 
 class Journal:
-    """Appends lines to a file; each is on its way to disk before the answer is sent."""
+    """Appends lines to a file; each is written before the response is sent."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -84,7 +84,7 @@ class Journal:
         self._encode = msgspec.json.Encoder().encode
 
     def read(self) -> Iterator[JournalLine]:
-        """Drops a last line cut short by a kill, so that the next one starts clean."""
+        """Yield the lines, after removing a last line that a kill cut short."""
         decode = msgspec.json.Decoder(JournalLine).decode
         content = self._path.read_bytes()
         whole = content.rfind(b"\n") + 1
@@ -93,7 +93,7 @@ class Journal:
             yield decode(text)
 
     def write(self, line: JournalLine) -> None:
-        # Params are kept as they came; a line break between their tokens would end the line.
+        # Params are kept unparsed, so a line break between their tokens would end the line.
         self._file.write(self._encode(line).translate(_SPACED) + b"\n")
 
     def clear(self) -> None:

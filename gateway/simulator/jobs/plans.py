@@ -1,4 +1,4 @@
-"""What a job will do: its script, and the script's turn into timed steps."""
+"""The plan of a job, and the timed steps that are drawn from it."""
 
 from random import Random
 from typing import Any, Literal
@@ -27,7 +27,7 @@ Step = tuple[float, str]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """One job's script; a pair of seconds is a range that the seed draws from."""
+    """The plan of one job; a pair of seconds is a range that the seed draws from."""
 
     queue_seconds: Seconds = (0.1, 0.3)
     run_seconds: Seconds = (1.0, 2.0)
@@ -48,14 +48,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
 
 
 class Script(msgspec.Struct, frozen=True):
-    """A plan after its draws: steps `(seconds after the one before, status)` and the error."""
+    """A drawn plan: steps `(seconds after the previous one, status)` and the error."""
 
     steps: tuple[Step, ...]
     error: object
 
 
 def draw(plan: Plan, rng: Random) -> Script:
-    """Fixes the plan's open choices; the same generator state gives the same script."""
+    """Draw the open choices of a plan; the same generator state gives the same script."""
     outcome = plan.outcome
     if plan.failure_rate and rng.random() < plan.failure_rate:
         outcome = "FAILED"

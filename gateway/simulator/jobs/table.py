@@ -1,7 +1,7 @@
-"""The job table: states driven by due times on one heap, and indexes that keep lists cheap.
+"""The job table: a heap of due steps, and indexes that keep lists cheap.
 
-Nothing runs per job. Whoever looks calls `advance(now)` first, which carries out all steps that
-have fallen due, each at the instant it was due and not at the instant it was noticed.
+There is no task per job. Every reader calls `advance(now)` first, which executes all due steps, each
+with the time at which it was due.
 """
 
 from bisect import bisect_left, insort
@@ -19,7 +19,7 @@ KeyState = Literal["active", "revoked", "unpaid", "forbidden"]
 
 
 class SimulatedApplication:
-    """One key's application with its jobs, indexed by age and by status."""
+    """The application of one key with its jobs, indexed by age and by status."""
 
     __slots__ = ("active", "by_status", "id", "jobs", "key", "name", "order", "state", "waiting")
 
@@ -40,7 +40,7 @@ class SimulatedApplication:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class SimulatedJob:
-    """One job; `steps` from `step` on are still to come."""
+    """One job; `steps` from `step` on are still to be executed."""
 
     seq: int
     id: str
@@ -82,11 +82,11 @@ class JobTable:
         self.some_lag = False
         self._limit_of = limit_of
         self._lacks_input = lacks_input
-        self._agenda: list[tuple[float, int, SimulatedJob]] = []
-        self._ticks = 0
+        self._due_steps: list[tuple[float, int, SimulatedJob]] = []
+        self._pushed = 0
 
     def add(self, job: SimulatedJob) -> None:
-        """Takes the job in; beyond the key's concurrency it waits in QUEUED for a slot."""
+        """Add a job; beyond the concurrency limit of its key it waits in QUEUED for a slot."""
         application = job.application
         self.by_id[job.id] = job
         application.jobs[job.seq] = job
@@ -97,7 +97,7 @@ class JobTable:
         self.fill_slots(application, job.created)
 
     def fill_slots(self, application: SimulatedApplication, at: float) -> None:
-        """Starts the clock of waiting jobs while the key has slots."""
+        """Start waiting jobs while the key has free slots."""
         limit = self._limit_of(application)
         waiting = application.waiting
         while waiting and (limit is None or application.active < limit):
@@ -108,9 +108,9 @@ class JobTable:
                 self._schedule(job, at)
 
     def advance(self, now: float) -> None:
-        agenda = self._agenda
-        while agenda and agenda[0][0] <= now:
-            due, _, job = heappop(agenda)
+        due_steps = self._due_steps
+        while due_steps and due_steps[0][0] <= now:
+            due, _, job = heappop(due_steps)
             if not job.deleted:
                 self._take_step(job, due)
 
@@ -123,7 +123,7 @@ class JobTable:
         self._release(job, now)
 
     def enter(self, job: SimulatedJob, status: str, at: float) -> None:
-        """Moves the job to a status at an instant; stamps it the first time it matters."""
+        """Move the job to a status, and set its start or end time at the first such move."""
         by_status = job.application.by_status
         _discard(by_status[job.status], job.seq)
         insort(by_status.setdefault(status, []), job.seq)
@@ -138,7 +138,7 @@ class JobTable:
             self._release(job, at)
 
     def finish_copy(self, job: SimulatedJob, status: str, at: float) -> None:
-        if job.completed is not None:  # forced meanwhile
+        if job.completed is not None:  # it was forced to end meanwhile
             return
         job.is_copied = True
         job.step += 1
@@ -146,7 +146,7 @@ class JobTable:
         self._schedule(job, at)
 
     def force(self, job: SimulatedJob, status: str, at: float) -> None:
-        """Drops what was planned and puts the job in a status now."""
+        """Drop the planned steps and move the job to a status now."""
         job.steps, job.step = (), 0
         self.enter(job, status, at)
 
@@ -156,8 +156,8 @@ class JobTable:
 
     def _schedule(self, job: SimulatedJob, base: float) -> None:
         if job.step < len(job.steps):
-            self._ticks += 1
-            heappush(self._agenda, (base + job.steps[job.step][0], self._ticks, job))
+            self._pushed += 1
+            heappush(self._due_steps, (base + job.steps[job.step][0], self._pushed, job))
 
     def _take_step(self, job: SimulatedJob, due: float) -> None:
         if job.step >= len(job.steps):
@@ -189,7 +189,7 @@ def page(
     newest_first: bool,
     keep: Callable[[SimulatedJob], bool] | None = None,
 ) -> list[SimulatedJob]:
-    """The jobs `[start, stop)` by age; without `keep` it costs only the rows up to `stop`."""
+    """Return the jobs `[start, stop)` by age; without `keep` only the rows up to `stop` are read."""
     wanted = set(statuses)
     by_status = application.by_status
     lists = [by_status.get(s, []) for s in wanted] if wanted else [application.order]

@@ -1,4 +1,4 @@
-"""What can be run: the built-in workflows and the shape of one."""
+"""The built-in workflows, and the form of a workflow."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""The simulator's own outbound calls: copies of results to callers' URLs, and input checks."""
+"""Outbound calls of the simulator: copies of results to callers' URLs, and input checks."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -14,45 +14,45 @@ from gateway.simulator.state import State
 TIMEOUT_SECONDS = 10.0
 
 
-class Courier:
-    """Runs each errand as a task and records its end in the job table."""
+class OutboundCalls:
+    """Runs each call as a task and records its result in the job table."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._errands: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def send_all(self) -> None:
+    def start_all(self) -> None:
         state = self._state
         while state.jobs.to_copy:
             self._start(self._copy(state.jobs.to_copy.popleft()))
         while state.to_probe:
             self._start(self._probe(state.to_probe.popleft()))
 
-    def _start(self, errand: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(errand)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+    def _start(self, call: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(call)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _copy(self, job: SimulatedJob) -> None:
-        """One failed target fails the job, unless the settings say that it may succeed."""
+        """Copy the results; one failed target fails the job, unless the settings allow it."""
         results = [await _call("PUT", url, *file) for url, file in _files_to_copy(job)]
         state = self._state
-        if not self._still_there(job):
+        if not self._exists(job):
             return
         behaviour = state.layers.resolve(job.application.key, job.workflow.slug)
         ok = all(results) or behaviour.copy_failure == "succeed"
         state.jobs.finish_copy(job, "SUCCEEDED" if ok else "FAILED", state.clock.now())
 
-    def _still_there(self, job: SimulatedJob) -> bool:
-        """False after a deletion, and after a reset took the whole table."""
+    def _exists(self, job: SimulatedJob) -> bool:
+        """Return whether the job exists: not after its deletion or a reset."""
         return self._state.jobs.by_id.get(job.id) is job
 
     async def _probe(self, job: SimulatedJob) -> None:
-        """Fails the job if an input URL outside our own file store cannot be read."""
+        """Fail the job if an input URL outside our own file store cannot be read."""
         base = self._state.signer.base
         for url in http_urls(job.params):
             if not url.startswith(base) and not await _call("GET", url):
-                if self._still_there(job) and job.completed is None:
+                if self._exists(job) and job.completed is None:
                     self._state.jobs.fail_input(job, self._state.clock.now())
                 return
 
@@ -68,7 +68,7 @@ def _files_to_copy(job: SimulatedJob) -> list[tuple[str, tuple[bytes, str]]]:
 
 
 async def _call(method: str, url: str, body: bytes = b"", content_type: str = "") -> bool:
-    """True for a 2xx answer within the time allowed; redirects are not followed."""
+    """Return whether a 2xx response came in time; redirects are not followed."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             status = await _status(method, urlsplit(url), body, content_type)
