@@ -122,7 +122,7 @@ async def test_a_key_is_revoked_at_once_and_only_then_not_rotated(world: World):
         await rotate_key(world.deps, "t", key.key_id, overlap_seconds=0)
 
 
-async def test_what_is_not_there_cannot_be_ended(world: World):
+async def test_a_key_that_is_missing_cannot_be_ended(world: World):
     with pytest.raises(NotFound, match="no key 0123"):
         await rotate_key(world.deps, "t", "0123", overlap_seconds=0)
     with pytest.raises(NotFound, match="no key 0123"):

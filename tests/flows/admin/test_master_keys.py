@@ -1,4 +1,4 @@
-"""The master keys: what each seals, sealing anew while work goes on, and the check at the start."""
+"""The master keys: what each seals, resealing while work goes on, and the check at the start."""
 
 from dataclasses import replace
 from uuid import UUID
@@ -66,7 +66,7 @@ async def test_a_secret_that_has_expired_needs_no_key(world: World):
     assert use.total == 5
 
 
-async def test_everything_is_sealed_anew_in_batches_and_still_opens(world: World):
+async def test_everything_is_resealed_in_batches_and_still_opens(world: World):
     tenant_id = await stocked(world)
     before = await default_secret(world.deps, tenant_id)
     both = with_keys(world, NEW, OLD)
@@ -86,7 +86,7 @@ async def test_everything_is_sealed_anew_in_batches_and_still_opens(world: World
         assert len(await live_keys(tx, alone, [(tenant_id, row.id)])) == 1
 
 
-async def test_what_cannot_be_opened_stays_and_is_named(world: World):
+async def test_a_secret_that_cannot_be_opened_stays_and_its_key_is_named(world: World):
     await stocked(world)
     (old,) = ids(OLD)
     blind = with_keys(world, NEW)
@@ -147,7 +147,7 @@ async def test_on_an_older_schema_nothing_is_refused(world: World, monkeypatch: 
     await require_keys(with_keys(world, NEW))
 
 
-async def test_what_a_lost_key_seals_can_be_given_up(world: World):
+async def test_secrets_of_a_lost_key_can_be_given_up(world: World):
     tenant_id = await stocked(world)
     new, lost = with_keys(world, NEW), Cipher([OLD]).numbers[0]
     assert await give_up(new.db, lost) == SEALED

@@ -62,7 +62,7 @@ async def test_a_tenant_is_created_once_with_its_own_secret(world: World):
     assert len(await audited(world)) == 1
 
 
-async def test_what_is_not_there_cannot_be_administered(world: World):
+async def test_a_tenant_that_is_missing_cannot_be_administered(world: World):
     deps = world.deps
     acts = [
         get_tenant(deps, "none"),
@@ -77,7 +77,7 @@ async def test_what_is_not_there_cannot_be_administered(world: World):
     assert await audited(world) == []
 
 
-async def test_only_what_is_named_of_a_tenant_changes(world: World):
+async def test_only_the_given_fields_of_a_tenant_change(world: World):
     before = await world.tenant(limits=Limits(5, 6, keep_jobs=30), metadata='{"a": 1}')
     renamed = await change_tenant(world.deps, "t", "acme", TenantUpdate("New"))
     assert (renamed.name, renamed.metadata, renamed.limits) == ("New", '{"a": 1}', before.limits)

@@ -1,4 +1,4 @@
-"""Bulk: many sent again, counted first, and nobody else's."""
+"""Bulk operations on deliveries: counted first, then sent again, and no other tenant's."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -63,7 +63,7 @@ async def test_failed_deliveries_since_an_instant_are_recovered(world: World):
     ]
 
 
-async def test_what_a_filter_shows_is_sent_delivered_or_not(world: World):
+async def test_a_resend_sends_all_that_its_filter_selects_delivered_or_not(world: World):
     tenant, endpoint_id = await receiver(world)
     states = ("delivered", "exhausted", "parked", "pending")
     ids = [(await owe_rows(world, tenant, endpoint_id, 1, state))[0] for state in states]
@@ -105,7 +105,7 @@ async def outage(world: World, count: int, attempts: int = 3) -> tuple[Tenant, U
     return tenant, (await endpoint_row(world)).id
 
 
-async def test_what_waits_for_its_next_attempt_is_sent_once_the_receiver_is_back(world: World):
+async def test_a_recovery_sends_waiting_deliveries_at_once(world: World):
     tenant, endpoint_id = await outage(world, 2)
     assert await world.deliver_all() == 0
     since = DeliverySpan(world.clock.now() - timedelta(hours=2))
@@ -136,7 +136,7 @@ async def test_an_attempt_brought_forward_takes_none_from_the_schedule(world: Wo
     assert (delivery.state, delivery.attempts) == ("exhausted", 11)
 
 
-async def test_an_endpoint_that_rests_is_sent_what_is_recovered_at_once(world: World):
+async def test_a_recovery_ends_the_rest_of_an_endpoint(world: World):
     tenant, endpoint_id = await receiver(world)
     other = await world.endpoint(tenant, OTHER)
     await world.run("UPDATE endpoint SET paused_until = now() + interval '9 hours'")
@@ -181,7 +181,7 @@ async def test_all_receivers_of_a_tenant_are_recovered_at_once(world: World):
     assert [row.id for row in await world.deliveries() if row.resent_at] == mine
 
 
-async def test_only_what_was_made_before_the_end_of_a_span_is_recovered(world: World):
+async def test_a_recovery_ends_with_its_span(world: World):
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 2)
     await add_events(world, tenant, 2, "job.failed")
@@ -288,7 +288,7 @@ async def test_only_events_since_then_are_made_up_for(world: World):
     assert len(await world.deliveries()) == 1
 
 
-async def test_what_was_a_trial_of_another_endpoint_is_not_missing(world: World):
+async def test_a_sample_for_another_endpoint_is_not_missing(world: World):
     """A sample is no fact: nobody else may take it for one."""
     tenant, endpoint_id = await receiver(world)
     other = await world.endpoint(tenant, OTHER)
@@ -340,7 +340,7 @@ async def test_only_an_endpoint_that_is_there_and_enabled_is_sent_again(
 
 
 @pytest.mark.parametrize("end", [disable_endpoint, delete_endpoint])
-async def test_what_has_no_receiver_any_more_is_left_as_it_was(world: World, end: Callable):
+async def test_a_delivery_without_a_receiver_is_left_as_it_was(world: World, end: Callable):
     """Sent again it would only be put away: a delivered one would read as parked or exhausted."""
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 1, "delivered")

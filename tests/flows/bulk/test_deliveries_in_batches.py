@@ -1,4 +1,4 @@
-"""Bulk, batch by batch: at its rate, through crashes, until it is done or stopped."""
+"""Bulk operations batch by batch: at its rate, through crashes, until it is done or stopped."""
 
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
@@ -61,7 +61,7 @@ async def test_a_number_of_rows_that_fills_its_batches_ends_too(world: World):
     assert (row.state, row.done) == ("done", 200)
 
 
-async def test_what_ends_again_while_it_runs_is_not_sent_a_third_time(world: World):
+async def test_a_delivery_that_ends_again_meanwhile_is_not_sent_a_third_time(world: World):
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 450, "delivered")
     await resend(world.deps, DeliveryFilter(tenant.id))
@@ -74,7 +74,7 @@ async def test_what_ends_again_while_it_runs_is_not_sent_a_third_time(world: Wor
     assert (await operation(world)).state == "done"
 
 
-async def test_what_is_added_later_is_not_part_of_it(world: World):
+async def test_a_later_delivery_is_not_part_of_an_operation(world: World):
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 3)
     await resend(world.deps, DeliveryFilter(tenant.id))
@@ -171,7 +171,7 @@ async def test_an_operation_begun_at_once_with_others_is_refused_as_well(world: 
 # --- Stop -------------------------------------------------------------------------------------------
 
 
-async def test_a_stopped_operation_leaves_what_is_done_done_and_the_rest_untouched(world: World):
+async def test_a_stopped_operation_keeps_finished_batches_and_leaves_the_rest(world: World):
     tenant, endpoint_id = await receiver(world)
     await owe_rows(world, tenant, endpoint_id, 450)
     made = began(await recover(world.deps, tenant.id, endpoint_id, EVER))
@@ -219,7 +219,7 @@ async def test_an_operation_on_jobs_goes_the_same_way(world: World):
     assert {(await world.job(id_)).state for id_ in ids} == {"cancelled"}
 
 
-async def test_nobody_stops_what_is_not_there_or_not_theirs(world: World):
+async def test_an_operation_that_is_missing_or_anothers_cannot_be_stopped(world: World):
     tenant, endpoint_id = await receiver(world)
     other = await world.tenant("other")
     await owe_rows(world, tenant, endpoint_id, 1)

@@ -116,7 +116,7 @@ async def test_the_tenants_of_a_filter_are_not_believed(world: World):
     assert await retry_jobs(world.deps, tenant.id, theirs, dry_run=True) == DryRun(0)
 
 
-async def test_only_what_has_not_ended_can_be_cancelled_and_the_rest_retried(world: World):
+async def test_only_open_jobs_can_be_cancelled_and_only_ended_ones_retried(world: World):
     tenant = await world.tenant()
     for state in JobState:
         is_end = state.value in ENDS
@@ -174,7 +174,7 @@ async def test_a_job_that_ends_in_that_moment_holds_up_no_other(world: World, wh
 # --- Retry ---------------------------------------------------------------------------------------
 
 
-async def test_without_a_status_what_failed_is_run_again(world: World):
+async def test_without_a_status_failed_jobs_are_retried(world: World):
     tenant, other = await world.tenant(), await world.tenant("other")
     failed = await ended(world, tenant, 2)
     late = await ended(world, tenant, 1, "expired")
@@ -234,7 +234,7 @@ async def test_it_goes_on_batch_by_batch(world: World):
     assert wakes == [pytest.approx(0.1), 200.0, 200.0]
 
 
-async def test_who_takes_over_doubles_nothing(world: World):
+async def test_a_worker_that_takes_over_repeats_nothing(world: World):
     tenant = await world.tenant()
     ids = await ended(world, tenant, 4)
     await retry_jobs(world.deps, tenant.id, ALL)
@@ -251,7 +251,7 @@ async def test_who_takes_over_doubles_nothing(world: World):
 
 
 @pytest.mark.parametrize("begin", [retry_jobs, cancel_jobs])
-async def test_two_who_both_believe_it_is_theirs_double_nothing(
+async def test_two_workers_with_the_same_batch_repeat_nothing(
     world: World, begin: Callable[..., Awaitable[Operation | DryRun]]
 ):
     tenant = await world.tenant()
@@ -288,7 +288,7 @@ async def test_a_stopped_operation_does_no_more(world: World):
 
 
 @pytest.mark.parametrize("count", [2, 5])
-async def test_stopped_in_the_middle_of_a_batch_what_that_did_is_counted(
+async def test_an_operation_stopped_in_the_middle_of_a_batch_counts_that_batch(
     world: World, monkeypatch: pytest.MonkeyPatch, count: int
 ):
     process = world.other_process(policy=Policy(bulk_batch=3))
@@ -314,7 +314,7 @@ async def test_stopped_in_the_middle_of_a_batch_what_that_did_is_counted(
     assert ("bulk", 3 / world.deps.policy.bulk_rate) not in world.queue.wakes
 
 
-async def test_a_batch_of_an_operation_that_is_anothers_is_told_as_lost(world: World):
+async def test_a_batch_without_its_lease_is_reported_as_lost(world: World):
     tenant = await world.tenant()
     await world.accept(tenant, 1)
     await cancel_jobs(world.deps, tenant.id, ALL)
@@ -403,7 +403,7 @@ async def test_a_job_that_is_deleted_before_its_turn_is_not_run_again(world: Wor
     assert (await operation(world)).state == "done"
 
 
-async def test_of_a_tenant_that_is_erased_in_that_moment_nothing_is_run_again(world: World):
+async def test_no_job_of_a_tenant_that_is_erased_meanwhile_is_retried(world: World):
     tenant = await world.tenant(credential=False)
     await ended(world, tenant, 2)
     made = began(await retry_jobs(world.deps, tenant.id, ALL))

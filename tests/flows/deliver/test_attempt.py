@@ -1,4 +1,4 @@
-"""One attempt: what is sent, and what is kept of it without telling a secret."""
+"""One attempt: the request that is sent, and the record of it without a secret."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ async def only_attempt(world: World) -> tuple[Delivery, Attempt]:
     return delivery, attempt
 
 
-async def test_custom_headers_are_sent_but_told_to_nobody(world: World):
+async def test_custom_headers_are_sent_and_never_shown(world: World):
     tenant = await world.tenant()
     custom = {"Authorization": "Bearer s3cr3t", "User-Agent": "Acme-s3cr3t", "X-Empty": ""}
     endpoint_id = await world.endpoint(tenant, HOOK, headers=custom)
@@ -90,7 +90,7 @@ async def test_custom_headers_that_a_receiver_repeats_are_not_kept(world: World)
     assert json.loads(attempt.response_headers or "") == {"x-echo": HIDDEN}
 
 
-async def test_custom_headers_that_a_receiver_repeats_are_not_told_by_a_trial(world: World):
+async def test_a_sample_hides_custom_headers_that_the_receiver_repeats(world: World):
     tenant, endpoint_id = await echoing_endpoint(world)
     world.sender.will(HOOK, reply(200, [("x-echo", ECHOED)], ECHOED.encode()))
     trial = await try_endpoint(world.deps, tenant, endpoint_id)
@@ -170,7 +170,7 @@ async def test_the_last_attempt_has_none_after_it(world: World):
     assert (delivery.last_class, delivery.last_error) == (None, None)
 
 
-async def test_an_egress_fault_is_told_as_ours(world: World):
+async def test_an_egress_fault_is_recorded_as_ours(world: World):
     await owe(world)
     world.sender.will(HOOK, SendFault("egress", "the egress proxy is away", 0.1))
     await world.deliver()
@@ -239,7 +239,7 @@ async def test_text_that_no_database_holds_is_no_reason_to_send_again(world: Wor
 
 
 async def test_an_attempt_whose_row_is_refused_altogether_is_reported(world: World):
-    """What even a bare record cannot be made of is left to the lease, and to who reads the log."""
+    """If not even the bare record can be written, the lease lapses, and the log says why."""
     await owe(world)
     await world.rows("ALTER TABLE attempt ADD CONSTRAINT none CHECK (false) NOT VALID")
     try:

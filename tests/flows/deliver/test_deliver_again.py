@@ -1,4 +1,4 @@
-"""Deliver again: on schedule, more slowly where that is asked for, and never at others' cost."""
+"""Retries: on schedule, more slowly if the receiver asks for it, never at other receivers' cost."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ async def test_a_failing_receiver_is_tried_on_schedule_with_one_id_until_none_is
 @pytest.mark.parametrize(
     "answer", [reply(302), reply(404), reply(500), SendFault("timeout", "no answer in 15 s", 15.0)]
 )
-async def test_what_is_no_success_is_tried_again(world: World, answer: object):
+async def test_an_attempt_without_success_is_repeated(world: World, answer: object):
     await owe(world)
     world.sender.will(HOOK, answer)  # pyright: ignore[reportArgumentType]
     await world.deliver()
@@ -203,7 +203,9 @@ async def test_an_endpoint_that_is_deleted_meanwhile_is_owed_nothing_more(world:
 
 
 @pytest.mark.parametrize("ahead", [600, -600])
-async def test_a_wrong_clock_of_its_own_is_not_what_a_worker_signs_with(world: World, ahead: float):
+async def test_a_worker_with_a_wrong_clock_signs_with_the_time_of_postgres(
+    world: World, ahead: float
+):
     tenant = await owe(world)
     world.clock.ahead = ahead
     await world.deliver()
@@ -222,7 +224,7 @@ async def test_a_receiver_is_sent_a_few_and_then_more_with_each_answer(world: Wo
     assert {row.state for row in await world.deliveries()} == {"delivered"}
 
 
-async def test_what_was_claimed_ahead_and_has_no_turn_is_given_back_uncounted(world: World):
+async def test_a_claimed_delivery_without_a_turn_is_given_back_uncounted(world: World):
     policy = replace(world.deps.policy, window_start=2, turn_seconds=0.02)
     here = world.other_process(policy=policy)
     await owe(world, 24)

@@ -1,4 +1,4 @@
-"""Deliver what cannot be sent, may not be sent yet, or brings down who sends it: at no others' cost."""
+"""Deliveries that cannot be signed, are over a limit, or kill their sender: the others go on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +45,7 @@ async def test_an_endpoints_rate_holds_for_all_processes_together(world: World):
     assert len(world.sender.sent) == 10 + taken
 
 
-async def test_who_found_no_token_is_woken_when_there_is_one(world: World):
+async def test_a_delivery_over_its_rate_limit_is_woken_when_the_bucket_has_a_token(world: World):
     await limited(world, 3, rate_limit=2)
     assert await world.deliver(1) == 1
     assert world.queue.wakes == [("deliver", 0.5)]
@@ -63,7 +63,7 @@ async def test_a_slow_rate_is_woken_for_also_beside_a_fast_one(world: World):
     assert (verb, 1.0 < after <= 10.0) == ("deliver", True), "and is passed on to the slow one"
 
 
-async def test_who_is_woken_before_its_token_is_there_is_woken_again(world: World):
+async def test_a_delivery_that_is_woken_before_its_token_is_woken_again(world: World):
     await limited(world, 3, rate_limit=2)
     await spend(world)
     assert await world.deliver() == 0
@@ -84,7 +84,7 @@ async def test_an_endpoints_concurrency_is_its_own(world: World):
 # --- What cannot be signed --------------------------------------------------------------------------
 
 
-async def test_what_nothing_can_sign_waits_uncounted_and_says_why(world: World):
+async def test_a_delivery_that_no_key_can_sign_waits_uncounted_and_says_why(world: World):
     await owe(world, 2)
     blind = world.other_process(cipher=Cipher([b"x" * 32]))
     assert await blind.deliver() == 2
@@ -182,7 +182,7 @@ async def test_a_suspect_waits_until_nothing_else_is_under_way(world: World):
     assert order == [OTHER, HOOK]
 
 
-async def test_what_breaks_its_sender_again_and_again_is_given_up_and_kept(world: World):
+async def test_a_delivery_that_breaks_its_sender_again_and_again_is_a_dead_letter(world: World):
     await limited(world, 1)
     breaks(world, HOOK)
     assert await world.deliver() == 1

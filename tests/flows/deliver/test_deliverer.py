@@ -1,4 +1,4 @@
-"""Deliver: signed, recorded, tried again on schedule, and never at another receiver's cost."""
+"""The deliverer: webhooks are signed, recorded, and retried, never at another receiver's cost."""
 
 import json
 

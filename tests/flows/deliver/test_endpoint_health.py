@@ -18,7 +18,7 @@ DAY = 86_400.0
 
 
 async def failed(world: World, failures: int, days: float) -> None:
-    """As if the endpoint had failed so often since so many days."""
+    """Make an endpoint look as if it had failed so often for so many days."""
     await world.run(
         "UPDATE endpoint SET failures = $1, failing_since = now() - $2 * interval '1 second'"
         " WHERE url = $3",
@@ -146,7 +146,7 @@ async def test_our_own_way_out_is_not_charged_to_the_endpoint(world: World):
     assert (await endpoint_row(world)).disabled_at is not None
 
 
-async def test_who_rests_is_failing_too(world: World):
+async def test_an_endpoint_that_rests_is_failing_too(world: World):
     tenant = await world.tenant(hook=HOOK)
     await failed(world, 19, 6)
     await owe_rows(world, tenant, (await endpoint_row(world)).id, 1, "pending")

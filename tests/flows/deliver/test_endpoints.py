@@ -68,7 +68,7 @@ async def test_an_endpoint_is_created_as_it_is_wanted(world: World):
     assert b"s3cr3t" not in (await endpoint_row(world)).headers_sealed
 
 
-async def test_an_endpoint_of_which_only_the_url_is_said_is_the_gateways_default(world: World):
+async def test_an_endpoint_made_of_a_url_has_the_defaults_of_the_gateway(world: World):
     _, endpoint, _ = await create(world)
     assert (endpoint.description, endpoint.events, endpoint.header_names) == ("", (), ())
     assert (endpoint.delays, endpoint.concurrency, endpoint.rate_limit) == (None, None, None)
@@ -126,7 +126,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("given", "match"), WRONG)
-async def test_what_is_wrong_is_named_and_nothing_is_stored(
+async def test_a_wrong_field_is_named_and_nothing_is_stored(
     world: World, given: dict[str, Any], match: str
 ):
     with pytest.raises(BadRequest, match=match) as caught:
@@ -146,7 +146,7 @@ async def test_a_refused_callback_names_its_field(world: World):
 # --- Change -----------------------------------------------------------------------------------------
 
 
-async def test_only_what_is_said_changes(world: World):
+async def test_only_the_given_fields_change(world: World):
     tenant, before, _ = await create(world, **FULL)
     world.queue.wakes.clear()
     after = await change_endpoint(world.deps, tenant.id, before.id, {"rate_limit": 9})
@@ -199,7 +199,7 @@ async def test_a_url_that_stays_is_not_looked_at_again(world: World):
         await change_endpoint(world.deps, tenant.id, before.id, {"url": PRIVATE})
 
 
-async def test_a_changed_url_receives_also_what_was_owed_before(world: World):
+async def test_a_changed_url_receives_earlier_deliveries_too(world: World):
     tenant = await owe(world, 2)
     endpoint = await endpoint_row(world)
     await change_endpoint(world.deps, tenant.id, endpoint.id, {"url": OTHER})

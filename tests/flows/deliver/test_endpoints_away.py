@@ -63,7 +63,7 @@ async def test_where_nobody_else_listens_the_event_is_kept_all_the_same(world: W
     assert world.queue.wakes == []
 
 
-async def test_what_was_under_way_when_it_was_disabled_is_recorded(world: World):
+async def test_an_attempt_under_way_when_its_endpoint_is_disabled_is_recorded(world: World):
     tenant = await owe(world)
     endpoint = await endpoint_row(world)
     world.sender.will(HOOK, reply(200))
@@ -92,7 +92,7 @@ async def test_an_enabled_endpoint_begins_with_a_clean_record(world: World):
 # --- Delete -----------------------------------------------------------------------------------------
 
 
-async def test_a_deleted_endpoint_is_gone_and_what_it_was_owed_has_ended(world: World):
+async def test_a_deleted_endpoint_is_gone_and_its_deliveries_have_ended(world: World):
     tenant = await world.tenant(hook=HOOK)
     await world.ended(tenant)
     (delivery,) = await world.deliveries()
@@ -106,7 +106,7 @@ async def test_a_deleted_endpoint_is_gone_and_what_it_was_owed_has_ended(world: 
         await delete_endpoint(world.deps, tenant.id, delivery.endpoint_id)
 
 
-async def test_nobody_touches_what_is_not_there_or_not_theirs(world: World):
+async def test_an_endpoint_that_is_missing_or_anothers_cannot_be_changed(world: World):
     acme, other = await world.tenant(), await world.tenant("other")
     endpoint_id = await world.endpoint(acme, HOOK)
     for tenant_id, wanted in ((acme.id, uuid4()), (other.id, endpoint_id)):

@@ -43,7 +43,7 @@ async def test_lanes_do_not_wait_for_one_another():
     assert await lanes.enter(OTHER, 1)
 
 
-async def test_who_has_no_turn_in_time_hears_of_it_and_takes_none_later():
+async def test_a_delivery_without_a_turn_in_time_is_refused_and_takes_none_later():
     lanes = ReceiverLanes(1, 100)
     claim(lanes, 3)
     assert await lanes.enter(ONE, 1)
@@ -53,7 +53,7 @@ async def test_who_has_no_turn_in_time_hears_of_it_and_takes_none_later():
     assert await lanes.enter(ONE, 0.01), "and the window has grown"
 
 
-async def test_a_turn_that_comes_to_one_who_is_cancelled_is_passed_on():
+async def test_a_turn_given_to_a_cancelled_delivery_is_passed_on():
     lanes = ReceiverLanes(1, 100)
     claim(lanes, 3)
     assert await lanes.enter(ONE, 1)
@@ -67,7 +67,7 @@ async def test_a_turn_that_comes_to_one_who_is_cancelled_is_passed_on():
     await asyncio.gather(first, return_exceptions=True)
 
 
-async def test_who_is_cancelled_while_it_waits_takes_no_turn():
+async def test_a_delivery_that_is_cancelled_while_it_waits_takes_no_turn():
     lanes = ReceiverLanes(1, 100)
     claim(lanes, 3)
     assert await lanes.enter(ONE, 1)

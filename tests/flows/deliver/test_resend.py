@@ -92,7 +92,7 @@ async def test_a_callback_can_be_sent_again(world: World):
     assert [row.state for row in await world.deliveries()] == ["delivered"]
 
 
-async def test_what_has_no_receiver_any_more_is_not_resent(world: World):
+async def test_a_delivery_without_a_receiver_is_not_resent(world: World):
     tenant = await owe(world)
     await world.deliver()
     (delivery,) = await world.deliveries()
@@ -106,7 +106,7 @@ async def test_what_has_no_receiver_any_more_is_not_resent(world: World):
     assert [row.state for row in await world.deliveries() if row.job_id] == ["delivered"]
 
 
-async def test_nobody_resends_what_is_not_there_or_not_theirs(world: World):
+async def test_a_delivery_that_is_missing_or_anothers_cannot_be_resent(world: World):
     tenant, other = await owe(world), await world.tenant("other")
     (delivery,) = await world.deliveries()
     for tenant_id, wanted in ((tenant.id, uuid4()), (other.id, delivery.id)):

@@ -1,4 +1,4 @@
-"""Trial: one sample event to an endpoint, and exactly what came of it."""
+"""Sample deliveries: one sample event to an endpoint, and the result of it."""
 
 import json
 from contextlib import suppress
@@ -22,7 +22,7 @@ from tests.flows.scenes import OTHER, attempts, check, endpoint_row, secret_of
 from tests.flows.world import HOOK, World
 
 
-async def test_a_ping_is_sent_signed_and_told_and_logged(world: World):
+async def test_a_ping_is_signed_sent_returned_and_logged(world: World):
     tenant = await world.tenant(hook=HOOK, events=["job.failed"])
     endpoint = await endpoint_row(world)
     world.sender.will(HOOK, reply(204, [("server", "x")], b"thanks", 0.25))
@@ -78,7 +78,7 @@ async def test_a_refusal_is_a_result_and_costs_the_endpoint_nothing(world: World
 
 
 @pytest.mark.parametrize("kind", ["dns", "connect", "tls", "timeout", "blocked", "body", "egress"])
-async def test_what_kept_it_from_an_answer_is_told(world: World, kind: FaultKind):
+async def test_the_reason_for_no_answer_is_returned(world: World, kind: FaultKind):
     tenant = await world.tenant(hook=HOOK)
     world.sender.will(HOOK, SendFault(kind, "in its own words", 15.0))
     trial = await try_endpoint(world.deps, tenant, (await endpoint_row(world)).id)
@@ -89,7 +89,7 @@ async def test_what_kept_it_from_an_answer_is_told(world: World, kind: FaultKind
     assert (row.state, row.last_class, row.last_error) == ("exhausted", kind, "in its own words")
 
 
-async def test_a_disabled_endpoint_can_be_tried_and_stays_disabled(world: World):
+async def test_a_disabled_endpoint_can_be_tested_and_stays_disabled(world: World):
     tenant = await world.tenant(hook=HOOK)
     endpoint = await endpoint_row(world)
     await disable_endpoint(world.deps, tenant.id, endpoint.id)
@@ -100,7 +100,7 @@ async def test_a_disabled_endpoint_can_be_tried_and_stays_disabled(world: World)
     assert row.state == "delivered"
 
 
-async def test_while_it_is_being_tried_nobody_else_sends_it(world: World):
+async def test_no_deliverer_sends_a_sample_that_is_under_way(world: World):
     tenant = await world.tenant(hook=HOOK)
     endpoint = await endpoint_row(world)
     await disable_endpoint(world.deps, tenant.id, endpoint.id)
@@ -118,7 +118,7 @@ async def test_while_it_is_being_tried_nobody_else_sends_it(world: World):
     assert row.state == "delivered"
 
 
-async def test_custom_headers_and_every_live_secret_are_tried_too(world: World):
+async def test_a_sample_has_the_custom_headers_and_a_signature_of_each_live_secret(world: World):
     tenant = await world.tenant()
     endpoint_id = await world.endpoint(tenant, HOOK, headers={"X-Key": "s3cr3t"})
     await rotate_secret(world.deps, tenant.id, endpoint_id, overlap=60)
@@ -138,7 +138,7 @@ async def test_it_goes_to_no_other_endpoint(world: World):
     assert [sent.url for sent in world.sender.sent] == [HOOK]
 
 
-async def test_what_cannot_be_tried_is_said_and_nothing_is_stored(world: World):
+async def test_a_sample_that_cannot_be_sent_is_refused_and_nothing_is_stored(world: World):
     tenant, other = await world.tenant(), await world.tenant("other")
     endpoint_id = await world.endpoint(tenant, HOOK)
     blind = world.other_process(cipher=Cipher([b"x" * 32]))
@@ -168,7 +168,7 @@ async def test_headers_that_no_master_key_opens_are_said_too(world: World):
     assert (await world.events(), await world.deliveries()) == ([], [])
 
 
-async def test_an_endpoint_deleted_in_the_middle_still_hears_what_came_of_it(world: World):
+async def test_a_sample_to_an_endpoint_that_is_deleted_meanwhile_returns_its_result(world: World):
     tenant = await world.tenant(hook=HOOK)
     endpoint = await endpoint_row(world)
 

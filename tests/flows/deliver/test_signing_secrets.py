@@ -85,9 +85,7 @@ def signatures(webhook: Webhook) -> list[str]:
 
 
 @pytest.mark.parametrize("algorithm", ["v1", "v1a"])
-async def test_what_is_sent_is_proven_to_who_holds_the_key_and_to_nobody_else(
-    world: World, algorithm: str
-):
+async def test_a_webhook_verifies_with_its_key_and_with_no_other(world: World, algorithm: str):
     tenant, _, key = await receiver(world, algorithm)
     sent = await sent_now(world, tenant)
     assert signatures(sent) == [algorithm]
@@ -159,7 +157,7 @@ async def test_a_rotation_that_is_repeated_signs_once(world: World):
     )
 
 
-async def test_what_no_master_key_opens_can_be_rotated(world: World):
+async def test_a_secret_that_no_master_key_opens_can_be_rotated(world: World):
     tenant, endpoint_id, _ = await receiver(world)
     elsewhere = world.other_process(cipher=Cipher([b"x" * 32]))
     key = await rotate_secret(elsewhere.deps, tenant.id, endpoint_id, overlap=60.0)
@@ -204,7 +202,7 @@ async def test_the_default_secret_is_read_and_rotated(world: World):
     assert (proves(sent, parse_secret(old)), proves(sent, new)) == (True, True)
 
 
-async def test_who_has_no_secret_yet_is_given_one(world: World):
+async def test_a_rotation_without_a_secret_makes_one(world: World):
     tenant, endpoint_id, _ = await receiver(world)
     await world.run("DELETE FROM signing_secret")
     with pytest.raises(NotFound, match="default signing secret"):
@@ -213,7 +211,7 @@ async def test_who_has_no_secret_yet_is_given_one(world: World):
     assert isinstance(await rotate_secret(world.deps, tenant.id, None, overlap=0), HmacKey)
 
 
-async def test_nobody_rotates_what_is_not_there_or_not_theirs(world: World):
+async def test_a_secret_that_is_missing_or_anothers_cannot_be_rotated(world: World):
     tenant, endpoint_id, key = await receiver(world)
     other = await world.tenant("other")
     for tenant_id, wanted in ((tenant.id, uuid4()), (other.id, endpoint_id)):

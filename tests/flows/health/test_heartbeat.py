@@ -1,4 +1,4 @@
-"""Heartbeats: they are written, they set the clock, and nothing that happens ends them."""
+"""Heartbeats: they are written, they set the clock, and no fault ends them."""
 
 import asyncio
 from datetime import timedelta
@@ -24,7 +24,7 @@ async def seen(world: World) -> list[processes.SeenProcess]:
         return list(await processes.seen(tx))
 
 
-async def test_a_process_tells_that_it_lives_and_that_it_stops(world: World):
+async def test_a_process_writes_that_it_lives_and_that_it_stops(world: World):
     world.deps.vitals.note("submit", "submitted", world.clock.monotonic())
     world.clock.advance(3)
     async with beating(world.deps, who(world)):
@@ -62,7 +62,7 @@ async def test_it_goes_on_whatever_happens(world: World, monkeypatch: pytest.Mon
     assert (await seen(world))[0].state == "ok"
 
 
-async def test_a_process_ends_though_nobody_can_be_told(
+async def test_a_process_ends_though_its_stop_cannot_be_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     async def stop(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Overviews and the status: what is wrong is said, and asking often costs nothing."""
+"""Overviews and the status: each fault is named, and many callers share one overview."""
 
 import asyncio
 
@@ -45,7 +45,7 @@ async def test_a_gateway_without_any_worker_is_down(world: World):
     assert "ever" in found.wrong[0].message
 
 
-async def test_a_gateway_whose_workers_fell_silent_is_down_and_tells_since_when(world: World):
+async def test_a_gateway_whose_workers_fell_silent_is_down_and_says_since_when(world: World):
     await heard(world)
     await world.run("UPDATE process SET seen_at = '2026-11-30T02:51:07Z'")
     found = await looked(world)
@@ -131,7 +131,7 @@ async def test_rounds_that_are_late_are_told(world: World):
     assert codes(found) == ["SWEEP_LATE", "PRUNE_LATE"]
 
 
-async def test_rows_that_may_go_and_do_not_are_told_and_held_ones_are_not(world: World):
+async def test_the_status_names_rows_that_are_late_and_not_rows_that_are_held(world: World):
     await heard(world)
     tenant = await world.tenant()
     await world.accept(tenant)
@@ -149,7 +149,7 @@ async def test_redis_and_the_feed(world: World):
     assert (found.word, codes(found)) == ("degraded", ["REDIS_AWAY", "FEED_LAGS"])
 
 
-async def test_without_the_database_the_status_is_told_all_the_same(
+async def test_without_the_database_there_is_a_status_all_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     async def away(_: object) -> Overview:
@@ -164,7 +164,7 @@ async def test_without_the_database_the_status_is_told_all_the_same(
 # --- Asking often -------------------------------------------------------------------------------
 
 
-async def test_however_many_ask_one_question_is_put(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_many_callers_share_one_overview(world: World, monkeypatch: pytest.MonkeyPatch):
     asked: list[float] = []
     real = overview
 
@@ -185,7 +185,7 @@ async def test_however_many_ask_one_question_is_put(world: World, monkeypatch: p
     assert len(asked) == 2
 
 
-async def test_what_takes_long_to_find_out_is_remembered_for_longer(
+async def test_an_overview_that_takes_long_is_reused_for_longer(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     asked = 0

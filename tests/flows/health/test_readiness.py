@@ -1,4 +1,4 @@
-"""Readiness says what of Postgres is missing, in one sentence."""
+"""Readiness says in one sentence why Postgres cannot be used."""
 
 import socket
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Prune: what is older than its tenant keeps it goes, and nothing else."""
+"""Pruning drops the rows that are older than their tenant keeps them, and no others."""
 
 import json
 from collections import Counter
@@ -105,7 +105,7 @@ async def test_each_kind_goes_once_it_is_old(world: World, kind: str, gone: dict
     assert await prune_now(later(world, 20, **{kind: 10}).deps) == {"acme": Counter()}
 
 
-async def test_what_is_younger_than_that_stays(world: World):
+async def test_younger_rows_stay(world: World):
     tenant = await world.tenant()
     ids = await aged(world, tenant, 12, 10.01, 9.99, 1)
     assert await prune_now(later(world, 0, jobs=10, events=11).deps) == {
@@ -157,7 +157,7 @@ async def test_no_job_from_the_time_of_an_open_one_on_is_pruned(world: World, st
     assert first
 
 
-async def test_what_is_still_to_be_delivered_is_kept(world: World):
+async def test_an_event_with_an_open_delivery_is_kept(world: World):
     await lived(world, 1)
     await world.ended(await world.tenant("other", hook="https://other.example.com"))
     process = later(world, 50, events=10)
@@ -358,7 +358,7 @@ async def test_a_body_stays_the_same_until_the_last_attempt(world: World):
     assert "truncated" in (await world.events())[0].body
 
 
-async def test_not_all_is_looked_at_anew_behind_what_cannot_go_yet(world: World):
+async def test_a_round_looks_at_few_batches_behind_a_row_that_must_stay(world: World):
     tenant = await world.tenant()
     ids = await aged(world, tenant, *(20 - n / 10 for n in range(6)))
     await world.run("UPDATE job SET upstream_delete_at = now() WHERE id = $1", ids[1])

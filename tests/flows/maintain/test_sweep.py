@@ -1,4 +1,4 @@
-"""Sweep: what is due and was not woken for is found; what outlived its deadline ends."""
+"""The sweep finds rows whose wake-up was lost, and expires jobs past their deadline."""
 
 import json
 
@@ -31,7 +31,7 @@ async def test_where_all_is_well_nothing_is_woken(world: World):
     assert world.queue.wakes == []
 
 
-async def test_of_several_that_sweep_at_once_one_does_it(world: World):
+async def test_one_of_several_workers_sweeps(world: World):
     await world.accept(await world.tenant())
     await world.pass_time(10)
     async with world.deps.db.begin() as tx:
@@ -63,7 +63,7 @@ async def test_a_job_whose_wake_up_was_lost_does_not_wait_for_a_long_one_to_end(
     assert ("submit", 0.0) in world.queue.wakes
 
 
-async def test_what_waits_for_a_credential_that_rests_is_not_late(world: World):
+async def test_a_row_that_waits_for_a_resting_credential_is_not_late(world: World):
     tenant = await world.tenant()
     await world.accept(tenant)
     world.upstream.will("submit", Busy("busy", retry_after=60.0))
@@ -215,7 +215,7 @@ async def test_a_database_that_goes_away_ends_a_sweep(world: World):
     assert (await swept(world))[1]["expired"] == 2
 
 
-async def test_what_was_owed_in_the_moment_an_endpoint_was_disabled_is_parked(world: World):
+async def test_a_delivery_made_while_its_endpoint_is_disabled_is_parked(world: World):
     await world.ended(await world.tenant(hook=HOOK))
     await world.run("UPDATE endpoint SET disabled_at = now()")
     await world.pass_time(10)
@@ -259,7 +259,7 @@ async def test_deleted_jobs_are_deleted_upstream(world: World):
     assert world.upstream.jobs == []
 
 
-async def test_what_waits_behind_a_suspended_tenant_or_no_endpoint_is_not_late(world: World):
+async def test_a_row_of_a_suspended_tenant_or_disabled_endpoint_is_not_late(world: World):
     tenant = await world.tenant(hook=HOOK)
     await world.ended(tenant)
     endpoint_id = (await world.deliveries())[0].endpoint_id
@@ -270,7 +270,7 @@ async def test_what_waits_behind_a_suspended_tenant_or_no_endpoint_is_not_late(w
     assert (await swept(world))[0] == "quiet"
 
 
-async def test_what_waits_its_turn_is_woken_but_not_called_late(world: World):
+async def test_a_row_that_waits_its_turn_is_woken_but_not_called_late(world: World):
     """Others of its kind are being served, so no wake-up was lost."""
     tenant = await world.tenant(hook=HOOK)
     await world.ended(tenant)

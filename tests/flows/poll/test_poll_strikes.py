@@ -12,7 +12,7 @@ _LIST = 6  # jobs, of which a list is worth asking
 
 
 class Trap:
-    """What breaks whoever looks at it."""
+    """An object that breaks its reader."""
 
     def __getattr__(self, name: str) -> Any:
         raise RecursionError("too deep")

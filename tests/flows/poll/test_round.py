@@ -48,7 +48,7 @@ async def test_pages_are_read_while_they_bring_news(world: World):
     assert (await world.health()).list_order == "newest"
 
 
-async def test_what_a_round_dealt_with_is_not_matched_again(world: World):
+async def test_a_settled_job_is_not_matched_again(world: World):
     await world.at_upstream(await world.tenant(), 8)
     world.upstream.move("SUCCEEDED", *[job.upstream_id for job in world.upstream.jobs[:2]])
     await world.poll_again()
@@ -59,7 +59,7 @@ async def test_what_a_round_dealt_with_is_not_matched_again(world: World):
     assert await world.states() == {"succeeded": 8}
 
 
-async def test_a_list_that_begins_with_the_oldest_is_done_without(world: World):
+async def test_a_list_that_begins_with_the_oldest_is_not_used(world: World):
     await world.at_upstream(await world.tenant(), 6)
     start = datetime.now(UTC) - timedelta(days=1)
     world.upstream.jobs = [*upstream_jobs(300, start=start), *world.upstream.jobs]
@@ -73,7 +73,7 @@ async def test_a_list_that_begins_with_the_oldest_is_done_without(world: World):
     assert await world.states() == {"succeeded": 6}
 
 
-async def test_a_list_that_cannot_be_read_is_done_without_and_no_outage(world: World):
+async def test_an_unreadable_list_is_not_used_and_counts_as_no_outage(world: World):
     await world.at_upstream(await world.tenant(), 6)
     world.upstream.move("SUCCEEDED")
     world.upstream.always["page"] = UNREADABLE
@@ -124,7 +124,7 @@ async def test_reports_in_a_list_are_not_trusted_to_be_about_our_jobs(world: Wor
     assert await world.states() == {"failed": 1, "submitted": 4}
 
 
-async def test_what_the_list_does_not_show_is_asked_for_by_itself(world: World):
+async def test_a_job_that_the_list_does_not_show_is_checked_by_itself(world: World):
     tenant = await world.tenant()
     await set_pace(world, 1.0)
     await world.at_upstream(tenant, 5)
@@ -191,7 +191,7 @@ async def test_a_search_ends_with_the_list(world: World):
     assert world.upstream.count("page") == 4, "three full ones and an empty one"
 
 
-async def test_what_a_search_does_not_find_is_asked_for_as_far_as_the_budget_goes(world: World):
+async def test_jobs_that_a_search_does_not_find_are_checked_as_far_as_the_budget_goes(world: World):
     tenant = await world.tenant()
     await set_pace(world, 5.0)
     await world.at_upstream(tenant, 400)
@@ -227,7 +227,7 @@ async def test_pages_without_news_are_passed_where_an_expected_job_may_be_behind
     assert world.upstream.count("status") == 0
 
 
-async def test_a_walk_finds_what_was_known_upstream_long_before_it_was_known_here(world: World):
+async def test_a_search_finds_a_job_whose_submit_was_recorded_long_after_its_end(world: World):
     """A submit whose process died is looked up late, when this process took it for somebody else's."""
     await world.at_upstream(await world.tenant(), 14)
     ended = [job.upstream_id for job in world.upstream.jobs[:8]]
@@ -247,7 +247,7 @@ async def test_a_walk_finds_what_was_known_upstream_long_before_it_was_known_her
     assert world.upstream.count("fetch") == 0, "by list"
 
 
-async def test_a_walk_ends_at_the_age_of_the_oldest_job_and_is_not_repeated_at_once(
+async def test_a_search_ends_at_the_age_of_the_oldest_job_and_is_not_repeated_at_once(
     world: World,
 ):
     tenant = await world.tenant()
@@ -272,7 +272,7 @@ async def test_a_walk_ends_at_the_age_of_the_oldest_job_and_is_not_repeated_at_o
     assert await pages_of_a_round() == [0]
 
 
-async def test_a_list_that_never_ends_is_done_without(world: World):
+async def test_a_list_that_never_ends_is_not_used(world: World):
     tenant = await world.tenant()
     await set_pace(world, 6.0)
     await world.at_upstream(tenant, 10)
@@ -285,7 +285,7 @@ async def test_a_list_that_never_ends_is_done_without(world: World):
     assert (health.list_order, health.poll_lease_until) == ("unusable", None)
 
 
-async def test_of_many_late_jobs_the_very_late_are_asked_for_though(world: World):
+async def test_very_late_jobs_are_checked_whatever_the_budget_says(world: World):
     tenant = await world.tenant()
     await set_pace(world, 1.0)
     await world.at_upstream(tenant, 30)

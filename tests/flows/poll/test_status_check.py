@@ -114,7 +114,7 @@ async def test_an_ended_job_does_not_change_any_more(world: World):
 @pytest.mark.parametrize(
     ("answer", "code"), [(Absent(), "UPSTREAM_LOST"), (UNREADABLE, "UPSTREAM_UNREADABLE")]
 )
-async def test_what_is_gone_or_cannot_be_read_four_times_ends_a_job(
+async def test_a_job_that_is_absent_or_unreadable_four_times_ends(
     world: World, call: str, answer: object, code: str
 ):
     (job_id,) = await world.at_upstream(await world.tenant())

@@ -20,7 +20,7 @@ from tests.flows.world import HOOK, World
 
 
 @pytest.mark.parametrize("size", [3, 9], ids=["full", "last"])
-async def test_who_leaves_at_a_page_leaves_no_other_under_way(world: World, size: int):
+async def test_a_reader_that_stops_at_a_page_leaves_no_other_under_way(world: World, size: int):
     deps = world.other_process(policy=Policy(export_page=size)).deps
     tenant = await world.tenant()
     await world.accept(tenant, 7)
@@ -61,7 +61,7 @@ async def test_a_page_is_of_the_tenants_that_are_named(world: World):
     assert await page((tenant.id,), max(ids)) == sorted(ids, reverse=True)[2:]
 
 
-async def test_of_no_tenants_there_are_no_jobs(world: World):
+async def test_an_empty_list_of_tenants_has_no_jobs(world: World):
     await world.accept(await world.tenant())
     idle = await world.tenant("idle")
     for tenants in ((), (idle.id,)):

@@ -106,7 +106,7 @@ async def test_row_level_security_binds_a_page_of_tenants_to_them(world: World):
 
 @asynccontextmanager
 async def hidden_from_tenants(world: World) -> AsyncIterator[None]:
-    """Whoever reads in the role of tenants sees no event."""
+    """Hide all events from the role of tenants."""
     await world.rows(
         "CREATE POLICY hidden ON event AS RESTRICTIVE FOR SELECT TO gateway_tenant USING (false)"
     )
@@ -125,7 +125,7 @@ async def test_a_page_of_tenants_is_read_in_their_role(world: World):
 
 
 @pytest.mark.parametrize("field", ["after", "Last-Event-ID"])
-async def test_what_no_event_can_have_as_id_is_no_place(world: World, field: str):
+async def test_an_id_that_no_event_can_have_is_refused(world: World, field: str):
     tenant = await world.tenant(credential=False)
     latest = UUID(int=(2**48 - 1) << 80 | 7 << 76 | 1 << 63)
     for event_id in (uuid4(), id_of(datetime(2199, 1, 1, tzinfo=UTC)), latest):
@@ -185,7 +185,7 @@ async def test_a_later_event_that_was_stored_by_an_earlier_transaction_is_not_mi
     assert await read(world, [tenant.id], id_at(5)) == [late, early]
 
 
-async def test_who_goes_on_from_an_event_that_is_gone_sees_what_is_not_settled_yet(world: World):
+async def test_a_reader_at_an_event_that_is_gone_sees_events_that_were_held_back(world: World):
     tenant = await world.tenant(credential=False)
     async with world.deps.db.begin() as tx:
         coming = await add_event(tx, tenant.id)
@@ -194,7 +194,7 @@ async def test_who_goes_on_from_an_event_that_is_gone_sees_what_is_not_settled_y
     assert ids_of((await read_page(world.deps, [tenant.id], place, limit=9)).events) == [coming]
 
 
-async def test_what_is_not_settled_yet_is_held_back(world: World):
+async def test_an_event_is_held_back_while_an_older_transaction_is_open(world: World):
     tenant = await world.tenant(credential=False)
     (first,) = await added(world, tenant)
     async with world.deps.db.begin() as early:
@@ -277,7 +277,7 @@ async def heard(task: "asyncio.Task[Sequence[FeedEvent] | None]") -> list[UUID] 
     return None if events is None else ids_of(events)
 
 
-async def test_an_announcement_wakes_who_follows(world: World):
+async def test_an_announcement_wakes_followers(world: World):
     tenant, other = await world.tenant(credential=False), await world.tenant("b", credential=False)
     await added(world, tenant)
     process = Follower(world)
@@ -292,7 +292,7 @@ async def test_an_announcement_wakes_who_follows(world: World):
             assert await heard(asking) == ids
 
 
-async def test_who_begins_at_a_place_first_gets_what_is_there_batch_by_batch(
+async def test_a_follower_first_gets_earlier_events_batch_by_batch(
     world: World,
 ):
     small = world.other_process(policy=Policy(feed_batch=2))
@@ -331,7 +331,7 @@ async def test_types_that_nobody_asked_for_are_passed_over_once(
         assert await heard(asking) == ids
 
 
-async def test_what_no_announcement_came_for_is_found_all_the_same(world: World):
+async def test_an_event_without_an_announcement_is_found_all_the_same(world: World):
     tenant = await world.tenant(credential=False)
     process = Follower(world)
     async with process.following(None) as feed:
@@ -385,7 +385,7 @@ async def test_a_heartbeat_comes_as_often_as_was_asked_for(world: World):
     assert waiters.watch.asked == 12.5
 
 
-async def test_many_who_are_woken_leave_room_in_the_pool(
+async def test_many_followers_that_wake_leave_room_in_the_pool(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     busy = most = 0

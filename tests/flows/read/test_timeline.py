@@ -120,7 +120,7 @@ async def test_the_last_failed_attempt_of_a_webhook_leaves_a_dead_letter(world: 
     )
 
 
-async def test_nobody_reads_what_is_not_there_or_not_theirs(world: World):
+async def test_the_timeline_of_a_job_that_is_missing_or_anothers_is_not_found(world: World):
     tenant, other = await world.tenant(), await world.tenant("other")
     job_id = await world.accept_one(tenant)
     for tenant_id, wanted in ((tenant.id, uuid4()), (other.id, job_id)):
@@ -135,7 +135,7 @@ async def test_an_open_job_has_no_end_yet(world: World):
     assert [entry.type for entry in entries] == ["accepted", "submitted", "polled", "waiting"]
 
 
-async def test_stages_told_by_clocks_that_disagree_stay_in_order(world: World):
+async def test_stages_dated_by_clocks_that_disagree_stay_in_order(world: World):
     tenant = await world.tenant()
     (job_id,) = await world.at_upstream(tenant)
     async with world.deps.db.single() as tx:
@@ -148,7 +148,7 @@ async def test_stages_told_by_clocks_that_disagree_stay_in_order(world: World):
     assert 1.9 < (entries[1].at - told).total_seconds() < 2.1
 
 
-async def test_a_note_that_is_a_sentence_is_told_as_it_is(world: World):
+async def test_a_note_that_is_a_sentence_is_shown_as_it_is(world: World):
     tenant = await world.tenant()
     job_id = await world.accept_one(tenant)
     await world.run(
@@ -159,7 +159,7 @@ async def test_a_note_that_is_a_sentence_is_told_as_it_is(world: World):
     assert (entry.type, entry.text, entry.detail) == ("submit.repeated", "Again.", {})
 
 
-async def test_a_retry_says_of_what(world: World):
+async def test_a_retry_names_the_job_that_it_repeats(world: World):
     tenant = await world.tenant()
     first = await world.accept_one(tenant)
     world.upstream.will("submit", Refused(400, PROBLEM))

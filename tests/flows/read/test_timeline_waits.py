@@ -1,4 +1,4 @@
-"""What jobs wait for, as the engine leaves them, and that `nextAttemptAt` never lies in the past."""
+"""The reasons why jobs wait, as the engine leaves them; `nextAttemptAt` is never in the past."""
 
 from uuid import UUID
 
