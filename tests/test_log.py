@@ -41,7 +41,7 @@ def test_a_line_is_one_json_object(capsys: pytest.CaptureFixture[str]):
     }
 
 
-def test_what_json_cannot_hold_is_written_as_text(capsys: pytest.CaptureFixture[str]):
+def test_values_that_json_cannot_hold_are_written_as_text(capsys: pytest.CaptureFixture[str]):
     log.configure("info", "json")
     structlog.get_logger().info("x", odd=structlog)
     assert "module" in lines(capsys)[0]["odd"]

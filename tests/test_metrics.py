@@ -69,7 +69,7 @@ def test_attempts_are_counted_and_only_deliveries_have_a_whole_time():
     assert grown("deliver", "delivered", seconds, 0.125, late_seconds=4.0) == 0.125
 
 
-def test_what_the_sweep_finds_is_counted():
+def test_rows_that_the_sweep_finds_are_counted():
     assert grown("sweep", "late", "gw_sweeps_total", labels={"result": "late"}, submit=2) == 1
     rescued = "gw_sweep_rescued_total"
     assert grown("sweep", "late", rescued, labels={"verb": "submit"}, submit=2, poll=0) == 2
@@ -81,7 +81,7 @@ def test_the_largest_share_of_a_claim_and_a_restored_database_are_counted():
     assert grown("restore", "behind", "gw_database_restored_total") == 1
 
 
-def test_what_bulk_operations_deal_with_is_counted():
+def test_rows_of_bulk_operations_are_counted():
     labels = {"kind": "recover"}
     rows = "gw_bulk_rows_total"
     assert grown("bulk", "batch", rows, labels=labels, kind="recover", rows=200) == 200

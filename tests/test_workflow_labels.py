@@ -31,7 +31,7 @@ def labels(asked: list[UUID]) -> Iterator[WorkflowLabels]:
     assert len(asked) == before, "nobody is asked after the end"
 
 
-def test_what_is_listed_is_named_and_all_else_is_not() -> None:
+def test_only_listed_workflows_are_named() -> None:
     labels, seen = WorkflowLabels(), list[tuple[str, int]]()
 
     def add(label: str, count: int) -> None:
@@ -43,7 +43,7 @@ def test_what_is_listed_is_named_and_all_else_is_not() -> None:
     assert seen == [("stems", 1), ("other", 1), ("other", 1), ("other", 1)]
 
 
-def test_what_comes_before_the_list_is_counted_once_it_is_there(
+def test_counts_before_the_list_are_added_when_it_is_known(
     labels: WorkflowLabels, asked: list[UUID]
 ) -> None:
     seen = list[tuple[str, int]]()
@@ -61,7 +61,7 @@ def test_what_comes_before_the_list_is_counted_once_it_is_there(
     assert seen[-1] == ("other", 1)
 
 
-def test_what_is_held_and_what_is_named_is_bounded(labels: WorkflowLabels) -> None:
+def test_held_counts_and_names_are_bounded(labels: WorkflowLabels) -> None:
     seen = list[str]()
 
     def add(label: str, count: int) -> None:
@@ -76,7 +76,7 @@ def test_what_is_held_and_what_is_named_is_bounded(labels: WorkflowLabels) -> No
     assert len(seen) == 1_200
 
 
-def test_only_so_many_tenants_are_remembered() -> None:
+def test_the_number_of_remembered_tenants_is_bounded() -> None:
     labels = WorkflowLabels()
     for number in range(10_001):
         labels.learn(UUID(int=number), frozenset({"stems"}))

@@ -1,4 +1,4 @@
-"""The machine's clock and chance."""
+"""The clock, ids and random numbers of the system."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,7 +26,7 @@ def test_ids_are_new_and_sorted_by_time() -> None:
     assert {one.version for one in made} == {7}
 
 
-def test_chance() -> None:
+def test_random_bytes_and_jitter() -> None:
     ids = SystemIds()
     assert len(ids.random_bytes(32)) == 32
     assert ids.random_bytes(32) != ids.random_bytes(32)

@@ -1,4 +1,4 @@
-"""Secrets in files, and variables that nothing reads."""
+"""Secrets in files, and variables that are no settings."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_a_misspelt_name_and_the_nearest_one(name: str, nearest: str | None) -> 
     assert (nearest or "is not a setting") in found.text
 
 
-def test_what_others_set_is_no_stranger() -> None:
+def test_variables_of_other_programs_are_not_reported() -> None:
     kubernetes = ("SERVICE_HOST", "SERVICE_PORT_HTTP", "PORT_8000_TCP", "PORT_8000_TCP_ADDR")
     clients = ("API", "ACCESS_KEY", "OPERATOR_KEY", "TENANT", "KEYS", "TEST_DATABASE_URL")
     assert (
@@ -37,7 +37,7 @@ def test_what_others_set_is_no_stranger() -> None:
     )
 
 
-def test_strangers_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_variables_of_the_environment_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_KEEP_JOB_DAYS", "3")
     monkeypatch.setenv("GATEWAY_MASTER_KEY_FILE", "")
     assert [(one.name, one.nearest) for one in unknown_settings()] == [
@@ -99,7 +99,7 @@ def test_a_secret_that_is_set_twice_is_a_fault(
     ]
 
 
-def test_what_kubernetes_sets_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_kubernetes_sets_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     (line,) = faults(monkeypatch, PORT="tcp://10.0.0.1:8000")
     assert line.startswith("GATEWAY_PORT: Kubernetes has set this for a service of that name")
     with pytest.raises(InvalidSettingsError, match="enableServiceLinks: false"):

@@ -68,7 +68,7 @@ def test_an_address_of_six_parts_is_shown_in_brackets():
     assert "PGHOST" in read_url("postgresql:///x").place
 
 
-def test_what_libpq_has_is_taken_over(certificates: Path):
+def test_parameters_of_libpq_are_accepted(certificates: Path):
     url = read_url(
         "postgres://db/x?sslmode=verify-full&application_name=mine&connect_timeout=7"
         f"&sslrootcert={certificates}/ca.crt&sslcert={certificates}/own.crt"

@@ -134,7 +134,7 @@ def test_sentinels(papers: Papers) -> None:
         ("redis://cache\n", "holds a blank or a #"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(url: str, why: str) -> None:
+def test_each_fault_is_one_sentence(url: str, why: str) -> None:
     assert why in refusal(url)
 
 

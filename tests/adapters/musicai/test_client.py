@@ -332,7 +332,7 @@ async def test_an_answer_before_the_body_is_read(upstream: MusicAi) -> None:
         "no url at all",
     ],
 )
-async def test_what_cannot_be_reached_is_busy(upstream: MusicAi, base_url: str) -> None:
+async def test_an_unreachable_upstream_is_busy(upstream: MusicAi, base_url: str) -> None:
     outcome = await upstream.submit(access(base_url), submission())
     assert isinstance(outcome, Busy)
     assert not outcome.limited

@@ -1,4 +1,4 @@
-"""A token bucket: a burst, then a steady rate, and the urgent first."""
+"""The token bucket: a burst, then a steady rate, with urgent calls first."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ async def test_a_burst_of_a_second_is_free_and_then_there_is_a_rate():
     assert loop.time() - started >= 6 / 20 - 0.06
 
 
-async def test_the_urgent_go_first_and_the_others_in_order():
+async def test_urgent_calls_go_first_and_the_others_in_order():
     bucket = TokenBucket(50)
     for _ in range(50):
         await bucket.take(urgent=False)
@@ -37,7 +37,7 @@ async def test_the_urgent_go_first_and_the_others_in_order():
     assert [name for name in order if name != "list"] == [f"submit {n}" for n in range(3)]
 
 
-async def test_who_gives_up_takes_no_token_along():
+async def test_a_cancelled_caller_takes_no_token():
     bucket = TokenBucket(10)
     for _ in range(10):
         await bucket.take(urgent=True)

@@ -1,4 +1,4 @@
-"""The bus on every kind of Redis: what serves, what does not and why, and a failover under way."""
+"""Wake-ups on every kind of Redis: which can be used, the cause if not, and a failover."""
 
 # ruff: noqa: ASYNC110 - other processes are waited for
 
@@ -148,7 +148,9 @@ def _own_address() -> str | None:
         return str(asking.getsockname()[0])
 
 
-async def test_names_ports_and_strangers(tmp_path: Path, unused_tcp_port: int) -> None:
+async def test_wrong_names_ports_and_servers_are_explained(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
     assert "cannot be resolved" in str(await trouble("redis://nowhere.invalid"))
     nothing = await trouble(f"redis://127.0.0.1:{unused_tcp_port}")
     assert nothing == "nothing listens there"

@@ -1,4 +1,4 @@
-"""Pool and ArqQueue together on a real Valkey that lives, dies and forgets."""
+"""WorkerLoop and ArqQueue together on a real Valkey that stops, restarts and loses its data."""
 
 import asyncio
 import signal
@@ -177,7 +177,7 @@ async def test_two_pools_share_the_queue(redis: Redis, redis_url: str) -> None:
     assert await leftovers(redis) == []
 
 
-async def test_rubbish_in_the_queue_harms_nobody(redis: Redis, redis_url: str) -> None:
+async def test_invalid_queue_entries_are_dropped(redis: Redis, redis_url: str) -> None:
     await redis.zadd(QUEUE, {"no-such-job": 1, "submit:1": 2, "\u00fc:2": 3, "bad:1": 4})
     await redis.set("arq:job:bad:1", b"\x80\x04pickle")
     runs = Runs()

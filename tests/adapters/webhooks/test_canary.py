@@ -1,4 +1,4 @@
-"""Every known way around the vetting, with a canary that listens on all of this machine.
+"""Every known SSRF bypass, with a canary that listens on all of this machine.
 
 What is given at registration goes to `refusal`; what a test or a delivery calls goes to `send`.
 """
@@ -169,7 +169,7 @@ async def set_up(*, through_proxy: bool) -> AsyncIterator[Scene]:
 
 
 @pytest.mark.parametrize("through_proxy", [False, True], ids=["direct", "proxy"])
-async def test_no_way_around_the_vetting_leads_to_the_canary(
+async def test_no_ssrf_bypass_reaches_the_canary(
     through_proxy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with set_up(through_proxy=through_proxy) as scene:
@@ -196,7 +196,7 @@ async def test_no_way_around_the_vetting_leads_to_the_canary(
         assert set(scene.proxy.asked_for) == {f"{GOOD}:{scene.receiver.port}"}
 
 
-async def test_the_canary_sings() -> None:
+async def test_the_canary_counts_a_call_that_is_allowed() -> None:
     async with set_up(through_proxy=False) as scene:
         for host in ("127.0.0.1", "localhost"):
             reader, writer = await asyncio.open_connection(host, scene.receiver.port)

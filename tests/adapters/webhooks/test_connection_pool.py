@@ -1,4 +1,4 @@
-"""Connections between requests: which are kept, how many there are, and which are used no more."""
+"""The connection pool: which connections are kept, how many, and which are not reused."""
 
 import asyncio
 from asyncio import StreamReader as Reader
@@ -111,7 +111,7 @@ async def test_names_at_one_address_do_not_share_connections() -> None:
     assert log.opened == 2
 
 
-async def test_there_is_an_end_to_connections_and_who_waits_is_served_in_order(
+async def test_connections_are_limited_and_waiting_callers_are_served_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order: list[str] = []
@@ -138,7 +138,7 @@ async def test_there_is_an_end_to_connections_and_who_waits_is_served_in_order(
     assert receiver.connections == 2
 
 
-async def test_who_waits_in_vain_is_told_so_and_takes_no_place(
+async def test_a_caller_that_waits_too_long_gets_a_fault_and_keeps_no_slot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arrived, go = asyncio.Event(), asyncio.Event()
@@ -250,7 +250,7 @@ EVIL = b"HTTP/1.1 410 Gone\r\nContent-Length: 4\r\n\r\nevil"
 
 @pytest.mark.parametrize("pause", [0, 0.02], ids=["with it", "after it"])
 @pytest.mark.parametrize("more", [EVIL, EVIL[:9], b"H", b"\0"], ids=["whole", "part", "H", "NUL"])
-async def test_an_answer_that_nobody_asked_for_is_never_taken_for_the_next(
+async def test_an_unsolicited_response_is_never_taken_for_the_next(
     more: bytes, pause: float
 ) -> None:
     async with receiving(then(OK, more, pause)) as receiver, sending() as sender:

@@ -109,7 +109,7 @@ async def test_an_address_with_a_bad_certificate_is_passed_over(*, through_proxy
     assert proxy.connections == (3 if through_proxy else 0)
 
 
-async def test_what_the_last_address_said_is_told() -> None:
+async def test_the_fault_of_the_last_address_is_reported() -> None:
     names = {"some.example": ["127.0.0.1", "127.0.0.2"]}
     async with receiving() as gone:
         webhook = gone.webhook(host="some.example")

@@ -1,4 +1,4 @@
-"""What receivers answer, well or ill."""
+"""Responses of receivers, valid and invalid."""
 
 import asyncio
 import gzip

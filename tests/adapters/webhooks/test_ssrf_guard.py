@@ -1,4 +1,4 @@
-"""Names and addresses on their way to a socket; the ways around the vetting are in test_canary."""
+"""The SSRF guard for names, addresses and sockets; bypasses are tested in test_canary."""
 
 import asyncio
 from ipaddress import IPv4Network

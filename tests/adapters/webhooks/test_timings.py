@@ -1,4 +1,4 @@
-"""Where the time of a webhook went. Every bound is a wait that the other side makes."""
+"""The timings of a webhook; each bound is a wait that the other side causes."""
 
 import asyncio
 import socket

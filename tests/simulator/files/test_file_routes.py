@@ -21,7 +21,7 @@ def is_xml_error(answer: httpx.Response, status: int, code: str) -> bool:
     )
 
 
-async def test_what_is_put_can_be_got(driver: Driver) -> None:
+async def test_an_upload_can_be_downloaded(driver: Driver) -> None:
     urls = await upload_urls(driver)
     content = bytes(range(256)) * 4000
 
@@ -63,7 +63,7 @@ async def test_signatures_hold_for_one_verb_and_one_object(driver: Driver) -> No
     assert (await driver.http.get(f"{path}?{query}")).status_code == 403
 
 
-async def test_nothing_is_where_nothing_was_put(driver: Driver) -> None:
+async def test_an_object_that_was_never_uploaded_is_not_found(driver: Driver) -> None:
     urls = await upload_urls(driver)
     files = urls["downloadUrl"].partition("/moises/")[0]
 

@@ -57,7 +57,7 @@ def test_old_clients_are_closed_after_one_answer() -> None:
         (b"GET / HTTP/1.1\r\nX: " + b"x" * MOST_HEAD, 431),
     ],
 )
-def test_what_cannot_be_read_has_a_status(sent: bytes, status: int) -> None:
+def test_a_malformed_request_gets_a_status(sent: bytes, status: int) -> None:
     with pytest.raises(MalformedError) as error:
         read_all([sent])
 

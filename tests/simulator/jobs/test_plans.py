@@ -152,7 +152,7 @@ async def test_concurrency_queues_beyond_the_limit(driver: Driver) -> None:
     assert await driver.status(ids[4]) == "STARTED"
 
 
-async def test_raising_the_limit_frees_those_who_wait(driver: Driver) -> None:
+async def test_raising_the_limit_starts_waiting_jobs(driver: Driver) -> None:
     await driver.hold_clock()
     await driver.defaults(concurrencyLimit=1)
     ids = [await driver.submit(queueSeconds=0, runSeconds=50) for _ in range(3)]
