@@ -43,7 +43,7 @@ type: $(READY) ## Check types
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
 test: $(READY) ## Run every test; core, store and flows must be covered whole
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 check: ## Lint, type, test
 	@$(MAKE) --no-print-directory lint

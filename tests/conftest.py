@@ -38,6 +38,9 @@ _SESSION_PID = os.getppid() if _WORKER else os.getpid()
 _TEMPLATE = "gateway_test_template"
 _COVERED = ("gateway.core", "gateway.store", "gateway.flows")
 _MEASURED = frozenset({"core", "flows", "model", "store"})
+# Where single files take longest: they start processes, servers or compilers.
+_LONG = frozenset({"cli", "e2e", "embedded", "faults", "model", "project", "real_servers"})
+_LONG_FILE = "test_generated_clients.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +82,18 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     return (yield)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: _folder(item) not in _LONG and item.path.name != _LONG_FILE)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
     """Measure only the tests of what must be covered whole: it doubles the time they take."""
     coverage = _coverage(item.config)
-    is_measured = item.path.relative_to(ROOT / "tests").parts[0] in _MEASURED
+    is_measured = _folder(item) in _MEASURED
     if not coverage or coverage.started == is_measured:
         return (yield)
     if is_measured:
@@ -93,6 +101,11 @@ def pytest_runtest_protocol(
     else:
         coverage.pause()
     return (yield)
+
+
+def _folder(item: pytest.Item) -> str:
+    """The folder of tests that an item is in."""
+    return item.path.relative_to(ROOT / "tests").parts[0]
 
 
 @pytest.fixture(scope="session")
