@@ -1,4 +1,7 @@
-"""All that is kept of a tenant, as lines of JSON for whoever takes it along; no secrets."""
+"""The export of a tenant: everything that is stored of it but secrets, as lines of JSON.
+
+Each kind of rows is read by keyset paging, in the order of its key, so a page costs the same at any depth.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,6 +13,7 @@ from gateway.core.model import Limits
 from gateway.store.database import Tx
 from gateway.store.job_search.render import size_of, stamp
 from gateway.store.job_search.search import keep_to_indexes
+from gateway.store.statement import Statement
 
 _Key = tuple[object, ...]
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
@@ -31,30 +35,40 @@ def _camel(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Where the rows of a kind are, in which order, and what is shown of them."""
+    """The table of a kind of rows, their order, and the JSON of a row."""
 
     shown: str
     table: str
-    # The columns of the order, each with its type, and what they are before the first row.
+    # The columns of the key, each with its type, and the key before the first row.
     order: tuple[tuple[str, str], ...] = (("id", "uuid"),)
     start: _Key = (UUID(int=0),)
-    where: str = "t.tenant_id = $1"
+    where: str = "t.tenant_id = :tenant_id"
     grouped: str = ""
-    # About how many bytes a row comes to.
+    # About how many bytes a row has.
     size: str = "500"
-    # A kind whose rows hang on those of this one and are found by its ids, behind a key of their own.
-    part: tuple[str, str, _Key] | None = None
+    # A kind whose rows belong to rows of this one and are found by their ids: its name, its statement, and
+    # its key before the first row.
+    part: tuple[str, Statement, _Key] | None = None
 
 
-_NOTES = f"""
+_NOTES = Statement(
+    f"""
 SELECT t.job_id, t.id, {_shown("id job_id type detail", times="at")} FROM job_event t
-WHERE t.tenant_id = $1 AND t.job_id = ANY($2::uuid[]) AND (t.job_id, t.id) > ($3, $4)
-ORDER BY t.job_id, t.id LIMIT $5"""
-_TRIED = "delivery_id number duration_ms url request_headers status response_headers response_body"
-_ATTEMPTS = f"""
-SELECT t.delivery_id, t.number, {_shown(f"{_TRIED} error_class detail timings", times="started_at next_at")} FROM attempt t
-WHERE t.tenant_id = $1 AND t.delivery_id = ANY($2::uuid[]) AND (t.delivery_id, t.number) > ($3, $4)
-ORDER BY t.delivery_id, t.number LIMIT $5"""
+WHERE t.tenant_id = :tenant_id AND t.job_id = ANY(:ids::uuid[])
+  AND (t.job_id, t.id) > (:after_0, :after_1)
+ORDER BY t.job_id, t.id LIMIT :limit"""
+)
+_ATTEMPT = (
+    "delivery_id number duration_ms url request_headers status response_headers response_body"
+)
+_ATTEMPTS = Statement(
+    f"""
+SELECT t.delivery_id, t.number,
+  {_shown(f"{_ATTEMPT} error_class detail timings", times="started_at next_at")} FROM attempt t
+WHERE t.tenant_id = :tenant_id AND t.delivery_id = ANY(:ids::uuid[])
+  AND (t.delivery_id, t.number) > (:after_0, :after_1)
+ORDER BY t.delivery_id, t.number LIMIT :limit"""
+)
 _USAGE_KEY = ("hour", "workflow", "status", "error_code", "batch_name")
 _COUNTS = ("jobs", "submitted", "retries", "webhooks_delivered", "webhooks_failed")
 _TIMES = ("wait", "run", "total")
@@ -63,7 +77,7 @@ _SOURCES = {
     "tenant": _Source(
         _shown(f"id slug name metadata {_LIMITS}", times="suspended_at created_at updated_at"),
         "tenant",
-        where="t.id = $1",
+        where="t.id = :tenant_id",
     ),
     "key": _Source(
         _shown("id key_id name scopes", times="created_at expires_at revoked_at last_used_at"),
@@ -127,26 +141,48 @@ _SOURCES = {
     ),
     "audit": _Source(_shown("id key_id action subject detail", times="at"), "audit"),
 }
+
+
+def _statement(source: _Source) -> str:
+    key = ", ".join(f"t.{name}" for name, _ in source.order)
+    start = ", ".join(f":after_{place}::{of}" for place, (_, of) in enumerate(source.order))
+    limit, most = ":limit::bigint", ":most::bigint"
+    where = f"WHERE {source.where} AND ({key}) > ({start})"
+    if source.grouped:
+        return (
+            f"SELECT {key}, {source.shown} FROM {source.table} t {where} {source.grouped}"
+            f" ORDER BY {key} LIMIT least({limit}, {most})"
+        )
+    # A row is written as JSON only if it has room.
+    return (
+        f"SELECT {key}, {source.shown} FROM (SELECT t.*, sum({source.size}) OVER (ORDER BY {key}"
+        f" ROWS UNBOUNDED PRECEDING) - ({source.size}) < {most} AS has_room FROM"
+        f" (SELECT t.* FROM {source.table} t {where} ORDER BY {key} LIMIT {limit}) AS t) AS t"
+        f" WHERE t.has_room ORDER BY {key}"
+    )
+
+
+_PAGES = {kind: Statement(_statement(source)) for kind, source in _SOURCES.items()}
 KINDS = tuple(_SOURCES)
 
 
 class ExportPage(NamedTuple):
-    """Lines, and the place behind them where there may be more."""
+    """Lines, and the key after them where there may be more."""
 
     lines: list[str]
     next: _Key | None
-    ids: Sequence[object] = ()  # of the rows, where others hang on them
+    ids: Sequence[object] = ()  # of the rows, where rows of another kind belong to them
 
 
 async def page(
     tx: Tx, kind: str, tenant_id: UUID, after: _Key | None, *, limit: int, most: int
 ) -> ExportPage:
-    """The next rows of a kind of KINDS, fewer than the limit where they are about `most` bytes."""
+    """The next rows of a kind of KINDS: up to `limit`, fewer where they come to about `most` bytes."""
     await keep_to_indexes(tx)
     source = _SOURCES[kind]
-    start = source.start if after is None else after
-    sql = _statement(source)
-    rows = [tuple(row) for row in await tx.rows(sql, tenant_id, *start, limit, most)]
+    key = _key(source.start if after is None else after)
+    found = await _PAGES[kind].rows(tx, tenant_id=tenant_id, limit=limit, most=most, **key)
+    rows = [tuple(row) for row in found]
     lines = [_line(kind, body) for *_, body in rows]
     ids = [row[0] for row in rows] if source.part else ()
     return ExportPage(lines, rows[-1][:-1] if rows else None, ids)
@@ -155,36 +191,23 @@ async def page(
 async def parts(
     tx: Tx, kind: str, tenant_id: UUID, ids: Sequence[object], after: _Key | None, *, limit: int
 ) -> ExportPage:
-    """The next of the rows that hang on those of a page."""
+    """The next rows of the kind that belongs to the rows of a page."""
     part = _SOURCES[kind].part
     if part is None or not ids:
         return ExportPage([], None)
-    name, sql, start = part
-    rows = [tuple(row) for row in await tx.rows(sql, tenant_id, ids, *(after or start), limit)]
+    name, statement, start = part
+    key = _key(after or start)
+    found = await statement.rows(tx, tenant_id=tenant_id, ids=ids, limit=limit, **key)
+    rows = [tuple(row) for row in found]
     lines = [_line(name, body) for *_, body in rows]
     return ExportPage(lines, rows[-1][:-1] if len(rows) == limit else None)
 
 
 def _line(kind: str, body: str) -> str:
-    # JSON is kept as it came, so there may be line breaks between its tokens.
+    # Stored JSON is the caller's own text, so there may be line breaks between its tokens.
     flat = body.replace("\r", " ").replace("\n", " ")
     return f'{{"kind":"{kind}",{flat[1:]}'
 
 
-def _statement(source: _Source) -> str:
-    key = ", ".join(f"t.{name}" for name, _ in source.order)
-    start = ", ".join(f"${place}::{of}" for place, (_, of) in enumerate(source.order, start=2))
-    limit, most = (f"${len(source.order) + place}::bigint" for place in (2, 3))
-    where = f"WHERE {source.where} AND ({key}) > ({start})"
-    if source.grouped:
-        return (
-            f"SELECT {key}, {source.shown} FROM {source.table} t {where} {source.grouped}"
-            f" ORDER BY {key} LIMIT least({limit}, {most})"
-        )
-    # Each row is written only once it is known to have room.
-    return (
-        f"SELECT {key}, {source.shown} FROM (SELECT t.*, sum({source.size}) OVER (ORDER BY {key}"
-        f" ROWS UNBOUNDED PRECEDING) - ({source.size}) < {most} AS has_room FROM"
-        f" (SELECT t.* FROM {source.table} t {where} ORDER BY {key} LIMIT {limit}) AS t) AS t"
-        f" WHERE t.has_room ORDER BY {key}"
-    )
+def _key(values: _Key) -> dict[str, object]:
+    return {f"after_{place}": value for place, value in enumerate(values)}

@@ -1,12 +1,12 @@
-"""The feed: a tenant's events in an order to which nothing is ever added in front of a reader.
+"""The feed: events in an order in which nothing is ever added before a position that a reader has passed.
 
-The order is that of the transactions that stored them. A reader is shown only what is older than
-every transaction still under way, so no later commit can come before what was shown.
+The order is that of the ids of the transactions that stored the events. A reader is shown only events that
+are older than every transaction still running (the horizon), so no later commit can come before them.
 
-Transaction ids belong to one Postgres cluster. An epoch stands in front of them, in the upper bits of
-the same number, so that what another cluster stores is behind all that was stored before. The beacon
-remembers a horizon; where the present one is lower, this is another cluster, and from its first
-statement on a new epoch holds, before anybody has written so.
+Transaction ids belong to one Postgres cluster. An epoch is kept in the upper bits of the same number, so
+that events of a later cluster come after all events of an earlier one. The row `beacon` keeps the last
+horizon. Where the present horizon is lower, this is another cluster, and the next epoch holds from its
+first statement on, even before it is written down.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,14 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from gateway.store.database import Tx
+from gateway.store.database import AnyRow, Tx
+from gateway.store.statement import Query, Statement
 
 _BITS = 48
 
 
 def _placed(number: str) -> str:
-    """The place of a transaction in the feed, asked once for each statement."""
+    """The position of a transaction in the feed; a subquery that runs once a statement."""
     return (
         f"(SELECT ((b.epoch + (b.horizon > {number})::int)::bigint << {_BITS}) + {number}"
         " FROM beacon b)"
@@ -29,71 +30,87 @@ def _placed(number: str) -> str:
 
 _OLDEST_UNDER_WAY = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _HORIZON = _placed(_OLDEST_UNDER_WAY)
-# Of an event that is stored by the present transaction.
+# The position of an event that the present transaction stores.
 PLACE = _placed("pg_current_xact_id()::text::bigint")
 
-_LOCK = "LOCK TABLE event IN SHARE ROW EXCLUSIVE MODE"
-_NEXT_EPOCH = f"""
-UPDATE beacon b SET epoch = b.epoch + 1, horizon = {_OLDEST_UNDER_WAY}, cluster = $1
+_LOCK = Statement("LOCK TABLE event IN SHARE ROW EXCLUSIVE MODE")
+_NEXT_EPOCH = Statement(
+    f"""
+UPDATE beacon b SET epoch = b.epoch + 1, horizon = {_OLDEST_UNDER_WAY}, cluster = :cluster
 FROM (SELECT epoch, horizon FROM beacon) AS old
 RETURNING (old.epoch::bigint << {_BITS}) + old.horizon AS since,
   (b.epoch::bigint << {_BITS}) AS next"""
-# What was stored here since the horizon was remembered: rows that were restored have another xmin.
-_REPLACE = f"""
+)
+# Events that this cluster has stored since the horizon was kept. Restored rows have another xmin.
+_REPLACE = Statement(
+    f"""
 UPDATE event SET xact = e.xact + (1::bigint << {_BITS})
 FROM tenant t CROSS JOIN LATERAL (SELECT f.id, f.xact FROM event f WHERE f.tenant_id = t.id
-  AND f.xact >= $1 AND f.xact < $2 AND f.xmin::text::bigint = f.xact & 4294967295) AS e
+  AND f.xact >= :since AND f.xact < :next AND f.xmin::text::bigint = f.xact & 4294967295) AS e
 WHERE event.id = e.id"""
+)
 
 _MOST_BYTES = 8_000_000
 
-# One index probe for each tenant: the feed of one costs the same however many there are. The last
-# column says whether a page had no room for more.
-_PAGE = f"""
+# One index probe for each tenant. `is_full` says that there was no room for all events found.
+_PAGE = Statement(
+    f"""
 SELECT h.horizon, e.id, e.tenant_id, e.slug, e.type, e.job_id, e.created_at, e.body, e.xact,
-  e.found > count(e.id) OVER () OR e.found = $5
+  e.found > count(e.id) OVER () OR e.found = :limit AS is_full
 FROM (SELECT {_HORIZON} AS horizon) AS h LEFT JOIN (SELECT f.*, count(*) OVER () AS found,
     sum(octet_length(f.body)) OVER (ORDER BY f.xact, f.id ROWS UNBOUNDED PRECEDING)
-      - octet_length(f.body) < {_MOST_BYTES} AS has_room
+      - octet_length(f.body) < :most AS has_room
   FROM (
   SELECT f.id, f.tenant_id, t.slug, f.type, f.job_id, f.created_at, f.body, f.xact
-  FROM (SELECT id, slug FROM tenant WHERE $1::uuid[] IS NULL OR id = ANY($1)) AS t
+  FROM (SELECT id, slug FROM tenant WHERE :tenants::uuid[] IS NULL OR id = ANY(:tenants)) AS t
   CROSS JOIN LATERAL (SELECT * FROM event f WHERE f.tenant_id = t.id
-      AND (NOT f.is_sample OR $6 AND f.endpoint_id IS NULL)
-      AND (f.xact, f.id) > ($2::bigint, $3::uuid) AND f.xact < {_HORIZON}
-      AND ($4::text[] IS NULL OR f.type = ANY($4))
-    ORDER BY f.xact, f.id LIMIT $5) AS f
-  ORDER BY f.xact, f.id LIMIT $5) AS f) AS e ON e.has_room
+      AND (NOT f.is_sample OR :samples AND f.endpoint_id IS NULL)
+      AND (f.xact, f.id) > (:xact::bigint, :id::uuid) AND f.xact < {_HORIZON}
+      AND (:types::text[] IS NULL OR f.type = ANY(:types))
+    ORDER BY f.xact, f.id LIMIT :limit) AS f
+  ORDER BY f.xact, f.id LIMIT :limit) AS f) AS e ON e.has_room
 ORDER BY e.xact, e.id"""
+)
 
-_GROWN = f"""
-SELECT {_HORIZON}, ARRAY(
-  SELECT t.id FROM (SELECT id FROM tenant WHERE $1::uuid[] IS NULL OR id = ANY($1)) AS t
+_GROWN = Statement(
+    f"""
+SELECT {_HORIZON} AS horizon, ARRAY(
+  SELECT t.id FROM (SELECT id FROM tenant WHERE :tenants::uuid[] IS NULL OR id = ANY(:tenants)) AS t
   CROSS JOIN LATERAL (SELECT FROM event f WHERE f.tenant_id = t.id
-    AND f.xact >= $2::bigint AND f.xact < {_HORIZON} LIMIT 1) AS one)"""
+    AND f.xact >= :since::bigint AND f.xact < {_HORIZON} LIMIT 1) AS one) AS ids"""
+)
 
-_PLACE = """
-SELECT xact, id FROM event WHERE id = $2 AND ($1::uuid[] IS NULL OR tenant_id = ANY($1))"""
+_END = Statement(f"SELECT {_HORIZON} AS horizon")
 
-# Of each tenant the first event since then. One whose transaction began a little later may have
-# stored its own before.
-_OLDEST = f"""
+# The first event of each tenant since then. Another event of that tenant may have an earlier position
+# although its transaction began a little later.
+_OLDEST = Statement(
+    f"""
 SELECT COALESCE((SELECT min(f.xact)
-  FROM (SELECT id FROM tenant WHERE $1::uuid[] IS NULL OR id = ANY($1)) AS t
+  FROM (SELECT id FROM tenant WHERE :tenants::uuid[] IS NULL OR id = ANY(:tenants)) AS t
   CROSS JOIN LATERAL (SELECT created_at FROM event e
-    WHERE e.tenant_id = t.id AND e.created_at >= $2 ORDER BY e.created_at LIMIT 1) AS first
+    WHERE e.tenant_id = t.id AND e.created_at >= :at ORDER BY e.created_at LIMIT 1) AS first
   CROSS JOIN LATERAL (SELECT min(e.xact) AS xact FROM event e WHERE e.tenant_id = t.id
-    AND e.created_at BETWEEN first.created_at AND first.created_at + $3::interval) AS f),
-  {_HORIZON})"""
-# Longer than any transaction of ours.
+    AND e.created_at BETWEEN first.created_at AND first.created_at + :longest::interval) AS f),
+  {_HORIZON}) AS xact"""
+)
+# Longer than any transaction of the gateway.
 _TRANSACTION = timedelta(minutes=1)
 
 
 class FeedPosition(NamedTuple):
-    """A place in the feed: behind the event of that transaction, with its epoch, and id."""
+    """A position in the feed: after the event of that transaction, with its epoch, and that id."""
 
     xact: int
     id: UUID
+
+
+_PLACE = Query(
+    """
+SELECT xact, id FROM event
+WHERE id = :event_id AND (:tenants::uuid[] IS NULL OR tenant_id = ANY(:tenants))""",
+    FeedPosition,
+)
 
 
 LAST_ID = UUID(int=2**128 - 1)
@@ -114,12 +131,12 @@ class FeedEvent(NamedTuple):
 
     @property
     def place(self) -> FeedPosition:
-        """Where the feed goes on behind it."""
+        """The position after this event."""
         return FeedPosition(self.xact, self.id)
 
 
 class FeedPage(NamedTuple):
-    """Events, the place behind all that was looked at to find them, and whether there may be more."""
+    """Events, the position after everything that was read to find them, and whether there may be more."""
 
     events: Sequence[FeedEvent]
     end: FeedPosition
@@ -134,52 +151,79 @@ async def page(
     types: Sequence[str],
     limit: int,
     samples: bool = False,
+    most: int = _MOST_BYTES,
 ) -> FeedPage:
-    """The next events of tenants, None for all, about 8 MB at most; no types means all of them.
+    """The next events of tenants, None for all, by keyset paging; no types means all types.
 
-    With samples also those that were made for whoever follows the feed.
+    Up to `limit` events, and fewer where their bodies come to about `most` bytes. With `samples` also
+    samples that were made for readers of the feed. Costs one index probe for each tenant.
     """
-    ids = None if tenants is None else list(tenants)
-    rows = await tx.rows(_PAGE, ids, after.xact, after.id, list(types) or None, limit, samples)
-    events = [FeedEvent(*row[1:-1]) for row in rows if row.id is not None]
-    if events and rows[0][-1]:
+    rows = await _PAGE.rows(
+        tx,
+        tenants=_ids(tenants),
+        xact=after.xact,
+        id=after.id,
+        types=list(types) or None,
+        limit=limit,
+        samples=samples,
+        most=most,
+    )
+    events = [_event(row) for row in rows if row.id is not None]
+    if events and rows[0].is_full:
         return FeedPage(events, events[-1].place, more=True)
-    # All up to the horizon of the same snapshot was seen, and nothing can be added there.
+    # Everything up to the horizon of the same snapshot was read, and nothing can be added there.
     return FeedPage(events, max(after, _before(rows[0].horizon)))
 
 
 async def grown(tx: Tx, tenants: Sequence[UUID] | None, since: int) -> tuple[int, Sequence[UUID]]:
-    """The horizon that readers are shown, and whose feeds may have grown since an earlier one."""
-    horizon, ids = await tx.one(_GROWN, None if tenants is None else list(tenants), since)
-    return horizon, ids
+    """The present horizon, and the tenants whose feeds may have grown since an earlier one."""
+    row = await _GROWN.one(tx, tenants=_ids(tenants), since=since)
+    return row.horizon, row.ids
 
 
 async def place_of(tx: Tx, tenants: Sequence[UUID] | None, event_id: UUID) -> FeedPosition | None:
-    """Where an event is; None where these tenants have none of that id."""
-    row = await tx.row(_PLACE, None if tenants is None else list(tenants), event_id)
-    return FeedPosition(*row) if row else None
+    """The position of an event; None where these tenants have no event of that id."""
+    return await _PLACE.row(tx, tenants=_ids(tenants), event_id=event_id)
 
 
 async def place_since(tx: Tx, tenants: Sequence[UUID] | None, at: datetime) -> FeedPosition:
-    """A place behind which is all that was stored for tenants, None for all, at a time or later."""
-    ids = None if tenants is None else list(tenants)
-    return _before((await tx.one(_OLDEST, ids, at, _TRANSACTION))[0])
+    """A position before all events that were stored for tenants, None for all, at a time or later."""
+    row = await _OLDEST.one(tx, tenants=_ids(tenants), at=at, longest=_TRANSACTION)
+    return _before(row.xact)
 
 
 async def end(tx: Tx) -> FeedPosition:
-    """The place behind all that a reader could be shown now."""
-    return _before((await tx.one(f"SELECT {_HORIZON}"))[0])
+    """The position after everything that a reader can be shown now."""
+    return _before((await _END.one(tx)).horizon)
 
 
 def _before(horizon: int) -> FeedPosition:
     return FeedPosition(horizon - 1, LAST_ID)
 
 
-async def begin_epoch(tx: Tx, cluster: int | None) -> int:
-    """Have all that is stored from now on come behind all that was; how many events were moved there.
+def _ids(tenants: Sequence[UUID] | None) -> list[UUID] | None:
+    return None if tenants is None else list(tenants)
 
-    Those are what this cluster has stored before it was noticed. Nobody stores events meanwhile.
+
+def _event(row: AnyRow) -> FeedEvent:
+    return FeedEvent(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        tenant=row.slug,
+        type=row.type,
+        job_id=row.job_id,
+        at=row.created_at,
+        body=row.body,
+        xact=row.xact,
+    )
+
+
+async def begin_epoch(tx: Tx, cluster: int | None) -> int:
+    """Begin the next epoch: all events stored from now on come after all earlier ones.
+
+    Returns how many events were moved into it: those that this cluster stored before the move was noticed.
+    Locks the table, so that no event is stored meanwhile.
     """
-    await tx.rows(_LOCK)
-    since, next_ = await tx.one(_NEXT_EPOCH, cluster)
-    return await tx.run(_REPLACE, since, next_)
+    await _LOCK.rows(tx)
+    row = await _NEXT_EPOCH.one(tx, cluster=cluster)
+    return await _REPLACE.run(tx, since=row.since, next=row.next)

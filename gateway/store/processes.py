@@ -1,4 +1,4 @@
-"""The heartbeats of all processes of the gateway."""
+"""The heartbeats of all processes of the gateway, one row each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,45 +7,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.store.database import Tx
+from gateway.store.statement import Query, Statement
 
 # Two heartbeats may be lost before a process counts as stale.
 STALE_SECONDS = 12.0
-# So long those that are gone are shown; the last of each kind for ever, which tells since when.
+# A process that is gone is shown for so long. The last one of each kind is kept for ever: it tells since
+# when there is none.
 _SHOWN_SECONDS = 600.0
 _MOST_SHOWN = 500
-
-_BEAT = """
-INSERT INTO process AS p (id, kind, host, pid, version, started_at, seen_at, did, did_at,
-  clock_ahead, redis)
-VALUES ($1, $2, $3, $4, $5, now() - $6::float8 * interval '1 second', now(), $7,
-  now() - $8::float8 * interval '1 second', $9, $10)
-ON CONFLICT (id) DO UPDATE SET seen_at = now(), stopped_at = NULL, did = excluded.did,
-  did_at = excluded.did_at, clock_ahead = excluded.clock_ahead, redis = excluded.redis
-RETURNING clock_timestamp(), pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
-  pg_current_xact_id()::text::bigint"""
-
-_STOP = "UPDATE process SET stopped_at = now(), seen_at = now() WHERE id = $1"
-
-_STATE = """CASE WHEN stopped_at IS NOT NULL THEN 'stopped'
-  WHEN seen_at <= now() - $1::float8 * interval '1 second' THEN 'stale' ELSE 'ok' END"""
-
-_SEEN = f"""
-SELECT id, kind, host, pid, version, started_at, seen_at, did, did_at, clock_ahead, redis,
-  {_STATE} AS state, EXTRACT(epoch FROM now() - seen_at)::float8 AS silent
-FROM process ORDER BY kind, started_at DESC, id LIMIT {_MOST_SHOWN}"""
-
-_FORGET = """
-DELETE FROM process p WHERE seen_at < now() - $1::float8 * interval '1 second'
-  AND EXISTS (SELECT 1 FROM process o WHERE o.kind = p.kind AND o.seen_at > p.seen_at)"""
-
-_WORKERS = f"""
-SELECT max(seen_at) AS last, COALESCE(bool_or({_STATE} = 'ok'), false) AS alive
-FROM process WHERE kind = 'worker'"""
-
-
-_ROUNDS = """
-SELECT EXTRACT(epoch FROM now() - (SELECT max(swept_at) FROM beacon))::float8,
-  EXTRACT(epoch FROM now() - (SELECT max(pruned_at) FROM tenant))::float8"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +29,7 @@ class Identity:
 
 
 class Beat(NamedTuple):
-    """What a heartbeat tells; times are in seconds ago, None where there was nothing."""
+    """The content of a heartbeat; times are in seconds ago, None where nothing was done yet."""
 
     up_for: float
     did: str | None
@@ -69,8 +38,8 @@ class Beat(NamedTuple):
     redis: bool
 
 
-class Told(NamedTuple):
-    """What Postgres answers a heartbeat: its clock, the feed's horizon, and its own transaction."""
+class HeartbeatAnswer(NamedTuple):
+    """The answer of Postgres to a heartbeat: its clock, the feed's horizon, and the transaction's id."""
 
     at: datetime
     horizon: int
@@ -96,50 +65,93 @@ class SeenProcess(NamedTuple):
 
 
 class Workers(NamedTuple):
-    """When the last heartbeat of any worker came, None before the first, and if that is fresh."""
+    """When the last heartbeat of any worker came, None before the first, and whether a worker is alive."""
 
     last: datetime | None
     alive: bool
 
 
-async def beat(tx: Tx, who: Identity, what: Beat) -> Told:
-    """Write a heartbeat."""
-    row = await tx.one(
-        _BEAT,
-        who.id,
-        who.kind,
-        who.host,
-        who.pid,
-        who.version,
-        what.up_for,
-        what.did,
-        what.did_ago,
-        what.clock_ahead,
-        what.redis,
+# `:stale` is in seconds, as STALE_SECONDS.
+_STATE = """CASE WHEN stopped_at IS NOT NULL THEN 'stopped'
+  WHEN seen_at <= now() - :stale::float8 * interval '1 second' THEN 'stale' ELSE 'ok' END"""
+
+_BEAT = Query(
+    """
+INSERT INTO process AS p (id, kind, host, pid, version, started_at, seen_at, did, did_at,
+  clock_ahead, redis)
+VALUES (:id, :kind, :host, :pid, :version, now() - :up_for::float8 * interval '1 second', now(), :did,
+  now() - :did_ago::float8 * interval '1 second', :clock_ahead, :redis)
+ON CONFLICT (id) DO UPDATE SET seen_at = now(), stopped_at = NULL, did = excluded.did,
+  did_at = excluded.did_at, clock_ahead = excluded.clock_ahead, redis = excluded.redis
+RETURNING clock_timestamp() AS at, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
+  pg_current_xact_id()::text::bigint AS xact""",
+    HeartbeatAnswer,
+)
+
+_STOP = Statement("UPDATE process SET stopped_at = now(), seen_at = now() WHERE id = :process_id")
+
+_SEEN = Query(
+    f"""
+SELECT id, kind, host, pid, version, started_at, seen_at, did, did_at, clock_ahead, redis,
+  {_STATE} AS state, EXTRACT(epoch FROM now() - seen_at)::float8 AS silent
+FROM process ORDER BY kind, started_at DESC, id LIMIT {_MOST_SHOWN}""",
+    SeenProcess,
+)
+
+_FORGET = Statement(
+    """
+DELETE FROM process p WHERE seen_at < now() - :shown::float8 * interval '1 second'
+  AND EXISTS (SELECT 1 FROM process o WHERE o.kind = p.kind AND o.seen_at > p.seen_at)"""
+)
+
+_WORKERS = Query(
+    f"""
+SELECT max(seen_at) AS last, COALESCE(bool_or({_STATE} = 'ok'), false) AS alive
+FROM process WHERE kind = 'worker'""",
+    Workers,
+)
+
+_ROUNDS = Statement(
+    """
+SELECT EXTRACT(epoch FROM now() - (SELECT max(swept_at) FROM beacon))::float8 AS swept,
+  EXTRACT(epoch FROM now() - (SELECT max(pruned_at) FROM tenant))::float8 AS pruned"""
+)
+
+
+async def beat(tx: Tx, who: Identity, what: Beat) -> HeartbeatAnswer:
+    """Write the heartbeat of a process."""
+    return await _BEAT.one(
+        tx,
+        id=who.id,
+        kind=who.kind,
+        host=who.host,
+        pid=who.pid,
+        version=who.version,
+        **what._asdict(),
     )
-    return Told(*row)
 
 
 async def stop(tx: Tx, process_id: UUID) -> None:
-    """Note that a process ended as it should."""
-    await tx.run(_STOP, process_id)
+    """Record that a process ended in order."""
+    await _STOP.run(tx, process_id=process_id)
 
 
 async def seen(tx: Tx) -> Sequence[SeenProcess]:
-    """All processes that there are or were a little while ago, workers last, the newest first."""
-    return [SeenProcess(*row) for row in await tx.rows(_SEEN, STALE_SECONDS)]
+    """All processes that run or ran a few minutes ago: by kind, the newest first."""
+    return await _SEEN.rows(tx, stale=STALE_SECONDS)
 
 
 async def workers(tx: Tx) -> Workers:
-    """Whether there is any worker."""
-    return Workers(*await tx.one(_WORKERS, STALE_SECONDS))
+    """Whether any worker is alive."""
+    return await _WORKERS.one(tx, stale=STALE_SECONDS)
 
 
 async def forget(tx: Tx) -> int:
-    """Drop those that have been gone for long; how many."""
-    return await tx.run(_FORGET, _SHOWN_SECONDS)
+    """Drop processes that have been gone for long; returns how many."""
+    return await _FORGET.run(tx, shown=_SHOWN_SECONDS)
 
 
 async def last_rounds(tx: Tx) -> tuple[float | None, float | None]:
     """Seconds since the last sweep and since a tenant was last pruned; None where never."""
-    return tuple(await tx.one(_ROUNDS))
+    row = await _ROUNDS.one(tx)
+    return row.swept, row.pruned

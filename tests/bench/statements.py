@@ -22,6 +22,7 @@ from uuid_utils.compat import uuid7
 from gateway.core.schedule import Pace
 from gateway.store import processes
 from gateway.store.database import AnyRow, Database, Tx, open_database
+from gateway.store.statement import Query, Statement
 from gateway.store.webhooks import deliveries, endpoints
 from gateway.store.work import bulk_operations, jobs, lost_claims, polls, queues, submits, sweeps
 from gateway.store.work.polls import JobPosition
@@ -102,8 +103,9 @@ class _Explained(Tx):
 
 def _name_of(sql: str) -> str:
     for module in _STORE:
-        for name, text in vars(module).items():
-            if isinstance(text, str) and text == sql:
+        for name, declared in vars(module).items():
+            statement = declared.statement if isinstance(declared, Query) else declared
+            if isinstance(statement, Statement) and statement.sql == sql:
                 return f"{_short(module)}.{name.strip('_').lower()}"
     return sql.strip()[:30]
 

@@ -35,9 +35,10 @@ async def whole_page(
     *,
     types: Sequence[str] = (),
     limit: int = 100,
+    most: int = 8_000_000,
 ) -> FeedPage:
     async with db.single() as tx:
-        return await feed.page(tx, tenants, after, types=types, limit=limit)
+        return await feed.page(tx, tenants, after, types=types, limit=limit, most=most)
 
 
 async def shown(
@@ -345,18 +346,14 @@ async def test_a_new_epoch_waits_for_who_stores_and_holds_up_who_comes(db: Datab
 # --- How much is on a page ----------------------------------------------------------------------
 
 
-async def test_a_page_of_large_events_ends_early(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_page_of_large_events_ends_early(db: Database) -> None:
     tenant = await tenant_of(db)
     ids = await added(db, tenant, 5)
     await shown(db, [tenant], count=5)
     body = len((await page(db, [tenant]))[0].body)
-    small = feed._PAGE.replace(str(feed._MOST_BYTES), str(2 * body))  # pyright: ignore[reportPrivateUsage]
-    monkeypatch.setattr(feed, "_PAGE", small)
-    first = await whole_page(db, [tenant])
-    second = await whole_page(db, [tenant], first.end)
-    third = await whole_page(db, [tenant], second.end)
+    first = await whole_page(db, [tenant], most=2 * body)
+    second = await whole_page(db, [tenant], first.end, most=2 * body)
+    third = await whole_page(db, [tenant], second.end, most=2 * body)
     found = [[event.id for event in one.events] for one in (first, second, third)]
     assert found == [ids[:2], ids[2:4], ids[4:]]
     assert [one.more for one in (first, second, third)] == [True, True, False]

@@ -15,7 +15,7 @@ from gateway.core.uuid7 import first_id
 from gateway.flows.deps import Deps
 from gateway.store.retention import prune
 from gateway.store.retention.prune import Keeping
-from gateway.store.retention.rules import WAYS, PruneRule
+from gateway.store.retention.rules import RULES, PruneRule
 
 EVERY_SECONDS = 3600.0
 _TENANTS = 20
@@ -52,7 +52,7 @@ async def prune_now(
 
 async def _prune_tenant(deps: Deps, keeping: Keeping, end: float) -> Counter[str]:
     dropped = Counter[str]()
-    for name, rule in WAYS.items():
+    for name, rule in RULES.items():
         bound = await _bound(deps, keeping, rule)
         if bound is not None and (rows := await _walk(deps, keeping.tenant_id, name, bound, end)):
             dropped[rule.kind] += rows
@@ -89,7 +89,7 @@ async def _walk(deps: Deps, tenant_id: UUID, rule: str, bound: UUID, end: float)
 
 async def _count_tenant(deps: Deps, keeping: Keeping, _end: float) -> Counter[str]:
     counts = Counter[str]()
-    for name, rule in WAYS.items():
+    for name, rule in RULES.items():
         bound = await _bound(deps, keeping, rule)
         if bound is None:
             continue

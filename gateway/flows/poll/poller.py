@@ -18,7 +18,7 @@ from gateway.flows.poll.memory import PollMemory
 from gateway.flows.poll.round import RoundResult, run_round
 from gateway.flows.upstream.credential_health import is_failing, is_probe, judge_credential
 from gateway.ports import Verb
-from gateway.store.work import polls
+from gateway.store.work import credential_health, polls
 from gateway.store.work.polls import ToPoll
 
 VERB: Verb = "poll"
@@ -94,7 +94,7 @@ class Poller:
             rest = 0.0
             was_probe_used = result.calls > 0 and not result.is_substitute
             if is_probe(health_of(credential), deps.policy) and not was_probe_used:
-                await polls.unpause(tx, credential.id)
+                await credential_health.unpause(tx, credential.id)
             if result.troubles or (result.calls and is_failing(result.health)):
                 rest = await judge_credential(tx, deps, result.health, result.troubles)
             await polls.release(

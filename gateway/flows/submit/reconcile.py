@@ -24,7 +24,7 @@ from gateway.store.database import Tx
 from gateway.store.job_search import lists
 from gateway.store.job_search.lists import NewNote
 from gateway.store.tenancy import tenants
-from gateway.store.work import polls, submits
+from gateway.store.work import credential_health, polls, submits
 from gateway.store.work.submits import Back, Doubt, Doubtful
 
 VERB: Verb = "submit"
@@ -210,7 +210,7 @@ async def _record(
         rest = 0.0
         asked = seen.calls or seen.trouble is not None
         if asking.is_substitute or (is_probe(standing, deps.policy) and not asked):
-            await polls.unpause(tx, jobs[0].credential_id)
+            await credential_health.unpause(tx, jobs[0].credential_id)
         if asked:
             rest = await judge_credential(tx, deps, standing, [seen.trouble])
         if unserved := _unserved(jobs, seen):

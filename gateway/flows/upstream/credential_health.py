@@ -12,7 +12,7 @@ from gateway.flows.settle.settlement import publish
 from gateway.flows.settle.watchers import announce_feed
 from gateway.ports import Busy, Denied, Sealed, Submitted, Unknown
 from gateway.store.database import Tx
-from gateway.store.work import polls
+from gateway.store.work import credential_health
 from gateway.store.work.settlement import NewEvent
 
 # How often a rejected credential is tried again, in case the reason was mended at the upstream.
@@ -45,17 +45,17 @@ async def judge_credential(
     if denied is not None:
         return await _reject(tx, deps, standing, denied)
     if any(isinstance(answer, Sealed) for answer in answers):
-        await polls.rest(tx, standing.id, _SEALED_SECONDS)
+        await credential_health.rest(tx, standing.id, _SEALED_SECONDS)
         return _SEALED_SECONDS
     trouble = [answer for answer in answers if isinstance(answer, (Busy, Unknown))]
     if trouble:
         rest = pause(standing.failures, _longest(trouble), deps.ids.jitter())
         probe = is_probe(standing, deps.policy)
-        await polls.failed(tx, standing.id, rest, probe=probe, room=room)
+        await credential_health.failed(tx, standing.id, rest, probe=probe, room=room)
         return rest
     if is_failing(standing):
         submits = sum(isinstance(answer, Submitted) for answer in answers)
-        await polls.well(tx, standing.id, submits=submits, room=room)
+        await credential_health.well(tx, standing.id, submits=submits, room=room)
     return 0.0
 
 
@@ -75,7 +75,7 @@ def _longest(trouble: Sequence[Busy | Unknown]) -> float | None:
 
 async def _reject(tx: Tx, deps: Deps, standing: CredentialHealth, denied: Denied) -> float:
     reason = f"HTTP {denied.status}: {denied.problem.message}"
-    is_news, superseded = await polls.reject(tx, standing.id, reason, REPROBE_SECONDS)
+    is_news, superseded = await credential_health.reject(tx, standing.id, reason, REPROBE_SECONDS)
     if superseded:
         return 0.0  # its jobs are asked about with the credential that came after it
     if is_news:

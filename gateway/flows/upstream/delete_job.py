@@ -15,7 +15,7 @@ from gateway.flows.upstream.find_by_marker import Lookup, SearchWindow
 from gateway.ports import Absent, Access, Sealed, Trouble, Unknown
 from gateway.store.tenancy import tenants
 from gateway.store.work import jobs
-from gateway.store.work.jobs import Doomed
+from gateway.store.work.jobs import PendingDeletion
 
 _BATCH = 20
 _RETRY_SECONDS = 60.0
@@ -66,7 +66,7 @@ async def _mark(
 async def delete_upstream(deps: Deps) -> int:
     """Tell the upstream of deleted jobs; what fails is tried again later. How many are done."""
     async with deps.db.single() as tx:
-        doomed = await jobs.claim_doomed(tx, _BATCH, _RETRY_SECONDS)
+        doomed = await jobs.claim_pending_deletions(tx, _BATCH, _RETRY_SECONDS)
     done = [job.id for job in doomed if await _delete_one(deps, job)]
     if done:
         deps.crash_point("delete.told")
@@ -75,7 +75,7 @@ async def delete_upstream(deps: Deps) -> int:
     return len(done)
 
 
-async def _delete_one(deps: Deps, job: Doomed) -> bool:
+async def _delete_one(deps: Deps, job: PendingDeletion) -> bool:
     async with deps.db.single() as tx:
         credential = await tenants.credential_by_id(tx, job.credential_id)
     if credential is None:
@@ -90,7 +90,7 @@ async def _delete_one(deps: Deps, job: Doomed) -> bool:
     return answer is None or isinstance(answer, Absent)
 
 
-async def _find(deps: Deps, access: Access, job: Doomed) -> str | Trouble | None:
+async def _find(deps: Deps, access: Access, job: PendingDeletion) -> str | Trouble | None:
     """The upstream's id of a job that was deleted while it was being submitted, if it took it."""
     window = SearchWindow(job.sent_at, job.now)
     lookup = Lookup(deps, access, {str(job.id): 0}, window, began_at=job.now)

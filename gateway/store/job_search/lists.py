@@ -10,19 +10,12 @@ from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.render import LINES, Form, size_of
 from gateway.store.job_search.search import search
 from gateway.store.job_search.statement import StatementPart
+from gateway.store.statement import Query, Statement, columns
 
-_NOTE = """
-INSERT INTO job_event (id, tenant_id, job_id, type, detail)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[])"""
-
-# A page ends early, with a link to the next one, at about so many.
+# A page ends early, with a link to the next one, at about this size.
 PAGE_BYTES = 4_000_000
-# About so many bytes are written at a time.
+# About how many bytes are written at a time.
 _SLICE = 262_144
-
-_NOTES = """
-SELECT at, type, detail FROM job_event WHERE tenant_id = $1 AND job_id = $2 ORDER BY id"""
-
 
 _IS_SMALL = " AND ".join(
     f"(j.{name} IS NULL OR (pg_column_size(j.{name}) < 8000 AND"
@@ -33,8 +26,8 @@ _JOBS = """
       FROM unnest(ids[p.last + 1:least(p.last + p.step, {size})])
         WITH ORDINALITY AS u(id, place)
       JOIN job j ON j.id = u.id JOIN tenant t ON t.id = j.tenant_id"""
-# A hundred jobs at a time are written at once, as long as all of them are small. Where one is not,
-# that part stays empty, and the next one has the same jobs, as far as they have room.
+# A hundred jobs at a time are written at once, as long as all of them are small. If one is not, that part
+# stays empty, and the next part has the same jobs, up to its size.
 _PAGE = f"""
 WITH RECURSIVE found AS MATERIALIZED (SELECT ARRAY({{found}}) AS ids),
 part(last, step, bytes, is_small, jobs, text) AS (
@@ -65,7 +58,7 @@ FROM part CROSS JOIN found WHERE jobs > 0 ORDER BY last"""
 
 
 class Note(NamedTuple):
-    """Something unusual in the life of a job."""
+    """An unusual event in the life of a job, for its timeline."""
 
     at: datetime
     type: str
@@ -83,6 +76,20 @@ class Page(NamedTuple):
 
 NOTHING = Page((), 0, None, more=False)
 
+_NOTES = Query(
+    """
+SELECT at, type, detail FROM job_event
+WHERE tenant_id = :tenant_id AND job_id = :job_id ORDER BY id""",
+    Note,
+)
+
+_ADD_NOTES = Statement(
+    """
+INSERT INTO job_event (id, tenant_id, job_id, type, detail)
+SELECT * FROM unnest(:id::uuid[], :tenant_id::uuid[], :job_id::uuid[], :type::text[],
+  :detail::text[])"""
+)
+
 
 async def page(
     tx: Tx,
@@ -94,10 +101,10 @@ async def page(
     size: int,
     most: int = PAGE_BYTES,
 ) -> Page:
-    """Jobs, newest first: those older than `before`, after skipping `offset`.
+    """Jobs older than the id `before`, newest first, by keyset paging; `offset` of them are skipped.
 
-    Up to `size` jobs, fewer where they come to more than about `most` bytes, but one at least.
-    Takes a transaction, the rest of which is planned without sorts and scans of whole tables.
+    Up to `size` jobs, fewer where they come to more than about `most` bytes, but at least one. The rest of
+    the transaction is planned without sorts and scans of whole tables.
     """
     found, arguments = await search(
         tx, wanted, StatementPart(size + 1, offset=offset, below=before)
@@ -122,10 +129,10 @@ class NewNote(NamedTuple):
 
 
 async def add_notes(tx: Tx, notes: Sequence[NewNote]) -> None:
-    """Add unusual things to the timelines of jobs."""
-    await tx.run(_NOTE, *(list(column) for column in zip(*notes, strict=True)))
+    """Add notes to the timelines of jobs."""
+    await _ADD_NOTES.run(tx, **columns(NewNote, notes))
 
 
 async def notes(tx: Tx, tenant_id: UUID, job_id: UUID) -> list[Note]:
-    """The unusual things in the life of a job, in order."""
-    return [Note(*row) for row in await tx.rows(_NOTES, tenant_id, job_id)]
+    """The notes in the timeline of a job, in order."""
+    return await _NOTES.rows(tx, tenant_id=tenant_id, job_id=job_id)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from gateway.store.database import Tx
 from gateway.store.job_search.filter import Arguments, JobFilter, narrowed
 from gateway.store.job_search.indexes import IndexPath, is_in_order, ways_of
-from gateway.store.job_search.statement import Statement, StatementPart
+from gateway.store.job_search.statement import SearchStatement, StatementPart
 
 # Ways that lead to fewer jobs than this, such as a whole batch, are told apart and need no walk.
 _FEW = 2_000
@@ -40,7 +40,7 @@ _PLANNED_ONCE = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true
 async def search(tx: Tx, wanted: JobFilter, part: StatementPart) -> tuple[str, Arguments]:
     """A statement that finds the ids of jobs in order, with its arguments, for this transaction."""
     wanted = await _planned(tx, wanted)
-    ways, statement = ways_of(wanted), Statement(wanted, part)
+    ways, statement = ways_of(wanted), SearchStatement(wanted, part)
     if len(ways) == 1 and is_in_order(ways[0], wanted):
         walks, way = ways[0].kind == "all", ways[0]
     else:
@@ -60,7 +60,7 @@ async def count(tx: Tx, wanted: JobFilter) -> int:
     """How many jobs there are."""
     wanted = await _planned(tx, wanted)
     way = await _shortest_of_all(tx, wanted, ways_of(wanted))
-    statement = Statement(wanted, StatementPart(0))
+    statement = SearchStatement(wanted, StatementPart(0))
     row = await tx.one(f"SELECT {statement.counting(way)}", *statement.arguments)
     return row[0]
 
@@ -73,7 +73,7 @@ async def _planned(tx: Tx, wanted: JobFilter) -> JobFilter:
 
 
 async def _are_near(tx: Tx, wanted: JobFilter, part: StatementPart) -> bool:
-    statement = Statement(wanted, part)
+    statement = SearchStatement(wanted, part)
     return (await tx.one(statement.nearby(), *statement.arguments))[0]
 
 
@@ -90,7 +90,7 @@ async def _shortest(
     tx: Tx, wanted: JobFilter, ways: Sequence[IndexPath], most: int
 ) -> tuple[IndexPath, int]:
     """The way that leads to the fewest jobs, and to how many, as far as they are counted."""
-    statement = Statement(wanted, StatementPart(0))
+    statement = SearchStatement(wanted, StatementPart(0))
     alone = [way._replace(rest=JobFilter(wanted.tenants)) for way in ways]
     counts = [statement.counting(way, most) for way in alone]
     row = await tx.one(f"SELECT {', '.join(counts)}", *statement.arguments)

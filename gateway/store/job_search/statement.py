@@ -52,7 +52,7 @@ class _Source(NamedTuple):
     match: list[str]
 
 
-class Statement:
+class SearchStatement:
     """One statement that is being written."""
 
     def __init__(self, wanted: JobFilter, part: StatementPart) -> None:

@@ -1,7 +1,8 @@
-"""Pruning: what is older than it is to be kept goes, a few hundred rows at a time.
+"""Pruning: delete rows that are older than their retention, a few hundred at a time.
 
-Each way leads over rows of one table from old to new, and a cursor tells how far it has come. What
-cannot go yet is passed by, but not by the cursor: it stays in front of the first such row.
+A rule reads the rows of one table from old to new, and a cursor keeps its position. Rows that cannot be
+pruned yet are skipped, but the cursor stays before the first of them. Rows and cursor change in one
+transaction, so a crash leaves nothing half done.
 """
 
 from collections.abc import Sequence
@@ -9,35 +10,20 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from gateway.store.conditions import OPEN_STATES
 from gateway.store.database import Tx
-from gateway.store.retention.rules import WAYS
+from gateway.store.retention.rules import RULES
+from gateway.store.statement import Query, Statement
 from gateway.store.usage import drift
 
-# The oldest job that is still open: nothing from its time on is pruned.
-_OLDEST_OPEN = """
-SELECT id FROM job WHERE tenant_id = $1
-  AND state IN ('accepted', 'submitting', 'submitted', 'running') ORDER BY id LIMIT 1"""
-
-_TENANTS = """
-SELECT id, slug, keep_payloads, keep_jobs, keep_attempts, keep_events FROM tenant
-WHERE $1::text IS NOT NULL AND slug = $1
-  OR $1 IS NULL AND (pruned_at IS NULL OR pruned_at < now() - $2 * interval '1 second')
-ORDER BY pruned_at NULLS FIRST, id LIMIT $3"""
-
-_CURSOR = "SELECT cursor FROM prune_cursor WHERE tenant_id = $1 AND kind = $2"
-
-_KEEP_CURSOR = """
-INSERT INTO prune_cursor (tenant_id, kind, cursor) VALUES ($1, $2, $3)
-ON CONFLICT (tenant_id, kind) DO UPDATE SET cursor = excluded.cursor"""
-
-KINDS = tuple(dict.fromkeys(way.kind for way in WAYS.values()))
+KINDS = tuple(dict.fromkeys(rule.kind for rule in RULES.values()))
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _ALL = 2**40
 
 
 class Keeping(NamedTuple):
-    """A tenant, and for how many days its things are kept; None means the gateway's default."""
+    """The retention of a tenant in days; None means the gateway's default."""
 
     tenant_id: UUID
     slug: str
@@ -48,71 +34,111 @@ class Keeping(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """How many rows were changed, and the position of the last that was still there."""
+    """How many rows were pruned, and the position of the last row that was found."""
 
     rows: int
     last: UUID | None
 
 
+_OLDEST_OPEN = Statement(
+    f"""
+SELECT id FROM job WHERE tenant_id = :tenant_id AND state IN {OPEN_STATES} ORDER BY id LIMIT 1"""
+)
+
+_TENANTS = Query(
+    """
+SELECT id AS tenant_id, slug, keep_payloads AS payloads, keep_jobs AS jobs,
+  keep_attempts AS attempts, keep_events AS events FROM tenant
+WHERE :slug::text IS NOT NULL AND slug = :slug
+  OR :slug IS NULL AND (pruned_at IS NULL OR pruned_at < now() - :every * interval '1 second')
+ORDER BY pruned_at NULLS FIRST, id LIMIT :limit""",
+    Keeping,
+)
+
+_CURSOR = Statement("SELECT cursor FROM prune_cursor WHERE tenant_id = :tenant_id AND kind = :rule")
+
+_KEEP_CURSOR = Statement(
+    """
+INSERT INTO prune_cursor (tenant_id, kind, cursor) VALUES (:tenant_id, :rule, :cursor)
+ON CONFLICT (tenant_id, kind) DO UPDATE SET cursor = excluded.cursor"""
+)
+
+_DONE = Statement("UPDATE tenant SET pruned_at = now() WHERE id = :tenant_id")
+
+# By rule.
+_NEXT_ROWS = {name: Statement(rule.next_rows()) for name, rule in RULES.items()}
+_COUNT = {
+    name: Statement(f"SELECT count(*) AS count FROM ({rule.next_rows()}) AS found")
+    for name, rule in RULES.items()
+}
+_LOOKED_AT = {name: Statement(rule.looked_at()) for name, rule in RULES.items()}
+_DO = {name: tuple(map(Statement, rule.do)) for name, rule in RULES.items()}
+
+
 async def tenants(tx: Tx, slug: str | None, every: float, limit: int) -> list[Keeping]:
-    """The tenants whose last pruning is that many seconds ago, or one by its slug."""
-    return [Keeping(*row) for row in await tx.rows(_TENANTS, slug, every, limit)]
+    """The tenants that were last pruned more than `every` seconds ago, or the one of a slug."""
+    return await _TENANTS.rows(tx, slug=slug, every=every, limit=limit)
 
 
 async def oldest_open(tx: Tx, tenant_id: UUID) -> UUID | None:
-    """The oldest job of a tenant that has not ended."""
-    row = await tx.row(_OLDEST_OPEN, tenant_id)
+    """The oldest job of a tenant that has not ended: nothing from its time on is pruned."""
+    row = await _OLDEST_OPEN.row(tx, tenant_id=tenant_id)
     return row.id if row else None
 
 
-async def cursor(tx: Tx, tenant_id: UUID, way: str) -> UUID:
-    """How far pruning has come on a way: a position, which is an id or tells a time as ids do."""
-    row = await tx.row(_CURSOR, tenant_id, way)
+async def cursor(tx: Tx, tenant_id: UUID, rule: str) -> UUID:
+    """The cursor of a rule: a position, which is an id, or a time in the form of an id."""
+    row = await _CURSOR.row(tx, tenant_id=tenant_id, rule=rule)
     return row.cursor if row else UUID(int=0)
 
 
 async def next_rows(
-    tx: Tx, tenant_id: UUID, way: str, *, after: UUID, before: UUID, limit: int
+    tx: Tx, tenant_id: UUID, rule: str, *, after: UUID, before: UUID, limit: int
 ) -> Sequence[UUID]:
-    """The next rows on a way between two positions, also those that cannot go yet."""
-    bounds = _bounds(way, after, before)
-    rows = await tx.rows(WAYS[way].next_rows(), tenant_id, *bounds, limit)
+    """The next rows of a rule between two positions, including those that cannot be pruned yet."""
+    bounds = _bounds(rule, after, before)
+    rows = await _NEXT_ROWS[rule].rows(tx, tenant_id=tenant_id, limit=limit, **bounds)
     return [row.id for row in rows]
 
 
-async def count(tx: Tx, tenant_id: UUID, way: str, *, after: UUID, before: UUID) -> int:
-    """How many rows there are on a way between two positions."""
-    sql = f"SELECT count(*) FROM ({WAYS[way].next_rows()}) AS found"
-    return (await tx.one(sql, tenant_id, *_bounds(way, after, before), _ALL))[0]
+async def count(tx: Tx, tenant_id: UUID, rule: str, *, after: UUID, before: UUID) -> int:
+    """How many rows a rule has between two positions."""
+    bounds = _bounds(rule, after, before)
+    return (await _COUNT[rule].one(tx, tenant_id=tenant_id, limit=_ALL, **bounds)).count
 
 
 async def prune(
-    tx: Tx, tenant_id: UUID, way: str, ids: Sequence[UUID], *, moves: bool = True
+    tx: Tx, tenant_id: UUID, rule: str, ids: Sequence[UUID], *, moves: bool = True
 ) -> Pruned:
-    """Prune the rows that can go. With `moves` the cursor goes on, up to the first that cannot."""
-    found = await tx.rows(WAYS[way].looked_at(), list(ids))
+    """Prune those of these rows that can be pruned, and lock them all.
+
+    With `moves` the cursor moves behind them, up to the first row that cannot be pruned yet.
+    """
+    found = await _LOOKED_AT[rule].rows(tx, ids=list(ids))
     positions = [row.id if row.at is None else _position(row.at) for row in found]
     waiting = [position for row, position in zip(found, positions, strict=True) if row.waits]
     going = [row.id for row in found if not row.waits]
-    await drift.note_pruning(tx, WAYS[way].kind, going)
-    counts = [await tx.run(statement, going) for statement in WAYS[way].do]
+    await drift.note_pruning(tx, RULES[rule].kind, going)
+    counts = [await statement.run(tx, ids=going) for statement in _DO[rule]]
     done = [one for one in positions if not waiting or one < waiting[0]]
     if moves and done:
-        await tx.run(_KEEP_CURSOR, tenant_id, way, done[-1])
+        await _KEEP_CURSOR.run(tx, tenant_id=tenant_id, rule=rule, cursor=done[-1])
     return Pruned(counts[0], positions[-1] if positions else None)
 
 
 async def done(tx: Tx, tenant_id: UUID) -> None:
-    """Note that a tenant was pruned."""
-    await tx.run("UPDATE tenant SET pruned_at = now() WHERE id = $1", tenant_id)
+    """Record that a tenant was pruned."""
+    await _DONE.run(tx, tenant_id=tenant_id)
 
 
-def _bounds(way: str, *positions: UUID) -> list[UUID] | list[datetime]:
-    return [_at(one) for one in positions] if WAYS[way].time else list(positions)
+def _bounds(rule: str, after: UUID, before: UUID) -> dict[str, UUID | datetime]:
+    if RULES[rule].time:
+        return {"after": _at(after), "before": _at(before)}
+    return {"after": after, "before": before}
 
 
 def _position(at: datetime) -> UUID:
-    """An instant as ids tell it, but to the microsecond."""
+    """A time in the form of an id, but to the microsecond."""
     milliseconds, microseconds = divmod((at - _EPOCH) // timedelta(microseconds=1), 1000)
     return UUID(int=milliseconds << 80 | microseconds << 64)
 

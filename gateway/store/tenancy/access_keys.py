@@ -1,78 +1,14 @@
-"""Access keys."""
+"""Access keys: of tenants, of services, and of operators. Only a digest of each key is stored."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.core.model import AccessKey, KeyKind
 from gateway.store.database import AnyRow, Tx
+from gateway.store.statement import Query, Statement
 
 _COLUMNS = """id, key_id, kind, tenant_id, tenants, name, scopes, digest, created_at, expires_at,
   revoked_at, last_used_at"""
-
-_ADD = f"""
-INSERT INTO access_key (id, key_id, kind, tenant_id, tenants, name, scopes, digest, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING {_COLUMNS}"""
-
-_LIST = f"""
-SELECT {_COLUMNS} FROM access_key
-WHERE CASE WHEN $1::uuid IS NULL THEN tenant_id IS NULL ELSE tenant_id = $1 END ORDER BY id"""
-
-_REVOKE = f"""
-UPDATE access_key SET revoked_at = COALESCE(revoked_at, now()) WHERE key_id = $1
-RETURNING {_COLUMNS}"""
-
-_EXPIRE = f"""
-UPDATE access_key SET expires_at = LEAST(expires_at, now() + $2 * interval '1 second')
-WHERE key_id = $1 AND revoked_at IS NULL RETURNING {_COLUMNS}"""
-
-_USED = """
-UPDATE access_key SET last_used_at = now() WHERE key_id = ANY($1::text[])
-  AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')"""
-
-
-async def add(tx: Tx, key: AccessKey) -> AccessKey:
-    """Store a new key."""
-    row = await tx.one(
-        _ADD,
-        key.id,
-        key.key_id,
-        key.kind.value,
-        key.tenant_id,
-        list(key.tenants) if key.tenants is not None else None,
-        key.name,
-        sorted(key.scopes),
-        key.digest,
-        key.expires_at,
-    )
-    return _key(row)
-
-
-async def find(tx: Tx, key_id: str) -> AccessKey | None:
-    """Find a key by its public id, whatever became of it."""
-    row = await tx.row(f"SELECT {_COLUMNS} FROM access_key WHERE key_id = $1", key_id)
-    return _key(row) if row else None
-
-
-async def of_tenant(tx: Tx, tenant_id: UUID | None) -> list[AccessKey]:
-    """The keys of a tenant; those of no tenant when None is given."""
-    return [_key(row) for row in await tx.rows(_LIST, tenant_id)]
-
-
-async def revoke(tx: Tx, key_id: str) -> AccessKey | None:
-    """End a key at once."""
-    row = await tx.row(_REVOKE, key_id)
-    return _key(row) if row else None
-
-
-async def expire(tx: Tx, key_id: str, seconds: float) -> AccessKey | None:
-    """Let a key end after so many seconds."""
-    row = await tx.row(_EXPIRE, key_id, seconds)
-    return _key(row) if row else None
-
-
-async def used(tx: Tx, key_ids: Sequence[str]) -> None:
-    """Note that keys were used, to the minute."""
-    await tx.run(_USED, sorted(key_ids))
 
 
 def _key(row: AnyRow) -> AccessKey:
@@ -90,3 +26,86 @@ def _key(row: AnyRow) -> AccessKey:
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
     )
+
+
+_ADD = Query(
+    f"""
+INSERT INTO access_key (id, key_id, kind, tenant_id, tenants, name, scopes, digest, expires_at)
+VALUES (:id, :key_id, :kind, :tenant_id, :tenants, :name, :scopes, :digest, :expires_at)
+RETURNING {_COLUMNS}""",
+    AccessKey,
+    _key,
+)
+
+_BY_KEY_ID = Query(f"SELECT {_COLUMNS} FROM access_key WHERE key_id = :key_id", AccessKey, _key)
+
+_OF_TENANT = Query(
+    f"""
+SELECT {_COLUMNS} FROM access_key WHERE CASE WHEN :tenant_id::uuid IS NULL THEN tenant_id IS NULL
+  ELSE tenant_id = :tenant_id END ORDER BY id""",
+    AccessKey,
+    _key,
+)
+
+_REVOKE = Query(
+    f"""
+UPDATE access_key SET revoked_at = COALESCE(revoked_at, now()) WHERE key_id = :key_id
+RETURNING {_COLUMNS}""",
+    AccessKey,
+    _key,
+)
+
+_EXPIRE = Query(
+    f"""
+UPDATE access_key SET expires_at = LEAST(expires_at, now() + :seconds * interval '1 second')
+WHERE key_id = :key_id AND revoked_at IS NULL RETURNING {_COLUMNS}""",
+    AccessKey,
+    _key,
+)
+
+_USED = Statement(
+    """
+UPDATE access_key SET last_used_at = now() WHERE key_id = ANY(:key_ids::text[])
+  AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')"""
+)
+
+
+async def add(tx: Tx, key: AccessKey) -> AccessKey:
+    """Store a new key."""
+    return await _ADD.one(
+        tx,
+        id=key.id,
+        key_id=key.key_id,
+        kind=key.kind.value,
+        tenant_id=key.tenant_id,
+        tenants=None if key.tenants is None else list(key.tenants),
+        name=key.name,
+        scopes=sorted(key.scopes),
+        digest=key.digest,
+        expires_at=key.expires_at,
+    )
+
+
+async def find(tx: Tx, key_id: str) -> AccessKey | None:
+    """Find a key by its public id, also one that is revoked or expired."""
+    return await _BY_KEY_ID.row(tx, key_id=key_id)
+
+
+async def of_tenant(tx: Tx, tenant_id: UUID | None) -> list[AccessKey]:
+    """The keys of a tenant, oldest first; with None those that belong to no tenant."""
+    return await _OF_TENANT.rows(tx, tenant_id=tenant_id)
+
+
+async def revoke(tx: Tx, key_id: str) -> AccessKey | None:
+    """End a key at once."""
+    return await _REVOKE.row(tx, key_id=key_id)
+
+
+async def expire(tx: Tx, key_id: str, seconds: float) -> AccessKey | None:
+    """Let a key end after so many seconds, unless it ends sooner; None if it is revoked."""
+    return await _EXPIRE.row(tx, key_id=key_id, seconds=seconds)
+
+
+async def used(tx: Tx, key_ids: Sequence[str]) -> None:
+    """Record that keys were used, to the minute; in the order of their ids, against deadlocks."""
+    await _USED.run(tx, key_ids=sorted(key_ids))

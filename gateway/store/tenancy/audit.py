@@ -1,4 +1,4 @@
-"""The audit: what operators did, noted in the transaction that carries it out."""
+"""The audit log: each administrative act, stored in the transaction that carries it out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,15 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.store.database import Tx
+from gateway.store.statement import Statement
 
-_ADD = """
-INSERT INTO audit (id, key_id, action, subject, tenant_id, detail) VALUES ($1, $2, $3, $4, $5, $6)"""
+_ADD = Statement(
+    """
+INSERT INTO audit (id, key_id, action, subject, tenant_id, detail)
+VALUES (:entry_id, :key_id, :action, :subject, :tenant_id, :detail)"""
+)
 
-# An erased tenant is found by what was done to it by name.
+# The acts on an erased tenant are found by its name.
 _OF_TENANT = """(a.tenant_id = (SELECT id FROM tenant WHERE slug = $)
   OR a.subject = $ AND a.action LIKE 'tenant.%')"""
 
@@ -39,7 +43,7 @@ class AuditEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which acts; what is empty does not filter. An actor is the id or the name of a key."""
+    """Which acts; an empty field does not filter. An actor is the id or the name of a key."""
 
     tenant: str | None = None
     actions: Sequence[str] = ()
@@ -58,12 +62,20 @@ async def add(
     tenant_id: UUID | None,
     detail: str,
 ) -> None:
-    """Note an act."""
-    await tx.run(_ADD, entry_id, key_id, action, subject, tenant_id, detail)
+    """Store an act; `detail` is JSON without secrets."""
+    await _ADD.run(
+        tx,
+        entry_id=entry_id,
+        key_id=key_id,
+        action=action,
+        subject=subject,
+        tenant_id=tenant_id,
+        detail=detail,
+    )
 
 
 async def page(tx: Tx, wanted: AuditFilter, *, before: UUID | None, limit: int) -> list[AuditEntry]:
-    """Acts, newest first: those older than `before`."""
+    """Acts older than the id `before`, newest first, by keyset paging."""
     arguments: list[object] = [limit]
     conditions = ["TRUE"]
     choices: list[tuple[str, object]] = [

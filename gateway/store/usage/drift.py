@@ -1,7 +1,7 @@
-"""What the roll-ups of usage lack or have too much, by counting the rows once more.
+"""Drift of the roll-ups of usage: what they lack or have too much, found by counting the rows again.
 
-A difference is a row of sums like any other, so a roll-up is put right by adding it, whatever
-others add in the same moment.
+A difference is a row of sums like any other, so a roll-up is repaired by adding it, whatever other
+transactions add at the same time.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.store.database import Tx
+from gateway.store.statement import Query, Statement
 from gateway.store.usage.rollups import (
     COUNTS,
     DAILY_KEY,
@@ -22,78 +23,55 @@ from gateway.store.usage.rollups import (
     upsert,
 )
 
-_MENDING = 7_203_115_491
+# The key of the advisory lock that a repair takes.
+_REPAIR = 7_203_115_491
 _NEGATED = ", ".join(f"-{name} AS {name}" for name in SUMS)
 _IS_OFF = " OR ".join(f"{name} <> 0" for name in SUMS)
 _ATTEMPTS = "delivery d JOIN attempt a ON a.delivery_id = d.id"
 
-_DAYS = f"""
-SELECT day, sum(rows)::bigint FROM (
+_DAYS = Statement(
+    f"""
+SELECT day, sum(rows)::bigint AS rows FROM (
   SELECT date_trunc('day', completed_at, 'UTC') AS day, count(*) AS rows FROM job
-  WHERE tenant_id = $1 AND completed_at IS NOT NULL GROUP BY day
+  WHERE tenant_id = :tenant_id AND completed_at IS NOT NULL GROUP BY day
   UNION ALL SELECT date_trunc('day', a.started_at, 'UTC') AS day, count(*) FROM {_ATTEMPTS}
-  WHERE d.tenant_id = $1 GROUP BY day
+  WHERE d.tenant_id = :tenant_id GROUP BY day
   UNION ALL SELECT date_trunc('day', hour, 'UTC') AS day, 0 FROM usage_hourly
-  WHERE tenant_id = $1 GROUP BY day
-  UNION ALL SELECT day, 0 FROM usage_daily WHERE tenant_id = $1 GROUP BY day) AS d
+  WHERE tenant_id = :tenant_id GROUP BY day
+  UNION ALL SELECT day, 0 FROM usage_daily WHERE tenant_id = :tenant_id GROUP BY day) AS d
 GROUP BY day ORDER BY day"""
+)
 
 
 def _difference(key: str, at: str, counted: str, table: str) -> str:
-    """What rows have more than a roll-up from $2 until $3, as rows of a key and SUMS."""
+    """How much more the rows have than a roll-up, from :since until :until, as rows of a key and SUMS."""
     return f"""
 SELECT * FROM (SELECT {key}, {summed()} FROM ({counted}
   UNION ALL SELECT {key}, {_NEGATED} FROM {table}
-  WHERE tenant_id = $1 AND {at} >= $2 AND {at} < $3) AS both_ways GROUP BY {key}) AS difference
+  WHERE tenant_id = :tenant_id AND {at} >= :since AND {at} < :until) AS both_ways GROUP BY {key}) AS difference
 WHERE ({_IS_OFF})"""
 
 
-_JOBS = of_jobs("j.tenant_id = $1 AND j.completed_at >= $2 AND j.completed_at < $3")
-_WEBHOOKS = of_webhooks(_ATTEMPTS, "d.tenant_id = $1 AND a.started_at >= $2 AND a.started_at < $3")
-# Of an hour that rows may have been pruned of, the roll-up knows more than the rows.
+_JOBS = of_jobs("j.tenant_id = :tenant_id AND j.completed_at >= :since AND j.completed_at < :until")
+_WEBHOOKS = of_webhooks(
+    _ATTEMPTS, "d.tenant_id = :tenant_id AND a.started_at >= :since AND a.started_at < :until"
+)
+# Rows of an hour before the horizon may have been pruned, so there the roll-up knows more than the rows.
 _HOURLY = f"""{_difference(KEY, "hour", f"{_JOBS} UNION ALL {_WEBHOOKS}", "usage_hourly")}
-  AND hour > COALESCE((SELECT until FROM usage_horizon WHERE tenant_id = $1), '-infinity')"""
+  AND hour > COALESCE((SELECT until FROM usage_horizon WHERE tenant_id = :tenant_id), '-infinity')"""
 
 _DAY_OF_HOURS = f"""
 SELECT tenant_id, date_trunc('day', hour, 'UTC') AS day, workflow, status, error_code, {summed()}
-FROM usage_hourly WHERE tenant_id = $1 AND hour >= $2 AND hour < $3 GROUP BY {DAILY_KEY}"""
+FROM usage_hourly WHERE tenant_id = :tenant_id AND hour >= :since AND hour < :until GROUP BY {DAILY_KEY}"""
 _DAILY = _difference(DAILY_KEY, "day", _DAY_OF_HOURS, "usage_daily")
 
 _SHOWN = ", ".join(COUNTS)
-_DRIFT = f"""
-SELECT 'hourly', hour, workflow, status, error_code, batch_name, {_SHOWN} FROM ({_HOURLY}) AS h
-UNION ALL
-SELECT 'daily', day, workflow, status, error_code, '', {_SHOWN} FROM ({_DAILY}) AS d
-ORDER BY 1 DESC, 2, 3, 4, 5, 6"""
-
-_MEND_HOURLY = adding(_HOURLY)
-_MEND_DAILY = upsert(
-    "usage_daily",
-    DAILY_KEY,
-    f"SELECT {DAILY_KEY}, 0, {', '.join(SUMS)} FROM ({_DAILY}) AS d ORDER BY {DAILY_KEY}",
-)
-
-# Of these rows some are about to go; what ended with them or was tried stays counted.
-_PRUNED = {
-    "jobs": """
-SELECT tenant_id, completed_at AS at FROM job WHERE id = ANY($1::uuid[]) UNION ALL
-SELECT d.tenant_id, a.started_at FROM delivery d JOIN attempt a ON a.delivery_id = d.id
-WHERE d.job_id = ANY($1::uuid[])""",
-    "attempts": "SELECT tenant_id, started_at AS at FROM attempt WHERE delivery_id = ANY($1::uuid[])",
-    "events": """
-SELECT d.tenant_id, a.started_at AS at FROM delivery d JOIN attempt a ON a.delivery_id = d.id
-WHERE d.event_id = ANY($1::uuid[])""",
-}
-_RAISE = """
-INSERT INTO usage_horizon AS h
-SELECT tenant_id, max(at) FROM ({pruned}) AS p WHERE at IS NOT NULL GROUP BY tenant_id
-ON CONFLICT (tenant_id) DO UPDATE SET until = GREATEST(h.until, excluded.until)"""
 
 
 class Drift(NamedTuple):
-    """How much more the rows have than a roll-up; less than nothing where the roll-up has more.
+    """How much more the rows have than a roll-up; negative where the roll-up has more.
 
-    All counts are 0 where only the times of jobs differ.
+    All counts are 0 where only the durations of jobs differ.
     """
 
     roll_up: str
@@ -109,27 +87,68 @@ class Drift(NamedTuple):
     webhooks_failed: int
 
 
+_DRIFT = Query(
+    f"""
+SELECT 'hourly' AS roll_up, hour AS at, workflow, status, error_code, batch_name, {_SHOWN} FROM ({_HOURLY}) AS h
+UNION ALL
+SELECT 'daily', day, workflow, status, error_code, '', {_SHOWN} FROM ({_DAILY}) AS d
+ORDER BY 1 DESC, 2, 3, 4, 5, 6""",
+    Drift,
+)
+
+_LOCK = Statement("SELECT pg_advisory_xact_lock(:key)")
+_REPAIR_HOURLY = Statement(adding(_HOURLY))
+_REPAIR_DAILY = Statement(
+    upsert(
+        "usage_daily",
+        DAILY_KEY,
+        f"SELECT {DAILY_KEY}, 0, {', '.join(SUMS)} FROM ({_DAILY}) AS d ORDER BY {DAILY_KEY}",
+    )
+)
+
+# The times at which rows that are about to be pruned were counted; they stay counted.
+_PRUNED = {
+    "jobs": """
+SELECT tenant_id, completed_at AS at FROM job WHERE id = ANY(:ids::uuid[]) UNION ALL
+SELECT d.tenant_id, a.started_at FROM delivery d JOIN attempt a ON a.delivery_id = d.id
+WHERE d.job_id = ANY(:ids::uuid[])""",
+    "attempts": "SELECT tenant_id, started_at AS at FROM attempt WHERE delivery_id = ANY(:ids::uuid[])",
+    "events": """
+SELECT d.tenant_id, a.started_at AS at FROM delivery d JOIN attempt a ON a.delivery_id = d.id
+WHERE d.event_id = ANY(:ids::uuid[])""",
+}
+_RAISE = {
+    kind: Statement(
+        f"""
+INSERT INTO usage_horizon AS h
+SELECT tenant_id, max(at) FROM ({pruned}) AS p WHERE at IS NOT NULL GROUP BY tenant_id
+ON CONFLICT (tenant_id) DO UPDATE SET until = GREATEST(h.until, excluded.until)"""
+    )
+    for kind, pruned in _PRUNED.items()
+}
+
+
 async def days(tx: Tx, tenant_id: UUID) -> list[tuple[datetime, int]]:
-    """The days on which a tenant has usage, and by about how many rows."""
-    return [(row[0], row[1]) for row in await tx.rows(_DAYS, tenant_id)]
+    """The days on which a tenant has usage, and about how many rows each has."""
+    return [(row.day, row.rows) for row in await _DAYS.rows(tx, tenant_id=tenant_id)]
 
 
 async def drift(tx: Tx, tenant_id: UUID, since: datetime, until: datetime) -> list[Drift]:
-    """What differs in the days from..until: hours from the rows, days from their hours."""
-    return [Drift(*row) for row in await tx.rows(_DRIFT, tenant_id, since, until)]
+    """The differences in the days since..until: hours against the rows, days against their hours."""
+    return await _DRIFT.rows(tx, tenant_id=tenant_id, since=since, until=until)
 
 
 async def mend(tx: Tx, tenant_id: UUID, since: datetime, until: datetime) -> None:
-    """Put right what differs in the days from..until; who does the same at once waits."""
-    await tx.run("SELECT pg_advisory_xact_lock($1)", _MENDING)
-    await tx.run(_MEND_HOURLY, tenant_id, since, until)
-    await tx.run(_MEND_DAILY, tenant_id, since, until)
+    """Repair the differences in the days since..until; an advisory lock has repairs wait for each other."""
+    await _LOCK.run(tx, key=_REPAIR)
+    await _REPAIR_HOURLY.run(tx, tenant_id=tenant_id, since=since, until=until)
+    await _REPAIR_DAILY.run(tx, tenant_id=tenant_id, since=since, until=until)
 
 
 async def note_pruning(tx: Tx, kind: str, ids: Sequence[UUID]) -> None:
-    """Note that these jobs, events, or attempts of these deliveries are pruned in this transaction.
+    """Raise the horizon of usage for jobs, events, or attempts of deliveries that are pruned now.
 
-    Other kinds are no part of usage.
+    Other kinds are not counted in usage.
     """
-    if kind in _PRUNED:
-        await tx.run(_RAISE.format(pruned=_PRUNED[kind]), list(ids))
+    if kind in _RAISE:
+        await _RAISE[kind].run(tx, ids=list(ids))

@@ -1,7 +1,7 @@
-"""The roll-ups of ended jobs and of the webhooks about them, as they are added to.
+"""The roll-ups of usage: add ended jobs, and ended deliveries about them.
 
-Everything in them is a sum, so what is added may come in any order and from several transactions at
-once; no sum is ever read back to be changed.
+Everything in a roll-up is a sum, so additions may come in any order and from several transactions at once. No
+sum is ever read to be changed.
 """
 
 import math
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from gateway.core import histogram
 from gateway.store.database import Tx
+from gateway.store.statement import Statement
 
 KEY = "tenant_id, hour, workflow, status, error_code, batch_name"
 COUNTS = ("jobs", "submitted", "retries", "webhooks_delivered", "webhooks_failed")
@@ -17,7 +18,7 @@ TIMES = ("wait_microseconds", "run_microseconds", "total_microseconds")
 HISTOGRAMS = ("wait_histogram", "run_histogram", "total_histogram")
 SUMS = (*COUNTS, *TIMES, *HISTOGRAMS)
 DAILY_KEY = "tenant_id, day, workflow, status, error_code"
-# What an upstream calls an error has no bounds; a key of an index has.
+# An upstream's error code may be of any length; a key of an index may not.
 _CODE = "left(COALESCE(j.error->>'code', ''), 100)"
 _SHARDS = 7_203
 _FINEST = round(histogram.FINEST_SECONDS * 1_000_000)
@@ -39,7 +40,7 @@ def _between(start: str, end: str) -> str:
     return f"GREATEST((EXTRACT(epoch FROM {end} - {start}) * 1000000)::bigint, 0)"
 
 
-# A job that was never submitted has waited all its life.
+# A job that was never submitted has waited from its accept to its end.
 _OF_JOBS = f"""
 SELECT j.tenant_id, date_trunc('hour', j.completed_at, 'UTC') AS hour, j.workflow,
   CASE j.state WHEN 'succeeded' THEN 'SUCCEEDED' ELSE 'FAILED' END AS status,
@@ -59,7 +60,7 @@ FROM job j CROSS JOIN LATERAL (SELECT
 WHERE j.state IN ('succeeded', 'failed', 'cancelled', 'expired') AND {{where}}
 GROUP BY j.tenant_id, hour, j.workflow, status, {_CODE}, COALESCE(j.batch_name, '')"""
 
-# Of the job that they tell of; of its start they tell before it has an outcome.
+# A delivery counts under the job of its event. The event of a start comes before the job has an outcome.
 _OF_WEBHOOKS = f"""
 SELECT d.tenant_id, date_trunc('hour', a.started_at, 'UTC') AS hour, j.workflow, t.status,
   t.error_code, COALESCE(j.batch_name, '') AS batch_name,
@@ -78,12 +79,12 @@ GROUP BY d.tenant_id, hour, j.workflow, t.status, t.error_code, COALESCE(j.batch
 
 
 def of_jobs(where: str) -> str:
-    """What ended jobs `j` add, as rows of KEY and SUMS."""
+    """The sums of ended jobs `j`, as rows of KEY and SUMS."""
     return _OF_JOBS.format(where=where)
 
 
 def of_webhooks(tried: str, where: str) -> str:
-    """What deliveries `d` add that ended with an attempt `a`, as rows of KEY and SUMS."""
+    """The sums of deliveries `d` that ended with an attempt `a`, as rows of KEY and SUMS."""
     return _OF_WEBHOOKS.format(tried=tried, where=where)
 
 
@@ -105,8 +106,9 @@ def summed(sign: str = "") -> str:
 def adding(new: str) -> str:
     """A statement that adds rows of KEY and SUMS to both roll-ups.
 
-    Who comes first to a tenant has its shard 0 until the end of the transaction, others one of the
-    further ones, so that they seldom wait for each other; and sorted, so that they never deadlock.
+    A roll-up row has several shards. The first transaction at a tenant takes its advisory lock and adds to
+    shard 0; others add to one of the further shards, so they seldom wait for each other. The rows are
+    sorted, so they never deadlock.
     """
     hourly = f"SELECT {KEY}, shard, {', '.join(SUMS)} FROM sharded ORDER BY {KEY}"
     daily = (
@@ -123,21 +125,24 @@ hourly AS ({upsert("usage_hourly", KEY, hourly)})
 {upsert("usage_daily", DAILY_KEY, daily)}"""
 
 
-_ADD_JOBS = adding(of_jobs("j.id = ANY($1::uuid[])"))
-_ADD_WEBHOOKS = adding(
-    of_webhooks(
-        "unnest($1::uuid[], $2::int[]) AS u(id, number) JOIN delivery d ON d.id = u.id"
-        " JOIN attempt a ON a.delivery_id = d.id AND a.number = u.number",
-        "TRUE",
+_ADD_JOBS = Statement(adding(of_jobs("j.id = ANY(:job_ids::uuid[])")))
+_ADD_WEBHOOKS = Statement(
+    adding(
+        of_webhooks(
+            "unnest(:ids::uuid[], :numbers::int[]) AS u(id, number) JOIN delivery d ON d.id = u.id"
+            " JOIN attempt a ON a.delivery_id = d.id AND a.number = u.number",
+            "TRUE",
+        )
     )
 )
 
 
 async def add_jobs(tx: Tx, job_ids: Sequence[UUID]) -> None:
     """Count jobs that have ended in this transaction."""
-    await tx.run(_ADD_JOBS, list(job_ids))
+    await _ADD_JOBS.run(tx, job_ids=list(job_ids))
 
 
 async def add_webhooks(tx: Tx, ended: Sequence[tuple[UUID, int]]) -> None:
-    """Count deliveries about jobs that have ended in this transaction, with the attempt that did."""
-    await tx.run(_ADD_WEBHOOKS, [one[0] for one in ended], [one[1] for one in ended])
+    """Count deliveries about jobs that have ended in this transaction, as (delivery, last attempt)."""
+    ids, numbers = [one[0] for one in ended], [one[1] for one in ended]
+    await _ADD_WEBHOOKS.run(tx, ids=ids, numbers=numbers)

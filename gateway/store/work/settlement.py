@@ -1,51 +1,29 @@
-"""The end of jobs, and what is written in the same transaction: event and deliveries."""
+"""The end of jobs, and what is written in the same transaction: event and deliveries.
+
+The flow gateway/flows/settle calls these in one transaction: a job reaches exactly one terminal state,
+once, and its event and its deliveries exist exactly when it has. Jobs are locked in the order of their
+ids, so two processes that settle the same jobs do not deadlock. A crash before the commit leaves the job
+open, and the next poll or lookup settles it.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.model import Job
+from gateway.store.conditions import OPEN_STATES
 from gateway.store.database import Tx
 from gateway.store.feed import PLACE
+from gateway.store.statement import Query, Statement, columns
 from gateway.store.work.jobs import COLUMNS, job_of, our_time
-
-_STARTED_AT = f"COALESCE(j.started_at, {our_time('u.started_at')})"
-
-# What was told of its start stays so, and no job ends before it.
-_FINISH = f"""
-UPDATE job j SET state = u.state, result = u.result, error = u.error, lease_token = NULL,
-  started_at = {_STARTED_AT}, version = j.version + 1,
-  completed_at = GREATEST({_STARTED_AT}, COALESCE({our_time("u.completed_at")}, now()))
-FROM unnest($1::uuid[], $2::text[], $3::json[], $4::json[], $5::timestamptz[], $6::timestamptz[],
-  $7::uuid[], $8::timestamptz[])
-  AS u(id, state, result, error, started_at, completed_at, token, made_at), tenant t
-WHERE j.id = u.id AND j.state IN ('accepted', 'submitting', 'submitted', 'running')
-  AND (u.token IS NULL OR j.lease_token = u.token) AND t.id = j.tenant_id
-RETURNING {COLUMNS}"""
-
-_EVENTS = f"""
-INSERT INTO event (id, tenant_id, job_id, type, body, endpoint_id, is_sample, xact)
-SELECT *, {PLACE} FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::uuid[],
-  $7::bool[])"""
-
-_RECEIVERS = """
-SELECT id, tenant_id, events, disabled_at IS NOT NULL FROM endpoint
-WHERE tenant_id = ANY($1::uuid[]) AND deleted_at IS NULL"""
-
-_DELIVERIES = """
-INSERT INTO delivery
-  (id, tenant_id, event_id, job_id, endpoint_id, url, lane, state, type, last_error)
-SELECT *, CASE WHEN u.state = 'parked' THEN 'the endpoint is disabled' END
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::uuid[],
-  $8::text[], $9::text[])
-  AS u(id, tenant_id, event_id, job_id, endpoint_id, url, lane, state, type)"""
 
 
 class JobEnd(NamedTuple):
-    """How one job ends; the token is required where only the holder of the lease may say so.
+    """How one job ends; with a token only while that is the fencing token of its lease.
 
-    The times are by the upstream's clock, which also says when the job was made there.
+    The times are by the upstream's clock; `made_at` is when the job was made there.
     """
 
     id: UUID
@@ -70,8 +48,8 @@ class SubscribedEndpoint(NamedTuple):
 class NewEvent(NamedTuple):
     """An event whose body is frozen.
 
-    A sample is for one endpoint alone and in no feed; without an endpoint it is only for those who
-    follow the feed with samples.
+    A sample with an endpoint is for that endpoint alone and in no feed. A sample without one is shown
+    only to readers of the feed that ask for samples.
     """
 
     id: UUID
@@ -84,7 +62,7 @@ class NewEvent(NamedTuple):
 
 
 class NewDelivery(NamedTuple):
-    """An event owed to one receiver; its type is looked up where it is not given."""
+    """An event owed to one receiver; where no type is given, a trigger looks it up."""
 
     id: UUID
     tenant_id: UUID
@@ -97,32 +75,68 @@ class NewDelivery(NamedTuple):
     type: str | None = None
 
 
+# A start that callers were told of stays, and no job ends before it.
+_STARTED_AT = f"COALESCE(j.started_at, {our_time('u.started_at')})"
+
+_FINISH = Query(
+    f"""
+UPDATE job j SET state = u.state, result = u.result, error = u.error, lease_token = NULL,
+  started_at = {_STARTED_AT}, version = j.version + 1,
+  completed_at = GREATEST({_STARTED_AT}, COALESCE({our_time("u.completed_at")}, now()))
+FROM unnest(:id::uuid[], :state::text[], :result::json[], :error::json[], :started_at::timestamptz[],
+  :completed_at::timestamptz[], :token::uuid[], :made_at::timestamptz[])
+  AS u(id, state, result, error, started_at, completed_at, token, made_at), tenant t
+WHERE j.id = u.id AND j.state IN {OPEN_STATES}
+  AND (u.token IS NULL OR j.lease_token = u.token) AND t.id = j.tenant_id
+RETURNING {COLUMNS}""",
+    Job,
+    job_of,
+)
+
+_ADD_EVENTS = Statement(
+    f"""
+INSERT INTO event (id, tenant_id, job_id, type, body, endpoint_id, is_sample, xact)
+SELECT *, {PLACE} FROM unnest(:id::uuid[], :tenant_id::uuid[], :job_id::uuid[], :type::text[],
+  :body::text[], :endpoint_id::uuid[], :is_sample::bool[])"""
+)
+
+_RECEIVERS = Query(
+    """
+SELECT id, tenant_id, events, disabled_at IS NOT NULL AS disabled FROM endpoint
+WHERE tenant_id = ANY(:tenant_ids::uuid[]) AND deleted_at IS NULL""",
+    SubscribedEndpoint,
+)
+
+_ADD_DELIVERIES = Statement(
+    """
+INSERT INTO delivery
+  (id, tenant_id, event_id, job_id, endpoint_id, url, lane, state, type, last_error)
+SELECT *, CASE WHEN u.state = 'parked' THEN 'the endpoint is disabled' END
+FROM unnest(:id::uuid[], :tenant_id::uuid[], :event_id::uuid[], :job_id::uuid[],
+  :endpoint_id::uuid[], :url::text[], :lane::uuid[], :state::text[], :type::text[])
+  AS u(id, tenant_id, event_id, job_id, endpoint_id, url, lane, state, type)"""
+)
+
+
 async def finish(tx: Tx, endings: Sequence[JobEnd]) -> list[Job]:
-    """End jobs that are still open; returns those for which this was the end."""
-    return [
-        job_of(row)
-        for row in await tx.rows(_FINISH, *_columns(sorted(endings, key=_job), JobEnd._fields))
-    ]
+    """End those of these jobs that are still open; returns the jobs that this ended.
+
+    Where an ending has a token, the job must still have that fencing token.
+    """
+    in_order = sorted(endings, key=attrgetter("id"))
+    return await _FINISH.rows(tx, **columns(JobEnd, in_order))
 
 
 async def receivers(tx: Tx, tenant_ids: Sequence[UUID]) -> list[SubscribedEndpoint]:
-    """The endpoints of tenants, also disabled ones."""
-    return [SubscribedEndpoint(*row) for row in await tx.rows(_RECEIVERS, list(tenant_ids))]
+    """The endpoints of tenants, including disabled ones, in no order."""
+    return await _RECEIVERS.rows(tx, tenant_ids=list(tenant_ids))
 
 
 async def add_events(tx: Tx, events: Sequence[NewEvent]) -> None:
-    """Store events."""
-    await tx.run(_EVENTS, *_columns(events, NewEvent._fields))
+    """Store events, with the position of this transaction in the feed."""
+    await _ADD_EVENTS.run(tx, **columns(NewEvent, events))
 
 
 async def add_deliveries(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
-    """Store deliveries that are due at once."""
-    await tx.run(_DELIVERIES, *_columns(deliveries, NewDelivery._fields))
-
-
-def _job(ending: JobEnd) -> UUID:
-    return ending.id
-
-
-def _columns(rows: Sequence[tuple[object, ...]], names: tuple[str, ...]) -> list[list[object]]:
-    return [[row[number] for row in rows] for number in range(len(names))]
+    """Store deliveries that are due at once, or parked."""
+    await _ADD_DELIVERIES.run(tx, **columns(NewDelivery, deliveries))

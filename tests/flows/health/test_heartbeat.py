@@ -11,7 +11,7 @@ from gateway.flows.health import heartbeat
 from gateway.flows.health.heartbeat import Heart, beating
 from gateway.store import processes
 from gateway.store.database import Tx
-from gateway.store.processes import Beat, Identity, Told
+from gateway.store.processes import Beat, HeartbeatAnswer, Identity
 from tests.flows.world import World
 
 
@@ -40,7 +40,7 @@ async def test_it_goes_on_whatever_happens(world: World, monkeypatch: pytest.Mon
     errors = [Unavailable("away"), RuntimeError("no such table"), RuntimeError()]
     real, came = processes.beat, asyncio.Event()
 
-    async def beat(tx: Tx, one: Identity, what: Beat) -> Told:
+    async def beat(tx: Tx, one: Identity, what: Beat) -> HeartbeatAnswer:
         if errors:
             raise errors.pop(0)
         told = await real(tx, one, what)

@@ -14,7 +14,7 @@ from gateway.store.job_search import lists
 from gateway.store.job_search.lists import NewNote
 from gateway.store.retention import prune
 from gateway.store.retention.prune import Keeping
-from gateway.store.retention.rules import WAYS
+from gateway.store.retention.rules import RULES
 from gateway.store.tenancy import tenants
 from gateway.store.webhooks import attempts
 from gateway.store.webhooks.attempts import Recorded
@@ -89,7 +89,7 @@ async def count(tx: Tx, table: str) -> int:
 # --- What is found -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("kind", RULES)
 async def test_rows_are_found_oldest_first_up_to_a_bound_and_of_one_tenant(
     tx: Tx, kind: str
 ) -> None:
@@ -97,10 +97,10 @@ async def test_rows_are_found_oldest_first_up_to_a_bound_and_of_one_tenant(
     made: dict[UUID, list[UUID]] = {mine: [], other: []}
     for number in (3, 1, 2, 5):
         for tenant, ids in made.items():
-            if WAYS[kind].table == "job":
+            if RULES[kind].table == "job":
                 ids.append(await add_ended(tx, tenant, number))
                 continue
-            if WAYS[kind].table == "bulk":
+            if RULES[kind].table == "bulk":
                 ids.append(await add_operation(tx, tenant, number))
                 continue
             event_id = await add_old_event(tx, tenant, number)
@@ -108,13 +108,13 @@ async def test_rows_are_found_oldest_first_up_to_a_bound_and_of_one_tenant(
             delivery = await add_owed(tx, tenant, event_id, number)
             if kind == "replays":
                 await put(tx, "delivery", delivery, resent_at=START + timedelta(days=number))
-            ids.append(event_id if WAYS[kind].table == "event" else delivery)
+            ids.append(event_id if RULES[kind].table == "event" else delivery)
     three, one, two, _ = made[mine]
     assert await find(tx, mine, kind, until=4) == [one, two, three]
     assert await find(tx, mine, kind, until=4, limit=2) == [one, two]
     assert await find(tx, mine, kind, until=1) == []
-    assert await drop(tx, mine, kind, [one, two]) == (4 if WAYS[kind].table == "delivery" else 2)
-    assert (await prune.cursor(tx, mine, kind) == two) == (WAYS[kind].time is None)
+    assert await drop(tx, mine, kind, [one, two]) == (4 if RULES[kind].table == "delivery" else 2)
+    assert (await prune.cursor(tx, mine, kind) == two) == (RULES[kind].time is None)
     assert await prune.cursor(tx, other, kind) == NOTHING
     assert await find(tx, mine, kind, until=4) == [three]
     assert len(await find(tx, other, kind, until=9)) == 4

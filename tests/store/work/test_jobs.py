@@ -150,7 +150,7 @@ async def test_nobody_finds_the_job_of_another(tx: Tx) -> None:
     assert await jobs.find(tx, tenant, uuid7()) is None
 
 
-async def test_how_many_are_ahead(tx: Tx, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_how_many_are_ahead(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     low = await add_jobs(tx, tenant, 2, priority=-1)
     middle = await add_jobs(tx, tenant, 2)
@@ -165,8 +165,9 @@ async def test_how_many_are_ahead(tx: Tx, monkeypatch: pytest.MonkeyPatch) -> No
     await settlement.finish(tx, [JobEnd(high[0], "cancelled", None, "{}", None, None)])
     later = {job_id: place for place, job_id in enumerate(order[1:])}
     assert await jobs.ahead(tx, asked) == later | {high[0]: 0, theirs[3]: 3}
-    monkeypatch.setattr(jobs, "_AHEAD", jobs._AHEAD.replace("10000", "3"))  # pyright: ignore[reportPrivateUsage]
-    assert (await jobs.ahead(tx, asked))[low[1]] == 3, "it is not counted beyond a bound"
+    assert (await jobs.ahead(tx, asked, farthest=3))[low[1]] == 3, (
+        "it is not counted beyond a bound"
+    )
 
 
 async def test_several_are_found_in_one_question(tx: Tx) -> None:
@@ -234,13 +235,13 @@ async def test_a_job_on_its_way_is_looked_for_once_its_submit_must_be_over(tx: T
     await settlement.finish(tx, [JobEnd(job_id, "cancelled", None, "{}", None, None)])
     await jobs.delete(tx, tenant, job_id, 30.0)
     assert await seconds_until(tx, "job", job_id, "upstream_delete_at") == 30.0
-    assert await jobs.claim_doomed(tx, 9, 60.0) == []
+    assert await jobs.claim_pending_deletions(tx, 9, 60.0) == []
     await put(tx, "job", job_id, upstream_delete_at=0)
     row = await row_of(tx, "job", job_id)
-    doomed = jobs.Doomed(job_id, row.credential_id, None, row.sent_at, row.now)
-    assert await jobs.claim_doomed(tx, 9, 60.0) == [doomed]
+    doomed = jobs.PendingDeletion(job_id, row.credential_id, None, row.sent_at, row.now)
+    assert await jobs.claim_pending_deletions(tx, 9, 60.0) == [doomed]
     assert await seconds_until(tx, "job", job_id, "upstream_delete_at") == 60.0
-    assert await jobs.claim_doomed(tx, 9, 60.0) == []
+    assert await jobs.claim_pending_deletions(tx, 9, 60.0) == []
 
 
 async def test_what_the_upstream_deleted_is_not_asked_for_again(tx: Tx) -> None:
@@ -250,7 +251,7 @@ async def test_what_the_upstream_deleted_is_not_asked_for_again(tx: Tx) -> None:
         await settlement.finish(tx, [JobEnd(job_id, "cancelled", None, "{}", None, None)])
         await jobs.delete(tx, tenant, job_id, 30.0)
     await jobs.forget_upstream(tx, [one])
-    assert [d.id for d in await jobs.claim_doomed(tx, 9, 60.0)] == [other]
+    assert [d.id for d in await jobs.claim_pending_deletions(tx, 9, 60.0)] == [other]
 
 
 async def test_two_who_delete_upstream_share_the_work(db: Database) -> None:
@@ -263,8 +264,8 @@ async def test_two_who_delete_upstream_share_the_work(db: Database) -> None:
             await put(tx, "job", job_id, upstream_delete_at=-age - 1)
     async with db.begin() as one, db.begin() as other:
         await without_indexes(one)
-        first = {d.id for d in await jobs.claim_doomed(one, 2, 60.0)}
-        second = {d.id for d in await jobs.claim_doomed(other, 9, 60.0)}
+        first = {d.id for d in await jobs.claim_pending_deletions(one, 2, 60.0)}
+        second = {d.id for d in await jobs.claim_pending_deletions(other, 9, 60.0)}
     assert (first, second) == (set(ids[3:]), set(ids[:3]))
 
 

@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 from gateway.core.model import JobState
 from gateway.core.schedule import InFlight, Pace
 from gateway.store.database import Database, Tx
-from gateway.store.work import polls, settlement
+from gateway.store.work import credential_health, polls, settlement
 from gateway.store.work.polls import AtUpstream, JobPosition, ToPoll
 from gateway.store.work.settlement import JobEnd
 from tests.builders import (
@@ -234,10 +234,10 @@ async def test_pollers_that_ask_for_the_same_rounds_do_not_deadlock(db: Database
             await polls.poll_soon(tx, [(id_, "new") for id_ in ids[::-1]], 0.25)
 
     async with db.begin() as tx:
-        await polls.failed(tx, ids[0], 1.0, probe=False, room=100)
+        await credential_health.failed(tx, ids[0], 1.0, probe=False, room=100)
         asking = await blocked(db, ask())
         # It waits for the first row and holds no other.
-        await polls.failed(tx, ids[1], 1.0, probe=False, room=100)
+        await credential_health.failed(tx, ids[1], 1.0, probe=False, room=100)
     await asking
     async with db.begin() as tx:
         assert all([(await row_of(tx, "credential", id_)).poll_at for id_ in ids]), (
@@ -250,26 +250,26 @@ async def test_pollers_that_ask_for_the_same_rounds_do_not_deadlock(db: Database
 
 async def test_failures_add_up_but_for_those_of_one_rest_which_is_never_shortened(tx: Tx) -> None:
     credential = await add_due(tx)
-    await polls.failed(tx, credential, 60.0, probe=False, room=100)
-    await polls.failed(tx, credential, 5.0, probe=False, room=100)
+    await credential_health.failed(tx, credential, 60.0, probe=False, room=100)
+    await credential_health.failed(tx, credential, 5.0, probe=False, room=100)
     row = await row_of(tx, "credential", credential)
     assert (row.failures, row.submit_room) == (1, 50)
     assert await seconds_until(tx, "credential", credential, "paused_until") == 60.0
-    await polls.failed(tx, credential, 90.0, probe=False, room=100)
+    await credential_health.failed(tx, credential, 90.0, probe=False, room=100)
     assert await seconds_until(tx, "credential", credential, "paused_until") == 90.0
     assert (await row_of(tx, "credential", credential)).failures == 1
     await put(tx, "credential", credential, paused_until=0)
-    await polls.failed(tx, credential, 5.0, probe=False, room=100)
+    await credential_health.failed(tx, credential, 5.0, probe=False, room=100)
     row = await row_of(tx, "credential", credential)
     assert (row.failures, row.submit_room) == (2, 25)
 
 
 async def test_an_answer_takes_all_trouble_back(tx: Tx) -> None:
     failing, rejected = await add_due(tx), await add_due(tx)
-    await polls.failed(tx, failing, 60.0, probe=False, room=100)
-    await polls.reject(tx, rejected, "no", 300.0)
+    await credential_health.failed(tx, failing, 60.0, probe=False, room=100)
+    await credential_health.reject(tx, rejected, "no", 300.0)
     for credential in (failing, rejected):
-        await polls.well(tx, credential, submits=0, room=100)
+        await credential_health.well(tx, credential, submits=0, room=100)
         row = await row_of(tx, "credential", credential)
         assert (row.failures, row.paused_until) == (0, None)
         assert (row.rejected_at, row.rejected_reason) == (None, None)
@@ -277,13 +277,13 @@ async def test_an_answer_takes_all_trouble_back(tx: Tx) -> None:
 
 async def test_a_rejection_is_news_once(tx: Tx) -> None:
     credential = await add_due(tx)
-    assert await polls.reject(tx, credential, "first", 300.0) == (True, False)
+    assert await credential_health.reject(tx, credential, "first", 300.0) == (True, False)
     row = await row_of(tx, "credential", credential)
     assert (row.rejected_at, row.rejected_reason) == (row.now, "first")
     assert await seconds_until(tx, "credential", credential, "paused_until") == 300.0
-    assert await polls.reject(tx, credential, "second", 10.0) == (False, False)
+    assert await credential_health.reject(tx, credential, "second", 10.0) == (False, False)
     assert (await row_of(tx, "credential", credential)).rejected_reason == "second"
-    assert await polls.reject(tx, uuid7(), "no such", 1.0) == (False, False)
+    assert await credential_health.reject(tx, uuid7(), "no such", 1.0) == (False, False)
 
 
 async def test_of_two_rejections_at_once_one_is_news(db: Database) -> None:
@@ -292,10 +292,10 @@ async def test_of_two_rejections_at_once_one_is_news(db: Database) -> None:
 
     async def reject() -> tuple[bool, bool]:
         async with db.begin() as tx:
-            return await polls.reject(tx, credential, "no", 300.0)
+            return await credential_health.reject(tx, credential, "no", 300.0)
 
     async with db.begin() as tx:
-        assert await polls.reject(tx, credential, "no", 300.0) == (True, False)
+        assert await credential_health.reject(tx, credential, "no", 300.0) == (True, False)
         second = await blocked(db, reject())
     assert await second == (False, False)
 
