@@ -25,6 +25,17 @@ def test_imports_point_down() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_web_opens_no_transactions() -> None:
+    opened = [
+        f"{module.relative_to(ROOT)}:{node.lineno}"
+        for module in MODULES
+        if module.is_relative_to(ROOT / "gateway/web")
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "db"
+    ]
+    assert opened == []
+
+
 def _functions(module: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

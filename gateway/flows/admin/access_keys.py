@@ -98,6 +98,13 @@ async def revoke_key(deps: Deps, actor: str, key_id: str) -> AccessKey:
     return key
 
 
+async def list_keys(deps: Deps, tenant: str | None) -> list[AccessKey]:
+    """The keys of a tenant by its slug, or service and operator keys for None; raises NotFound."""
+    async with deps.db.single() as tx:
+        tenant_id = None if tenant is None else await _tenant_id(tx, tenant)
+        return await access_keys.of_tenant(tx, tenant_id)
+
+
 def _lifetime(key: AccessKey) -> float | None:
     return (key.expires_at - key.created_at).total_seconds() if key.expires_at else None
 

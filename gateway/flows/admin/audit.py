@@ -10,6 +10,7 @@ from uuid import UUID
 from gateway.flows.deps import Deps
 from gateway.store.database import Tx
 from gateway.store.tenancy import audit
+from gateway.store.tenancy.audit import AuditEntry, AuditFilter
 
 # All acts of operators; docs/admin.md lists each.
 ACTIONS = (
@@ -40,6 +41,14 @@ async def note(tx: Tx, deps: Deps, actor: str, action: str, subject: str, **deta
         tenant_id=tenant_id if isinstance(tenant_id, UUID) else None,
         detail=json.dumps(detail, default=str),
     )
+
+
+async def list_audit(
+    deps: Deps, wanted: AuditFilter, before: UUID | None, limit: int
+) -> list[AuditEntry]:
+    """Notes of a filter, newest first: those older than `before`."""
+    async with deps.db.single() as tx:
+        return await audit.page(tx, wanted, before=before, limit=limit)
 
 
 def changes(

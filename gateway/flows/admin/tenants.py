@@ -6,7 +6,7 @@ leaves the tenant suspended, and a second deletion goes on.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from uuid import UUID
 
@@ -72,6 +72,24 @@ async def get_tenant(deps: Deps, slug: str) -> Tenant:
     """Find a tenant; raises NotFound."""
     async with deps.db.single() as tx:
         return await _find(tx, slug)
+
+
+async def list_tenants(deps: Deps, after: str | None, limit: int) -> list[Tenant]:
+    """Tenants in the order of their slugs: those after this one."""
+    async with deps.db.single() as tx:
+        return await tenants.page(tx, after, limit)
+
+
+async def tenant_ids(deps: Deps, slugs: Sequence[str]) -> list[UUID]:
+    """The ids of the tenants that exist among these slugs."""
+    async with deps.db.single() as tx:
+        return list((await tenants.ids_of(tx, slugs)).values())
+
+
+async def list_credentials(deps: Deps, slug: str) -> list[CredentialInUse]:
+    """The versions of a tenant's credential, the newest first; raises NotFound."""
+    async with deps.db.single() as tx:
+        return await tenants.credentials(tx, (await _find(tx, slug)).id)
 
 
 @retry_on_deadlock

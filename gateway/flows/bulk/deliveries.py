@@ -5,6 +5,7 @@ A caller starts one; workers do it in steps when a `bulk` wake-up arrives, also 
 crash repeats nothing: another worker goes on from the cursor once the lease has lapsed.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -79,14 +80,26 @@ async def replay_missing(
     return await _begin(deps, REPLAY_MISSING, _filter(tenant_id, endpoint_id, span), dry_run)
 
 
+async def list_operations(
+    deps: Deps, tenant_id: UUID, before: UUID | None, limit: int, *, kinds: Collection[str]
+) -> list[Operation]:
+    """Operations of these kinds, newest first: those older than `before`."""
+    async with deps.db.of(tenant_id) as tx:
+        return await bulk_operations.page(tx, tenant_id, before, limit, kinds=kinds)
+
+
+async def find_operation(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
+    """An operation of a tenant; raises NotFound."""
+    async with deps.db.of(tenant_id) as tx:
+        return _known(await bulk_operations.find(tx, tenant_id, operation_id))
+
+
 @retry_on_deadlock
 async def stop(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
     """Stop an operation; finished batches stay. Raises NotFound, and Conflict once it has ended."""
     async with deps.db.of(tenant_id) as tx:
         stopped = await bulk_operations.stop(tx, tenant_id, operation_id)
-        found = stopped or await bulk_operations.find(tx, tenant_id, operation_id)
-    if found is None:
-        raise NotFound("There is no such operation.")
+        _known(stopped or await bulk_operations.find(tx, tenant_id, operation_id))
     if stopped is None:
         raise Conflict("The operation has ended already.")
     return stopped
@@ -140,6 +153,12 @@ async def _send_again(deps: Deps, operation: Operation, token: UUID) -> tuple[Pr
         deps.crash_point("bulk.recorded")
     deps.queue.wake("deliver")
     return progress, state
+
+
+def _known(operation: Operation | None) -> Operation:
+    if operation is None:
+        raise NotFound("There is no such operation.")
+    return operation
 
 
 async def _begin(

@@ -148,6 +148,23 @@ async def delete_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Non
         raise missing()
 
 
+async def list_endpoints(
+    deps: Deps, tenant_id: UUID, after: UUID | None, limit: int
+) -> list[Endpoint]:
+    """Endpoints of a tenant, oldest first: those made after this one."""
+    async with deps.db.of(tenant_id) as tx:
+        return await endpoints.page(tx, tenant_id, after=after, limit=limit)
+
+
+async def find_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Endpoint:
+    """An endpoint of a tenant; raises NotFound."""
+    async with deps.db.of(tenant_id) as tx:
+        endpoint = await endpoints.find(tx, tenant_id, endpoint_id)
+    if endpoint is None:
+        raise missing()
+    return endpoint
+
+
 async def check_callback(deps: Deps, field: str, url: str) -> None:
     """Refuse a URL that the SSRF guard does not allow; raises BadRequest that names the field."""
     refusal = await deps.sender.refusal(url)

@@ -5,17 +5,20 @@ the encoding and the role of tenants, within a second. It writes nothing.
 """
 
 import asyncio
+from contextlib import suppress
 from functools import cache
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
+from gateway.store import processes
 from gateway.store.database import Database
 from gateway.store.migration.migrate import newest_revision, revision
 from gateway.store.migration.preflight import encoding_fault
 
 _SECONDS = 1.0
+_WORKERS_SECONDS = 0.5
 _NOBODY = UUID(int=0)
 
 State = Literal["ok", "database away", "database unfit", "schema behind"]
@@ -42,6 +45,14 @@ async def readiness_of(database: Database, seconds: float = _SECONDS) -> Readine
         return Readiness("database away", "no answer within a second")
     except Unavailable as error:
         return Readiness("database away", error.brief)
+
+
+async def has_workers(deps: Deps) -> bool | None:
+    """Whether any worker lives; None if Postgres does not say so within half a second."""
+    with suppress(Unavailable, TimeoutError):
+        async with asyncio.timeout(_WORKERS_SECONDS), deps.db.single() as tx:
+            return bool((await processes.workers(tx)).alive)
+    return None
 
 
 async def _ask(db: Database) -> Readiness:

@@ -1,6 +1,5 @@
 """Health and metrics, for machines and without a key."""
 
-import asyncio
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -10,13 +9,12 @@ from litestar.openapi import ResponseSpec
 from gateway.errors import Unavailable
 from gateway.exposition import CONTENT_TYPE, exposition, process_state
 from gateway.flows.deps import Deps
-from gateway.flows.health.readiness import readiness
-from gateway.store import processes
+from gateway.flows.health.readiness import has_workers, readiness
 from gateway.web.context import Context, Injected
 from gateway.web.schemas.responses import Out
 
 _UNREADY = 503
-_WORKERS_SECONDS = 0.5
+_WORKERS: dict[bool | None, Literal["ok", "none"] | None] = {True: "ok", False: "none", None: None}
 
 
 class Live(Out):
@@ -55,16 +53,9 @@ async def ready(deps: Injected[Deps]) -> Response[Ready]:
     status, cause = (
         ("draining", "") if deps.slots.draining or deps.slots.closing else await readiness(deps)
     )
-    workers = await _workers(deps) if status == "ok" else None
-    answer = Ready(status, deps.queue.connected, cause or None, deps.queue.trouble, workers)
+    alive = await has_workers(deps) if status == "ok" else None
+    answer = Ready(status, deps.queue.connected, cause or None, deps.queue.trouble, _WORKERS[alive])
     return Response(answer, status_code=200 if status == "ok" else _UNREADY)
-
-
-async def _workers(deps: Deps) -> Literal["ok", "none"] | None:
-    with suppress(Unavailable, TimeoutError):
-        async with asyncio.timeout(_WORKERS_SECONDS), deps.db.single() as tx:
-            return "ok" if (await processes.workers(tx)).alive else "none"
-    return None
 
 
 @get("/metrics", include_in_schema=False)

@@ -9,9 +9,7 @@ from litestar.params import FromPath
 from gateway.core.model import AccessKey, KeyKind
 from gateway.errors import NotFound
 from gateway.flows.accept.authenticate import Authenticator
-from gateway.flows.admin.access_keys import create_key, revoke_key, rotate_key
-from gateway.flows.admin.tenants import get_tenant
-from gateway.store.tenancy import access_keys
+from gateway.flows.admin import access_keys
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import Context, Injected
 from gateway.web.schemas.admin_responses import KeyMade, KeyOut
@@ -63,7 +61,7 @@ async def make_tenant_key(
     context: Injected[Context],
 ) -> KeyMade:
     """For one tenant. Its text is shown this once."""
-    made = await create_key(
+    made = await access_keys.create_key(
         context.deps,
         caller.key.key_id,
         kind=KeyKind.TENANT,
@@ -78,9 +76,7 @@ async def make_tenant_key(
 @get("/tenant/{slug:str}/key", operation_id="listTenantKeys", summary="List the keys of a tenant")
 async def list_tenant_keys(slug: FromPath[str], context: Injected[Context]) -> list[KeyOut]:
     """Without their texts."""
-    tenant = await get_tenant(context.deps, slug)
-    async with context.deps.db.single() as tx:
-        found = await access_keys.of_tenant(tx, tenant.id)
+    found = await access_keys.list_keys(context.deps, slug)
     return [await _shown(context, key) for key in found]
 
 
@@ -94,7 +90,7 @@ async def make_key(
     payload: Injected[KeyIn], caller: Injected[Caller], context: Injected[Context]
 ) -> KeyMade:
     """A service key without tenants may act for all. Its text is shown this once."""
-    made = await create_key(
+    made = await access_keys.create_key(
         context.deps,
         caller.key.key_id,
         kind=KeyKind(payload.kind),
@@ -109,8 +105,7 @@ async def make_key(
 @get("/key", operation_id="listKeys", summary="List service and operator keys")
 async def list_keys(context: Injected[Context]) -> list[KeyOut]:
     """Without their texts."""
-    async with context.deps.db.single() as tx:
-        found = await access_keys.of_tenant(tx, None)
+    found = await access_keys.list_keys(context.deps, None)
     return [await _shown(context, key) for key in found]
 
 
@@ -127,7 +122,7 @@ async def replace_key(
     context: Injected[Context],
 ) -> KeyMade:
     """A new key like it; the old one ends after the overlap."""
-    made = await rotate_key(
+    made = await access_keys.rotate_key(
         context.deps, caller.key.key_id, key_id, overlap_seconds=payload.overlap_seconds
     )
     return await _made(context, made)
@@ -140,7 +135,9 @@ async def end_key(
     key_id: FromPath[str], caller: Injected[Caller], context: Injected[Context]
 ) -> KeyOut:
     """It ends everywhere within seconds, and stays listed."""
-    return await _shown(context, await revoke_key(context.deps, caller.key.key_id, key_id))
+    return await _shown(
+        context, await access_keys.revoke_key(context.deps, caller.key.key_id, key_id)
+    )
 
 
 HANDLERS = [

@@ -2,8 +2,8 @@
 
 from litestar import Response, get
 
+from gateway.flows.admin.audit import list_audit
 from gateway.flows.deps import Deps
-from gateway.store.tenancy import audit
 from gateway.store.tenancy.audit import AuditFilter
 from gateway.web.context import AnyRequest, Injected
 from gateway.web.respond.paging import one_page, read_cursor
@@ -24,8 +24,7 @@ async def read_audit(
         parameters.created_before,
     )
     before = read_cursor(parameters.cursor)
-    async with deps.db.single() as tx:
-        found = await audit.page(tx, wanted, before=before, limit=parameters.size + 1)
+    found = await list_audit(deps, wanted, before, parameters.size + 1)
     page, headers = one_page(request, found, parameters.size)
     return Response([AuditOut.of(one) for one in page], headers=headers)
 

@@ -6,10 +6,11 @@ from litestar import Response, get
 from litestar.params import FromPath
 
 from gateway.flows.deps import Deps
+from gateway.flows.read.jobs import find_job
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import AnyRequest, Context, Injected
 from gateway.web.routes.jobs.job import job_answer, moments
-from gateway.web.routes.jobs.long_poll import find_job, owner_of
+from gateway.web.routes.jobs.long_poll import owner_of
 from gateway.web.schemas.responses import JobOut, Moment, described
 
 

@@ -4,16 +4,8 @@ from litestar import Response, delete, get, patch, post, put
 from litestar.params import FromPath
 
 from gateway.core.cipher import Secret
-from gateway.flows.admin.tenants import (
-    change_tenant,
-    create_tenant,
-    delete_tenant,
-    get_tenant,
-    put_credential,
-    suspend_tenant,
-)
+from gateway.flows.admin import tenants
 from gateway.flows.deps import Deps
-from gateway.store.tenancy import tenants
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import Injected
 from gateway.web.parse.json_objects import read_metadata
@@ -34,7 +26,7 @@ async def make_tenant(
     payload: Injected[TenantIn], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
     """Its metadata goes upstream with each of its jobs."""
-    tenant = await create_tenant(
+    tenant = await tenants.create_tenant(
         deps,
         caller.key.key_id,
         slug=payload.slug,
@@ -50,8 +42,7 @@ async def list_tenants(
     parameters: Injected[TenantsQuery], deps: Injected[Deps]
 ) -> Response[list[TenantOut]]:
     """In the order of their slugs; the header Link names the next page."""
-    async with deps.db.single() as tx:
-        found = await tenants.page(tx, parameters.cursor or None, parameters.size + 1)
+    found = await tenants.list_tenants(deps, parameters.cursor or None, parameters.size + 1)
     page = found[: parameters.size]
     headers: dict[str, str] = {}
     if len(found) > parameters.size:
@@ -62,7 +53,7 @@ async def list_tenants(
 @get("/tenant/{slug:str}", operation_id="getTenant", summary="Read a tenant")
 async def read_tenant(slug: FromPath[str], deps: Injected[Deps]) -> TenantOut:
     """By its slug."""
-    return TenantOut.of(await get_tenant(deps, slug))
+    return TenantOut.of(await tenants.get_tenant(deps, slug))
 
 
 @patch(
@@ -81,7 +72,7 @@ async def alter_tenant(
     Null sets a limit to the gateway's default, and takes a key of the metadata away.
     """
     change = await read_aside(len(bytes(payload.metadata)), change_of, payload)
-    return TenantOut.of(await change_tenant(deps, caller.key.key_id, slug, change))
+    return TenantOut.of(await tenants.change_tenant(deps, caller.key.key_id, slug, change))
 
 
 @post(
@@ -94,7 +85,7 @@ async def hold_tenant(
     slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
     """Its requests are refused and its waiting jobs held."""
-    return TenantOut.of(await suspend_tenant(deps, caller.key.key_id, slug, suspended=True))
+    return TenantOut.of(await tenants.suspend_tenant(deps, caller.key.key_id, slug, suspended=True))
 
 
 @post(
@@ -107,7 +98,9 @@ async def resume_tenant(
     slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
     """Its waiting jobs go on at once."""
-    return TenantOut.of(await suspend_tenant(deps, caller.key.key_id, slug, suspended=False))
+    return TenantOut.of(
+        await tenants.suspend_tenant(deps, caller.key.key_id, slug, suspended=False)
+    )
 
 
 @delete(
@@ -120,8 +113,8 @@ async def remove_tenant(
     slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
 ) -> Deleted:
     """Jobs, history, keys, credentials and endpoints go with it."""
-    tenant = await get_tenant(deps, slug)
-    await delete_tenant(deps, caller.key.key_id, slug)
+    tenant = await tenants.get_tenant(deps, slug)
+    await tenants.delete_tenant(deps, caller.key.key_id, slug)
     return Deleted(str(tenant.id))
 
 
@@ -138,7 +131,7 @@ async def store_credential(
     deps: Injected[Deps],
 ) -> list[CredentialOut]:
     """Checked with the upstream first. Answers all versions, the newest first."""
-    versions = await put_credential(
+    versions = await tenants.put_credential(
         deps,
         caller.key.key_id,
         slug,
@@ -155,9 +148,7 @@ async def store_credential(
 )
 async def list_credentials(slug: FromPath[str], deps: Injected[Deps]) -> list[CredentialOut]:
     """The newest first, without the keys."""
-    tenant = await get_tenant(deps, slug)
-    async with deps.db.single() as tx:
-        return [CredentialOut.of(one) for one in await tenants.credentials(tx, tenant.id)]
+    return [CredentialOut.of(one) for one in await tenants.list_credentials(deps, slug)]
 
 
 HANDLERS = [

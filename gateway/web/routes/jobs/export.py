@@ -13,15 +13,15 @@ from gateway.core.text.printable import printable_cells
 from gateway.flows.admin.tenants import get_tenant
 from gateway.flows.deps import Deps
 from gateway.flows.read.export import export_jobs, export_tenant
+from gateway.flows.read.job_text import ShowWorkflow, as_lines, with_workflows
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import Page
-from gateway.store.job_search.render import END, HEADER, Form
+from gateway.store.job_search.render import HEADER, Form
 from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.parse.accept_header import preferred
 from gateway.web.respond.csv import CSV, CSV_TYPE, csv_head, file_named
 from gateway.web.respond.download import Download
 from gateway.web.respond.raw_response import JSON
-from gateway.web.routes.jobs.workflow_forms import Shown, with_workflows
 from gateway.web.schemas.responses import described
 
 NDJSON = "application/x-ndjson"
@@ -45,7 +45,7 @@ def jobs_download(
     *,
     wanted: JobFilter,
     before: UUID | None,
-    shown: Shown,
+    shown: ShowWorkflow,
 ) -> ASGIApp:
     """Jobs of a filter as CSV with a header row, or as NDJSON."""
     pages = export_jobs(context.deps, wanted, kind, before)
@@ -100,17 +100,13 @@ async def _joined(pages: AsyncGenerator[list[str]]) -> AsyncGenerator[bytes]:
             yield ("\n".join(page) + "\n").encode()
 
 
-async def _ndjson(pages: Pages, shown: Shown) -> AsyncGenerator[bytes]:
+async def _ndjson(pages: Pages, shown: ShowWorkflow) -> AsyncGenerator[bytes]:
     names: dict[str, str] = {}
     async with aclosing(pages):
         async for page in pages:
-            lines = [await with_workflows(_flat(text), names, shown) for text in page.texts]
+            lines = [await with_workflows(as_lines(text), names, shown) for text in page.texts]
             names.clear()
             yield b"".join(lines)
-
-
-def _flat(text: str) -> str:
-    return text.replace("\r", " ").replace("\n", " ").replace(END, "\n")
 
 
 async def _csv(pages: Pages) -> AsyncGenerator[bytes]:

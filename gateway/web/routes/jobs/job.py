@@ -11,13 +11,14 @@ from gateway.core.events import job_json
 from gateway.core.model import STATE_STATUS, TERMINAL, Job, JobState, Scope, Tenant
 from gateway.core.waits import Wait
 from gateway.flows.deps import Deps
+from gateway.flows.read.jobs import find_job
 from gateway.flows.read.timeline import timeline
 from gateway.flows.upstream.delete_job import delete_job
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.respond.raw_response import JSON
 from gateway.web.routes.jobs.create_job import accept
-from gateway.web.routes.jobs.long_poll import awaited_job, etag, find_job, owner_of
+from gateway.web.routes.jobs.long_poll import awaited_job, etag, owner_of
 from gateway.web.routes.jobs.workflow_forms import shown_workflow
 from gateway.web.schemas.requests import JobIn, JobQuery
 from gateway.web.schemas.responses import (

@@ -11,16 +11,17 @@ from litestar.types import ASGIApp
 
 from gateway.core.model import Scope
 from gateway.errors import BadRequest
+from gateway.flows.admin.tenants import tenant_ids
 from gateway.flows.deps import Deps
 from gateway.flows.read.export import job_page
-from gateway.store.tenancy import tenants
+from gateway.flows.read.job_text import with_workflows
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import AnyRequest, Context, Injected
 from gateway.web.parse.job_filters import job_filter
 from gateway.web.respond.paging import next_link, read_cursor
 from gateway.web.respond.raw_response import JSON
 from gateway.web.routes.jobs.export import Format, format_of, jobs_download
-from gateway.web.routes.jobs.workflow_forms import with_workflows, workflow_json
+from gateway.web.routes.jobs.workflow_forms import workflow_json
 from gateway.web.schemas.requests import JobsQuery
 from gateway.web.schemas.responses import JobOut, described
 
@@ -70,8 +71,7 @@ async def visible_tenants(
     allowed = (caller.tenant.id,) if caller.tenant else caller.key.tenants
     if not wanted:
         return None if allowed is None else tuple(allowed)
-    async with deps.db.single() as tx:
-        found = (await tenants.ids_of(tx, wanted)).values()
+    found = await tenant_ids(deps, wanted)
     return tuple(one for one in found if allowed is None or one in allowed)
 
 

@@ -4,19 +4,13 @@ from contextlib import suppress
 from uuid import UUID
 
 from gateway.core.model import TERMINAL, Job
-from gateway.errors import NotFound, Unavailable
+from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
+from gateway.flows.read.jobs import find_job, find_owner, known_job
 from gateway.flows.settle.watchers import Watchers
-from gateway.store.work import jobs
 from gateway.web.asgi.etags import etag_of, names_tag
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import Context
-
-
-async def find_job(deps: Deps, tenant_id: UUID, job_id: UUID) -> Job:
-    """A job of a tenant; raises NotFound."""
-    async with deps.db.of(tenant_id) as tx:
-        return _known(await jobs.find(tx, tenant_id, job_id))
 
 
 async def owner_of(deps: Deps, caller: Caller, job_id: UUID) -> UUID:
@@ -26,12 +20,7 @@ async def owner_of(deps: Deps, caller: Caller, job_id: UUID) -> UUID:
     """
     if caller.tenant is not None:
         return caller.tenant.id
-    async with deps.db.single() as tx:
-        tenant_id = await jobs.owner(tx, job_id)
-    allowed = caller.key.tenants
-    if tenant_id is None or (allowed is not None and tenant_id not in allowed):
-        raise NotFound("There is no such job.")
-    return tenant_id
+    return await find_owner(deps, job_id, caller.key.tenants)
 
 
 async def awaited_job(
@@ -63,20 +52,14 @@ async def _awaited(  # noqa: PLR0917 - what is waited for, and until when
 ) -> Job:
     with waiters.watching(job_id) as watch:
         # Those who come all at once, as after a restart, share their first read as well.
-        job = _known(await waiters.reads.job(tenant_id, job_id))
+        job = known_job(await waiters.reads.job(tenant_id, job_id))
         while job.state not in TERMINAL and (not known or names_tag(known, etag(job))):
             left = end - deps.clock.monotonic()
             if left <= 0 or deps.slots.closing:
                 break
             await watch.changed(job.version, left)
             with suppress(Unavailable):  # it is told again, and what is known of it still holds
-                job = _known(await waiters.reads.job(tenant_id, job_id))
-    return job
-
-
-def _known(job: Job | None) -> Job:
-    if job is None:
-        raise NotFound("There is no such job.")
+                job = known_job(await waiters.reads.job(tenant_id, job_id))
     return job
 
 

@@ -6,20 +6,12 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 
 from gateway.core.model import Scope, Tenant
-from gateway.errors import BadRequest, NotFound
-from gateway.flows.bulk import jobs
-from gateway.flows.bulk.deliveries import (
-    KINDS,
-    DeliverySpan,
-    DryRun,
-    recover,
-    replay_missing,
-    resend,
-    stop,
-)
+from gateway.errors import BadRequest
+from gateway.flows.bulk import deliveries, jobs
+from gateway.flows.bulk.deliveries import KINDS, DeliverySpan
+from gateway.flows.bulk.start import DryRun
 from gateway.flows.deps import Deps
 from gateway.store.delivery_search.filter import DeliveryFilter
-from gateway.store.work import bulk_operations
 from gateway.store.work.bulk_operations import Operation
 from gateway.web.asgi.request_context import Caller
 from gateway.web.auth import need
@@ -50,7 +42,9 @@ async def recover_endpoint(
 ) -> BulkOut | DeliveriesDryRunOut:
     """Deliveries made since then that are exhausted or parked, or wait for their next attempt."""
     span = _span(deps, payload)
-    return _shown(await recover(deps, tenant.id, endpoint_id, span, dry_run=payload.dry_run))
+    return _shown(
+        await deliveries.recover(deps, tenant.id, endpoint_id, span, dry_run=payload.dry_run)
+    )
 
 
 @post(
@@ -65,7 +59,7 @@ async def recover_deliveries(
 ) -> BulkOut | DeliveriesDryRunOut:
     """Of all endpoints that are not disabled, and of jobs' own callbacks."""
     span = _span(deps, payload)
-    return _shown(await recover(deps, tenant.id, None, span, dry_run=payload.dry_run))
+    return _shown(await deliveries.recover(deps, tenant.id, None, span, dry_run=payload.dry_run))
 
 
 @post(
@@ -83,7 +77,9 @@ async def replay_to_endpoint(
 ) -> BulkOut | DryRunOut:
     """Of the types it asks for, also from before it existed."""
     span = _span(deps, payload)
-    begun = await replay_missing(deps, tenant.id, endpoint_id, span, dry_run=payload.dry_run)
+    begun = await deliveries.replay_missing(
+        deps, tenant.id, endpoint_id, span, dry_run=payload.dry_run
+    )
     return DryRunOut(True, begun.count) if isinstance(begun, DryRun) else BulkOut.of(begun)
 
 
@@ -102,7 +98,7 @@ async def resend_deliveries(
     if wanted == DeliveryFilter(tenant.id):
         reason = "names nothing, which would send every delivery again; name at least one field"
         raise BadRequest.of("filter", reason)
-    return _shown(await resend(deps, wanted, dry_run=payload.dry_run))
+    return _shown(await deliveries.resend(deps, wanted, dry_run=payload.dry_run))
 
 
 @get(
@@ -121,10 +117,9 @@ async def list_operations(
     """A bare array of those that the key may read; the header Link names the next page."""
     before = read_cursor(parameters.cursor)
     readable = [kind for kind in KINDS | jobs.KINDS if _read_scope(kind) in caller.key.scopes]
-    async with deps.db.of(tenant.id) as tx:
-        found = await bulk_operations.page(
-            tx, tenant.id, before, parameters.size + 1, kinds=readable
-        )
+    found = await deliveries.list_operations(
+        deps, tenant.id, before, parameters.size + 1, kinds=readable
+    )
     page, headers = one_page(request, found, parameters.size)
     return Response([BulkOut.of(one) for one in page], headers=headers)
 
@@ -142,7 +137,7 @@ async def read_operation(
     deps: Injected[Deps],
 ) -> BulkOut:
     """`done` grows until `state` is done or stopped."""
-    operation = await _find(deps, tenant.id, operation_id)
+    operation = await deliveries.find_operation(deps, tenant.id, operation_id)
     need(caller.key, _read_scope(operation.kind))
     return BulkOut.of(operation)
 
@@ -161,17 +156,9 @@ async def stop_operation(
     deps: Injected[Deps],
 ) -> BulkOut:
     """What it did stays done."""
-    operation = await _find(deps, tenant.id, operation_id)
+    operation = await deliveries.find_operation(deps, tenant.id, operation_id)
     need(caller.key, Scope.ENDPOINTS_WRITE if operation.kind in KINDS else Scope.JOBS_WRITE)
-    return BulkOut.of(await stop(deps, tenant.id, operation_id))
-
-
-async def _find(deps: Deps, tenant_id: UUID, operation_id: UUID) -> Operation:
-    async with deps.db.of(tenant_id) as tx:
-        operation = await bulk_operations.find(tx, tenant_id, operation_id)
-    if operation is None:
-        raise NotFound("There is no such operation.")
-    return operation
+    return BulkOut.of(await deliveries.stop(deps, tenant.id, operation_id))
 
 
 def _read_scope(kind: str) -> Scope:

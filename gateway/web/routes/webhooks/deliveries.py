@@ -6,10 +6,9 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 
 from gateway.core.model import Scope, Tenant
-from gateway.errors import NotFound
 from gateway.flows.deliver.resend import resend_delivery
 from gateway.flows.deps import Deps
-from gateway.store.delivery_search import log
+from gateway.flows.read import deliveries
 from gateway.store.delivery_search.filter import DeliveryFilter
 from gateway.web.context import AnyRequest, Injected
 from gateway.web.respond.paging import one_page, read_cursor
@@ -34,10 +33,9 @@ async def list_deliveries(
 ) -> Response[list[DeliveryOut]]:
     """A bare array; the header Link names the next page whenever there is one."""
     before = read_cursor(parameters.cursor)
-    async with deps.db.of(tenant.id) as tx:
-        found = await log.page(
-            tx, _filter(parameters, tenant.id), before=before, limit=parameters.size + 1
-        )
+    found = await deliveries.list_deliveries(
+        deps, _filter(parameters, tenant.id), before, parameters.size + 1
+    )
     page, headers = one_page(request, found, parameters.size)
     return Response([DeliveryOut.of(one) for one in page], headers=headers)
 
@@ -52,12 +50,9 @@ async def read_delivery(
     delivery_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> DeliveryWithAttempts:
     """What was sent, what came back, and when."""
-    async with deps.db.of(tenant.id) as tx:
-        found = await log.find(tx, tenant.id, delivery_id)
-        tries = await log.attempts(tx, tenant.id, [delivery_id])
-    if found is None:
-        raise NotFound("There is no such delivery.")
-    return DeliveryWithAttempts.of_all(*found, [attempt for _, attempt in tries])
+    return DeliveryWithAttempts.of_all(
+        *await deliveries.find_delivery(deps, tenant.id, delivery_id)
+    )
 
 
 @post(

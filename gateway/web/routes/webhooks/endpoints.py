@@ -9,19 +9,10 @@ from msgspec import UNSET
 from gateway.core.model import Scope, Tenant
 from gateway.core.webhooks.custom_headers import HIDDEN
 from gateway.errors import BadRequest
-from gateway.flows.deliver.endpoints import (
-    DISABLED,
-    EndpointSpec,
-    change_endpoint,
-    create_endpoint,
-    delete_endpoint,
-    disable_endpoint,
-    enable_endpoint,
-    missing,
-)
+from gateway.flows.deliver import endpoints
+from gateway.flows.deliver.endpoints import DISABLED, EndpointSpec
 from gateway.flows.deliver.sample import try_endpoint
 from gateway.flows.deps import Deps
-from gateway.store.webhooks import endpoints
 from gateway.web.context import AnyRequest, Context, Injected
 from gateway.web.respond.paging import one_page, read_cursor
 from gateway.web.schemas.delivery_responses import TrialOut
@@ -75,7 +66,7 @@ async def make_endpoint(
         payload.concurrency,
         payload.rate_limit,
     )
-    endpoint, key = await create_endpoint(
+    endpoint, key = await endpoints.create_endpoint(
         deps,
         tenant.id,
         wanted,
@@ -100,8 +91,7 @@ async def list_endpoints(
 ) -> Response[list[EndpointOut]]:
     """Those of the tenant, oldest first; the header Link names the next page."""
     after = read_cursor(parameters.cursor)
-    async with deps.db.of(tenant.id) as tx:
-        found = await endpoints.page(tx, tenant.id, after=after, limit=parameters.size + 1)
+    found = await endpoints.list_endpoints(deps, tenant.id, after, parameters.size + 1)
     page, headers = one_page(request, found, parameters.size)
     return Response([EndpointOut.of(one) for one in page], headers=headers)
 
@@ -116,11 +106,7 @@ async def read_endpoint(
     endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointOut:
     """Without its secret, and without the values of its headers."""
-    async with deps.db.of(tenant.id) as tx:
-        endpoint = await endpoints.find(tx, tenant.id, endpoint_id)
-    if endpoint is None:
-        raise missing()
-    return EndpointOut.of(endpoint)
+    return EndpointOut.of(await endpoints.find_endpoint(deps, tenant.id, endpoint_id))
 
 
 @patch(
@@ -147,7 +133,7 @@ async def alter_endpoint(
         for name, value in named.items()
         if value is not UNSET and (name != "headers" or value is None)
     }
-    changed = await change_endpoint(deps, tenant.id, endpoint_id, changes, headers)
+    changed = await endpoints.change_endpoint(deps, tenant.id, endpoint_id, changes, headers)
     return EndpointOut.of(changed)
 
 
@@ -162,7 +148,7 @@ async def remove_endpoint(
     endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> Deleted:
     """What it was still owed is not sent any more."""
-    await delete_endpoint(deps, tenant.id, endpoint_id)
+    await endpoints.delete_endpoint(deps, tenant.id, endpoint_id)
     return Deleted(str(endpoint_id))
 
 
@@ -195,7 +181,7 @@ async def switch_on(
     endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointEnabled:
     """From now on; what was parked meanwhile is sent by `recover`."""
-    enabled = await enable_endpoint(deps, tenant.id, endpoint_id)
+    enabled = await endpoints.enable_endpoint(deps, tenant.id, endpoint_id)
     return EndpointEnabled.of(enabled.endpoint, parked_deliveries=enabled.parked)
 
 
@@ -214,7 +200,7 @@ async def switch_off(
 ) -> EndpointOut:
     """What it is owed from now on is kept, parked."""
     reason = payload.reason or DISABLED
-    return EndpointOut.of(await disable_endpoint(deps, tenant.id, endpoint_id, reason))
+    return EndpointOut.of(await endpoints.disable_endpoint(deps, tenant.id, endpoint_id, reason))
 
 
 def _sound(headers: Headers) -> Headers:

@@ -5,12 +5,13 @@ import csv
 import io
 import json
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from gateway.core.lifecycle import Finish, error_of, expired
 from gateway.core.model import JobState, KeyKind
@@ -28,9 +29,13 @@ from tests.web.live import live, until
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(autouse=True)
-def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "PAGE", 2)
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def _short_pages(world: World) -> AsyncIterator[None]:
+    whole = world.deps
+    world.deps = replace(whole, policy=replace(whole.policy, export_page=2))
+    world.client = await world.serve()
+    yield
+    world.deps = whole
 
 
 def _lines(answer: httpx.Response) -> list[Any]:

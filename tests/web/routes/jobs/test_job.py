@@ -12,9 +12,9 @@ from gateway.core.events import job_json
 from gateway.core.lifecycle import Finish, JobFailure
 from gateway.core.model import JobState, KeyKind
 from gateway.flows.health.heartbeat import Heart
+from gateway.flows.read.jobs import find_job
 from gateway.ports import Unknown, Workflow
 from gateway.store.processes import Identity
-from gateway.web.routes.jobs.long_poll import find_job
 from gateway.web.schemas.responses import JobOut
 from tests.web.conftest import NOBODY, World, problem
 

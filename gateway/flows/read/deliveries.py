@@ -1,0 +1,37 @@
+"""Reads of deliveries: pages of a filter, and one delivery with all of its attempts."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from gateway.core.model import Attempt, Delivery
+from gateway.errors import NotFound
+from gateway.flows.deps import Deps
+from gateway.store.delivery_search import log
+from gateway.store.delivery_search.filter import DeliveryFilter
+
+
+class DeliveryLog(NamedTuple):
+    """A delivery, the body of its webhook, and its attempts, oldest first."""
+
+    delivery: Delivery
+    body: str
+    attempts: Sequence[Attempt]
+
+
+async def list_deliveries(
+    deps: Deps, wanted: DeliveryFilter, before: UUID | None, limit: int
+) -> list[Delivery]:
+    """Deliveries of a tenant, newest first: those older than `before`."""
+    async with deps.db.of(wanted.tenant_id) as tx:
+        return await log.page(tx, wanted, before=before, limit=limit)
+
+
+async def find_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> DeliveryLog:
+    """A delivery of a tenant with its attempts; raises NotFound."""
+    async with deps.db.of(tenant_id) as tx:
+        found = await log.find(tx, tenant_id, delivery_id)
+        attempts = await log.attempts(tx, tenant_id, [delivery_id])
+    if found is None:
+        raise NotFound("There is no such delivery.")
+    return DeliveryLog(*found, [attempt for _, attempt in attempts])
