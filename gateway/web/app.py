@@ -1,4 +1,4 @@
-"""The application: routers, guards, error answers, and the front before it all."""
+"""The application: routers, guards and error responses, behind the front door."""
 
 from typing import Any, cast
 
@@ -26,12 +26,12 @@ from gateway.web.routes import health
 
 
 def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = True) -> FrontDoor:
-    """The ASGI application on open dependencies, which stay the caller's to close.
+    """The ASGI application on open dependencies; the caller closes them.
 
-    Without `metrics` it answers those nowhere; see create_metrics_app.
+    Without `metrics` it has no route for them; see create_metrics_app.
     """
     context = Context.of(deps, limits or HttpLimits())
-    documents.pages()  # made now, so that no request waits for it
+    documents.pages()  # rendered now, so that no request waits for it
     operator = Router(
         "/admin/v1",
         route_handlers=flat(OPERATOR),
@@ -45,7 +45,7 @@ def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = 
 
 
 def create_metrics_app(app: FrontDoor) -> FrontDoor:
-    """The application for the port of its own that the metrics of another one are on."""
+    """The application for a separate port with the metrics of another application."""
     return _front(app.context, [_open_router([*health.HANDLERS, *health.METRICS])])
 
 
@@ -56,7 +56,7 @@ def _front(context: Context, routers: list[Router]) -> FrontDoor:
         openapi_config=None,
         state=State({"context": context}),
         logging_config=None,
-        request_max_body_size=None,  # the front has seen to it
+        request_max_body_size=None,  # the front door limits it
     )
     return FrontDoor(context, cast("App", inner))
 
@@ -77,5 +77,5 @@ def _tenant_router(path: str) -> Router:
 def _problem(request: AnyRequest, error: Exception) -> Response[bytes]:
     if isinstance(error, NotFoundException):
         error = nothing_at(request.scope["path"])
-    told, headers, body = problem_of(error, request_context_of(request).request_id)
-    return Response(body, status_code=told.status, headers=headers, media_type=MEDIA_TYPE)
+    refusal, headers, body = problem_of(error, request_context_of(request).request_id)
+    return Response(body, status_code=refusal.status, headers=headers, media_type=MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""Who may do what: from the access key of a request to the tenant that it acts for."""
+"""Authentication and authorization: from the access key of a request to its tenant."""
 
 import re
 from typing import Any, cast
@@ -34,72 +34,71 @@ _WRITES = frozenset({Scope.JOBS_WRITE, Scope.ENDPOINTS_WRITE})
 
 async def identify(
     identities: Authenticator,
-    envelope: RequestContext,
+    request_context: RequestContext,
     scope: Scope,
     *,
     or_scope: Scope | None = None,
     across: bool = False,
     counted: bool = True,
 ) -> Caller:
-    """Find the caller of a tenant-facing request and note it in the envelope.
+    """Find the caller of a tenant-facing request and note it in its context.
 
-    Tenant keys act for their tenant, and for nobody while it is suspended. Service keys act for
-    the tenant that `Gateway-Tenant` names, and while it is suspended they may still read;
-    `across` says that they may read without naming one. A key may have `or_scope` instead of
-    `scope`; what it may not do with that is the handler's to refuse. A request is counted
-    against the rate of its tenant. Raises Unauthorized, Forbidden, TenantSuspended, NotFound,
+    A tenant key acts for its tenant, unless that is suspended. A service key acts for the tenant
+    that `Gateway-Tenant` names, and may still read while that is suspended; with `across` it may
+    read without naming one. A key may have `or_scope` instead of `scope`; the handler then checks
+    what it may do. The request counts against the rate limit of its tenant. Raises Unauthorized, Forbidden, TenantSuspended, NotFound,
     BadRequest, RateLimited.
     """
-    key = await _key(identities, envelope)
+    key = await _key(identities, request_context)
     if key.kind is KeyKind.OPERATOR:
         raise Forbidden("An operator key is for /admin/v1 only. Use a tenant or a service key.")
     need(key, scope, *(() if or_scope is None else (or_scope,)))
-    named = envelope.header(b"gateway-tenant").strip()
+    named = request_context.header(b"gateway-tenant").strip()
     if key.kind is KeyKind.TENANT:
         context = await _own(identities, key, named)
     else:
-        if not named and b"gateway-tenant" in envelope.headers:
-            # Such as from a variable that was not set; it must not widen what is read.
+        if not named and b"gateway-tenant" in request_context.headers:
+            # For example from a variable that was not set. It must not widen what the key reads.
             reason = "is empty; name a tenant, or leave the header out to read across tenants"
             raise BadRequest.of("Gateway-Tenant", reason)
         context = await _named(identities, key, named, needs_one=not across)
     if context is not None and context.tenant.suspended_at is not None:
         _refuse_suspended(key, scope)
-    envelope.caller = Caller(key, context)
+    request_context.caller = Caller(key, context)
     if counted and context is not None:
-        await _count(identities, envelope, context)
-    return envelope.caller
+        await _count(identities, request_context, context)
+    return request_context.caller
 
 
 async def identify_operator(
-    identities: Authenticator, envelope: RequestContext, *, reads: bool = False
+    identities: Authenticator, request_context: RequestContext, *, reads: bool = False
 ) -> Caller:
     """Find the operator of an administrative request; raises Unauthorized or Forbidden.
 
     A request that only `reads` is allowed with the scope admin:read as well.
     """
-    key = await _key(identities, envelope)
+    key = await _key(identities, request_context)
     if key.kind is not KeyKind.OPERATOR:
         raise Forbidden("Administration needs an operator key.")
     need(key, Scope.ADMIN, *((Scope.ADMIN_READ,) if reads else ()))
     return Caller(key, None)
 
 
-async def identify_key(identities: Authenticator, envelope: RequestContext) -> Caller:
-    """Find the key of a request, whatever it may do; raises Unauthorized.
+async def identify_key(identities: Authenticator, request_context: RequestContext) -> Caller:
+    """Find the key of a request, whatever its scopes are; raises Unauthorized.
 
     A tenant's own key counts against the tenant's rate; raises RateLimited.
     """
-    key = await _key(identities, envelope)
+    key = await _key(identities, request_context)
     context = None if key.tenant_id is None else await identities.tenant_by_id(key.tenant_id)
     if context is not None:
-        await _count(identities, envelope, context)
-    envelope.caller = Caller(key, context)
-    return envelope.caller
+        await _count(identities, request_context, context)
+    request_context.caller = Caller(key, context)
+    return request_context.caller
 
 
 async def admit(identities: Authenticator, caller: Caller) -> None:
-    """Refuse a reader whose key has ended, or whose tenant is suspended, since it was identified.
+    """Refuse a caller whose key has ended or whose tenant was suspended since it was identified.
 
     Raises Unauthorized, TenantSuspended, NotFound.
     """
@@ -117,57 +116,63 @@ def need(key: AccessKey, *scopes: Scope) -> None:
 
 
 async def guard_tenant(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Let callers in that have a scope which the handler names in its `opt`."""
-    envelope: RequestContext = connection.scope["state"][STATE]
+    """Admit callers with a scope that the handler names in its `opt`."""
+    request_context: RequestContext = connection.scope["state"][STATE]
     scope: Scope = handler.opt["scope"]
     or_scope: Scope | None = handler.opt.get("or_scope")
     across = handler.opt.get("across", False)
-    await identify(_identities(connection), envelope, scope, or_scope=or_scope, across=across)
-    await _read(envelope, handler)
+    await identify(
+        _identities(connection), request_context, scope, or_scope=or_scope, across=across
+    )
+    await _read(request_context, handler)
 
 
 async def guard_operator(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Let operators in."""
-    envelope: RequestContext = connection.scope["state"][STATE]
+    """Admit operators."""
+    request_context: RequestContext = connection.scope["state"][STATE]
     reads = cast("dict[str, object]", connection.scope)["method"] == "GET"
-    await identify_operator(_identities(connection), envelope, reads=reads)
-    await _read(envelope, handler)
+    await identify_operator(_identities(connection), request_context, reads=reads)
+    await _read(request_context, handler)
 
 
 async def guard_any_key(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Let everybody in that has a key."""
-    envelope: RequestContext = connection.scope["state"][STATE]
-    await identify_key(_identities(connection), envelope)
-    await _read(envelope, handler)
+    """Admit any access key."""
+    request_context: RequestContext = connection.scope["state"][STATE]
+    await identify_key(_identities(connection), request_context)
+    await _read(request_context, handler)
 
 
 async def guard_nobody(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Let everybody in."""
+    """Admit everybody."""
     _read_query(connection.scope["state"][STATE], handler)
 
 
-def _read_query(envelope: RequestContext, handler: BaseRouteHandler) -> None:
-    # Here and not in a dependency, so that no handler can forget to refuse what it does not know.
-    envelope.parameters = read_query(handler.opt.get("query", NoQuery), envelope.query)
+def _read_query(request_context: RequestContext, handler: BaseRouteHandler) -> None:
+    # In a guard, so that unknown parameters are refused for every handler.
+    request_context.parameters = read_query(
+        handler.opt.get("query", NoQuery), request_context.query
+    )
 
 
-async def _read(envelope: RequestContext, handler: BaseRouteHandler) -> None:
-    _read_query(envelope, handler)
-    if envelope.method in _BODILESS:  # a body means nothing there (RFC 9110, 9.3.1)
+async def _read(request_context: RequestContext, handler: BaseRouteHandler) -> None:
+    _read_query(request_context, handler)
+    if request_context.method in _BODILESS:  # a body means nothing there (RFC 9110, 9.3.1)
         return
-    require_unconditional(envelope.method, envelope.headers)
-    await envelope.take_body()
-    if "body" not in handler.opt and envelope.body:
-        await read_aside(len(envelope.body), read_body, NoBody, envelope.body)
+    require_unconditional(request_context.method, request_context.headers)
+    await request_context.take_body()
+    if "body" not in handler.opt and request_context.body:
+        await read_aside(len(request_context.body), read_body, NoBody, request_context.body)
 
 
 async def _count(
-    identities: Authenticator, envelope: RequestContext, context: TenantContext
+    identities: Authenticator, request_context: RequestContext, context: TenantContext
 ) -> None:
     allowance = await identities.allowance(context.tenant)
     if allowance is None:
         return
-    envelope.notes += rate_headers("rate", allowance.limit, allowance.remaining, allowance.reset)
+    request_context.notes += rate_headers(
+        "rate", allowance.limit, allowance.remaining, allowance.reset
+    )
     if not allowance.allowed:
         raise RateLimited(
             f"The tenant may make {allowance.limit} requests a second. Try again in a moment.",
@@ -179,14 +184,14 @@ def _identities(connection: AnyConnection) -> Authenticator:
     return connection.app.state.context.identities
 
 
-async def _key(identities: Authenticator, envelope: RequestContext) -> AccessKey:
-    text = envelope.header(b"authorization")
+async def _key(identities: Authenticator, request_context: RequestContext) -> AccessKey:
+    text = request_context.header(b"authorization")
     if text[: len(_BEARER)].lower() == _BEARER:
         text = text[len(_BEARER) :].lstrip()
     if not text:
         raise Unauthorized("There is no access key. Send it in the header Authorization.")
     key = await identities.identify(text)
-    envelope.caller = Caller(key, None)
+    request_context.caller = Caller(key, None)
     return key
 
 
@@ -208,7 +213,7 @@ async def _named(
                 "Gateway-Tenant", "a service key has to name the tenant it acts for"
             )
         return None
-    if not _SLUG.fullmatch(named):  # neither asked for nor remembered, nor said again
+    if not _SLUG.fullmatch(named):  # not looked up, not cached, not repeated in the message
         raise NotFound("There is no tenant of that name. Gateway-Tenant takes a tenant's slug.")
     context = await identities.tenant(named)
     if key.tenants is not None and context.tenant.id not in key.tenants:
@@ -218,4 +223,4 @@ async def _named(
 
 def _refuse_suspended(key: AccessKey, scope: Scope) -> None:
     if key.kind is KeyKind.TENANT or scope in _WRITES:
-        raise TenantSuspended("The tenant is suspended. Only an operator can let it go on.")
+        raise TenantSuspended("The tenant is suspended. Only an operator can resume it.")

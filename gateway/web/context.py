@@ -1,4 +1,4 @@
-"""What the handlers are handed: the dependencies of the process and what it remembers."""
+"""The dependencies of the handlers: the parts of the process, the caller, and the input."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from gateway.web.parse.large_bodies import read_aside
 from gateway.web.respond.streams import MOST_EXPORTS, Streams
 
 T = TypeVar("T")
-# What a handler is handed by name; it was made here, so it is not validated again.
+# A dependency by its parameter name. It is made here, so Litestar need not validate it.
 Injected: TypeAlias = NamedDependency[SkipValidation[T]]
 # The parameters of handlers that hold what a caller sent. Litestar keeps `body` and `query` for itself.
 _INPUTS = {"payload": "body", "parameters": "query"}
@@ -48,16 +48,18 @@ class Context:
     bodies: BodyRoom
     admissions: LongRequests
     trials: SampleSlots
-    summing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by who works on much usage
+    summing: asyncio.Lock = field(
+        default_factory=asyncio.Lock
+    )  # held while a large usage report is computed
 
     @classmethod
     def of(cls, deps: Deps, limits: HttpLimits) -> "Context":
-        """Make the parts, and have them hear what other processes change."""
+        """Make the parts, and subscribe them to changes by other processes."""
         identities, waiters = Authenticator(deps), Watchers(deps)
         admissions = LongRequests(deps, identities)
         deps.queue.listen(identities.forget)
         deps.queue.listen(waiters.hear)
-        deps.queue.listen(admissions.hear)  # after what is remembered was forgotten
+        deps.queue.listen(admissions.hear)  # after the cached keys were forgotten
         return cls(
             deps,
             identities,
@@ -75,7 +77,7 @@ class Context:
 
 
 def request_context_of(request: AnyRequest) -> RequestContext:
-    """What the front knows of a request."""
+    """The context that the front door made for a request."""
     return request.scope["state"][STATE]
 
 

@@ -1,4 +1,4 @@
-"""The outermost layer, plain ASGI: request ids, accept, conditional answers, the report of it all."""
+"""The outermost layer, plain ASGI: request ids, POST /job, conditional requests, the access log line."""
 
 from gateway.web.asgi.etags import names_tag
 from gateway.web.asgi.read_body import Incoming
@@ -14,8 +14,9 @@ _OK = 200
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _NOT_ALLOWED = 405
-# HEAD is GET without the body. OPTIONS is answered with what a refused method is told: Litestar's
-# own OPTIONS handlers leave methods out of Allow where a path has several handlers.
+# HEAD is GET without the body. OPTIONS is sent on as TRACE, which no route takes: the 405 of Litestar
+# lists all methods of the path in Allow, and becomes a 204 here. Litestar's own OPTIONS handlers omit
+# methods of paths with several handlers, and a table of paths would have to match ids as its router does.
 _ASKED_AS = {"HEAD": "GET", "OPTIONS": "TRACE"}
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _ALL_METHODS = RawResponse(_OK, b"", headers=((b"allow", ", ".join(sorted(_METHODS)).encode()),))
@@ -26,7 +27,7 @@ _OF_THE_BODY = frozenset({b"content-length", b"content-type"})
 
 
 class FrontDoor:
-    """The ASGI application; `in_flight` counts the requests that have no answer yet."""
+    """The ASGI application; `in_flight` counts the requests that have no response yet."""
 
     def __init__(self, context: Context, inner: App) -> None:
         self.in_flight = 0
@@ -52,7 +53,7 @@ class FrontDoor:
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(self, context: Context, scope: Scope, send: Send, incoming: Incoming) -> None:
         deps = context.deps
@@ -71,14 +72,14 @@ class _Exchange:
         self._route = path if self._method == "POST" and path in PATHS else ""
 
     async def run(self, receive: Receive, inner: App) -> None:
-        """Answer, whatever happens."""
-        envelope = self._envelope
+        """Answer the request; every error becomes a response."""
+        request_context = self._envelope
         try:
             require_path(self._scope)
-            envelope.headers = headers_of(self._scope["headers"])
-            require_host(self._scope, envelope.headers)
+            request_context.headers = headers_of(self._scope["headers"])
+            require_host(self._scope, request_context.headers)
             if self._route:
-                await self._answer(await accept(self._context, envelope, self._route))
+                await self._answer(await accept(self._context, request_context, self._route))
             elif self._scope["path"] == "*" and self._method == "OPTIONS":
                 await self._answer(_ALL_METHODS)
             else:
@@ -87,7 +88,7 @@ class _Exchange:
             await self._refuse(error)
 
     def report(self) -> None:
-        """Tell the observer."""
+        """Report the request to the observer, for log and metrics."""
         if self._scope["path"].startswith(_SILENT):
             return
         deps, caller = self._context.deps, self._envelope.caller
@@ -115,7 +116,7 @@ class _Exchange:
             await self._answer(answer)
 
     def _is_last(self) -> bool:
-        """Whether this is the last answer on the connection, which cannot go on or should not."""
+        """Whether the connection is closed after this response."""
         return self._context.deps.slots.draining or self._envelope.incoming.must_close
 
     async def _pass_on(self, inner: App, receive: Receive) -> None:
@@ -148,6 +149,6 @@ class _Exchange:
         message["headers"] = [*headers, stamp, *self._envelope.notes]
 
     def _is_known(self, tag: bytes | None) -> bool:
-        """Whether the caller has what it would get, by its If-None-Match."""
+        """Whether If-None-Match names the entity tag of the response (conditional request)."""
         known = self._envelope.header(b"if-none-match")
         return bool(tag and known) and names_tag(known, (tag or b"").decode("latin-1"))

@@ -1,4 +1,4 @@
-"""Paths that lead nowhere, and why: there is no such route, or an id in it is none."""
+"""404 for unknown paths: it says whether the path or the id in it is wrong."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _KINDS = {
 
 
 def nothing_at(path: str) -> NotFound:
-    """The refusal of a path that no route matches."""
+    """The error for a path that no route matches."""
     for pattern in _with_ids():
         match = pattern.fullmatch(path.rstrip("/"))
         if match is not None:

@@ -1,4 +1,4 @@
-"""All routes by what they are about; each group is a tag of the OpenAPI document."""
+"""All routes by subject; each group is a tag of the OpenAPI document."""
 
 from typing import Any
 

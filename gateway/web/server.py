@@ -1,4 +1,4 @@
-"""`gateway serve`: one process on granian, inside an event loop that is ours."""
+"""`gateway serve`: one process on granian, on an event loop of our own."""
 
 import asyncio
 import gc
@@ -25,9 +25,9 @@ from gateway.web.capacity.limits import HttpLimits
 from gateway.web.front_door import FrontDoor
 
 _CONNECTIONS = 4096
-# Requests that wait included, which cost little: what limits them is how many files may be open.
+# Waiting requests count too. They cost little: the limit is the number of open files.
 _MOST_AT_ONCE = 50_000
-# The largest head of a request, and what of a body lies here before it is asked for.
+# The largest head of a request, and the most of a body that is buffered before a handler reads it.
 _HEAD_BYTES = 64 * 1024
 _STEP_SECONDS = 0.02
 _FLUSH_SECONDS = 1.0
@@ -37,7 +37,7 @@ _log = structlog.get_logger("gateway.web")
 def run(settings: Settings, crash_point: Callable[[str], None] = go_on) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way.
 
-    `reached` is called at every crash point.
+    `crash_point` is called with the name of each crash point.
     """
     log.configure(settings.log_level, settings.log_format)
     warn_of_unknown_settings()
@@ -56,7 +56,7 @@ async def _serve(settings: Settings, crash_point: Callable[[str], None]) -> None
             claimed(settings.host, settings.port, shared=settings.share_port)
         )
         app = create_app(deps, HttpLimits.of(settings), metrics=not settings.metrics_port)
-        # What is there now stays, so it is not looked through for garbage again and again.
+        # All objects made so far stay, so the garbage collector need not search them again.
         gc.collect()
         gc.freeze()
         server = _server(app, settings, place)
@@ -73,14 +73,14 @@ async def _serve(settings: Settings, crash_point: Callable[[str], None]) -> None
         deps.slots.draining = True
         await stop.in_haste(settings.drain_delay_seconds)
         await _drain(deps, app, server, settings.drain_seconds)
-        # The server itself would wait for ever for one who does not read its answer.
+        # The server itself would wait forever for a client that does not read its response.
         ended, _ = await asyncio.wait((serving,), timeout=_FLUSH_SECONDS)
         for task in ended:
             task.result()
 
 
 class _Stop:
-    """Is `asked` for by SIGTERM or SIGINT; the latter, and any second one, is in haste."""
+    """The signal to stop: `asked` is set by SIGTERM and SIGINT; SIGINT and any second signal skip delays."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -89,7 +89,7 @@ class _Stop:
             asyncio.get_running_loop().add_signal_handler(number, self._hear, number)
 
     async def in_haste(self, seconds: float) -> None:
-        """Wait until it is in haste, or so many seconds."""
+        """Wait so many seconds, or until a signal skips the delay."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._haste.wait()
@@ -106,9 +106,9 @@ def _server(app: FrontDoor, settings: Settings, place: ListenAddress) -> Server:
         address=place.address,
         port=place.port,
         interface=Interfaces.ASGINL,
-        # To tell HTTP/2 apart takes more than half of the memory of one who waits.
+        # Detecting HTTP/2 takes more than half of the memory of a waiting connection.
         http=HTTPModes.http1,
-        # hyper's time for a head is also its time for the next one on an idle connection.
+        # hyper uses its time limit for a request head as the keep-alive time of idle connections too.
         http1_settings=HTTP1Settings(
             header_read_timeout=int(settings.keep_alive_seconds * 1000), max_buffer_size=_HEAD_BYTES
         ),
@@ -120,7 +120,7 @@ def _server(app: FrontDoor, settings: Settings, place: ListenAddress) -> Server:
 
 
 async def _drain(deps: Deps, app: FrontDoor, server: Server, seconds: float) -> None:
-    """Deaf to new connections, then done: who waits is answered at once, the rest may finish."""
+    """Close the listening socket, answer waiting requests at once, and let the rest finish."""
     end = deps.clock.monotonic() + seconds
     deps.slots.closing = True
     server.stop()

@@ -1,1 +1,1 @@
-"""Plain ASGI: what comes in before routing, and answers written by hand."""
+"""Plain ASGI: headers, targets and bodies of requests before they are routed."""

@@ -1,11 +1,11 @@
-"""Conditional requests: entity tags as RFC 9110 has them, compared weakly (13.1.2)."""
+"""Conditional requests: entity tags by RFC 9110, compared weakly (13.1.2)."""
 
 import re
 from collections.abc import Mapping
 
 from gateway.errors import PreconditionFailed
 
-# What servers in front append to a tag when they compress the answer.
+# Suffixes that proxies append to a tag when they compress the response.
 _COMPRESSED = re.compile(r'[-;:+]{1,2}(?:x-)?(?:gzip|gz|br|zstd|deflate|df|bzip2)(?="?$)')
 
 
@@ -27,7 +27,7 @@ def names_tag(known: str, tag: str) -> bool:
 
 
 def require_unconditional(method: str, headers: Mapping[bytes, bytes]) -> None:
-    """Raise PreconditionFailed for a change that is only to be made to a certain version."""
+    """Raise PreconditionFailed for a change with If-Match, which no route supports."""
     wanted = headers.get(b"if-match", b"*").strip()
     if wanted != b"*" or (method == "PUT" and b"if-none-match" in headers):
         raise PreconditionFailed(

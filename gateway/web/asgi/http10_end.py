@@ -1,4 +1,4 @@
-"""Answers over HTTP/1.0, whose end is that of the connection: a reset tells that one broke off."""
+"""Responses over HTTP/1.0, which end with the connection: a reset marks a truncated one."""
 
 import asyncio
 import fcntl
@@ -18,18 +18,18 @@ _DESCRIPTORS = Path("/proc/self/fd")
 _RESET = struct.pack("ii", 1, 0)
 _CLOSE = struct.pack("ii", 0, 0)
 _STEP_SECONDS = 0.05
-# What the server still holds follows at once on what the kernel got rid of.
+# The server hands over what it still holds as soon as the kernel has sent the rest.
 _EMPTY_LOOKS = 3
 
 
 class Ending:
-    """How one connection ends: with a reset, whatever ends it, until `allow` says otherwise."""
+    """How one connection ends: with a reset, until `allow` lets it end properly."""
 
     def __init__(self, connection: socket.socket | None) -> None:
         self._connection = connection
 
     async def allow(self, given_up: Callable[[], bool]) -> bool:
-        """Have it end properly, once the reader has taken all that was sent; False if given up."""
+        """Let it end properly once the reader has read everything; False if `given_up` says so first."""
         if self._connection is None:
             return True
         looks = 0

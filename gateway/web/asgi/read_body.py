@@ -1,4 +1,4 @@
-"""Request bodies: read once the caller is known, each within its cap and all within one more."""
+"""Request bodies: read once the caller is known, each limited, and all of a process together."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -10,10 +10,10 @@ from gateway.web.asgi.content_type import require_readable
 from gateway.web.asgi.types import Message, Receive, Scope
 
 _READ_SECONDS = 30.0
-# Read after the answer and thrown away, so that a caller who only sends still hears it.
+# Read and discarded after the response, so that a client that is still sending receives it.
 _DISCARD_BYTES = 64 * 1024 * 1024
 _DISCARD_SECONDS = 30.0
-# So many bodies of the largest size fit, whatever the setting says.
+# At least so many bodies of the largest size fit, whatever the setting says.
 _LEAST_BODIES = 4
 
 
@@ -49,7 +49,7 @@ class BodyRoom:
 
 
 class Incoming:
-    """The body of one request, which stays with the sender until it is asked for."""
+    """The body of one request; it is not read before a handler wants it."""
 
     __slots__ = ("_held", "_is_cut", "_owner", "_receive", "_room", "_scope", "is_ended")
 
@@ -63,7 +63,7 @@ class Incoming:
         self._is_cut = False
 
     async def read(self, headers: Mapping[bytes, bytes], owner: str) -> bytes:
-        """All of it, empty where none is announced.
+        """Read all of it; empty if the headers announce no body.
 
         Raises UnsupportedMediaType, PayloadTooLarge, Unavailable where the process has no memory
         for it, BadRequest where it breaks off, and RequestTimeout after 30 s.
@@ -79,18 +79,18 @@ class Incoming:
         return await self._in_time(self._collect())
 
     def release(self) -> None:
-        """Give the memory of it back."""
+        """Give its memory back."""
         if self._held:
             self._room.give_back(self._owner, self._held)
             self._held = 0
 
     @property
     def must_close(self) -> bool:
-        """Whether the connection cannot be used again, because of what was not read."""
+        """Whether the connection cannot be used again because part of the body was not read."""
         return self._is_cut or (self._is_left() and self._has(b"expect"))
 
     async def discard(self) -> None:
-        """Throw away what was not read, up to 64 MiB and 30 s; only after the answer was sent."""
+        """Read and discard the rest, up to 64 MiB and 30 s; only after the response was sent."""
         if not self._is_left() or self._has(b"expect"):
             return
         size = 0
@@ -111,7 +111,7 @@ class Incoming:
         chunks: list[bytes] = []
         while not self.is_ended:
             chunk = self._content(await self._receive())
-            if not chunk:  # as the last one, which only tells of the end
+            if not chunk:  # the last message may hold no bytes
                 continue
             if self._held + len(chunk) > self._room.largest:
                 raise self._too_large()

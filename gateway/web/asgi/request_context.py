@@ -1,4 +1,4 @@
-"""What is known of a request before it is routed."""
+"""The facts about a request that are known before it is routed."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from gateway.flows.accept.authenticate import TenantContext
 from gateway.ports import Ids
 from gateway.web.asgi.read_body import Incoming
 
-STATE = "envelope"  # where Litestar's handlers find it, in the state of the scope
+STATE = "request_context"  # where Litestar's handlers find it, in the state of the scope
 
 # Fields with one value; of others, lines with the same name make one list (RFC 9110, 5.3).
 _ONCE = frozenset(
@@ -43,7 +43,7 @@ class Caller:
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request as the front hands it on; header names are lower case."""
+    """One request as the front door passes it on; header names are lower case."""
 
     request_id: str
     method: str
@@ -54,12 +54,12 @@ class RequestContext:
     caller: Caller | None = None
     parameters: Struct | None = None
     bodiless: bool = False
-    # Headers that the answer carries, whatever it is.
+    # Headers of the response, whatever it is.
     notes: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
 
     @property
     def identified(self) -> Caller:
-        """The caller, where a guard let it in."""
+        """The caller; only behind a guard."""
         if self.caller is None:
             raise RuntimeError("a handler without a guard asked for its caller")
         return self.caller
@@ -78,7 +78,7 @@ class RequestContext:
         self.body = await self.incoming.read(self.headers, owner)
 
     def drop_body(self) -> None:
-        """Have no memory taken by the body any more."""
+        """Free the memory of the body."""
         self.body = b""
         self.incoming.release()
 
@@ -92,7 +92,7 @@ def request_id_of(headers: Iterable[tuple[bytes, bytes]], ids: Ids) -> str:
 
 
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by name, lists in one; raises Unauthorized or BadRequest for two of what occurs once."""
+    """Headers by name, repeated ones joined; raises Unauthorized or BadRequest for a repeated single one."""
     headers: dict[bytes, bytes] = {}
     for name, value in pairs:
         if name in headers:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from gateway.errors import BadRequest, NotFound
 from gateway.web.asgi.types import Scope
 
-# What would be another path to a proxy than to us: an empty segment, and a letter, digit, mark or
-# separator that is percent-encoded without need. A proxy that shuts /admin must shut all of it.
+# Spellings that a proxy may route differently than we do: an empty segment, and a letter, digit, mark
+# or separator that is percent-encoded without need. A proxy that blocks /admin must block all of it.
 _DISGUISED = re.compile(rb"//|%(?:2[D-Fd-f]|3[0-9Bb]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[CFcf]|7[Ee])")
 _HOST = re.compile(rb"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]+")
 
 
 def require_path(scope: Scope) -> None:
-    """Raise NotFound for a path that is not spelled as ours are, and for one with a NUL."""
+    """Raise NotFound for a path in a disguised spelling, and for one with a NUL."""
     raw: bytes = scope.get("raw_path", b"")
     if "\0" in scope["path"]:
         raise NotFound("There is nothing at this path.")

@@ -1,4 +1,4 @@
-"""ASGI as the front speaks it."""
+"""Types of ASGI."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias

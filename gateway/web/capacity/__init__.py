@@ -1,1 +1,1 @@
-"""What one API process has room for: limits, long requests, sample deliveries."""
+"""Limits of one API process: HTTP limits, long requests, sample deliveries."""

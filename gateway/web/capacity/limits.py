@@ -1,4 +1,4 @@
-"""What the HTTP side of one process allows."""
+"""The HTTP limits of one process."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class HttpLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> "HttpLimits":
-        """As the settings say."""
+        """From the settings."""
         return cls(
             max_body_bytes=settings.max_body_bytes,
             body_memory_bytes=settings.body_memory_bytes,

@@ -1,4 +1,4 @@
-"""Requests that go on for long: each ends within seconds of its key's end or its tenant's suspension."""
+"""Long requests: each ends within seconds of its key's end or its tenant's suspension."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -35,7 +35,7 @@ class LongRequests:
         self._announced = asyncio.Event()
 
     def hear(self, subject: str) -> None:
-        """Take an announcement: keys or tenants may have changed."""
+        """Handle an announcement: keys or tenants may have changed."""
         if subject.partition(":")[0] in {"key", "tenant", "*"}:
             self._announced.set()
 
@@ -70,7 +70,7 @@ class LongRequests:
             await self._check()
 
     async def _check(self) -> None:
-        """Ask once for all the requests of one caller."""
+        """Check each caller once for all of its requests."""
         refusals: dict[tuple[object, ...], GatewayError | None] = {}
         for one in list(self._requests):
             tenant = one.caller.tenant
@@ -86,7 +86,7 @@ class LongRequests:
         try:
             await admit(self._identities, one.caller)
         except Unavailable:
-            return None  # asked again in a moment
+            return None  # checked again in a moment
         except GatewayError as refusal:
             return refusal
         return None

@@ -1,4 +1,4 @@
-"""Room for trials: each holds a request and a connection for as long as a receiver may take."""
+"""Slots for sample deliveries: each holds a request and a connection until the receiver answers."""
 
 from collections import Counter
 from collections.abc import Generator
@@ -21,12 +21,10 @@ class SampleSlots:
     def room(self, tenant: str) -> Generator[None]:
         """Take a place within the block; raises TrialsFull."""
         if self._under_way[tenant] >= _MOST_OF_ONE:
-            reason = (
-                f"{_MOST_OF_ONE} tests of the tenant are under way already. Wait for one to end."
-            )
+            reason = f"{_MOST_OF_ONE} tests of the tenant are running already. Wait for one to end."
             raise _full(reason, _MOST_OF_ONE)
         if self._under_way.total() >= _MOST:
-            raise _full("This process has no room for another test just now.", _MOST)
+            raise _full("This process has no room for another test now.", _MOST)
         self._under_way[tenant] += 1
         try:
             yield

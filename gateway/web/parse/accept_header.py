@@ -1,4 +1,4 @@
-"""The header Accept: what a caller would rather have."""
+"""Content negotiation by the header Accept."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Which jobs a caller means: the same fields in a query string and in the body of a bulk operation."""
+"""Filters of jobs: the same fields in a query string and in the body of a bulk operation."""
 
 from uuid import UUID
 

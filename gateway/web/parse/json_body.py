@@ -1,4 +1,4 @@
-"""Strict reading of JSON bodies: a struct, or one 400 that names every field that is wrong."""
+"""Strict reading of JSON bodies: a struct, or one 400 that names every wrong field."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def read_body(kind: type[T], raw: bytes) -> T:
     """Read a JSON body; raises BadRequest that names every wrong field.
 
     Refuses what Postgres or the upstream could not hold: bad UTF-8, lone surrogates, NUL, NaN,
-    nesting deeper than 64. Fields that stay raw are well-formed but not looked into otherwise.
+    nesting deeper than 64. Raw fields are checked to be well-formed JSON, and nothing more.
     """
     try:
         value = _decoder(kind).decode(raw)

@@ -1,4 +1,4 @@
-"""JSON objects that are kept as their caller wrote them, once they are known to be sound."""
+"""JSON objects that are stored as their caller wrote them, after they were validated."""
 
 import hashlib
 from collections.abc import Collection, Iterator
@@ -17,8 +17,8 @@ from gateway.web.parse.validation_errors import refusal
 _MAX_KEYS = 100
 _MAX_KEY = 128
 _MAX_METADATA_BYTES = 16 * 1024
-# In longer ones a number that is wrong is not searched for.
-_LOOKED_THROUGH = 64 * 1024
+# In longer texts the place of a wrong number is not searched for.
+_SEARCHED_BYTES = 64 * 1024
 _OUT_OF_RANGE = "number out of range: JSON readers hold numbers as IEEE 754 doubles"
 
 _Object = dict[str, Any]
@@ -41,7 +41,7 @@ def read_texts(field: str, raw: msgspec.Raw) -> tuple[str | None, dict[str, str]
 def read_metadata(raw: msgspec.Raw) -> tuple[str, _Object]:
     """Metadata, `{}` where it is absent; raises BadRequest.
 
-    At most 100 keys of at most 128 characters, 16 KiB in all as it is stored, no number larger than
+    At most 100 keys of at most 128 characters, 16 KiB in its stored form, no number larger than
     doubles hold, and none of the gateway's own keys.
     """
     if bytes(raw) in _ABSENT:
@@ -61,7 +61,7 @@ def read_metadata(raw: msgspec.Raw) -> tuple[str, _Object]:
 
 
 def over_tenants(tenant: str, request: str, keys: Collection[str]) -> str:
-    """The metadata of a request, with these keys, over that of its tenant; JSON objects all."""
+    """The metadata of a tenant, overridden by that of a request, which has these keys; all as JSON."""
     if tenant != "{}" and _keys(tenant).isdisjoint(keys):
         # Nothing to override, so the texts are joined as they are, which is 20 times cheaper.
         return f"{tenant[:-1]},{request.lstrip()[1:]}" if keys else tenant
@@ -75,7 +75,7 @@ def _keys(text: str) -> frozenset[str]:
 
 
 def fingerprint(values: list[object]) -> bytes:
-    """A digest that is the same for equal values, whatever the order of keys and the spacing."""
+    """A digest of values that does not depend on the order of keys or on spaces."""
     return hashlib.sha256(msgspec.json.encode(values, order="sorted")).digest()
 
 
@@ -99,7 +99,7 @@ def _read(kind: Any, field: str, raw: msgspec.Raw) -> tuple[str, Any]:  # noqa: 
     try:
         return text.decode(), decode_object(text) if kind is _Object else _texts.decode(text)
     except msgspec.ValidationError:
-        place = misfit(text.decode()) if len(text) < _LOOKED_THROUGH else None
+        place = misfit(text.decode()) if len(text) < _SEARCHED_BYTES else None
         if place is not None:
             raise BadRequest.of(f"{field}{place}", _OUT_OF_RANGE) from None
         raise refusal(_faults(kind, field, text)) from None

@@ -1,4 +1,4 @@
-"""Why a body is not JSON, with line and column and in plain English."""
+"""Explains why a body is not JSON, with line and column, in plain English."""
 
 import codecs
 import re
@@ -11,7 +11,7 @@ _HALF_PAIR = "a \\u escape is one half of a pair without the other"
 _CONTROL = "a control character, such as a line break, must be written as \\n or \\u000a"
 _FOUR_DIGITS = "\\u must be followed by four hexadecimal digits"
 _UNEXPECTED = frozenset({"invalid character", "object keys must be strings"})
-# What msgspec says; what is not here is said as it is.
+# msgspec's words and ours; other messages are shown unchanged.
 _WORDS = {
     "invalid character": "this is not the start of a JSON value",
     "object keys must be strings": "the name of a field must be in double quotes",
@@ -31,7 +31,7 @@ _WORDS = {
     "invalid utf-16 surrogate pair": _HALF_PAIR,
     "unexpected end of escaped utf-16 surrogate pair": _HALF_PAIR,
 }
-# What stands where a value or a name should begin, and what was probably meant.
+# Text at the place where a value or a name should begin, and a hint.
 _HINTS = (
     (b"'", "strings are in double quotes, not in single ones"),
     (b"/", "JSON has no comments"),

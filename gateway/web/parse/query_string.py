@@ -1,4 +1,4 @@
-"""Strict reading of query strings: a struct, or one 400 that names every parameter that is wrong."""
+"""Strict reading of query strings: a struct, or one 400 that names every wrong parameter."""
 
 import re
 from functools import cache

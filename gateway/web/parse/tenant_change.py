@@ -1,4 +1,4 @@
-"""What callers say of a tenant, as the flows take it."""
+"""Limits and changes of a tenant, from a request to the values of the flows."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from gateway.flows.admin.tenants import TenantUpdate
 from gateway.web.parse.json_objects import read_metadata, read_object
 from gateway.web.schemas import requests
 
-# The fields of Limits, and what callers name them.
+# The fields of Limits, and their names in requests.
 _FIELDS = {
     "max_queued": "max_queued",
     "max_in_flight": "max_in_flight",
@@ -39,7 +39,7 @@ def change_of(given: requests.TenantChange) -> TenantUpdate:
 
 
 def _limits_named(given: requests.LimitsChange | UnsetType | None) -> dict[str, int | None]:
-    """Those that are named; null for the whole names each."""
+    """The limits that are named; null instead of the object resets them all."""
     if given is UNSET:
         return {}
     if given is None:
@@ -49,7 +49,7 @@ def _limits_named(given: requests.LimitsChange | UnsetType | None) -> dict[str, 
 
 
 def _merging(raw: Raw) -> Callable[[str], str]:
-    """How metadata becomes that of the change; null takes all of it away."""
+    """A merge patch of metadata; null removes all of it."""
     patch = None if bytes(raw) == b"null" else read_object("metadata", raw)[1]
 
     def merge(before: str) -> str:

@@ -1,7 +1,6 @@
-"""What is wrong with a value by its type: every fault, at its place, in plain English.
+"""Explains why a value does not match its type: every fault, with its place, in plain English.
 
-msgspec stops at the first fault and says it in Python's words, so what it refuses is looked through
-again here.
+msgspec stops at the first fault and uses Python's words, so a refused value is checked again here.
 """
 
 import operator
@@ -40,7 +39,7 @@ class Check:
         yield from self._of(_described(kind), value, place)
 
     def unknown(self, name: str, known: Iterable[str], place: str = "") -> FieldError:
-        """The fault that a name is nobody's, with the nearest that is known."""
+        """The fault of an unknown name, with the nearest known one."""
         path = f"{place}.{name}".lstrip(".")
         if not self._suggestions:
             return FieldError(path, "is not known")

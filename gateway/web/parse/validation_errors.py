@@ -1,4 +1,4 @@
-"""Refusals that name every wrong field, and the words that say what is wrong with one."""
+"""Validation errors: one refusal that names every wrong field, and how values are shown in it."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -6,7 +6,7 @@ from itertools import islice
 from gateway.core.text.printable import printable
 from gateway.errors import BadRequest, FieldError
 
-# Who sends nonsense by the thousand is told of a part of it.
+# A body with thousands of faults gets a part of them named.
 _MOST_FAULTS = 100
 _MOST_SAID = 20
 _MOST_COUNTED = 10_000
@@ -45,7 +45,7 @@ def shown(value: object) -> str:
 
 
 def kind_of(value: object) -> str:
-    """What sort of JSON a value is; for fields whose values may be secret."""
+    """The JSON type of a value; for fields whose values may be secret."""
     match value:
         case None:
             return "null"

@@ -1,1 +1,1 @@
-"""How answers are made: problem details, pages, CSV, long polls, server-sent events."""
+"""Responses: problem details, pages, CSV, downloads, server-sent events."""

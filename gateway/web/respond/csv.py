@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet shows as it is meant, and does not run."""
+"""CSV that spreadsheets show correctly, and in which they run no formulas (CSV injection)."""
 
 import csv
 import io
@@ -11,20 +11,20 @@ from gateway.core.text.printable import printable_cells
 
 CSV: Final = "text/csv"
 CSV_TYPE: Final = f"{CSV}; charset=utf-8; header=present"
-# Without it Excel takes UTF-8 for the code page of its machine.
+# The byte order mark: without it Excel reads UTF-8 as the code page of its machine.
 BOM: Final = "\ufeff"
 
 
 def csv_head(columns: Iterable[str]) -> str:
-    """How a table begins: its mark, and the names of its columns."""
+    """The byte order mark and the header row."""
     return f"{BOM}{','.join(columns)}\r\n"
 
 
 def csv_lines(rows: Iterable[Iterable[object]]) -> str:
-    """Rows as RFC 4180 has them, every text in quotes; None is an empty cell.
+    """Rows by RFC 4180, every text in quotes; None is an empty cell.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front, and control
-    characters but line breaks and tabs are shown as escapes.
+    A text that a spreadsheet would run as a formula gets an apostrophe in front. Control
+    characters other than line breaks and tabs become escapes.
     """
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
@@ -33,7 +33,7 @@ def csv_lines(rows: Iterable[Iterable[object]]) -> str:
 
 
 def file_named(name: str, at: datetime, ending: str) -> dict[str, str]:
-    """The header that has a browser keep an answer as a file of that name and day."""
+    """The header that makes a browser save the response as a file, named with the day."""
     return {"Content-Disposition": f'attachment; filename="{name}-{at:%Y-%m-%d}.{ending}"'}
 
 

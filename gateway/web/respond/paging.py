@@ -1,4 +1,4 @@
-"""Lists by cursor: one page, and the link to the next."""
+"""Keyset paging: one page of a list, and the header Link to the next."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
@@ -19,7 +19,7 @@ L = TypeVar("L", bound=_Listed)
 
 
 def read_cursor(text: str) -> UUID | None:
-    """The id that a cursor stands for, None where there is no cursor; raises BadRequest."""
+    """The id in a cursor, None without a cursor; raises BadRequest."""
     if not text:
         return None
     try:
@@ -32,13 +32,13 @@ def read_cursor(text: str) -> UUID | None:
 def one_page(
     request: AnyRequest, found: Sequence[L], size: int
 ) -> tuple[Sequence[L], dict[str, str]]:
-    """The first `size` of what was found, and the header Link where there is more."""
+    """The first `size` rows, and the header Link if there are more."""
     page = found[:size]
     return page, next_link(request, page[-1].id) if len(found) > size else {}
 
 
 def next_link(request: AnyRequest, last: UUID) -> dict[str, str]:
-    """The header Link to what comes after an id."""
+    """The header Link to the page after an id."""
     given = parse_qsl(request.scope["query_string"].decode(), keep_blank_values=True)
     kept = [(name, value) for name, value in given if name not in ("page", "cursor")]
     query = urlencode([*kept, ("cursor", encode_cursor(last))])

@@ -1,4 +1,4 @@
-"""Errors as callers see them: one body for RFC 9457 readers and for the upstream's SDKs."""
+"""Problem details (RFC 9457): errors as callers see them, also readable by the upstream's SDKs."""
 
 import math
 
@@ -25,14 +25,14 @@ _log = structlog.get_logger("gateway.web")
 
 
 class Fault(Struct):
-    """One field that is wrong, and why; nested ones are joined by dots."""
+    """One wrong field and the reason; names of nested fields are joined by dots."""
 
     field: str
     reason: str
 
 
 class Problem(Struct, kw_only=True, rename="camel"):
-    """Why a request was refused; go by `code`."""
+    """Why a request was refused. Compare `code`, not the texts."""
 
     type: str = "about:blank"
     title: str
@@ -45,19 +45,19 @@ class Problem(Struct, kw_only=True, rename="camel"):
 
 
 def problem_of(error: Exception, request_id: str) -> tuple[GatewayError, dict[str, str], bytes]:
-    """The error to tell, its headers and its body; what nobody foresaw is logged and kept vague."""
-    told, headers = _told(error, request_id)
-    if told.retry_after is not None:
-        headers["retry-after"] = str(max(1, math.ceil(told.retry_after)))
-    if isinstance(told, NoRoom):
-        reset = told.retry_after or 1.0
-        pairs = rate_headers(told.policy, told.quota, told.room, reset, window=None)
+    """The error, its headers and its body; an unexpected error is logged and its details stay here."""
+    refusal, headers = _known_error(error, request_id)
+    if refusal.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(refusal.retry_after)))
+    if isinstance(refusal, NoRoom):
+        reset = refusal.retry_after or 1.0
+        pairs = rate_headers(refusal.policy, refusal.quota, refusal.room, reset, window=None)
         headers |= {name.decode(): value.decode() for name, value in pairs}
-    if isinstance(told, UnsupportedMediaType):
-        headers |= told.headers
-    if isinstance(told, Unauthorized):
+    if isinstance(refusal, UnsupportedMediaType):
+        headers |= refusal.headers
+    if isinstance(refusal, Unauthorized):
         headers["www-authenticate"] = "Bearer"
-    return told, headers, _body(told, request_id)
+    return refusal, headers, _body(refusal, request_id)
 
 
 def _body(error: GatewayError, request_id: str) -> bytes:
@@ -79,19 +79,19 @@ def _allow(error: MethodNotAllowedException) -> str:
     return ", ".join(sorted({*headers.get("allow", "").split(", "), "HEAD", "OPTIONS"}))
 
 
-def _told(error: Exception, request_id: str) -> tuple[GatewayError, dict[str, str]]:
+def _known_error(error: Exception, request_id: str) -> tuple[GatewayError, dict[str, str]]:
     match error:
         case GatewayError():
             return error, {}
         case NotFoundException():
             return NotFound("There is nothing at this path."), {}
         case MethodNotAllowedException():
-            told = MethodNotAllowed("This path does not take this method; see the header Allow.")
-            return told, {"allow": _allow(error)}
+            refusal = MethodNotAllowed("This path does not take this method; see the header Allow.")
+            return refusal, {"allow": _allow(error)}
         case HTTPException() if error.status_code < _SERVER_FAULT:
             return BadRequest(error.detail), {}
         case _:
             _log.error("request failed", request_id=request_id, exc_info=error)
             return GatewayError(
-                "Something went wrong here. The request id finds it in the logs."
+                "An internal error occurred. Search the logs for the request id."
             ), {}

@@ -1,4 +1,4 @@
-"""An answer that is written by hand."""
+"""Responses that are written without Litestar."""
 
 from typing import NamedTuple
 
@@ -20,24 +20,24 @@ class RawResponse(NamedTuple):
 
 
 def refusal_answer(error: Exception, request_id: str) -> RawResponse:
-    """The answer that tells of an error."""
-    told, headers, body = problem_of(error, request_id)
+    """The problem details of an error as a response."""
+    refusal, headers, body = problem_of(error, request_id)
     pairs = tuple((name.encode(), value.encode()) for name, value in headers.items())
-    return RawResponse(told.status, body, MEDIA_TYPE, pairs)
+    return RawResponse(refusal.status, body, MEDIA_TYPE, pairs)
 
 
-async def send_answer(send: Send, answer: RawResponse, envelope: RequestContext) -> None:
-    """Send an answer."""
+async def send_answer(send: Send, answer: RawResponse, request_context: RequestContext) -> None:
+    """Send a response, with the headers that every response has."""
     start: Message = {
         "type": "http.response.start",
         "status": answer.status,
         "headers": [
             (b"content-type", answer.media_type.encode()),
             (b"content-length", b"%d" % len(answer.body)),
-            (b"x-request-id", envelope.request_id.encode()),
+            (b"x-request-id", request_context.request_id.encode()),
             NO_STORE,
             *answer.headers,
-            *envelope.notes,
+            *request_context.notes,
         ],
     }
     await send(start)

@@ -50,7 +50,7 @@ async def list_events(
     context: Injected[Context],
     request: AnyRequest,
 ) -> Response[bytes]:
-    """A bare array; with `wait`, an empty one only once that time is up.
+    """A bare array; with `wait` this is a long poll, which is empty only if no event came in time.
 
     Later events always come after those shown, so go on with `after` and the last id. The header
     Link names the next page whenever this one is full: it has `size` events, or 8 MB.
@@ -82,10 +82,10 @@ async def stream_events(
     context: Injected[Context],
     request: AnyRequest,
 ) -> ASGIApp:
-    """From the event that Last-Event-ID or `after` names, or else from now on."""
-    deps, envelope = context.deps, request_context_of(request)
+    """Starts after the event that Last-Event-ID or `after` names, and from now on by default."""
+    deps, request_context = context.deps, request_context_of(request)
     visible = await visible_tenants(deps, caller, parameters.tenant)
-    last = envelope.header(b"last-event-id")
+    last = request_context.header(b"last-event-id")
     field, given = ("Last-Event-ID", last) if last else ("after", parameters.after)
     place = await _place(deps, visible, field, given)
     answer = EventStream(
@@ -94,7 +94,7 @@ async def stream_events(
         _frames(context, visible, place or await end_of_feed(deps), parameters),
         lambda: context.admissions.within(caller),
         lambda: deps.slots.closing,
-        bodiless=envelope.bodiless,
+        bodiless=request_context.bodiless,
     )
     return cast("ASGIApp", answer)
 
@@ -104,12 +104,12 @@ async def stream_events(
     opt={"scope": Scope.ENDPOINTS_WRITE},
     status_code=200,
     operation_id="createSampleEvent",
-    summary="Make a sample event for whoever follows the feed",
+    summary="Create a sample event in the feed",
 )
 async def make_sample(
     payload: Injected[SampleIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> SampleMade:
-    """Only those see it who ask for `samples`; no endpoint is sent it."""
+    """Only readers with `samples` see it; it is delivered to no endpoint."""
     return SampleMade(str(await sample_to_feed(deps, tenant, payload.type)), payload.type)
 
 
@@ -158,7 +158,7 @@ async def _grows(
 async def _frames(
     context: Context, visible: _Tenants, place: FeedPosition, parameters: StreamQuery
 ) -> AsyncGenerator[bytes]:
-    # The first id is a mark, so that who loses the stream before any event came misses none.
+    # The first id is a mark, so that a reader that reconnects before its first event misses none.
     mark = mark_of(context.deps, place) if place.id == LAST_ID else place.id
     yield f"retry: {_RETRY_MS}\nid: {mark}\n\n".encode()
     growing = follow(

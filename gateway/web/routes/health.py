@@ -24,9 +24,9 @@ class Live(Out):
 
 
 class Ready(Out, omit_defaults=True):
-    """Whether requests should come here; without Redis they may, only wake-ups are slower.
+    """Whether a load balancer should send requests here. Without Redis it may: only latency is higher.
 
-    Without any worker they may as well, but nothing goes on: `workers` tells whether one lives.
+    Without any worker it may too, but no job is submitted: `workers` tells whether one lives.
     """
 
     status: Literal["ok", "draining", "database away", "database unfit", "schema behind"]
@@ -38,7 +38,7 @@ class Ready(Out, omit_defaults=True):
 
 @get("/health/live", operation_id="getLiveness", summary="Whether the process answers")
 async def live() -> Live:
-    """Nothing else is looked at."""
+    """Checks nothing else."""
     return Live()
 
 
@@ -46,10 +46,10 @@ async def live() -> Live:
     "/health/ready",
     responses={200: ResponseSpec(Ready), 503: ResponseSpec(Ready)},
     operation_id="getReadiness",
-    summary="Whether requests should come here",
+    summary="Whether the process is ready for requests",
 )
 async def ready(deps: Injected[Deps]) -> Response[Ready]:
-    """503 while the process drains, and while Postgres cannot be used; `cause` says why not."""
+    """503 while the process drains and while Postgres cannot be used; `cause` says why."""
     status, cause = (
         ("draining", "") if deps.slots.draining or deps.slots.closing else await readiness(deps)
     )
@@ -60,7 +60,7 @@ async def ready(deps: Injected[Deps]) -> Response[Ready]:
 
 @get("/metrics", include_in_schema=False)
 async def metrics(context: Injected[Context]) -> Response[bytes]:
-    """For Prometheus; what is counted in Postgres is left out while that is away."""
+    """For Prometheus. Figures from Postgres are left out while it is away."""
     deps, overview = context.deps, None
     with suppress(Unavailable):
         overview = await context.overviews.get()

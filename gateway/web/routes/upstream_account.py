@@ -1,4 +1,4 @@
-"""What is the tenant's at the upstream: uploads, workflows, its application; and its usage."""
+"""The account of a tenant at the upstream: uploads, workflows, application; and its usage."""
 
 from litestar import Response, get
 
@@ -19,7 +19,7 @@ from gateway.web.schemas.responses import Application, UploadOut, WorkflowsOut, 
     summary="Get signed URLs for one file",
 )
 async def make_upload(tenant: Injected[Tenant], deps: Injected[Deps]) -> UploadOut:
-    """The upstream's own: PUT the file to one, give the other to a job."""
+    """The URLs are the upstream's: PUT the file to one, and pass the other to a job."""
     place = await upload(deps, tenant.id)
     return UploadOut(place.upload_url, place.download_url)
 
@@ -34,7 +34,7 @@ async def make_upload(tenant: Injected[Tenant], deps: Injected[Deps]) -> UploadO
 async def list_workflows(
     parameters: Injected[PageQuery], tenant: Injected[Tenant], context: Injected[Context]
 ) -> Response[bytes]:
-    """At most a minute old, older while the upstream is down."""
+    """Cached for up to a minute, and longer while the upstream is down."""
     found = await context.workflows.page(tenant.id, parameters.page, parameters.size)
     body = f'{{"workflows":[{",".join(one.raw for one in found)}]}}'
     return Response(body.encode(), media_type=JSON)
@@ -44,10 +44,10 @@ async def list_workflows(
     "/application",
     opt={"scope": Scope.JOBS_READ},
     operation_id="getApplication",
-    summary="Read whose key this is",
+    summary="Read the tenant of this key",
 )
 async def read_application(tenant: Injected[Tenant]) -> Application:
-    """The tenant, in the place of the upstream's application."""
+    """Has the tenant where the upstream has its application."""
     return Application(str(tenant.id), tenant.name)
 
 

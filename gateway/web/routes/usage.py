@@ -1,4 +1,4 @@
-"""GET /usage: what was done for whom, as JSON or CSV."""
+"""GET /usage: totals of ended jobs, as JSON or CSV."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -39,7 +39,7 @@ _NO_TIMES = [None] * len(Times.__struct_fields__)
     opt={"scope": Scope.USAGE_READ, "across": True, "media": ("text/csv",)},
     responses=described(Usage),
     operation_id="getUsage",
-    summary="Sum up ended jobs",
+    summary="Read totals of ended jobs",
 )
 async def read_usage(
     parameters: Injected[UsageQuery],
@@ -47,7 +47,7 @@ async def read_usage(
     context: Injected[Context],
     request: AnyRequest,
 ) -> ASGIApp:
-    """From roll-ups by the hour; as CSV with `format=csv` or `Accept: text/csv`."""
+    """Sums hourly roll-ups. CSV with `format=csv` or `Accept: text/csv`."""
     deps, turn = context.deps, context.summing
     groups = tuple(dict.fromkeys(name for name in parameters.group_by.split(",") if name))
     visible = await visible_tenants(deps, caller, parameters.tenant)

@@ -31,10 +31,10 @@ class Whoami(Out):
     ["/v1/whoami", "/api/whoami", "/admin/v1/whoami"],
     guards=[guard_any_key],
     operation_id="whoami",
-    summary="Read which access key this is",
+    summary="Read the access key of this request",
 )
 async def read_whoami(caller: Injected[Caller], context: Injected[Context]) -> Whoami:
-    """Of any kind, with any scopes; also while its tenant is suspended."""
+    """Any key may call this, also while its tenant is suspended."""
     key = caller.key
     tenant, tenants = await owners(context.identities, key)
     return Whoami(

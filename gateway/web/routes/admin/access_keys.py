@@ -60,7 +60,7 @@ async def make_tenant_key(
     caller: Injected[Caller],
     context: Injected[Context],
 ) -> KeyMade:
-    """For one tenant. Its text is shown this once."""
+    """For one tenant. The key itself is shown only in this response."""
     made = await access_keys.create_key(
         context.deps,
         caller.key.key_id,
@@ -75,7 +75,7 @@ async def make_tenant_key(
 
 @get("/tenant/{slug:str}/key", operation_id="listTenantKeys", summary="List the keys of a tenant")
 async def list_tenant_keys(slug: FromPath[str], context: Injected[Context]) -> list[KeyOut]:
-    """Without their texts."""
+    """Without the keys themselves."""
     found = await access_keys.list_keys(context.deps, slug)
     return [await _shown(context, key) for key in found]
 
@@ -89,7 +89,7 @@ async def list_tenant_keys(slug: FromPath[str], context: Injected[Context]) -> l
 async def make_key(
     payload: Injected[KeyIn], caller: Injected[Caller], context: Injected[Context]
 ) -> KeyMade:
-    """A service key without tenants may act for all. Its text is shown this once."""
+    """A service key without tenants may act for all. The key itself is shown only in this response."""
     made = await access_keys.create_key(
         context.deps,
         caller.key.key_id,
@@ -104,7 +104,7 @@ async def make_key(
 
 @get("/key", operation_id="listKeys", summary="List service and operator keys")
 async def list_keys(context: Injected[Context]) -> list[KeyOut]:
-    """Without their texts."""
+    """Without the keys themselves."""
     found = await access_keys.list_keys(context.deps, None)
     return [await _shown(context, key) for key in found]
 
@@ -121,7 +121,7 @@ async def replace_key(
     caller: Injected[Caller],
     context: Injected[Context],
 ) -> KeyMade:
-    """A new key like it; the old one ends after the overlap."""
+    """Issues a new key with the same rights; the old one expires after the overlap."""
     made = await access_keys.rotate_key(
         context.deps, caller.key.key_id, key_id, overlap_seconds=payload.overlap_seconds
     )
@@ -134,7 +134,7 @@ async def replace_key(
 async def end_key(
     key_id: FromPath[str], caller: Injected[Caller], context: Injected[Context]
 ) -> KeyOut:
-    """It ends everywhere within seconds, and stays listed."""
+    """All processes refuse it within seconds; it stays in the list."""
     return await _shown(
         context, await access_keys.revoke_key(context.deps, caller.key.key_id, key_id)
     )

@@ -1,4 +1,4 @@
-"""/admin/v1: who did what."""
+"""/admin/v1: the audit log."""
 
 from litestar import Response, get
 
@@ -11,11 +11,11 @@ from gateway.web.schemas.admin_responses import AuditOut
 from gateway.web.schemas.requests import AuditQuery
 
 
-@get("/audit", operation_id="listAudit", summary="See who did what")
+@get("/audit", operation_id="listAudit", summary="List the audit log, newest first")
 async def read_audit(
     parameters: Injected[AuditQuery], deps: Injected[Deps], request: AnyRequest
 ) -> Response[list[AuditOut]]:
-    """Newest first; the header Link names the next page. An actor is a key's id or its name."""
+    """The header Link names the next page. An actor is the id or the name of a key."""
     wanted = AuditFilter(
         parameters.tenant or None,
         parameters.action,

@@ -1,4 +1,4 @@
-"""/admin/v1: one job of any tenant, for those who find out what became of it."""
+"""/admin/v1: one job of any tenant, for support."""
 
 from uuid import UUID
 
@@ -27,7 +27,7 @@ async def read_any_job(
     context: Injected[Context],
     request: AnyRequest,
 ) -> Response[bytes]:
-    """As its tenant sees it, also while that is suspended."""
+    """The same as its tenant sees, also while the tenant is suspended."""
     tenant_id = await owner_of(context.deps, caller, job_id)
     job = await find_job(context.deps, tenant_id, job_id)
     return await job_answer(context, request.scope["path"], job)
@@ -36,12 +36,12 @@ async def read_any_job(
 @get(
     "/job/{job_id:uuid}/event",
     operation_id="listAnyJobEvents",
-    summary="See the timeline of a job of any tenant",
+    summary="Read the timeline of a job of any tenant",
 )
 async def read_any_timeline(
     job_id: FromPath[UUID], caller: Injected[Caller], deps: Injected[Deps]
 ) -> list[Moment]:
-    """All that happened to it, oldest first, every attempt to deliver its webhooks too."""
+    """Everything that happened to the job, oldest first, with every delivery attempt of its webhooks."""
     return await moments(deps, await owner_of(deps, caller, job_id), job_id)
 
 

@@ -1,4 +1,4 @@
-"""For operators: how the whole gateway is, and what is still to be done."""
+"""For operators: the status of the gateway, and its queues."""
 
 from litestar import get
 
@@ -7,15 +7,15 @@ from gateway.web.context import Context, Injected
 from gateway.web.schemas.status_responses import QueueOut, StatusOut
 
 
-@get("/status", operation_id="getStatus", summary="See how the whole gateway is")
+@get("/status", operation_id="getStatus", summary="Read the status of the gateway")
 async def read_gateway(context: Injected[Context]) -> StatusOut:
-    """Every process with its last heartbeat, Postgres, Redis, the queues, and what is wrong."""
+    """Every process with its last heartbeat, Postgres, Redis, the queues, and all problems."""
     return StatusOut.of(await status(context.deps, context.overviews))
 
 
-@get("/queue", operation_id="getQueue", summary="See all that is still to be done")
+@get("/queue", operation_id="getQueue", summary="Read the queues: all work that is not done yet")
 async def read_queue(context: Injected[Context]) -> QueueOut:
-    """Open jobs by state; of each queue what may go now, and what is held back and why."""
+    """Open jobs by state; for each queue how many are due, and how many are held back and why."""
     return QueueOut.of(await context.overviews.get())
 
 

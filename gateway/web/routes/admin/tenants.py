@@ -25,7 +25,7 @@ from gateway.web.schemas.responses import Deleted
 async def make_tenant(
     payload: Injected[TenantIn], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
-    """Its metadata goes upstream with each of its jobs."""
+    """Its metadata is sent upstream with each of its jobs."""
     tenant = await tenants.create_tenant(
         deps,
         caller.key.key_id,
@@ -84,7 +84,7 @@ async def alter_tenant(
 async def hold_tenant(
     slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
-    """Its requests are refused and its waiting jobs held."""
+    """Its requests are refused, and its waiting jobs are held back."""
     return TenantOut.of(await tenants.suspend_tenant(deps, caller.key.key_id, slug, suspended=True))
 
 
@@ -92,12 +92,12 @@ async def hold_tenant(
     "/tenant/{slug:str}/resume",
     status_code=200,
     operation_id="resumeTenant",
-    summary="Let a suspended tenant go on",
+    summary="Resume a suspended tenant",
 )
 async def resume_tenant(
     slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
-    """Its waiting jobs go on at once."""
+    """Its waiting jobs are submitted again at once."""
     return TenantOut.of(
         await tenants.suspend_tenant(deps, caller.key.key_id, slug, suspended=False)
     )
@@ -107,12 +107,12 @@ async def resume_tenant(
     "/tenant/{slug:str}",
     status_code=200,
     operation_id="deleteTenant",
-    summary="Erase a tenant with all that is its",
+    summary="Delete a tenant and all of its data",
 )
 async def remove_tenant(
     slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
 ) -> Deleted:
-    """Jobs, history, keys, credentials and endpoints go with it."""
+    """Deletes jobs, history, keys, credentials and endpoints."""
     tenant = await tenants.get_tenant(deps, slug)
     await tenants.delete_tenant(deps, caller.key.key_id, slug)
     return Deleted(str(tenant.id))
@@ -122,7 +122,7 @@ async def remove_tenant(
     "/tenant/{slug:str}/credential",
     opt={"upstream": True},
     operation_id="putCredential",
-    summary="Put a credential",
+    summary="Store the upstream credential of a tenant",
 )
 async def store_credential(
     slug: FromPath[str],
@@ -130,7 +130,7 @@ async def store_credential(
     caller: Injected[Caller],
     deps: Injected[Deps],
 ) -> list[CredentialOut]:
-    """Checked with the upstream first. Answers all versions, the newest first."""
+    """It is checked with the upstream first. The response lists all versions, newest first."""
     versions = await tenants.put_credential(
         deps,
         caller.key.key_id,
@@ -147,7 +147,7 @@ async def store_credential(
     summary="List the versions of a credential",
 )
 async def list_credentials(slug: FromPath[str], deps: Injected[Deps]) -> list[CredentialOut]:
-    """The newest first, without the keys."""
+    """Newest first, without the keys."""
     return [CredentialOut.of(one) for one in await tenants.list_credentials(deps, slug)]
 
 

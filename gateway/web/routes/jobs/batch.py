@@ -40,7 +40,7 @@ _WRITE = {"scope": Scope.JOBS_WRITE}
     opt={**_WRITE, "headers": ("Idempotency-Key",)},
     status_code=200,
     operation_id="createBatch",
-    summary="Run many jobs, all or none",
+    summary="Create many jobs, all or none",
 )
 async def make_batch(
     payload: Injected[BatchIn],
@@ -48,12 +48,12 @@ async def make_batch(
     context: Injected[Context],
     request: AnyRequest,
 ) -> Response[BatchMade]:
-    """Answered once all of them are stored, with their ids in the order given."""
-    envelope, deps, tenant = request_context_of(request), context.deps, caller.acting.tenant
+    """The response comes after all jobs are stored; it has their ids in the order of the request."""
+    request_context, deps, tenant = request_context_of(request), context.deps, caller.acting.tenant
     require_credential(has_credential=caller.acting.has_credential)
     await _check_callbacks(deps, payload.jobs)
-    key, digest = idempotency_key_of(envelope), hashlib.sha256(envelope.body).digest()
-    batch = await read_aside(len(envelope.body), _jobs, deps, tenant, payload)
+    key, digest = idempotency_key_of(request_context), hashlib.sha256(request_context.body).digest()
+    batch = await read_aside(len(request_context.body), _jobs, deps, tenant, payload)
     if key is not None:
         # The key is for the whole request, so each of its jobs remembers all of it.
         batch = [
@@ -78,7 +78,7 @@ async def retry_job(
     context: Injected[Context],
     request: AnyRequest,
 ) -> Response[RetryMade]:
-    """A new job with the input of one that has ended."""
+    """Creates a new job with the input of an ended job."""
     deps, key = context.deps, idempotency_key_of(request_context_of(request))
     job = await job_again(deps, tenant.id, job_id, idempotency_key=key)
     accepted = await context.acceptor.accept(Order.of(job, tenant.limits, deps.policy))
@@ -96,7 +96,7 @@ async def retry_job(
 async def cancel_many(
     payload: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DryRunOut:
-    """All that a filter shows and that have not ended, as a bulk operation."""
+    """Starts a bulk operation on the open jobs of a filter."""
     wanted = _filter(payload.filter)
     return _shown(await cancel_jobs(deps, tenant.id, wanted, dry_run=payload.dry_run))
 
@@ -111,7 +111,7 @@ async def cancel_many(
 async def retry_many(
     payload: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DryRunOut:
-    """All that a filter shows and that have failed, as a bulk operation."""
+    """Starts a bulk operation on the failed jobs of a filter."""
     wanted = _filter(payload.filter)
     return _shown(await retry_jobs(deps, tenant.id, wanted, dry_run=payload.dry_run))
 
@@ -147,7 +147,9 @@ def _jobs(deps: Deps, tenant: Tenant, payload: BatchIn) -> list[NewJob]:
 def _filter(payload: JobsFilterIn) -> JobFilter:
     wanted = job_filter(payload, None, "filter.")
     if names_nothing(wanted):
-        raise BadRequest.of("filter", "names nothing, which would mean every job; name a field")
+        raise BadRequest.of(
+            "filter", "is empty, which would mean every job; name at least one field"
+        )
     return wanted
 
 

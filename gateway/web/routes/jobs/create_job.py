@@ -48,13 +48,15 @@ _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*("?)(\d++)\1(?=$|[,;\s])', re.IGNORE
 _REPLAYED = (b"idempotency-replayed", b"true")
 
 
-async def accept(context: Context, envelope: RequestContext, route: str) -> RawResponse:
+async def accept(context: Context, request_context: RequestContext, route: str) -> RawResponse:
     """Accept a job and answer its id, or with `Prefer: wait=N` the job; raises GatewayError."""
     deps, started = context.deps, context.deps.clock.monotonic()
     outcome, job = "accepted", None
     try:
-        caller = await identify(context.identities, envelope, Scope.JOBS_WRITE)
-        order = await _order(context, envelope, caller.acting.tenant, caller.acting.has_credential)
+        caller = await identify(context.identities, request_context, Scope.JOBS_WRITE)
+        order = await _order(
+            context, request_context, caller.acting.tenant, caller.acting.has_credential
+        )
         job = order.job
         accepted = await context.acceptor.accept(order)
         outcome = "replayed" if accepted.replayed else outcome
@@ -65,9 +67,9 @@ async def accept(context: Context, envelope: RequestContext, route: str) -> RawR
         seconds = deps.clock.monotonic() - started
         of = (job.tenant_id, job.workflow) if job else (None, "")
         deps.observer.done("accept", outcome, seconds=seconds, tenant_id=of[0], workflow=of[1])
-    wait = _preferred_wait(envelope, context.limits.max_wait_seconds)
+    wait = _preferred_wait(request_context, context.limits.max_wait_seconds)
     if wait is not None:
-        envelope.drop_body()
+        request_context.drop_body()
         del order, job  # it may wait for long
         # It is accepted, whatever comes now: an error would say that it is not.
         with suppress(Unavailable, NotFound, Unauthorized, Forbidden):
@@ -77,14 +79,14 @@ async def accept(context: Context, envelope: RequestContext, route: str) -> RawR
 
 
 async def _order(
-    context: Context, envelope: RequestContext, tenant: Tenant, has_credential: bool
+    context: Context, request_context: RequestContext, tenant: Tenant, has_credential: bool
 ) -> Order:
-    if envelope.query:
-        read_query(NoQuery, envelope.query)
-    key = idempotency_key_of(envelope)
-    await envelope.take_body()
-    size = len(envelope.body)
-    given = await read_aside(size, read_body, JobIn, envelope.body)
+    if request_context.query:
+        read_query(NoQuery, request_context.query)
+    key = idempotency_key_of(request_context)
+    await request_context.take_body()
+    size = len(request_context.body)
+    given = await read_aside(size, read_body, JobIn, request_context.body)
     require_credential(has_credential=has_credential)
     deps = context.deps
     if given.callback_url is not None:
@@ -153,11 +155,11 @@ def _faults(given: BatchJobIn) -> Iterator[FieldError]:
             yield from refused.errors
 
 
-def idempotency_key_of(envelope: RequestContext) -> str | None:
+def idempotency_key_of(request_context: RequestContext) -> str | None:
     """The key that a caller gave, if any; raises BadRequest."""
-    if b"idempotency-key" not in envelope.headers:
+    if b"idempotency-key" not in request_context.headers:
         return None
-    key = envelope.header(b"idempotency-key")
+    key = request_context.header(b"idempotency-key")
     if not _KEY.fullmatch(key):
         raise BadRequest.of("Idempotency-Key", "must have 1 to 255 printable ASCII characters")
     return key
@@ -172,8 +174,8 @@ def _deadline(given: timedelta | float | None) -> float | None:
     return seconds
 
 
-def _preferred_wait(envelope: RequestContext, most: float) -> int | None:
-    wait = _WAIT.search(envelope.header(b"prefer"))
+def _preferred_wait(request_context: RequestContext, most: float) -> int | None:
+    wait = _WAIT.search(request_context.header(b"prefer"))
     if wait is None:
         return None
     # Cut first: Python refuses to read numbers of thousands of digits.

@@ -1,4 +1,4 @@
-"""Answers that hold a whole filter, or all of a tenant: CSV and NDJSON, sent as they are read."""
+"""Exports: all jobs of a filter, or all data of a tenant, as CSV or NDJSON, sent as they are read."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -32,7 +32,7 @@ Pages = AsyncGenerator[Page]
 
 
 def format_of(request: AnyRequest, asked: Format | None) -> Format:
-    """The form that is asked for, by the parameter or else by the header Accept; JSON by default."""
+    """The format by the parameter, or else by the header Accept; JSON by default."""
     if asked is not None:
         return asked
     return _MEDIA_TYPES[preferred(request_context_of(request).header(b"accept"), [*_MEDIA_TYPES])]
@@ -58,12 +58,12 @@ def jobs_download(
     "/tenant/{slug:str}/export",
     responses=described(str, "All of it", NDJSON),
     operation_id="exportTenant",
-    summary="Export all that is kept of a tenant",
+    summary="Export all data of a tenant",
 )
 async def take_tenant(
     slug: FromPath[str], context: Injected[Context], deps: Injected[Deps], request: AnyRequest
 ) -> ASGIApp:
-    """NDJSON: an object a line, its `kind` first. Without secrets."""
+    """NDJSON: one object per line, its `kind` first. Without secrets."""
     tenant = await get_tenant(deps, slug)
     lines = _joined(export_tenant(deps, tenant))
     return _download(context, request, NDJSON, lines, name=f"tenant-{tenant.slug}")
@@ -77,8 +77,8 @@ def _download(
     *,
     name: str,
 ) -> ASGIApp:
-    envelope, slots = request_context_of(request), context.deps.slots
-    caller = envelope.identified
+    request_context, slots = request_context_of(request), context.deps.slots
+    caller = request_context.identified
     answer = Download(
         media_type,
         chunks,
@@ -89,7 +89,7 @@ def _download(
         headers=file_named(
             name, context.deps.clock.now(), "csv" if media_type == CSV_TYPE else "ndjson"
         ),
-        bodiless=envelope.bodiless,
+        bodiless=request_context.bodiless,
     )
     return cast("ASGIApp", answer)
 

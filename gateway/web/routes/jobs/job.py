@@ -41,13 +41,13 @@ from gateway.web.schemas.responses import (
     summary="Run a job",
 )
 async def make_job(context: Injected[Context], request: AnyRequest) -> Response[bytes]:
-    """Answered once the job is stored; nothing loses it after that."""
+    """The response comes after the job is stored in Postgres."""
     answer = await accept(context, request_context_of(request), request.scope["path"])
     headers = {name.decode(): value.decode() for name, value in answer.headers}
     return Response(answer.body, media_type=answer.media_type, headers=headers)
 
 
-# A service key that names no tenant reads those of all that it is allowed: the id is enough.
+# A service key that names no tenant reads jobs of all tenants that it is allowed to act for.
 _READ = {"scope": Scope.JOBS_READ, "across": True}
 _READ_AND_WAIT = {**_READ, "headers": ("If-None-Match",)}
 
@@ -66,9 +66,10 @@ async def read_job(
     context: Injected[Context],
     request: AnyRequest,
 ) -> Response[bytes]:
-    """The job; with `wait` once it has ended, or has another version than If-None-Match names.
+    """With `wait` this is a long poll: the response comes when the job has ended, or when its version
+    is not the one that If-None-Match names.
 
-    304 while the version is one that If-None-Match names.
+    304 if If-None-Match names the current version.
     """
     tenant_id = await owner_of(context.deps, caller, job_id)
     known = await _known(request, parameters, tenant_id, context, job_id)
@@ -91,12 +92,12 @@ async def job_answer(context: Context, path: str, job: Job) -> Response[bytes]:
 async def _known(
     request: AnyRequest, parameters: JobQuery, tenant_id: UUID, context: Context, job_id: UUID
 ) -> str:
-    envelope = request_context_of(request)
-    known = envelope.header(b"if-none-match")
+    request_context = request_context_of(request)
+    known = request_context.header(b"if-none-match")
     if parameters.wait and known.strip() == "*":
-        # It stands for the version that there is now, so a later one is news.
+        # `*` stands for the current version, so that any later version is news.
         known = etag(await find_job(context.deps, tenant_id, job_id))
-        envelope.headers[b"if-none-match"] = known.encode()
+        request_context.headers[b"if-none-match"] = known.encode()
     return known
 
 
@@ -122,7 +123,7 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
 async def read_status(
     job_id: FromPath[UUID], caller: Injected[Caller], deps: Injected[Deps]
 ) -> Response[JobStatus]:
-    """One of the upstream's four words; 304 while If-None-Match names the version."""
+    """One of the upstream's four words; 304 if If-None-Match names the current version."""
     job = await find_job(deps, await owner_of(deps, caller, job_id), job_id)
     status = JobStatus(str(job.id), STATE_STATUS[job.state])
     return Response(status, headers={"ETag": etag(job)})
@@ -138,7 +139,7 @@ async def read_status(
 async def remove_job(
     job_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> Deleted:
-    """A job that was not submitted yet never will be; else it is deleted upstream too."""
+    """A job that was not submitted yet is never submitted. Any other job is deleted upstream too."""
     await delete_job(deps, tenant.id, job_id)
     return Deleted(str(job_id))
 
@@ -147,12 +148,12 @@ async def remove_job(
     "/job/{job_id:uuid}/event",
     opt=_READ,
     operation_id="getJobTimeline",
-    summary="See the timeline of a job",
+    summary="Read the timeline of a job",
 )
 async def read_timeline(
     job_id: FromPath[UUID], caller: Injected[Caller], deps: Injected[Deps]
 ) -> list[Moment]:
-    """All that happened to it, oldest first."""
+    """Everything that happened to the job, oldest first."""
     return await moments(deps, await owner_of(deps, caller, job_id), job_id)
 
 

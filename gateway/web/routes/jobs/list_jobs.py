@@ -1,4 +1,4 @@
-"""GET /job: a tenant's history, or that of all tenants a service key may see."""
+"""GET /job: the jobs of a tenant, or of all tenants that a service key may read."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -47,7 +47,7 @@ async def list_jobs(
 ) -> ASGIApp:
     """A bare array; the header Link names the next page whenever there is one.
 
-    As CSV or NDJSON, all that the filter shows.
+    CSV and NDJSON hold all jobs of the filter, without pages.
     """
     kind = format_of(request, parameters.format)
     before, offset = _place(parameters, kind)
@@ -78,10 +78,10 @@ async def visible_tenants(
 def _place(parameters: JobsQuery, kind: Format) -> tuple[UUID | None, int]:
     before, offset = read_cursor(parameters.cursor), parameters.page * parameters.size
     if kind != "json" and parameters.page:
-        raise BadRequest.of("page", f"does not go with {kind}, which holds all pages")
+        raise BadRequest.of("page", f"cannot be used with {kind}, which has no pages")
     if before is not None and parameters.page:
         raise BadRequest.of("page", "cannot be combined with cursor")
     if offset + parameters.size > _DEEPEST and parameters.page:
-        reason = f"reaches beyond {_DEEPEST} jobs; follow the cursor in the header Link instead"
+        reason = f"goes beyond the first {_DEEPEST} jobs; use the cursor in the header Link instead"
         raise BadRequest.of("page", reason)
     return before, offset

@@ -1,4 +1,4 @@
-"""Answers that wait for a job."""
+"""Long poll: a request waits until its job has ended."""
 
 from contextlib import suppress
 from uuid import UUID

@@ -32,7 +32,7 @@ _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
     opt=_WRITE,
     status_code=200,
     operation_id="recoverEndpoint",
-    summary="Send an endpoint what was not delivered",
+    summary="Recover an endpoint: resend what was not delivered",
 )
 async def recover_endpoint(
     endpoint_id: FromPath[UUID],
@@ -40,7 +40,7 @@ async def recover_endpoint(
     tenant: Injected[Tenant],
     deps: Injected[Deps],
 ) -> BulkOut | DeliveriesDryRunOut:
-    """Deliveries made since then that are exhausted or parked, or wait for their next attempt."""
+    """Resends deliveries created since then that are exhausted, parked, or wait for an attempt."""
     span = _span(deps, payload)
     return _shown(
         await deliveries.recover(deps, tenant.id, endpoint_id, span, dry_run=payload.dry_run)
@@ -52,12 +52,12 @@ async def recover_endpoint(
     opt=_WRITE,
     status_code=200,
     operation_id="recoverDeliveries",
-    summary="Send all receivers what was not delivered",
+    summary="Recover all endpoints: resend what was not delivered",
 )
 async def recover_deliveries(
     payload: Injected[SinceIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DeliveriesDryRunOut:
-    """Of all endpoints that are not disabled, and of jobs' own callbacks."""
+    """For all endpoints that are not disabled, and for callback URLs of jobs."""
     span = _span(deps, payload)
     return _shown(await deliveries.recover(deps, tenant.id, None, span, dry_run=payload.dry_run))
 
@@ -67,7 +67,7 @@ async def recover_deliveries(
     opt=_WRITE,
     status_code=200,
     operation_id="replayMissingEvents",
-    summary="Send an endpoint the events that it was never sent",
+    summary="Send an endpoint the events that it never received",
 )
 async def replay_to_endpoint(
     endpoint_id: FromPath[UUID],
@@ -75,7 +75,7 @@ async def replay_to_endpoint(
     tenant: Injected[Tenant],
     deps: Injected[Deps],
 ) -> BulkOut | DryRunOut:
-    """Of the types it asks for, also from before it existed."""
+    """Events of its types, including those from before it was created."""
     span = _span(deps, payload)
     begun = await deliveries.replay_missing(
         deps, tenant.id, endpoint_id, span, dry_run=payload.dry_run
@@ -88,15 +88,15 @@ async def replay_to_endpoint(
     opt=_WRITE,
     status_code=200,
     operation_id="resendDeliveries",
-    summary="Send again all deliveries that a filter shows",
+    summary="Resend all deliveries of a filter",
 )
 async def resend_deliveries(
     payload: Injected[ResendIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DeliveriesDryRunOut:
-    """Delivered or not, but for those that are being sent just now. The filter must not be empty."""
+    """Delivered or not; those that are being sent right now are skipped. The filter must not be empty."""
     wanted = _filter(payload.filter, tenant.id)
     if wanted == DeliveryFilter(tenant.id):
-        reason = "names nothing, which would send every delivery again; name at least one field"
+        reason = "is empty, which would resend every delivery; name at least one field"
         raise BadRequest.of("filter", reason)
     return _shown(await deliveries.resend(deps, wanted, dry_run=payload.dry_run))
 
@@ -114,7 +114,7 @@ async def list_operations(
     deps: Injected[Deps],
     request: AnyRequest,
 ) -> Response[list[BulkOut]]:
-    """A bare array of those that the key may read; the header Link names the next page."""
+    """A bare array of the operations that the key may read; the header Link names the next page."""
     before = read_cursor(parameters.cursor)
     readable = [kind for kind in KINDS | jobs.KINDS if _read_scope(kind) in caller.key.scopes]
     found = await deliveries.list_operations(
@@ -128,7 +128,7 @@ async def list_operations(
     "/bulk/{operation_id:uuid}",
     opt=_READ,
     operation_id="getBulkOperation",
-    summary="See how far a bulk operation is",
+    summary="Read the progress of a bulk operation",
 )
 async def read_operation(
     operation_id: FromPath[UUID],
@@ -155,7 +155,7 @@ async def stop_operation(
     caller: Injected[Caller],
     deps: Injected[Deps],
 ) -> BulkOut:
-    """What it did stays done."""
+    """Rows that were processed before stay changed."""
     operation = await deliveries.find_operation(deps, tenant.id, operation_id)
     need(caller.key, Scope.ENDPOINTS_WRITE if operation.kind in KINDS else Scope.JOBS_WRITE)
     return BulkOut.of(await deliveries.stop(deps, tenant.id, operation_id))

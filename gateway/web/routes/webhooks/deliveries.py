@@ -1,4 +1,4 @@
-"""What was delivered to receivers, and is sent again."""
+"""Deliveries: listed, read with their attempts, and resent."""
 
 from uuid import UUID
 
@@ -49,7 +49,7 @@ async def list_deliveries(
 async def read_delivery(
     delivery_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> DeliveryWithAttempts:
-    """What was sent, what came back, and when."""
+    """Each attempt has its request, its response and its timings."""
     return DeliveryWithAttempts.of_all(
         *await deliveries.find_delivery(deps, tenant.id, delivery_id)
     )
@@ -60,12 +60,12 @@ async def read_delivery(
     opt=_WRITE,
     status_code=200,
     operation_id="resendDelivery",
-    summary="Send a delivery again",
+    summary="Resend a delivery",
 )
 async def send_again(
     delivery_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> DeliveryOut:
-    """At once, with the same webhook-id and the same bytes, whatever came of it before."""
+    """At once, with the same webhook-id and the same bytes, whether it was delivered before or not."""
     return DeliveryOut.of(await resend_delivery(deps, tenant.id, delivery_id))
 
 

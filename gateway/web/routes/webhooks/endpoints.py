@@ -1,4 +1,4 @@
-"""Receivers of webhooks: made, changed, tried out, switched off and on."""
+"""Webhook endpoints: created, changed, tested, disabled and enabled."""
 
 from uuid import UUID
 
@@ -51,12 +51,12 @@ _DEFAULTS = {
     opt=_WRITE,
     status_code=200,
     operation_id="createEndpoint",
-    summary="Create an endpoint; its secret is shown this once",
+    summary="Create an endpoint; its secret is shown only in this response",
 )
 async def make_endpoint(
     payload: Injected[EndpointIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointMade:
-    """Without events it gets all of them; of an ed25519 key only the public one is ever shown."""
+    """Without `events` it gets all types. Of an ed25519 key pair only the public key is ever shown."""
     wanted = EndpointSpec(
         payload.url,
         payload.description or "",
@@ -89,7 +89,7 @@ async def list_endpoints(
     deps: Injected[Deps],
     request: AnyRequest,
 ) -> Response[list[EndpointOut]]:
-    """Those of the tenant, oldest first; the header Link names the next page."""
+    """Oldest first; the header Link names the next page."""
     after = read_cursor(parameters.cursor)
     found = await endpoints.list_endpoints(deps, tenant.id, after, parameters.size + 1)
     page, headers = one_page(request, found, parameters.size)
@@ -124,7 +124,7 @@ async def alter_endpoint(
 ) -> EndpointOut:
     """A merge patch (RFC 7396), in headers too: what is left out stays.
 
-    Null is the default again, and takes a header away. Lists are replaced whole.
+    Null restores the default, and removes a header. Lists are replaced as a whole.
     """
     named = {name: getattr(payload, name) for name in _DEFAULTS}
     headers = payload.headers or None
@@ -147,7 +147,7 @@ async def alter_endpoint(
 async def remove_endpoint(
     endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> Deleted:
-    """What it was still owed is not sent any more."""
+    """Its waiting deliveries are not sent any more."""
     await endpoints.delete_endpoint(deps, tenant.id, endpoint_id)
     return Deleted(str(endpoint_id))
 
@@ -157,7 +157,7 @@ async def remove_endpoint(
     opt=_WRITE,
     status_code=200,
     operation_id="testEndpoint",
-    summary="Send a sample event now and see what happens",
+    summary="Send a sample event now and read the result",
 )
 async def test_endpoint(
     endpoint_id: FromPath[UUID],
@@ -165,7 +165,7 @@ async def test_endpoint(
     tenant: Injected[Tenant],
     context: Injected[Context],
 ) -> TrialOut:
-    """200 whatever the receiver does; also to a disabled endpoint, and never tried again."""
+    """200 whatever the receiver answers. Disabled endpoints are tested too; nothing is retried."""
     with context.trials.room(str(tenant.id)):
         return TrialOut.of(await try_endpoint(context.deps, tenant, endpoint_id, payload.type))
 
@@ -175,12 +175,12 @@ async def test_endpoint(
     opt=_WRITE,
     status_code=200,
     operation_id="enableEndpoint",
-    summary="Deliver to an endpoint again",
+    summary="Enable an endpoint",
 )
 async def switch_on(
     endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointEnabled:
-    """From now on; what was parked meanwhile is sent by `recover`."""
+    """New events are delivered from now on; `recover` sends the deliveries that were parked meanwhile."""
     enabled = await endpoints.enable_endpoint(deps, tenant.id, endpoint_id)
     return EndpointEnabled.of(enabled.endpoint, parked_deliveries=enabled.parked)
 
@@ -190,7 +190,7 @@ async def switch_on(
     opt=_WRITE,
     status_code=200,
     operation_id="disableEndpoint",
-    summary="Deliver nothing more to an endpoint",
+    summary="Disable an endpoint",
 )
 async def switch_off(
     endpoint_id: FromPath[UUID],
@@ -198,7 +198,7 @@ async def switch_off(
     tenant: Injected[Tenant],
     deps: Injected[Deps],
 ) -> EndpointOut:
-    """What it is owed from now on is kept, parked."""
+    """Deliveries for it are parked from now on."""
     reason = payload.reason or DISABLED
     return EndpointOut.of(await endpoints.disable_endpoint(deps, tenant.id, endpoint_id, reason))
 
@@ -206,7 +206,7 @@ async def switch_off(
 def _sound(headers: Headers) -> Headers:
     for name, value in headers.items():
         if value == HIDDEN:
-            reason = f"{HIDDEN} is what values are shown as"
+            reason = f"{HIDDEN} is shown in place of a value, and is no value itself"
             raise BadRequest.of(f"headers.{name}", reason)
     return headers
 

@@ -1,4 +1,4 @@
-"""Signing secrets: shown, rotated; and the public keys that go with them."""
+"""Signing secrets: read and rotated; and public keys."""
 
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,7 @@ _CACHED = {"Cache-Control": "public, max-age=300"}
     summary="Read the default signing secret",
 )
 async def read_default_secret(tenant: Injected[Tenant], deps: Injected[Deps]) -> SecretOut:
-    """It signs what goes to the callback URLs of jobs."""
+    """It signs webhooks to the callback URLs of jobs."""
     key = parse_secret(await default_secret(deps, tenant.id))
     return SecretOut(**shown_key(key, tenant.id, None))
 
@@ -42,7 +42,7 @@ async def read_default_secret(tenant: Injected[Tenant], deps: Injected[Deps]) ->
 async def rotate_default_secret(
     payload: Injected[SecretRotationIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> SecretOut:
-    """The ones before sign beside it until the overlap is over, up to five in all."""
+    """Previous secrets sign too until the overlap is over; at most five secrets sign at the same time."""
     return await _rotated(deps, tenant, None, payload)
 
 
@@ -59,7 +59,7 @@ async def rotate_endpoint_secret(
     tenant: Injected[Tenant],
     deps: Injected[Deps],
 ) -> SecretOut:
-    """The ones before sign beside it until the overlap is over, up to five in all."""
+    """Previous secrets sign too until the overlap is over; at most five secrets sign at the same time."""
     return await _rotated(deps, tenant, endpoint_id, payload)
 
 
@@ -70,13 +70,11 @@ async def rotate_endpoint_secret(
     summary="List the public keys that check v1a signatures",
 )
 async def list_public_keys(parameters: Injected[KeysQuery], deps: Injected[Deps]) -> Response[Jwks]:
-    """Needs no access key, but whose: those of an `endpoint`, or of a `tenant`'s default secret."""
+    """Needs no access key. Name an `endpoint`, or a `tenant` for the keys of its default secret."""
     if not parameters.endpoint and not parameters.tenant:
-        raise BadRequest.of("endpoint", "is required, or `tenant`: whose keys are wanted")
+        raise BadRequest.of("endpoint", "is required, or `tenant`")
     if parameters.endpoint and parameters.tenant:
-        raise BadRequest.of(
-            "tenant", "goes without `endpoint`: those of a tenant sign its callbacks"
-        )
+        raise BadRequest.of("tenant", "cannot be combined with `endpoint`")
     return Response(
         Jwks(await public_keys(deps, parameters.endpoint, parameters.tenant)), headers=_CACHED
     )
