@@ -18,7 +18,7 @@ from gateway.adapters.webhooks.proxy_tunnel import Proxy
 from gateway.adapters.webhooks.sender import HttpSender
 from gateway.core.cipher import Cipher
 from gateway.core.schedule import Policy
-from gateway.flows.deps import Deps, go_on
+from gateway.flows.deps import Deps, no_crash
 from gateway.flows.process.slots import Slots
 from gateway.flows.process.vitals import Vitals
 from gateway.flows.upstream.workflow_names import WorkflowNames
@@ -131,7 +131,7 @@ def _log_postgres(place: str, cause: Cause | None) -> None:
 async def open_deps(
     settings: Settings,
     name: str,
-    crash_point: Callable[[str], None] = go_on,
+    crash_point: Callable[[str], None] = no_crash,
     health: RedisHealth | None = None,
 ) -> AsyncGenerator[Deps]:
     """Open everything that a process needs; Postgres shows it under `name`.

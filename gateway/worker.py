@@ -20,7 +20,7 @@ from gateway.adapters.wakeups.worker_loop import WorkerLoop
 from gateway.config.redis_url import parse_redis_url
 from gateway.errors import Unavailable
 from gateway.flows.admin.master_keys import require_keys
-from gateway.flows.deps import Deps, go_on
+from gateway.flows.deps import Deps, no_crash
 from gateway.flows.health.heartbeat import beating
 from gateway.flows.maintain.sweep import sweep
 from gateway.flows.warm_up import warm_up
@@ -37,7 +37,7 @@ _STUCK_SECONDS = 30
 _SWEEP_SECONDS = 5
 
 
-def run(settings: Settings, crash_point: Callable[[str], None] = go_on) -> None:
+def run(settings: Settings, crash_point: Callable[[str], None] = no_crash) -> None:
     """Work until SIGTERM or SIGINT, then finish the work under way.
 
     `crash_point` is called at every crash point.

@@ -1,4 +1,4 @@
-"""What every flow is handed."""
+"""Deps: the adapters, the policy and the in-memory state that every flow of a process works with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,26 +23,26 @@ from gateway.ports import (
 )
 from gateway.store.database import Database
 
-_TELL_AGAIN_SECONDS = 60.0
+_REPORT_AGAIN_SECONDS = 60.0
 
 
 def credential_place(tenant_id: UUID, credential_id: UUID, version: int) -> AssociatedData:
-    """Where the key of a credential is sealed for."""
+    """The associated data that a credential is sealed with (core/cipher.py)."""
     return AssociatedData("credential", str(tenant_id), str(credential_id), version)
 
 
 def secret_place(tenant_id: UUID, secret_id: UUID) -> AssociatedData:
-    """Where a signing secret is sealed for."""
+    """The associated data that a signing secret is sealed with (core/cipher.py)."""
     return AssociatedData("signing_secret", str(tenant_id), str(secret_id))
 
 
-def go_on(_point: str) -> None:
-    """Nothing happens at a crash point."""
+def no_crash(_point: str) -> None:
+    """The crash point of production: it does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The outside, the rules, and this process's room for work."""
+    """The adapters, the policy, and the in-memory state of one process."""
 
     db: Database
     upstream: Upstream
@@ -57,17 +57,17 @@ class Deps:
     policy: Policy
     upstream_url: str
     slots: Slots
-    # When the operator is told again of a master key that is missing, by its number.
-    told_of_keys: dict[str, float] = field(default_factory=dict[str, float])
+    # When a missing master key is reported again, by its number.
+    next_reports: dict[str, float] = field(default_factory=dict[str, float])
     restore_detector: RestoreDetector = field(default_factory=RestoreDetector)
     vitals: Vitals = field(default_factory=Vitals)
-    # Called by name after every step that wrote or called out; tests end the process there.
-    crash_point: Callable[[str], None] = go_on
+    # Called with a name after every step that wrote or called out; tests kill the process there.
+    crash_point: Callable[[str], None] = no_crash
 
     def access(
         self, tenant_id: UUID, credential_id: UUID, version: int, base_url: str, sealed: bytes
     ) -> Access | Sealed:
-        """Open a credential for calls; that no master key opens one is reported to the operator."""
+        """Open a credential for calls; Sealed, and a report, where no master key opens it."""
         place = credential_place(tenant_id, credential_id, version)
         try:
             key = self.cipher.open(sealed, place).decode()
@@ -77,8 +77,8 @@ class Deps:
         return Access(credential_id, base_url, Secret(key))
 
     def report_sealed(self, error: CannotOpenError) -> None:
-        """Tell the operator of a secret that no master key opens, once a minute for each key."""
+        """Report a secret that no master key opens, at most once a minute for each missing key."""
         now = self.clock.monotonic()
-        if now >= self.told_of_keys.get(error.key, now):
-            self.told_of_keys[error.key] = now + _TELL_AGAIN_SECONDS
+        if now >= self.next_reports.get(error.key, now):
+            self.next_reports[error.key] = now + _REPORT_AGAIN_SECONDS
             self.observer.done("open", "sealed", seconds=0.0, key=error.key, reason=str(error))

@@ -1,7 +1,7 @@
-"""Warm-up: the main statements of the engine run once before there is work for them.
+"""Warm-up: run the engine's main statements once, with nothing to do, when a worker starts.
 
-A connection parses each statement, and loads what the catalogs say of its tables, when it first runs
-it. That takes longer than the work of a hundred jobs, and would fall into the first burst.
+A connection parses a statement, and loads the catalogs of its tables, when it first runs it. That takes
+longer than the work of a hundred jobs, and would delay the first burst. Nothing is written.
 """
 
 from uuid import UUID
@@ -13,7 +13,7 @@ from gateway.store.usage import rollups
 from gateway.store.webhooks import attempts, deliveries
 from gateway.store.work import polls, settlement, submits
 
-# As many as work at the same time in a burst.
+# As many connections as a burst uses at the same time.
 _CONNECTIONS = 4
 _NOBODY = UUID(int=0)
 

@@ -1,4 +1,9 @@
-"""Sessions: what a wake-up starts. Each claims and acts until nothing is due."""
+"""Work loops: what a wake-up starts. Each loop claims rows and starts tasks until nothing is due.
+
+One loop per verb (submit, poll, deliver, bulk) runs at a time in a process. A loop ends after
+`policy.session` seconds and wakes itself again, so a deploy or a shutdown waits for none. Loops keep no
+state but the fair turn of bulk operations; a crash leaves only leases, which lapse.
+"""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -18,12 +23,12 @@ _POLL_CONCURRENCY = 50
 _POLL_PAUSE = 0.02
 _POLL_STEP = 0.25
 _LONGEST_WAKE = 60.0
-# Some work that is under way may have become slow by then, and so left its room.
+# By then some tasks may have become slow, and left their slots to others.
 _LOOK_AGAIN_SECONDS = 0.5
 
 
 class WorkLoops:
-    """The verbs of one worker."""
+    """The work loops of one worker."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
@@ -35,23 +40,23 @@ class WorkLoops:
         self._served = UUID(int=0)  # the tenant whose bulk operation had the last turn
 
     async def submit(self) -> None:
-        """Submit all that is due and has room, and look into what is in doubt."""
+        """Submit all that is due and has room, and reconcile what is in doubt."""
         room = self._deps.policy.submit_concurrency
         await self._reconciler.claim()
-        await self._quarantine("submit", self._submitter.claim_suspect)
+        await self._quarantine("submit", self._submitter.claim_quarantined)
         slots = self._deps.slots
         await self._work("submit", lambda: room - slots.used("submit"), self._submitter.claim)
 
     async def deliver(self) -> None:
         """Send all deliveries that are due."""
-        await self._quarantine("deliver", self._deliverer.claim_suspect)
+        await self._quarantine("deliver", self._deliverer.claim_quarantined)
         slots, most = self._deps.slots, self._deps.policy.deliver_concurrency
-        # Receivers that hang must not keep the webhooks of all others waiting.
+        # Receivers that hang must not hold up the webhooks of all others.
         room = partial(slots.free_excluding_slow, "deliver", most)
         await self._work("deliver", room, self._deliverer.claim)
 
     async def bulk(self) -> None:
-        """Do what is due of bulk operations."""
+        """Do the batches of bulk operations that are due."""
         end = self._deps.clock.monotonic() + self._deps.policy.session
         while not self._deps.slots.closing:
             served = await step(self._deps, self._acceptor, self._served)
@@ -63,7 +68,7 @@ class WorkLoops:
                 return
 
     async def poll(self) -> None:
-        """Poll credentials as they come due, for as long as one is due within moments."""
+        """Poll credentials as they come due, as long as the next one is due within a second."""
         clock, end = self._deps.clock, self._deps.clock.monotonic() + self._deps.policy.session
         while not self._deps.slots.closing:
             free = _POLL_CONCURRENCY - self._deps.slots.used("poll")
@@ -78,10 +83,10 @@ class WorkLoops:
             await clock.sleep(min(max(wait, _POLL_PAUSE), _POLL_STEP))
 
     async def _quarantine(self, verb: Verb, claim: Callable[[], Awaitable[bool]]) -> None:
-        """Handle one of what seems to bring processes down, and if possible nothing beside it.
+        """Start one quarantined row, and for up to `policy.quiet` seconds nothing beside it.
 
-        What takes longer goes on while the others are served; and so that many of them keep nobody
-        waiting, the next one has its turn after those.
+        If it takes longer, it goes on beside the others. The next quarantined row has its turn after
+        them, so that many such rows hold up nobody.
         """
         slots = self._deps.slots
         if not slots.closing and not slots.has_quarantined(verb) and await claim():

@@ -14,7 +14,7 @@ from granian.server.embed import Server
 
 from gateway import log
 from gateway.flows.admin.master_keys import require_keys
-from gateway.flows.deps import Deps, go_on
+from gateway.flows.deps import Deps, no_crash
 from gateway.flows.health.heartbeat import beating
 from gateway.host.descriptors import raise_limit
 from gateway.host.listening import ListenAddress, claimed
@@ -34,7 +34,7 @@ _FLUSH_SECONDS = 1.0
 _log = structlog.get_logger("gateway.web")
 
 
-def run(settings: Settings, crash_point: Callable[[str], None] = go_on) -> None:
+def run(settings: Settings, crash_point: Callable[[str], None] = no_crash) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way.
 
     `crash_point` is called with the name of each crash point.

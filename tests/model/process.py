@@ -97,7 +97,7 @@ class Process:
 
     async def _carefully(self, verb: Verb, worker: Submitter | Deliverer) -> None:
         """As a session does: what broke before is handled while nothing else of its kind is."""
-        if self.deps.slots.used(verb) or not await worker.claim_suspect():
+        if self.deps.slots.used(verb) or not await worker.claim_quarantined():
             await worker.claim(_ROOM)
 
     def step(self, *kinds: str) -> bool:

@@ -1,4 +1,10 @@
-"""Accept: a job is in Postgres before its caller has an answer."""
+"""Accept: store a job in Postgres before its caller gets an answer.
+
+Runs in every API process for `POST /job`, and in workers for bulk retries. Requests that arrive
+together share one transaction (group commit). Promises: an answered job is committed, a repeated
+idempotency key yields the first job, and a tenant at its cap of waiting jobs gets QueueFull.
+A crash before the commit leaves nothing; after it, a job without a wake-up, which the sweep finds.
+"""
 
 from collections import Counter
 from collections.abc import Container, Sequence
@@ -18,18 +24,18 @@ _BATCH = 250
 _WRITERS = 2
 _COUNT_SECONDS = 0.5
 _LONGEST_SECONDS = 10.0
-# Near the cap each batch counts, but a long queue costs so much that it is counted more rarely.
+# Near the cap each batch counts the queue; a long queue is counted less often, as counting costs.
 _FEW = 1_000
 _COUNTED_A_SECOND = 1_000_000.0
-# More jobs than this are not accepted in a second, by all processes together.
+# All processes together accept fewer jobs a second than this.
 _FASTEST = 20_000.0
 # Below this share of a tenant's cap its waiting jobs are not counted again for every batch.
 _NEAR_CAP = 0.9
-# With less room than this each batch counts, whatever share of the cap it is.
+# With fewer free places than this each batch counts, whatever share of the cap they are.
 _CLOSE = 100
 
 
-# A tenant and one of its idempotency keys; empty for a job without one.
+# A tenant and an idempotency key of one of its jobs; the key is empty where the job has none.
 Key = tuple[UUID, str]
 
 
@@ -53,7 +59,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The id of the job, and whether an earlier request had made it."""
+    """The id of the job, and whether an earlier request with the same idempotency key made it."""
 
     id: UUID
     replayed: bool = False
@@ -84,17 +90,17 @@ class Acceptor:
     async def _write(self, orders: list[Order]) -> list[Accepted | GatewayError]:
         fresh, stored = list[NewJob](), set[UUID]()
         try:
-            # Each statement stands for itself: what is inserted is accepted, whatever comes after.
+            # Each statement commits by itself: an inserted job is accepted, whatever fails later.
             async with self._deps.db.single() as tx:
                 caps = {order.job.tenant_id: order.max_queued for order in orders}
                 await self._waiting.refresh(tx, caps)
-                # Repeats must not use up the last places. Elsewhere the insert sorts them out, which
-                # is the cheaper way unless there are many: then they come one after the other.
+                # Repeats must not take the last places, so near the cap they are looked up first.
+                # Otherwise the insert finds them, which is cheaper while there are few.
                 look_first = self._repeats or self._waiting.is_near(caps, len(orders))
                 known = await _earlier(tx, [order.job for order in orders]) if look_first else {}
                 fresh += self._admit(orders, set(known))
                 stored |= await jobs.insert(tx, fresh) if fresh else set()
-                # Made meanwhile by somebody else, or earlier in this very batch.
+                # Inserted meanwhile by another process, or earlier in this batch.
                 again = [
                     o.job for o in orders if o.job.id not in stored and _key(o.job) not in known
                 ]
@@ -108,7 +114,7 @@ class Acceptor:
         return [self._outcome(o, stored, refused, known.get(_key(o.job))) for o in orders]
 
     def _admit(self, orders: list[Order], known: set[Key]) -> list[NewJob]:
-        """The jobs that are new and that their tenant's queue has room for."""
+        """The jobs that are new and fit into their tenant's queue."""
         seen = set(known)
         admitted: list[NewJob] = []
         for order in orders:
@@ -154,16 +160,16 @@ async def _earlier(tx: Tx, wanted: Sequence[NewJob]) -> dict[Key, jobs.Earlier]:
 
 
 class WaitingCounts:
-    """How many jobs of each tenant wait, counted the more rarely the farther that is from the cap."""
+    """How many jobs of each tenant wait; counted again more often the nearer that is to the cap."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._counts: dict[UUID, tuple[int, float]] = {}
-        # Places taken by batches that are not committed yet, which no count can see.
+        # Places taken by batches that are not committed yet, so no count includes them.
         self._taken: Counter[UUID] = Counter()
 
     async def refresh(self, tx: Tx, caps: dict[UUID, int]) -> None:
-        """Count again where the last count is old, or so near the cap that it matters."""
+        """Count again the queues whose last count is too old for their distance from the cap."""
         now = self._clock.monotonic()
         stale = [tenant for tenant, cap in caps.items() if self._stale(tenant, cap, now)]
         if stale:
@@ -171,7 +177,7 @@ class WaitingCounts:
                 self._counts[tenant] = (count, now)
 
     def is_near(self, caps: dict[UUID, int], wanted: int) -> bool:
-        """Whether that many more jobs could use up the last places of any of these tenants."""
+        """Whether `wanted` more jobs could take the last places of any of these tenants."""
         return any(
             self._counts[tenant][0] + self._taken[tenant] + wanted > _NEAR_CAP * cap
             for tenant, cap in caps.items()
@@ -185,7 +191,7 @@ class WaitingCounts:
         return True
 
     def close(self, fresh: Sequence[NewJob], stored: Container[UUID]) -> None:
-        """Count the places of a batch that were used, and free the others."""
+        """Free the places of a batch; its stored jobs are added to the count."""
         for job in fresh:
             self._taken[job.tenant_id] -= 1
             if job.id in stored:

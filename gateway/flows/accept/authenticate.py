@@ -1,4 +1,10 @@
-"""Identify: whose request this is. What is known is remembered for a few seconds per process."""
+"""Authenticate an access key, and load its tenant, from a cache with a TTL of five seconds.
+
+Runs for every request. A revocation is announced over Redis and drops the key from the cache of every
+process (`forget`); without Redis it holds at the latest when the TTL ends. A presented key is compared
+by digest in constant time, and an unknown key costs as much time as a known one. Nothing is stored
+but the time of a key's last use, once a minute.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,10 +20,10 @@ from gateway.ports import Allowance
 from gateway.store.database import Tx
 from gateway.store.tenancy import access_keys, tenants
 
-_FRESH_SECONDS = 5.0
-_ENTRIES = 20_000
-_USED_SECONDS = 60.0
-# Compared with when a key is unknown, so that the time taken tells nothing.
+_TTL_SECONDS = 5.0
+_MAX_ENTRIES = 20_000
+_NOTE_USE_SECONDS = 60.0
+# An unknown key is compared with this, so the time of the answer does not show that it is unknown.
 _NO_DIGEST = bytes(32)
 _NOBODY = UUID(int=0)
 
@@ -34,7 +40,7 @@ class TenantContext:
 
 
 class Authenticator:
-    """Access keys and tenants as one process knows them."""
+    """The cached access keys and tenants of one process."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
@@ -44,7 +50,7 @@ class Authenticator:
         self._used: dict[str, float] = {}
 
     async def identify(self, text: str) -> AccessKey:
-        """The live key behind a presented text; raises Unauthorized."""
+        """The access key of a presented text; raises Unauthorized where it is unknown or has ended."""
         parsed = parse_key(text)
         if parsed is None:
             raise Unauthorized("The access key is malformed. Check that it was copied whole.")
@@ -57,7 +63,7 @@ class Authenticator:
         return key
 
     async def live(self, key_id: str) -> None:
-        """Raise Unauthorized where a key that was identified before has ended since."""
+        """Check again a key that was identified before; raises Unauthorized once it is revoked or expired."""
         key = await self._keys.get(key_id, self._find_key)
         if key is None:  # erased with its tenant
             raise Unauthorized("The access key is not known.")
@@ -83,15 +89,15 @@ class Authenticator:
         return await self._deps.limiter.hit(str(tenant.id), rate) if rate else None
 
     def forget(self, subject: str) -> None:
-        """Drop what is remembered of `key:<id>`, `tenant:<slug>`, or everything for `*`."""
+        """Drop `key:<id>` or `tenant:<slug>` from the cache, or everything for `*`."""
         kind, _, name = subject.partition(":")
         if kind == "key":
             self._keys.drop(name)
         elif kind == "tenant":
             self._tenants.drop(name)
         elif kind == "*":
-            for known in (self._keys, self._tenants, self._slugs):
-                known.clear()
+            for cache in (self._keys, self._tenants, self._slugs):
+                cache.clear()
 
     def _refuse_ended(self, key: AccessKey) -> None:
         now = self._deps.clock.now()
@@ -100,7 +106,7 @@ class Authenticator:
 
     async def _note_use(self, key: AccessKey) -> None:
         now = self._deps.clock.monotonic()
-        if now - self._used.get(key.key_id, float("-inf")) < _USED_SECONDS:
+        if now - self._used.get(key.key_id, float("-inf")) < _NOTE_USE_SECONDS:
             return
         self._used[key.key_id] = now
         async with self._deps.db.single() as tx:
@@ -110,7 +116,7 @@ class Authenticator:
         return await access_keys.find(tx, key_id)
 
     async def _find_tenant(self, tx: Tx, slug: str) -> TenantContext | None:
-        # The same questions for all, so that the time taken tells nothing of who is there.
+        # The same queries with and without a tenant, so the time does not show which slugs exist.
         tenant = await tenants.by_slug(tx, slug)
         credential = await tenants.credential(tx, tenant.id if tenant else _NOBODY)
         return tenant and TenantContext(tenant, credential is not None)
@@ -121,48 +127,48 @@ class Authenticator:
 
 
 class TtlCache(Generic[K, V]):
-    """Values from the database, remembered for a few seconds."""
+    """A cache of rows with a TTL; concurrent misses of one key share one query."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._known: dict[K, tuple[V, float]] = {}
-        self._asking: dict[K, asyncio.Task[V]] = {}
+        self._entries: dict[K, tuple[V, float]] = {}
+        self._queries: dict[K, asyncio.Task[V]] = {}
         self._dropped = 0
 
     async def get(self, key: K, find: Callable[[Tx, K], Awaitable[V]]) -> V:
-        """The remembered value, or a new one; those who ask at once share one question."""
-        known = self._known.get(key)
-        if known is not None and self._deps.clock.monotonic() - known[1] < _FRESH_SECONDS:
-            return known[0]
-        asking = self._asking.get(key)
-        if asking is None:
-            asking = asyncio.get_running_loop().create_task(self._ask(key, find))
-            self._asking[key] = asking
-        return await asyncio.shield(asking)
+        """The cached value, or a new one; raises Unavailable."""
+        entry = self._entries.get(key)
+        if entry is not None and self._deps.clock.monotonic() - entry[1] < _TTL_SECONDS:
+            return entry[0]
+        query = self._queries.get(key)
+        if query is None:
+            query = asyncio.get_running_loop().create_task(self._query(key, find))
+            self._queries[key] = query
+        return await asyncio.shield(query)
 
-    async def _ask(self, key: K, find: Callable[[Tx, K], Awaitable[V]]) -> V:
-        asked_at, dropped = self._deps.clock.monotonic(), self._dropped
+    async def _query(self, key: K, find: Callable[[Tx, K], Awaitable[V]]) -> V:
+        queried_at, dropped = self._deps.clock.monotonic(), self._dropped
         try:
             async with self._deps.db.single() as tx:
                 value = await find(tx, key)
         finally:
-            if self._asking.get(key) is asyncio.current_task():
-                del self._asking[key]
-        # An answer from before a change is given to those who asked, but not remembered.
+            if self._queries.get(key) is asyncio.current_task():
+                del self._queries[key]
+        # A key was dropped during the query: its answer may be stale, so it is not cached.
         if dropped == self._dropped:
-            if len(self._known) >= _ENTRIES:
-                self._known.clear()
-            self._known[key] = (value, asked_at)
+            if len(self._entries) >= _MAX_ENTRIES:
+                self._entries.clear()
+            self._entries[key] = (value, queried_at)
         return value
 
     def drop(self, key: K) -> None:
-        """Forget one value."""
+        """Drop one value."""
         self._dropped += 1
-        self._known.pop(key, None)
-        self._asking.pop(key, None)
+        self._entries.pop(key, None)
+        self._queries.pop(key, None)
 
     def clear(self) -> None:
-        """Forget all values."""
+        """Drop all values."""
         self._dropped += 1
-        self._known.clear()
-        self._asking.clear()
+        self._entries.clear()
+        self._queries.clear()

@@ -1,4 +1,8 @@
-"""Batch: many jobs of a tenant in one transaction, all or none."""
+"""Accept a batch: many jobs of one tenant in one transaction, all or none.
+
+Runs in API processes for `POST /batch`. Promises: either every job is committed or none is, and a
+repeat with the same idempotency key yields the same ids. A crash before the commit leaves nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +17,20 @@ from gateway.store.database import Tx
 from gateway.store.tenancy import tenants
 from gateway.store.work import jobs
 
-# Between a key and the place of a job: no key that callers give can hold it.
+# Separates the key from the place of a job; no key of a caller can contain it.
 _SEPARATOR = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
 class BatchAccepted:
-    """The ids in the order of the jobs, and whether an earlier request had made them."""
+    """The ids in the order of the jobs, and whether an earlier request with the same key made them."""
 
     ids: Sequence[UUID]
     replayed: bool = False
 
 
 def key_in_batch(idempotency_key: str, place: int) -> str:
-    """The key of one job of a batch; that of the first one is the caller's, for no other request."""
+    """The idempotency key of one job of a batch; the first job has the caller's own key."""
     return f"{idempotency_key}{_SEPARATOR}{place}" if place else idempotency_key
 
 
@@ -39,7 +43,7 @@ async def accept_batch(deps: Deps, batch: Sequence[NewJob], limits: Limits) -> B
     try:
         accepted = await _store(deps, batch, max_queued)
     except _OvertakenError:
-        accepted = await _store(deps, batch, max_queued)  # which finds what the other one made
+        accepted = await _store(deps, batch, max_queued)  # it finds the jobs of the other one
     deps.crash_point("batch.committed")
     if not accepted.replayed:
         deps.queue.wake("submit")
@@ -47,7 +51,7 @@ async def accept_batch(deps: Deps, batch: Sequence[NewJob], limits: Limits) -> B
 
 
 class _OvertakenError(Exception):
-    """The same request at the same time was faster; nothing of this one is stored."""
+    """A concurrent repeat of this request was faster; this one stores nothing."""
 
 
 @retry_on_deadlock

@@ -1,4 +1,4 @@
-"""Retry: a new job with the input of one that has ended."""
+"""Retry: make a new job with the input of one that has ended; the acceptor stores it."""
 
 from uuid import UUID
 
@@ -13,9 +13,9 @@ from gateway.store.work import jobs
 async def job_again(
     deps: Deps, tenant_id: UUID, job_id: UUID, *, idempotency_key: str | None = None
 ) -> NewJob:
-    """A job like another, to be accepted.
+    """A new job with the input of another one; nothing is stored yet.
 
-    Raises NotFound, and Conflict while that one is open, or once its input was pruned.
+    Raises NotFound, and Conflict while the other one is open, or once its input was pruned.
     """
     async with deps.db.of(tenant_id) as tx:
         job = await jobs.find(tx, tenant_id, job_id)
@@ -46,7 +46,7 @@ def _like(job: Job, new_id: UUID, deadline: float, idempotency_key: str | None) 
         priority=job.priority,
         deadline_seconds=(until - job.created_at).total_seconds() if until else deadline,
         idempotency_key=idempotency_key,
-        # Whatever the key was used for, it was for a retry of this job.
+        # A repeat of the key must be for a retry of the same job.
         request_hash=None if idempotency_key is None else b"retry" + job.id.bytes,
         retry_of=job.id,
     )

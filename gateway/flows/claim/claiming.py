@@ -1,4 +1,9 @@
-"""Claiming: take work for the length of a lease, and give it back if nobody knows what was taken."""
+"""Claim: take due rows for the length of a lease, under a lease token (a fencing token).
+
+Every later write of a row repeats the token, so a process that lost its lease changes nothing. If the
+connection is lost before the answer of a claim arrives, nobody knows which rows it took: a background
+task releases them by their token. If that fails too, or the process crashes, their lease lapses.
+"""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -24,7 +29,7 @@ _VERBS: dict[Kind, Verb] = {
 async def claiming(
     deps: Deps, kind: Kind, token: UUID, opened: AbstractAsyncContextManager[Tx]
 ) -> AsyncGenerator[Tx]:
-    """A connection to claim on; what the claim of a lost one took does not wait for its lease."""
+    """Open a transaction for a claim; if its connection is lost, release the claimed rows by token."""
     is_open = False
     try:
         async with opened as tx:
@@ -32,18 +37,18 @@ async def claiming(
             yield tx
     except Unavailable:
         if is_open:
-            deps.slots.start(_VERBS[kind], _give_back(deps, kind, token))
+            deps.slots.start(_VERBS[kind], _release(deps, kind, token))
         raise
 
 
-async def _give_back(deps: Deps, kind: Kind, token: UUID) -> None:
+async def _release(deps: Deps, kind: Kind, token: UUID) -> None:
     until = deps.clock.monotonic() + deps.policy.lease
 
     async def act() -> int:
         async with deps.db.single() as tx:
             return await lost_claims.give_back(tx, kind, token)
 
-    # After that the lease is over.
+    # After `until` the lease has lapsed anyway.
     with suppress(Unavailable):
         if await retry_while_unavailable(deps.clock, until, act):
             deps.queue.wake(_VERBS[kind])

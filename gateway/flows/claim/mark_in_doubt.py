@@ -1,6 +1,9 @@
-"""Restore: a database that went back in time may call jobs waiting that the upstream has already.
+"""After a restore from a backup, mark all waiting jobs as in doubt, and begin a new feed epoch.
 
-All of them are looked up before they are submitted.
+A restored database shows jobs as waiting that the upstream already has. Submitting them would run
+them twice, so each is first looked up at the upstream (submit/reconcile.py). Runs when a claim or the
+sweep sees that the database went back (process/restore_detector.py). It is one transaction under a
+row lock, so of several processes one does it; after a crash the next claim notices the restore again.
 """
 
 from collections.abc import Sequence
@@ -15,10 +18,10 @@ from gateway.store.work import restore_detection
 async def mark_waiting_in_doubt(
     deps: Deps, claimed: Sequence[UUID] = (), token: UUID | None = None
 ) -> None:
-    """Have every waiting job looked up upstream first, if the database is still behind.
+    """Mark every waiting job as in doubt, if the database is still behind.
 
-    What this process has claimed by a token from a database that was behind is looked up in any
-    case: another process that was faster has left it alone.
+    `claimed` are the jobs that this process just claimed, under `token`. They are marked in any case:
+    a faster process that handled the restore has left claimed jobs alone.
     """
     started = deps.clock.monotonic()
     known = deps.restore_detector.known
@@ -41,9 +44,9 @@ async def mark_waiting_in_doubt(
 
 
 async def renew_feed(deps: Deps) -> None:
-    """Begin a new epoch of the feed, if the database went back or is another cluster's by now.
+    """Begin a new epoch of the feed, if the database went back or now runs on another cluster.
 
-    Before anything tells that this was noticed: whoever dies in between has it noticed again.
+    This commits before the restore is marked as handled: after a crash in between it is seen again.
     """
     started = deps.clock.monotonic()
     known = deps.restore_detector.known

@@ -73,7 +73,7 @@ class Deliverer:
         """Claim due deliveries, start to send them, and say how many."""
         return await self._claim(room, suspects=False)
 
-    async def claim_suspect(self) -> bool:
+    async def claim_quarantined(self) -> bool:
         """Claim a quarantined delivery, which was claimed twice without an outcome; send it alone."""
         policy = self._deps.policy
         async with self._deps.db.single() as tx:

@@ -7,7 +7,7 @@ them. If the upstream rejected it, the tenant's present credential takes its pla
 from dataclasses import dataclass
 
 from gateway.flows.deps import Deps
-from gateway.flows.upstream.credential_access import asking_for
+from gateway.flows.upstream.credential_access import choose_credential
 from gateway.flows.upstream.credential_health import CredentialHealth
 from gateway.ports import Access, Sealed
 from gateway.store.tenancy import tenants
@@ -46,7 +46,7 @@ async def choose_access(deps: Deps, credential: ToPoll) -> PollAccess:
     if credential.rejected:
         async with deps.db.single() as tx:
             stored = await tenants.credential_by_id(tx, credential.id)
-            chosen = stored and await asking_for(tx, deps, stored)
+            chosen = stored and await choose_credential(tx, deps, stored)
         if chosen is not None and chosen.is_substitute:
             other = chosen.credential
             health = CredentialHealth(other.id, other.tenant_id, other.version, 0, rejected=False)

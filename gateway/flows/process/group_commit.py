@@ -1,4 +1,9 @@
-"""Group commit: what many tasks want to write at the same time goes in one transaction."""
+"""Group commit: writes of many tasks share one transaction.
+
+Used for accepted jobs, outcomes of submits and of webhooks, and shared reads. Each caller gets its
+answer after its own commit. Items that wait are in memory only: after a crash their callers have no
+answer, and the rows are as they were.
+"""
 
 import asyncio
 from collections import deque
@@ -16,7 +21,7 @@ class GroupCommit(Generic[T, R]):
 
     `write` stores all items of a batch in one transaction and returns their results in order.
     When a batch fails for a reason of its own, each item is written alone, so that one bad item
-    fails nobody else. Every caller is answered after its own commit.
+    does not fail the others. Every caller is answered after its own commit.
     """
 
     def __init__(
@@ -55,19 +60,19 @@ class GroupCommit(Generic[T, R]):
             count = min(len(self._waiting), self._batch)
             batch = [self._waiting.popleft() for _ in range(count)]
             await self._flush(batch)
-        # Before anybody else runs: whoever adds from now on needs a new writer.
+        # No await since the last check: an item that is added from now on starts a new writer.
         self._running -= {asyncio.current_task()}
 
     async def _flush(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._write([item for item, _ in batch])
-        except Exception as error:  # noqa: BLE001 - handed to those who wait
+        except Exception as error:  # noqa: BLE001 - handed to the callers
             if len(batch) > 1 and not isinstance(error, Unavailable):
-                for one in batch:
-                    await self._flush([one])
+                for entry in batch:
+                    await self._flush([entry])
                 return
             if isinstance(error, Unavailable):
-                # The next batch would only wait as long for the same answer.
+                # The next batch would wait just as long and fail as well.
                 batch += self._waiting
                 self._waiting.clear()
             for _, future in batch:
@@ -81,5 +86,5 @@ class GroupCommit(Generic[T, R]):
 def _fail(future: "asyncio.Future[R]", error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
-        # Retrieved here, so that a caller who went away leaves no warning behind.
+        # Mark it as retrieved: a caller that went away must not cause a warning.
         future.exception()

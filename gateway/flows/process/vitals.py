@@ -1,4 +1,4 @@
-"""What one process knows of its own health; its heartbeats tell it to all others."""
+"""Vitals: the health of this process, which its heartbeat writes for all others to read."""
 
 from dataclasses import dataclass, field
 
@@ -7,9 +7,10 @@ from gateway.core.feed_lag import FeedLag
 
 @dataclass(slots=True)
 class Vitals:
-    """The last unit of work, with the monotonic time of its end, and whether Postgres answers.
+    """The last unit of work, the monotonic time of its end, and whether Postgres answers.
 
-    `trouble` is why it does not, empty while it does; None before it was asked.
+    `trouble` says why Postgres does not answer: empty while it does, None before the first check.
+    `feed_lag` is how many seconds an open transaction has held up the event feed.
     """
 
     did: str | None = None

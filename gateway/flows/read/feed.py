@@ -129,6 +129,6 @@ async def follow(
                 looks += 1
                 await deps.clock.sleep(_SOON_SECONDS)
             else:
-                if not await watch.told(heartbeat):
+                if not await watch.wait(heartbeat):
                     yield ()
                 looks = 0

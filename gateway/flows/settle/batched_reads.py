@@ -1,4 +1,7 @@
-"""Reads for those who waited: what many want to know in one moment is asked in one question."""
+"""Batched reads: reads of many woken long polls share one query (group commit for reads).
+
+One announcement wakes every long poll of a tenant at once; a query each would exhaust the connections.
+"""
 
 from dataclasses import replace
 from uuid import UUID
@@ -10,14 +13,14 @@ from gateway.flows.process.group_commit import GroupCommit
 from gateway.store.work import jobs, wait_reasons
 
 _BATCH = 200
-# Connections for each kind of question; whoever comes meanwhile is in the next one.
+# Connections for each kind of query; reads that arrive meanwhile go into the next one.
 _AT_ONCE = 2
-# As many as a process can have connections of callers, so nobody who waited is turned away.
+# As many as a process can have callers, so no read is turned away.
 _MOST = 100_000
 
 
 class BatchedReads:
-    """The shared reads of one process."""
+    """The batched reads of one process."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
@@ -42,7 +45,7 @@ class BatchedReads:
         return wait_of(replace(found, place=place), breaker=breaker)
 
     async def _look(self, job_ids: list[UUID]) -> list[Situation | None]:
-        # The caller was shown the jobs; what holds them up is not all for tenants' eyes.
+        # The role of tenants may not read all of this; the caller may see these jobs.
         async with self._deps.db.single() as tx:
             found = await wait_reasons.situations(
                 tx, job_ids, in_flight=self._deps.policy.max_in_flight
@@ -52,7 +55,7 @@ class BatchedReads:
     async def _find(self, wanted: list[tuple[UUID, UUID]]) -> list[Job | None]:
         async with self._deps.db.of(*{tenant_id for tenant_id, _ in wanted}) as tx:
             found = await jobs.find_all(tx, [job_id for _, job_id in wanted])
-        # The question is that of several tenants; each is told of its own jobs only.
+        # The query is for several tenants; each gets only its own jobs.
         owned = {(job.tenant_id, job.id): job for job in found}
         return [owned.get(one) for one in wanted]
 

@@ -1,4 +1,9 @@
-"""Settle: the end of a job, its event, its deliveries and its usage, in one transaction."""
+"""Settle: end a job, and write its event, its deliveries and its usage in the same transaction.
+
+Called inside the transactions of submit, poll, delete and sweep. Promises: a job ends exactly once,
+however many callers try, and its event exists if and only if it has ended. `announce` runs after the
+commit; if a crash prevents it, the sweep finds the due deliveries.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,7 +25,7 @@ from gateway.store.work.settlement import JobEnd, NewDelivery, NewEvent, Subscri
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Jobs that reached their end in a transaction, and how many deliveries that made due."""
+    """The jobs that a transaction ended, and how many deliveries are due because of that."""
 
     jobs: Sequence[Job] = ()
     deliveries: int = 0
@@ -29,9 +34,9 @@ class Settled:
 def ending(
     job_id: UUID, finish: Finish, token: UUID | None = None, made_at: datetime | None = None
 ) -> JobEnd:
-    """The row that ends a job; with a token only the holder of its lease may.
+    """The row that ends a job; with a lease token it is written only while that lease holds.
 
-    `made_at` is when the upstream says that it was made, by which the other times are told.
+    `made_at` is the upstream's time of creation, by which its other times are converted.
     """
     return JobEnd(
         job_id,
@@ -48,7 +53,7 @@ def ending(
 async def settle(
     tx: Tx, deps: Deps, endings: Sequence[JobEnd], *, event_type: str | None = None
 ) -> Settled:
-    """End jobs that are still open; those that ended before are left as they are."""
+    """End the jobs that are still open; jobs that have ended already stay as they are."""
     jobs = await settlement.finish(tx, endings) if endings else []
     if not jobs:
         return Settled()
@@ -60,7 +65,7 @@ async def settle(
 
 
 async def publish_jobs(tx: Tx, deps: Deps, news: Sequence[tuple[str, Job]]) -> int:
-    """Store events about jobs, as (type, job), and owe them to their receivers."""
+    """Store events about jobs, given as (type, job); returns how many deliveries are due now."""
     now = deps.clock.now()
     events: list[NewEvent] = []
     callbacks: dict[UUID, str] = {}
@@ -81,10 +86,10 @@ async def publish(
     *,
     but_not: UUID | None = None,
 ) -> int:
-    """Store events and owe each to every endpoint that asks for it; how many are due at once.
+    """Store events with a delivery to each subscribed endpoint; returns how many are due now.
 
-    A disabled endpoint is owed them too, parked until somebody replays them; the one that an
-    event is about, `but_not`, is owed nothing.
+    Deliveries to disabled endpoints are parked until they are replayed. `but_not` is the endpoint
+    that an event is about; it gets no delivery.
     """
     await settlement.add_events(tx, events)
     receivers: defaultdict[UUID, list[SubscribedEndpoint]] = defaultdict(list)
@@ -104,7 +109,7 @@ async def publish(
 
 
 def announce(deps: Deps, settled: Settled) -> None:
-    """After the commit: wake the deliverers and those who wait, and report each end."""
+    """After the commit: wake the deliverers and the watchers, and report each ended job."""
     if settled.deliveries:
         deps.queue.wake("deliver")
     if settled.jobs:

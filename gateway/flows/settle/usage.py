@@ -1,4 +1,8 @@
-"""Usage: what was done for whom, from roll-ups that are added to in the transaction that does it."""
+"""Usage: jobs, durations and webhooks per tenant, read from hourly roll-ups.
+
+The transaction that ends a job or a delivery also adds to the roll-ups, so usage never differs from
+the history; maintain/check_usage.py verifies that.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -36,7 +40,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """One group of usage; `by` holds what it is grouped by. A time is None where none was taken."""
+    """One group of usage; `by` has the values of its columns. A Spread is None without any duration."""
 
     by: tuple[object, ...]
     jobs: int
@@ -62,7 +66,7 @@ async def read_usage(
 ) -> list[Group]:
     """Usage of tenants, None meaning all, for hours from..until; both are cut to their hour.
 
-    Sums of thousands of groups are read in one turn after the other, so others are not held up.
+    Thousands of groups are converted in short turns, so other requests are not held up.
     Raises BadRequest that names the parameter which is wrong.
     """
     if unknown := [name for name in group_by if name not in GROUPS]:
@@ -72,7 +76,7 @@ async def read_usage(
         raise BadRequest.of("to", "must be at least an hour after from; both are cut to their hour")
     async with deps.db.single() if visible is None else deps.db.of(*visible) as tx:
         span, most = (visible, first, last), MAX_GROUPS + 1
-        # Of one column there are few values; of several, their sums are much more work than to count.
+        # One column has few values. Groups of several are counted first: summing costs much more.
         many = len(group_by) > 1 and await read.count(tx, group_by, *span, limit=most) == most
         found = [] if many else await read.read(tx, group_by, *span, limit=most)
     if many or len(found) > MAX_GROUPS:
@@ -82,7 +86,7 @@ async def read_usage(
 
 
 async def in_turns(turn: asyncio.Lock, write: Callable[[F], T], found: Sequence[F]) -> list[T]:
-    """Make something of each, a few in a turn of the event loop; for one request at a time."""
+    """Convert rows, a few in each turn of the event loop, for one request at a time."""
     made: list[T] = []
     async with turn:
         for place in range(0, len(found), _TURN):
@@ -99,7 +103,7 @@ def _hour(name: str, at: datetime | None) -> datetime | None:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-# The past stays as it is, so who asks again finds nearly all of it made.
+# Past hours do not change, so a repeated query finds nearly all groups here.
 @lru_cache(maxsize=4096)
 def _group(sums: Sums) -> Group:
     codes: dict[str, int] = {}
@@ -126,7 +130,7 @@ def _spread(microseconds: int, count: int, histogram: bytes) -> Spread | None:
 
 
 async def count_webhooks(tx: Tx, done: Sequence[Recorded], moved: set[UUID]) -> None:
-    """Count the deliveries about jobs that ended, whether delivered or given up."""
+    """Add the deliveries that ended, delivered or exhausted, to the usage of their jobs."""
     ended = [
         (one.delivery_id, one.attempt.number)
         for one in done

@@ -1,6 +1,8 @@
-"""Those who wait for a job to change, or for the feed to grow, woken by what processes announce.
+"""Watchers: long polls that wait for a job to change, and streams that wait for the feed to grow.
 
-While announcements may be missed the database is asked instead, for all who wait in one question.
+Processes announce changes over Redis; an announcement wakes the watchers of that job or tenant, who
+then read the database. While Redis is away, the database is asked four times a second, for all
+watchers in one query; otherwise every two seconds, in case an announcement was lost.
 """
 
 import asyncio
@@ -19,12 +21,12 @@ from gateway.store.work import jobs
 
 _JOBS, _FEED = "jobs:", "feed:"
 _STEP_SECONDS = 0.25
-# How many steps apart the database is asked while announcements are heard.
+# While Redis works, the database is asked every so many steps.
 _STEPS = 8
-# Who follow the feed share so many connections: many woken at once must leave some to others.
+# Followers of the feed share so many connections, so many woken at once leave some to others.
 _FOLLOWING_AT_ONCE = 3
 
-# Who follows no tenant is told of the end all the same.
+# The key of followers without any tenant: they too must hear that the process stops.
 _NOBODY = UUID(int=0)
 
 K = TypeVar("K")
@@ -48,15 +50,15 @@ def _announce(deps: Deps, kind: str, ids: Iterable[UUID]) -> None:
 
 
 class Watch:
-    """One who waits."""
+    """One waiter."""
 
     def __init__(self) -> None:
         self.news = asyncio.Event()
 
-    async def told(self, seconds: float) -> bool:
-        """Wait until there may be news, or so many seconds; False in vain.
+    async def wait(self, seconds: float) -> bool:
+        """Wait until there may be news, at most so many seconds; False when there is none.
 
-        What came since the last wait counts, so nothing is missed that came while it was read.
+        News since the last wait counts, so nothing is missed while its reader was busy.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -68,20 +70,20 @@ class Watch:
 
 
 class JobWatch(Watch):
-    """One who waits for a job; `version` is what it has seen of it."""
+    """One waiter for a job; `version` is the last version that it has seen."""
 
     version = -1
 
     async def changed(self, version: int, seconds: float) -> None:
-        """Wait until the job may have another version than that, or so many seconds."""
+        """Wait until the job may have a version other than this, at most so many seconds."""
         self.version = version
-        await self.told(seconds)
+        await self.wait(seconds)
 
 
 class Watchers:
-    """The waiting of one process.
+    """The watchers of one process.
 
-    `reads` is for those who were woken, and `turn` for those who follow the feed.
+    `reads` batches the reads of woken long polls; `turn` limits the reads of followers.
     """
 
     def __init__(self, deps: Deps) -> None:
@@ -92,15 +94,15 @@ class Watchers:
         # By tenant; None follows the feeds of all.
         self._followers: defaultdict[UUID | None, set[Watch]] = defaultdict(set)
         self._horizon = START.xact
-        self._looking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def hear(self, subject: str) -> None:
         """Take an announcement."""
         if subject.startswith(_JOBS):
-            _tell(self._jobs, map(UUID, subject.removeprefix(_JOBS).split(",")))
+            _notify(self._jobs, map(UUID, subject.removeprefix(_JOBS).split(",")))
         elif subject.startswith(_FEED):
             grown = map(UUID, subject.removeprefix(_FEED).split(","))
-            _tell(self._followers, [*grown, None])
+            _notify(self._followers, [*grown, None])
 
     @contextmanager
     def watching(self, job_id: UUID) -> Generator[JobWatch]:
@@ -110,7 +112,7 @@ class Watchers:
 
     @contextmanager
     def following(self, tenants: Sequence[UUID] | None) -> Generator[Watch]:
-        """Watch the feeds of tenants within the block, None for all."""
+        """Watch the feeds of tenants within the block; None means all tenants."""
         keys = [None] if tenants is None else tenants or [_NOBODY]
         with self._among(self._followers, keys, Watch()) as watch:
             yield watch
@@ -119,8 +121,8 @@ class Watchers:
     def _among(self, waiting: defaultdict[K, set[W]], keys: Sequence[K], watch: W) -> Generator[W]:
         for key in keys:
             waiting[key].add(watch)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_task(self._look())
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.get_running_loop().create_task(self._look())
         try:
             yield watch
         finally:
@@ -135,12 +137,12 @@ class Watchers:
             await self._deps.clock.sleep(_STEP_SECONDS)
             step += 1
             if self._deps.slots.closing:
-                _tell(self._jobs, self._jobs)
-                _tell(self._followers, self._followers)
+                _notify(self._jobs, self._jobs)
+                _notify(self._followers, self._followers)
             elif not self._deps.queue.connected or step % _STEPS == 0:
-                with suppress(Unavailable):  # asked again in a moment
-                    _tell(self._jobs, await self._changed())
-                    _tell(self._followers, await self._grown())
+                with suppress(Unavailable):  # the next step asks again
+                    _notify(self._jobs, await self._changed())
+                    _notify(self._followers, await self._grown())
 
     async def _changed(self) -> list[UUID]:
         watched = {job_id: list(watches) for job_id, watches in self._jobs.items()}
@@ -161,12 +163,12 @@ class Watchers:
         tenants = None if None in asked else [tenant for tenant in asked if tenant is not None]
         async with self._deps.db.single() as tx:
             self._horizon, grown = await feed.grown(tx, tenants, self._horizon)
-        # Who came while it was asked may have looked before, at an earlier horizon.
+        # Followers that came during the query may have read at an earlier horizon.
         came = self._followers.keys() - asked
         return {*grown, *came, *([None] if grown else [])}
 
 
-def _tell(waiting: defaultdict[K, set[W]], keys: Iterable[K]) -> None:
+def _notify(waiting: defaultdict[K, set[W]], keys: Iterable[K]) -> None:
     for key in list(keys):
         for watch in waiting.get(key, ()):
             watch.news.set()

@@ -1,4 +1,13 @@
-"""What came of one submit, and what that means for its row."""
+"""Outcomes of a submit, and what each means for its row, its timeline and the log. Pure.
+
+| answer | the row |
+|---|---|
+| Submitted | submitted |
+| Refused (4xx) | failed, with the upstream's own error |
+| Denied (401, 402, 403), Sealed | accepted again; the attempt does not count |
+| Busy (429, connection refused) | accepted again, after the credential's back-off |
+| Unknown (timeout, reset, 5xx), Broken | in doubt: looked up before it is sent again |
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,7 +23,7 @@ from gateway.store.work.submits import Back, Doubt, ToSubmit
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The gateway itself failed, maybe after the request was sent."""
+    """The gateway itself failed, possibly after the request was sent."""
 
     reason: str
 
@@ -24,7 +33,7 @@ Answer = Submitted | Refused | Trouble | Sealed | Broken
 
 @dataclass(frozen=True, slots=True)
 class SubmitOutcome:
-    """A job and what the upstream said to it."""
+    """A job, the lease token that it was claimed under, and the upstream's answer."""
 
     job: ToSubmit
     token: UUID
@@ -32,10 +41,10 @@ class SubmitOutcome:
 
 
 def back(one: SubmitOutcome, rest: float) -> Back | None:
-    """How a job that was certainly not taken waits; None where it was, or nobody knows."""
+    """The row of a job that the upstream certainly did not take, back in the queue; None otherwise."""
     match one.answer:
         case Denied() | Sealed():
-            # The credential is at fault, so the job waits without having used an attempt.
+            # The credential is at fault, so the attempt does not count.
             return Back(one.job.id, one.token, 0.0, counted=False)
         case Busy():
             return Back(one.job.id, one.token, rest, counted=True)
@@ -46,7 +55,7 @@ def back(one: SubmitOutcome, rest: float) -> Back | None:
 
 
 def doubt(one: SubmitOutcome, delay: float) -> Doubt | None:
-    """How a job is looked up of which nobody knows; None where its outcome is clear."""
+    """The row of a job that is in doubt, with its next lookup; None where the outcome is clear."""
     match one.answer:
         case Unknown():
             return Doubt(one.job.id, one.token, delay, 0)
@@ -63,9 +72,9 @@ def refusal(refused: Refused) -> Finish:
 
 
 def note(answer: Answer) -> list[tuple[str, str]]:
-    """What the timeline says of it, as (type, detail)."""
+    """The notes for the timeline, as (type, detail)."""
     match answer:
-        case Submitted() | Refused() | Sealed():  # which is no affair of the tenant
+        case Submitted() | Refused() | Sealed():  # nothing that the tenant can act on
             return []
         case Denied():
             return [("credential.rejected", answer.problem.message)]
@@ -78,7 +87,7 @@ def note(answer: Answer) -> list[tuple[str, str]]:
 
 
 def reason(answer: Answer) -> str | None:
-    """What the log says of it."""
+    """The reason for the log; None where there is none."""
     match answer:
         case Submitted():
             return None
@@ -91,7 +100,7 @@ def reason(answer: Answer) -> str | None:
 
 
 def by_credential(sent: Sequence[SubmitOutcome]) -> list[list[SubmitOutcome]]:
-    """Group by credential, in one order for everybody: writers must not deadlock."""
+    """Group by credential, in the order of their ids: all writers lock in that order (deadlocks)."""
     groups: defaultdict[UUID, list[SubmitOutcome]] = defaultdict(list)
     for one in sent:
         groups[one.job.credential_id].append(one)

@@ -1,9 +1,10 @@
-"""Doubt: find out upstream what became of submits without a clear answer, before any repeat.
+"""Reconcile: look up at the upstream the jobs that are in doubt, before any of them is sent again.
 
-One lookup serves all doubtful jobs of a credential. A job that is not found is looked for a second
-time, as the list may lag, and only then submitted again. A lookup of a long list takes several
-rounds; its end is no failure of the upstream, and other jobs go on meanwhile. A crash loses how far
-the lookup came, and nothing else.
+A job is in doubt when its submit has no clear outcome: a timeout or reset after the request was
+written, 5xx, a crash, or a restored database. The upstream's list is searched for the marker in the
+job's metadata; one lookup serves all such jobs of a credential. A found job is `submitted`. One that is
+not found is looked up a second time, as the list may lag, and only then sent again. A long list takes
+several rounds, and other jobs go on meanwhile. A crash loses the progress of a lookup, nothing else.
 """
 
 from collections import defaultdict
@@ -16,7 +17,7 @@ from gateway.flows.claim.claiming import claiming
 from gateway.flows.claim.retry_unavailable import retry_while_unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.settle.settlement import Settled, announce, ending, settle
-from gateway.flows.upstream.credential_access import UpstreamAccess, asking_for
+from gateway.flows.upstream.credential_access import UpstreamAccess, choose_credential
 from gateway.flows.upstream.credential_health import CredentialHealth, is_probe, judge_credential
 from gateway.flows.upstream.find_by_marker import Lookup, SearchWindow
 from gateway.ports import Access, Sealed, Trouble, Verb
@@ -31,14 +32,15 @@ VERB: Verb = "submit"
 _CLAIM = 1_000
 _ASKED = 100_000
 _REMEMBERED = 1_000
-# Jobs of a credential whose list is being searched already wait so long for the next round.
+# Seconds until the next round for jobs of a credential whose list is being searched already.
 _BESIDE_SECONDS = 1.0
 
 
 class LookupResult(NamedTuple):
-    """What one round showed of the claimed jobs: upstream ids, jobs that are certainly not there.
+    """What one round found out about the claimed jobs: upstream ids by job, and jobs not in the list.
 
-    The others are looked up again `after` so many seconds.
+    All others are looked up again `after` so many seconds. `calls` were made to the upstream in this
+    round, for `asked` markers.
     """
 
     found: dict[UUID, str]
@@ -50,21 +52,21 @@ class LookupResult(NamedTuple):
 
 
 class Reconciler:
-    """Looks up for one process; it remembers the lookups that are not over."""
+    """The reconciler of one process; it keeps the lookups that are not complete in memory."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        # By the credential of the jobs, and the one that is asked with.
+        # By the credential of the jobs, and the credential that the upstream is asked with.
         self._lookups: dict[tuple[UUID, UUID], Lookup] = {}
         self._under_way: set[tuple[UUID, UUID]] = set()
 
     @property
     def remembered(self) -> int:
-        """How many lookups are not over."""
+        """How many lookups are not complete."""
         return len(self._lookups)
 
     async def claim(self) -> int:
-        """Claim doubtful jobs, start to look them up, and say how many."""
+        """Claim jobs that are in doubt, start to look them up, and return how many there are."""
         deps, token = self._deps, self._deps.ids.uuid()
         async with claiming(deps, "doubt", token, deps.db.single()) as tx:
             if not (await submits.due(tx)).doubtful:
@@ -88,54 +90,54 @@ class Reconciler:
     async def _resolve(self, jobs: Sequence[Doubtful], token: UUID) -> None:
         deps, started = self._deps, self._deps.clock.monotonic()
         until = started + deps.policy.lease
-        asking = await retry_while_unavailable(
-            deps.clock, until, lambda: _asking(deps, jobs[0].credential_id)
+        upstream = await retry_while_unavailable(
+            deps.clock, until, lambda: _access(deps, jobs[0].credential_id)
         )
-        if asking is None:
-            return  # its tenant was erased meanwhile
-        seen = await retry_while_unavailable(
-            deps.clock, until, lambda: self._look(asking, jobs, until - deps.policy.lease_margin)
+        if upstream is None:
+            return  # the tenant was erased meanwhile
+        result = await retry_while_unavailable(
+            deps.clock, until, lambda: self._look(upstream, jobs, until - deps.policy.lease_margin)
         )
         deps.crash_point("doubt.looked")
         await retry_while_unavailable(
-            deps.clock, until, lambda: _record(deps, asking, jobs, token, seen)
+            deps.clock, until, lambda: _record(deps, upstream, jobs, token, result)
         )
         deps.crash_point("doubt.committed")
         if len(jobs) >= _CLAIM:
             deps.queue.wake(VERB)
         deps.observer.done(
             "lookup",
-            _outcome(seen, jobs),
+            _outcome(result, jobs),
             seconds=deps.clock.monotonic() - started,
-            credential_id=asking.credential.id,
+            credential_id=upstream.credential.id,
             jobs=len(jobs),
-            found=len(seen.found),
-            calls=seen.calls,
+            found=len(result.found),
+            calls=result.calls,
         )
 
     async def _look(
-        self, asking: UpstreamAccess, jobs: Sequence[Doubtful], until: float
+        self, upstream: UpstreamAccess, jobs: Sequence[Doubtful], until: float
     ) -> LookupResult:
         """One round; a list is not searched twice at the same time."""
-        if isinstance(asking.access, Sealed):
-            return LookupResult({}, trouble=asking.access)
-        key = (jobs[0].credential_id, asking.credential.id)
+        if isinstance(upstream.access, Sealed):
+            return LookupResult({}, trouble=upstream.access)
+        key = (jobs[0].credential_id, upstream.credential.id)
         if key in self._under_way:
             return LookupResult({}, after=_BESIDE_SECONDS)
         self._under_way.add(key)
         try:
             lookup = self._lookups.pop(key, None)
             if lookup is None or not any(_serves(lookup, job) for job in jobs):
-                lookup = await self._begin(asking.access, jobs)
-            seen = await self._search(lookup, jobs, until)
+                lookup = await self._begin(upstream.access, jobs)
+            result = await self._search(lookup, jobs, until)
         finally:
             self._under_way.discard(key)
         if lookup.markers:
             self._remember(key, lookup)
-        return seen
+        return result
 
     async def _search(self, lookup: Lookup, jobs: Sequence[Doubtful], until: float) -> LookupResult:
-        """Go on with a lookup, and take from it what it shows of these jobs."""
+        """Continue a lookup, and collect what it shows of these jobs."""
         asked, before = len(lookup.markers), lookup.calls
         trouble = await lookup.run(until)
         found = {
@@ -151,7 +153,7 @@ class Reconciler:
         return LookupResult(found, missing, trouble, lookup.calls - before, asked, after)
 
     async def _begin(self, access: Access, jobs: Sequence[Doubtful]) -> Lookup:
-        """A lookup that serves these jobs, and the others of their credential that are due."""
+        """Start a lookup for these jobs and for all other due ones of their credential."""
         deps, lease = self._deps, self._deps.policy.lease
         async with deps.db.single() as tx:
             others = await submits.doubtful(tx, jobs[0].credential_id, lease=lease, limit=_ASKED)
@@ -167,77 +169,81 @@ class Reconciler:
 
 
 def _serves(lookup: Lookup, job: Doubtful) -> bool:
-    """Whether a lookup tells if a job is there: it must have begun when this look was due."""
+    """Whether a lookup counts for a job: it must have begun after this look of the job was due."""
     return lookup.markers.get(str(job.id)) == job.lookups
 
 
-def _outcome(seen: LookupResult, jobs: Sequence[Doubtful]) -> str:
-    if seen.trouble is not None:
-        return type(seen.trouble).__name__.lower()
-    is_complete = len(seen.found) + len(seen.missing) == len(jobs)
+def _outcome(result: LookupResult, jobs: Sequence[Doubtful]) -> str:
+    if result.trouble is not None:
+        return type(result.trouble).__name__.lower()
+    is_complete = len(result.found) + len(result.missing) == len(jobs)
     return "complete" if is_complete else "unfinished"
 
 
-async def _asking(deps: Deps, credential_id: UUID) -> UpstreamAccess | None:
+async def _access(deps: Deps, credential_id: UUID) -> UpstreamAccess | None:
     async with deps.db.single() as tx:
         credential = await tenants.credential_by_id(tx, credential_id)
-        return credential and await asking_for(tx, deps, credential)
+        return credential and await choose_credential(tx, deps, credential)
 
 
 async def _record(
-    deps: Deps, asking: UpstreamAccess, jobs: Sequence[Doubtful], token: UUID, seen: LookupResult
+    deps: Deps,
+    upstream: UpstreamAccess,
+    jobs: Sequence[Doubtful],
+    token: UUID,
+    result: LookupResult,
 ) -> None:
-    credential = asking.credential
-    standing = CredentialHealth(
+    credential = upstream.credential
+    health = CredentialHealth(
         credential.id,
         credential.tenant_id,
         credential.version,
-        failures=0 if asking.is_substitute else jobs[0].failures,
+        failures=0 if upstream.is_substitute else jobs[0].failures,
         rejected=credential.rejected_at is not None,
     )
     settled = Settled()
     async with deps.db.begin() as tx:
-        if seen.found:
-            taken = [(id_, token, theirs) for id_, theirs in seen.found.items()]
+        if result.found:
+            taken = [(id_, token, theirs) for id_, theirs in result.found.items()]
             await submits.submitted(tx, taken)
             await polls.poll_soon(tx, [(jobs[0].credential_id, "")], deps.policy.poll_min)
-        if notes := _notes(deps, jobs, seen):
+        if notes := _notes(deps, jobs, result):
             await lists.add_notes(tx, notes)
-        if seen.missing:
+        if result.missing:
             settled = await _not_found(
-                deps, tx, seen.missing, token, is_substitute=asking.is_substitute
+                deps, tx, result.missing, token, is_substitute=upstream.is_substitute
             )
         rest = 0.0
-        asked = seen.calls or seen.trouble is not None
-        if asking.is_substitute or (is_probe(standing, deps.policy) and not asked):
+        asked = result.calls or result.trouble is not None
+        if upstream.is_substitute or (is_probe(health, deps.policy) and not asked):
             await credential_health.unpause(tx, jobs[0].credential_id)
         if asked:
-            rest = await judge_credential(tx, deps, standing, [seen.trouble])
-        if unserved := _unserved(jobs, seen):
-            delay = max(rest, seen.after)
+            rest = await judge_credential(tx, deps, health, [result.trouble])
+        if unserved := _unserved(jobs, result):
+            delay = max(rest, result.after)
             doubts = [Doubt(j.id, token, delay, j.lookups, j.strikes) for j in unserved]
             await submits.doubt(tx, doubts)
         deps.crash_point("doubt.recorded")
     announce(deps, settled)
-    deps.queue.wake("poll" if seen.found else "submit", after=deps.policy.poll_min)
-    if len(seen.found) < len(jobs):
+    deps.queue.wake("poll" if result.found else "submit", after=deps.policy.poll_min)
+    if len(result.found) < len(jobs):
         deps.queue.wake("submit", after=deps.policy.lookup_delay)
 
 
-def _unserved(jobs: Sequence[Doubtful], seen: LookupResult) -> list[Doubtful]:
-    """The jobs of which this round has shown nothing."""
-    served = {*seen.found, *(job.id for job in seen.missing)}
+def _unserved(jobs: Sequence[Doubtful], result: LookupResult) -> list[Doubtful]:
+    """The jobs that this round did not settle."""
+    served = {*result.found, *(job.id for job in result.missing)}
     return [job for job in jobs if job.id not in served]
 
 
-def _notes(deps: Deps, jobs: Sequence[Doubtful], seen: LookupResult) -> list[NewNote]:
-    """What the timeline tells of a look that has come to its end."""
-    cost = f"{seen.calls} call{'' if seen.calls == 1 else 's'}"
-    shared = f", which served {seen.asked} jobs" if seen.asked > 1 else ""
-    missing = {job.id for job in seen.missing}
+def _notes(deps: Deps, jobs: Sequence[Doubtful], result: LookupResult) -> list[NewNote]:
+    """Notes for the timelines of the jobs that this round settled."""
+    cost = f"{result.calls} call{'' if result.calls == 1 else 's'}"
+    shared = f", which served {result.asked} jobs" if result.asked > 1 else ""
+    missing = {job.id for job in result.missing}
     notes: list[NewNote] = []
     for job in jobs:
-        if job.id in seen.found:
+        if job.id in result.found:
             text = f"The upstream has the job: found at look {job.lookups + 1}, by {cost}{shared}."
         elif job.id in missing:
             text = f"The upstream's list does not show the job at look {job.lookups + 1} of"
@@ -251,7 +257,7 @@ def _notes(deps: Deps, jobs: Sequence[Doubtful], seen: LookupResult) -> list[New
 async def _not_found(
     deps: Deps, tx: Tx, jobs: Sequence[Doubtful], token: UUID, *, is_substitute: bool
 ) -> Settled:
-    """Look again later; after the last look submit again, or give up what cannot be submitted."""
+    """Schedule the next look; after the last one send the job again, or fail it where that is unsafe."""
     policy = deps.policy
     last = [job for job in jobs if job.lookups >= policy.lookups - 1]
     again = [
@@ -261,10 +267,10 @@ async def _not_found(
     ]
     if again:
         await submits.doubt(tx, again)
-    hopeless = [job for job in last if is_substitute or job.strikes >= policy.strikes]
+    to_fail = [job for job in last if is_substitute or job.strikes >= policy.strikes]
     ends = [
         ending(job.id, out_of_reach() if is_substitute else given_up(job.strikes), token)
-        for job in hopeless
+        for job in to_fail
     ]
     repeat = [job for job in last if not is_substitute and job.strikes < policy.strikes]
     if repeat:

@@ -1,4 +1,11 @@
-"""Submit: take due jobs to the upstream, each at most once."""
+"""Submit: send due jobs to the upstream, each at most once ("effectively once").
+
+Runs in every worker, started by wake-ups and by the sweep. A claim commits the state `submitting`
+before the call, so a job whose outcome is unknown is known to be in doubt; it is looked up before it is
+sent again (reconcile.py). The outcome is written under the lease token. A crash after the claim
+leaves jobs in `submitting`; when their lease has lapsed they are in doubt and are reconciled. Jobs
+that were claimed several times without an outcome are quarantined: they run alone.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -34,12 +41,12 @@ from gateway.store.work.submits import ToSubmit
 
 VERB: Verb = "submit"
 _WRITERS = 2
-# A longer wait than this is left to the sweep.
+# The sweep finds jobs whose wait is longer than this.
 _WAKE_WITHIN = 60.0
 
 
 class Submitter:
-    """Submits for one process."""
+    """The submitter of one process."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
@@ -48,11 +55,14 @@ class Submitter:
         )
 
     async def claim(self, room: int) -> int:
-        """Claim due jobs, start to submit them, and say how many."""
+        """Claim due jobs, start a task for each, and return how many there are."""
         return await self._claim(room, suspects=False)
 
-    async def claim_suspect(self) -> bool:
-        """Claim a job that brought down those who submitted it, or seemed to, and submit it alone."""
+    async def claim_quarantined(self) -> bool:
+        """Claim one quarantined job and submit it alone; False where there is none.
+
+        Processes crashed, or seemed to crash, while they submitted it.
+        """
         async with self._deps.db.single() as tx:
             if not (await submits.due(tx)).suspects:
                 return False
@@ -64,7 +74,9 @@ class Submitter:
     async def _claim(self, room: int, *, suspects: bool) -> int:
         deps, policy = self._deps, self._deps.policy
         claimed_at, token = deps.clock.monotonic(), deps.ids.uuid()
-        known = deps.restore_detector.known  # before the claim begins: see the beacon's module
+        known = (
+            deps.restore_detector.known
+        )  # before the claim begins: see process/restore_detector.py
         async with claiming(deps, "submit", token, deps.db.single()) as tx:
             if not (await submits.due(tx)).waiting:
                 return 0
@@ -81,7 +93,7 @@ class Submitter:
         if jobs:
             deps.crash_point("submit.claimed")
             if is_behind(known, jobs[0].beacon_id, jobs[0].beacon):
-                await self._hold(jobs, token)
+                await self._mark_in_doubt(jobs, token)
                 return 0
             deps.restore_detector.learn({jobs[0].beacon_id: jobs[0].beacon})
         announce_jobs(deps, [job.id for job in jobs])
@@ -92,14 +104,14 @@ class Submitter:
         return len(jobs)
 
     def _report_shares(self, jobs: Sequence[ToSubmit]) -> None:
-        """Show how evenly a claim was shared out, where several tenants had a part in it."""
+        """Report the share of the largest tenant in a claim, where there are several."""
         shares = Counter(job.tenant_id for job in jobs)
         if len(shares) > 1:
             largest = max(shares.values()) / len(jobs)
             self._deps.observer.done("claim", "shared", seconds=0.0, largest_share=largest)
 
-    async def _hold(self, jobs: Sequence[ToSubmit], token: UUID) -> None:
-        """Send nothing: the database went back in time, so all of this may be upstream already."""
+    async def _mark_in_doubt(self, jobs: Sequence[ToSubmit], token: UUID) -> None:
+        """Send nothing: the database was restored, so these jobs may be at the upstream already."""
         await mark_waiting_in_doubt(self._deps, [job.id for job in jobs], token)
         self._deps.queue.wake(VERB)
 
@@ -109,7 +121,7 @@ class Submitter:
         not_after = claimed_at + deps.policy.lease - deps.policy.lease_margin
         try:
             answer = await self._send(job, not_after)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
+        except Exception as error:  # noqa: BLE001 - a defect must not stop the other jobs
             deps.slots.report(VERB, error)
             answer = Broken(f"the gateway broke down: {type(error).__name__}")
         deps.crash_point("submit.sent")
@@ -141,7 +153,7 @@ class Submitter:
             job.copy_results_to,
         )
         if deps.clock.monotonic() > not_after:
-            # This process stood still for so long that somebody else may act on the row by now.
+            # This process was stalled for so long that another one may hold the lease by now.
             return Unknown("the lease was nearly over before the request began")
         return await deps.upstream.submit(access, submission)
 
@@ -184,9 +196,9 @@ class Submitter:
         return await settle(tx, self._deps, refused)
 
     async def _record_trouble(self, tx: Tx, sent: Sequence[SubmitOutcome]) -> float:
-        """Seconds until the jobs of one credential that were not taken are looked at again."""
+        """Seconds until the jobs of one credential that the upstream did not take are due again."""
         first = sent[0].job
-        standing = CredentialHealth(
+        health = CredentialHealth(
             first.credential_id,
             first.tenant_id,
             first.credential_version,
@@ -195,10 +207,10 @@ class Submitter:
             first.narrow,
         )
         clear = all(isinstance(one.answer, (Submitted, Refused)) for one in sent)
-        if clear and not is_failing(standing):
+        if clear and not is_failing(health):
             return 0.0
-        heard = [one.answer for one in sent if not isinstance(one.answer, Broken)]
-        rest = await judge_credential(tx, self._deps, standing, heard) if heard else 0.0
+        answers = [one.answer for one in sent if not isinstance(one.answer, Broken)]
+        rest = await judge_credential(tx, self._deps, health, answers) if answers else 0.0
         await self._put_back(tx, sent, rest)
         in_doubt = any(isinstance(one.answer, (Unknown, Broken)) for one in sent)
         return max(rest, self._deps.policy.lookup_delay) if in_doubt else rest

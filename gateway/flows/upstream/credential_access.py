@@ -1,4 +1,4 @@
-"""Which credential to ask the upstream with about jobs that an earlier one submitted."""
+"""Choose the credential to ask the upstream with about jobs that an earlier credential submitted."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from gateway.store.tenancy import tenants
 
 @dataclass(frozen=True, slots=True)
 class UpstreamAccess:
-    """A way to the upstream; `lent` when it is not the credential that the jobs belong to."""
+    """An opened credential; a substitute is not the one that submitted the jobs."""
 
     credential: Credential
     access: Access | Sealed
@@ -29,8 +29,8 @@ def open_access(deps: Deps, credential: Credential) -> Access | Sealed:
     )
 
 
-async def asking_for(tx: Tx, deps: Deps, credential: Credential) -> UpstreamAccess:
-    """A credential's own access; for one that was rejected, that of the tenant's present one."""
+async def choose_credential(tx: Tx, deps: Deps, credential: Credential) -> UpstreamAccess:
+    """The credential itself, or the tenant's present one as a substitute if it was rejected."""
     if credential.rejected_at is not None:
         present = await tenants.credential(tx, credential.tenant_id)
         if present is not None and present.version > credential.version:

@@ -1,4 +1,9 @@
-"""Delete: a job is gone for its tenant at once, and upstream as soon as that can be reached."""
+"""Delete a job: at once for its tenant, and at the upstream as soon as that can be reached.
+
+Runs for `DELETE /job`, for bulk cancels, and in the sweep for what the upstream has not deleted yet. One
+transaction ends the job as cancelled, publishes `job.deleted` and stores the pending deletion; a crash
+after it leaves a row that the next sweep deletes at the upstream.
+"""
 
 from uuid import UUID
 
@@ -26,9 +31,9 @@ _UNFINISHED = Unknown(f"the upstream's list could not be searched within {_SEARC
 async def delete_job(
     deps: Deps, tenant_id: UUID, job_id: UUID, *, unless_ended: bool = False
 ) -> None:
-    """Delete a job; one that was not submitted yet never will be. Raises NotFound.
+    """Delete a job; one that is not submitted yet will never be. Raises NotFound.
 
-    With `unless_ended` a job that has ended meanwhile stays.
+    With `unless_ended` a job that has ended stays.
     """
     marked = await _mark(deps, tenant_id, job_id, unless_ended=unless_ended)
     if marked is None:
@@ -46,7 +51,7 @@ async def delete_job(
 async def _mark(
     deps: Deps, tenant_id: UUID, job_id: UUID, *, unless_ended: bool
 ) -> tuple[Settled, str | None] | None:
-    """End the job and keep its deletion; None where it has ended and is to stay."""
+    """End the job and store its pending deletion; None where it has ended and is to stay."""
     async with deps.db.of(tenant_id) as tx:
         job = await jobs.hold(tx, tenant_id, job_id)
         if job is None:
@@ -54,7 +59,7 @@ async def _mark(
         if unless_ended and job.state in TERMINAL:
             return None
         if job.state in TERMINAL:
-            # Its end was told before; its deletion is news all the same.
+            # Its end has an event already; its deletion needs one, too.
             settled = Settled(deliveries=await publish_jobs(tx, deps, [(JOB_DELETED, job)]))
         else:
             settled = await settle(tx, deps, [ending(job_id, cancelled())], event_type=JOB_DELETED)
@@ -64,10 +69,10 @@ async def _mark(
 
 
 async def delete_upstream(deps: Deps) -> int:
-    """Tell the upstream of deleted jobs; what fails is tried again later. How many are done."""
+    """Delete jobs at the upstream, and return how many; failed ones stay due for a later try."""
     async with deps.db.single() as tx:
-        doomed = await jobs.claim_pending_deletions(tx, _BATCH, _RETRY_SECONDS)
-    done = [job.id for job in doomed if await _delete_one(deps, job)]
+        pending = await jobs.claim_pending_deletions(tx, _BATCH, _RETRY_SECONDS)
+    done = [job.id for job in pending if await _delete_one(deps, job)]
     if done:
         deps.crash_point("delete.told")
         async with deps.db.single() as tx:
@@ -91,7 +96,7 @@ async def _delete_one(deps: Deps, job: PendingDeletion) -> bool:
 
 
 async def _find(deps: Deps, access: Access, job: PendingDeletion) -> str | Trouble | None:
-    """The upstream's id of a job that was deleted while it was being submitted, if it took it."""
+    """The upstream's id of a job that was deleted during its submit; None where it has none."""
     window = SearchWindow(job.sent_at, job.now)
     lookup = Lookup(deps, access, {str(job.id): 0}, window, began_at=job.now)
     trouble = await lookup.run(deps.clock.monotonic() + _SEARCH_SECONDS)

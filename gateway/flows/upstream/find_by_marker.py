@@ -1,8 +1,9 @@
-"""Look for jobs by their marker in the upstream's list, however long the list is.
+"""Find jobs by their marker (`metadata.gatewayJobId`) in the upstream's list, however long it is.
 
-A list that is sorted by creation is searched by bisection for the time in which the upstream can
-have taken the jobs, and read there only. A list without an order is read from its first page to its
-last. Both may take several rounds: a lookup remembers how far it came, and goes on from there.
+Used to reconcile jobs in doubt and to delete jobs whose submit had no clear outcome. A list that is
+sorted by creation is searched by bisection for the time in which the upstream can have taken the
+jobs, and only those pages are read. An unsorted list is read from its first page to its last. Both may
+take several rounds: a Lookup keeps its place and continues there. A crash loses only that place.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from gateway.ports import Access, Trouble, Unknown, UpstreamJob
 from gateway.store.work import submits
 
 _SIZE = 100
-# So many pages in a row with the same jobs are no list that grows while it is read.
+# A growing list may repeat a page; so many equal pages in a row mean that it has no end.
 _SAME_PAGES = 10
 _ENDLESS = Unknown("the upstream's list does not end: page after page has the same or newer jobs")
 
@@ -42,7 +43,7 @@ class SearchWindow:
     def at_upstream(self, offset: Offset, lag: timedelta) -> "SearchWindow":
         """When the upstream can have made the jobs, by its own clock.
 
-        A request that nobody waited for any more may be carried out after it was over, by `lag`.
+        The upstream may carry out a request up to `lag` after its caller gave up waiting.
         """
         return SearchWindow(self.start + offset.least, self.end + lag + offset.most)
 
@@ -51,8 +52,8 @@ class SearchWindow:
 class Lookup:
     """One search for jobs of one credential; `began_at` is by the clock of the database.
 
-    `markers` are the ids of the jobs that are searched for, with the number of looks that each has had
-    before; `found` has the job of each marker that was seen so far. Once the search `is_complete`, what is not found was not in the list.
+    `markers` has the ids of the wanted jobs, each with its number of earlier looks. `found` has the
+    upstream's job of each marker seen so far. Once `is_complete`, other markers are not in the list.
     """
 
     deps: Deps
@@ -72,7 +73,7 @@ class Lookup:
     _same: int = 0
 
     async def run(self, until: float) -> Trouble | None:
-        """Search until the end, or until a monotonic instant; the trouble that cut it short."""
+        """Search to the end, or until a monotonic time; returns the trouble that stopped it, if any."""
         if self.is_complete:
             return None
         self._until, self._shown, self._same = until, [], 0
@@ -104,7 +105,7 @@ class Lookup:
             self._next += 1
 
     async def _place(self, first: list[UpstreamJob]) -> int:
-        """The page to begin at."""
+        """The number of the page to begin at."""
         self._pages = {0: first}
         sample = await self._sample(0, 1)
         self._order = order_of(sample)
@@ -124,7 +125,7 @@ class Lookup:
         return max(number - 1, 0)
 
     async def _sample(self, number: int, step: int) -> list[UpstreamJob]:
-        """Jobs from a page on, enough of them to tell the clock: an upstream may have small pages."""
+        """Jobs from a page on, enough of them to estimate the clock: pages may be small."""
         jobs: list[UpstreamJob] = []
         while number >= 0 and (page := await self._kept(number)):
             jobs = jobs + page if step > 0 else page + jobs
@@ -142,13 +143,13 @@ class Lookup:
         return await first_page(is_there) - 1
 
     async def _kept(self, number: int) -> list[UpstreamJob]:
-        """A page, which is read once while the place to begin at is searched for."""
+        """A page, read once during the bisection."""
         if number not in self._pages:
             self._pages[number] = await self._page(number)
         return self._pages[number]
 
     async def _offset(self, newest: Sequence[UpstreamJob], skew: timedelta) -> Offset:
-        """How far the upstream's clock is ahead, from jobs whose submit was recorded."""
+        """How far the upstream's clock is ahead, estimated from jobs whose submit was recorded."""
         taken: dict[UUID, datetime] = {}
         for job in newest:
             if (marker := _uuid(job.marker)) is not None and job.created_at is not None:
@@ -204,7 +205,7 @@ class Lookup:
 
 
 def _uuid(text: str | None) -> UUID | None:
-    """A marker of ours; the metadata of jobs that others made may hold anything."""
+    """The id in a marker; None where it is not ours, as others' jobs may have any metadata."""
     try:
         return UUID(text) if text else None
     except ValueError:
@@ -212,7 +213,7 @@ def _uuid(text: str | None) -> UUID | None:
 
 
 def _is_older(job: UpstreamJob, than: UpstreamJob) -> bool:
-    """Should two jobs ever carry one marker, everybody keeps the same one."""
+    """If two jobs ever have the same marker, all processes choose the same one."""
     if job.created_at is None or than.created_at is None:
         return job.upstream_id < than.upstream_id
     return (job.created_at, job.upstream_id) < (than.created_at, than.upstream_id)

@@ -1,4 +1,4 @@
-"""Search an upstream's list that is sorted by creation, in either direction."""
+"""Bisection of a paged list that is sorted by creation, in either direction."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
@@ -7,19 +7,19 @@ from typing import Literal
 from gateway.ports import UpstreamJob
 
 Order = Literal["newest", "oldest"]
-# A list with more pages does not end.
+# A list with more pages is taken for endless.
 _MOST_PAGES = 2**24
 
 
 class EndlessListError(Exception):
-    """Every page that was asked for lies before the place that is searched for."""
+    """Every page that was read lies before the wanted place."""
 
 
 async def first_page(is_before: Callable[[int], Awaitable[bool]]) -> int:
-    """The number of the first page that does not lie before the place that is searched for.
+    """The number of the first page that does not lie before the wanted place.
 
-    Asks about twice as many pages as the number of that page has binary digits. `is_before` must be
-    true for each page before it. Raises EndlessListError.
+    Reads about 2 * log2(number) pages. `is_before` must be true for each page before it. Raises
+    EndlessListError.
     """
     low, high = -1, 0
     while await is_before(high):
@@ -33,7 +33,7 @@ async def first_page(is_before: Callable[[int], Awaitable[bool]]) -> int:
 
 
 def order_of(jobs: Sequence[UpstreamJob]) -> Order | None:
-    """Which way jobs that follow each other in a list are sorted; None where they do not tell."""
+    """How consecutive jobs of a list are sorted; None where their times do not show it."""
     times = [job.created_at for job in jobs]
     known = [time for time in times if time is not None]
     if len(known) < len(times) or len(set(known)) < 2:  # noqa: PLR2004 - two make an order

@@ -1,4 +1,7 @@
-"""Calls that are passed on to the upstream while the caller waits."""
+"""Pass-through: calls to the upstream while the caller waits, for workflows and uploads.
+
+Lists of workflows are cached for a minute, and an older list is served while the upstream is down.
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -9,7 +12,7 @@ from gateway.flows.upstream.credential_access import open_access
 from gateway.ports import Access, Denied, Sealed, Trouble, Upload, Workflow
 from gateway.store.tenancy import tenants
 
-_FRESH_SECONDS = 60.0
+_TTL_SECONDS = 60.0
 _PAGE = 100
 _PAGES = 20
 _TENANTS = 10_000
@@ -22,9 +25,9 @@ class _Known:
 
 
 class Workflows:
-    """The workflows of each tenant's credential, remembered for a minute by one process.
+    """The workflows of each tenant's credential, cached for a minute by one process.
 
-    When the upstream is down, what was known before is served.
+    While the upstream is down, the last known list is served.
     """
 
     def __init__(self, deps: Deps) -> None:
@@ -37,7 +40,7 @@ class Workflows:
         return workflows[page * size : (page + 1) * size]
 
     async def named(self, tenant_id: UUID, slug: str) -> Workflow | None:
-        """The workflow with a slug; None when it is unknown or cannot be learned."""
+        """The workflow with a slug; None where it is unknown or the list cannot be had."""
         try:
             workflows = await self._all(tenant_id)
         except (CredentialMissing, UpstreamUnavailable):
@@ -51,7 +54,7 @@ class Workflows:
     async def _all(self, tenant_id: UUID) -> list[Workflow]:
         now = self._deps.clock.monotonic()
         known = self._known.get(tenant_id)
-        if known is not None and now - known.at < _FRESH_SECONDS:
+        if known is not None and now - known.at < _TTL_SECONDS:
             return known.workflows
         answer = await self._fetch(await access_of(self._deps, tenant_id))
         if isinstance(answer, list):
@@ -98,7 +101,7 @@ async def access_of(deps: Deps, tenant_id: UUID) -> Access:
 
 
 def unavailable(trouble: Trouble) -> UpstreamUnavailable:
-    """What a caller is told who waited for the upstream."""
+    """The error for a caller that waited for the upstream."""
     if isinstance(trouble, Denied):
         return UpstreamUnavailable(
             f"The upstream does not honour the tenant's credential (status {trouble.status})."

@@ -1,4 +1,4 @@
-"""Which workflows tenants can run: asked for beside the work, so that metrics may name them."""
+"""Learn in the background which workflows tenants can run, so that metrics use only real names."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Learn = Callable[[UUID, frozenset[str]], None]
 
 
 class WorkflowNames:
-    """Asks the upstream for a tenant's list, at most every five minutes, and tells `learn`."""
+    """Fetches a tenant's list at most every five minutes, and calls `learn` with its slugs."""
 
     def __init__(self, deps: Deps, learn: Learn) -> None:
         self._deps = deps
@@ -27,7 +27,7 @@ class WorkflowNames:
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
 
     def ask(self, tenant_id: UUID) -> bool:
-        """Whether the list of a tenant is on its way; never waits."""
+        """Start to fetch a tenant's list if it is due; True while it is being fetched. Never waits."""
         if tenant_id in self._tasks:
             return True
         now = self._deps.clock.monotonic()
@@ -43,7 +43,7 @@ class WorkflowNames:
         return True
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel what is being fetched."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -51,6 +51,6 @@ class WorkflowNames:
 
     async def _find(self, tenant_id: UUID) -> None:
         names: frozenset[str] = frozenset()
-        with suppress(GatewayError):  # it stays unknown until it is asked for again
+        with suppress(GatewayError):  # the next call of `ask` tries again
             names = await self._workflows.names(tenant_id)
         self._learn(tenant_id, names)

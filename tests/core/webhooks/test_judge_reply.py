@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from gateway.core.schedule import DELIVERY_DELAYS, Policy
 from gateway.core.webhooks.judge_reply import (
-    PATIENCE_ATTEMPTS,
-    PATIENCE_SECONDS,
+    DISABLE_AFTER_ATTEMPTS,
+    DISABLE_AFTER_SECONDS,
     Delivered,
     Exhausted,
     Gone,
@@ -119,7 +119,7 @@ def test_only_long_and_often_together_count_as_failing(
 def test_nobody_is_disabled_before_five_days_and_twenty_attempts(
     seconds: float, attempts: int
 ) -> None:
-    is_due = seconds >= PATIENCE_SECONDS and attempts >= PATIENCE_ATTEMPTS
+    is_due = seconds >= DISABLE_AFTER_SECONDS and attempts >= DISABLE_AFTER_ATTEMPTS
     assert (failing_percent(seconds, attempts) == 100) is is_due
 
 

@@ -186,7 +186,7 @@ async def test_everything_can_be_forgotten(world: World, identities: Authenticat
 async def test_only_so_much_is_remembered(
     world: World, identities: Authenticator, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(authenticate, "_ENTRIES", 1)
+    monkeypatch.setattr(authenticate, "_MAX_ENTRIES", 1)
     for slug in ("acme", "other"):
         await world.tenant(slug)
         await identities.tenant(slug)

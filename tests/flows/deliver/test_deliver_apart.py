@@ -153,16 +153,16 @@ async def test_a_delivery_that_breaks_its_sender_is_put_off_and_the_others_go_on
 async def test_a_suspect_is_sent_alone_and_cleared_by_an_outcome(world: World):
     tenant = await limited(world, 1)
     await owe_rows(world, tenant, await world.endpoint(tenant, OTHER), 1, "pending")
-    assert not await world.deliverer.claim_suspect()
+    assert not await world.deliverer.claim_quarantined()
     await world.run(
         "UPDATE delivery SET strikes = 2 WHERE lane = (SELECT id FROM endpoint LIMIT 1)"
     )
     assert await world.deliver() == 1, "only the other"
-    assert await world.deliverer.claim_suspect()
+    assert await world.deliverer.claim_quarantined()
     await world.idle()
     rows = await world.deliveries()
     assert {(row.state, row.strikes) for row in rows} == {("delivered", 0)}
-    assert not await world.deliverer.claim_suspect()
+    assert not await world.deliverer.claim_quarantined()
 
 
 async def test_a_suspect_waits_until_nothing_else_is_under_way(world: World):
@@ -177,7 +177,7 @@ async def test_a_suspect_waits_until_nothing_else_is_under_way(world: World):
 
     world.sender.gate = note
     assert await world.deliverer.claim(10) == 1
-    assert await world.deliverer.claim_suspect()
+    assert await world.deliverer.claim_quarantined()
     await world.idle()
     assert order == [OTHER, HOOK]
 
@@ -190,10 +190,10 @@ async def test_a_delivery_that_breaks_its_sender_again_and_again_is_a_dead_lette
     assert await world.deliver() == 1
     for _ in range(3):
         await world.pass_time(6)
-        assert await world.deliverer.claim_suspect()
+        assert await world.deliverer.claim_quarantined()
         await world.idle()
     await world.pass_time(6)
-    assert not await world.deliverer.claim_suspect()
+    assert not await world.deliverer.claim_quarantined()
     assert reported(world) == ["ZeroDivisionError"] * 5
     (row,) = await world.deliveries()
     assert (row.state, row.attempts) == ("parked", 5)

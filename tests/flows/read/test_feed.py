@@ -219,13 +219,13 @@ class _Noted(Watchers):
     @override
     @contextmanager
     def following(self, tenants: Sequence[UUID] | None) -> Generator[Watch]:
-        async def told(seconds: float) -> bool:
+        async def wait(seconds: float) -> bool:
             self.waits.set()
             return await real(seconds)
 
         with super().following(tenants) as watch:
-            real = watch.told
-            watch.told = told
+            real = watch.wait
+            watch.wait = wait
             yield watch
 
 
@@ -372,7 +372,7 @@ class _InVain(Watchers):
 
 class _Impatient(Watch):
     @override
-    async def told(self, seconds: float) -> bool:
+    async def wait(self, seconds: float) -> bool:
         self.asked = seconds
         return False
 

@@ -123,7 +123,7 @@ async def test_what_the_flows_do_with_a_job_is_announced(world: World, process: 
             await world.poll()
         await given(waiting)
         assert (await world.job(job_id)).version > version
-        assert await follower.told(0.0)
+        assert await follower.wait(0.0)
 
 
 @pytest.mark.parametrize("what", ["an endpoint", "a credential"])
@@ -142,8 +142,8 @@ async def test_what_befalls_is_announced_to_the_followers(
             world.upstream.will("submit", Denied(401, UpstreamProblem("KEY", "Key", "not known")))
             await world.accept_one(tenant)
             await world.submit()
-        assert await follower.told(0.0)
-        assert not await bystander.told(0.0)
+        assert await follower.wait(0.0)
+        assert not await bystander.wait(0.0)
 
 
 async def test_a_wait_ends_with_its_time(process: Process):
@@ -151,7 +151,7 @@ async def test_a_wait_ends_with_its_time(process: Process):
         await watch.changed(1, 0.0)
         assert watch.version == 1
     with process.waiters.following(None) as follower:
-        assert not await follower.told(0.0)
+        assert not await follower.wait(0.0)
 
 
 # --- The feed ------------------------------------------------------------------------------------
@@ -164,10 +164,10 @@ async def test_an_announcement_wakes_those_who_can_see_the_tenant(world: World, 
         watches = [stack.enter_context(process.waiters.following(sight)) for sight in sights]
         announce_jobs(world.deps, [mine])
         announce_feed(world.deps, [])
-        assert [await watch.told(0.0) for watch in watches] == [False] * 5
+        assert [await watch.wait(0.0) for watch in watches] == [False] * 5
         announce_feed(world.deps, [third, mine, third])
-        assert [await watch.told(0.0) for watch in watches] == [True, True, True, False, False]
-        waiting = [asyncio.create_task(watch.told(600.0)) for watch in watches[:2]]
+        assert [await watch.wait(0.0) for watch in watches] == [True, True, True, False, False]
+        waiting = [asyncio.create_task(watch.wait(600.0)) for watch in watches[:2]]
         await process.clock.held()
         assert not any(task.done() for task in waiting)
         announce_feed(world.deps, [other, mine])
@@ -192,7 +192,7 @@ async def test_who_hears_nothing_is_told_of_what_came(
             await process.steps(steps - 1)
             assert not watch.news.is_set()
             await process.clock.let_go()
-            assert await watch.told(_SECONDS)
+            assert await watch.wait(_SECONDS)
         assert not bystander.news.is_set()
         assert not nobody.news.is_set()
         await process.steps(steps)
@@ -203,8 +203,8 @@ async def test_who_hears_nothing_is_told_of_what_came(
             await added(world, other)
             await process.clock.let_go()
             await process.steps(steps - 1)
-            assert await watch_of_all.told(_SECONDS)
-            assert await bystander.told(_SECONDS)
+            assert await watch_of_all.wait(_SECONDS)
+            assert await bystander.wait(_SECONDS)
 
 
 async def test_who_comes_while_the_database_is_asked_is_told(world: World):
@@ -350,7 +350,7 @@ async def test_none_is_left_behind_at_the_end(world: World, process: Process):
 
     async def follow(tenants: list[UUID] | None) -> bool:
         with process.waiters.following(tenants) as watch:
-            return await watch.told(600.0)
+            return await watch.wait(600.0)
 
     waiting = [asyncio.create_task(wait(uuid4())) for _ in range(200)]
     sights = [None, [uuid4()], [uuid4(), uuid4()], []]

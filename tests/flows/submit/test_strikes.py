@@ -50,7 +50,7 @@ async def strike(world: World, times: int) -> UUID:
     job_id = await world.accept_one(await world.tenant("poisoner"), name="poison")
     poison_jobs(world)
     for number in range(times):
-        assert await (world.submit() if number < 2 else world.submitter.claim_suspect())
+        assert await (world.submit() if number < 2 else world.submitter.claim_quarantined())
         await world.idle()
         await look_in_vain(world)
     heard(world)
@@ -85,11 +85,11 @@ async def test_a_job_that_broke_its_handler_twice_is_submitted_alone(world: Worl
     await world.accept(tenant, 3)
     assert await world.submit() == 3, "the others go on, without it"
     world.upstream.gates.clear()
-    assert await world.submitter.claim_suspect()
+    assert await world.submitter.claim_quarantined()
     await world.idle()
     job = await world.job(job_id)
     assert (job.state, job.strikes) == ("submitted", 0)
-    assert not await world.submitter.claim_suspect()
+    assert not await world.submitter.claim_quarantined()
 
 
 async def test_a_suspect_waits_until_its_process_does_nothing_else(world: World):
@@ -99,7 +99,7 @@ async def test_a_suspect_waits_until_its_process_does_nothing_else(world: World)
     await world.submitter.claim(10)
     await held.came.wait()
     world.upstream.gates.clear()
-    waiting = asyncio.create_task(world.submitter.claim_suspect())
+    waiting = asyncio.create_task(world.submitter.claim_quarantined())
     await asyncio.wait([waiting], timeout=0.05)
     assert (await world.job(job_id)).state == "accepted"
     held.open.set()
@@ -115,14 +115,14 @@ async def test_a_job_is_given_up_after_five_strikes_that_it_did_not_survive(worl
     assert (job.state, error["code"], error["origin"]) == ("failed", "GATEWAY_FAULT", "gateway")
     assert (job.submit_attempts, len(world.upstream.sent)) == (5, 5)
     assert await world.event_types(job_id) == ["job.failed"]
-    assert not await world.submitter.claim_suspect()
+    assert not await world.submitter.claim_quarantined()
 
 
 async def test_a_job_with_five_strikes_that_is_upstream_is_not_given_up(world: World):
     job_id = await strike(world, 4)
     world.upstream.gates.clear()
     world.upstream.will("submit", Took(Unknown("reset")))
-    await world.submitter.claim_suspect()
+    await world.submitter.claim_quarantined()
     await world.idle()
     await world.run("UPDATE job SET strikes = 5")
     await world.pass_time(3)
@@ -145,7 +145,7 @@ async def test_a_submit_whose_process_died_counts_too(world: World):
         job = await world.job(job_id)
         assert (job.state, job.strikes) == ("accepted", strikes)
     assert await world.submit() == 0
-    assert await world.submitter.claim_suspect()
+    assert await world.submitter.claim_quarantined()
     await world.idle()
     assert (await world.job(job_id)).state == "submitted"
 
@@ -165,7 +165,7 @@ async def test_an_unclear_answer_is_no_strike(world: World):
 async def test_a_suspect_that_may_not_go_holds_nobody_up(world: World):
     job_id = await strike(world, 2)
     await suspend_tenant(world.deps, "test", "poisoner", suspended=True)
-    assert not await world.submitter.claim_suspect()
+    assert not await world.submitter.claim_quarantined()
     await world.accept(await world.tenant(), 2)
     assert await world.submit() == 2
     assert (await world.job(job_id)).state == "accepted"
@@ -206,25 +206,25 @@ async def test_a_suspect_delivery_is_sent_alone_and_parked_after_five_strikes(wo
     await world.ended(await world.tenant(), callback_url=CALLBACK)
     poison_receiver(world, CALLBACK)
     for strikes in (1, 2, 3, 4, 5):
-        assert await (world.deliver() if strikes <= 2 else world.deliverer.claim_suspect())
+        assert await (world.deliver() if strikes <= 2 else world.deliverer.claim_quarantined())
         await world.idle()
         assert (await delivery_to(world, CALLBACK)).strikes == strikes
         await world.pass_time(6)
     assert len(heard(world)) == 5
     assert await world.deliver() == 0
-    assert not await world.deliverer.claim_suspect()
+    assert not await world.deliverer.claim_quarantined()
     delivery = await delivery_to(world, CALLBACK)
     assert (delivery.state, delivery.completed_at is not None) == ("parked", True)
     assert "broke down 5 times" in delivery.last_error
     assert len(world.sender.sent) == 5
-    assert not await world.deliverer.claim_suspect()
+    assert not await world.deliverer.claim_quarantined()
 
 
 async def test_a_suspect_delivery_that_goes_well_is_none_any_more(world: World):
     await world.ended(await world.tenant(), callback_url=CALLBACK)
     await world.run("UPDATE delivery SET strikes = 4")
     assert await world.deliver() == 0
-    assert await world.deliverer.claim_suspect()
+    assert await world.deliverer.claim_quarantined()
     await world.idle()
     delivery = await delivery_to(world, CALLBACK)
     assert (delivery.state, delivery.strikes) == ("delivered", 0)

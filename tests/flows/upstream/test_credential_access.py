@@ -7,7 +7,7 @@ from gateway.core.cipher import Cipher
 from gateway.core.model import Tenant
 from gateway.errors import Unavailable
 from gateway.flows.admin.tenants import delete_tenant
-from gateway.flows.upstream.credential_access import asking_for
+from gateway.flows.upstream.credential_access import choose_credential
 from gateway.ports import Absent, Access, Denied, UpstreamProblem
 from gateway.store.tenancy import tenants
 from tests.flows.fakes import Held
@@ -193,7 +193,7 @@ async def test_only_a_rejected_credential_borrows_and_only_from_a_later_one(worl
             row = await world.row("SELECT id FROM credential WHERE version = $1", version)
             stored = await tenants.credential_by_id(tx, row.id)
             assert stored is not None
-            asking = await asking_for(tx, world.deps, stored)
+            asking = await choose_credential(tx, world.deps, stored)
         assert isinstance(asking.access, Access)
         return asking.access.key.value, asking.is_substitute
 
