@@ -1,4 +1,4 @@
-"""Everything that a caller can be told went wrong.
+"""The error tree: every error that a caller can get, with its code, HTTP status and title.
 
 GatewayError
 ├── BadRequest 400            ├── RequestTimeout 408         ├── RateLimited 429
@@ -99,7 +99,7 @@ class CredentialMissing(Conflict):
 
 
 class PreconditionFailed(GatewayError):  # noqa: N818
-    """The request is to be carried out on a condition that cannot be met."""
+    """The request has a condition that is not met."""
 
     code, status, title = "PRECONDITION_FAILED", 412, "Precondition failed"
 
@@ -117,7 +117,7 @@ class RequestTimeout(GatewayError):  # noqa: N818
 
 
 class UnsupportedMediaType(GatewayError):  # noqa: N818
-    """The body is not of a kind that can be read; `headers` of the answer say what can."""
+    """The body has a type that is not supported; `headers` of the answer name the supported ones."""
 
     code, status, title = "UNSUPPORTED_MEDIA_TYPE", 415, "Unsupported media type"
 
@@ -139,7 +139,7 @@ class RateLimited(GatewayError):  # noqa: N818
 
 
 class NoRoom(RateLimited):
-    """As many as there may be at once, `quota`, are there; `room` is how many more may come."""
+    """A cap on concurrent things, `quota`, is reached; `room` is how many more fit."""
 
     policy: ClassVar[str]
 
@@ -174,22 +174,22 @@ class TrialsFull(NoRoom):
 
 
 class UpstreamUnavailable(GatewayError):  # noqa: N818
-    """The answer needs the upstream, which did not give a usable one."""
+    """The answer needs the upstream, which gave no usable answer."""
 
     code, status, title = "UPSTREAM_UNAVAILABLE", 502, "Upstream unavailable"
 
 
 class UpstreamTimeout(UpstreamUnavailable):
-    """The answer needs the upstream, which did not give one in time."""
+    """The answer needs the upstream, which gave no answer in time."""
 
     status, title = 504, "Upstream timed out"
 
 
 class Unavailable(GatewayError):  # noqa: N818
-    """The database is away, or the process has no room; nothing was accepted.
+    """The database is unreachable, or the process has no room; nothing was accepted.
 
     `cause` and `place`, why and where, are for operators; `brief` is the cause without any name, for
-    whoever asks for the health; `detail` is for callers.
+    health checks; `detail` is for callers.
     """
 
     code, status, title = "UNAVAILABLE", 503, "Unavailable"
@@ -210,15 +210,15 @@ class Unavailable(GatewayError):  # noqa: N818
 
 
 class DatabaseDenied(Unavailable):
-    """The database does not let the gateway in: wrong login, or no such database."""
+    """The database refuses the gateway: a wrong login, or no such database."""
 
 
 class Collision(Unavailable):
-    """A deadlock, or two transactions that cannot both be; whoever tries again gets through."""
+    """A deadlock or a serialization conflict; the transaction was rolled back, a retry succeeds."""
 
 
 class SecretSealed(GatewayError):  # noqa: N818
-    """No master key opens a secret that the answer needs; only an operator can help."""
+    """No master key opens a secret that the answer needs; an operator has to restore the key."""
 
     code, status, title = "SECRET_SEALED", 503, "Secret sealed"
 

@@ -1,4 +1,4 @@
-"""What the flows need from outside, each as small as its use, and the values that pass.
+"""Ports: the protocols that adapters implement for the flows, and the values that pass through them.
 
 Expected outcomes are values. An adapter raises only for its own defects.
 """
@@ -44,7 +44,7 @@ class UpstreamProblem:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamJob:
-    """A job as the upstream reports it; `status` is not to be trusted to be one of its four."""
+    """A job as the upstream reports it; `status` may be something else than its four words."""
 
     upstream_id: str
     status: str
@@ -88,9 +88,9 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """The request was certainly not carried out; `limited` where that was a limit (429).
+    """The request was certainly not carried out; `limited` for a rate limit (429).
 
-    `retry_after` is the upstream's own word in seconds, or None.
+    `retry_after` are the seconds that the upstream asked for, or None.
     """
 
     reason: str
@@ -100,9 +100,9 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nobody can tell whether the request was carried out.
+    """It is unknown whether the request was carried out; a submit is then in doubt.
 
-    `unreadable` where the upstream did answer with success, but with nothing usable.
+    `unreadable` where the upstream answered with success and an unusable body.
     """
 
     reason: str
@@ -190,18 +190,18 @@ class Queue(Protocol):
     def wake(self, verb: Verb, *, after: float = 0.0) -> None: ...
 
     def on_wake(self, callback: Callable[[Verb], None]) -> None:
-        """Have what this process wakes called back here as well."""
+        """Call back with each verb that this process wakes."""
         ...
 
     def announce(self, subject: str) -> None: ...
 
     def listen(self, callback: Callable[[str], None]) -> None:
-        """Have every announced subject told, and `*` whenever some may have been missed."""
+        """Call back with every announced subject, and with `*` when some may have been missed."""
         ...
 
     @property
     def connected(self) -> bool:
-        """Whether wake-ups leave and announcements arrive, as far as known."""
+        """Whether wake-ups and announcements pass, as far as this process knows."""
         ...
 
     @property
@@ -216,7 +216,7 @@ class Queue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a limiter says of one request: how many are left, and in how many seconds there are more."""
+    """A limiter's answer to one request: how many are left, and in how many seconds there are more."""
 
     allowed: bool
     limit: int
@@ -231,7 +231,7 @@ class Limiter(Protocol):
 
 
 class Clock(Protocol):
-    """Time."""
+    """The time of day, and a monotonic time in seconds."""
 
     def now(self) -> datetime: ...
 
@@ -250,7 +250,7 @@ class SharedClock(Clock, Protocol):
 
 
 class Ids(Protocol):
-    """Identity and chance."""
+    """New ids and random numbers."""
 
     def uuid(self) -> UUID: ...
 
@@ -262,6 +262,6 @@ class Ids(Protocol):
 
 
 class Observer(Protocol):
-    """Hears of every finished unit of work; it becomes a log line and metrics."""
+    """Receives every finished unit of work; writes a log line and metrics."""
 
     def done(self, work: str, outcome: str, *, seconds: float, **fields: object) -> None: ...

@@ -1,7 +1,8 @@
 """Sealing of secrets at rest: AES-256-GCM under the master key.
 
-A sealed value is `key number (4 bytes) | nonce (12 bytes) | ciphertext and tag`. The place where it
-is stored is authenticated with it, so a sealed value moved to another row does not open.
+A sealed value is `key number (4 bytes) | nonce (12 bytes) | ciphertext and tag`. Its table,
+tenant, row and version are authenticated with it (associated data), so a sealed value that is moved to
+another row does not open.
 """
 
 import hmac
@@ -17,7 +18,7 @@ NUMBER_BYTES = 4
 
 
 class CannotOpenError(ValueError):
-    """A sealed value was sealed with another key, for another place, or was changed.
+    """A sealed value was sealed with another key or other associated data, or was changed.
 
     `key` is the number of the key that sealed it, in hexadecimal digits.
     """
@@ -29,7 +30,7 @@ class CannotOpenError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AssociatedData:
-    """Where a sealed value lives: table, tenant, row and version."""
+    """Where a sealed value is stored: table, tenant, row and version."""
 
     table: str
     tenant: str
@@ -52,7 +53,7 @@ class Cipher:
 
     @property
     def numbers(self) -> list[bytes]:
-        """The numbers of the keys, that of the one that seals first."""
+        """The numbers of the keys; the first one seals."""
         return list(self._keys)
 
     @staticmethod
@@ -61,7 +62,7 @@ class Cipher:
         return sealed[:NUMBER_BYTES]
 
     def seal(self, plain: bytes, place: AssociatedData, nonce: bytes) -> bytes:
-        """Seal a secret for one place; `nonce` is 12 bytes never used before."""
+        """Seal a secret for one row; `nonce` is 12 bytes that were never used before."""
         sealed = self._keys[self._first].encrypt(nonce, plain, place.bytes())
         return self._first + nonce + sealed
 

@@ -1,12 +1,12 @@
-"""How far an upstream's clock is ahead of ours, from jobs that both of us have dated."""
+"""Estimate how far the upstream's clock is ahead of ours, from jobs that both have dated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-# So many jobs tell the offset; with fewer it is not known.
+# The offset is unknown with fewer jobs than this.
 ENOUGH = 10
-# Clocks are set, and an upstream has several.
+# Clocks are adjusted, and the upstream may have several.
 _MARGIN = timedelta(seconds=5)
 _ANYTHING = timedelta(days=3650)
 

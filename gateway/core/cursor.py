@@ -1,4 +1,4 @@
-"""Cursors: opaque, versioned forms of the last id that a page showed, and of places that are sealed."""
+"""Cursors of keyset paging: the last id of a page, or a sealed position, as opaque versioned text."""
 
 import base64
 import binascii
@@ -27,12 +27,12 @@ def decode_cursor(text: str) -> UUID:
 
 
 def encode_sealed(sealed: bytes) -> str:
-    """Write what only the gateway can read."""
+    """Write a sealed position, which only the gateway can read."""
     return _text(_SEALED + sealed)
 
 
 def decode_sealed(text: str) -> bytes | None:
-    """Read it, None where it is a plain cursor; raises BadCursorError."""
+    """Read a sealed position; None where it is a plain cursor. Raises BadCursorError."""
     raw = _raw(text)
     return raw[1:] if raw[:1] == _SEALED else None
 

@@ -1,8 +1,7 @@
 """The public form of a job, and events whose bytes are frozen once.
 
-A job has its form here and nowhere else, so an answer, a list, an export and a webhook hold the same
-words.
-Stored JSON (params, metadata, result, error) goes in as it is, without being parsed.
+Every answer, list, export and webhook writes a job by this form, so they never differ. Stored JSON
+(params, metadata, result, error) is inserted as text, without being parsed.
 """
 
 import hashlib
@@ -35,7 +34,7 @@ EVENT_TYPES = (
 TERMINAL_EVENTS = frozenset({JOB_SUCCEEDED, JOB_FAILED, JOB_DELETED})
 
 MAX_BODY_BYTES = 20_000
-# What stays of each text of an error in a body that is too long: 2,000 characters may be 12 kB.
+# In a body that is too long, each text of an error keeps so many characters.
 _SHORT = 300
 
 # Filled in by `job_json`, and by Postgres where it writes many jobs (store/job_search/render.py).
@@ -106,8 +105,8 @@ def job_event_type(state: JobState) -> str:
 def job_event_id(kind: str, job_id: UUID) -> UUID:
     """The id of the one event of a type that a job causes (UUID version 8).
 
-    It follows from the job, so that an event which a restored database has forgotten comes back
-    under the `webhook-id` that receivers know. It begins with the time of the job's own id.
+    It is derived from the job, so an event that is written again after a restore has the `webhook-id`
+    that receivers already know. It begins with the time of the job's own id.
     """
     raw = bytearray(hashlib.sha256(job_id.bytes + kind.encode()).digest()[:16])
     raw[:6] = job_id.bytes[:6]
@@ -119,18 +118,18 @@ def job_event_id(kind: str, job_id: UUID) -> UUID:
 def job_event(kind: str, job: Job, at: datetime) -> str:
     """Freeze the body of an event about a job, of at most 20 kB.
 
-    Where that is not enough its result is left out, then its params too, then its error is cut, and
-    at last its metadata goes.
+    If it is longer, its result is left out, then its params, then its error is shortened, and at
+    last its metadata is left out.
     """
     body = event_body(kind, job_json(job), at)
-    for thinner in _thinner(job):
+    for smaller in _smaller_versions(job):
         if len(body.encode()) <= MAX_BODY_BYTES:
             break
-        body = event_body(kind, job_json(thinner)[:-1] + ',"truncated":true}', at)
+        body = event_body(kind, job_json(smaller)[:-1] + ',"truncated":true}', at)
     return body
 
 
-def _thinner(job: Job) -> Iterator[Job]:
+def _smaller_versions(job: Job) -> Iterator[Job]:
     yield (job := replace(job, result=None))
     yield (job := replace(job, params="null"))
     yield (job := replace(job, error=_shortened(job.error)))
@@ -140,8 +139,8 @@ def _thinner(job: Job) -> Iterator[Job]:
 def _shortened(error: str | None) -> str | None:
     if error is None:
         return None
-    told: dict[str, object] = json.loads(error)
-    cut = {name: one[:_SHORT] if isinstance(one, str) else one for name, one in told.items()}
+    fields: dict[str, object] = json.loads(error)
+    cut = {name: one[:_SHORT] if isinstance(one, str) else one for name, one in fields.items()}
     return json.dumps(cut, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""What to do about a failure, by its code: the words of docs/errors.md, for whoever shows one."""
+"""What to do about a failure, by its code: the advice of docs/errors.md, shown by the CLI."""
 
 from collections.abc import Mapping
 

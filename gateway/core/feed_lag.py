@@ -1,4 +1,4 @@
-"""How long the feed has been held up by a transaction that does not end."""
+"""Feed lag: how long the event feed has been held up by a transaction that does not end."""
 
 from collections import deque
 
@@ -16,7 +16,7 @@ class FeedLag:
         self._samples: deque[tuple[float, int]] = deque()
 
     def note(self, at: float, horizon: int, newest: int) -> float:
-        """Take a sample at a time in seconds; for how many seconds the feed has been held up."""
+        """Add a sample taken at a time in seconds; returns for how many seconds the feed is held up."""
         samples = self._samples
         while samples and (samples[0][1] <= horizon or samples[0][1] > newest):
             samples.popleft()  # what was to come then is shown by now, or another server is asked

@@ -1,4 +1,4 @@
-"""Histograms of durations: buckets that each are 4 % wider than the last, so a guess is 2 % off.
+"""Histograms of durations: each bucket is 4 % wider than the last, so quantiles are at most 2 % off.
 
 A histogram is one whole number whose digits are the counts, DIGITS for each bucket, the shortest
 durations last. So two of them are merged by adding them, in Postgres as well, exactly and in any

@@ -3,7 +3,7 @@
 | state | moved in by | moved out by | what a crash there leaves, and who repairs it |
 |---|---|---|---|
 | accepted | accept; submit, when not taken | submit, delete, sweep (deadline) | a row without a wake-up: sweep wakes |
-| submitting | submit, before the call | submit, after it | doubt: once the lease ends, submit looks it up |
+| submitting | submit, before the call | submit, after it | in doubt: once the lease ends, reconcile looks it up |
 | submitted | submit | poll, delete, sweep | the credential's lease ends; polled again |
 | running | poll | poll, delete, sweep | the same |
 | succeeded, failed, cancelled, expired | settle | nobody | row, event and deliveries exist together |
@@ -25,7 +25,7 @@ _CALLER_CODES = frozenset({"BAD_INPUT", "CANCELLED", "DEADLINE_EXCEEDED"})
 
 @dataclass(frozen=True, slots=True)
 class JobFailure:
-    """Why a job failed, in words that stay stable (`code`) and words for people."""
+    """Why a job failed: a stable `code`, and sentences for people."""
 
     code: str
     title: str
@@ -66,7 +66,7 @@ class Start:
 
 
 def error_of(code: str, title: str, message: str) -> JobFailure:
-    """Add to an upstream reason whose fault it is and whether trying again may help."""
+    """Add to an upstream reason its origin, and whether a retry may help."""
     origin = ORIGIN_CALLER if code in _CALLER_CODES else ORIGIN_UPSTREAM
     return JobFailure(code, title, message, origin, code in _RETRYABLE_CODES)
 
@@ -80,7 +80,7 @@ def after_poll(
     started_at: datetime | None,
     completed_at: datetime | None,
 ) -> Finish | Start | None:
-    """Decide what a report means; None when it changes nothing.
+    """Decide what an upstream status means for a job; None when it changes nothing.
 
     A job never goes backwards, and a status that is not known is never an end. Only a job that
     failed has an error.

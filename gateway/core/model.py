@@ -1,4 +1,4 @@
-"""Frozen values that every layer may name."""
+"""The frozen values that every layer uses: tenants, keys, jobs, endpoints, deliveries."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,9 +7,9 @@ from uuid import UUID
 
 
 class JobState(StrEnum):
-    """Where a job stands, in detail."""
+    """The state of a job, in detail."""
 
-    # core/lifecycle.py says who moves a job.
+    # core/lifecycle.py lists what moves a job from state to state.
     ACCEPTED = "accepted"
     SUBMITTING = "submitting"
     SUBMITTED = "submitted"
@@ -33,7 +33,7 @@ STATE_STATUS = {state: status for status, states in STATUS_STATES.items() for st
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands: pending, then one of the others, and pending again when replayed."""
+    """The state of a delivery; exhausted is a dead letter. A replay makes it pending again."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -80,7 +80,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Whose work and history it is."""
+    """A customer whose jobs and history are kept apart from those of all others."""
 
     id: UUID
     slug: str

@@ -1,4 +1,12 @@
-"""When to try again: submits, polls, deliveries. Durations are in seconds."""
+"""When to try again: exponential back-off, polling within a token budget, and delivery retries. Pure.
+
+- Back-off: after faults a credential rests, 0.5 s doubling to 40 s, or for the upstream's Retry-After.
+- Token budget of polling: each job in flight earns `poll_budget` calls (tokens), and each call to the
+  upstream spends one. Jobs are polled when they can be done, and then as often as tokens last.
+- Deliveries: a fixed schedule over three days, with added jitter.
+
+All durations are in seconds; the clock and the jitter are arguments.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,16 +31,16 @@ KEEP_DAYS = {"payloads": 0, "jobs": 0, "attempts": 30, "events": 90}
 class Policy:
     """The tunables of the engine."""
 
-    # Short enough that what a killed process left is taken over within 35 s, with all the waiting.
+    # Short enough that other processes take over the rows of a killed one within 35 s.
     lease: float = 26.0
-    # A call is not begun later than this before the end of its lease: it must end within it.
+    # No call begins later than this before its lease ends: the call must end within the lease.
     lease_margin: float = 15.0
     batch: int = 100
     submit_concurrency: int = 100
     deliver_concurrency: int = 100
-    # How many webhooks a receiver is sent at a time before it has answered.
+    # How many webhooks a receiver gets at a time before its first answer.
     window_start: int = 10
-    # A claimed webhook that has had no turn by then is given back.
+    # A claimed webhook that has not been sent by then is released.
     turn_seconds: float = 2.0
     session: float = 10.0
     max_in_flight: int = 1_000
@@ -44,21 +52,22 @@ class Policy:
     lookups: int = 2
     lookup_skew: float = 60.0
     breaker_failures: int = 5
-    # Claims without a recorded outcome after which a row is handled alone, and given up.
+    # Strikes: claims without a recorded outcome. At the first number a row is quarantined, at the
+    # second it is given up.
     suspicious: int = 2
     strikes: int = 5
-    # How long such a row is waited for, before and after it is begun, before others go on beside it.
+    # For how long a quarantined row runs alone: others wait so long for it, and it for them.
     quiet: float = 1.0
-    # Upstream calls for each job beyond its submit, where many can share them.
+    # Tokens that each job in flight earns: upstream calls beyond its submit.
     poll_budget: float = 0.15
     # Calls a second that the upstream allows one credential; 0 is no cap.
     upstream_rate: float = 0.0
     poll_min: float = 0.25
-    # The same while the budget has calls left.
+    # The same while the token budget is not used up.
     poll_least: float = 0.03
     poll_max: float = 30.0
     list_from: int = 5
-    # After the nth time that an unfinished job could not be had; as many times it is asked about.
+    # The wait after the nth time that the upstream did not know a job; after the last it is lost.
     absence_delays: tuple[float, ...] = (5.0, 20.0, 60.0)
     delivery_delays: tuple[float, ...] = DELIVERY_DELAYS
     retry_after_max: float = 10 * 3600.0
@@ -90,7 +99,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """The jobs of one workflow at the upstream: their ages in seconds, whether any waits to start.
+    """The jobs of one workflow at the upstream: their ages in seconds, and whether any has not started.
 
     `expected` is the age of the oldest that is not overdue.
     """
@@ -104,10 +113,10 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long the jobs of each workflow take: a moving average, the shortest and longest of late.
+    """How long the jobs of each workflow take: a moving average, and the recent shortest and longest.
 
-    `credit` is how many calls of polling ended jobs have paid for and that were not made; negative
-    where jobs that are still there have to pay for calls that were.
+    `credit` is the balance of the token budget: tokens that ended jobs earned and did not spend. It is
+    negative while jobs in flight still have to earn what was spent on them.
     """
 
     typical: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -117,29 +126,29 @@ class Pace:
 
 
 MAX_WORKFLOWS = 64
-# Jobs that run for longer, in seconds, are asked about for their start.
+# The start of jobs that run longer than this, in seconds, is polled for.
 LONG_JOB = 5.0
 _WEIGHT = 0.1
 _MOST_CREDIT = 100.0
 _LONGEST_REST = 40.0
-# The part of their duration in which the last jobs of a batch are expected.
+# The last jobs of a batch are expected within this part of their duration.
 _TAIL = 0.1
-# By how much each credential that is polled beside makes the shortest wait longer, in seconds.
+# Each other polled credential lengthens the shortest wait by this, in seconds.
 _SHARE = 0.05
-# What one job alone needs, whatever the budget is: its end is noticed an eighth of its duration late,
-# or within 0.15 of its age where nobody knows how long such jobs take.
+# What a single job gets whatever the budget is: its end is noticed an eighth of its duration late,
+# or within 0.15 of its age where the duration of its workflow is unknown.
 _ALONE = 8.0
 _ALONE_UNKNOWN = 0.15
-# Jobs of an unknown workflow are asked about every so many seconds at first, while their age allows it.
+# Jobs of an unknown workflow are polled at most every so many seconds at first.
 _UNKNOWN_STEP = 0.15
-# A job of an unknown workflow may be hidden from the list once it is that old.
+# From this age on a job of an unknown workflow may be missing from the list.
 _UNKNOWN_OVERDUE = 10.0
 
 
 def learn(pace: Pace, durations: Iterable[tuple[str, float]]) -> Pace:
-    """Take finished jobs, as (workflow, seconds from submit to end), into account.
+    """Update the averages with finished jobs, given as (workflow, seconds from submit to end).
 
-    What it took to learn of a workflow for the first time is nobody's debt.
+    The first end of a workflow cancels a negative balance: nobody could know when to poll.
     """
     credit = pace.credit
     typical, shortest, longest = dict(pace.typical), dict(pace.shortest), dict(pace.longest)
@@ -159,9 +168,9 @@ def learn(pace: Pace, durations: Iterable[tuple[str, float]]) -> Pace:
 
 
 def pay(pace: Pace, policy: Policy, *, calls: int, ended: int, left: int) -> Pace:
-    """Account for a round of polling: its calls, the jobs that ended in it, and those that are left.
+    """Settle the token budget after a round: `calls` spent, jobs that `ended`, and jobs that are `left`.
 
-    What one job alone needs beyond the budget is nobody's debt.
+    The balance stays between what the jobs in flight can still earn and 100 tokens.
     """
     credit = pace.credit + policy.poll_budget * ended - calls
     credit = min(max(credit, -policy.poll_budget * left), _MOST_CREDIT)
@@ -169,20 +178,19 @@ def pay(pace: Pace, policy: Policy, *, calls: int, ended: int, left: int) -> Pac
 
 
 def tokens(pace: Pace, jobs: int, policy: Policy) -> float:
-    """How many calls may be made now for so many jobs at the upstream, within the budget."""
+    """The tokens (upstream calls) that are left now, with so many jobs in flight."""
     return pace.credit + policy.poll_budget * jobs
 
 
 def next_poll(
     groups: Sequence[InFlight], jobs: int, pace: Pace, policy: Policy, *, beside: int = 0
 ) -> float:
-    """How long to wait until the upstream is asked again about these jobs.
+    """Seconds until these jobs are polled again, between `poll_least` and `poll_max`.
 
-    Jobs of a known workflow are not asked about before they can be done, and then as often as the
-    budget allows; those of an unknown one ever more rarely, for half of it. One job alone is asked
-    about as often as it needs. Until then jobs are asked about now and then for their start, where
-    it is awaited. With many credentials `beside` this one, rounds are rarer: each takes time of the
-    process.
+    Jobs of a known workflow are not polled before they can be done, and then as often as the tokens
+    allow. Jobs of an unknown workflow are polled at growing intervals, with half of the budget. A
+    single job is polled as often as it needs. The start of long jobs is polled for now and then. With
+    many credentials `beside` this one rounds are rarer, as each takes time of the process.
     """
     left = tokens(pace, jobs, policy)
     half = 0.75 * policy.poll_budget * jobs if left > 0 else 0.0
@@ -202,8 +210,8 @@ def next_poll(
 
 
 def _wait(group: InFlight, age: float, pace: Pace, left: float) -> float:
-    """The wait until a job can have ended, and then so that the calls that are left last until the
-    youngest one should have; never more than what one job alone needs.
+    """The wait until a job can have ended; then the tokens that are left are spread until the youngest
+    one should have ended, with no longer steps than a single job has.
     """
     typical = pace.typical[group.workflow]
     step = max(typical, age) / _ALONE
@@ -219,40 +227,40 @@ def _longest(workflow: str, pace: Pace) -> float:
 
 
 def awaits_start(group: InFlight, pace: Pace) -> bool:
-    """Whether the start of jobs is worth a question: it is where they run for long."""
+    """Whether the start of these jobs is worth a call: only where they run for long."""
     return group.unstarted and pace.typical.get(group.workflow, group.oldest) > LONG_JOB
 
 
 def overdue_after(workflow: str, pace: Pace) -> float:
-    """The age from which on the end of such a job should have been seen."""
+    """The age in seconds by which the end of such a job should have been seen."""
     if workflow not in pace.typical:
         return _UNKNOWN_OVERDUE
     return 0.5 + 1.1 * _longest(workflow, pace)
 
 
 def straggles_after(workflow: str, pace: Pace) -> float:
-    """The age from which on such a job is asked about by itself, whatever the budget says."""
+    """The age in seconds from which on such a job is polled by itself, whatever the budget says."""
     return max(_UNKNOWN_OVERDUE, 3.0 * pace.typical.get(workflow, 0.0))
 
 
 def deep_interval(pace: Pace) -> float:
-    """How often a list is searched for overdue jobs, or asked for starts, without any budget left."""
+    """Seconds between searches of a list for overdue or started jobs while no tokens are left."""
     return max(5.0, max(pace.typical.values(), default=0.0) / 12.0)
 
 
 def status_delay(age: float, policy: Policy) -> float:
-    """How long after a status call the same job may be asked about again.
+    """Seconds after a status call until the same job may be polled again.
 
-    A little less than until the next round that is made for it, which would else pass it over.
+    A little less than until the round that is due for it, which would otherwise skip it.
     """
     return min(max(0.12 * age, policy.poll_min / 2), 2 * policy.poll_max)
 
 
 def pause(failures: int, retry_after: float | None, jitter: float) -> float:
-    """How long a credential rests after its nth failure in a row: 0.5 s doubling to 40 s.
+    """Exponential back-off of a credential after its nth failure in a row: 0.5 s doubling to 40 s.
 
-    So what is in doubt is known within a minute after the upstream is well. Its Retry-After is
-    honoured from 0.1 s to 10 minutes.
+    With this cap jobs in doubt are settled within a minute after the upstream has recovered. Its
+    Retry-After takes the place of the back-off, clamped to 0.1 s to 10 minutes.
     """
     if retry_after is not None:
         return min(max(retry_after, 0.1), 600.0)
@@ -260,7 +268,7 @@ def pause(failures: int, retry_after: float | None, jitter: float) -> float:
 
 
 def absence_delay(seen: int, policy: Policy) -> float | None:
-    """How long until a job that could not be had `seen` times is asked about; None: given up."""
+    """Seconds until a job that was absent `seen` times is polled again; None when it is given up."""
     return policy.absence_delays[seen - 1] if seen <= len(policy.absence_delays) else None
 
 
@@ -272,10 +280,10 @@ def redelivery(
     retry_after: float | None,
     jitter: float,
 ) -> float | None:
-    """How long until the next attempt of a delivery; None when there is none.
+    """Seconds until the next attempt of a delivery; None when it is exhausted (a dead letter).
 
-    `delays` take the place of the policy's. Jitter is only added, at most a tenth; Retry-After only
-    pushes later.
+    `delays` take the place of the policy's. Jitter adds at most a tenth; Retry-After can only make
+    the wait longer.
     """
     schedule = policy.delivery_delays if delays is None else delays
     if attempts > len(schedule):

@@ -1,4 +1,4 @@
-"""What a job waits for, as a stable code and in words that a person can act on."""
+"""What a job waits for: a stable code, and a sentence that a person can act on. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _FARTHEST = 10_000
 
 
 class WaitCode(StrEnum):
-    """Why a job does not go on just now."""
+    """Why a job does not proceed now."""
 
     NO_WORKER = "NO_WORKER"
     TENANT_SUSPENDED = "TENANT_SUSPENDED"
@@ -30,7 +30,7 @@ class WaitCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a job waits for; `until` where that ends at a time, `position` of those before it."""
+    """What a job waits for; `until` when it ends, and `position` as the number of jobs before it."""
 
     code: WaitCode
     message: str
@@ -40,10 +40,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A job that has not ended, and all that may keep it from going on, at one moment.
+    """A job that has not ended, with everything that may hold it up, at one moment.
 
-    The credential is the one that its next call is made with; `place` is how many of its tenant's
-    jobs are before it, None where that does not matter.
+    The credential is the one of its next call. `place` is how many jobs of its tenant go before it,
+    None where that does not matter.
     """
 
     state: JobState
@@ -66,7 +66,7 @@ class Situation:
 
 
 def wait_of(job: Situation, *, breaker: int) -> Wait | None:
-    """What a job waits for; None while somebody is at it, and while it runs at the upstream.
+    """What a job waits for; None while it is being submitted, and while it runs at the upstream.
 
     `breaker` is after how many failures in a row a credential's circuit breaker opens.
     """
@@ -86,7 +86,7 @@ def wait_of(job: Situation, *, breaker: int) -> Wait | None:
 
 
 def _obstacles(job: Situation, breaker: int) -> Iterator[Wait]:
-    """What keeps a job from going on, the gravest first."""
+    """What holds up a job, the most serious first."""
     if not job.has_worker:
         yield _no_worker(job.worker_seen_at)
     if job.state is JobState.ACCEPTED and job.suspended_at is not None:

@@ -1,7 +1,6 @@
-"""What a spreadsheet would run instead of showing it."""
+"""CSV injection (formula injection): cells that a spreadsheet would run instead of show."""
 
-# Texts that begin with one of these, some of them full-width, are taken for formulas; texts come from
-# callers.
+# Spreadsheets take a text that begins with one of these, some of them full-width, for a formula. The
+# texts come from callers. `HARMLESS` in front makes the cell a text.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-# Put in front, it makes a text of them.
 HARMLESS = "'"

@@ -1,4 +1,4 @@
-"""Texts of others for a terminal, a log or a table: shown, and unable to drive what shows them."""
+"""Escape control characters in callers' texts, so that they cannot drive a terminal or a log."""
 
 import re
 
@@ -8,7 +8,7 @@ _UNSEEN = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _CONTROLS = re.compile(rf"[\x00-\x1f{_UNSEEN}]")
 _BUT_LINES = re.compile(rf"[\x00-\x09\x0b-\x1f{_UNSEEN}]")
 _BUT_SPACING = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]")
-# The bytes of the first of them.
+# The ASCII control characters that a cell must not have.
 _CELL_BYTES = bytes({*range(0x20), 0x7F} - {*b"\t\n\r"})
 _IN_JSON = re.compile(f"[{_UNSEEN}]")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
@@ -32,7 +32,7 @@ def printable_cells(text: str) -> str:
 
 
 def printable_json(text: str) -> str:
-    r"""The same value as JSON: what is no control character in JSON's eyes becomes `\u009b`."""
+    r"""The same JSON value: control characters that JSON allows in a text are written as `\u009b`."""
     return text if text.isprintable() else _IN_JSON.sub(_in_json, text)
 
 

@@ -1,6 +1,6 @@
-"""How JSON looks once Postgres has stored it as jsonb, which is what callers are sent later.
+"""The size and limits of JSON once Postgres has stored it as jsonb.
 
-Numbers are written out without an exponent there: `1e300` becomes 301 digits.
+jsonb writes numbers without an exponent, so `1e300` becomes 301 digits; callers later get that form.
 """
 
 import json
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
-# Texts without one of these have numbers that stay as long as they came.
+# Numbers grow only in texts that match this.
 _GROWS = re.compile(r"\d[eE][+-]?\d|\d{300}")
-# Spaces behind colons and commas make a text half as long again, at most.
+# Spaces after colons and commas make a text at most half as long again.
 _SPACED = 1.5
 _BEYOND = object()
 _LARGEST = Decimal(sys.float_info.max)
@@ -21,9 +21,9 @@ _PLAIN = 300
 
 
 def stored_bytes(text: str, enough: int) -> int:
-    """How many bytes a JSON text comes to; not exact where that is surely below `enough`.
+    """The bytes of a JSON text as jsonb; only a lower bound where that is surely below `enough`.
 
-    `misfit` has found all of its numbers good.
+    The caller has checked its numbers with `misfit`.
     """
     if len(text) * _SPACED < enough and text.isascii() and not _GROWS.search(text):
         return len(text)
@@ -38,7 +38,7 @@ def stored_bytes(text: str, enough: int) -> int:
 
 
 def misfit(text: str) -> str | None:
-    """The place of the first number larger than IEEE 754 doubles hold, such as `.a[0]`."""
+    """The path of the first number that no IEEE 754 double can hold, such as `.a[0]`; None if none."""
     if not _GROWS.search(text):
         return None
     return _misfit(_load(text, lambda token: 0 if _length(token) else _BEYOND), "")
@@ -49,7 +49,7 @@ def _load(text: str, number: Callable[[str], object]) -> object:
 
 
 def _length(token: str) -> int | None:
-    """How long a number is once it is written out; None for one that no double holds."""
+    """The length of a number without an exponent; None where no IEEE 754 double can hold it."""
     if len(token) < _PLAIN and "e" not in token and "E" not in token:
         return len(token)
     try:

@@ -1,18 +1,18 @@
-"""How many deliveries one receiver is sent at a time: few at first, more with each answer."""
+"""Concurrency window of a receiver: how many webhooks it gets at a time, as in TCP slow start."""
 
 from dataclasses import dataclass
 
-# What a receiver that does not answer keeps: ten that hang must not hold all the room there is.
+# The least for a receiver that does not answer: ten that hang must not use all slots.
 _LEAST = 2
 
 
 @dataclass(slots=True)
 class Window:
-    """The concurrency window of one receiver, as in the slow start of TCP.
+    """The concurrency window of one receiver, from `start` up to `most`.
 
-    It doubles with each round of answers, so new connections are opened step by step, and halves
-    with each failure. While the sender itself has no time left it does not grow: more at a time
-    would only make all receivers wait. `start` is its first size, `most` its last.
+    It doubles with each round of answers, so connections are opened step by step, and halves with
+    each failure. It does not grow while this process has no CPU time left: more concurrent webhooks
+    would only delay those to all receivers.
     """
 
     start: int
@@ -25,11 +25,11 @@ class Window:
 
     @property
     def claims(self) -> int:
-        """How many may be claimed at a time: ahead of what is sent, where answers come."""
+        """How many deliveries may be claimed at a time: more than are sent, while the receiver answers."""
         return min(self.most, 4 * self.size) if self.answers else self.size
 
     def answered(self, *, has_time: bool) -> None:
-        """The receiver answered, whatever it said."""
+        """Note an answer, with whatever status."""
         self.answers = True
         if has_time or self.size < self.start:
             self.size = min(self.most, self.size + 1)
@@ -37,6 +37,6 @@ class Window:
             self.size -= 1
 
     def failed(self) -> None:
-        """The receiver gave no answer."""
+        """Note a failure without an answer."""
         self.answers = False
         self.size = max(_LEAST, self.size // 2)

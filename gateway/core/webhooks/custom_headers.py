@@ -1,9 +1,9 @@
-"""The headers that a tenant adds to the webhooks of an endpoint."""
+"""Custom headers that a tenant adds to the webhooks of an endpoint: checked, merged, never shown."""
 
 import re
 from collections.abc import Iterable, Mapping
 
-# What values are shown as.
+# Shown in place of every value.
 HIDDEN = "[hidden]"
 MAX_HEADERS = 20
 MAX_NAME = 128
@@ -26,14 +26,14 @@ _FRAMES = frozenset(
         "upgrade",
     ]
 )
-# The body is JSON as it stands, the answer is read as it stands.
+# The body is plain JSON, and the answer is read undecoded.
 _CONTRACT = frozenset(["accept-encoding", "content-encoding", "content-type"])
 
 
 def check(headers: Mapping[str, str]) -> str | None:
-    """What is wrong with these headers, naming the first one that is; None when all may be sent.
+    """A sentence on the first header that is wrong; None when all may be sent.
 
-    Never repeats a value: it may be a secret.
+    It never contains a value: that may be a secret.
     """
     if len(headers) > MAX_HEADERS:
         return f"There are {len(headers)} headers; the most is {MAX_HEADERS}."

@@ -1,4 +1,9 @@
-"""What a receiver's answer means for a delivery and for its endpoint."""
+"""Judge a receiver's answer: what it means for the delivery and for its endpoint. Pure.
+
+2xx is delivered; 410 disables the endpoint; 429, 502, 503 and 504 make the whole endpoint rest, for a
+minute or its Retry-After; all else is a failed attempt. A delivery without attempts left is exhausted
+(a dead letter): it stays visible and can be replayed.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,12 +20,12 @@ _OVERLOADED = frozenset({429, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver has it."""
+    """The receiver answered with success."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again in `after` seconds; `slow` seconds of rest are due to the whole endpoint."""
+    """Try again in `after` seconds; the whole endpoint rests for `slow` seconds."""
 
     after: float
     slow: float = 0.0
@@ -28,19 +33,19 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """No attempt is left."""
+    """No attempt is left: a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The receiver wants nothing any more (410): its endpoint is to be disabled."""
+    """The receiver wants no more webhooks (410): its endpoint is disabled."""
 
 
 Judgement = Delivered | Retry | Exhausted | Gone
 
-# An endpoint that fails for so long, and so often, is disabled.
-PATIENCE_SECONDS = 5 * 86_400.0
-PATIENCE_ATTEMPTS = 20
+# An endpoint is disabled once it has failed for so long and in so many attempts.
+DISABLE_AFTER_SECONDS = 5 * 86_400.0
+DISABLE_AFTER_ATTEMPTS = 20
 
 
 def judge(
@@ -70,18 +75,18 @@ def judge(
 
 
 def failing_percent(seconds: float, attempts: int) -> int:
-    """How far an endpoint that only fails is on its way to be disabled, from 0 to 100."""
-    share = min(seconds / PATIENCE_SECONDS, attempts / PATIENCE_ATTEMPTS, 1.0)
+    """How near a failing endpoint is to being disabled, from 0 to 100 percent."""
+    share = min(seconds / DISABLE_AFTER_SECONDS, attempts / DISABLE_AFTER_ATTEMPTS, 1.0)
     return int(share * 100)
 
 
 def error_class(status: int) -> str | None:
-    """The class of a reply that is no success, such as http_4xx."""
+    """The error class of a status, such as http_4xx; None for 2xx."""
     return None if 200 <= status < 300 else f"http_{status // 100}xx"  # noqa: PLR2004
 
 
 def callback_lane(tenant_id: UUID, url: str) -> UUID:
-    """The lane of a job's own callback: those to one origin share a fate."""
+    """The lane of a job's own callback: callbacks of a tenant to one origin share a lane."""
     parts = urlsplit(url)
     origin = f"{tenant_id}|{parts.scheme}://{parts.netloc}".encode()
     return UUID(bytes=hashlib.sha256(origin).digest()[:16])

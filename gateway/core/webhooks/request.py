@@ -1,4 +1,4 @@
-"""One HTTP request to a receiver, and what can come of it."""
+"""One HTTP request to a receiver, and its outcome: a reply or a fault."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -46,7 +46,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class SendFault:
-    """Why there was no usable answer; `egress` where it was our own way out that failed."""
+    """Why there was no usable answer; `egress` is a failure of our own egress proxy."""
 
     kind: FaultKind
     detail: str

@@ -1,8 +1,10 @@
-"""Which addresses and which URLs a webhook may be sent to.
+"""SSRF rules: which addresses and which URLs a webhook may be sent to. Pure.
 
-The deny list is our own: the standard library calls NAT64, 6to4, multicast and site-local
-addresses global. It covers both IANA special-purpose registries whole, and for IPv6 everything
-outside the one block that IANA gives to the public internet.
+A tenant chooses the URLs, so without these rules it could reach the operator's own network
+(server-side request forgery). adapters/webhooks/ssrf_guard.py applies them at registration and to the
+concrete address of every new socket. The deny list is our own: the standard library calls NAT64,
+6to4, multicast and site-local addresses global. It covers both IANA special-purpose registries, and
+for IPv6 everything outside the one block of the public internet.
 """
 
 import re
@@ -47,9 +49,9 @@ _DENIED: tuple[tuple[Network, str], ...] = tuple(
     for block in blocks.split()
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-# What is called by such an address is the IPv4 address in its last four bytes, and nothing else.
+# A call to such an address reaches the IPv4 address in its last four bytes.
 _IPV4_IN_DISGUISE = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
-# Denied as they are; where the operator allows them, they still carry an IPv4 address.
+# Denied by themselves; where the operator allows them, their IPv4 address is checked as well.
 _IPV4_AT_THE_END = (*_IPV4_IN_DISGUISE, IPv6Network("64:ff9b:1::/96"), IPv6Network("::/96"))
 _LOWEST_COMPATIBLE = IPv6Address("::2")  # below it are the unspecified address and loopback
 
@@ -66,7 +68,7 @@ _URL_CHARACTERS = "/:@!$&'()*+,;=?%-._~[]"
 
 @dataclass(frozen=True, slots=True)
 class CheckedUrl:
-    """A URL that may be called as far as its form goes; `url` is its one canonical spelling."""
+    """A URL whose form is allowed; `url` is its canonical spelling."""
 
     url: str
     host: str
@@ -75,10 +77,9 @@ class CheckedUrl:
 
 
 def forbidden(address: Address, allowed: Sequence[Network] = ()) -> str | None:
-    """Why this address may not be called, or None.
+    """The reason why an address is denied; None where it may be called.
 
-    A network in `allowed` opens what is denied, and cloud metadata only where it is that one
-    address. IPv4 inside IPv6 (mapped, compatible, NAT64, 6to4, Teredo) is judged by the IPv4
+    A network in `allowed` overrides the deny list; cloud metadata only if it is that one address. IPv4 inside IPv6 (mapped, compatible, NAT64, 6to4, Teredo) is judged by the IPv4
     address, whatever `allowed` says of the IPv6 address around it.
     """
     if isinstance(address, IPv6Address):
@@ -121,9 +122,10 @@ def check_url(
     schemes: Collection[str],
     closed: Collection[str] = (),
 ) -> CheckedUrl | str:
-    """The target of a URL, or a sentence on what is wrong with it; no `ports` means any port.
+    """Check the form of a URL; a sentence on what is wrong with it, or its target.
 
-    No host may be, or be below, one of the top-level names in `closed`, whether DNS knows it or not.
+    Empty `ports` allow any port. Hosts at or below a top-level name in `closed` are refused. Names are
+    not looked up here.
     """
     if len(url) > MAX_URL:
         return f"The URL is longer than {MAX_URL} characters."
