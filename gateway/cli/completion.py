@@ -1,4 +1,4 @@
-"""`gateway completion`: the script that lets a shell complete commands and options."""
+"""`gateway completion`: the script for completion in a shell."""
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
@@ -18,12 +18,12 @@ _SHELLS: dict[str, type[ShellComplete]] = {
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script that completes commands and options in a shell.
+    """Print the script for shell completion.
 
     For bash: `eval "$(gateway completion bash)"` in ~/.bashrc. For zsh the same in ~/.zshrc, after
     compinit. For fish: `gateway completion fish > ~/.config/fish/completions/gateway.fish`.
     """
     root = ctx.find_root()
     made = _SHELLS[shell](root.command, {}, "gateway", _VARIABLE)
-    # Of the class's own, since the one for bash would first look which bash there is.
+    # Call the base class: `BashComplete.source` first runs bash to check its version.
     write_text(ShellComplete.source(made))

@@ -1,4 +1,4 @@
-"""The root command: finds its commands by name, imports only the one that runs, reports failures."""
+"""The root command: imports only the command that runs, and reports its failure."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -33,18 +33,18 @@ _EXPECTED = (
 
 
 class Lazy(NamedTuple):
-    """Where a command is, as `module:name` under `gateway.cli`, and what the list says of it.
+    """A command that is imported when it runs: its location, `module:name` under `gateway.cli`, and help.
 
-    `needs` are modules of the extra `embedded`; everything else is always installed.
+    `needs` names modules of the extra `embedded`; all others are always installed.
     """
 
-    place: str
+    location: str
     help: str
     needs: tuple[str, ...] = ()
 
 
 class LazyGroup(RichGroup):
-    """A group whose commands are imported once they are called."""
+    """A group that imports a command only when it is called."""
 
     lazy: Mapping[str, Lazy] = {}
 
@@ -54,7 +54,7 @@ class LazyGroup(RichGroup):
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """What lists and completion need to know of a command; not for running it."""
+        """Return a stand-in with name and help, for lists and completion; it cannot run."""
         known = self.lazy.get(cmd_name)
         return None if known is None else RichCommand(name=cmd_name, help=known.help)
 
@@ -69,12 +69,12 @@ class LazyGroup(RichGroup):
         return name, command and self.load(str(name)), rest
 
     def load(self, name: str) -> click.Command:
-        """Import a command by its name; raises CommandError where an extra is not installed."""
+        """Import a command by its name; raises CommandError if it needs an extra that is not installed."""
         missing = [needed for needed in self.lazy[name].needs if find_spec(needed) is None]
         if missing:
             text = f"`gateway {name}` needs pip install 'job-gateway[embedded]'"
             raise CommandError(text, ExitCode.USAGE, f"Not installed: {', '.join(missing)}.")
-        module, _, attribute = self.lazy[name].place.partition(":")
+        module, _, attribute = self.lazy[name].location.partition(":")
         return getattr(import_module(f"gateway.cli.{module}"), attribute)
 
     @override
@@ -97,12 +97,12 @@ class LazyGroup(RichGroup):
             raise
 
     def _report(self, ctx: click.Context, error: BaseException) -> None:
-        """Say what went wrong and end with its exit status; returns where it is help that is asked for."""
+        """Print the failure and exit with its status; returns if only the help was asked for."""
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
             return
         failure = failure_of(error)
         if failure.code is ExitCode.INTERRUPTED:
-            click.echo(err=True)  # who pressed Ctrl-C knows why
+            click.echo(err=True)  # the user pressed Ctrl-C and needs no message
         elif ctx.meta[_JSON]:
             click.echo(printable_json(dumps(problem_of(failure), ensure_ascii=True)), err=True)
         else:

@@ -67,7 +67,7 @@ def test_destroying_asks_first(words: tuple[str, str]) -> None:
         "GATEWAY_ACCESS_KEY": "k",
     }
     result = call(*words, "x", env=env)
-    assert (result.exit_code, "Say --yes" in result.stderr) == (2, True)
+    assert (result.exit_code, "Use --yes" in result.stderr) == (2, True)
 
 
 @click.command()

@@ -63,7 +63,7 @@ def test_the_first_operator_key_needs_no_redis(database_url: str) -> None:
 def test_without_json_the_key_alone_is_on_standard_output(env: Mapping[str, str]) -> None:
     result = call("key", "create", "--operator", "--name", "x", env=env)
     assert parse_key(result.stdout.strip()) is not None
-    assert "only time" in result.stderr
+    assert "only once" in result.stderr
 
 
 def test_kinds_of_keys(env: Mapping[str, str], database_url: str) -> None:

@@ -173,7 +173,7 @@ def test_a_restart_of_the_api_leaves_no_gap(running: Running) -> None:
         code, _, said = ended(process)
 
     assert code == 0, said
-    assert "Lost the API, trying again" in said
+    assert "Lost the API, retrying" in said
     assert (line["jobId"], line["status"], line["again"]) == (job_id, 500, False)
     assert "0 taken" in said
 

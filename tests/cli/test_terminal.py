@@ -46,8 +46,8 @@ def test_destroying_is_confirmed(running: Running, answer: str, code: int, left:
     arguments = ("tenant", "delete", "initrode", "--json")
     status, output, said = at_terminal(f"{answer}\n", *arguments, env=running.operator)
     assert status == code, said
-    assert "Erase the tenant initrode" in said
-    assert "Erase" not in output
+    assert "Delete the tenant initrode" in said
+    assert "Delete" not in output
     assert call("tenant", "get", "initrode", env=running.operator).exit_code == left
 
 

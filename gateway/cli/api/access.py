@@ -1,4 +1,4 @@
-"""Where a command finds the API and its key: its options, the environment, or dev.json."""
+"""Find the API and the key for a command: in its options, the environment, or dev.json."""
 
 import functools
 import json
@@ -19,18 +19,17 @@ DATA_DIR = Path(".gateway")
 
 Facts = dict[str, Any]
 
-_api_option = click.option("--api", metavar="URL", help="Root of the API; else GATEWAY_API.")
+_api_option = click.option("--api", metavar="URL", help="Root of the API. Default: GATEWAY_API.")
 _data_option = click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Use the `gateway dev` that keeps its data there; else the one in .gateway, if nothing "
-    "else is given.",
+    help="Use the `gateway dev` with this data folder. Default: .gateway, if no API and key are given.",
 )
 _tenant_option = click.option(
     "--tenant",
     metavar="SLUG",
-    help="The tenant that a service key acts for, or whose key of `gateway dev` is used; "
-    "else GATEWAY_TENANT.",
+    help="Tenant that a service key acts for, or whose key of `gateway dev` is used. "
+    "Default: GATEWAY_TENANT.",
 )
 
 
@@ -38,12 +37,12 @@ def _key_option(variable: str) -> Callable[[Callable[..., None]], Callable[..., 
     return click.option(
         "--key-file",
         type=TEXT_FILE,
-        help=f"File with the access key; else {variable} holds the key.",
+        help=f"File with the access key. Default: the key in {variable}.",
     )
 
 
 def with_operator(command: Callable[Concatenate[Api, ...], None]) -> Callable[..., None]:
-    """Give a command its options for, and its first argument from, an operator's access."""
+    """Give a command the options for an operator's key, and an opened Api as its first argument."""
 
     @operator_options
     @functools.wraps(command)
@@ -61,7 +60,7 @@ def with_operator(command: Callable[Concatenate[Api, ...], None]) -> Callable[..
 
 
 def with_tenant(command: Callable[Concatenate[Api, ...], None]) -> Callable[..., None]:
-    """Give a command its options for, and its first argument from, a tenant's access."""
+    """Give a command the options for a tenant's key, and an opened Api as its first argument."""
 
     @access_options
     @functools.wraps(command)
@@ -97,7 +96,7 @@ def any_access(
     *,
     operator: bool = False,
 ) -> ApiAccess:
-    """The access that there is: a tenant's or a service's, or else an operator's, unless that is wanted."""
+    """Return a tenant's or service's access; an operator's if only that key is set, or if asked for."""
     has_key = key_file is not None or _is_set(ACCESS_KEY)
     has_only_operators = not has_key and _is_set(OPERATOR_KEY) and data_dir is None
     if operator or has_only_operators:
@@ -106,7 +105,7 @@ def any_access(
 
 
 def operator_access(api: str | None, key_file: Path | None, data_dir: Path | None) -> ApiAccess:
-    """An operator's access from options, the environment or dev.json; raises CommandError."""
+    """Return an operator's access from options, the environment or dev.json; raises CommandError."""
     dev, root, key = _find(api, key_file, data_dir, OPERATOR_KEY)
     return ApiAccess(root, key) if dev is None else ApiAccess(root, key or dev["operatorKey"])
 
@@ -114,7 +113,7 @@ def operator_access(api: str | None, key_file: Path | None, data_dir: Path | Non
 def tenant_access(
     api: str | None, key_file: Path | None, tenant: str | None, data_dir: Path | None
 ) -> ApiAccess:
-    """The access of a tenant or a service, from the same places; raises CommandError."""
+    """Return the access of a tenant or a service, from the same sources; raises CommandError."""
     slug = tenant or os.environ.get(TENANT) or None
     dev, root, key = _find(api, key_file, data_dir, ACCESS_KEY)
     return ApiAccess(root, key, slug) if dev is None or key else _of_dev(dev, root, slug)
@@ -123,9 +122,9 @@ def tenant_access(
 def _find(
     api: str | None, key_file: Path | None, data_dir: Path | None, variable: str
 ) -> tuple[Facts | None, str, str]:
-    """What `gateway dev` says, if that is to be used, the root of the API, and the key if given.
+    """Return the facts of `gateway dev` if they are used, the root of the API, and the key if given.
 
-    A key is never sent to an address that comes from a file that happens to lie around.
+    A key from the environment is never sent to an address from a dev.json in the current folder.
     """
     key = _read_key(key_file)
     if data_dir is None:
@@ -136,7 +135,9 @@ def _find(
         return facts, api or facts["api"], key
     if not api:
         raise CommandError(
-            "the API is not named", ExitCode.USAGE, "Set --api or GATEWAY_API, as http://host:8000."
+            "the address of the API is not set",
+            ExitCode.USAGE,
+            "Set --api or GATEWAY_API, such as http://host:8000.",
         )
     if not key:
         hint = f"Set {variable} or --key-file; `gateway key create` makes a key."
@@ -158,11 +159,11 @@ def _read_key(file: Path | None) -> str:
 
 
 def facts_of_dev(folder: Path) -> Facts:
-    """What the dev.json in a folder says; raises CommandError."""
+    """Read the dev.json in a folder; raises CommandError."""
     file = folder / "dev.json"
     if not file.exists():
         raise CommandError(
-            f"the API is not named, and there is no {file}",
+            f"the address of the API is not set, and there is no {file}",
             ExitCode.USAGE,
             "Set GATEWAY_API and the key, or start `gateway dev`.",
         )
@@ -170,7 +171,7 @@ def facts_of_dev(folder: Path) -> Facts:
         return cast("Facts", json.loads(read_text(file)))
     except ValueError:
         raise CommandError(
-            f"{file} is damaged", ExitCode.USAGE, "`gateway dev` writes it anew when it starts."
+            f"{file} is damaged", ExitCode.USAGE, "Restart `gateway dev`, which writes it again."
         ) from None
 
 
@@ -186,4 +187,4 @@ def _of_dev(dev: Facts, root: str, slug: str | None) -> ApiAccess:
 
 def _elsewhere(tenants: list[dict[str, str]], used: str) -> str:
     others = " or ".join(f"--tenant {one['slug']}" for one in tenants if one["slug"] != used)
-    return f"This looked in the tenant {used} of `gateway dev`; {others} looks in another."
+    return f"This searched the tenant {used} of `gateway dev`; {others} searches another one."

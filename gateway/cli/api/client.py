@@ -1,4 +1,4 @@
-"""The gateway's own API as a client sees it, with its refusals as failures of the command."""
+"""A client of the gateway's own API, whose refusals become failures of the command."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -18,8 +18,8 @@ _SECONDS = 30.0
 _CURSORS = ("cursor", "after")
 _KEY = re.compile(r"[!-~]+")
 _HINTS = {
-    ExitCode.DENIED: "See the key that was used: --key-file, the environment, or dev.json.",
-    ExitCode.RATE_LIMITED: "Try again a little later.",
+    ExitCode.DENIED: "`gateway whoami` shows the key in use: from --key-file, the environment, or dev.json.",
+    ExitCode.RATE_LIMITED: "Try again later.",
     ExitCode.UNREACHABLE: "`gateway health --url` asks it whether it is ready.",
 }
 
@@ -27,7 +27,7 @@ _HINTS = {
 class ApiAccess(NamedTuple):
     """Where the API is, the key to use, and the tenant that a service key acts for.
 
-    `found_in` says where things were looked for, for whom finds nothing there.
+    `found_in` is the hint of a 404: which tenant was searched.
     """
 
     root: str
@@ -37,7 +37,7 @@ class ApiAccess(NamedTuple):
 
 
 class ApiPage(NamedTuple):
-    """One page of a list, and what `cursor` or `after` is for the next one; None at the end."""
+    """One page of a list, and the cursor of the next page; None at the end."""
 
     rows: list[dict[str, Any]]
     cursor: str | None
@@ -78,7 +78,7 @@ class Api:
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """The object that a call answers."""
+        """Call the API and return the object in its response."""
         _, content = self._send(method, path, body, params=params, headers=headers)
         if isinstance(content, dict):
             return cast("dict[str, Any]", content)
@@ -92,18 +92,18 @@ class Api:
         body: object = None,
         params: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """The list that a call answers, only its first page."""
+        """Call the API and return the list in its response, only the first page."""
         _, content = self._send(method, path, body, params=params)
         if isinstance(content, list):
             return cast("list[dict[str, Any]]", content)
         raise self._not_a_gateway()
 
     def page(self, path: str, params: Mapping[str, Any] | None = None) -> ApiPage:
-        """One page of a list, and the cursor of the next one."""
+        """Return one page of a list, and the cursor of the next one."""
         answer, content = self._send("GET", path, params=params)
         if not isinstance(content, list):
             raise self._not_a_gateway()
-        # Only its cursor is of use: what is before it may be another host's, or a proxy's prefix.
+        # Use only the cursor of the link: its host and path may be those of a proxy.
         link = answer.links.get("next", {}).get("url", "")
         query = parse_qs(urlsplit(link).query)
         cursor = next((query[name][-1] for name in _CURSORS if name in query), None)
@@ -112,7 +112,7 @@ class Api:
     def pages(
         self, path: str, params: Mapping[str, Any] | None = None
     ) -> Iterator[list[dict[str, Any]]]:
-        """The pages of a list with cursors, one after the other."""
+        """Yield all pages of a list."""
         page = self.page(path, params)
         yield page.rows
         while page.cursor is not None:
@@ -122,7 +122,7 @@ class Api:
     def download(
         self, path: str, take: Callable[[bytes], object], params: Mapping[str, Any] | None = None
     ) -> None:
-        """Hand on what a call answers, piece by piece, however much it is."""
+        """Stream the body of a response to `take`, so that a large one is never in memory."""
         try:
             with self._client.stream("GET", path, params=params) as answer:
                 if not answer.is_success:
@@ -132,9 +132,9 @@ class Api:
                     take(piece)
         except (httpx.RemoteProtocolError, httpx.ReadError):
             raise CommandError(
-                "the answer broke off: it is not all there",
+                "the response is incomplete: the connection broke",
                 ExitCode.UNREACHABLE,
-                "Ask again: the process that answered was stopped, or lost its database.",
+                "Try again: the API process was stopped, or lost its database.",
             ) from None
         except httpx.HTTPError as error:
             raise self._silent(error) from None
@@ -155,7 +155,7 @@ class Api:
             )
         except httpx.HTTPError as error:
             raise self._silent(error) from None
-        except ValueError as error:  # such as half a surrogate pair
+        except ValueError as error:  # such as an unpaired surrogate
             raise CommandError(f"this cannot be sent: {error}", ExitCode.USAGE) from None
         content = _content(answer)
         if not answer.is_success:
@@ -172,15 +172,15 @@ class Api:
         return CommandError(
             f"{self.root} does not answer: {error or type(error).__name__}",
             ExitCode.UNREACHABLE,
-            "Is `gateway serve` running there? --api or GATEWAY_API names another.",
+            "Is `gateway serve` running there? Set another address with --api or GATEWAY_API.",
         )
 
     def _not_a_gateway(self) -> CommandError:
-        return CommandError(f"what answers at {self.root} is not a gateway", ExitCode.UNREACHABLE)
+        return CommandError(f"the server at {self.root} is not a gateway", ExitCode.UNREACHABLE)
 
 
 def refusal(answer: httpx.Response, root: str) -> CommandError:
-    """The failure that an answer, whose body was read, is for the command."""
+    """Turn an error response, whose body was read, into the failure of the command."""
     code, content = code_of_status(answer.status_code), _content(answer)
     problem = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
     text = printable(str(problem.get("detail", f"{root} answered {answer.status_code}")))
@@ -190,7 +190,7 @@ def refusal(answer: httpx.Response, root: str) -> CommandError:
 
 
 def _json(body: object) -> tuple[bytes | None, dict[str, str]]:
-    """A body and its headers; raises ValueError where it is no Unicode."""
+    """A body and its headers; raises ValueError if it is not Unicode."""
     if body is None:
         return None, {}
     return dumps(body).encode(), {"Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""The environment variables of commands that talk to an API, which no server reads."""
+"""The environment variables of commands that call the API; servers do not read them."""
 
 from collections.abc import Mapping
 
@@ -9,15 +9,15 @@ TENANT = "GATEWAY_TENANT"
 FILE = "_FILE"
 
 CLIENT_SETTINGS: Mapping[str, str] = {
-    API: "Root of the API, such as `https://gateway.example.com`; `--api` comes first.",
+    API: "Root of the API, such as `https://gateway.example.com`; `--api` overrides it.",
     ACCESS_KEY: "A tenant's or a service's access key, for commands about jobs, webhooks, events and "
-    "usage; `--key-file` comes first.",
+    "usage; `--key-file` overrides it.",
     ACCESS_KEY + FILE: "File with that key.",
     OPERATOR_KEY: "An operator's access key, for commands about tenants, credentials, keys, queues and "
-    "the audit; `--key-file` comes first.",
+    "the audit; `--key-file` overrides it.",
     OPERATOR_KEY + FILE: "File with that key.",
-    TENANT: "The tenant that a service key acts for; `--tenant` comes first.",
-    "NO_COLOR": "Anything but empty: no colours. They are for terminals only in any case.",
-    "COLUMNS": "How wide tables may be, instead of what the terminal has.",
-    "XDG_STATE_HOME": "Where `gateway listen` keeps its secrets, else `~/.local/state`.",
+    TENANT: "The tenant that a service key acts for; `--tenant` overrides it.",
+    "NO_COLOR": "If set and not empty: no colours. Colours are only used on a terminal.",
+    "COLUMNS": "Width of tables, instead of the terminal's.",
+    "XDG_STATE_HOME": "Folder for the secrets of `gateway listen`. Default: `~/.local/state`.",
 }

@@ -1,4 +1,4 @@
-"""How commands connect: to this machine directly, elsewhere as the environment says."""
+"""Open HTTP clients: direct for this machine, else with the proxies and certificates of the environment."""
 
 import ssl
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ import httpx
 
 from gateway.cli.terminal.failures import CommandError, ExitCode
 
-_HINT = "See HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE."
+_HINT = "Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE."
 
 
 def open_client(root: str, headers: Mapping[str, str], seconds: float) -> httpx.Client:
-    """A client of an API; raises CommandError."""
+    """Open a client of an API; raises CommandError."""
     url = _parsed(root)
     try:
         own: dict[str, Any] = (
@@ -27,7 +27,7 @@ def open_client(root: str, headers: Mapping[str, str], seconds: float) -> httpx.
 def open_async_client(
     root: str, headers: Mapping[str, str] | None = None, seconds: float = 5.0
 ) -> httpx.AsyncClient:
-    """The same for asyncio."""
+    """Open the same for asyncio."""
     url = _parsed(root)
     try:
         own: dict[str, Any] = (
@@ -41,7 +41,7 @@ def open_async_client(
 
 
 def is_here(host: str) -> bool:
-    """Whether a host is this machine itself, which no proxy can reach for us."""
+    """Whether a host is this machine, which a proxy cannot reach."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -62,14 +62,14 @@ def _parsed(root: str) -> httpx.URL:
 
 
 def _context(url: httpx.URL) -> ssl.SSLContext:
-    # Without TLS nobody needs the certificates that the environment names.
+    # Without TLS do not load the certificates of the environment, which may be missing.
     return httpx.create_ssl_context(trust_env=url.scheme == "https")
 
 
 def _unusable(error: Exception) -> CommandError:
     why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
     return CommandError(
-        f"what the environment says of proxies and certificates cannot be used: {why}",
+        f"the proxy or certificate settings in the environment cannot be used: {why}",
         ExitCode.USAGE,
         _HINT,
     )

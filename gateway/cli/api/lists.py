@@ -1,4 +1,4 @@
-"""Lists of any length: how many, from where on, and as a table, JSON, a line each, or CSV."""
+"""Lists with keyset paging, printed as a table, JSON, NDJSON, or CSV."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -26,9 +26,9 @@ Form = Literal["table", "json", "ndjson", "csv"]
 
 
 class ListOptions(NamedTuple):
-    """How much of a list, and in which form; no limit means all of it.
+    """How many items to print, from which cursor, and in which form; a limit of None means all.
 
-    A cursor, also an empty one, asks for the cursor of what follows.
+    With a cursor, even an empty one, JSON output has the cursor of the next page.
     """
 
     limit: int | None = _DEFAULT_LIMIT
@@ -53,23 +53,24 @@ class Source(NamedTuple):
 def listing_options(
     command: Callable[..., None], *, default: int | None = _DEFAULT_LIMIT
 ) -> Callable[..., None]:
-    """Give a command the options, and what they say as its argument `wanted`.
+    """Give a command the options for lists, and their values as its argument `wanted`.
 
-    The default limit is for tables and JSON; None means all.
+    The default limit applies to tables and JSON; None means all.
     """
     usual = "all" if default is None else f"{default}, or all with --csv and --ndjson"
 
     @click.option(
         "--limit",
         type=click.IntRange(min=1),
-        help=f"How many at most; else {usual}.",
+        help=f"Most items to print. Default: {usual}.",
     )
-    @click.option("--all", "is_all", is_flag=True, help="All of them.")
+    @click.option("--all", "is_all", is_flag=True, help="Print all items.")
     @click.option(
-        "--cursor", help="Go on from there; with --json the result has the next one. '' begins."
+        "--cursor",
+        help="Start there. With --json the result has the next cursor; '' starts at the beginning.",
     )
-    @click.option("--json", "form", flag_value="json", help="Print JSON, also of errors.")
-    @click.option("--ndjson", "form", flag_value="ndjson", help="Print a JSON object a line.")
+    @click.option("--json", "form", flag_value="json", help="Print JSON; errors are JSON too.")
+    @click.option("--ndjson", "form", flag_value="ndjson", help="Print one JSON object per line.")
     @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
     @functools.wraps(command)
     def wrapper(
@@ -81,7 +82,7 @@ def listing_options(
         **kwargs: object,
     ) -> None:
         if is_all and limit is not None:
-            raise click.UsageError("Say --limit or --all, not both.")
+            raise click.UsageError("Use --limit or --all, not both.")
         unlimited = is_all or (limit is None and form in ("csv", "ndjson") and cursor is None)
         most = None if unlimited else limit or default
         command(*arguments, wanted=ListOptions(most, cursor, form or "table"), **kwargs)
@@ -110,11 +111,11 @@ def show_listing(
         else:
             _print(rows, cursor, wanted, columns)
     if cursor is not None and (wanted.cursor is None or wanted.form != "json"):
-        say(f"There are more: --all shows them, --cursor {cursor} goes on from here.")
+        say(f"There are more: --all prints them, or continue with --cursor {cursor}")
 
 
 def print_csv(rows: list[dict[str, Any]], paths: list[str]) -> None:
-    """Print rows as CSV, with the paths of their fields as the first line."""
+    """Print rows as CSV, with the paths of their fields as the header."""
     cells = ([_cell(pick(row, path)) for path in paths] for row in rows)
     write_text(csv_head(paths) + csv_lines(cells))
 
@@ -153,7 +154,7 @@ def _print(
 
 
 def _paths(columns: Columns, rows: list[dict[str, Any]]) -> list[str]:
-    """The columns, then all else that the rows have."""
+    """Return the columns, then all other fields of the rows."""
     shown = [column if isinstance(column, str) else column.path for column in columns]
     tops = {path.partition(".")[0] for path in shown}
     others = dict.fromkeys(name for row in rows for name in row if name not in tops)

@@ -1,4 +1,4 @@
-"""`gateway dev`: everything on this machine until Ctrl-C."""
+"""`gateway dev`: the whole gateway on this machine until Ctrl-C."""
 
 import asyncio
 import signal
@@ -62,10 +62,10 @@ def dev(
     seed: int,
     no_simulator: bool,
 ) -> None:
-    """Run everything here: Postgres, Valkey, upstream simulator, receiver, API, workers.
+    """Run the whole gateway here: Postgres, Valkey, upstream simulator, receiver, API, workers.
 
-    All data is kept in the data folder, and dev.json there says where everything is once it
-    answers. Ctrl-C stops every part in order, a second one at once.
+    All data is in the data folder. Its dev.json has the addresses and keys, once everything is ready.
+    Ctrl-C stops all parts in order; a second Ctrl-C kills them.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -84,9 +84,9 @@ dev.add_command(env)
 async def run_with_signals(
     options: MachineOptions, work: Callable[[Machine], Awaitable[None]]
 ) -> bool:
-    """Start a machine, do the work, stop it; whether the work came to its end before a signal.
+    """Start a machine, do the work, stop it; returns whether the work finished before a signal.
 
-    The first signal stops the machine in order, the next one at once.
+    The first signal stops the machine in order, the second one kills its parts.
     """
     loop = asyncio.get_running_loop()
     async with run_machine(options, say) as machine:
@@ -96,7 +96,7 @@ async def run_with_signals(
             if working.done() or working.cancelling():
                 machine.kill()
             else:
-                say("stopping; once more stops at once")
+                say("stopping; press Ctrl-C again to stop at once")
                 working.cancel()
 
         for number in _SIGNALS:
@@ -113,7 +113,7 @@ async def _start_and_work(machine: Machine, work: Callable[[Machine], Awaitable[
 
 
 def say(line: str) -> None:
-    """Tell people, not programs, what is going on."""
+    """Print a progress line for people, to standard error."""
     click.secho(printable(line), dim=True, err=True)
 
 

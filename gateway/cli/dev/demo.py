@@ -1,4 +1,4 @@
-"""`gateway demo`: one full run, from request to verified webhook, that judges itself."""
+"""`gateway demo`: a full run, from request to verified webhook, that checks its own result."""
 
 import asyncio
 import shutil
@@ -34,18 +34,18 @@ _WORKFLOWS = (
     "music-ai/isolate-drums",
     "audio-encoder",
 )
-# Which job of every tenant fails, and how: the upstream's three codes and one nobody knows.
+# Which job of every tenant fails, and how: the upstream's three codes and an unknown one.
 _FAILURES = {3: "BAD_INPUT", 8: "TIMEOUT", 13: "INTERNAL_ERROR", 18: "QUANTUM_FLUX"}
 _FINISHED = ("job.succeeded", "job.failed")
 
 
 class DemoFailedError(Exception):
-    """The run did not end as it should; the text names every deviation."""
+    """The run did not end as planned; the text names every deviation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A job that was accepted, and how it must end: None for success, else the error's code."""
+    """The expected end of an accepted job: the code of its error, None for success."""
 
     tenant: str
     error: str | None
@@ -53,12 +53,12 @@ class Expected:
 
 @click.command(cls=RichCommand)
 def demo() -> None:
-    """Run 60 jobs of three tenants through a gateway made for the purpose, then remove it.
+    """Run 60 jobs of three tenants through a temporary gateway.
 
     The exit status is 0 only if every job ended as planned and every webhook was verified.
     """
     folder = Path(tempfile.mkdtemp(prefix="gateway-demo-"))
-    folder.chmod(0o711)  # where root runs this, Postgres is another user that has to pass
+    folder.chmod(0o711)  # run by root, Postgres has another user, who must enter the folder
     try:
         finished = asyncio.run(run_with_signals(MachineOptions(folder=folder), _run))
     except (*FAILURES, DemoFailedError) as error:
@@ -86,12 +86,12 @@ async def _run(machine: Machine) -> None:
 
 
 def _console() -> Console:
-    """In a pipe as wide as it takes, so that no line is broken."""
+    """Return a console; in a pipe it is wide enough that no line is wrapped."""
     return Console(width=None if width_of_output() else _WIDTH_IN_A_PIPE)
 
 
 def _orders(tenant: str) -> Iterator[tuple[dict[str, Any], Expected]]:
-    """The requests of one tenant with what they must come to."""
+    """Yield the requests of one tenant, each with its expected end."""
     for number in range(_JOBS_PER_TENANT):
         error = _FAILURES.get(number)
         script: dict[str, Any] = {"queueSeconds": 0.1, "runSeconds": [0.3, 1.5]}
@@ -111,7 +111,7 @@ def _orders(tenant: str) -> Iterator[tuple[dict[str, Any], Expected]]:
 async def _submit_all(
     client: httpx.AsyncClient, tenants: Sequence[Mapping[str, str]]
 ) -> dict[str, Expected]:
-    """Send every job at once; answers them by id."""
+    """Submit all jobs at once; returns the expected ends by job id."""
     orders = [
         (tenant["accessKey"], *order) for tenant in tenants for order in _orders(tenant["slug"])
     ]
@@ -135,7 +135,7 @@ async def _get(client: httpx.AsyncClient, path: str, key: str) -> Any:  # noqa: 
 async def _follow(
     client: httpx.AsyncClient, receiver: str, jobs: Mapping[str, Expected], console: Console
 ) -> list[dict[str, Any]]:
-    """Show webhooks as they come, until each job has a verified one of its end."""
+    """Print webhooks as they arrive, until each job has a verified one for its end."""
     waiting, received = set(jobs), list[dict[str, Any]]()
     bar = Progress(
         *(TextColumn("webhooks verified"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
@@ -182,17 +182,17 @@ def judge(
     listed: Sequence[Mapping[str, Any]],
     received: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Raise DemoFailedError unless all of it is as planned."""
+    """Raise DemoFailedError unless all jobs and webhooks are as planned."""
     wrong = [
         f"webhook {one['webhookId']} for {one['path']} was refused: {one['reason']}"
         for one in received
         if not one["verified"]
     ]
-    told = {one["jobId"] for one in received if one["verified"] and one["type"] in _FINISHED}
+    notified = {one["jobId"] for one in received if one["verified"] and one["type"] in _FINISHED}
     ends = {job["id"]: job for job in listed}
     for job_id, expected in jobs.items():
-        if job_id not in told:
-            wrong.append(f"no verified webhook told the end of job {job_id}")
+        if job_id not in notified:
+            wrong.append(f"no verified webhook for the end of job {job_id}")
         job = ends.get(job_id, {"status": "missing", "error": None})
         wanted = ("FAILED", expected.error) if expected.error else ("SUCCEEDED", None)
         ended = (job["status"], job["error"] and job["error"]["code"])

@@ -1,4 +1,4 @@
-"""`gateway dev env`: the addresses and keys of a running `gateway dev`, as variables of a shell."""
+"""`gateway dev env`: print addresses and keys of a running `gateway dev` as shell variables."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from rich_click import RichCommand
 
 from gateway.cli.api.access import DATA_DIR, Facts, facts_of_dev
 from gateway.cli.terminal.failures import CommandError, ExitCode
-from gateway.cli.terminal.output import say, tell
+from gateway.cli.terminal.output import print_line, say
 
 _SECONDS = 1.0
 # PowerShell treats the four typographic quotes like the ASCII one: each ends a literal unless doubled.
@@ -45,13 +45,17 @@ _SHELLS: Mapping[str, Callable[[str, str], str]] = {
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help=f"Where that `gateway dev` keeps its data; else {DATA_DIR}.",
+    help=f"Data folder of that `gateway dev`. Default: {DATA_DIR}.",
 )
-@click.option("--tenant", metavar="SLUG", help="Whose key and secret; else the first tenant's.")
+@click.option(
+    "--tenant",
+    metavar="SLUG",
+    help="Tenant whose key and secret are printed. Default: the first one.",
+)
 @click.option(
     "--shell",
     type=click.Choice(list(_SHELLS)),
-    help="How to write them; else fish where $SHELL is that, and sh for bash, zsh and the like.",
+    help="Syntax of the output. Default: fish if $SHELL is fish, else sh, which suits bash and zsh.",
 )
 @click.pass_context
 def env(
@@ -59,17 +63,17 @@ def env(
 ) -> None:
     """Print the addresses and keys of a running `gateway dev`, for `eval "$(gateway dev env)"`.
 
-    API, RECEIVER and SIMULATOR are addresses; KEY, SECRET and SLUG the tenant's access key, signing
-    secret and slug; SERVICE_KEY and OPERATOR_KEY the other keys. GATEWAY_API, GATEWAY_ACCESS_KEY and
-    GATEWAY_OPERATOR_KEY say the same to `gateway` itself, in any folder.
+    API, RECEIVER and SIMULATOR are addresses. KEY, SECRET and SLUG are the tenant's access key, signing
+    secret and slug. SERVICE_KEY and OPERATOR_KEY are the other keys. GATEWAY_API, GATEWAY_ACCESS_KEY
+    and GATEWAY_OPERATOR_KEY are for `gateway` itself, in any folder.
     """
     given: Path = ctx.parent.params["data_dir"] if ctx.parent else DATA_DIR
     facts = facts_of_dev(data_dir or given)
     write = _SHELLS[shell or _own_shell()]
     for name, value in _variables(facts, tenant).items():
-        tell(write(name, value))
+        print_line(write(name, value))
     if not _answers(facts["api"]):
-        say(f"Nothing answers at {facts['api']}: start `gateway dev` again, and then this.")
+        say(f"Nothing answers at {facts['api']}: start `gateway dev`, then run this again.")
 
 
 def _own_shell() -> str:
@@ -79,7 +83,7 @@ def _own_shell() -> str:
 def _variables(facts: Facts, slug: str | None) -> dict[str, str]:
     own = _of_tenant(facts, slug)
     key, operator = own.get("accessKey", ""), facts["operatorKey"]
-    told = {
+    variables = {
         "API": facts["api"],
         "RECEIVER": facts["receiver"],
         "SIMULATOR": facts["simulator"] or "",
@@ -92,7 +96,7 @@ def _variables(facts: Facts, slug: str | None) -> dict[str, str]:
         "GATEWAY_ACCESS_KEY": key,
         "GATEWAY_OPERATOR_KEY": operator,
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in variables.items() if value}
 
 
 def _of_tenant(facts: Facts, slug: str | None) -> dict[str, str]:
@@ -100,7 +104,7 @@ def _of_tenant(facts: Facts, slug: str | None) -> dict[str, str]:
     for tenant in tenants:
         if slug in (None, tenant["slug"]):
             return tenant
-    if slug is None:  # without the simulator no tenants are made
+    if slug is None:  # without the simulator there are no tenants
         return {}
     known = ", ".join(tenant["slug"] for tenant in tenants)
     raise CommandError(

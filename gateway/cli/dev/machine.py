@@ -1,4 +1,4 @@
-"""All parts of a gateway on one machine: started in order, kept running, stopped in order."""
+"""All parts of a gateway on one machine: starts, supervises and stops them in order."""
 
 import json
 from collections.abc import AsyncGenerator, Callable
@@ -32,7 +32,7 @@ _DATABASE = "gateway"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineOptions:
-    """What to run and where; port 0 takes a free one."""
+    """What to run and where; port 0 chooses a free one."""
 
     folder: Path
     port: int = 0
@@ -42,14 +42,14 @@ class MachineOptions:
 
 
 class Machine:
-    """The parts that run; `facts` is what dev.json says, empty until all of it answers."""
+    """The running parts; `facts` is the content of dev.json, empty until all parts are ready."""
 
     def __init__(self, options: MachineOptions, folder: Path, say: Callable[[str], None]) -> None:
         self.facts: dict[str, Any] = {}
         self.folder = folder
         self._options = options
         self._say = say
-        self._supervisor = Supervisor(say, self._tell)
+        self._supervisor = Supervisor(say, self._write_facts)
         self._workers = [f"worker-{number}" for number in range(1, options.workers + 1)]
 
     async def start(self) -> None:
@@ -74,10 +74,10 @@ class Machine:
         self._say("making keys and tenants")
         seeds = await plant(folder, site, env)
         self.facts = _facts(site, seeds, database, valkey.url)
-        self._tell()
+        self._write_facts()
 
     async def stop(self) -> None:
-        """Stop who does the work first and who remembers it last."""
+        """Stop the API and the workers first, and the database last."""
         self.facts = {}
         (self.folder / "dev.json").unlink(missing_ok=True)
         await self._supervisor.stop(("api", *self._workers))
@@ -90,12 +90,12 @@ class Machine:
         self._supervisor.kill()
 
     def log_tails(self) -> str:
-        """The ends of all logs, for a person who looks for what went wrong."""
+        """Return the last lines of all logs, to find out what failed."""
         logs = sorted(self.folder.glob("**/*.log"))
         return "\n".join(f"--- {log.name}\n{_tail(log)}" for log in logs)
 
-    def _tell(self) -> None:
-        """Write dev.json, once there is something to say."""
+    def _write_facts(self) -> None:
+        """Write dev.json, if all parts are ready."""
         if self.facts:
             pids = self._supervisor.pids()
             self.facts["pids"] = {
@@ -113,9 +113,9 @@ class Machine:
 async def run_machine(
     options: MachineOptions, say: Callable[[str], None]
 ) -> AsyncGenerator[Machine]:
-    """A machine not yet started, whose parts are stopped at the end of the block.
+    """Provide a machine that is not started yet; its parts are stopped at the end of the block.
 
-    Raises FolderInUseError. `say` gets one line about each step and surprise.
+    Raises FolderInUseError. `say` gets one line about each step and each unexpected restart.
     """
     with hold(options.folder) as folder:
         (folder / "dev.json").unlink(missing_ok=True)

@@ -18,18 +18,18 @@ _HOST = "127.0.0.1"
 _MASTER_KEY_BYTES = 32
 _DEFAULTS = {
     "PYTHONUNBUFFERED": "1",
-    "GATEWAY_DRAIN_DELAY_SECONDS": "0",  # no balancer has to hear of it first
+    "GATEWAY_DRAIN_DELAY_SECONDS": "0",  # there is no load balancer to wait for
     "GATEWAY_DRAIN_SECONDS": "8",  # a part that takes longer to stop is killed
 }
 
 
 class PortTakenError(Exception):
-    """Another program listens on the port that the API should have."""
+    """Another program listens on the port for the API."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The roots of the HTTP parts; without a simulator, the upstream is somebody else's."""
+    """The addresses of the HTTP parts; without a simulator the upstream is an external one."""
 
     api: str
     receiver: str
@@ -38,7 +38,7 @@ class Site:
 
 
 def choose_site(folder: Path, port: int, *, simulator: bool) -> Site:
-    """Addresses for the parts; raises PortTakenError. Port 0 takes a free one."""
+    """Choose addresses for the parts; raises PortTakenError. Port 0 chooses a free one."""
     if port and _is_taken(port):
         raise PortTakenError(
             f"Port {port} is taken by another program: choose another with --port (0 takes any)."
@@ -64,7 +64,7 @@ def _is_taken(port: int) -> bool:
 
 
 def _lasting_port(file: Path) -> int:
-    """The port of the last run if it is still free: endpoints, credentials and jobs remember it."""
+    """Return the port of the last run if it is free: endpoints, credentials and jobs contain it."""
     if file.exists() and not _is_taken(port := int(file.read_text())):
         return port
     port = free_port()
@@ -73,7 +73,7 @@ def _lasting_port(file: Path) -> int:
 
 
 def make_environment(folder: Path, site: Site, *, database: str, redis: str) -> dict[str, str]:
-    """Our own environment with the settings of this machine over it."""
+    """Return this process's environment, overridden by the settings for this machine."""
     settings = {
         "GATEWAY_ENV": "dev",
         "GATEWAY_DATABASE_URL": database,
@@ -88,7 +88,7 @@ def make_environment(folder: Path, site: Site, *, database: str, redis: str) -> 
 
 
 def _is_file_of(name: str, settings: Collection[str]) -> bool:
-    """Whether a variable names the file of a setting that this machine has its own value for."""
+    """Whether a variable is the _FILE form of a setting that is overridden here."""
     return name.removesuffix("_FILE") in settings and name.endswith("_FILE")
 
 
@@ -99,19 +99,19 @@ def _master_key(file: Path) -> str:
 
 
 async def run_gateway(*arguments: str, env: Mapping[str, str]) -> str:
-    """What a gateway command prints; raises PartFailedError when it fails."""
+    """Run a gateway command and return its output; raises PartFailedError if it fails."""
     return await run_tool(sys.executable, "-m", "gateway", *arguments, env=env)
 
 
 def make_api(folder: Path, site: Site, env: Mapping[str, str]) -> Part:
-    """`gateway serve`, ready when it accepts jobs."""
+    """Return the part for `gateway serve`, ready when it accepts jobs."""
     port = _port_of(site.api)
     command = ("gateway", "serve", "--host", _HOST, "--port", str(port))
     return _make(folder, "api", command, env, _answers(port, "/health/ready"))
 
 
 def make_worker(folder: Path, number: int, env: Mapping[str, str]) -> Part:
-    """`gateway worker`, ready when it takes work."""
+    """Return the part for `gateway worker`, ready when it takes work."""
     port = free_port()
     own = {**env, "GATEWAY_WORKER_PORT": str(port)}
     command = ("gateway", "worker")
@@ -119,7 +119,7 @@ def make_worker(folder: Path, number: int, env: Mapping[str, str]) -> Part:
 
 
 def make_simulator(folder: Path, url: str, files: str, seed: int, env: Mapping[str, str]) -> Part:
-    """The simulated upstream; its jobs outlive it in a file."""
+    """Return the part for the simulated upstream; its jobs are kept in a file."""
     port = _port_of(url)
     ports = ("--port", str(port), "--files-port", str(_port_of(files)))
     state = ("--state-file", str(folder / "simulator.jsonl"))
@@ -128,7 +128,7 @@ def make_simulator(folder: Path, url: str, files: str, seed: int, env: Mapping[s
 
 
 def make_receiver(folder: Path, url: str, env: Mapping[str, str]) -> Part:
-    """The receiver of webhooks; the secrets it was told outlive it in a file."""
+    """Return the part for the webhook receiver; its secrets are kept in a file."""
     port = _port_of(url)
     secrets = ("--secrets", str(folder / "receiver.json"))
     command = ("gateway", "receive", "--port", str(port), *secrets)
@@ -160,7 +160,7 @@ def _port_of(url: str) -> int:
 
 
 def _answers(port: int, path: str | None = None) -> Callable[[int], Awaitable[bool]]:
-    """Whether HTTP is spoken on the port, and the path, if any, answers 200."""
+    """Return a check that the port speaks HTTP, and that the path, if any, answers 200."""
     wanted = re.compile(rb"HTTP/1\.[01] 200 " if path else rb"HTTP/1\.[01] ")
     request = f"GET {path or '/'} HTTP/1.1\r\nHost: {_HOST}\r\nConnection: close\r\n\r\n"
 

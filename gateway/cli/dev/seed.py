@@ -1,4 +1,4 @@
-"""First keys, and three tenants of the simulator with an endpoint each at the receiver."""
+"""Create the first keys, and three tenants, each with an endpoint at the receiver."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _CONFLICT = 409
 
 
 class SeedError(Exception):
-    """The API refused what seeding asked of it; the text holds its answer."""
+    """The API refused a request; the text holds its response."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class TenantSeed:
 
 @dataclass(slots=True)
 class Seeds:
-    """All that was made, as kept in seeds.json."""
+    """The content of seeds.json."""
 
     operator_key: str = ""
     service_key: str = ""
@@ -44,7 +44,7 @@ class Seeds:
 
 
 class _Api:
-    """Calls of the gateway's API; a refusal raises SeedError."""
+    """Calls the gateway's API; raises SeedError if it refuses."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -64,7 +64,7 @@ class _Api:
         return await self.call(method, f"/admin/v1{path}", self.operator, body, also=also)
 
     async def accepts(self, path: str, key: str) -> bool:
-        """Whether the key works; one that was never made does not."""
+        """Whether the key works; an empty key does not."""
         if not key:
             return False
         answer = await self._client.get(path, headers={"Authorization": key})
@@ -72,7 +72,7 @@ class _Api:
 
 
 async def plant(folder: Path, site: Site, env: Mapping[str, str]) -> Seeds:
-    """Make what is missing or no longer works, and keep it in the folder's seeds.json.
+    """Create what is missing or no longer works, and save it in the folder's seeds.json.
 
     Raises SeedError or PartFailedError.
     """
@@ -125,7 +125,7 @@ async def _plant_tenant(api: _Api, site: Site, tenant: TenantSeed) -> None:
 
 
 async def _plant_credential(api: _Api, upstream: str, slug: str) -> None:
-    """The newest version is for the present simulator."""
+    """Store a new credential unless the newest one is for the current simulator."""
     path = f"/tenant/{slug}/credential"
     versions = (await api.admin("GET", path)).json()
     newest = max(versions, key=lambda one: one["version"], default={"baseUrl": ""})
@@ -134,7 +134,7 @@ async def _plant_credential(api: _Api, upstream: str, slug: str) -> None:
 
 
 async def _plant_endpoint(api: _Api, url: str, tenant: TenantSeed) -> None:
-    """One endpoint at the present receiver; those of earlier receivers, or whose secret was lost, go."""
+    """Ensure one endpoint at the current receiver; delete those of earlier receivers or lost secrets."""
     listed = (await api.call("GET", "/v1/endpoint", tenant.access_key)).json()
     ours = [one for one in listed if one["url"].endswith(f"/hook/{tenant.slug}")]
     if tenant.endpoint_secret and [one["url"] for one in ours] == [url]:
@@ -147,6 +147,6 @@ async def _plant_endpoint(api: _Api, url: str, tenant: TenantSeed) -> None:
 
 
 async def _secrets(api: _Api, tenant: TenantSeed) -> list[str]:
-    """What may sign for the tenant's path: its endpoint's secret, and that of callback URLs."""
-    told = await api.call("GET", "/v1/endpoint/default-secret", tenant.access_key)
-    return [tenant.endpoint_secret, told.json()["secret"]]
+    """Return the secrets for the tenant's path: its endpoint's, and the one of callback URLs."""
+    answer = await api.call("GET", "/v1/endpoint/default-secret", tenant.access_key)
+    return [tenant.endpoint_secret, answer.json()["secret"]]

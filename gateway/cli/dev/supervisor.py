@@ -1,4 +1,4 @@
-"""Keeps child processes running until they are told to stop."""
+"""Keep child processes running: restart each one that ends, with back-off."""
 
 import asyncio
 import signal
@@ -23,9 +23,9 @@ class _Kept:
 
 
 class Supervisor:
-    """Starts parts, starts again what ends by itself, and stops parts in the order given.
+    """Starts parts, restarts those that end on their own, and stops parts in the given order.
 
-    `say` gets one line for people about each surprise; `changed` is called after each restart.
+    `say` gets one line about each unexpected end; `changed` is called after each restart.
     """
 
     def __init__(self, say: Callable[[str], None], changed: Callable[[], None]) -> None:
@@ -34,11 +34,11 @@ class Supervisor:
         self._kept: dict[str, _Kept] = {}
 
     def pids(self) -> dict[str, int]:
-        """The present pid of every part by its name."""
+        """Return the current pid of every part by its name."""
         return {name: kept.process.pid for name, kept in self._kept.items()}
 
     async def start(self, *parts: Part) -> None:
-        """Start parts at once and wait for all of them; raises PartFailedError."""
+        """Start parts in parallel and wait until all are ready; raises PartFailedError."""
         try:
             async with asyncio.TaskGroup() as group:
                 for part in parts:
@@ -62,15 +62,15 @@ class Supervisor:
             status = await kept.process.wait()
             if time.monotonic() - began > _SETTLED_SECONDS:
                 delay = _FIRST_DELAY_SECONDS
-            self._say(f"{kept.part.name} ended ({_reason(status)}), starting it again")
+            self._say(f"{kept.part.name} ended ({_reason(status)}), restarting it")
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
-            with suppress(OSError):  # no memory, no processes: the next turn tries again
+            with suppress(OSError):  # no memory or no processes: retry in the next iteration
                 kept.process = await spawn(kept.part)
                 self._changed()
 
     async def stop(self, names: Iterable[str]) -> None:
-        """Stop these parts, all at once; returns when the last of them is gone."""
+        """Stop these parts in parallel, and wait until the last one has ended."""
         leaving = [self._kept[name] for name in names if name in self._kept]
         for kept in leaving:
             if kept.keeper is not None:
@@ -80,7 +80,7 @@ class Supervisor:
             del self._kept[kept.part.name]
 
     def kill(self) -> None:
-        """End every part at once and without any tidying."""
+        """Kill every part at once, without clean-up."""
         for kept in self._kept.values():
             if kept.keeper is not None:
                 kept.keeper.cancel()

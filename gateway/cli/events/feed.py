@@ -1,4 +1,4 @@
-"""The feed of events as a command follows it: from now on or a place, through restarts, without a gap."""
+"""Follow the event feed from now or from an event on, without a gap, through restarts of the API."""
 
 import asyncio
 import re
@@ -14,21 +14,21 @@ from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.output import say
 from gateway.core.events import EVENT_TYPES
 
-LASTING = (ExitCode.RATE_LIMITED, ExitCode.UNREACHABLE)
+RETRIED = (ExitCode.RATE_LIMITED, ExitCode.UNREACHABLE)
 
 _WAIT_SECONDS = 20
 _ANSWER_SECONDS = 45.0
 _PAGE = 100
-# Between full answers: who waits for a busy feed asks a few times a second, and not a thousand.
+# Between pages: a busy feed is read a few times per second, not a thousand times.
 _PAUSE_SECONDS = 0.1
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 10.0
-# Lines of an event stream end so, and nowhere else; U+2028 is no end.
+# Line ends of an event stream; `splitlines` would also split at U+2028.
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class Event(Struct, rename="camel"):
-    """An event with the parts of its body as they came, byte for byte."""
+    """An event; the parts of its body are kept byte for byte."""
 
     id: str
     type: str
@@ -39,16 +39,16 @@ class Event(Struct, rename="camel"):
 
     @property
     def body(self) -> bytes:
-        """The body of its webhook."""
+        """Return the body of its webhook."""
         parts = (self.type.encode(), bytes(self.timestamp), bytes(self.data))
         return b'{"type":"%b","timestamp":%b,"data":%b}' % parts
 
 
 class Feed:
-    """Follows the feed; `started` is set once it does, and `since` says when, by the API's clock.
+    """Follows the feed; `started` is set after the first response, whose `date` is then `since`.
 
-    No types means all of them. It asks page by page, since an event stream cannot carry the line
-    breaks of a body, and for every type, so that the place moves on whatever happens.
+    No types means all. It reads pages by long poll, because an event stream cannot carry the line
+    breaks of a body, and reads every type, so that the cursor advances with each event.
     """
 
     def __init__(
@@ -60,36 +60,36 @@ class Feed:
         self._root = str(client.base_url).rstrip("/")
         self._types = frozenset(types or EVENT_TYPES)
         self._samples = samples
-        self._place = after
+        self._cursor = after
 
     async def follow(self) -> AsyncGenerator[Event]:
-        """Events as they happen; raises CommandError where there is no hope."""
-        delay, is_told = _FIRST_DELAY_SECONDS, False
+        """Yield events as they happen; raises CommandError if retrying cannot help."""
+        delay, is_reported = _FIRST_DELAY_SECONDS, False
         while True:
             try:
                 for event in await self._next():
                     if event.type in self._types:
                         yield event
-                    self._place = event.id
-                delay, is_told = _FIRST_DELAY_SECONDS, False
+                    self._cursor = event.id
+                delay, is_reported = _FIRST_DELAY_SECONDS, False
                 await asyncio.sleep(_PAUSE_SECONDS)
             except (httpx.HTTPError, CommandError) as error:
                 self._raise_if_final(error)
-                if not is_told:
-                    say(f"Lost the API, trying again: {error or type(error).__name__}")
-                is_told = True
+                if not is_reported:
+                    say(f"Lost the API, retrying: {error or type(error).__name__}")
+                is_reported = True
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
     async def _next(self) -> list[Event]:
-        """The events that are next, once there are any, or none when it took too long."""
-        if not self._place:
-            self._place = await self._end()
+        """Return the next events by long poll, or none if it timed out."""
+        if not self._cursor:
+            self._cursor = await self._end()
         wait = _WAIT_SECONDS if self.started.is_set() else 0
         answer = await self._client.get(
             "/v1/event",
             params={
-                "after": self._place,
+                "after": self._cursor,
                 "samples": "true" if self._samples else "false",
                 "size": _PAGE,
                 "wait": wait,
@@ -104,11 +104,11 @@ class Feed:
         try:
             return json.decode(answer.content, type=list[Event])
         except DecodeError as error:
-            text = f"what answers at {self._root} is not a gateway: {error}"
+            text = f"the server at {self._root} is not a gateway: {error}"
             raise CommandError(text, ExitCode.ERROR) from None
 
     async def _end(self) -> str:
-        """Where the feed ends now: the first id that its stream tells."""
+        """Return the cursor of the feed's end: the first id in its event stream."""
         asking = self._client.stream("GET", "/v1/event/stream", timeout=_ANSWER_SECONDS)
         async with asking as answer:
             if not answer.is_success:
@@ -123,7 +123,7 @@ class Feed:
         raise httpx.RemoteProtocolError("the stream ended before it began")
 
     def _raise_if_final(self, error: httpx.HTTPError | CommandError) -> None:
-        if isinstance(error, CommandError) and error.code not in LASTING:
+        if isinstance(error, CommandError) and error.code not in RETRIED:
             raise error
         if not self.started.is_set():
             if isinstance(error, CommandError):

@@ -1,4 +1,4 @@
-"""A tenant's webhooks as they happen: its feed, and deliveries that are sent again."""
+"""Follow a tenant's webhooks as they happen: new events, and deliveries that are sent again."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import httpx
 
 from gateway.cli.api.client import refusal
-from gateway.cli.events.feed import LASTING, Feed
+from gateway.cli.events.feed import RETRIED, Feed
 from gateway.cli.terminal.failures import CommandError
 from gateway.cli.terminal.output import say
 
 _LOOK_SECONDS = 1.0
-# Who is sent again is found by when its transaction began, which may end in another order.
+# Resends are found by the start of their transaction; transactions may commit in another order.
 _OVERLAP = timedelta(seconds=10)
 
 
 class HeardWebhook(NamedTuple):
-    """One to be forwarded; `again` where it is sent another time."""
+    """A webhook to forward; `again` if it is a resend."""
 
     id: str
     type: str
@@ -29,7 +29,7 @@ class HeardWebhook(NamedTuple):
 
 
 class Following:
-    """Follows what happens through restarts of the API; `started` is set once it does."""
+    """Follows webhooks through restarts of the API; `started` is set after the first response."""
 
     def __init__(self, client: httpx.AsyncClient, types: list[str]) -> None:
         self._feed = Feed(client, types, samples=True)
@@ -39,13 +39,13 @@ class Following:
         self._types = types
 
     async def live(self) -> AsyncGenerator[HeardWebhook]:
-        """What happens from now on, without a gap; raises CommandError where there is no hope."""
+        """Yield new events from now on, without a gap; raises CommandError if retrying cannot help."""
         async with aclosing(self._feed.follow()) as events:
             async for event in events:
                 yield HeardWebhook(event.id, event.type, event.job_id, event.body)
 
     async def again(self) -> AsyncGenerator[HeardWebhook]:
-        """Deliveries that somebody sends again from now on; ends where that may not be seen."""
+        """Yield deliveries that are sent again from now on; ends if the key may not read them."""
         await self.started.wait()
         start = latest = self._feed.since
         seen = set[tuple[str, str]]()
@@ -58,10 +58,10 @@ class Following:
                     yield await self._webhook(one["id"])
                 seen = {(one["id"], one["resentAt"]) for one in found}
             except httpx.HTTPError:
-                pass  # the other one tells
+                pass  # `live` reports that the API is away
             except CommandError as error:
-                if error.code not in LASTING:
-                    say(f"Deliveries that are sent again are not followed: {error.message}")
+                if error.code not in RETRIED:
+                    say(f"Resent deliveries are not followed: {error.message}")
                     return
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -1,4 +1,4 @@
-"""What becomes of a webhook that `gateway listen` hears of: a line, and a POST to the local server."""
+"""Print each webhook that `gateway listen` follows, and post it to the local server."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ import httpx
 
 from gateway import __version__
 from gateway.cli.events.following import HeardWebhook
-from gateway.cli.terminal.output import print_json, tell_coloured
+from gateway.cli.terminal.output import print_coloured, print_json
 from gateway.core.text.printable import printable
 from gateway.core.webhooks.signing import SigningKey, sign
 
@@ -19,27 +19,27 @@ _TIMEOUT_SECONDS = 15.0
 
 
 class ForwardedAnswer(NamedTuple):
-    """What the local server answered, or why there is no answer, and how long that took."""
+    """The local server's response, or why there is none, and how long it took."""
 
     status: int | None
     error: str | None
     ms: float
 
     @property
-    def is_taken(self) -> bool:
-        """Whether the webhook counts as delivered."""
+    def is_accepted(self) -> bool:
+        """Whether the response has a status of 2xx."""
         return self.status is not None and httpx.codes.is_success(self.status)
 
 
 class ForwardTarget(NamedTuple):
-    """Where webhooks are forwarded to, and what they are signed with."""
+    """The URL to forward webhooks to, and the key that signs them."""
 
     url: str
     key: SigningKey
 
 
 class Forwarder:
-    """Signs, posts and prints, one after the other; without a target it only prints."""
+    """Signs, posts and prints webhooks one by one; without a target it only prints."""
 
     def __init__(self, target: ForwardTarget | None, *, as_json: bool) -> None:
         self._target = target
@@ -48,22 +48,22 @@ class Forwarder:
 
     @property
     def summary(self) -> str:
-        """How much there was, in words."""
+        """Return the counts as a sentence."""
         counts = self._counts
-        again = f"{counts['again']} of them sent again."
+        again = f"{counts['again']} of them were resent."
         if self._target is None:
-            return f"{counts['all']} seen; {again}"
-        return f"{counts['taken']} taken, {counts['all'] - counts['taken']} not taken; {again}"
+            return f"{counts['all']} received; {again}"
+        return f"{counts['accepted']} accepted, {counts['all'] - counts['accepted']} not accepted; {again}"
 
     async def run(self, webhooks: "asyncio.Queue[HeardWebhook]") -> None:
-        """Take what comes until cancelled."""
+        """Handle webhooks until cancelled."""
         async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
             while True:
                 webhook = await webhooks.get()
                 answer = self._target and await _post(client, self._target, webhook)
                 self._counts["all"] += 1
                 self._counts["again"] += webhook.again
-                self._counts["taken"] += answer is not None and answer.is_taken
+                self._counts["accepted"] += answer is not None and answer.is_accepted
                 self._show(webhook, answer)
 
     def _show(self, webhook: HeardWebhook, answer: ForwardedAnswer | None) -> None:
@@ -81,11 +81,11 @@ class Forwarder:
             )
             return
         what = f"{webhook.type:<19}  {webhook.id}  {webhook.job_id or '-':<36}"
-        told = "" if answer is None else _told(answer)
+        result = "" if answer is None else _result(answer)
         again = "again" if webhook.again else ""
         why = printable(answer.error) if answer is not None and answer.error else ""
-        parts = (f"{now:%H:%M:%S}", printable(what), told, again, why)
-        tell_coloured("  ".join(filter(None, parts)).rstrip())
+        parts = (f"{now:%H:%M:%S}", printable(what), result, again, why)
+        print_coloured("  ".join(filter(None, parts)).rstrip())
 
 
 async def _post(
@@ -108,6 +108,8 @@ async def _post(
     return ForwardedAnswer(status, error, round((time.perf_counter() - started) * 1000, 1))
 
 
-def _told(answer: ForwardedAnswer) -> str:
-    said = click.style(f"{answer.status or 'failed':<6}", fg="green" if answer.is_taken else "red")
+def _result(answer: ForwardedAnswer) -> str:
+    said = click.style(
+        f"{answer.status or 'failed':<6}", fg="green" if answer.is_accepted else "red"
+    )
     return f"{said}  {answer.ms:g} ms"

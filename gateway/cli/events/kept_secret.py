@@ -1,4 +1,4 @@
-"""The secret that `gateway listen` signs with: the same at each start, for one API and tenant."""
+"""The signing secret of `gateway listen`, kept in a file for each API and tenant."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ _DIGITS = 16
 
 
 def secret_place(root: str, tenant: str) -> Path:
-    """Where the secret for an API and a tenant is kept, under the user's folder for state."""
+    """Return the file for the secret of an API and a tenant, in the user's state folder."""
     home = os.environ.get("XDG_STATE_HOME", "")
     folder = Path(home) if home.startswith("/") else Path.home() / ".local" / "state"
     name = hashlib.sha256(f"{root}\n{tenant}".encode()).hexdigest()[:_DIGITS]
@@ -26,16 +26,16 @@ def secret_place(root: str, tenant: str) -> Path:
 
 
 def kept_secret(file: Path, *, new: bool) -> SigningKey:
-    """The secret in a file, or a new one that is put there; without the file it lasts for this run."""
+    """Return the secret in a file, or write a new one to it; if it cannot be written, it lasts for this run."""
     if not new:
         try:
             return parse_secret(file.read_text().strip())
         except (OSError, ValueError, InvalidSecretError):
-            pass  # there is none, or none of use
+            pass  # there is none, or it is damaged
     key = HmacKey(os.urandom(MIN_SECRET_BYTES))
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(file, f"{format_secret(key)}\n")
     except OSError as error:
-        say(f"The secret cannot be kept, so the next start has another one: {error}")
+        say(f"The secret cannot be saved, so the next start makes another one: {error}")
     return key

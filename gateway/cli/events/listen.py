@@ -1,4 +1,4 @@
-"""`gateway listen`: a tenant's webhooks, printed, and forwarded to a server on this machine."""
+"""`gateway listen`: print a tenant's webhooks, and forward them to a server on this machine."""
 
 import asyncio
 import signal
@@ -36,12 +36,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
     "--forward-to",
     "-f",
     "target",
-    help="Where to POST them, such as localhost:3000/hook or 3000; else they are only printed.",
+    help="URL to POST to, such as localhost:3000/hook or 3000. Default: webhooks are only printed.",
 )
-@click.option("--events", "-e", "types", default="", metavar="TYPE,TYPE", help="Only these types.")
-@click.option("--secret", help="Sign with this one, such as whsec_..., instead of the kept one.")
-@click.option("--secret-file", type=TEXT_FILE, help="File with the secret, instead.")
-@click.option("--new-secret", is_flag=True, help="Make and keep another secret.")
+@click.option(
+    "--events", "-e", "types", default="", metavar="TYPE,TYPE", help="Only events of these types."
+)
+@click.option("--secret", help="Sign with this secret, such as whsec_.... Default: the saved one.")
+@click.option("--secret-file", type=TEXT_FILE, help="File with the secret.")
+@click.option("--new-secret", is_flag=True, help="Make and save another secret.")
 @with_tenant
 @json_option
 def listen(
@@ -56,9 +58,9 @@ def listen(
 ) -> None:
     """Print a tenant's webhooks as they happen, and forward them to a server on this machine.
 
-    Needs no endpoint: follows all that happens from now on, what `gateway trigger` sends, and
-    deliveries that are sent again, until Ctrl-C. Each is signed anew and sent once. Restarts of the
-    API are survived without a gap.
+    Needs no endpoint. It follows new events, the samples of `gateway trigger`, and resent deliveries
+    until Ctrl-C, also through restarts of the API. Each webhook is signed with a secret of its own and
+    sent once.
     """
     wanted = comma_list(types)
     unknown = sorted(set(wanted) - set(EVENT_TYPES))
@@ -68,7 +70,7 @@ def listen(
     key = _key(given) if given else None
     url = None if target is None else target_url(target)
     tenant = _tenant(api)
-    greeting = [f"Listening to {api.root}{tenant and f' as {tenant}'}; Ctrl-C ends it."]
+    greeting = [f"Listening to {api.root}{tenant and f' as {tenant}'}; press Ctrl-C to stop."]
     to = None
     if url is not None:
         key = key or kept_secret(secret_place(api.root, tenant), new=new_secret)
@@ -120,7 +122,7 @@ async def _greet(following: Following, greeting: Sequence[str]) -> None:
 
 
 def _tenant(api: Api) -> str:
-    """Whose webhooks they are; empty for those of several tenants."""
+    """Return the tenant of the webhooks; empty for several tenants."""
     return api.tenant or api.call("GET", "/v1/whoami")["tenant"] or ""
 
 

@@ -1,4 +1,4 @@
-"""Where `gateway listen` forwards to: a URL, or the short forms of one on this machine."""
+"""The URL that `gateway listen` forwards to, with short forms for this machine."""
 
 import re
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ _PORT_FIRST = re.compile(r":?(\d+)(/.*)?")
 
 
 def target_url(text: str) -> str:
-    """The URL that is meant by `3000`, `:3000/hook`, `localhost:3000/hook` or a whole one.
+    """Return the URL for `3000`, `:3000/hook`, `localhost:3000/hook` or a full URL.
 
     Raises click.UsageError.
     """

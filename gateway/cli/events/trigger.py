@@ -1,4 +1,4 @@
-"""`gateway trigger`: sample events, sent at once, with what came of each."""
+"""`gateway trigger`: send sample events at once, and print each response."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,37 +27,39 @@ _HINT = "`gateway endpoint create URL` makes one."
 
 @click.command(cls=RichCommand)
 @click.argument("kind", metavar="TYPE", type=click.Choice(EVENT_TYPES))
-@click.option("--endpoint", "wanted", multiple=True, metavar="ID", help="Only to this endpoint.")
+@click.option(
+    "--endpoint", "wanted", multiple=True, metavar="ID", help="Send only to this endpoint."
+)
 @with_tenant
 @json_option
 def trigger(api: Api, *, kind: str, wanted: tuple[str, ...], as_json: bool) -> None:
-    """Send a sample event to the endpoints that ask for it, and to `gateway listen`.
+    """Send a sample event to the subscribed endpoints, and to `gateway listen`.
 
-    test.ping goes to all of them. Each is tried once, also a disabled one that is named, and what
-    came of it is printed. The exit status is 1 when any of them did not take it.
+    test.ping is sent to all endpoints. Each endpoint gets one attempt, a disabled one only if it is
+    named. The exit status is 1 if any of them did not accept it.
     """
-    targets = [_named(api, one) for one in wanted] or list(_asking(api, kind))
+    targets = [_named(api, one) for one in wanted] or list(_subscribed(api, kind))
     if not wanted:
         made = api.call("POST", "/v1/event/test", {"type": kind})
-        say(f"Whoever runs `gateway listen` gets the event {made['id']}.")
+        say(f"Every running `gateway listen` gets the event {made['id']}.")
     if not targets:
-        say(f"No endpoint asks for {kind}. {_HINT}")
+        say(f"No endpoint is subscribed to {kind}. {_HINT}")
         return
-    results = [_tried(api, target, kind) for target in targets]
+    results = [_send(api, target, kind) for target in targets]
     show(results, as_json=as_json, columns=_COLUMNS)
     failed = sum(not one["delivered"] for one in results)
     if failed:
         raise CommandError(
-            f"{failed} of {len(results)} did not take it",
-            hint="`gateway webhook get ID` shows all that was sent and what came back.",
+            f"{failed} of {len(results)} endpoints did not accept it",
+            hint="`gateway webhook get ID` shows the request and the response.",
         )
 
 
-def _asking(api: Api, kind: str) -> Iterator[dict[str, Any]]:
+def _subscribed(api: Api, kind: str) -> Iterator[dict[str, Any]]:
     for page in api.pages("/v1/endpoint"):
         for one in page:
-            asks = not one["events"] or kind in one["events"] or kind == TEST_PING
-            if asks and not one["disabled"]:
+            subscribed = not one["events"] or kind in one["events"] or kind == TEST_PING
+            if subscribed and not one["disabled"]:
                 yield one
 
 
@@ -65,6 +67,6 @@ def _named(api: Api, endpoint_id: str) -> dict[str, Any]:
     return api.call("GET", f"/v1/endpoint/{quote(endpoint_id, safe='')}")
 
 
-def _tried(api: Api, endpoint: dict[str, Any], kind: str) -> dict[str, Any]:
+def _send(api: Api, endpoint: dict[str, Any], kind: str) -> dict[str, Any]:
     result = api.call("POST", f"/v1/endpoint/{endpoint['id']}/test", {"type": kind})
     return {"endpointId": endpoint["id"], "url": endpoint["url"], **result}

@@ -13,10 +13,18 @@ from gateway.cli.api.lists import ListOptions, Source, listing_options, show_lis
 from gateway.cli.bulk import Words, begin, operation_options
 from gateway.cli.jobs.export import print_jobs_as_csv
 from gateway.cli.jobs.selection import JobSelection, with_job_selection
-from gateway.cli.jobs.story import show_job
+from gateway.cli.jobs.show_job import show_job
 from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.option_types import duration, json_object, pairs
-from gateway.cli.terminal.output import confirm, json_option, pick, say, show, tell, yes_option
+from gateway.cli.terminal.output import (
+    confirm,
+    json_option,
+    pick,
+    print_line,
+    say,
+    show,
+    yes_option,
+)
 from gateway.cli.terminal.table import Column
 from gateway.core.text.printable import printable
 
@@ -42,13 +50,13 @@ _JSON = "an object, @FILE, or - for standard input"
 
 _id = click.argument("job_id", metavar="ID")
 _timeout = click.option(
-    "--timeout", type=duration, help="Longest to wait, such as 15m; else there is no end."
+    "--timeout", type=duration, help="Longest time to wait, such as 15m. Default: no limit."
 )
 
 
 @click.group(cls=RichGroup)
 def job() -> None:
-    """Submit jobs and see how they end.
+    """Submit, follow, retry and cancel jobs.
 
     Needs a tenant's or a service's key in GATEWAY_ACCESS_KEY, and the root of the API in
     GATEWAY_API.
@@ -57,16 +65,22 @@ def job() -> None:
 
 @job.command(aliases=["create"])
 @click.argument("workflow")
-@click.option("--name", required=True, help="What to call the job.")
+@click.option("--name", required=True, help="Name of the job.")
 @click.option("--params", type=json_object, default="{}", metavar="JSON", help=f"Input: {_JSON}.")
-@click.option("--param", multiple=True, metavar="NAME=VALUE", help="One more text in the input.")
-@click.option("--metadata", type=json_object, metavar="JSON", help=f"Kept with the job: {_JSON}.")
-@click.option("--batch-name", help="What it belongs to.")
-@click.option("--callback-url", help="Where a webhook tells its end.")
-@click.option("--deadline", type=duration, help="How long it may take, such as 2h.")
-@click.option("--priority", type=click.IntRange(0, 9), help="Higher goes first.")
-@click.option("--idempotency-key", help="Makes it safe to repeat this command.")
-@click.option("--wait", is_flag=True, help="Wait for its end.")
+@click.option(
+    "--param", multiple=True, metavar="NAME=VALUE", help="A text field to add to the input."
+)
+@click.option("--metadata", type=json_object, metavar="JSON", help=f"Metadata of the job: {_JSON}.")
+@click.option("--batch-name", help="Batch that the job belongs to.")
+@click.option("--callback-url", help="URL that gets a webhook when the job ends.")
+@click.option("--deadline", type=duration, help="Longest time the job may take, such as 2h.")
+@click.option(
+    "--priority", type=click.IntRange(0, 9), help="Jobs with a higher number are submitted first."
+)
+@click.option(
+    "--idempotency-key", help="With the same key, a repeated command makes no second job."
+)
+@click.option("--wait", is_flag=True, help="Wait until the job ends.")
 @_timeout
 @with_tenant
 @json_option
@@ -81,7 +95,7 @@ def submit(
     as_json: bool,
     **fields: object,
 ) -> None:
-    """Submit a job for a WORKFLOW; prints its id, or with --wait how it ended."""
+    """Submit a job for a WORKFLOW and print its id; with --wait print the ended job."""
     names = {"batch_name": "batchName", "callback_url": "callbackUrl"}
     body = {names.get(name, name): value for name, value in fields.items() if value is not None}
     body["params"] = params | pairs(param)
@@ -92,7 +106,7 @@ def submit(
     elif as_json:
         show(made, as_json=True)
     else:
-        tell(made["id"])
+        print_line(made["id"])
 
 
 @job.command(name="list")
@@ -100,7 +114,7 @@ def submit(
 @listing_options
 @with_tenant
 def list_(api: Api, *, selected: JobSelection, wanted: ListOptions) -> None:
-    """List jobs, newest first; a filter given twice means either."""
+    """List jobs, newest first; repeat a filter to match any of its values."""
     if wanted.form == "csv" and wanted.cursor is None:
         print_jobs_as_csv(api, selected, wanted.limit)
     else:
@@ -110,7 +124,7 @@ def list_(api: Api, *, selected: JobSelection, wanted: ListOptions) -> None:
 
 
 def _with_message(found: dict[str, Any]) -> dict[str, Any]:
-    """A job with why it failed, or what it waits for."""
+    """Add the reason why a job failed, or what it waits for."""
     text = pick(found, "error.message") or pick(found, "gateway.waitsFor.message")
     return {**found, "message": text}
 
@@ -130,9 +144,9 @@ def get(api: Api, *, job_id: str, as_json: bool) -> None:
 @with_tenant
 @json_option
 def wait(api: Api, *, job_id: str, timeout: float | None, as_json: bool) -> None:
-    """Wait for the end of a job and print it.
+    """Wait until a job ends and print it.
 
-    The exit status is 8 when the job failed, and 9 when it did not end in time.
+    The exit status is 8 if the job failed, and 9 if it did not end in time.
     """
     _show_end(api, _await_end(api, job_id, timeout), as_json=as_json)
 
@@ -161,11 +175,11 @@ def retry(
     as_json: bool,
     **options: bool,
 ) -> None:
-    """Run jobs again: those named, or all failed ones that the filters show.
+    """Run jobs again: the named ones, or all failed ones that match the filters.
 
-    Each becomes a new job with the same input. --status succeeded repeats those instead.
+    Each becomes a new job with the same input. Use --status succeeded to repeat succeeded jobs instead.
     """
-    if not _are_named(job_ids, selected, options):
+    if not _has_ids(job_ids, selected, options):
         body = {"filter": selected.fields()}
         words = Words("Run {} again?", "No failed job matches these filters", "job", "jobs")
         begin(api, "/v1/job/retry", body, words, as_json=as_json, **options)
@@ -188,11 +202,11 @@ def cancel(
     as_json: bool,
     **options: bool,
 ) -> None:
-    """Delete jobs that have not ended: those named, or all that the filters show.
+    """Delete jobs that have not ended: the named ones, or all that match the filters.
 
-    One that was not submitted yet never will be; another one is deleted upstream too.
+    A job that was not submitted yet is never submitted; any other is deleted upstream too.
     """
-    if not _are_named(job_ids, selected, options):
+    if not _has_ids(job_ids, selected, options):
         body = {"filter": selected.fields()}
         words = Words("Cancel {}?", "No open job matches these filters", "job", "jobs")
         begin(api, "/v1/job/cancel", body, words, as_json=as_json, **options)
@@ -201,19 +215,19 @@ def cancel(
     show([_cancelled(api, one) for one in job_ids], as_json=as_json, columns=("id",))
 
 
-def _are_named(job_ids: tuple[str, ...], selected: JobSelection, options: dict[str, bool]) -> bool:
-    """Whether jobs are named, and not filtered for; raises UsageError unless it is one of both."""
+def _has_ids(job_ids: tuple[str, ...], selected: JobSelection, options: dict[str, bool]) -> bool:
+    """Whether jobs are named rather than filtered; raises UsageError if neither or both."""
     if bool(job_ids) == bool(selected.fields()):
-        raise click.UsageError("Name either jobs by ID, or at least one filter.")
+        raise click.UsageError("Give either job IDs or at least one filter.")
     if job_ids and options["dry_run"]:
-        raise click.UsageError("--dry-run is for filters.")
+        raise click.UsageError("--dry-run works only with filters.")
     return bool(job_ids)
 
 
 def _cancelled(api: Api, job_id: str) -> dict[str, Any]:
     status = api.call("GET", f"{_path(job_id)}/status")["status"]
     if status in _ENDED:
-        hint = "`gateway job delete ID` deletes it all the same."
+        hint = "`gateway job delete ID` deletes a job that has ended, too."
         raise CommandError(f"the job {job_id} has ended: {status}", ExitCode.CONFLICT, hint)
     return api.call("DELETE", _path(job_id))
 
@@ -224,7 +238,7 @@ def _cancelled(api: Api, job_id: str) -> dict[str, Any]:
 @with_tenant
 @json_option
 def delete(api: Api, *, job_id: str, yes: bool, as_json: bool) -> None:
-    """Delete a job, here and upstream; one that was not submitted yet never will be."""
+    """Delete a job, here and upstream; one that was not submitted yet is never submitted."""
     confirm(f"Delete the job {job_id}, here and upstream?", yes=yes)
     show(api.call("DELETE", _path(job_id)), as_json=as_json)
 
@@ -245,9 +259,9 @@ def _await_end(api: Api, job_id: str, timeout: float | None) -> dict[str, Any]:
             raise CommandError(
                 f"the job {job_id} is still {found['status']}",
                 ExitCode.TIMED_OUT,
-                f"It goes on all the same: `gateway job wait {job_id}` waits again.",
+                f"The job continues; `gateway job wait {job_id}` waits again.",
             )
-        time.sleep(_PAUSE_SECONDS)  # a server that is stopping answers at once
+        time.sleep(_PAUSE_SECONDS)  # a server that is stopping answers a long poll at once
 
 
 def _show(api: Api, found: dict[str, Any], *, as_json: bool) -> None:
@@ -264,6 +278,6 @@ def _show_end(api: Api, found: dict[str, Any], *, as_json: bool) -> None:
         raise CommandError(
             printable(f"the job failed: {error['message']} ({error['code']})"),
             ExitCode.JOB_FAILED,
-            f"`gateway job events {found['id']}` shows what happened to it.",
+            f"`gateway job events {found['id']}` shows its timeline.",
         )
     say("The job succeeded.")

@@ -1,4 +1,4 @@
-"""Jobs as CSV, in the API's own form, however many there are."""
+"""Print jobs as CSV as the API writes it, streamed, so that any number fits in memory."""
 
 import codecs
 from contextlib import suppress
@@ -11,13 +11,13 @@ _QUOTE = '"'
 
 
 class _EnoughError(Exception):
-    """All that is wanted has been printed."""
+    """The limit is reached; ends the download."""
 
 
 def print_jobs_as_csv(api: Api, selected: JobSelection, limit: int | None) -> None:
-    """Print the jobs that are selected, or the first of them, as the API writes them."""
+    """Print the selected jobs as CSV, at most `limit` of them."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    first = None if limit is None else _First(limit + 1)  # the line of headings too
+    first = None if limit is None else _First(limit + 1)  # and the header
 
     def take(piece: bytes) -> None:
         text = decoder.decode(piece)
@@ -30,14 +30,14 @@ def print_jobs_as_csv(api: Api, selected: JobSelection, limit: int | None) -> No
 
 
 class _First:
-    """The first records of a CSV text that comes in pieces; `left` are still to come."""
+    """Cuts a CSV text that comes in pieces after `count` records; `left` are still to come."""
 
     def __init__(self, count: int) -> None:
         self.left = count
         self._is_quoted = False
 
     def of(self, text: str) -> str:
-        """The part of the next piece that belongs to them."""
+        """Return the part of the next piece that belongs to these records."""
         for place, character in enumerate(text):
             self._is_quoted ^= character == _QUOTE
             if character == "\n" and not self._is_quoted:

@@ -1,4 +1,4 @@
-"""The options that select jobs, alike for every command that has them."""
+"""The filter options for jobs, shared by several commands."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -14,43 +14,45 @@ _TIMES = ("createdAfter", "createdBefore", "completedAfter", "completedBefore")
 
 
 class JobSelection(NamedTuple):
-    """Which jobs, as the API names its filters; what is empty does not select."""
+    """Filters for jobs, by the names of the API; an empty one matches all."""
 
     lists: dict[str, list[str]]
     metadata: dict[str, list[str]]
     times: dict[str, str]
 
     def query(self) -> dict[str, Any]:
-        """As parameters of a query."""
+        """Return them as query parameters."""
         metadata = {f"metadata.{name}": values for name, values in self.metadata.items()}
         return {**self.lists, **metadata, **self.times}
 
     def fields(self) -> dict[str, Any]:
-        """As fields of a body."""
+        """Return them as fields of a JSON body."""
         metadata = {"metadata": self.metadata} if self.metadata else {}
         return {**self.lists, **metadata, **self.times}
 
 
 def with_job_selection(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options, and what they select as its argument `selected`."""
+    """Give a command the filter options, and their values as its argument `selected`."""
 
     @click.option(
         "--status",
         multiple=True,
         type=click.Choice(STATUSES, case_sensitive=False),
-        help="In this status.",
+        help="Only jobs in this status.",
     )
-    @click.option("--workflow", multiple=True, help="Of this workflow.")
-    @click.option("--batch", "--batch-name", multiple=True, help="Of this batch.")
-    @click.option("--name", multiple=True, help="With this name.")
-    @click.option("--error-code", multiple=True, metavar="CODE", help="Failed with this code.")
+    @click.option("--workflow", multiple=True, help="Only jobs of this workflow.")
+    @click.option("--batch", "--batch-name", multiple=True, help="Only jobs of this batch.")
+    @click.option("--name", multiple=True, help="Only jobs with this name.")
     @click.option(
-        "--metadata", multiple=True, metavar="KEY=VALUE", help="With this in its metadata."
+        "--error-code", multiple=True, metavar="CODE", help="Only jobs that failed with this code."
     )
-    @click.option("--since", type=moment, help="Accepted since then: 2h ago, a date, or a time.")
-    @click.option("--until", type=moment, help="Accepted before then.")
-    @click.option("--ended-since", type=moment, help="Ended since then.")
-    @click.option("--ended-until", type=moment, help="Ended before then.")
+    @click.option(
+        "--metadata", multiple=True, metavar="KEY=VALUE", help="Only jobs with this metadata."
+    )
+    @click.option("--since", type=moment, help="Accepted at or after: 2h (ago), a date, or a time.")
+    @click.option("--until", type=moment, help="Accepted before.")
+    @click.option("--ended-since", type=moment, help="Ended at or after.")
+    @click.option("--ended-until", type=moment, help="Ended before.")
     @functools.wraps(command)
     def wrapper(
         *arguments: object,
@@ -74,8 +76,8 @@ def with_job_selection(command: Callable[..., None]) -> Callable[..., None]:
             "errorCode": error_code,
         }
         lists = {field: list(values) for field, values in given.items() if values}
-        told = zip(_TIMES, (since, until, ended_since, ended_until), strict=True)
-        times = {field: at for field, at in told if at is not None}
+        bounds = zip(_TIMES, (since, until, ended_since, ended_until), strict=True)
+        times = {field: at for field, at in bounds if at is not None}
         selected = JobSelection(lists, _by_key(metadata), times)
         command(*arguments, selected=selected, **kwargs)
 

@@ -1,1 +1,1 @@
-"""Access keys, in the database or through the API of operators."""
+"""Access keys, in the database or through the operators' API."""

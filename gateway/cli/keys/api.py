@@ -1,4 +1,4 @@
-"""Access keys through the API of operators."""
+"""Access keys through the operators' API."""
 
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -11,13 +11,13 @@ _KEYS = "/admin/v1/key"
 
 
 class ApiKeys:
-    """Keys as an operator's key may manage them, from anywhere."""
+    """Manages keys with an operator's key."""
 
     def __init__(self, access: ApiAccess) -> None:
         self._access = access
 
     def create(self, wanted: WantedKey) -> Shown:
-        """Make a key."""
+        """Create a key."""
         given = {
             "name": wanted.name,
             "scopes": wanted.scopes,
@@ -34,18 +34,18 @@ class ApiKeys:
             return api.call("POST", _path(wanted.tenant), body)
 
     def list(self, tenant: str | None) -> Sequence[Shown]:
-        """Those of a tenant, or those of no tenant."""
+        """Return the keys of a tenant, or those without a tenant."""
         with Api(self._access) as api:
             return api.listed(_path(tenant))
 
     def rotate(self, key_id: str, overlap_seconds: float) -> Shown:
-        """Make a key like another one, which ends after the overlap."""
+        """Create a key with the same rights; the old one is revoked after the overlap."""
         body = {"overlapSeconds": overlap_seconds}
         with Api(self._access) as api:
             return api.call("POST", f"{_KEYS}/{quote(key_id, safe='')}/rotate", body)
 
     def revoke(self, key_id: str) -> Shown:
-        """End a key at once."""
+        """Revoke a key at once."""
         with Api(self._access) as api:
             return api.call("DELETE", f"{_KEYS}/{quote(key_id, safe='')}")
 

@@ -1,4 +1,4 @@
-"""`gateway key`: access keys, in the database or through the API of operators."""
+"""`gateway key`: access keys, in the database or through the operators' API."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ from gateway.cli.api.access import operator_access, operator_options
 from gateway.cli.keys.api import ApiKeys
 from gateway.cli.keys.ports import Keys, Shown, WantedKey
 from gateway.cli.terminal.option_types import comma_list, duration
-from gateway.cli.terminal.output import confirm, json_option, say, show, tell, yes_option
+from gateway.cli.terminal.output import confirm, json_option, print_line, say, show, yes_option
 from gateway.cli.terminal.table import Column
 from gateway.core.model import KeyKind
 
@@ -31,11 +31,11 @@ _DATABASE_URL = "GATEWAY_DATABASE_URL"
 
 
 def _with_keys(command: Callable[Concatenate[Keys, ...], None]) -> Callable[..., None]:
-    """Give a command the options that say where the keys are, and those keys as its first argument."""
+    """Give a command the options for the database or the API, and the Keys as its first argument."""
 
     @operator_options
     @click.option(
-        "--database", is_flag=True, help=f"In the database that {_DATABASE_URL} names, without API."
+        "--database", is_flag=True, help=f"Use the database at {_DATABASE_URL} instead of the API."
     )
     @functools.wraps(command)
     def wrapper(
@@ -48,7 +48,9 @@ def _with_keys(command: Callable[Concatenate[Keys, ...], None]) -> Callable[...,
     ) -> None:
         named = api or key_file or data_dir
         if database and named:
-            raise click.UsageError("--database goes without --api, --key-file and --data-dir.")
+            raise click.UsageError(
+                "--database cannot be combined with --api, --key-file and --data-dir."
+            )
         if database or (not named and os.environ.get(_DATABASE_URL)):
             from gateway.cli.keys.database import DatabaseKeys  # noqa: PLC0415 - it is heavy
 
@@ -63,19 +65,22 @@ def _with_keys(command: Callable[Concatenate[Keys, ...], None]) -> Callable[...,
 def key() -> None:
     """Manage access keys, in the database or through the API.
 
-    With GATEWAY_DATABASE_URL, which is all that it needs then, straight in the database: so the
-    first operator's key is made. Else, or with --api, with an operator's key as `gateway tenant`.
+    If GATEWAY_DATABASE_URL is set, it works directly in the database and needs no other setting: this
+    creates the first operator's key. Otherwise, or with --api, it needs an operator's key, as
+    `gateway tenant` does.
     """
 
 
 @key.command()
-@click.option("--operator", is_flag=True, help="For an operator, who uses /admin.")
+@click.option("--operator", is_flag=True, help="For an operator, who may use /admin.")
 @click.option("--service", is_flag=True, help="For an internal service that acts for tenants.")
 @click.option("--tenant", metavar="SLUG", help="For one tenant.")
-@click.option("--name", required=True, help="Who uses it.")
-@click.option("--tenants", type=comma_list, help="Whom a service key may act for; else all.")
-@click.option("--scopes", type=comma_list, help="Less than all that its kind may do.")
-@click.option("--expires", type=duration, help="Lifetime, such as 30d; else it has no end.")
+@click.option("--name", required=True, help="Name of the key, such as its user.")
+@click.option(
+    "--tenants", type=comma_list, help="Tenants that a service key may act for. Default: all."
+)
+@click.option("--scopes", type=comma_list, help="Scopes of the key. Default: all of its kind.")
+@click.option("--expires", type=duration, help="Lifetime, such as 30d. Default: no expiry.")
 @_with_keys
 @json_option
 def create(
@@ -90,11 +95,11 @@ def create(
     expires: float | None,
     as_json: bool,
 ) -> None:
-    """Make a key and print it, the only time that it is shown."""
+    """Create a key and print it; it is shown only once."""
     if operator + service + (tenant is not None) != 1:
-        raise click.UsageError("Say one of --operator, --service and --tenant SLUG.")
+        raise click.UsageError("Use exactly one of --operator, --service and --tenant SLUG.")
     if tenants is not None and not service:
-        raise click.UsageError("--tenants is for --service.")
+        raise click.UsageError("--tenants works only with --service.")
     kind = KeyKind.OPERATOR if operator else KeyKind.SERVICE if service else KeyKind.TENANT
     wanted = WantedKey(
         kind=kind,
@@ -108,7 +113,9 @@ def create(
 
 
 @key.command(name="list")
-@click.option("--tenant", metavar="SLUG", help="Those of a tenant; else those of no tenant.")
+@click.option(
+    "--tenant", metavar="SLUG", help="List the keys of this tenant. Default: keys without a tenant."
+)
 @_with_keys
 @json_option
 def list_(keys: Keys, *, tenant: str | None, as_json: bool) -> None:
@@ -128,12 +135,12 @@ def list_(keys: Keys, *, tenant: str | None, as_json: bool) -> None:
     type=duration,
     default="1h",
     show_default=True,
-    help="How long the old key still works.",
+    help="How long the old key keeps working.",
 )
 @_with_keys
 @json_option
 def rotate(keys: Keys, *, key_id: str, overlap: float, as_json: bool) -> None:
-    """Make a key like another one, which ends after an overlap."""
+    """Create a key with the same rights, and revoke the old one after an overlap."""
     _show_new(keys.rotate(key_id, overlap), as_json=as_json)
 
 
@@ -143,8 +150,8 @@ def rotate(keys: Keys, *, key_id: str, overlap: float, as_json: bool) -> None:
 @_with_keys
 @json_option
 def revoke(keys: Keys, *, key_id: str, yes: bool, as_json: bool) -> None:
-    """End a key at once, everywhere."""
-    confirm(f"End the key {key_id} at once?", yes=yes)
+    """Revoke a key at once, everywhere."""
+    confirm(f"Revoke the key {key_id} at once?", yes=yes)
     show(keys.revoke(key_id), as_json=as_json)
 
 
@@ -152,5 +159,5 @@ def _show_new(made: Shown, *, as_json: bool) -> None:
     if as_json:
         show(made, as_json=True)
         return
-    tell(made["accessKey"])
-    say(f"This is the only time that the key {made['keyId']} is shown.")
+    print_line(made["accessKey"])
+    say(f"The key {made['keyId']} is shown only once.")

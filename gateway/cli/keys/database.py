@@ -1,4 +1,4 @@
-"""Access keys straight in the database, so that a first one can be made."""
+"""Access keys directly in the database, to create the first one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class DatabaseKeys:
-    """Keys where GATEWAY_DATABASE_URL says, with no need of an API or of any key."""
+    """Manages keys in the database at GATEWAY_DATABASE_URL, without an API or a key."""
 
     def create(self, wanted: WantedKey) -> Shown:
-        """Make a key."""
+        """Create a key."""
 
         async def work(deps: Deps) -> tuple[AccessKey, str]:
             return await create_key(
@@ -42,7 +42,7 @@ class DatabaseKeys:
         return _made(_run(work))
 
     def list(self, tenant: str | None) -> Sequence[Shown]:
-        """Those of a tenant, or those of no tenant."""
+        """Return the keys of a tenant, or those without a tenant."""
 
         async def work(deps: Deps) -> Sequence[AccessKey]:
             tenant_id = None if tenant is None else (await get_tenant(deps, tenant)).id
@@ -52,7 +52,7 @@ class DatabaseKeys:
         return [_row(one) for one in _run(work)]
 
     def rotate(self, key_id: str, overlap_seconds: float) -> Shown:
-        """Make a key like another one, which ends after the overlap."""
+        """Create a key with the same rights; the old one is revoked after the overlap."""
 
         async def work(deps: Deps) -> tuple[AccessKey, str]:
             return await rotate_key(deps, ACTOR, key_id, overlap_seconds=overlap_seconds)
@@ -60,7 +60,7 @@ class DatabaseKeys:
         return _made(_run(work, announces=True))
 
     def revoke(self, key_id: str) -> Shown:
-        """End a key at once."""
+        """Revoke a key at once."""
 
         async def work(deps: Deps) -> AccessKey:
             return await revoke_key(deps, ACTOR, key_id)
@@ -69,7 +69,7 @@ class DatabaseKeys:
 
 
 def _run(work: Callable[[Deps], Awaitable[T]], *, announces: bool = False) -> T:
-    """Do the work; without Redis an announcement is lost, which is then worth a warning."""
+    """Run with open dependencies; if `announces`, log a warning if Redis cannot tell other processes."""
     settings = settings_of_database()
     log.configure("warning" if announces else "error", "console")
     require_schema(settings.database_url.get_secret_value())

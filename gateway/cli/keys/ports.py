@@ -1,4 +1,4 @@
-"""What `gateway key` needs of wherever the keys are."""
+"""The interface of `gateway key` to the database and to the API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Shown = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedKey:
-    """A key to make; scopes and tenants of None are all, no expiry is for ever."""
+    """A key to create; None means all scopes, all tenants, and no expiry."""
 
     kind: KeyKind
     name: str
@@ -22,20 +22,20 @@ class WantedKey:
 
 
 class Keys(Protocol):
-    """Keys as the API shows them; a new one with its text as `accessKey`."""
+    """Returns keys as the API shows them; a new one has its text as `accessKey`."""
 
     def create(self, wanted: WantedKey) -> Shown:
-        """Make a key."""
+        """Create a key."""
         ...
 
     def list(self, tenant: str | None) -> Sequence[Shown]:
-        """Those of a tenant, or those of no tenant."""
+        """Return the keys of a tenant, or those without a tenant."""
         ...
 
     def rotate(self, key_id: str, overlap_seconds: float) -> Shown:
-        """Make a key like another one, which ends after the overlap."""
+        """Create a key with the same rights; the old one is revoked after the overlap."""
         ...
 
     def revoke(self, key_id: str) -> Shown:
-        """End a key at once."""
+        """Revoke a key at once."""
         ...

@@ -1,4 +1,4 @@
-"""`gateway config`: the settings as they are, as they should be, and what they mean."""
+"""`gateway config`: show, check and explain the settings."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from gateway.cli.operate.connection_checks import checks
 from gateway.cli.operate.load_settings import settings_of_environment
 from gateway.cli.operate.settings_page import settings_page, written
 from gateway.cli.terminal.failures import CommandError, ExitCode
-from gateway.cli.terminal.output import json_option, say, show, tell
+from gateway.cli.terminal.output import json_option, print_line, say, show
 from gateway.cli.terminal.table import Column
 from gateway.config.environment import PREFIX
 from gateway.settings import Settings, unknown_settings
@@ -24,13 +24,13 @@ _COLUMNS = (Column("name"), Column("value", least=20, folds=True), Column("origi
 
 @click.group(cls=RichGroup)
 def config() -> None:
-    """Look at the settings."""
+    """Show, check and explain the settings."""
 
 
 @config.command(name="show")
 @json_option
 def show_(*, as_json: bool) -> None:
-    """Print what is in force and where it came from; secrets are hidden."""
+    """Print every setting with its value and origin; secrets are hidden."""
     settings = settings_of_environment()
     given = {name.upper() for name, value in os.environ.items() if value}
     rows = [
@@ -46,29 +46,33 @@ def show_(*, as_json: bool) -> None:
 
 
 @config.command()
-@click.option("--connect", is_flag=True, help="Open Postgres and Redis, and try the master keys.")
-@click.option("--strict", is_flag=True, help="A variable that is no setting is a fault, too.")
+@click.option(
+    "--connect", is_flag=True, help="Also connect to Postgres and Redis, and try the master keys."
+)
+@click.option("--strict", is_flag=True, help="Fail if a GATEWAY_ variable is not a setting.")
 def validate(*, connect: bool, strict: bool) -> None:
-    """Check the settings without starting anything; names all that is wrong with them.
+    """Check the settings without starting anything, and name all faults.
 
-    A variable that begins with GATEWAY_ and is no setting gets a warning.
+    It warns of a variable that begins with GATEWAY_ but is not a setting.
     """
     settings = settings_of_environment()
     unknown = unknown_settings()
     for stranger in unknown:
         say(f"Warning: {stranger.text}")
     if unknown and strict:
-        raise CommandError("there are variables that are no settings", ExitCode.USAGE)
+        raise CommandError("there are variables that are not settings", ExitCode.USAGE)
     say("The settings are valid.")
     if connect and not asyncio.run(_try(settings)):
-        raise CommandError("not everything can be used", ExitCode.UNREACHABLE)
+        raise CommandError("a check failed", ExitCode.UNREACHABLE)
 
 
 async def _try(settings: Settings) -> bool:
-    """Print a line for each thing that is opened; whether all is well."""
+    """Print one line per check; returns whether all passed."""
     is_well = True
     async for check in checks(settings):
-        tell(f"{check.name:<12} {'ok' if check.is_well else 'FAILED':<7} {check.text}".rstrip())
+        print_line(
+            f"{check.name:<12} {'ok' if check.is_well else 'FAILED':<7} {check.text}".rstrip()
+        )
         is_well &= check.is_well
     return is_well
 
@@ -90,7 +94,7 @@ def _shown(value: object) -> str:
 
 
 def _address(secret: str) -> str:
-    """The place that a URL names, without user, password and query; nothing of other secrets."""
+    """Return a URL without user, password and query; hide any other secret."""
     if "://" not in secret:
         return _HIDDEN
     parts = urlsplit(secret)

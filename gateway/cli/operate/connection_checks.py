@@ -1,4 +1,4 @@
-"""What `gateway config validate --connect` tries: Postgres, Redis, and the master keys."""
+"""The checks of `gateway config validate --connect`: Postgres, Redis, and the master keys."""
 
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from gateway.store.database import Database, open_database
 
 
 class ConnectionCheck(NamedTuple):
-    """Whether something can be used, and why not."""
+    """The result of a check, and the reason if it failed."""
 
     name: str
     is_well: bool
@@ -26,7 +26,7 @@ class ConnectionCheck(NamedTuple):
 
 
 async def checks(settings: Settings) -> AsyncIterator[ConnectionCheck]:
-    """One after the other; each takes some seconds at the most."""
+    """Run the checks one by one; each takes a few seconds at most."""
     url = settings.database_url.get_secret_value()
     database = open_database(url, pool=2, name="gateway config")
     try:
@@ -38,7 +38,7 @@ async def checks(settings: Settings) -> AsyncIterator[ConnectionCheck]:
         if is_well:
             yield await _keys(database, Cipher(settings.master_keys))
         else:
-            yield ConnectionCheck("master keys", False, "cannot be tried without Postgres")
+            yield ConnectionCheck("master keys", False, "cannot be checked without Postgres")
     finally:
         await database.close()
 

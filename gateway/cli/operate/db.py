@@ -1,4 +1,4 @@
-"""`gateway db`: the schema of the database, and what is counted in it."""
+"""`gateway db`: migrations, pruning, and the check of usage roll-ups."""
 
 import asyncio
 import time
@@ -44,9 +44,9 @@ _DRIFT_COLUMNS = [
 
 @click.group(cls=RichGroup)
 def db() -> None:
-    """Bring the database's schema up to date.
+    """Migrate the database's schema, and maintain its rows.
 
-    Needs no setting but GATEWAY_DATABASE_URL; `prune` needs those of a worker.
+    Needs only the setting GATEWAY_DATABASE_URL; `prune` needs all settings of a worker.
     """
 
 
@@ -56,15 +56,15 @@ def db() -> None:
     default=0.0,
     show_default=True,
     type=click.FloatRange(min=0),
-    help="Seconds to wait for a Postgres that is not up yet.",
+    help="How many seconds to wait for Postgres to start.",
 )
 def upgrade(wait: float) -> None:
-    """Apply the migrations that are missing.
+    """Apply the missing migrations.
 
-    Safe to run twice and from several places at once: they take turns. Whatever it waits for is told.
-    A migration that cannot lock its table in 5 seconds fails and changes nothing; run it again. What
-    the login may not do is found out before the first change. Exit status 5 when it was refused.
-    Behind a PgBouncer set GATEWAY_MIGRATION_DATABASE_URL to Postgres itself.
+    It is safe to run twice, and from several hosts at once: they take turns. It prints what it waits for.
+    A migration that cannot lock its table within 5 seconds fails and changes nothing; run it again. The
+    privileges of the login are checked before the first change. The exit status is 5 if Postgres refuses.
+    Behind PgBouncer set GATEWAY_MIGRATION_DATABASE_URL to Postgres itself.
     """
     settings = settings_of_database()
     url = (
@@ -85,7 +85,7 @@ def upgrade(wait: float) -> None:
 
 
 def _reached(before: str | None, after: str | None) -> str:
-    """How far it came, for who has to decide what to do."""
+    """Return the sentence about the schema's revision after a failed migration."""
     if before == after:
         return f"The schema is still at {after or 'nothing'}: run it again once the reason is gone."
     return (
@@ -97,21 +97,21 @@ def _reached(before: str | None, after: str | None) -> str:
 @db.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Print where the schema is; exit status 5 when it is behind."""
+    """Print the revision of the schema; exit status 5 if it is behind."""
     url = database_url()
     show({"revision": _present(url), "head": newest_revision()}, as_json=as_json)
     require_schema(url)
 
 
 @db.command("check-usage")
-@click.option("--fix", is_flag=True, help="Put the roll-ups right.")
+@click.option("--fix", is_flag=True, help="Correct the roll-ups.")
 @json_option
 def check(*, fix: bool, as_json: bool) -> None:
-    """Count jobs and webhooks once more, and compare with the usage that was rolled up.
+    """Count jobs and webhooks again, and compare the counts with the usage roll-ups.
 
-    Prints what the rows have more than the roll-ups, or less; exit status 1 when that is anything
-    that was not put right. Hours that rows have been pruned of are not compared. Work may go on
-    meanwhile, and nothing is locked for long.
+    It prints the differences, rows minus roll-ups. The exit status is 1 if there are any that were not
+    corrected. Hours whose rows were pruned are not compared. The gateway may run in the meantime;
+    nothing is locked for long.
     """
     url = database_url()
     require_schema(url)
@@ -121,26 +121,26 @@ def check(*, fix: bool, as_json: bool) -> None:
     if not found:
         say("The roll-ups agree with the rows.")
     elif fix:
-        say("The roll-ups have been put right.")
+        say("The roll-ups are corrected.")
     else:
         raise CommandError(
             f"the roll-ups differ from the rows in {len(found)} places",
             ExitCode.ERROR,
-            "`gateway db check-usage --fix` puts them right.",
+            "`gateway db check-usage --fix` corrects them.",
         )
 
 
 @db.command("prune")
-@click.option("--tenant", "slug", metavar="SLUG", help="Only this tenant's.")
-@click.option("--dry-run", is_flag=True, help="Only tell how many rows are older than is kept.")
+@click.option("--tenant", "slug", metavar="SLUG", help="Only rows of this tenant.")
+@click.option("--dry-run", is_flag=True, help="Only count the expired rows.")
 @json_option
 def prune(*, slug: str | None, dry_run: bool, as_json: bool) -> None:
-    """Drop what is older than it is kept, in small batches; workers do the same by themselves.
+    """Delete rows past their retention, in small batches; workers do the same on their own.
 
-    How long that is, settings say, and the limits of each tenant. Usage is never dropped.
+    The retention is set by the settings and by each tenant's limits. Usage is never deleted.
     """
     settings = settings_of_environment()
-    log.configure("error", "console")  # that Redis is away, say, is nothing to this
+    log.configure("error", "console")  # pruning does not need Redis, so do not warn of it
     require_schema(settings.database_url.get_secret_value())
     found = asyncio.run(_prune(settings, slug, dry_run=dry_run))
     if slug is not None and not found:
@@ -149,8 +149,8 @@ def prune(*, slug: str | None, dry_run: bool, as_json: bool) -> None:
         {"tenant": name, **{kind: counts[kind] for kind in KINDS}} for name, counts in sorted(found)
     ]
     show(rows, as_json=as_json, columns=("tenant", *KINDS))
-    in_all = (f"{sum(counts[kind] for _, counts in found)} {kind}" for kind in KINDS)
-    say(f"{'Would be dropped' if dry_run else 'Dropped'}: {', '.join(in_all)}.")
+    totals = (f"{sum(counts[kind] for _, counts in found)} {kind}" for kind in KINDS)
+    say(f"{'Would delete' if dry_run else 'Deleted'}: {', '.join(totals)}.")
 
 
 async def _prune(
@@ -172,13 +172,13 @@ async def _check(url: str, *, fix: bool) -> list[dict[str, Any]]:
 
 
 def require_schema(url: str) -> None:
-    """Fail unless the database can be used and its schema is the one that is needed."""
+    """Raise CommandError unless the schema has the revision that this version needs."""
     present, newest = _present(url), newest_revision()
     if present != newest:
         raise CommandError(
             f"the schema is at {present or 'nothing'}, not at {newest}",
             ExitCode.CONFLICT,
-            "`gateway db upgrade` brings it up to date.",
+            "`gateway db upgrade` migrates it.",
         )
 
 

@@ -1,4 +1,4 @@
-"""The settings for a command, or its failure with all that is wrong with them."""
+"""Load the settings for a command."""
 
 import base64
 import os
@@ -6,7 +6,7 @@ import os
 from gateway.settings import Settings, load_settings
 
 _UNUSED = {
-    "GATEWAY_REDIS_URL": "redis://127.0.0.1:1",  # refused at once, without asking for a name
+    "GATEWAY_REDIS_URL": "redis://127.0.0.1:1",  # refused at once, without a DNS query
     "GATEWAY_MASTER_KEY": base64.b64encode(bytes(32)).decode(),
 }
 
@@ -17,7 +17,7 @@ def settings_of_environment() -> Settings:
 
 
 def settings_of_database() -> Settings:
-    """The settings of what only needs the database; nothing else has to be set."""
+    """Read the settings for a command that needs only the database; others may be unset."""
     for name, value in _UNUSED.items():
         if f"{name}_FILE" not in os.environ:
             os.environ.setdefault(name, value)
@@ -25,5 +25,5 @@ def settings_of_database() -> Settings:
 
 
 def database_url() -> str:
-    """Where the database is; nothing else has to be set."""
+    """Return the database's URL; other settings may be unset."""
     return settings_of_database().database_url.get_secret_value()

@@ -1,4 +1,4 @@
-"""`gateway secret`: the master keys, straight in the database."""
+"""`gateway secret`: the master keys, directly in the database."""
 
 import asyncio
 from collections import Counter
@@ -29,36 +29,36 @@ T = TypeVar("T")
 
 @click.group(cls=RichGroup)
 def secret() -> None:
-    """See which master keys are needed, and seal anew.
+    """Check which master keys are in use, and re-encrypt secrets with the first.
 
-    Needs the settings of a worker. Keys are shown by an id that tells nothing of them.
+    Needs the settings of a worker. Keys are shown by an id that reveals nothing about them.
     """
 
 
 @secret.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Show each master key, what it still seals, and whether it may be dropped.
+    """Show each master key, how many secrets it encrypts, and whether it may be removed.
 
-    Rank 1 seals what is new. Ends with 5 when a key is missing.
+    Rank 1 encrypts new secrets. The exit status is 5 if a key is missing.
     """
     found = _run(lambda deps: master_keys.uses(deps.db, deps.cipher))
     show([_row(use) for use in found], as_json=as_json, columns=_COLUMNS)
     missing = [use for use in found if use.rank is None]
     if missing:
         raise CommandError(
-            f"the key {missing[0].id} is missing: what it seals cannot be opened",
+            f"the key {missing[0].id} is missing: its secrets cannot be decrypted",
             ExitCode.CONFLICT,
-            "Put it in GATEWAY_MASTER_KEY, behind the first. One that is lost: `gateway secret give-up`.",
+            "Add it to GATEWAY_MASTER_KEY, after the first. If it is lost: `gateway secret give-up`.",
         )
 
 
 @secret.command()
 @json_option
 def reseal(*, as_json: bool) -> None:
-    """Seal with the first master key whatever another one seals.
+    """Re-encrypt with the first master key all secrets of other keys.
 
-    The gateway may work meanwhile; ended and started again, it goes on where it was.
+    The gateway may run in the meantime. If it is interrupted, run it again: it continues.
     """
 
     async def work(deps: Deps) -> tuple[Counter[str], Counter[str]]:
@@ -66,7 +66,7 @@ def reseal(*, as_json: bool) -> None:
         async for batch in master_keys.reseal(deps):
             done[batch.kind] += batch.done
             unopened.update(batch.unopened)
-            say(f"{done[batch.kind]} {batch.kind} sealed anew")
+            say(f"{done[batch.kind]} {batch.kind} re-encrypted")
         return done, unopened
 
     done, unopened = _run(work)
@@ -74,10 +74,10 @@ def reseal(*, as_json: bool) -> None:
     if as_json:
         show({**row, "unopened": dict(unopened)}, as_json=True)
     elif not done and not unopened:
-        say("Nothing to do: the first key seals everything.")
+        say("Nothing to do: the first key encrypts everything.")
     if unopened:
         keys = ", ".join(f"{count} of key {key}" for key, count in sorted(unopened.items()))
-        raise CommandError(f"could not be opened, and stay as they are: {keys}", ExitCode.CONFLICT)
+        raise CommandError(f"could not be decrypted, and are unchanged: {keys}", ExitCode.CONFLICT)
 
 
 @secret.command("give-up")
@@ -85,9 +85,10 @@ def reseal(*, as_json: bool) -> None:
 @yes_option
 @json_option
 def give_up(key: str, *, yes: bool, as_json: bool) -> None:
-    """Empty whatever a lost master key seals, so that the gateway starts without it.
+    """Delete the secrets of a lost master key, so that the gateway starts without it.
 
-    Credentials have to be put anew and signing secrets rotated; until then what needs them waits.
+    Afterwards store the credentials again and rotate the signing secrets; jobs and deliveries that need
+    them wait until then.
     """
     number = _number(key)
 
@@ -96,11 +97,11 @@ def give_up(key: str, *, yes: bool, as_json: bool) -> None:
             raise CommandError(f"the key {key} is in GATEWAY_MASTER_KEY", ExitCode.CONFLICT)
         return await master_keys.give_up(deps.db, number)
 
-    confirm(f"Give up for good what the key {key} seals?", yes=yes)
+    confirm(f"Delete permanently all secrets of the key {key}?", yes=yes)
     done = _run(work)
     show([{shown: done[kind] for kind, shown in _KINDS.items()}], as_json=as_json)
     if not any(done.values()):
-        say(f"Nothing was done: the key {key} seals nothing.")
+        say(f"Nothing was done: the key {key} encrypts nothing.")
 
 
 def _number(key: str) -> bytes:
@@ -109,7 +110,7 @@ def _number(key: str) -> bytes:
     except ValueError:
         number = b""
     if len(number) != 4:  # noqa: PLR2004 - as many bytes as the number of a key has
-        raise click.UsageError(f"'{key}' is no id of a key, such as `gateway secret status` shows.")
+        raise click.UsageError(f"'{key}' is not the id of a key: see `gateway secret status`.")
     return number
 
 

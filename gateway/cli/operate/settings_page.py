@@ -1,4 +1,4 @@
-"""docs/settings.md, made from the settings themselves."""
+"""Generate docs/settings.md from the settings."""
 
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
@@ -16,17 +16,17 @@ from gateway.settings import Settings
 _HEAD = """\
 # Settings
 
-Every setting is an environment variable. `gateway config validate` checks them all and names everything that is wrong;
-no process starts before it is right. `gateway config show` prints what is in force. This page is the output of
+Every setting is an environment variable. `gateway config validate` checks them all and names every fault; no process
+starts with a faulty setting. `gateway config show` prints the settings in force. This page is the output of
 `gateway config docs`.
 
 | setting | kind | default | range | what it is |
 |---|---|---|---|---|
 """
 _CLIENT_HEAD = """
-## On the side of the client
+## For clients
 
-What the [commands](cli.md) that talk to an API read; no server does. Where neither an address nor a key is given, they use the
+The [commands](cli.md) that call the API read these; servers do not. If neither an address nor a key is given, they use the
 `dev.json` of the `gateway dev` in this folder.
 
 | variable | what it is |
@@ -50,7 +50,7 @@ _BOUNDS = (
 
 
 def settings_page() -> str:
-    """The reference of all settings as Markdown."""
+    """Return the reference of all settings as Markdown."""
     lines = (_line(name, field) for name, field in Settings.model_fields.items())
     own = (f"| `{name}` | {what} |\n" for name, what in CLIENT_SETTINGS.items())
     return _HEAD + "".join(lines) + _CLIENT_HEAD + "".join(own)
@@ -74,7 +74,7 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - any annotation of a field
 
 
 def written(value: object) -> str:
-    """The value of a setting as one would write it in the environment."""
+    """Return the value of a setting as it is written in the environment."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

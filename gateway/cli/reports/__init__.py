@@ -1,1 +1,1 @@
-"""Commands that only look: at usage, the audit, queues, workflows, and the key itself."""
+"""Commands that only read: usage, audit, status, queues, workflows, and the key in use."""

@@ -1,4 +1,4 @@
-"""`gateway audit`: who did what."""
+"""`gateway audit`: administrative actions."""
 
 import click
 from rich_click import RichCommand
@@ -20,11 +20,11 @@ _COLUMNS = (
 
 
 @click.command(cls=RichCommand)
-@click.option("--tenant", metavar="SLUG", help="What was done to this tenant.")
-@click.option("--action", multiple=True, help="Only this, such as tenant.changed.")
-@click.option("--actor", multiple=True, help="By this key: its id or its name.")
-@click.option("--since", type=moment, help="From then on: 2h ago, or a time.")
-@click.option("--until", type=moment, help="Before then.")
+@click.option("--tenant", metavar="SLUG", help="Only actions on this tenant.")
+@click.option("--action", multiple=True, help="Only this action, such as tenant.changed.")
+@click.option("--actor", multiple=True, help="Only actions by this key: its id or its name.")
+@click.option("--since", type=moment, help="At or after: 2h (ago), a date, or a time.")
+@click.option("--until", type=moment, help="Before.")
 @listing_options
 @with_operator
 def audit(
@@ -37,7 +37,7 @@ def audit(
     until: str | None,
     wanted: ListOptions,
 ) -> None:
-    """List administrative acts, newest first: what was done to what, and with which key."""
+    """List administrative actions, newest first: the action, its subject, and the key used."""
     given = {
         "tenant": tenant,
         "action": action,

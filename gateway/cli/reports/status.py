@@ -1,4 +1,4 @@
-"""`gateway status`: how the whole gateway is."""
+"""`gateway status`: the state of the whole gateway."""
 
 import click
 from rich_click import RichCommand
@@ -7,7 +7,14 @@ from gateway.cli.api.access import with_operator
 from gateway.cli.api.client import Api
 from gateway.cli.reports.queue import print_queues
 from gateway.cli.terminal.failures import CommandError, ExitCode
-from gateway.cli.terminal.output import head, json_option, print_fields, print_table, show, tell
+from gateway.cli.terminal.output import (
+    json_option,
+    print_fields,
+    print_heading,
+    print_line,
+    print_table,
+    show,
+)
 from gateway.cli.terminal.table import Column
 
 _PROCESSES = (
@@ -26,30 +33,30 @@ _PROCESSES = (
 @with_operator
 @json_option
 def status(api: Api, *, as_json: bool) -> None:
-    """Print how the whole gateway is: every process, Postgres, Redis, and the queues.
+    """Show the state of the whole gateway: every process, Postgres, Redis, and the queues.
 
-    The exit status is 1 when something is wrong.
+    The exit status is 1 if there is a problem.
     """
     found = api.call("GET", "/admin/v1/status")
     if as_json:
         show(found, as_json=True)
     else:
-        tell(f"Status: {found['status']}")
+        print_line(f"Status: {found['status']}")
         for one in found["problems"]:
-            tell(f"{one['code']}: {one['message']}")
-        head("Servers")
+            print_line(f"{one['code']}: {one['message']}")
+        print_heading("Servers")
         rounds = ("feedLagSeconds", "lastSweepSeconds", "lastPruneSeconds")
         servers = [(name, found[name]["status"]) for name in ("postgres", "redis")]
         print_fields([*servers, *((name, found[name]) for name in rounds)])
         if found["processes"] is not None:
-            head("Processes")
+            print_heading("Processes")
             print_table(found["processes"], _PROCESSES)
-            head("Queues")
+            print_heading("Queues")
             print_queues(found["queue"]["queues"])
     if found["status"] != "ok":
         count = len(found["problems"])
         raise CommandError(
             f"the gateway is {found['status']}: {count} problem{'s' if count > 1 else ''}",
             ExitCode.ERROR,
-            "docs/metrics.md says what to do about each code.",
+            "docs/metrics.md explains what to do about each code.",
         )

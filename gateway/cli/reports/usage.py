@@ -1,4 +1,4 @@
-"""`gateway usage`: what was done for whom, from the roll-ups."""
+"""`gateway usage`: the usage from the roll-ups."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from gateway.cli.terminal.output import print_table, show, write_text
 from gateway.cli.terminal.table import Column
 
 _GROUPS = ("tenant", "hour", "day", "month", "workflow", "status", "batch", "errorCode")
-# Names may be long; times are of no use when they are cut.
+# Names may be shortened; a shortened time would be useless.
 _LEAST = {"tenant": 8, "workflow": 12, "batch": 10, "errorCode": 10}
 _FIGURES = (
     Column("jobs"),
@@ -48,10 +48,10 @@ def _month(value: str) -> datetime:
 @click.option(
     "--by", type=_groups, default="", metavar="GROUP,...", help=f"Group by {', '.join(_GROUPS)}."
 )
-@click.option("--since", type=moment, help="From this hour on: 2h ago, a date, or a time.")
+@click.option("--since", type=moment, help="From this hour: 2h (ago), a date, or a time.")
 @click.option("--until", type=moment, help="Up to this hour.")
 @click.option("--month", type=_month, metavar="YYYY-MM", help="This month, in UTC.")
-@click.option("--json", "form", flag_value="json", help="Print JSON, also of errors.")
+@click.option("--json", "form", flag_value="json", help="Print JSON; errors are JSON too.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @with_tenant
 def usage(
@@ -63,14 +63,14 @@ def usage(
     month: datetime | None,
     form: str | None,
 ) -> None:
-    """Sum up the jobs that have ended, and their webhooks, hour by hour in UTC.
+    """Report the usage: jobs that have ended, and their webhooks, by the hour in UTC.
 
-    Times are in seconds: the mean wait until a job was submitted, the mean run, and what 95 % of
-    runs did not exceed. A service key without --tenant sums up all its tenants.
+    Times are in seconds: the mean wait before the submit, the mean run time, and its 95th percentile.
+    A service key without --tenant reports all its tenants.
     """
     if month is not None:
         if since or until:
-            raise click.UsageError("Say --month, or --since and --until.")
+            raise click.UsageError("Use --month, or --since and --until.")
         since, until = month.isoformat(), _next_month(month).isoformat()
     given = {"groupBy": ",".join(by), "from": since, "to": until}
     params = {name: value for name, value in given.items() if value}

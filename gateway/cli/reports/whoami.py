@@ -1,4 +1,4 @@
-"""`gateway whoami`: which key is used, where, and what it may do."""
+"""`gateway whoami`: the key in use, where it is used, and what it may do."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from gateway.cli.terminal.output import json_option, show
 
 
 @click.command(cls=RichCommand)
-@click.option("--operator", is_flag=True, help="Of the operator's key, instead of the tenant's.")
+@click.option("--operator", is_flag=True, help="Show the operator's key instead of the tenant's.")
 @access_options
 @json_option
 def whoami(
@@ -23,10 +23,10 @@ def whoami(
     data_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Print which key is used, its kind, tenant and scopes, and the API's address and version.
+    """Show the key in use, its kind, tenant and scopes, and the API's address and version.
 
-    That is the key that other commands would use: GATEWAY_ACCESS_KEY, or where there is none
-    GATEWAY_OPERATOR_KEY.
+    This is the key that other commands use: GATEWAY_ACCESS_KEY, or GATEWAY_OPERATOR_KEY if only that
+    is set.
     """
     access = any_access(api, key_file, tenant, data_dir, operator=operator)
     with Api(access) as opened:

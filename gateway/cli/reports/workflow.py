@@ -1,4 +1,4 @@
-"""`gateway workflow`: what a job may name."""
+"""`gateway workflow`: the workflows that a job may name."""
 
 import click
 from rich_click import RichGroup
@@ -19,7 +19,7 @@ _COLUMNS = (
 
 @click.group(cls=RichGroup)
 def workflow() -> None:
-    """See which workflows there are."""
+    """List the workflows that a job may name."""
 
 
 @workflow.command(name="list")

@@ -1,1 +1,1 @@
-"""Commands that run until SIGTERM, and the health check of one."""
+"""Commands that run a server until SIGTERM, and the health check."""

@@ -1,4 +1,4 @@
-"""`gateway health`: for health checks of containers, so it starts fast and imports little."""
+"""`gateway health`: the health check of containers, so it imports little to start fast."""
 
 import os
 import time
@@ -10,7 +10,7 @@ import click
 from rich_click import RichCommand
 
 from gateway.cli.terminal.failures import CommandError, ExitCode
-from gateway.cli.terminal.output import say, tell
+from gateway.cli.terminal.output import print_line, say
 
 _SECONDS = 4.0
 _LOOK_AGAIN_SECONDS = 0.2
@@ -18,7 +18,7 @@ _MOST_BYTES = 500
 _OK = 200
 _NO_WORKER = '"workers":"none"'
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - turned into loopback
-_HINT = "Is the process running? --url, or GATEWAY_HOST and GATEWAY_PORT, say where it listens."
+_HINT = "Is the process running? Set its address with --url, or GATEWAY_HOST and GATEWAY_PORT."
 
 
 @click.command(cls=RichCommand)
@@ -28,13 +28,13 @@ _HINT = "Is the process running? --url, or GATEWAY_HOST and GATEWAY_PORT, say wh
     default=0.0,
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="How long to wait until it is ready; else it is asked once.",
+    help="How long to wait until it is ready. Default: ask once.",
 )
 def health(url: str | None, wait: float) -> None:
-    """Ask the process on this host whether it is ready.
+    """Check whether the process on this host is ready.
 
-    Asks at GATEWAY_HOST and GATEWAY_PORT, and where nothing listens there, at GATEWAY_WORKER_PORT.
-    It is about this process: `gateway status` tells of all of them.
+    It asks at GATEWAY_HOST and GATEWAY_PORT. If nothing listens there, it asks at GATEWAY_WORKER_PORT.
+    `gateway status` shows all processes of the gateway.
     """
     end = time.monotonic() + wait
     while True:
@@ -45,14 +45,14 @@ def health(url: str | None, wait: float) -> None:
                 raise
             time.sleep(_LOOK_AGAIN_SECONDS)
         else:
-            tell(said)
+            print_line(said)
             if _NO_WORKER in said:
-                say("No worker lives, so nothing goes on: see `gateway status`.")
+                say("No worker is alive, so jobs wait: see `gateway status`.")
             return
 
 
 def _ready(url: str | None) -> str:
-    """What a process that is ready says of itself; raises CommandError."""
+    """Return the response of a process that is ready; raises CommandError."""
     unreachable: OSError | HTTPException | None = None
     for root in [url] if url else _own_roots():
         try:

@@ -1,4 +1,4 @@
-"""A receiver of webhooks to try things with: keeps and verifies what it gets, fails on demand."""
+"""`gateway receive`: a webhook receiver for tests, which verifies requests and fails on demand."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _HOOKS = "/hook/"
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as `GET /received` shows it; `status` is what it was answered, 0 for nothing."""
+    """A request as `GET /received` shows it; `status` is that of the response, 0 if there was none."""
 
     seq: int
     path: str
@@ -39,7 +39,7 @@ class Received:
 
 @dataclass(slots=True)
 class ReceiverBehaviour:
-    """How the next `times` requests to a path are answered; None means all that follow."""
+    """The response to the next `times` requests to a path; None means all later ones."""
 
     status: int = 200
     times: int | None = 1
@@ -48,7 +48,7 @@ class ReceiverBehaviour:
 
 
 class WebhookReceiver:
-    """The last requests, the secrets by the slug of their path, and scripted failures."""
+    """Holds the last requests, the secrets by the slug in the path, and scripted failures."""
 
     def __init__(self, keep: int, secrets_file: Path | None) -> None:
         self._seen: deque[Received] = deque(maxlen=keep)
@@ -60,11 +60,11 @@ class WebhookReceiver:
             self._secrets = json.loads(secrets_file.read_text())
 
     def app(self) -> web.Application:
-        """The HTTP face of it."""
-        app = web.Application(client_max_size=_MOST_BODY_BYTES, middlewares=[_refuse_nonsense])
+        """Return the web application."""
+        app = web.Application(client_max_size=_MOST_BODY_BYTES, middlewares=[_refuse_malformed])
         app.router.add_get("/received", self._list)
-        app.router.add_get("/received/count", self._tell_count)
-        app.router.add_post("/secrets", self._learn)
+        app.router.add_get("/received/count", self._show_count)
+        app.router.add_post("/secrets", self._add_secrets)
         app.router.add_post("/behave", self._behave)
         app.router.add_post("/{path:.*}", self._receive)
         return app
@@ -72,16 +72,18 @@ class WebhookReceiver:
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         behaviour = self._next_behaviour(request.path)
-        reason = self._doubt(request, body)
+        reason = self._rejection(request, body)
         status = behaviour.status if reason is None else 401
         self._keep(request, body, reason, 0 if behaviour.hang else status)
         if behaviour.hang:
-            await asyncio.Event().wait()  # until the sender gives up, which cancels this
+            await (
+                asyncio.Event().wait()
+            )  # until the sender closes the connection, which cancels this
         await asyncio.sleep(behaviour.delay)
         return web.json_response({"reason": reason}, status=status)
 
-    def _doubt(self, request: web.Request, body: bytes) -> str | None:
-        """Why the request is not to be trusted; None when it is."""
+    def _rejection(self, request: web.Request, body: bytes) -> str | None:
+        """Return why the request cannot be verified; None if it is verified."""
         slug = request.path.removeprefix(_HOOKS).partition("/")[0]
         known = self._secrets.get(slug) if request.path.startswith(_HOOKS) else None
         if not known:
@@ -127,22 +129,22 @@ class WebhookReceiver:
         after = int(request.query.get("after", "0"))
         return web.json_response([asdict(one) for one in self._seen if one.seq > after])
 
-    async def _tell_count(self, _request: web.Request) -> web.Response:
+    async def _show_count(self, _request: web.Request) -> web.Response:
         return web.json_response({"count": self._count})
 
-    async def _learn(self, request: web.Request) -> web.Response:
-        """Body `{slug: secret or [secrets]}`; kept in the file, so that a restart knows them."""
+    async def _add_secrets(self, request: web.Request) -> web.Response:
+        """Take `{slug: secret or [secrets]}`, and keep them in the file for a restart."""
         given = cast("dict[str, str | list[str]]", await request.json())
-        told = {slug: [one] if isinstance(one, str) else one for slug, one in given.items()}
-        for secret in (secret for secrets in told.values() for secret in secrets):
+        lists = {slug: [one] if isinstance(one, str) else one for slug, one in given.items()}
+        for secret in (secret for secrets in lists.values() for secret in secrets):
             read_key(secret)
-        self._secrets.update(told)
+        self._secrets.update(lists)
         if self._file is not None:
             write_private(self._file, json.dumps(self._secrets))
         return web.json_response({"slugs": sorted(self._secrets)})
 
     async def _behave(self, request: web.Request) -> web.Response:
-        """Body `{path, status?, times?, delaySeconds?, hang?}`, queued behind earlier ones."""
+        """Take `{path, status?, times?, delaySeconds?, hang?}`, and queue it behind earlier ones."""
         given = cast("dict[str, Any]", await request.json())
         behaviour = ReceiverBehaviour(
             status=given.get("status", 200),
@@ -155,17 +157,17 @@ class WebhookReceiver:
 
 
 @web.middleware
-async def _refuse_nonsense(
+async def _refuse_malformed(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     try:
         return await handler(request)
     except (ValueError, KeyError, TypeError) as error:
-        return web.json_response({"reason": f"not understood: {error!r}"}, status=400)
+        return web.json_response({"reason": f"malformed request: {error!r}"}, status=400)
 
 
 def _decode(body: bytes) -> object:
-    """The body as JSON shows it, or its text."""
+    """Parse the body as JSON; if it is not JSON return its text."""
     try:
         return json.loads(body)
     except ValueError:
@@ -188,13 +190,13 @@ def _iso_now() -> str:
 def receive(host: str, port: int, keep: int, secrets: Path | None) -> None:
     """Receive webhooks at /hook/SLUG, verify them, and list them at /received.
 
-    POST /secrets tells it the signing secrets, POST /behave how to fail.
+    POST /secrets sets the signing secrets, POST /behave scripts failures.
     """
     asyncio.run(_serve(WebhookReceiver(keep, secrets).app(), host, port))
 
 
 async def _serve(app: web.Application, host: str, port: int) -> None:
-    # A sender that hangs up must end the handler that keeps it waiting.
+    # A hanging handler must end when the sender closes the connection.
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

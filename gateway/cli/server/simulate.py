@@ -1,4 +1,4 @@
-"""`gateway simulate`: the upstream on this machine."""
+"""`gateway simulate`: a simulated upstream on this machine."""
 
 from pathlib import Path
 
@@ -25,7 +25,11 @@ _PORT = click.IntRange(0, 65535)
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of ids, scripts and faults.")
 @click.option("--state-file", type=_FILE, help="File that keeps the jobs across restarts.")
-@click.option("--files-certificate", type=_FILE, help="PEM with key, which makes file URLs https.")
+@click.option(
+    "--files-certificate",
+    type=_FILE,
+    help="PEM file with certificate and key; makes file URLs https.",
+)
 def simulate(
     *,
     host: str,
@@ -37,6 +41,6 @@ def simulate(
 ) -> None:
     """Serve a simulated upstream until SIGTERM.
 
-    One line of JSON says where, once it answers.
+    It prints one line of JSON with its addresses when it is ready.
     """
     run(host, port, files_port, seed, state_file, files_certificate=files_certificate)

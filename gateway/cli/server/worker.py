@@ -1,4 +1,4 @@
-"""`gateway worker`: a process of the pool that does the work."""
+"""`gateway worker`: a process of the worker pool."""
 
 import click
 from rich_click import RichCommand

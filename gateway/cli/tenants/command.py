@@ -1,4 +1,4 @@
-"""`gateway tenant`: tenants, through the API of operators."""
+"""`gateway tenant`: tenants, through the operators' API."""
 
 import codecs
 import functools
@@ -32,12 +32,12 @@ _COLUMNS = (
 )
 
 _slug = click.argument("slug")
-_name = click.option("--name", help="What people call it.")
+_name = click.option("--name", help="Display name of the tenant.")
 _metadata = click.option(
     "--metadata",
     type=json_object,
     metavar="JSON",
-    help="Goes upstream with each of its jobs: an object, @FILE, or - for standard input.",
+    help="Sent upstream with each of its jobs: an object, @FILE, or - for standard input.",
 )
 
 
@@ -79,7 +79,7 @@ def create(
 @functools.partial(listing_options, default=None)
 @with_operator
 def list_(api: Api, *, wanted: ListOptions) -> None:
-    """List tenants in the order of their slugs."""
+    """List tenants, sorted by slug."""
     show_listing(api, Source("/admin/v1/tenant", "tenants"), wanted, _COLUMNS)
 
 
@@ -108,12 +108,12 @@ def update(
     limits: dict[str, int | None],
     as_json: bool,
 ) -> None:
-    """Change what is given; the rest stays, in metadata too, where null takes a key away."""
-    # Only what changes is sent: somebody else may change the rest just now.
+    """Change a tenant: only what is given. Metadata is merged; null removes a key."""
+    # Send only what changes: somebody else may be changing the rest.
     body: dict[str, Any] = {"name": name, "metadata": metadata, "limits": limits or None}
     given = {field: value for field, value in body.items() if value is not None}
     if not given:
-        raise click.UsageError("Say what to change.")
+        raise click.UsageError("Give at least one option to change.")
     show(api.call("PATCH", _path(slug), given), as_json=as_json)
 
 
@@ -122,7 +122,7 @@ def update(
 @with_operator
 @json_option
 def suspend(api: Api, *, slug: str, as_json: bool) -> None:
-    """Refuse a tenant's requests and hold its waiting jobs."""
+    """Suspend a tenant: refuse its requests and hold its waiting jobs."""
     show(api.call("POST", f"{_path(slug)}/suspend"), as_json=as_json)
 
 
@@ -131,7 +131,7 @@ def suspend(api: Api, *, slug: str, as_json: bool) -> None:
 @with_operator
 @json_option
 def resume(api: Api, *, slug: str, as_json: bool) -> None:
-    """Let a suspended tenant go on."""
+    """Resume a suspended tenant."""
     show(api.call("POST", f"{_path(slug)}/resume"), as_json=as_json)
 
 
@@ -141,8 +141,8 @@ def resume(api: Api, *, slug: str, as_json: bool) -> None:
 @with_operator
 @json_option
 def delete(api: Api, *, slug: str, yes: bool, as_json: bool) -> None:
-    """Erase a tenant with its jobs, history, keys and endpoints, for good."""
-    confirm(f"Erase the tenant {slug} with all that is its, for good?", yes=yes)
+    """Delete a tenant with its jobs, history, keys and endpoints, permanently."""
+    confirm(f"Delete the tenant {slug} and all its data permanently?", yes=yes)
     show(api.call("DELETE", _path(slug)), as_json=as_json)
 
 
@@ -151,16 +151,17 @@ def delete(api: Api, *, slug: str, yes: bool, as_json: bool) -> None:
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write; else standard output. It is there only once all of it is.",
+    help="File to write; it appears when it is complete. Default: standard output.",
 )
 @with_operator
 def export(api: Api, *, slug: str, output: Path | None) -> None:
-    """Take along all that is kept of a tenant: a JSON object a line, its kind first, no secrets.
+    """Export all data of a tenant except secrets: one JSON object per line, each with its kind first.
 
-    Its jobs with their notes, events, deliveries with their attempts, endpoints, usage and audit.
+    It has the jobs with their timelines, events, deliveries with their attempts, endpoints, usage and
+    audit.
     """
     if output is None:
-        api.download(f"{_path(slug)}/export", _printed())
+        api.download(f"{_path(slug)}/export", _printer())
         return
     part = output.with_name(f"{output.name}.part")
     try:
@@ -173,8 +174,8 @@ def export(api: Api, *, slug: str, output: Path | None) -> None:
         part.unlink(missing_ok=True)
 
 
-def _printed() -> Callable[[bytes], None]:
-    """Prints lines of JSON that come in pieces; the same values, unable to drive a terminal."""
+def _printer() -> Callable[[bytes], None]:
+    """Return a printer for NDJSON that comes in pieces; it escapes control characters."""
     decoder = codecs.getincrementaldecoder("utf-8")()
 
     def take(piece: bytes) -> None:

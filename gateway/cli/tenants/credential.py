@@ -1,4 +1,4 @@
-"""`gateway credential`: tenants' keys for the upstream, through the API of operators."""
+"""`gateway credential`: tenants' keys for the upstream, through the operators' API."""
 
 import sys
 from pathlib import Path
@@ -33,17 +33,17 @@ def credential() -> None:
 
 @credential.command()
 @click.argument("slug")
-@click.option("--api-key-file", type=TEXT_FILE, help="File with the upstream's key.")
-@click.option("--base-url", help="The upstream of this tenant, such as https://host/v1.")
+@click.option("--api-key-file", type=TEXT_FILE, help="File with the key for the upstream.")
+@click.option("--base-url", help="Upstream of this tenant, such as https://host/v1.")
 @with_operator
 @json_option
 def put(
     api: Api, *, slug: str, api_key_file: Path | None, base_url: str | None, as_json: bool
 ) -> None:
-    """Give a tenant a new credential, once the upstream has honoured it.
+    """Store a new credential for a tenant, if the upstream accepts it.
 
-    The key is asked for, or read from standard input; it is never an argument, which others could
-    see.
+    The key is asked for, or read from standard input. It is not an argument, because other users of
+    this machine could see it.
     """
     body = {"apiKey": _api_key(api_key_file)}
     if base_url is not None:
@@ -71,5 +71,5 @@ def _api_key(file: Path | None) -> str:
         return click.prompt("Key for the upstream", hide_input=True, err=True).strip()
     key = read_secret(file or Path("-"))
     if not key:
-        raise click.UsageError("There is no key on standard input.")
+        raise click.UsageError("Standard input has no key.")
     return key

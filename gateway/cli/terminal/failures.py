@@ -1,4 +1,4 @@
-"""How a command says that it failed: one line, a hint, and an exit status that scripts can act on."""
+"""Failures of commands: a message of one line, a hint, and an exit status for scripts."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -12,7 +12,7 @@ from gateway.host.listening import CannotListenError
 
 
 class ExitCode(IntEnum):
-    """What a command ends with."""
+    """The exit status of a command."""
 
     OK = 0
     ERROR = 1
@@ -42,9 +42,9 @@ _SETTINGS_HINT = "`gateway config docs` explains every setting."
 
 
 class CommandError(Exception):
-    """An expected failure of a command; the hint says what to do about it.
+    """An expected failure of a command; the hint says what to do.
 
-    `problem` is what the API said, where it was the API that refused.
+    `problem` holds the problem details if the API refused.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class CommandError(Exception):
 
 
 def code_of_status(status: int) -> ExitCode:
-    """The exit status for an HTTP status that is not a success."""
+    """Return the exit status for an HTTP status that is not a success."""
     if status >= _SERVER_ERROR:
         return ExitCode.UNREACHABLE
     return _BY_STATUS.get(status, ExitCode.ERROR)
 
 
 def from_gateway(error: GatewayError) -> CommandError:
-    """The failure of a command that worked without the API."""
+    """Turn an error of the gateway's own code, without the API, into the failure of a command."""
     problem: dict[str, Any] = {
         "title": error.title,
         "status": error.status,
@@ -86,12 +86,12 @@ def from_gateway(error: GatewayError) -> CommandError:
 
 
 def _of_database(error: Unavailable, problem: Mapping[str, Any]) -> CommandError:
-    """Where Postgres is, and why it cannot be used; no request was made, so nothing is repeated."""
+    """Name Postgres's address and the cause; advice about repeated requests would not apply here."""
     text = f"Postgres at {error.place}: {error.cause}"
-    told = {**problem, "detail": text}
+    detailed = {**problem, "detail": text}
     if isinstance(error, DatabaseDenied):
-        return CommandError(text, ExitCode.DENIED, "Check GATEWAY_DATABASE_URL.", problem=told)
-    return CommandError(text, ExitCode.UNREACHABLE, problem=told)
+        return CommandError(text, ExitCode.DENIED, "Check GATEWAY_DATABASE_URL.", problem=detailed)
+    return CommandError(text, ExitCode.UNREACHABLE, problem=detailed)
 
 
 def _of_start(error: CannotListenError | InvalidSettingsError) -> CommandError:
@@ -101,7 +101,7 @@ def _of_start(error: CannotListenError | InvalidSettingsError) -> CommandError:
 
 
 def failure_of(error: BaseException) -> CommandError:
-    """Any expected failure as one of a command."""
+    """Turn any expected failure into a CommandError."""
     match error:
         case CommandError():
             return error
@@ -119,19 +119,19 @@ def failure_of(error: BaseException) -> CommandError:
 
 
 def problem_of(failure: CommandError) -> dict[str, Any]:
-    """A failure in the shape of the API's own problems, with the hint and the exit status.
+    """Return a failure as problem details (RFC 9457) with the hint and the exit status.
 
-    `status` is null where no HTTP answer was the cause; `code` is then the name of the exit status.
+    If no HTTP response was the cause, `status` is null and `code` is the name of the exit status.
     """
-    told = failure.problem or {}
-    detail = str(told.get("detail", failure.message))
+    problem = failure.problem or {}
+    detail = str(problem.get("detail", failure.message))
     return {
         "type": "about:blank",
         "title": failure.code.name.replace("_", " ").capitalize(),
         "status": None,
         "code": failure.code.name,
         "requestId": None,
-        **told,
+        **problem,
         "detail": detail,
         "message": detail,
         "hint": failure.hint or None,

@@ -1,4 +1,4 @@
-"""Option values that click does not know: durations, lists, JSON and pairs."""
+"""Types of option values beyond those of click: durations, times, lists, JSON and pairs."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def duration(value: str) -> float:
-    """Seconds from a number with its unit: 90s, 15m, 1h, 30d, 2w."""
+    """Parse a number with its unit, such as 90s, 15m, 1h, 30d or 2w, to seconds."""
     match = _DURATION.fullmatch(value)
     if match is None:
         raise click.BadParameter(f"{value!r} is not a duration such as 90s, 15m, 1h or 30d.")
@@ -25,13 +25,13 @@ def duration(value: str) -> float:
 
 
 def moment(value: str) -> str:
-    """A time as the API takes it, from how long ago it was, a date in UTC, or a time with its offset."""
+    """Parse how long ago, a date in UTC, or a time with its offset to an ISO 8601 time."""
     try:
         at = _instant(value)
     except (ValueError, OverflowError):
         at = None
     if at is None or at.tzinfo is None:
-        reason = "is neither how long ago, such as 15m or 2h, nor like 2026-01-31 or 2026-01-31T12:00:00Z."
+        reason = "is not a time such as 2h (ago), 2026-01-31 or 2026-01-31T12:00:00Z."
         raise click.BadParameter(f"{value!r} {reason}")
     return at.isoformat()
 
@@ -44,18 +44,18 @@ def _instant(value: str) -> datetime:
 
 
 def comma_list(value: str) -> list[str]:
-    """Words from a text that separates them by commas."""
+    """Split a text at commas."""
     return [word.strip() for word in value.split(",") if word.strip()]
 
 
 def json_object(value: str) -> dict[str, Any]:
-    """A JSON object, given as it is, as @FILE, or as - for standard input."""
+    """Parse a JSON object: the text itself, @FILE, or - for standard input."""
     try:
         found: object = loads(_content(value))
     except ValueError as error:
-        raise click.BadParameter(f"cannot be read as JSON: {error}") from None
+        raise click.BadParameter(f"is not valid JSON: {error}") from None
     if not isinstance(found, dict):
-        raise click.BadParameter("has to be a JSON object.")
+        raise click.BadParameter("must be a JSON object.")
     return cast("dict[str, Any]", found)
 
 
@@ -66,7 +66,7 @@ def _content(value: str) -> str:
 
 
 def pairs(values: Sequence[str]) -> dict[str, str]:
-    """A mapping from texts such as NAME=VALUE."""
+    """Parse texts such as NAME=VALUE."""
     wrong = next((value for value in values if "=" not in value), None)
     if wrong is not None:
         raise click.BadParameter(f"{wrong!r} is not of the form NAME=VALUE.")
@@ -74,7 +74,7 @@ def pairs(values: Sequence[str]) -> dict[str, str]:
 
 
 def header(line: str) -> tuple[str, str]:
-    """The name and value of a header line."""
+    """Split a header line into its name and value."""
     name, colon, value = line.partition(":")
     if not colon or not name.strip():
         raise click.UsageError(f"{line!r} is not a header such as 'webhook-id: ...'.")

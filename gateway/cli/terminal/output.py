@@ -1,6 +1,6 @@
-"""What a command prints: its result on standard output, everything else on standard error.
+"""Print results to standard output, and messages for people to standard error.
 
-Texts of others pass through here, so that none of them drives the terminal.
+Control characters are escaped here, so that a tenant's text cannot control the terminal.
 """
 
 import re
@@ -20,36 +20,38 @@ _WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
 Row = Mapping[str, Any]
 Columns = Sequence[Column | str]
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, also of errors.")
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON; errors are JSON too."
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Go on only if that was said or is answered; without a terminal it has to be said."""
+    """Ask for confirmation unless `yes`; without a terminal `yes` is required."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError("Say --yes: there is no terminal to ask at.")
+        raise click.UsageError("Use --yes: there is no terminal to ask for confirmation.")
     click.confirm(printable(question), abort=True, err=True)
 
 
 def say(text: str) -> None:
-    """Tell a person something, in one line, that is not the result."""
+    """Print a line for people, not part of the result, to standard error."""
     click.echo(printable(text), err=True)
 
 
-def tell(text: str) -> None:
-    """Print a result of one line."""
+def print_line(text: str) -> None:
+    """Print a line of the result."""
     click.echo(printable(text))
 
 
-def tell_coloured(text: str) -> None:
-    """Print a line that has colours, whose parts have been made printable."""
+def print_coloured(text: str) -> None:
+    """Print a line with colour codes, whose other parts are printable already."""
     click.echo(text)
 
 
-def head(title: str) -> None:
-    """Print the title of a part, after an empty line."""
+def print_heading(title: str) -> None:
+    """Print a heading after an empty line."""
     click.echo(f"\n{printable(title)}")
 
 
@@ -76,19 +78,19 @@ def show(
 
 
 def json_text(value: object, indent: int | None = None) -> str:
-    """A value as JSON that standard output can hold; without an indent on one line."""
+    """Return a value as JSON in characters that standard output can encode; one line without an indent."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     is_unicode = encoding.lower().replace("-", "").startswith("utf")
     return printable_json(dumps(value, indent, ensure_ascii=not is_unicode))
 
 
 def write_text(text: str) -> None:
-    """Write the text of a table to standard output as it is; at a terminal with escapes."""
+    """Write text to standard output unchanged; on a terminal with control characters escaped."""
     click.echo(printable_cells(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def print_json_text(text: str) -> None:
-    """Print JSON that is written already, in one line."""
+    """Print JSON text in one line."""
     click.echo(printable_json(text))
 
 
@@ -104,7 +106,7 @@ def print_table(rows: Sequence[Row], columns: Columns, *, empty: str = "") -> No
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:
-    """Print a line for each name with its value, whatever its length."""
+    """Print one line per field, with its name and its whole value."""
     named = [(printable(name), value) for name, value in fields]
     width = max((cell_len(name) for name, _ in named), default=0)
     for name, value in named:
@@ -112,14 +114,14 @@ def print_fields(fields: Sequence[tuple[str, object]]) -> None:
 
 
 def pick(row: Row, path: str) -> object:
-    """The value at a path; None where there is none."""
+    """Return the value at a path, None if there is none."""
     name, _, rest = path.partition(".")
     value = row.get(name)
     return pick(cast("Row", value), rest) if rest and isinstance(value, Mapping) else value
 
 
 def leaves(value: Row, within: str = "") -> Iterator[tuple[str, object]]:
-    """The fields of an object, nested ones by their path."""
+    """Yield the fields of an object, nested ones by their path."""
     for name, one in value.items():
         if isinstance(one, Mapping) and one:
             yield from leaves(cast("Row", one), f"{within}{name}.")
@@ -128,7 +130,7 @@ def leaves(value: Row, within: str = "") -> Iterator[tuple[str, object]]:
 
 
 def shown(value: object) -> str:
-    """A value as a cell or a line has it."""
+    """Return a value as the text of a cell."""
     if value is None:
         return EMPTY
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Tables for people: as wide as the terminal, the least important columns cut or left out first."""
+"""Tables that fit the terminal: less important columns are shortened or left out first."""
 
 import os
 import shutil
@@ -16,11 +16,11 @@ _EMPTY_RANK = 100
 
 
 class Column(NamedTuple):
-    """A field to show, with dots between nested ones.
+    """A field to show; dots separate nested names.
 
-    Where there is not room for all, a column with `least` is cut down to so many cells, then the
-    column with the highest `rank` is left out; rank 0 stays in any case. One that `folds` goes on in
-    the next line instead of being cut.
+    If the table is too wide, columns with `least` are shortened to that many cells, then the column
+    with the highest `rank` is left out. Rank 0 is never left out. A column that `folds` is wrapped
+    instead of shortened.
     """
 
     path: str
@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
 
 def width_of_output() -> int | None:
-    """How wide lines may be: COLUMNS, or what the terminal has; None where neither is known."""
+    """Return the width for lines: COLUMNS, or the terminal's; None if neither is known."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):
         return int(columns)
@@ -43,7 +43,7 @@ def width_of_output() -> int | None:
 def aligned(
     rows: Sequence[Sequence[str]], columns: Sequence[Column], width: int | None
 ) -> list[str]:
-    """Rows of one cell for each column, the headings first, as lines of this width at most."""
+    """Lay out rows, the headings first, in lines of at most this width."""
     by_column = list(zip(*rows, strict=True))
     natural = [max(map(cell_len, cells)) for cells in by_column]
     widths = dict(enumerate(natural))
@@ -57,7 +57,7 @@ def aligned(
 
 
 def _rank(column: Column, cells: Sequence[str]) -> int:
-    """What says nothing goes before anything else."""
+    """Raise the rank of a column without values, so that it is left out first."""
     is_empty = all(cell == EMPTY for cell in cells[1:])
     return column.rank + _EMPTY_RANK if column.rank and is_empty else column.rank
 
@@ -71,7 +71,7 @@ def _least(column: Column, natural: int, heading: str) -> int:
 def _fitted(
     natural: Sequence[int], least: Sequence[int], ranks: Sequence[int], width: int
 ) -> dict[int, int]:
-    """The width of each column that is shown, by its place."""
+    """Return the width of each column that is shown, by its index."""
     kept = list(range(len(natural)))
     while sum(least[place] + _GAP for place in kept) - _GAP > width:
         last = max(kept, key=lambda place: ranks[place])
@@ -90,7 +90,7 @@ def _fitted(
 
 
 def _lines(row: Sequence[str], widths: Mapping[int, int], folds: Sequence[bool]) -> list[str]:
-    """A row; more than one line where a cell folds."""
+    """Return the lines of a row; several if a cell is wrapped."""
     cells = [
         _folded(row[place], size) if folds[place] else [row[place]]
         for place, size in widths.items()
@@ -100,7 +100,7 @@ def _lines(row: Sequence[str], widths: Mapping[int, int], folds: Sequence[bool])
 
 
 def _folded(text: str, size: int) -> list[str]:
-    """A text as lines of so many cells at most, broken between words where that is possible."""
+    """Wrap a text to this many cells, between words if possible."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word

@@ -1,4 +1,4 @@
-"""Texts that a person keeps in files: keys, secrets, JSON, headers, in whatever encoding."""
+"""Read keys, secrets, JSON and headers from files in UTF-8, or in UTF-16 and UTF-32 with a mark."""
 
 import codecs
 from pathlib import Path
@@ -20,9 +20,9 @@ _BY_MARK = (
 
 
 def read_text(file: Path) -> str:
-    """What a file holds, or standard input for `-`: UTF-8, or what its byte order mark says.
+    """Read a file, or standard input for `-`, as UTF-8 or as its byte order mark says.
 
-    Raises CommandError where it cannot be read or is no text.
+    Raises CommandError if it cannot be read or is not text.
     """
     try:
         with click.open_file(str(file), "rb") as opened:
@@ -35,12 +35,12 @@ def read_text(file: Path) -> str:
 
 
 def read_secret(file: Path) -> str:
-    """The one line that a file, or standard input for `-`, holds."""
+    """Read the single line of a file, or of standard input for `-`."""
     return read_text(file).strip()
 
 
 def decoded(content: bytes) -> str:
-    """Bytes as text, without their byte order mark; raises UnicodeDecodeError."""
+    """Decode bytes and drop their byte order mark; raises UnicodeDecodeError."""
     for mark, encoding in _BY_MARK:
         if content.startswith(mark):
             return content.decode(encoding)

@@ -1,4 +1,4 @@
-"""`gateway webhook`: what was delivered, through the API, and proof of what was received."""
+"""`gateway webhook`: deliveries, through the API, and verification of received webhooks."""
 
 import sys
 from pathlib import Path
@@ -15,29 +15,16 @@ from gateway.cli.terminal.exact_json import loads
 from gateway.cli.terminal.failures import CommandError
 from gateway.cli.terminal.option_types import duration, header, moment
 from gateway.cli.terminal.output import json_option, say, show
-from gateway.cli.terminal.table import Column
 from gateway.cli.terminal.text_files import TEXT_FILE, read_secret, read_text
-from gateway.cli.webhooks.delivery_story import show_delivery
 from gateway.cli.webhooks.selection import Selection, with_selection
+from gateway.cli.webhooks.show_delivery import DELIVERIES, show_delivery
 from gateway.webhooks import TOLERANCE_SECONDS, WebhookVerificationError
 from gateway.webhooks import verify as verify_webhook
-
-_COLUMNS = (
-    Column("id"),
-    Column("type", rank=3),
-    Column("state", rank=1),
-    Column("attemptCount", rank=6, title="ATTEMPTS"),
-    Column("outcome", rank=2),
-    Column("lastStatus", rank=7),
-    Column("nextAttemptAt", rank=4),
-    Column("url", least=15, rank=5),
-    Column("createdAt", rank=8),
-)
 
 
 @click.group(cls=RichGroup)
 def webhook() -> None:
-    """See what was delivered, send it again, and verify it.
+    """List deliveries, send them again, and verify a received webhook.
 
     Needs a tenant's or a service's key in GATEWAY_ACCESS_KEY, and the root of the API in
     GATEWAY_API; `verify` needs neither.
@@ -49,8 +36,8 @@ def webhook() -> None:
 @listing_options
 @with_tenant
 def list_(api: Api, *, selected: Selection, wanted: ListOptions) -> None:
-    """List deliveries, newest first; a filter given twice means either."""
-    show_listing(api, Source("/v1/delivery", "deliveries", selected.fields()), wanted, _COLUMNS)
+    """List deliveries, newest first; repeat a filter to match any of its values."""
+    show_listing(api, Source("/v1/delivery", "deliveries", selected.fields()), wanted, DELIVERIES)
 
 
 @webhook.command()
@@ -58,7 +45,7 @@ def list_(api: Api, *, selected: Selection, wanted: ListOptions) -> None:
 @with_tenant
 @json_option
 def get(api: Api, *, delivery_id: str, as_json: bool) -> None:
-    """Print a delivery with every attempt: what was sent, what came back, and what to do about it."""
+    """Print a delivery with every attempt: the request, the response, and what to do about a failure."""
     found = api.call("GET", f"/v1/delivery/{quote(delivery_id, safe='')}")
     if as_json:
         show(found, as_json=True)
@@ -80,32 +67,30 @@ def resend(
     as_json: bool,
     **options: bool,
 ) -> None:
-    """Send deliveries again: those named, or all that the filters show.
+    """Send deliveries again: the named ones, or all that match the filters.
 
-    Delivered or not, each goes out with the same webhook-id and the same bytes. What is being sent
-    just now is left alone, and so are tests.
+    Each is sent with the same webhook-id and the same bytes, even if it was delivered. Deliveries that
+    are being sent right now are skipped, and so are test deliveries.
     """
     fields = selected.fields()
     if bool(delivery_ids) == bool(fields):
-        raise click.UsageError("Name either deliveries by ID, or at least one filter.")
+        raise click.UsageError("Give either delivery IDs or at least one filter.")
     if fields:
         body = {"filter": fields}
         words = Words("Send {}?", "No delivery matches these filters")
         begin(api, "/v1/delivery/resend", body, words, as_json=as_json, **options)
         return
     if options["dry_run"]:
-        raise click.UsageError("--dry-run is for filters.")
+        raise click.UsageError("--dry-run works only with filters.")
     paths = [f"/v1/delivery/{quote(one, safe='')}/resend" for one in delivery_ids]
-    show([api.call("POST", path) for path in paths], as_json=as_json, columns=_COLUMNS)
+    show([api.call("POST", path) for path in paths], as_json=as_json, columns=DELIVERIES)
 
 
 @webhook.command()
 @click.argument("endpoint_id", metavar="[ENDPOINT]", required=False)
-@click.option("--since", type=moment, required=True, help="From when on: 2h ago, or a time.")
-@click.option("--until", type=moment, help="Until when: 1h ago, or a time; else until now.")
-@click.option(
-    "--missing", is_flag=True, help="Send events that it was never sent, instead of deliveries."
-)
+@click.option("--since", type=moment, required=True, help="Start: 2h (ago), a date, or a time.")
+@click.option("--until", type=moment, help="End: 1h (ago), a date, or a time. Default: now.")
+@click.option("--missing", is_flag=True, help="Send events for which the endpoint has no delivery.")
 @operation_options
 @with_tenant
 @json_option
@@ -119,30 +104,36 @@ def recover(
     as_json: bool,
     **options: bool,
 ) -> None:
-    """Send an endpoint, or else all receivers, what was not delivered since then.
+    """Send what was not delivered since then, to one endpoint or to all receivers.
 
-    That is what failed, was parked, or waits for its next attempt. What waits keeps its schedule: an
-    attempt that is brought forward takes none of the later ones away. Tests are left alone.
+    This sends deliveries that are exhausted, parked, or waiting for their next attempt. A waiting
+    delivery keeps its schedule: the extra attempt uses up none of the later ones. Test deliveries are
+    skipped.
     """
     if missing and endpoint_id is None:
         raise click.UsageError("--missing needs an ENDPOINT.")
     call = "replay-missing" if missing else "recover"
-    whose = "delivery" if endpoint_id is None else f"endpoint/{quote(endpoint_id, safe='')}"
+    target = "delivery" if endpoint_id is None else f"endpoint/{quote(endpoint_id, safe='')}"
     body = {"since": since} if until is None else {"since": since, "until": until}
     span = f"since {since}" if until is None else f"from {since} until {until}"
     words = Words("Send {}?", f"Nothing undelivered {span}")
     if missing:
         words = Words("Send {}?", f"No event is missing {span}", "event", "events")
-    begin(api, f"/v1/{whose}/{call}", body, words, as_json=as_json, **options)
+    begin(api, f"/v1/{target}/{call}", body, words, as_json=as_json, **options)
 
 
 @webhook.command()
 @click.option("--secret", "secrets", multiple=True, help="whsec_... or a public key whpk_...")
-@click.option("--secret-file", type=TEXT_FILE, help="File with the secret, instead.")
-@click.option("--header", "lines", multiple=True, metavar="'NAME: VALUE'", help="One header.")
-@click.option("--headers-file", type=TEXT_FILE, help="File with a header a line.")
+@click.option("--secret-file", type=TEXT_FILE, help="File with the secret.")
 @click.option(
-    "--tolerance", type=duration, default=f"{TOLERANCE_SECONDS}s", help="Age that is let pass."
+    "--header", "lines", multiple=True, metavar="'NAME: VALUE'", help="A header of the webhook."
+)
+@click.option("--headers-file", type=TEXT_FILE, help="File with one header per line.")
+@click.option(
+    "--tolerance",
+    type=duration,
+    default=f"{TOLERANCE_SECONDS}s",
+    help="Greatest age of the webhook.",
 )
 @json_option
 def verify(
@@ -156,14 +147,14 @@ def verify(
 ) -> None:
     """Verify the webhook whose body is on standard input.
 
-    The exit status is 0 when a secret proves it, and 1 with the reason when none does.
+    The exit status is 0 if its signature matches a secret, else 1, with the reason.
     """
     known = [*secrets, *([read_secret(secret_file)] if secret_file else [])]
     if not known:
-        raise click.UsageError("Give --secret or --secret-file.")
+        raise click.UsageError("Use --secret or --secret-file.")
     if headers_file is not None:
-        told = read_text(headers_file).splitlines()
-        lines += tuple(line.strip() for line in told if line.strip())
+        more = read_text(headers_file).splitlines()
+        lines += tuple(line.strip() for line in more if line.strip())
     headers, body = [header(line) for line in lines], sys.stdin.buffer.read()
     try:
         event = verify_webhook(body, headers, known, tolerance=tolerance)

@@ -1,4 +1,4 @@
-"""`gateway endpoint`: where a tenant's webhooks go, through the API."""
+"""`gateway endpoint`: a tenant's webhook endpoints, through the API."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +44,7 @@ def _number(value: str) -> int | None:
     if value == _DEFAULT:
         return None
     if not value.isdecimal():
-        raise click.BadParameter(f"has to be a whole number, or '{_DEFAULT}'.")
+        raise click.BadParameter(f"must be a whole number, or '{_DEFAULT}'.")
     return int(value)
 
 
@@ -53,26 +53,32 @@ def _schedule(value: str) -> list[int] | None:
 
 
 def _settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that are alike for a new endpoint and for a change."""
+    """Give a command the options that `create` and `update` share."""
     options = (
         click.option(
             "--event",
             "events",
             multiple=True,
             metavar="TYPE",
-            help=f"A type to send, of {', '.join(EVENT_TYPES)}; 'all' sends all of them.",
+            help=f"Event type to send: {', '.join(EVENT_TYPES)}, or 'all'.",
         ),
-        click.option("--description", help="What receives it."),
+        click.option("--description", help="Description of the receiver."),
         click.option(
-            "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Sent with each."
+            "--header",
+            "headers",
+            multiple=True,
+            metavar="'NAME: VALUE'",
+            help="Header to send with each webhook.",
         ),
-        click.option("--rate-limit", type=_number, metavar="N", help="Most deliveries a second."),
-        click.option("--concurrency", type=_number, metavar="N", help="Most deliveries at a time."),
+        click.option("--rate-limit", type=_number, metavar="N", help="Most deliveries per second."),
+        click.option(
+            "--concurrency", type=_number, metavar="N", help="Most deliveries at the same time."
+        ),
         click.option(
             "--schedule",
             type=_schedule,
             metavar="5s,5m,...",
-            help="Delays between attempts; like the numbers, 'default' is the gateway's own.",
+            help="Delays between attempts. For this and the numbers, 'default' is the gateway's own.",
         ),
     )
     for option in reversed(options):
@@ -82,7 +88,7 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(cls=RichGroup)
 def endpoint() -> None:
-    """Manage where a tenant's webhooks go.
+    """Manage a tenant's webhook endpoints.
 
     Needs a tenant's or a service's key in GATEWAY_ACCESS_KEY, and the root of the API in
     GATEWAY_API.
@@ -95,7 +101,7 @@ def endpoint() -> None:
 @click.option(
     "--secret-file",
     type=TEXT_FILE,
-    help="File with a signing secret of your own, such as whsec_...",
+    help="File with the signing secret, such as whsec_.... Default: a new one is made.",
 )
 @click.option("--algorithm", type=click.Choice(("v1", "v1a")), help="v1a signs with ed25519.")
 @with_tenant
@@ -109,7 +115,7 @@ def create(
     as_json: bool,
     **given: object,
 ) -> None:
-    """Send webhooks to a URL; prints the signing secret, the only time that it is shown."""
+    """Create an endpoint for a URL and print its signing secret, which is shown only once."""
     body = {"url": url, **_fields(given)}
     if algorithm is not None:
         body["algorithm"] = algorithm
@@ -117,20 +123,20 @@ def create(
         body["secret"] = read_secret(secret_file)
     _show(api.call("POST", "/v1/endpoint", body), as_json=as_json)
     if algorithm != "v1a":
-        say("This is the only time that the secret is shown.")
+        say("The secret is shown only once.")
 
 
 @endpoint.command(name="list")
 @with_tenant
 @json_option
 def list_(api: Api, *, as_json: bool) -> None:
-    """List the endpoints of a tenant, and how each of them does."""
+    """List the endpoints of a tenant, with the health of each."""
     found = [one for page in api.pages("/v1/endpoint") for one in page]
     if as_json:
         show(found, as_json=True)
         return
     empty = "There are no endpoints: `gateway endpoint create URL` makes one."
-    print_table([_told(one) for one in found], _COLUMNS, empty=empty)
+    print_table([_row(one) for one in found], _COLUMNS, empty=empty)
 
 
 @endpoint.command()
@@ -144,15 +150,15 @@ def get(api: Api, *, endpoint_id: str, as_json: bool) -> None:
 
 @endpoint.command()
 @_id
-@click.option("--url", help="Where to send them.")
+@click.option("--url", help="New URL of the endpoint.")
 @_settings
 @with_tenant
 @json_option
 def update(api: Api, *, endpoint_id: str, url: str | None, as_json: bool, **given: object) -> None:
-    """Change what is given; the rest stays. Events and headers are replaced whole."""
+    """Change an endpoint: only what is given. Events and headers are replaced as a whole."""
     body = _fields({"url": url, **given})
     if not body:
-        raise click.UsageError("Say what to change.")
+        raise click.UsageError("Give at least one option to change.")
     _show(api.call("PATCH", _path(endpoint_id), body), as_json=as_json)
 
 
@@ -164,12 +170,12 @@ def update(api: Api, *, endpoint_id: str, url: str | None, as_json: bool, **give
 @with_tenant
 @json_option
 def test(api: Api, *, endpoint_id: str, kind: str, as_json: bool) -> None:
-    """Send an endpoint a sample event, once, also a disabled one; exit status 1 when it is not taken."""
+    """Send a sample event once, even to a disabled endpoint; exit status 1 if it is not accepted."""
     found = api.call("POST", f"{_path(endpoint_id)}/test", {"type": kind})
     show(found, as_json=as_json)
     if not found["delivered"]:
         why = found["detail"] or found["errorClass"]
-        raise CommandError(f"the endpoint did not take it: {why}", hint=_hint(found))
+        raise CommandError(f"the endpoint did not accept it: {why}", hint=_hint(found))
 
 
 @endpoint.command()
@@ -177,23 +183,23 @@ def test(api: Api, *, endpoint_id: str, kind: str, as_json: bool) -> None:
 @with_tenant
 @json_option
 def enable(api: Api, *, endpoint_id: str, as_json: bool) -> None:
-    """Deliver to an endpoint again, from now on."""
+    """Enable an endpoint: deliver new events to it again."""
     found = api.call("POST", f"{_path(endpoint_id)}/enable")
     _show(found, as_json=as_json)
     if found["parkedDeliveries"]:
         say(
-            f"{found['parkedDeliveries']} deliveries were parked meanwhile; "
+            f"{found['parkedDeliveries']} deliveries were parked in the meantime; "
             f"`gateway endpoint recover {endpoint_id} --since 7d` sends them."
         )
 
 
 @endpoint.command()
 @_id
-@click.option("--reason", help="Why, for those who wonder.")
+@click.option("--reason", help="The reason, shown with the endpoint.")
 @with_tenant
 @json_option
 def disable(api: Api, *, endpoint_id: str, reason: str | None, as_json: bool) -> None:
-    """Deliver nothing more to an endpoint; what it is owed is kept, parked."""
+    """Disable an endpoint: its deliveries are parked until it is enabled and recovered."""
     body = {} if reason is None else {"reason": reason}
     _show(api.call("POST", f"{_path(endpoint_id)}/disable", body), as_json=as_json)
 
@@ -201,22 +207,26 @@ def disable(api: Api, *, endpoint_id: str, reason: str | None, as_json: bool) ->
 @endpoint.command(name="rotate-secret")
 @_id
 @click.option(
-    "--overlap", type=duration, default="1d", show_default=True, help="How long the old one signs."
+    "--overlap",
+    type=duration,
+    default="1d",
+    show_default=True,
+    help="How long the old secret signs too.",
 )
 @click.option(
-    "--secret-file", type=TEXT_FILE, help="File with the new secret, instead of a made one."
+    "--secret-file", type=TEXT_FILE, help="File with the new secret. Default: a new one is made."
 )
 @with_tenant
 @json_option
 def rotate_secret(
     api: Api, *, endpoint_id: str, overlap: float, secret_file: Path | None, as_json: bool
 ) -> None:
-    """Make a new signing secret and print it; the old one signs beside it until the overlap is over."""
+    """Make a new signing secret and print it; until the overlap ends the old one signs too."""
     body: dict[str, object] = {"overlapSeconds": overlap}
     if secret_file is not None:
         body["secret"] = read_secret(secret_file)
     show(api.call("POST", f"{_path(endpoint_id)}/rotate-secret", body), as_json=as_json)
-    say("This is the only time that the secret is shown.")
+    say("The secret is shown only once.")
 
 
 @endpoint.command()
@@ -225,7 +235,7 @@ def rotate_secret(
 @with_tenant
 @json_option
 def delete(api: Api, *, endpoint_id: str, yes: bool, as_json: bool) -> None:
-    """Delete an endpoint; what it was still owed is not sent any more."""
+    """Delete an endpoint; its pending deliveries are not sent."""
     confirm(f"Delete the endpoint {endpoint_id}?", yes=yes)
     show(api.call("DELETE", _path(endpoint_id)), as_json=as_json)
 
@@ -238,7 +248,7 @@ def _path(endpoint_id: str) -> str:
 
 
 def _fields(given: dict[str, object]) -> dict[str, Any]:
-    """What was given, as the API names it."""
+    """Return the options that were given, by the names of the API."""
     sources = click.get_current_context().get_parameter_source
     names = {"rate_limit": "rateLimit"}
     is_given = click.core.ParameterSource.COMMANDLINE
@@ -256,12 +266,12 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         show(found, as_json=True)
         return
-    told = _told(found)
-    print_fields([(name, told[name]) for name in ("health", *found)])
+    row = _row(found)
+    print_fields([(name, row[name]) for name in ("health", *found)])
 
 
-def _told(found: dict[str, Any]) -> dict[str, Any]:
-    """An endpoint as people read it."""
+def _row(found: dict[str, Any]) -> dict[str, Any]:
+    """Return an endpoint with its health, and its events as text."""
     return {**found, "health": _health(found), "events": ", ".join(found["events"]) or "all"}
 
 

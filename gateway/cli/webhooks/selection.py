@@ -1,4 +1,4 @@
-"""The options that select deliveries, alike for every command that has them."""
+"""The filter options for deliveries, shared by several commands."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _STATES = tuple(state.value for state in DeliveryState)
 
 
 class Selection(NamedTuple):
-    """Which deliveries; what is empty does not select."""
+    """Filters for deliveries; an empty one matches all."""
 
     endpoint: tuple[str, ...] = ()
     status: tuple[str, ...] = ()
@@ -25,29 +25,33 @@ class Selection(NamedTuple):
     until: str | None = None
 
     def fields(self) -> dict[str, object]:
-        """What selects, as the API names it."""
+        """Return the filters by the names of the API."""
         names = {"since": "createdAfter", "until": "createdBefore"}
         values: dict[str, object] = self._asdict()
         return {names.get(name, name): value for name, value in values.items() if value}
 
 
 def with_selection(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options, and what they select as its argument `selected`."""
+    """Give a command the filter options, and their values as its argument `selected`."""
 
-    @click.option("--endpoint", multiple=True, metavar="ID", help="To this endpoint.")
+    @click.option(
+        "--endpoint", multiple=True, metavar="ID", help="Only deliveries to this endpoint."
+    )
     @click.option(
         "--status",
         multiple=True,
         type=click.Choice(_STATES, case_sensitive=False),
-        help="In this state.",
+        help="Only deliveries in this state.",
     )
-    @click.option("--event", multiple=True, type=click.Choice(EVENT_TYPES), help="Of this type.")
-    @click.option("--job", multiple=True, metavar="ID", help="Caused by this job.")
     @click.option(
-        "--outcome", multiple=True, help="Of the last attempt, such as timeout or http_5xx."
+        "--event", multiple=True, type=click.Choice(EVENT_TYPES), help="Only events of this type."
     )
-    @click.option("--since", type=moment, help="Made since then: 2h ago, a date, or a time.")
-    @click.option("--until", type=moment, help="Made before then.")
+    @click.option("--job", multiple=True, metavar="ID", help="Only deliveries about this job.")
+    @click.option(
+        "--outcome", multiple=True, help="Outcome of the last attempt, such as timeout or http_5xx."
+    )
+    @click.option("--since", type=moment, help="Created at or after: 2h (ago), a date, or a time.")
+    @click.option("--until", type=moment, help="Created before.")
     @functools.wraps(command)
     def wrapper(
         *arguments: object,

@@ -50,7 +50,7 @@ def test_what_cannot_work_is_one_line(name: str, value: str, why: str) -> None:
         result = call(*command, env={**ELSEWHERE, name: value})
         assert result.exit_code == 2
         line = result.stderr.splitlines()[0]
-        assert line.startswith("Error: what the environment says of proxies and certificates")
+        assert line.startswith("Error: the proxy or certificate settings in the environment")
         assert why in line
         assert "SSL_CERT_FILE" in result.stderr.splitlines()[1]
 

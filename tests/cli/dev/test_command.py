@@ -244,6 +244,6 @@ def test_after_kill_9_it_comes_back_with_its_keys_and_jobs_and_a_second_signal_e
 
     os.kill(theirs["pids"]["worker"][0], signal.SIGSTOP)
     again.process.send_signal(signal.SIGINT)
-    wait_for(lambda: "once more stops at once" in again.said())
+    wait_for(lambda: "press Ctrl-C again to stop at once" in again.said())
     assert again.stop(signal.SIGINT) == 0
     assert not any(psutil.pid_exists(pid) for pid in pids_of(theirs))

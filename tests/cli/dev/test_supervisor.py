@@ -73,7 +73,7 @@ async def test_a_killed_part_comes_back_at_the_same_address(
 
     assert await _answers(valkey)
     assert watcher.supervisor.pids()["redis"] != first
-    assert watcher.lines == ["redis ended (by SIGKILL), starting it again"]
+    assert watcher.lines == ["redis ended (by SIGKILL), restarting it"]
 
 
 async def test_a_part_that_ends_again_and_again_is_started_again_and_again(
@@ -84,7 +84,7 @@ async def test_a_part_that_ends_again_and_again_is_started_again_and_again(
     for _ in range(3):
         await watcher.restart()
 
-    assert watcher.lines[:3] == ["script ended (with status 3), starting it again"] * 3
+    assert watcher.lines[:3] == ["script ended (with status 3), restarting it"] * 3
     assert (tmp_path / "script.log").read_text().startswith("here\nhere\n")
 
 

@@ -79,7 +79,7 @@ def test_what_cannot_be_opened_is_named(unused_tcp_port: int) -> None:
     postgres, second, keys = result.stdout.splitlines()
     assert postgres.startswith(f"postgres     FAILED  127.0.0.1:{unused_tcp_port}")
     assert second == f"redis        FAILED  127.0.0.1:{unused_tcp_port}: nothing listens there"
-    assert keys == "master keys  FAILED  cannot be tried without Postgres"
+    assert keys == "master keys  FAILED  cannot be checked without Postgres"
     assert "hunter2" not in result.output
 
 
@@ -99,7 +99,7 @@ def test_the_page_is_in_sync() -> None:
 
 
 def test_the_page_explains_every_setting() -> None:
-    servers, _, clients = PAGE.read_text().partition("\n## On the side of the client\n")
+    servers, _, clients = PAGE.read_text().partition("\n## For clients\n")
     lines = [line for line in servers.splitlines() if line.startswith("| `GATEWAY_")]
     assert len(lines) == len(Settings.model_fields)
     assert [name for name in CLIENT_SETTINGS if f"| `{name}` |" not in clients] == []

@@ -155,7 +155,7 @@ def test_usage_that_differs_is_told_and_put_right(database_url: str) -> None:
     fixed = call("db", "check-usage", "--fix", "--json", env=env)
     assert fixed.exit_code == 0
     assert [(one["tenant"], one["jobs"]) for one in json.loads(fixed.stdout)] == [("drifted", 1)]
-    assert "put right" in fixed.stderr
+    assert "are corrected" in fixed.stderr
     assert call("db", "check-usage", env=env).exit_code == 0
 
 
@@ -180,7 +180,7 @@ FROM tenant t WHERE t.slug LIKE 'pruned-%'"""
 def test_what_is_older_than_it_is_kept_is_told_and_then_dropped(database_url: str) -> None:
     run_sql(database_url, _OLD, _OLD_JOBS)
     env = {**settings_for(database_url), "GATEWAY_KEEP_JOBS_DAYS": "30"}
-    for flags, word in ((["--dry-run"], "Would be dropped: "), ([], "Dropped: ")):
+    for flags, word in ((["--dry-run"], "Would delete: "), ([], "Deleted: ")):
         told = call("db", "prune", "--json", *flags, env=env)
         assert told.exit_code == 0
         rows = [one for one in json.loads(told.stdout) if one["tenant"].startswith("pruned-")]

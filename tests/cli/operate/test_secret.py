@@ -56,10 +56,10 @@ def test_a_rotation_from_the_first_step_to_the_last(env: Mapping[str, str]) -> N
         0,
         {"credentials": 1, "signingSecrets": 0, "endpointHeaders": 0, "unopened": {}},
     )
-    assert "1 credentials sealed anew" in done.stderr
+    assert "1 credentials re-encrypted" in done.stderr
     again = call("secret", "reseal", env=swapped)
     assert (again.exit_code, again.stdout) == (0, "")
-    assert "Nothing to do: the first key seals everything." in again.stderr
+    assert "Nothing to do: the first key encrypts everything." in again.stderr
     assert status(swapped) == [(NEW_ID, 1, 1, "seals"), (OLD_ID, 2, 0, "may be dropped")]
     assert call("secret", "status", env=keys(env, NEW)).exit_code == 0
 
@@ -94,5 +94,5 @@ def test_a_key_that_is_lost_can_be_given_up(env: Mapping[str, str]) -> None:
         {"credentials": 1, "signingSecrets": 0, "endpointHeaders": 0}
     ]
     again = call("secret", "give-up", OLD_ID, "--yes", env=blind)
-    assert f"Nothing was done: the key {OLD_ID} seals nothing." in again.stderr
+    assert f"Nothing was done: the key {OLD_ID} encrypts nothing." in again.stderr
     assert status(blind) == [(NEW_ID, 1, 0, "seals")]

@@ -61,7 +61,7 @@ def test_it_does_not_lie_by_omission(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ready", lambda _: '{"status":"ok","workers":"none"}')
     result = call("health")
     assert result.exit_code == 0, "it is about the process that was asked"
-    assert "No worker lives" in result.stderr
+    assert "No worker is alive" in result.stderr
 
 
 def test_one_that_listens_everywhere_is_asked_at_home(serve: Serve) -> None:

@@ -78,7 +78,7 @@ class TestTrigger:
         assert result.exit_code == 1
         assert ["False" not in result.stdout, "503" in result.stdout] == [True, True]
         assert "http_5xx" in result.stdout
-        assert "1 of 1 did not take it" in result.stderr
+        assert "1 of 1 endpoints did not accept it" in result.stderr
 
     def test_nobody_asks(self, running: Running) -> None:
         call("tenant", "create", "lonely", env=running.operator)
@@ -88,7 +88,7 @@ class TestTrigger:
         result = call("trigger", "test.ping", "--tenant", "lonely", env=env)
 
         assert (result.exit_code, result.stdout) == (0, "")
-        assert "No endpoint asks for test.ping" in result.stderr
+        assert "No endpoint is subscribed to test.ping" in result.stderr
         assert "`gateway listen`" in result.stderr
 
     def test_a_type_that_does_not_exist(self, running: Running) -> None:
@@ -183,7 +183,10 @@ class TestDeliveries:
 
         result = call("webhook", "recover", "--since", "1h", "--yes", env=running.tenant)
 
-        assert "Left out for disabled endpoints: 1. Enable those first." in result.stderr
+        assert (
+            "Left out because their endpoint is disabled: 1. Enable the endpoint first."
+            in result.stderr
+        )
 
     def test_a_span_has_an_end(self, running: Running, hook: str) -> None:
         told_of_job(running, hook, down=True)

@@ -63,7 +63,7 @@ def test_a_secret_is_rotated(running: Running, tmp_path: Path) -> None:
     given = ("--secret-file", str(file), "--overlap", "0s")
     assert shown(running, "rotate-secret", made["id"], *given)["secret"] == SECRET
     told = call("endpoint", "rotate-secret", made["id"], env=running.tenant)
-    assert told.stderr == "This is the only time that the secret is shown.\n"
+    assert told.stderr == "The secret is shown only once.\n"
     assert "whsec_" in told.stdout
     shown(running, "delete", made["id"], "--yes")
 
