@@ -34,7 +34,7 @@ _BLOCKER = {
 
 
 def run(*command: str | Path, cwd: Path, seconds: float = _STEP_SECONDS, **more: str) -> str:
-    """What a command prints; it must succeed."""
+    """Run a command, which must succeed, and return its output."""
     done = subprocess.run(
         command,
         cwd=cwd,

@@ -121,7 +121,7 @@ def test_a_pair_without_a_value(running: Running) -> None:
     assert "NAME=VALUE" in result.stderr
 
 
-def test_what_the_gateway_refuses_names_the_field(running: Running) -> None:
+def test_a_refusal_names_the_field(running: Running) -> None:
     arguments = ("submit", WORKFLOW, "--name", "x", "--callback-url", "ftp://example.com")
     result = call("job", *arguments, env=running.tenant)
     assert result.exit_code == 2

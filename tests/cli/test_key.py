@@ -97,7 +97,7 @@ def test_rotation_and_revocation(env: Mapping[str, str]) -> None:
     [
         (("create", "--name", "x"), 2, "one of --operator, --service"),
         (("create", "--name", "x", "--operator", "--tenant", "acme"), 2, "one of --operator"),
-        (("create", "--name", "x", "--operator", "--tenants", "acme"), 2, "is for --service"),
+        (("create", "--name", "x", "--operator", "--tenants", "acme"), 2, "only with --service"),
         (("create", "--name", "x", "--tenant", "nobody"), 3, "no tenant 'nobody'"),
         (("create", "--name", "x", "--service", "--tenants", "nobody"), 2, "no tenant 'nobody'"),
         (("create", "--name", "x", "--service", "--scopes", "admin"), 2, "cannot have admin"),
@@ -108,7 +108,7 @@ def test_rotation_and_revocation(env: Mapping[str, str]) -> None:
         (("revoke", "0" * 16), 2, "--yes"),
     ],
 )
-def test_what_cannot_be_done(
+def test_wrong_usage_of_keys(
     env: Mapping[str, str], arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     result = call("key", *arguments, env=env)
@@ -156,7 +156,7 @@ def test_the_file_of_gateway_dev_is_found(running: Running) -> None:
 
 def test_a_place_is_said_once(running: Running) -> None:
     result = call("key", "list", "--database", "--data-dir", str(running.folder))
-    assert (result.exit_code, "goes without" in result.stderr) == (2, True)
+    assert (result.exit_code, "cannot be combined" in result.stderr) == (2, True)
 
 
 def test_a_schema_that_is_behind(postgres: str) -> None:

@@ -89,7 +89,7 @@ def listening(
 
 
 def until(process: subprocess.Popen[str], words: str) -> str:
-    """What it says on standard error until then."""
+    """Return its standard error until then."""
     assert process.stderr is not None
     said = ""
     while words not in said:
@@ -108,7 +108,7 @@ def printed(process: subprocess.Popen[str], words: str) -> str:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """How it ends on Ctrl-C."""
+    """Press Ctrl-C and return how it ends."""
     process.send_signal(signal.SIGINT)
     output, said = process.communicate(timeout=_SECONDS)
     return process.returncode, output, said
@@ -151,7 +151,7 @@ def test_events_are_forwarded_signed_and_again_when_they_are_resent(running: Run
         ["job.succeeded", delivery["eventId"], job_id, "200"]
     ] * 2
     assert mine[1].endswith("again\n")
-    assert "1 of them sent again" in said
+    assert "1 of them were resent" in said
     assert "\x1b" not in "".join(mine) + rest
 
 
@@ -175,7 +175,7 @@ def test_a_restart_of_the_api_leaves_no_gap(running: Running) -> None:
     assert code == 0, said
     assert "Lost the API, retrying" in said
     assert (line["jobId"], line["status"], line["again"]) == (job_id, 500, False)
-    assert "0 taken" in said
+    assert "0 accepted" in said
 
 
 def test_a_local_server_that_is_not_there_is_told(running: Running) -> None:
@@ -255,7 +255,7 @@ def test_a_trigger_is_heard_once_without_any_endpoint(running: Running) -> None:
 STRANGE = "line \u2028 next \u2029 and \x85 end"
 
 
-def test_what_is_forwarded_is_what_a_webhook_would_have(running: Running) -> None:
+def test_a_forwarded_webhook_has_the_body_and_headers_of_a_delivered_one(running: Running) -> None:
     body = (
         f'{{"name": "{STRANGE}", "workflow": "{WORKFLOW}",\r\n"params": {{"a":\r\n 1.50,\n\t"b": "{STRANGE}",'
         ' "simulate": {"queueSeconds": 0,\r"runSeconds": 0.1}}}'
@@ -296,7 +296,7 @@ def test_without_a_target_events_are_printed(running: Running) -> None:
         code, _, rest = ended(process)
     assert (code, "whsec" in said) == (0, False)
     assert line.split()[3] == job_id
-    assert "seen; 0 of them sent again" in rest
+    assert "received; 0 of them were resent" in rest
 
 
 def test_events_are_followed(running: Running) -> None:
@@ -333,6 +333,6 @@ def test_short_forms_of_a_target(text: str, url: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", ":", "ftp://a", "http://", "99999", "localhost:0", "a b", "http://[::1"]
 )
-def test_what_is_no_target(text: str) -> None:
+def test_invalid_targets(text: str) -> None:
     with pytest.raises(click.UsageError):
         target_url(text)

@@ -1,4 +1,4 @@
-"""What a command does as a process: encodings, pipes, colours, interrupts, and what is not installed."""
+"""A command as a process: encodings, pipes, colours, interrupts, and missing extras."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_a_key_file_that_is_no_text(tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (2, f"Error: {file} is not text in UTF-8\n")
 
 
-def test_who_reads_only_the_beginning_is_not_told_of_it() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m gateway config docs; echo $? >&2"
     done = subprocess.run(
         ("bash", "-c", f"({command}) | head -1"),
@@ -115,7 +115,7 @@ def test_colours_are_for_terminals_that_want_them(*, no_color: str, coloured: bo
 
 
 @pytest.mark.parametrize("name", ["dev", "demo"])
-def test_what_is_not_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cli.lazy, name, cli.lazy[name]._replace(needs=("json", "no_such_module")))
     for arguments in ((name,), (name, "--help"), (name, "-h")):
         done = call(*arguments)
@@ -147,7 +147,7 @@ def test_the_version(option: str) -> None:
     [(("jbo",), "job"), (("job", "lst"), "list"), (("webhook", "recovr"), "recover"),
      (("dev", "evn"), "env"), (("job", "list", "--stauts", "x"), "--status")],
 )  # fmt: skip
-def test_what_is_mistyped_is_guessed(words: tuple[str, ...], meant: str) -> None:
+def test_a_mistyped_command_gets_a_suggestion(words: tuple[str, ...], meant: str) -> None:
     done = call(*words)
     assert (done.exit_code, f"'{meant}'" in done.stderr) == (2, True), done.stderr
 
@@ -178,7 +178,7 @@ HOSTILE = (
 
 
 def env_of(folder: Path, value: str, shell: str) -> str:
-    """What `gateway dev env` prints where every key and name is this value."""
+    """Return the output of `gateway dev env` if every key and name is this value."""
     tenant = dict.fromkeys(("slug", "accessKey", "endpointSecret"), value)
     facts = {"api": "http://127.0.0.1:1", "receiver": value, "simulator": None,
              "operatorKey": value, "serviceKey": value, "tenants": [tenant]}  # fmt: skip
@@ -283,5 +283,5 @@ class TestErrorsAsJson:
         told = json.loads(call("job", "list", "--ndjson", env=env).stderr)
         assert (told["code"], told["exitStatus"]) == ("UNREACHABLE", 7)
 
-    def test_what_is_behind_two_dashes_is_no_option(self) -> None:
+    def test_arguments_after_two_dashes_are_not_options(self) -> None:
         assert not run("job", "get", "--", "--json").stderr.startswith("{")

@@ -53,7 +53,7 @@ def _are_stale(running: Running, pids: list[int]) -> bool:
     return {one["state"] for one in found if one["pid"] in pids} == {"stale"}
 
 
-def test_a_frozen_worker_is_told_until_it_goes_on(running: Running) -> None:
+def test_a_frozen_worker_is_a_problem_until_it_continues(running: Running) -> None:
     facts = json.loads((running.folder / "dev.json").read_text())
     workers = [psutil.Process(pid) for pid in facts["pids"]["worker"]]
     for worker in workers:

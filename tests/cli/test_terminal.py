@@ -1,4 +1,4 @@
-"""What commands ask a person at a terminal."""
+"""Questions of commands at a terminal."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""What the walk needs around the worker: its process, a receiver, and the simulator's counters."""
+"""Helpers around the worker of the walk: its process, a receiver, and the simulator's counters."""
 
 import asyncio
 import base64
@@ -116,7 +116,7 @@ class Inbox:
         return {headers["webhook-id"]: json.loads(body) for headers, body in self.received}
 
     def ended(self) -> Counter[str]:
-        """How often each job was told to have ended, counted by event."""
+        """Count the events about the end of each job."""
         return Counter(event["data"]["id"] for event in self.events().values())
 
 

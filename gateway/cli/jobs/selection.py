@@ -43,13 +43,9 @@ def with_job_selection(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--workflow", multiple=True, help="Only jobs of this workflow.")
     @click.option("--batch", "--batch-name", multiple=True, help="Only jobs of this batch.")
     @click.option("--name", multiple=True, help="Only jobs with this name.")
-    @click.option(
-        "--error-code", multiple=True, metavar="CODE", help="Only jobs that failed with this code."
-    )
-    @click.option(
-        "--metadata", multiple=True, metavar="KEY=VALUE", help="Only jobs with this metadata."
-    )
-    @click.option("--since", type=moment, help="Accepted at or after: 2h (ago), a date, or a time.")
+    @click.option("--error-code", multiple=True, metavar="CODE", help="Only jobs with this error.")
+    @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="With this metadata.")
+    @click.option("--since", type=moment, help="Accepted since: 2h, a date, or a time.")
     @click.option("--until", type=moment, help="Accepted before.")
     @click.option("--ended-since", type=moment, help="Ended at or after.")
     @click.option("--ended-until", type=moment, help="Ended before.")

@@ -1,4 +1,4 @@
-"""Where commands find the API and its key, and what they say when they do not."""
+"""Commands find the API and the key, or name what is missing."""
 
 import json
 import socket

@@ -23,7 +23,7 @@ ELSEWHERE = {"GATEWAY_API": "http://gateway.example.com", "GATEWAY_ACCESS_KEY": 
         *((host, False) for host in ("example.com", "10.0.0.1", "localhost.example.com", "")),
     ],
 )
-def test_what_is_on_this_machine(host: str, here: bool) -> None:
+def test_hosts_of_this_machine(host: str, here: bool) -> None:
     assert is_here(host) is here
 
 
@@ -45,7 +45,7 @@ def test_loopback_is_reached_directly(running: Running) -> None:
         ("SSL_CERT_FILE", __file__, ""),
     ],
 )
-def test_what_cannot_work_is_one_line(name: str, value: str, why: str) -> None:
+def test_an_unusable_proxy_or_certificate_is_one_line(name: str, value: str, why: str) -> None:
     for command in (("job", "list"), ("event", "follow")):
         result = call(*command, env={**ELSEWHERE, name: value})
         assert result.exit_code == 2

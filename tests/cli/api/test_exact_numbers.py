@@ -1,4 +1,4 @@
-"""Whatever a command prints of the API's JSON, or sends to it, has the numbers as they were written."""
+"""Commands print the API's JSON, and send JSON to it, with the numbers as they were written."""
 
 import csv
 import io

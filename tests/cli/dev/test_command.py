@@ -45,7 +45,7 @@ class Dev:
             )
 
     def wait(self) -> Facts:
-        """What dev.json says once it is there."""
+        """Wait for dev.json and return its content."""
         wait_for(lambda: self.process.poll() is not None or (self.folder / "dev.json").exists())
         assert self.process.poll() is None, self.said()
         return self.facts()
@@ -141,7 +141,7 @@ def facts(dev: Dev) -> Facts:
     return dev.wait()
 
 
-def test_it_says_where_everything_is(facts: Facts) -> None:
+def test_dev_json_has_all_addresses_and_keys(facts: Facts) -> None:
     assert set(facts) == {
         *("api", "dashboard", "simulator", "receiver", "databaseUrl", "redisUrl"),
         *("operatorKey", "serviceKey", "tenants", "pids"),
@@ -202,7 +202,7 @@ def test_another_one_on_another_folder_runs_beside_it(facts: Facts, start: Start
     assert not any(psutil.pid_exists(pid) for pid in pids_of(theirs))
 
 
-def test_whatever_is_killed_comes_back_and_works(dev: Dev, facts: Facts) -> None:
+def test_killed_parts_are_restarted_and_work(dev: Dev, facts: Facts) -> None:
     before = pids_of(facts)
 
     for pid in before:

@@ -42,7 +42,7 @@ def test_a_run_as_planned_passes() -> None:
         ([ENDED[0], _job("b", "FAILED", "BAD_INPUT")], TOLD, "job b ended as"),
         ([_job("a", "FAILED", "TIMEOUT"), ENDED[1]], TOLD, "job a ended as"),
         (ENDED, TOLD[:1], "no verified webhook for the end of job b"),
-        (ENDED, [TOLD[0], _webhook("b", "job.started")], "told the end of job b"),
+        (ENDED, [TOLD[0], _webhook("b", "job.started")], "for the end of job b"),
         (
             ENDED,
             [*TOLD, _webhook("a", "job.succeeded", reason="too old")],

@@ -16,7 +16,7 @@ from gateway.embedded import Part, PartFailedError, Valkey, prepare_valkey
 
 
 class Watcher:
-    """What a supervisor said, and a way to wait for its next restart."""
+    """Records the lines of a supervisor, and waits for its next restart."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -18,7 +18,7 @@ ENV = {
 PAGE = Path(__file__).parents[3] / "docs/settings.md"
 
 
-def test_what_is_in_force_and_where_it_came_from() -> None:
+def test_settings_are_shown_with_their_origin() -> None:
     result = call("config", "show", "--json", env=ENV)
     assert result.exit_code == 0, result.stderr
     rows = {row["name"]: (row["value"], row["origin"]) for row in json.loads(result.stdout)}
@@ -71,7 +71,7 @@ def test_everything_is_opened(database_url: str, redis_url: str) -> None:
     assert "master keys  ok" in result.stdout
 
 
-def test_what_cannot_be_opened_is_named(unused_tcp_port: int) -> None:
+def test_a_failed_check_is_named(unused_tcp_port: int) -> None:
     url = f"postgresql://gw:hunter2@127.0.0.1:{unused_tcp_port}/none"
     redis = f"redis://:hunter2@127.0.0.1:{unused_tcp_port}"
     result = call("config", "validate", "--connect", env=settings_for(url, redis))

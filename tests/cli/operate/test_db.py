@@ -89,7 +89,7 @@ def test_a_database_that_is_away() -> None:
     assert away.stderr == "Error: Postgres at 127.0.0.1:1: connection refused\n"
 
 
-def test_it_waits_for_a_postgres_that_lets_nobody_in_yet(
+def test_upgrade_waits_for_a_postgres_that_is_starting(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     role = f"{NAME}_owner"
@@ -177,7 +177,7 @@ SELECT t.id, t.id, 'succeeded', 'a', 'flow', '{}', '{}', now(), '2022-04-04', '2
 FROM tenant t WHERE t.slug LIKE 'pruned-%'"""
 
 
-def test_what_is_older_than_it_is_kept_is_told_and_then_dropped(database_url: str) -> None:
+def test_rows_past_their_retention_are_counted_then_deleted(database_url: str) -> None:
     run_sql(database_url, _OLD, _OLD_JOBS)
     env = {**settings_for(database_url), "GATEWAY_KEEP_JOBS_DAYS": "30"}
     for flags, word in ((["--dry-run"], "Would delete: "), ([], "Deleted: ")):

@@ -72,7 +72,7 @@ def test_a_key_that_was_dropped_too_early(env: Mapping[str, str]) -> None:
     assert "missing: put it in the list" in shown.stdout
     failed = call("secret", "reseal", env=blind)
     assert failed.exit_code == 5
-    assert f"stay as they are: 1 of key {OLD_ID}" in failed.stderr
+    assert f"are unchanged: 1 of key {OLD_ID}" in failed.stderr
     for command in ("serve", "worker"):
         refused = run(command, env={**blind, "GATEWAY_PORT": "0"})
         assert refused.returncode == 2

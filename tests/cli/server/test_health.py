@@ -57,7 +57,7 @@ def test_a_real_one_is_ready(running: Running) -> None:
     assert call("health", "--url", running.facts["api"]).exit_code == 0
 
 
-def test_it_does_not_lie_by_omission(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_warns_that_no_worker_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ready", lambda _: '{"status":"ok","workers":"none"}')
     result = call("health")
     assert result.exit_code == 0, "it is about the process that was asked"
@@ -124,7 +124,7 @@ def test_a_url_that_is_none(url: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["health", "version", "--help"])
-def test_it_starts_fast_for_it_imports_little(command: str) -> None:
+def test_quick_commands_import_little(command: str) -> None:
     probe = (
         "import sys\n"
         "from gateway.cli import cli\n"

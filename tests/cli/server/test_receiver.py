@@ -112,7 +112,7 @@ async def test_a_signed_webhook_is_verified_and_listed(client: httpx.AsyncClient
     ],
     ids=["secret", "body", "old", "unsigned", "slug", "path"],
 )
-async def test_what_is_not_proven_is_kept_but_refused(
+async def test_an_unverified_webhook_is_kept_and_refused(
     client: httpx.AsyncClient, path: str, signed: tuple[Any, ...] | None, reason: str
 ) -> None:
     headers = _signed(*signed) if signed else {}
@@ -145,7 +145,7 @@ async def test_only_the_last_are_kept_but_all_are_counted(client: httpx.AsyncCli
     assert (await client.get("/received/count")).json() == {"count": 5}
 
 
-async def test_it_fails_as_told_and_then_no_more(client: httpx.AsyncClient) -> None:
+async def test_a_scripted_failure_ends_after_its_times(client: httpx.AsyncClient) -> None:
     await client.post("/behave", json={"path": "/hook/acme", "status": 503, "times": 2})
     await client.post("/behave", json={"path": "/hook/acme", "status": 410, "delaySeconds": 0.01})
 
@@ -153,7 +153,7 @@ async def test_it_fails_as_told_and_then_no_more(client: httpx.AsyncClient) -> N
     assert await _send(client, "/hook/acme/other") == 200
 
 
-async def test_it_fails_for_good(client: httpx.AsyncClient) -> None:
+async def test_a_scripted_failure_without_times_stays(client: httpx.AsyncClient) -> None:
     await client.post("/behave", json={"path": "/hook/acme", "status": 500, "times": None})
 
     assert [await _send(client) for _ in range(3)] == [500, 500, 500]

@@ -50,6 +50,6 @@ def test_else_it_writes_what_json_writes(
 
 
 @pytest.mark.parametrize("text", ["NaN", "-Infinity", "[1", "{1: 2}", "01"])
-def test_what_is_not_json_is_refused(text: str) -> None:
+def test_invalid_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         loads(text)

@@ -42,7 +42,7 @@ def test_the_least_important_is_left_out() -> None:
     assert aligned(ROWS, COLUMNS, 3)[1] == "0190e3a0", "what has rank 0 is never cut"
 
 
-def test_what_is_empty_is_left_out_before_anything_else() -> None:
+def test_empty_columns_are_left_out_first() -> None:
     rows = [ROWS[0], ["0190e3a0", "-", "a note", "2026-11-30"]]
     assert aligned(rows, COLUMNS, 30)[0].split() == ["ID", "NOTE", "AT"]
     assert aligned(rows, COLUMNS, 80)[0].split() == ["ID", "NAME", "NOTE", "AT"]

@@ -67,7 +67,7 @@ class TestTrigger:
         assert [(one["delivered"], one["response"]["status"]) for one in mine] == [(True, 200)]
         assert len(results) > 1  # the endpoint of `gateway dev` asks for everything
 
-    def test_what_is_not_taken_is_told_with_its_reason(
+    def test_a_failed_sample_shows_its_reason(
         self, running: Running, endpoint: dict[str, Any]
     ) -> None:
         fail_next(running, status=503)
@@ -175,7 +175,9 @@ class TestDeliveries:
             assert again.stderr.startswith("Nothing undelivered since ")
             assert (again.exit_code, "count" in again.stdout) == (0, True)
 
-    def test_what_is_for_a_disabled_endpoint_is_told_of(self, running: Running, hook: str) -> None:
+    def test_deliveries_of_a_disabled_endpoint_are_reported(
+        self, running: Running, hook: str
+    ) -> None:
         told_of_job(running, hook, down=True)
         headers = {"Authorization": running.tenant["GATEWAY_ACCESS_KEY"]}
         path = f"{running.facts['api']}/v1/endpoint/{hook}/disable"
@@ -243,7 +245,7 @@ class TestVerify:
     def options(self, at: int) -> list[str]:
         return [word for line in self.headers(at) for word in ("--header", line)]
 
-    def test_what_the_secret_proves(self, tmp_path: Path) -> None:
+    def test_a_webhook_that_the_secret_verifies(self, tmp_path: Path) -> None:
         now = int(time.time())
         headers, secret = tmp_path / "headers", tmp_path / "secret"
         headers.write_text("\n".join(self.headers(now)) + "\n")
@@ -258,7 +260,7 @@ class TestVerify:
         assert (done.exit_code, done.stderr) == (0, "Verified: test.ping.\n")
         assert json.loads(done.stdout) == json.loads(BODY)
 
-    def test_what_it_does_not(self) -> None:
+    def test_a_webhook_that_it_does_not_verify(self) -> None:
         now = int(time.time())
         arguments = ("webhook", "verify", "--secret", SECRET)
         changed = call(*arguments, *self.options(now), stdin=BODY.decode() + " ")

@@ -42,7 +42,7 @@ def test_a_secret_of_ones_own(running: Running, tmp_path: Path) -> None:
 
 
 def signatures(running: Running, endpoint: str) -> int:
-    """How many secrets sign what is sent to an endpoint now."""
+    """Send a sample to an endpoint and count the signatures on it."""
     call("trigger", "test.ping", "--endpoint", endpoint, env=running.tenant)
     arguments = ("webhook", "list", "--endpoint", endpoint, "--limit", "1", "--json")
     (newest,) = json.loads(call(*arguments, env=running.tenant).stdout)

@@ -1,4 +1,4 @@
-"""What openapi-python-client makes of the document: minimal calls, required fields only."""
+"""Minimal calls with the client of openapi-python-client, required fields only."""
 
 import sys
 from datetime import datetime

@@ -1,4 +1,4 @@
-// What openapi-typescript and openapi-fetch make of the document: minimal calls, required fields only.
+// Minimal calls with the types of openapi-typescript and openapi-fetch, required fields only.
 import assert from "node:assert/strict";
 import createClient from "openapi-fetch";
 import type { components, paths } from "../generated/schema.js";

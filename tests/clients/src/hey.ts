@@ -1,4 +1,4 @@
-// What @hey-api/openapi-ts makes of the document: minimal calls, required fields only.
+// Minimal calls with the client of @hey-api/openapi-ts, required fields only.
 import assert from "node:assert/strict";
 import { client } from "../generated/hey/client.gen.js";
 import { createEndpoint, createJob, getJob, listEvents, listJobs } from "../generated/hey/sdk.gen.js";
