@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 from uuid import UUID
 
-from gateway.core.cipher import Secret
+from gateway.core.crypto.cipher import Secret
 from gateway.core.webhooks.request import Reply, SendFault, Webhook
 
 

@@ -16,7 +16,7 @@ from gateway.adapters.redis.health import RedisHealth
 from gateway.adapters.wakeups.queue import ArqQueue
 from gateway.adapters.webhooks.proxy_tunnel import Proxy
 from gateway.adapters.webhooks.sender import HttpSender
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps, no_crash
 from gateway.flows.process.slots import Slots

@@ -13,7 +13,7 @@ from gateway import log, metrics
 from gateway.adapters.clock import PostgresClock
 from gateway.adapters.musicai.client import MusicAi
 from gateway.adapters.wakeups.queue import ArqQueue
-from gateway.core.cipher import AssociatedData
+from gateway.core.crypto.cipher import AssociatedData
 from gateway.errors import Unavailable
 from gateway.flows.process.vitals import Vitals
 from gateway.ports import Reply

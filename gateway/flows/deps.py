@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from gateway.core.cipher import AssociatedData, CannotOpenError, Cipher, Secret
+from gateway.core.crypto.cipher import AssociatedData, CannotOpenError, Cipher, Secret
 from gateway.core.schedule import Policy
 from gateway.flows.process.restore_detector import RestoreDetector
 from gateway.flows.process.slots import Slots
@@ -27,12 +27,12 @@ _REPORT_AGAIN_SECONDS = 60.0
 
 
 def credential_place(tenant_id: UUID, credential_id: UUID, version: int) -> AssociatedData:
-    """The associated data that a credential is sealed with (core/cipher.py)."""
+    """The associated data that a credential is sealed with (core/crypto/cipher.py)."""
     return AssociatedData("credential", str(tenant_id), str(credential_id), version)
 
 
 def secret_place(tenant_id: UUID, secret_id: UUID) -> AssociatedData:
-    """The associated data that a signing secret is sealed with (core/cipher.py)."""
+    """The associated data that a signing secret is sealed with (core/crypto/cipher.py)."""
     return AssociatedData("signing_secret", str(tenant_id), str(secret_id))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from gateway.core.access_keys import parse_key
+from gateway.core.crypto.access_keys import parse_key
 from tests.cli.commands import call, run, settings_for
 from tests.cli.conftest import Running
 from tests.conftest import run_sql

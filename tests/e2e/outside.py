@@ -19,7 +19,7 @@ from uuid import UUID
 import httpx
 from aiohttp import web
 
-from gateway.core.cipher import Secret
+from gateway.core.crypto.cipher import Secret
 from gateway.core.model import Limits, NewJob, Tenant
 from gateway.core.webhooks.signing import parse_secret, verify
 from gateway.flows.accept.acceptor import Acceptor, Order

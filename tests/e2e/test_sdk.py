@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.core.cipher import Secret
+from gateway.core.crypto.cipher import Secret
 from gateway.core.model import KeyKind, Limits
 from gateway.embedded import free_port
 from gateway.flows.admin.access_keys import create_key

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps
 from gateway.flows.process.slots import Slots

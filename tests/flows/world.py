@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from gateway.core.cipher import Secret
+from gateway.core.crypto.cipher import Secret
 from gateway.core.model import Limits, NewJob, Tenant
 from gateway.flows.accept.acceptor import Acceptor, Order
 from gateway.flows.admin.tenants import create_tenant, put_credential

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.core.cipher import Secret
+from gateway.core.crypto.cipher import Secret
 from gateway.core.model import Limits, NewJob
 from gateway.errors import GatewayError, Unavailable
 from gateway.flows.accept.acceptor import Accepted, Order

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 from typing_extensions import override
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.schedule import Policy
 from gateway.flows.deps import Deps
 from gateway.flows.process.slots import Slots

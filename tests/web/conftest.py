@@ -11,7 +11,7 @@ import httpx
 import pytest_asyncio
 
 from gateway.adapters.clock import PostgresClock, SystemClock
-from gateway.core.cipher import Cipher, Secret
+from gateway.core.crypto.cipher import Cipher, Secret
 from gateway.core.lifecycle import Finish
 from gateway.core.model import KeyKind, Limits, Tenant
 from gateway.core.schedule import Policy

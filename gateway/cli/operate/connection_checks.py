@@ -10,7 +10,7 @@ from gateway.adapters.redis.failure_causes import diagnose
 from gateway.adapters.wakeups.redis_commands import probe
 from gateway.config.environment import InvalidSettingsError
 from gateway.config.redis_url import parse_redis_url
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.flows.admin import master_keys
 from gateway.flows.health.readiness import readiness_of
 from gateway.settings import Settings

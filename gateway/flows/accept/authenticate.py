@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from gateway.core.access_keys import parse_key, same_digest
+from gateway.core.crypto.access_keys import parse_key, same_digest
 from gateway.core.model import AccessKey, Tenant
 from gateway.errors import NotFound, Unauthorized
 from gateway.flows.deps import Deps

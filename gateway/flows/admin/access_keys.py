@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from gateway.core.access_keys import KEY_ID_BYTES, SECRET_BYTES, make_key
+from gateway.core.crypto.access_keys import KEY_ID_BYTES, SECRET_BYTES, make_key
 from gateway.core.events import instant
 from gateway.core.model import AccessKey, KeyKind, Scope
 from gateway.errors import BadRequest, Conflict, NotFound

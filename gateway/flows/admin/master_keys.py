@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.config.environment import InvalidSettingsError
-from gateway.core.cipher import NONCE_BYTES, NUMBER_BYTES, AssociatedData, CannotOpenError, Cipher
+from gateway.core.crypto.cipher import (
+    NONCE_BYTES,
+    NUMBER_BYTES,
+    AssociatedData,
+    CannotOpenError,
+    Cipher,
+)
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.health.readiness import needed_revision

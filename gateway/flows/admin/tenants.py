@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from uuid import UUID
 
-from gateway.core.cipher import NONCE_BYTES, Secret
+from gateway.core.crypto.cipher import NONCE_BYTES, Secret
 from gateway.core.model import Credential, Limits, Tenant
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.flows.admin import audit

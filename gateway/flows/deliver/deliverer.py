@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
-from gateway.core.cipher import CannotOpenError
+from gateway.core.crypto.cipher import CannotOpenError
 from gateway.core.retry_after import parse_retry_after
 from gateway.core.webhooks.judge_reply import Retry, judge
 from gateway.core.webhooks.request import Reply

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from gateway.core.cipher import CannotOpenError
+from gateway.core.crypto.cipher import CannotOpenError
 from gateway.core.events import EVENT_TYPES
 from gateway.core.model import Endpoint
 from gateway.core.webhooks import custom_headers

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from gateway.core.cipher import CannotOpenError
+from gateway.core.crypto.cipher import CannotOpenError
 from gateway.core.events import EVENT_TYPES, TEST_PING, event_body, job_json
 from gateway.core.lifecycle import error_of
 from gateway.core.model import Attempt, Endpoint, Job, JobState, Tenant

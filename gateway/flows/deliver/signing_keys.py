@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from gateway.core.cipher import NONCE_BYTES, AssociatedData, CannotOpenError
+from gateway.core.crypto.cipher import NONCE_BYTES, AssociatedData, CannotOpenError
 from gateway.core.webhooks.signing import Ed25519Key, HmacKey, SigningKey, public_bytes
 from gateway.flows.deps import Deps, secret_place
 from gateway.store.database import Tx

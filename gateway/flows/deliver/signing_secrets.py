@@ -6,7 +6,7 @@ so receivers can change over without losing a webhook. Each act is one transacti
 
 from uuid import UUID
 
-from gateway.core.cipher import CannotOpenError
+from gateway.core.crypto.cipher import CannotOpenError
 from gateway.core.webhooks.signing import SigningKey, format_secret, jwk
 from gateway.errors import NotFound, SecretSealed
 from gateway.flows.claim.retry_deadlock import retry_on_deadlock

@@ -8,7 +8,7 @@ a crash loses nothing: it goes on from there at any process.
 from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
-from gateway.core.cipher import NONCE_BYTES, AssociatedData, CannotOpenError
+from gateway.core.crypto.cipher import NONCE_BYTES, AssociatedData, CannotOpenError
 from gateway.core.cursor import BadCursorError, decode_cursor, decode_sealed, encode_sealed
 from gateway.core.uuid7 import time_of
 from gateway.errors import BadRequest

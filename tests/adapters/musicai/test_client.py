@@ -16,7 +16,7 @@ import trustme
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.musicai.client import Deadlines, MusicAi
-from gateway.core.cipher import Secret
+from gateway.core.crypto.cipher import Secret
 from gateway.ports import (
     Absent,
     Access,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.cipher import AssociatedData, Cipher
+from gateway.core.crypto.cipher import AssociatedData, Cipher
 from tests.cli.commands import call, run, settings_for
 from tests.conftest import run_sql
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from gateway.core.access_keys import make_key
+from gateway.core.crypto.access_keys import make_key
 from gateway.core.model import KeyKind, Limits
 from gateway.errors import NotFound, Unauthorized
 from gateway.flows.accept import authenticate

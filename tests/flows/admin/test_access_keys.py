@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.core.access_keys import parse_key
+from gateway.core.crypto.access_keys import parse_key
 from gateway.core.model import KeyKind, Scope
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.flows.admin.access_keys import SCOPES, create_key, revoke_key, rotate_key

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from gateway.config.environment import InvalidSettingsError
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.errors import Unavailable
 from gateway.flows.admin import master_keys as module
 from gateway.flows.admin.master_keys import KeyUse, give_up, require_keys, reseal, uses

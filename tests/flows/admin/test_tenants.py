@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.cipher import Cipher, Secret
+from gateway.core.crypto.cipher import Cipher, Secret
 from gateway.core.model import KeyKind, Limits
 from gateway.core.webhooks.signing import parse_secret
 from gateway.errors import (

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from gateway.core.cipher import Secret
+from gateway.core.crypto.cipher import Secret
 from gateway.core.model import KeyKind
 from gateway.errors import Collision, Unavailable
 from gateway.flows.admin.access_keys import create_key, revoke_key, rotate_key

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.model import Tenant
 from gateway.flows.process.slots import Slots
 from tests.flows.fakes import Gate

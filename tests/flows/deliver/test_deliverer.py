@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.webhooks.signing import SignatureError, parse_secret
 from gateway.flows.deliver.signing_secrets import default_secret
 from gateway.flows.process.slots import Slots

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.model import Endpoint, Tenant
 from gateway.core.webhooks.signing import Ed25519Key, HmacKey, SigningKey, format_secret
 from gateway.errors import BadRequest, Conflict, SecretSealed

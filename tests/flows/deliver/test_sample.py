@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.events import EVENT_TYPES
 from gateway.core.webhooks.request import FaultKind
 from gateway.errors import BadRequest, Conflict, NotFound, SecretSealed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.cipher import CannotOpenError, Cipher
+from gateway.core.crypto.cipher import CannotOpenError, Cipher
 from gateway.core.webhooks.signing import Ed25519Key, HmacKey
 from gateway.flows.deliver.endpoints import EndpointSpec, create_endpoint
 from gateway.flows.deliver.signing_keys import live_keys, new_key, open_headers, seal_headers

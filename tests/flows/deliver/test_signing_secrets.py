@@ -9,7 +9,7 @@ import standardwebhooks
 from svix import webhooks as svix
 
 from gateway import webhooks
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.model import Tenant
 from gateway.core.webhooks.signing import (
     Ed25519Key,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.schedule import Pace
 from gateway.flows.poll import reports
 from gateway.flows.poll.memory import PollMemory

@@ -13,7 +13,7 @@ import pytest
 from typing_extensions import override
 from uuid_utils.compat import uuid7
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.cursor import encode_cursor, encode_sealed
 from gateway.core.events import job_event_id
 from gateway.core.model import Tenant

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.flows.admin.tenants import delete_tenant
 from gateway.flows.process.slots import Slots
 from gateway.flows.read.timeline import timeline

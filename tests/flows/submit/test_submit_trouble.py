@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.ports import Busy, Denied, Refused, Unknown, UpstreamProblem
 from tests.flows.fakes import PROBLEM
 from tests.flows.world import HOOK, World

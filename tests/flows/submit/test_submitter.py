@@ -4,7 +4,7 @@ import asyncio
 import json
 from uuid import UUID
 
-from gateway.core.cipher import Secret
+from gateway.core.crypto.cipher import Secret
 from gateway.core.model import Limits
 from gateway.flows.admin.tenants import put_credential, suspend_tenant
 from gateway.flows.upstream.delete_job import delete_job, delete_upstream

@@ -3,7 +3,7 @@
 import json
 from uuid import UUID
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.model import Tenant
 from gateway.errors import Unavailable
 from gateway.flows.admin.tenants import delete_tenant

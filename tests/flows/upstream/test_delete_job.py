@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.core.lifecycle import Finish
 from gateway.core.model import JobState
 from gateway.errors import NotFound

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher
 from gateway.errors import CredentialMissing, SecretSealed, UpstreamTimeout, UpstreamUnavailable
 from gateway.flows.upstream import passthrough
 from gateway.flows.upstream.passthrough import Workflows, access_of, upload

@@ -3,7 +3,7 @@
 from litestar import Response, delete, get, patch, post, put
 from litestar.params import FromPath
 
-from gateway.core.cipher import Secret
+from gateway.core.crypto.cipher import Secret
 from gateway.flows.admin import tenants
 from gateway.flows.deps import Deps
 from gateway.web.asgi.request_context import Caller

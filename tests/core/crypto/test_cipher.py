@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.cipher import NONCE_BYTES, AssociatedData, CannotOpenError, Cipher, Secret
+from gateway.core.crypto.cipher import NONCE_BYTES, AssociatedData, CannotOpenError, Cipher, Secret
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 PLACE = AssociatedData("credential", "tenant-1", "row-1", 3)

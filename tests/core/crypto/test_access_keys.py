@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.access_keys import KEY_ID_BYTES, SECRET_BYTES, make_key, parse_key, same_digest
+from gateway.core.crypto.access_keys import (
+    KEY_ID_BYTES,
+    SECRET_BYTES,
+    make_key,
+    parse_key,
+    same_digest,
+)
 
 KEY = make_key(bytes(range(8)), bytes(range(32)))
 IDS = st.binary(min_size=KEY_ID_BYTES, max_size=KEY_ID_BYTES)

@@ -1,0 +1,1 @@
+"""Access keys, and the sealing of secrets at rest."""
