@@ -35,6 +35,9 @@ class SharedPool:
         inner: Any = self.opened
         yield Database(inner._engine, inner._connector)
         await _end_tasks()
+        for _ in range(500):  # a connection of a task that was cancelled may still be closing
+            if self.opened.use.in_use:
+                await asyncio.sleep(0.01)
         assert self.opened.use.in_use == 0, "the test keeps a connection"
 
 

@@ -1,5 +1,6 @@
 """The embedded Postgres in the states that an earlier run may have left it in."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -208,6 +209,7 @@ async def test_an_ordinary_user_runs_it_as_itself_and_then_root_as_that_user(
 async def test_root_opens_only_the_way_to_the_data(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING)  # another test may have set up logging for errors only
     home = folder / "home"
     home.mkdir(mode=0o700)
 

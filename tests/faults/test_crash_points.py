@@ -60,8 +60,8 @@ _BEFORE = {
 }
 # In days: what has ended goes at once, but for what the checker looks at.
 _KEEP_NOTHING = {"payloads": 1e-6, "jobs": 0, "attempts": 1e-6, "events": 0}
-_REACHED = re.compile(r"\breached\(\s*[\"']([a-z.]+)")
-_ANY = re.compile(r"\breached\((?!\w*:)")
+_REACHED = re.compile(r"\bcrash_point\(\s*[\"']([a-z.]+)")
+_ANY = re.compile(r"\bcrash_point\((?!\w*:)")
 
 
 def test_every_crash_point_has_its_scenario() -> None:
