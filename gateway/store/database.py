@@ -16,7 +16,7 @@ from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from typing_extensions import override
 
 from gateway.store.connection.availability import Availability
@@ -37,9 +37,10 @@ _POOL_SECONDS = 1.5
 ARRAY_TYPES = (
     "bool", "bytea", "float8", "int", "json", "jsonb", "smallint", "text", "timestamptz", "uuid",
 )  # fmt: skip
-_MEET_TYPES = "SELECT " + ", ".join(
+_LEARN_TYPES = "SELECT " + ", ".join(
     f"${number}::{name}[]" for number, name in enumerate(ARRAY_TYPES, start=1)
 )
+_KNOWS_TYPES = "knows_types"
 # Beyond the time to connect: who waits for an answer has to be told within two seconds.
 _CHECKOUT_SECONDS = 0.3
 _APART_SECONDS = 0.05
@@ -302,15 +303,20 @@ async def _drop(connection: AsyncConnection) -> None:
     await connection.close()
 
 
-def _replace_closed(connection: AdaptedConnection, *_: object) -> None:
-    """Have the pool open another connection for one that the server has closed at rest."""
+def _check_out(
+    connection: AdaptedConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection
+) -> None:
+    """Have the pool replace a connection that the server closed at rest; let a new one learn types.
+
+    Not as it connects: the pool opens its first connections one after another.
+    """
     if connection.driver_connection.is_closed():
         raise DisconnectionError
-
-
-def _meet_types(connection: AdaptedConnection, *_: object) -> None:
-    """Have the driver ask about types; after the codecs of SQLAlchemy, which make it forget them."""
-    connection.run_async(lambda driver: driver.fetchrow(_MEET_TYPES, *[None] * len(ARRAY_TYPES)))
+    if _KNOWS_TYPES not in record.info:
+        connection.run_async(
+            lambda driver: driver.fetchrow(_LEARN_TYPES, *[None] * len(ARRAY_TYPES))
+        )
+        record.info[_KNOWS_TYPES] = True
 
 
 def open_database(url: str, *, pool: int, name: str) -> Database:
@@ -329,6 +335,5 @@ def open_database(url: str, *, pool: int, name: str) -> Database:
         # Stored JSON is passed on as it is, so it is never parsed on its way.
         json_deserializer=str,
     )
-    event.listen(engine.sync_engine, "connect", _meet_types)
-    event.listen(engine.sync_engine, "checkout", _replace_closed)
+    event.listen(engine.sync_engine, "checkout", _check_out)
     return Database(engine, connector)

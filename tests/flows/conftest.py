@@ -16,9 +16,12 @@ from gateway.store.database import Database
 from tests.fakes import FakeIds, FakeLimiter, FakeObserver, FakeQueue
 from tests.flows.fakes import ScriptedSender, ScriptedUpstream, StepClock
 from tests.flows.world import World
-from tests.shared_pool import SharedPool, open_shared_pool, run_on_loop_of_module
-
-_DROPPED = "unexpected connection_lost() call"
+from tests.shared_pool import (
+    SharedPool,
+    is_dropped_by_driver,
+    open_shared_pool,
+    run_on_loop_of_module,
+)
 
 
 @asynccontextmanager
@@ -46,8 +49,7 @@ async def open_world(database: Database) -> AsyncGenerator[World]:
     loop = asyncio.get_running_loop()
 
     def note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # The driver drops the future of a connection that an earlier test cancelled as it opened.
-        if _DROPPED not in str(context.get("exception")):
+        if not is_dropped_by_driver(context):
             world.failures.append(context)
 
     loop.set_exception_handler(note)

@@ -6,6 +6,7 @@ says what to do. Reliance on arq is tested in tests/adapters/wakeups/test_arq_co
 
 import ast
 import asyncio
+import gc
 import inspect
 import socket
 import ssl
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import httpx
 import msgspec
 import pytest
@@ -26,6 +28,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.adapters.musicai.http import NEVER_SENT
+from tests.shared_pool import is_dropped_by_driver
 
 # --- The upstream client: at most one upstream job per accepted job ---------------------------
 
@@ -280,3 +283,21 @@ async def test_sqlalchemy_asks_nothing_when_it_takes_a_connection_back(postgres:
         await again.close()
     await engine.dispose()
     assert asked == ["BEGIN; SELECT 1", "COMMIT;"], told
+
+
+async def test_asyncpg_abandons_a_future_of_a_connection_cancelled_as_it_opens(
+    postgres: str,
+) -> None:
+    """Harmless: the tests of flows ignore it. Delete `is_dropped_by_driver` once this fails."""
+    seen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
+    for turns in range(12):
+        connecting = asyncio.create_task(asyncpg.connect(postgres.replace("+asyncpg", "")))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        await asyncio.sleep(0.01)
+        gc.collect()
+    assert seen, "asyncpg mended it"
+    assert all(is_dropped_by_driver(context) for context in seen)

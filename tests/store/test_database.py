@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import pytest_asyncio
+from typing_extensions import override
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import Limits
@@ -180,6 +181,24 @@ async def test_a_closed_pool_leaves_no_connection(database_url: str, db: Databas
     async with pool_of(database_url, 3) as database:
         await asyncio.gather(*(pid_of(database) for _ in range(3)))
     await until(db, "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'own pool'")
+
+
+async def test_the_first_connections_of_a_pool_learn_types_at_the_same_time(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after another, the last of them would wait for longer than a check-out may take."""
+    both = asyncio.Barrier(2)
+
+    class Slow(connect.PostgresSession):
+        @override
+        async def fetchrow(self, query: str, *arguments: Any, **options: Any) -> Any:
+            if "::uuid[]" in query:
+                await both.wait()
+            return await super().fetchrow(query, *arguments, **options)
+
+    monkeypatch.setattr(connect, "PostgresSession", Slow)
+    async with pool_of(database_url, 2) as database:
+        assert len(set(await asyncio.gather(pid_of(database), pid_of(database)))) == 2
 
 
 # --- Away ---------------------------------------------------------------------------------------
