@@ -19,7 +19,7 @@ from gateway.store.work.queues import REASONS
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SAME = " The same from every API process: aggregate with max, not sum."
-_STATES = ("ok", "stale", "stopped")
+_STATES = ("ok", "stale", "replaced", "stopped")
 
 ProcessCollector(registry=metrics.REGISTRY)
 
@@ -158,12 +158,18 @@ def _of_queues(overview: Overview) -> Iterator[Metric]:
 
 
 def _of_processes(overview: Overview) -> Iterator[Metric]:
+    replaced = overview.replaced
     for kind, name in (("worker", "workers_seen"), ("api", "api_processes_seen")):
-        seen = [one.state for one in overview.processes if one.kind == kind]
+        seen = [
+            "replaced" if one.id in replaced else one.state
+            for one in overview.processes
+            if one.kind == kind
+        ]
         yield _gauge(
             name,
-            f"Processes of the kind {kind} by their heartbeats: stale are those silent for 12 s. "
-            "Without any that is ok nothing goes on." + _SAME,
+            f"Processes of the kind {kind} by their heartbeats: stale are those silent for 12 s, "
+            "replaced those of them that a later process replaces. Without any that is ok nothing goes on."
+            + _SAME,
             *(((state,), seen.count(state)) for state in _STATES),
             labels="state",
         )

@@ -5,8 +5,9 @@ many ask, and fewer if Postgres takes long. It writes nothing.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from uuid import UUID
 
 from gateway.core.webhooks.judge_reply import failing_percent
 from gateway.errors import Unavailable
@@ -40,6 +41,11 @@ class Overview:
     def tenants_waiting(self) -> int:
         """How many tenants have jobs to submit."""
         return sum(line.tenants for line in self.lines)
+
+    @property
+    def replaced(self) -> Set[UUID]:
+        """The silent processes that a later one has replaced, as after a kill and a restart."""
+        return _replaced(self.processes)
 
 
 class Overviews:
@@ -101,3 +107,19 @@ def _counted(failing: Sequence[endpoints.Failing]) -> dict[int, int]:
         100 if one.is_disabled else failing_percent(one.seconds, one.failures) for one in failing
     ]
     return {most: sum(percent >= most for percent in percents) for most in FAILING_PERCENTS}
+
+
+def _replaced(processes: Sequence[SeenProcess]) -> set[UUID]:
+    """The silent processes that have a replacement.
+
+    A replacement is healthy, of the same kind, and started after the last heartbeat of the silent one.
+    It counts for one silent process only. A frozen process has none, because nothing restarted it.
+    """
+    found: set[UUID] = set()
+    for kind in {one.kind for one in processes}:
+        same = [one for one in processes if one.kind == kind]
+        starts = iter(sorted(one.started_at for one in same if one.state == "ok"))
+        silent = sorted((one.seen_at, one.id) for one in same if one.state == "stale")
+        # `any` uses up the starts it looks at, and earlier ones are too early for the next one too.
+        found.update(id_ for seen_at, id_ in silent if any(at > seen_at for at in starts))
+    return found

@@ -7,7 +7,6 @@ the connection to Redis. It writes nothing.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from uuid import UUID
 
 from gateway import __version__
 from gateway.errors import Unavailable
@@ -80,7 +79,7 @@ def _of_overview(overview: Overview) -> Iterator[Finding]:
     alive = any(one.state == "ok" for one in workers)
     if not alive:
         yield Finding("NO_WORKER", _no_worker(workers), grave=True)
-    yield from _of_processes(overview.processes, alive=alive)
+    yield from _of_processes(overview, alive=alive)
     if alive and (overview.since_sweep or 0.0) > _SWEEP_SECONDS:
         since = f"{overview.since_sweep:.0f} s"
         yield Finding("SWEEP_LATE", f"The last sweep was {since} ago: look at the workers' logs.")
@@ -100,29 +99,13 @@ def _no_worker(workers: Sequence[SeenProcess]) -> str:
     return f"No worker seen since {last:%Y-%m-%d %H:%M:%S} UTC: start one with `gateway worker`."
 
 
-def _of_processes(processes: Sequence[SeenProcess], *, alive: bool) -> Iterator[Finding]:
-    replaced = _replaced(processes)
-    for one in processes:
+def _of_processes(overview: Overview, *, alive: bool) -> Iterator[Finding]:
+    replaced = overview.replaced
+    for one in overview.processes:
         if one.state == "ok":
             yield from _of_process(one)
         elif one.state == "stale" and one.id not in replaced and (alive or one.kind != "worker"):
             yield _stale(one)  # of workers NO_WORKER tells when none is alive
-
-
-def _replaced(processes: Sequence[SeenProcess]) -> set[UUID]:
-    """The silent processes that a later one has replaced, as after a kill and a restart.
-
-    A replacement is healthy, of the same kind, and started after the last heartbeat of the silent one.
-    It counts for one silent process only. A frozen process has none, because nothing restarted it.
-    """
-    found: set[UUID] = set()
-    for kind in {one.kind for one in processes}:
-        same = [one for one in processes if one.kind == kind]
-        starts = iter(sorted(one.started_at for one in same if one.state == "ok"))
-        silent = sorted((one.seen_at, one.id) for one in same if one.state == "stale")
-        # `any` uses up the starts it looks at, and earlier ones are too early for the next one too.
-        found.update(id_ for seen_at, id_ in silent if any(at > seen_at for at in starts))
-    return found
 
 
 def _name(one: SeenProcess) -> str:

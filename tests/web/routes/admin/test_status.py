@@ -125,7 +125,8 @@ async def test_the_metrics_show_the_gateway_and_the_process(world: World, acme: 
     assert found["gw_database_up",] == 1
     assert found["gw_redis_connected",] == 1
     assert found["gw_workers_seen", "ok"] == 1
-    assert found["gw_workers_seen", "stale"] == 1
+    assert found["gw_workers_seen", "stale"] == 0
+    assert found["gw_workers_seen", "replaced"] == 1
     assert found["gw_api_processes_seen", "ok"] == 1
     assert found["gw_worker_heartbeat_age_seconds",] < 12
     assert found["gw_jobs_current", "accepted"] >= 1
@@ -138,6 +139,25 @@ async def test_the_metrics_show_the_gateway_and_the_process(world: World, acme: 
     assert found["gw_database_pool_connections", "waiting"] == 0
     assert found["process_resident_memory_bytes",] > 0
     assert 0 <= found["gw_feed_lag_seconds",] < 60
+
+
+async def test_only_a_silent_process_without_a_successor_is_counted_as_stale(world: World) -> None:
+    await heard(world, "worker")
+    async with world.deps.db.single() as tx:
+        await tx.run("UPDATE process SET started_at = now() - interval '1 hour'")
+    await heard(world, "worker", ago=60.0)
+    await heard(world, "api", ago=60.0)
+
+    before = await scraped(world)
+    await heard(world, "worker")
+    await heard(world, "api")
+    world.client = await world.serve()
+    after = await scraped(world)
+
+    for name in ("gw_workers_seen", "gw_api_processes_seen"):
+        assert (before[name, "stale"], before[name, "replaced"]) == (1, 0)
+        assert (after[name, "stale"], after[name, "replaced"]) == (0, 1)
+    assert after["gw_workers_seen", "ok"] == 2
 
 
 async def test_nothing_is_frozen_while_the_database_is_away(
