@@ -148,7 +148,7 @@ async def open_deps(
             settings.database_url.get_secret_value(), pool=settings.database_pool, name=name
         )
         stack.push_async_callback(database.close)
-        database.standing.on_change(partial(_log_postgres, database.place))
+        database.availability.on_change(partial(_log_postgres, database.place))
         agent = f"job-gateway/{__version__}"
         upstream = MusicAi(clock, user_agent=agent, rate=settings.upstream_rate)
         stack.push_async_callback(upstream.close)

@@ -1,7 +1,7 @@
-"""The database: a pool, transactions, and one word for "away".
+"""The database: the connection pool, transactions, and the translation of failures to our errors.
 
-SQLAlchemy keeps the pool. The statements go straight to the driver on its connections: its own
-execution layer would double the cost of each one.
+SQLAlchemy manages the pool. Statements go straight to asyncpg on its connections, because the execution
+layer of SQLAlchemy would double the cost of each statement.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ from gateway.store.connection.liveness import LinkMonitor
 __all__ = ["AnyRow", "Database", "Tx", "open_database"]
 
 _POOL_SECONDS = 1.5
-# Array types of our statements. The driver asks the server about a type when a session first meets it,
-# which takes 15 ms: once for all of them, before there is work, is cheapest.
+# The array types that our statements use. asyncpg asks the server about a type when a session first meets
+# it, which takes 15 ms. It is cheapest to ask for all of them at once, before there is work.
 ARRAY_TYPES = (
     "bool", "bytea", "float8", "int", "json", "jsonb", "smallint", "text", "timestamptz", "uuid",
 )  # fmt: skip
@@ -41,18 +41,18 @@ _LEARN_TYPES = "SELECT " + ", ".join(
     f"${number}::{name}[]" for number, name in enumerate(ARRAY_TYPES, start=1)
 )
 _KNOWS_TYPES = "knows_types"
-# Beyond the time to connect: who waits for an answer has to be told within two seconds.
+# Added to the time to connect: a caller must get an answer within two seconds.
 _CHECKOUT_SECONDS = 0.3
-_APART_SECONDS = 0.05
+_RETRY_SECONDS = 0.05
 _BEGIN = "BEGIN;"
-# A pooler hands out sessions that know nothing of what ours has in force.
-_GUARDED = "".join(f"SET LOCAL {name} = '{value}';" for name, value in GUARDS.items())
-# Of a role without any other rights, so that it binds whoever the process is logged in as. One
-# message begins and binds, which holds no arguments: nothing but ids may be written into it.
-_BOUND = (
+# The sessions of a pooler do not have our settings, so each transaction sets them.
+_SET_GUARDS = "".join(f"SET LOCAL {name} = '{value}';" for name, value in GUARDS.items())
+# Row-level security applies to this role, whichever login the process uses. The statement is sent in one
+# message with BEGIN, which takes no arguments, so only ids may be formatted into it.
+_BIND_TENANTS = (
     "SELECT set_config('role', 'gateway_tenant', true), set_config('gateway.tenants', '%s', true);"
 )
-# The last but one is what the driver says when the connection ends in the middle of its own steps.
+# asyncpg raises InternalClientError when the connection ends in the middle of one of its own steps.
 _FAILURES = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -64,9 +64,9 @@ _FAILURES = (
     PoolerRefusedError,
     RoleRefusedError,
 )
-# A server that was demoted takes no changes any more: another one has to be looked for.
-_LEFT_BEHIND = (asyncpg.ReadOnlySQLTransactionError,)
-# The login is no member of it, may not set it, or there is none.
+# The server was demoted and accepts no more writes, so the next connection must look for another host.
+_DEMOTED = (asyncpg.ReadOnlySQLTransactionError,)
+# The login is not a member of the role or may not set it, or the role does not exist.
 _NO_ROLE = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError)
 _COLLISIONS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
@@ -74,9 +74,9 @@ T = TypeVar("T")
 
 
 class Tx:
-    """One connection in use; statements are given with their arguments as $1, $2, ...
+    """A connection in use. Statements take their arguments as $1, $2, ...
 
-    A transaction begins with its first statement.
+    `beginning` is sent with the first statement, so a transaction without statements costs nothing.
     """
 
     def __init__(self, session: PostgresSession, beginning: str = "") -> None:
@@ -85,13 +85,13 @@ class Tx:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is anything to commit."""
+        """Whether a statement has run, so that there is something to commit."""
         return not self._beginning
 
     async def prepare(self, sql: str) -> None:
-        """Run a statement that has neither arguments nor an answer.
+        """Run a statement that has neither arguments nor a result.
 
-        Before all others it costs nothing: it goes out together with the beginning.
+        Before the first other statement it costs nothing, because it is sent together with BEGIN.
         """
         if self._beginning:
             self._beginning += f"{sql};"
@@ -109,10 +109,10 @@ class Tx:
         return await self._connection.fetchrow(sql, *arguments)
 
     async def one(self, sql: str, *arguments: object) -> AnyRow:
-        """Run a statement that always has a row, and return it."""
+        """Run a statement that always returns a row, and return that row."""
         row = await self.row(sql, *arguments)
         if row is None:
-            raise RuntimeError("a statement that always has a row had none")
+            raise RuntimeError("a statement that always returns a row returned none")
         return row
 
     async def run(self, sql: str, *arguments: object) -> int:
@@ -131,11 +131,11 @@ class Tx:
 
 
 class _Single(Tx):
-    """Each statement is a transaction of its own, and is tried again when it met another one."""
+    """Each statement is a transaction of its own, and is retried once after a collision with another."""
 
     def __init__(self, session: PostgresSession) -> None:
         super().__init__(session)
-        self._apart = "" if session.is_guarded else f"{_BEGIN}{_GUARDED}"
+        self._begin_guarded = "" if session.is_guarded else f"{_BEGIN}{_SET_GUARDS}"
 
     @override
     async def rows(self, sql: str, *arguments: object) -> Sequence[AnyRow]:
@@ -150,16 +150,16 @@ class _Single(Tx):
         return await self._each(super().run, sql, *arguments)
 
     async def _each(self, act: Callable[..., Awaitable[T]], sql: str, *arguments: object) -> T:
-        act = self._inside(act) if self._apart else act
+        act = self._in_transaction(act) if self._begin_guarded else act
         try:
             return await act(sql, *arguments)
         except _COLLISIONS:
-            await asyncio.sleep(_APART_SECONDS)  # at once it would meet the same one again
+            await asyncio.sleep(_RETRY_SECONDS)  # at once it would collide again
             return await act(sql, *arguments)
 
-    def _inside(self, act: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
-        async def inside(sql: str, *arguments: object) -> T:
-            await self._connection.execute(self._apart)
+    def _in_transaction(self, act: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+        async def act_guarded(sql: str, *arguments: object) -> T:
+            await self._connection.execute(self._begin_guarded)
             try:
                 answer = await act(sql, *arguments)
             except Exception:
@@ -169,11 +169,11 @@ class _Single(Tx):
             await self._connection.execute("COMMIT;")
             return answer
 
-        return inside
+        return act_guarded
 
 
 class PoolUse(NamedTuple):
-    """Connections that a process may have and that are in use, and who waits for one."""
+    """The connections that a process may have, those in use, and the callers that wait for one."""
 
     size: int
     in_use: int
@@ -184,15 +184,15 @@ class Database:
     """The pool of one process."""
 
     def __init__(self, engine: AsyncEngine, connector: PostgresConnector) -> None:
-        self.standing = Availability()
+        self.availability = Availability()
         self._engine = engine
         self._connector = connector
-        self._pulse = LinkMonitor(connector)
+        self._link_monitor = LinkMonitor(connector)
         self._waiting = 0
 
     @property
     def place(self) -> str:
-        """The servers that it connects to, for people."""
+        """The hosts that it connects to, as shown to people."""
         return self._connector.url.place
 
     @property
@@ -203,26 +203,28 @@ class Database:
 
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[Tx]:
-        """A transaction: committed at the end, rolled back on an error.
+        """A transaction: committed at the end of the block, rolled back on an error.
 
-        Raises Unavailable when the database is away; whether a commit that was under way took
-        place is then not known.
+        Raises Unavailable when the database is away. If that happens during the commit, the transaction
+        may or may not be committed.
         """
         async with self._transaction("") as tx:
             yield tx
 
     @asynccontextmanager
     async def of(self, *tenant_ids: UUID) -> AsyncGenerator[Tx]:
-        """A transaction in which nothing can be seen or written but what is these tenants'.
+        """A transaction that can read and write only rows of these tenants.
 
-        The second line behind the conditions of every statement: row-level security.
+        Row-level security enforces it, as a second line behind the conditions of each statement.
         """
-        async with self._transaction(_BOUND % ",".join([one.hex for one in tenant_ids])) as tx:
+        async with self._transaction(
+            _BIND_TENANTS % ",".join([one.hex for one in tenant_ids])
+        ) as tx:
             yield tx
 
     @asynccontextmanager
     async def single(self) -> AsyncGenerator[Tx]:
-        """For statements that each are a transaction of their own."""
+        """For statements that are each a transaction of their own."""
         async with self._session() as session:
             yield _Single(session)
 
@@ -236,7 +238,7 @@ class Database:
     ) -> None:
         """Open connections before they are needed, and run `warm_up` in a transaction on each.
 
-        The first burst then waits for neither. Raises Unavailable when the database is away.
+        The first burst then does not wait for either. Raises Unavailable when the database is away.
         """
         async with AsyncExitStack() as stack:
             for _ in range(count):
@@ -245,14 +247,14 @@ class Database:
                     await warm_up(tx)
 
     async def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _transaction(self, bound: str) -> AsyncGenerator[Tx]:
+    async def _transaction(self, binding: str) -> AsyncGenerator[Tx]:
         async with self._session() as session:
             driver: Any = session
-            tx = Tx(session, f"{_BEGIN}{'' if session.is_guarded else _GUARDED}{bound}")
+            tx = Tx(session, f"{_BEGIN}{'' if session.is_guarded else _SET_GUARDS}{binding}")
             try:
                 yield tx
             except Exception:
@@ -274,30 +276,30 @@ class Database:
             finally:
                 self._waiting -= 1
             session: PostgresSession = driver
-            is_known = False
+            is_reusable = False
             try:
-                with self._pulse.watching(session):
+                with self._link_monitor.watching(session):
                     yield session
-                is_known = True
+                is_reusable = True
             except Exception as error:
-                is_known = not isinstance(error, (TimeoutError, *_LEFT_BEHIND))
+                is_reusable = not isinstance(error, (TimeoutError, *_DEMOTED))
                 raise
             finally:
-                if is_known and not session.is_closed() and not session.is_in_transaction():
-                    await connection.close()  # which asks the server nothing, so it cannot wait
+                if is_reusable and not session.is_closed() and not session.is_in_transaction():
+                    await connection.close()  # sends nothing to the server, so it cannot wait
                 else:
                     await asyncio.shield(_drop(connection))
         except _FAILURES as error:
-            self.standing.failed(cause_of(error))
+            self.availability.note_failure(cause_of(error))
             raise translated(error, self.place) from error
-        self.standing.well()
+        self.availability.note_success()
 
 
 async def _drop(connection: AsyncConnection) -> None:
-    """Keep a connection out of the pool that is lost, or whose state nobody knows.
+    """Close a connection that is lost or in an unknown state, instead of returning it to the pool.
 
-    Who was cancelled has heard of no answer, and neither has the driver: what it says of a
-    transaction may be what was so before.
+    After a cancellation the driver has not seen the answer either, so what it knows of the transaction
+    may be out of date.
     """
     await connection.invalidate()
     await connection.close()
@@ -306,9 +308,10 @@ async def _drop(connection: AsyncConnection) -> None:
 def _check_out(
     connection: AdaptedConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection
 ) -> None:
-    """Have the pool replace a connection that the server closed at rest; let a new one learn types.
+    """Replace a connection that the server closed while it was idle; load the array types into a new one.
 
-    Not as it connects: the pool opens its first connections one after another.
+    The types are not loaded when it connects, because the pool opens its first connections one after
+    another.
     """
     if connection.driver_connection.is_closed():
         raise DisconnectionError
@@ -320,7 +323,7 @@ def _check_out(
 
 
 def open_database(url: str, *, pool: int, name: str) -> Database:
-    """Make the pool; connections are opened as they are needed. `name` is seen in the server.
+    """Make the pool; connections are opened when they are needed. The server shows `name`.
 
     Raises BadUrlError.
     """
@@ -332,7 +335,7 @@ def open_database(url: str, *, pool: int, name: str) -> Database:
         max_overflow=0,
         pool_timeout=_POOL_SECONDS,
         pool_use_lifo=True,
-        # Stored JSON is passed on as it is, so it is never parsed on its way.
+        # Stored JSON is passed on as text and never parsed on the way.
         json_deserializer=str,
     )
     event.listen(engine.sync_engine, "checkout", _check_out)

@@ -69,7 +69,7 @@ def assert_away(
     failed: pytest.ExceptionInfo[Unavailable] | pytest.ExceptionInfo[DatabaseDenied],
     told: str = "cannot be reached just now",
 ) -> None:
-    """The words for callers tell nothing of the inside."""
+    """The error for callers: 503, when to retry, and one of our own sentences."""
     assert failed.value.status == 503
     assert failed.value.retry_after == 1
     assert failed.value.detail.startswith(f"The database {told}.")
@@ -114,7 +114,7 @@ async def test_single_statements_are_committed_one_by_one(db: Database) -> None:
     assert await slugs(db) == ["kept"]
 
 
-async def test_what_prepares_a_transaction_goes_out_with_its_beginning(one: Database) -> None:
+async def test_a_preparing_statement_is_sent_with_begin(one: Database) -> None:
     async with one.begin() as tx:
         await tx.prepare("SET LOCAL work_mem = '5MB'")
         assert not tx.has_begun
@@ -125,7 +125,7 @@ async def test_what_prepares_a_transaction_goes_out_with_its_beginning(one: Data
         assert await scalar(tx, "SHOW work_mem") not in {"5MB", "6MB"}
 
 
-async def test_a_transaction_without_statements_asks_nothing(one: Database, db: Database) -> None:
+async def test_a_transaction_without_statements_sends_nothing(one: Database, db: Database) -> None:
     pid = await pid_of(one)
     async with one.begin():
         pass
@@ -134,7 +134,7 @@ async def test_a_transaction_without_statements_asks_nothing(one: Database, db: 
     assert last == "SELECT pg_backend_pid()"
 
 
-async def test_rows_have_attributes(tx: Tx) -> None:
+async def test_columns_are_attributes_of_rows(tx: Tx) -> None:
     row = await tx.row("SELECT 1 AS one, 'b' AS two")
     assert row is not None
     assert (row.one, row.two, tuple(row)) == (1, "b", (1, "b"))
@@ -148,13 +148,13 @@ async def test_rows_have_attributes(tx: Tx) -> None:
     ]
 
 
-async def test_a_row_that_is_always_there_is_a_defect_where_it_is_not(tx: Tx) -> None:
+async def test_a_missing_row_of_a_statement_that_always_returns_one_is_a_defect(tx: Tx) -> None:
     assert (await tx.one("SELECT 1 AS n")).n == 1
-    with pytest.raises(RuntimeError, match="always has a row"):
+    with pytest.raises(RuntimeError, match="always returns a row"):
         await tx.one("SELECT 1 WHERE false")
 
 
-async def test_a_change_says_how_many_rows_it_met(tx: Tx) -> None:
+async def test_run_returns_how_many_rows_it_changed(tx: Tx) -> None:
     for slug in ("a", "b"):
         await add_slug(tx, slug)
     assert await tx.run("UPDATE tenant SET name = 'x'") == 2
@@ -162,14 +162,14 @@ async def test_a_change_says_how_many_rows_it_met(tx: Tx) -> None:
     assert await tx.run("DELETE FROM tenant WHERE slug = $1", "a") == 1
 
 
-async def test_stored_json_is_text_and_passed_on_as_it_is(tx: Tx) -> None:
+async def test_stored_json_is_returned_as_its_text(tx: Tx) -> None:
     text = '{ "n": 1.10, "n": 2 }'
     row = await tx.row("SELECT $1::json AS plain, $2::jsonb AS sorted", text, '{"a": 1.10}')
     assert row is not None
     assert (row.plain, row.sorted) == (text, '{"a": 1.10}')
 
 
-async def test_the_server_knows_who_it_is_and_bounds_every_wait(db: Database) -> None:
+async def test_sessions_have_a_name_and_time_outs(db: Database) -> None:
     async with db.single() as tx:
         names = ("application_name", "statement_timeout", "lock_timeout", "jit", "plan_cache_mode")
         shown = [await scalar(tx, f"SHOW {name}") for name in names]
@@ -186,7 +186,7 @@ async def test_a_closed_pool_leaves_no_connection(database_url: str, db: Databas
 async def test_the_first_connections_of_a_pool_learn_types_at_the_same_time(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One after another, the last of them would wait for longer than a check-out may take."""
+    """One after another, the last connection would take longer than a check-out may."""
     both = asyncio.Barrier(2)
 
     class Slow(connect.PostgresSession):
@@ -201,27 +201,24 @@ async def test_the_first_connections_of_a_pool_learn_types_at_the_same_time(
         assert len(set(await asyncio.gather(pid_of(database), pid_of(database)))) == 2
 
 
-# --- Away ---------------------------------------------------------------------------------------
-
-
 async def test_the_driver_knows_the_array_types_of_all_statements_before_the_first_one(
     database_url: str, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It asks the server about types that it does not know, which takes longer than the statement."""
+    """A question about an unknown type takes longer than the statement itself."""
     asked: list[str] = []
 
-    class Overheard(connect.PostgresSession):
+    class Logged(connect.PostgresSession):
         def __init__(self, *given: Any, **named: Any) -> None:
             super().__init__(*given, **named)
-            overhearing: Any = self
-            overhearing.add_query_logger(lambda record: asked.append(record.query))
+            untyped: Any = self
+            untyped.add_query_logger(lambda record: asked.append(record.query))
 
-    monkeypatch.setattr(connect, "PostgresSession", Overheard)
+    monkeypatch.setattr(connect, "PostgresSession", Logged)
     sources = [path.read_text() for path in Path(connect.__file__).parents[1].rglob("*.py")]
     types = {name for source in sources for name in re.findall(r"::(\w+)\[\]", source)}
     assert {"uuid", "text", "float8"} <= types <= set(ARRAY_TYPES)
     async with pool_of(database_url) as database, database.single() as tx:
-        assert any("typeinfo_tree" in query for query in asked), "it asks as it is opened"
+        assert any("typeinfo_tree" in query for query in asked), "it asks when it is opened"
         asked.clear()
         casts = ", ".join(f"${number}::{name}[]" for number, name in enumerate(sorted(types), 1))
         await tx.row(f"SELECT {casts}, 1", *[[]] * len(types))
@@ -245,7 +242,10 @@ async def test_connections_can_be_opened_ahead_and_stay(database_url: str, db: D
     await database.close()
 
 
-async def test_a_server_that_refuses_connections_is_away() -> None:
+# --- Unavailable --------------------------------------------------------------------------------
+
+
+async def test_a_server_that_refuses_connections_is_unavailable() -> None:
     async with pool_of("postgresql+asyncpg://u:p@127.0.0.1:1/x") as database:
         for use in (database.begin, database.single):
             with pytest.raises(Unavailable) as failed:
@@ -255,7 +255,7 @@ async def test_a_server_that_refuses_connections_is_away() -> None:
             assert "127.0.0.1" not in failed.value.detail
 
 
-async def test_a_server_that_does_not_answer_is_away() -> None:
+async def test_a_server_that_does_not_answer_is_unavailable() -> None:
     silence = asyncio.Event()
 
     async def be_silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -271,7 +271,7 @@ async def test_a_server_that_does_not_answer_is_away() -> None:
     assert_away(failed)
 
 
-async def test_an_exhausted_pool_is_away_and_recovers(one: Database) -> None:
+async def test_an_exhausted_pool_is_unavailable_until_a_connection_is_free(one: Database) -> None:
     async with one.begin():
         with pytest.raises(Unavailable) as failed:
             await pid_of(one)
@@ -279,17 +279,19 @@ async def test_an_exhausted_pool_is_away_and_recovers(one: Database) -> None:
     assert await pid_of(one)
 
 
-async def test_connections_killed_at_rest_cost_no_call(database_url: str, db: Database) -> None:
+async def test_connections_killed_while_idle_are_replaced_without_a_failure(
+    database_url: str, db: Database
+) -> None:
     async with pool_of(database_url, 3) as database:
         pids = await asyncio.gather(*(pid_of(database) for _ in range(3)))
         for pid in pids:
             await kill(db, pid)
-        await asyncio.sleep(0.05)  # for the driver to read that they have ended
+        await asyncio.sleep(0.05)  # lets the driver read that they have ended
         fresh = await asyncio.gather(*(pid_of(database) for _ in range(3)))
     assert not set(fresh) & set(pids)
 
 
-async def test_a_connection_killed_within_a_transaction_is_away_and_replaced(
+async def test_a_connection_killed_within_a_transaction_is_replaced(
     one: Database, db: Database
 ) -> None:
     pid = await pid_of(one)
@@ -307,7 +309,9 @@ async def test_a_connection_killed_within_a_transaction_is_away_and_replaced(
     assert await pid_of(one) != pid
 
 
-async def test_a_connection_killed_before_its_commit_is_away(one: Database, db: Database) -> None:
+async def test_a_connection_killed_before_its_commit_commits_nothing(
+    one: Database, db: Database
+) -> None:
     pid = await pid_of(one)
 
     async def work() -> None:
@@ -321,7 +325,9 @@ async def test_a_connection_killed_before_its_commit_is_away(one: Database, db: 
     assert await slugs(db) == []
 
 
-async def test_a_connection_killed_during_a_statement_is_away(one: Database, db: Database) -> None:
+async def test_a_connection_killed_during_a_statement_is_replaced(
+    one: Database, db: Database
+) -> None:
     pid = await pid_of(one)
 
     async def sleep() -> None:
@@ -341,11 +347,11 @@ async def test_a_connection_killed_during_a_statement_is_away(one: Database, db:
     ("setting", "statement", "told", "stays"),
     [
         ("statement_timeout = '20ms'", "SELECT pg_sleep(60)", "took too long for this", True),
-        # Where it was demoted, another one is looked for with the next connection.
+        # A demoted server: the next connection looks for another one.
         ("transaction_read_only = on", "DELETE FROM tenant", "takes no changes just now", False),
     ],
 )
-async def test_a_server_that_will_not_do_it_now_is_away(
+async def test_a_statement_that_the_server_refuses_for_now_is_unavailable(
     one: Database, setting: str, statement: str, told: str, stays: bool
 ) -> None:
     pid = await pid_of(one)
@@ -361,7 +367,7 @@ async def test_a_server_that_will_not_do_it_now_is_away(
     assert (await pid_of(one) == pid) is stays
 
 
-async def test_a_lock_that_does_not_come_is_away(one: Database, db: Database) -> None:
+async def test_a_lock_that_is_not_free_in_time_is_unavailable(one: Database, db: Database) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
 
@@ -378,7 +384,7 @@ async def test_a_lock_that_does_not_come_is_away(one: Database, db: Database) ->
     assert failed.value.cause.startswith("a lock was not free in time")
 
 
-async def test_of_two_in_a_deadlock_one_goes_on_and_one_hears_of_it(db: Database) -> None:
+async def test_one_of_two_transactions_in_a_deadlock_fails_with_a_collision(db: Database) -> None:
     async with db.begin() as tx:
         ids = [await add_tenant(tx), await add_tenant(tx)]
     meeting = asyncio.Barrier(2)
@@ -394,9 +400,7 @@ async def test_of_two_in_a_deadlock_one_goes_on_and_one_hears_of_it(db: Database
     assert {type(end) for end in ends} == {type(None), Collision}
 
 
-async def test_a_single_statement_that_met_another_one_is_tried_again(
-    one: Database, db: Database
-) -> None:
+async def test_a_single_statement_is_retried_after_a_deadlock(one: Database, db: Database) -> None:
     async with db.begin() as tx:
         ids = sorted([await add_tenant(tx), await add_tenant(tx)])
     pid = await pid_of(one)
@@ -422,7 +426,7 @@ async def test_a_single_statement_that_met_another_one_is_tried_again(
     assert [one.name for one in names] == ["touched", "touched"]
 
 
-async def test_a_transaction_that_was_stopped_for_too_long_is_away(
+async def test_a_transaction_that_was_idle_for_too_long_is_unavailable(
     one: Database, db: Database
 ) -> None:
     pid = await pid_of(one)
@@ -439,7 +443,7 @@ async def test_a_transaction_that_was_stopped_for_too_long_is_away(
     assert await slugs(db) == []
 
 
-async def test_a_cancelled_statement_leaves_a_pool_that_works(one: Database, db: Database) -> None:
+async def test_the_pool_works_after_a_cancelled_statement(one: Database, db: Database) -> None:
     pid = await pid_of(one)
 
     async def work() -> None:
@@ -456,7 +460,7 @@ async def test_a_cancelled_statement_leaves_a_pool_that_works(one: Database, db:
 
 
 @pytest.mark.parametrize("kind", ["single", "begin", "of"])
-async def test_whoever_goes_at_any_moment_leaves_no_transaction_to_the_next(
+async def test_a_cancellation_at_any_moment_leaves_no_open_transaction_in_the_pool(
     one: Database, kind: str
 ) -> None:
     async def use() -> None:
@@ -474,7 +478,7 @@ async def test_whoever_goes_at_any_moment_leaves_no_transaction_to_the_next(
                 await tx.rows("SAVEPOINT inside")
 
 
-async def test_a_connection_in_a_state_nobody_knows_is_not_used_again(one: Database) -> None:
+async def test_a_connection_in_an_unknown_state_is_not_reused(one: Database) -> None:
     pid = await pid_of(one)
 
     async def work() -> None:
@@ -487,10 +491,10 @@ async def test_a_connection_in_a_state_nobody_knows_is_not_used_again(one: Datab
     assert await pid_of(one) != pid
 
 
-# --- Not away -----------------------------------------------------------------------------------
+# --- Other failures -----------------------------------------------------------------------------
 
 
-async def test_a_defect_of_ours_is_not_called_away(db: Database) -> None:
+async def test_a_defect_of_ours_is_not_translated(db: Database) -> None:
     async def ask_nonsense() -> None:
         async with db.begin() as tx:
             await tx.row("SELECT nonsense()")
@@ -510,9 +514,7 @@ async def test_a_defect_of_ours_is_not_called_away(db: Database) -> None:
 @pytest.mark.parametrize(
     ("wrong", "cause"), [("password", "wrong password"), ("database", "no such database")]
 )
-async def test_a_server_that_does_not_let_us_in_says_why(
-    database_url: str, wrong: str, cause: str
-) -> None:
+async def test_a_refused_login_says_why(database_url: str, wrong: str, cause: str) -> None:
     password = urlsplit(database_url).password or ""
     url = {
         "password": database_url.replace(password, "hunter2"),
@@ -521,7 +523,7 @@ async def test_a_server_that_does_not_let_us_in_says_why(
     async with pool_of(url) as database:
         with pytest.raises(DatabaseDenied) as failed:
             await pid_of(database)
-        assert database.standing.cause is not None
+        assert database.availability.cause is not None
     assert_away(failed, "does not let the gateway in just now")
     assert failed.value.cause.startswith(cause)
     assert "hunter2" not in f"{failed.value.cause} {failed.value.place}"
@@ -535,13 +537,13 @@ async def test_a_server_that_does_not_let_us_in_says_why(
         {"metadata": '{"a":"\\u0000"}'},
         {"metadata": '{"a":"\\ud800"}'},
         {"metadata": '{"a":1e999999}'},
-        # These do not even get past the driver.
+        # The driver already refuses these.
         {"name": "a\ud800b"},
         {"priority": 2**15},
     ],
     ids=ascii,
 )
-async def test_what_cannot_be_stored_is_a_bad_request(
+async def test_a_value_that_cannot_be_stored_is_a_bad_request(
     db: Database, changes: dict[str, object]
 ) -> None:
     async with db.begin() as tx:

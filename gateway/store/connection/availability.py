@@ -1,35 +1,35 @@
-"""Whether the database is well, and why not; who listens hears of each change once."""
+"""Whether the database is available, and if not, why. A listener hears of each change once."""
 
 import asyncio
 from collections.abc import Callable
 
 from gateway.store.connection.failure_causes import Cause, Trouble
 
-# A failure is over when nothing has failed for so long: reads go on while a disk is full, and
-# some connections work while the server takes no more.
-_CALM_SECONDS = 2.0
+# A failure is over once nothing has failed for this long. One success does not end it: reads work while a
+# disk is full, and some connections work while the server accepts no new ones.
+_RECOVERY_SECONDS = 2.0
 _LASTING = frozenset(set(Trouble) - {Trouble.LOCKED, Trouble.SLOW})
-# What concerns single statements is told so often at the most.
+# A failure of single statements is reported at most this often.
 _REPEAT_SECONDS = 5.0
 
 Listener = Callable[[Cause | None], None]
 
 
 class Availability:
-    """The present trouble of one pool; None while it is well."""
+    """Why the database of one pool is unavailable: `cause`, None while it is available."""
 
     def __init__(self) -> None:
         self.cause: Cause | None = None
         self._failed_at = 0.0
-        self._told: dict[str, float] = {}
-        self._tell: Listener = _to_nobody
+        self._reported_at: dict[str, float] = {}
+        self._listener: Listener = _ignore
 
-    def on_change(self, tell: Listener) -> None:
-        """Have the cause told when it changes, and None when all is well again."""
-        self._tell = tell
+    def on_change(self, listener: Listener) -> None:
+        """Call the listener with each new cause, and with None when the database is available again."""
+        self._listener = listener
 
-    def failed(self, cause: Cause | None) -> None:
-        """Take note of a failure; what only concerns one statement changes nothing."""
+    def note_failure(self, cause: Cause | None) -> None:
+        """Note a failure; one that concerns a single statement does not change the cause."""
         if cause is None:
             return
         now = asyncio.get_running_loop().time()
@@ -38,19 +38,19 @@ class Availability:
             is_news = self.cause is None or self.cause.name != cause.name
             self.cause = cause
         else:
-            is_news = now - self._told.get(cause.name, -_REPEAT_SECONDS) >= _REPEAT_SECONDS
-            self._told[cause.name] = now if is_news else self._told[cause.name]
+            is_news = now - self._reported_at.get(cause.name, -_REPEAT_SECONDS) >= _REPEAT_SECONDS
+            self._reported_at[cause.name] = now if is_news else self._reported_at[cause.name]
         if is_news:
-            self._tell(cause)
+            self._listener(cause)
 
-    def well(self) -> None:
-        """Take note of a success."""
+    def note_success(self) -> None:
+        """Note a success."""
         if self.cause is None:
             return
-        if asyncio.get_running_loop().time() - self._failed_at >= _CALM_SECONDS:
+        if asyncio.get_running_loop().time() - self._failed_at >= _RECOVERY_SECONDS:
             self.cause = None
-            self._tell(None)
+            self._listener(None)
 
 
-def _to_nobody(_cause: Cause | None) -> None:
-    """Nobody listens."""
+def _ignore(_cause: Cause | None) -> None:
+    """The listener until one is set."""

@@ -1,4 +1,4 @@
-"""The one way to connect to Postgres: of the pool, of the pulse, of migrations."""
+"""How every connection to Postgres is made: for the pool, for probes of a link, for migrations."""
 
 import asyncio
 import ssl
@@ -15,8 +15,8 @@ from gateway.store.connection.failure_causes import PoolerRefusedError
 STATEMENT_SECONDS = 10
 LOCK_SECONDS = 5
 CONNECT_SECONDS = 1.5
-# What every session has in force. In the startup message they cost nothing, but a pooler knows
-# nothing of them: there each transaction sets them, see engine.py.
+# Settings of every session. They cost nothing in the startup message, but a pooler does not pass them on:
+# behind a pooler each transaction sets them, see store/database.py.
 GUARDS: Mapping[str, str] = {
     "jit": "off",
     "plan_cache_mode": "force_custom_plan",
@@ -25,15 +25,17 @@ GUARDS: Mapping[str, str] = {
     # A process that is stopped or cut off must not keep its row locks.
     "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS}s",
 }
-_NONE: Mapping[str, str] = {}
+_NO_GUARDS: Mapping[str, str] = {}
 _REFUSED_PARAMETER = "startup parameter"
 _OLD_POOLER = (
     "the pooler in front of Postgres keeps no prepared statements: PgBouncer 1.21 or newer with "
     "max_prepared_statements above 0 is needed"
 )
-# The statement sees itself: under its own name, unless a pooler keeps it under another one.
-_LOOK = """
+# The second column is true if the statement finds itself under the name that asyncpg gave it. A pooler that
+# supports prepared statements keeps it under another name.
+_CHECK_SESSION = """
 SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_prepared_statements WHERE name LIKE '\\_\\_asyncpg%')"""
+# After these errors the next host is tried.
 _NEXT_HOST = (
     OSError,
     asyncpg.CannotConnectNowError,
@@ -53,9 +55,9 @@ class AnyRow(asyncpg.Record):
 
 
 class PostgresSession(asyncpg.Connection):
-    """A connection that knows where it leads.
+    """A connection to one of the hosts.
 
-    `is_pooled` when a pooler is in between; `is_guarded` when its time-outs are in force by themselves.
+    `is_pooled`: a pooler is in between. `is_guarded`: the settings of GUARDS hold for the whole session.
     """
 
     host: Host | None = None
@@ -70,70 +72,70 @@ class PostgresSession(asyncpg.Connection):
 
 
 class PostgresConnector:
-    """Connects to the hosts of a URL; `name` is what the server shows, unless the URL has its own.
+    """Connects to the hosts of a URL; the server shows `name`, unless the URL has its own.
 
-    Raises BadUrlError. The host that answered last is asked first. Without `guarded` nothing bounds
-    what a statement takes.
+    Raises BadUrlError. The host that answered last is tried first. Without `guarded`, no timeout limits a
+    statement.
     """
 
     def __init__(self, url: str, name: str, *, guarded: bool = True) -> None:
         self.url = read_url(url)
-        self._guards = GUARDS if guarded else _NONE
-        self._longest = STATEMENT_SECONDS + 2 if guarded else None
+        self._guards = GUARDS if guarded else _NO_GUARDS
+        self._command_timeout = STATEMENT_SECONDS + 2 if guarded else None
         self._server = {"application_name": name, **self.url.server}
         self._hosts: list[Host | None] = list(self.url.hosts) or [None]
         self._pooled: set[Host | None] = set()
 
     @property
     def seconds(self) -> float:
-        """How long one host may take."""
+        """How long a connection to one host may take."""
         return self.url.connect_timeout or CONNECT_SECONDS
 
     async def connect(self) -> PostgresSession:
-        """A session on the first host that takes one; raises what the driver raises of the last."""
+        """Connect to the first host that accepts; raises the driver's error of the last one."""
         *others, last = self._hosts
         for host in others:
             with suppress(*_NEXT_HOST):
-                return await self._try(host)
-        return await self._try(last)
+                return await self._try_host(host)
+        return await self._try_host(last)
 
-    async def touch(self, host: Host | None) -> None:
-        """Connect to a host and leave; raises what the driver raises."""
-        session = await self._dial(host, _NONE)
+    async def probe(self, host: Host | None) -> None:
+        """Connect to a host and disconnect; raises the driver's error."""
+        session = await self._connect_to(host, _NO_GUARDS)
         session.terminate()
 
-    async def _try(self, host: Host | None) -> PostgresSession:
+    async def _try_host(self, host: Host | None) -> PostgresSession:
         try:
             async with asyncio.timeout(self.seconds):
                 return await self._open(host)
-        except (*_NEXT_HOST, asyncio.CancelledError):  # or it was too slow for who waits
+        except (*_NEXT_HOST, asyncio.CancelledError):  # cancelled: it was too slow for its caller
             with suppress(ValueError):
                 self._hosts.remove(host)
                 self._hosts.append(host)
             raise
 
     async def _open(self, host: Host | None) -> PostgresSession:
-        guards = _NONE if host in self._pooled else self._guards
+        guards = _NO_GUARDS if host in self._pooled else self._guards
         try:
-            session = await self._dial(host, guards)
+            session = await self._connect_to(host, guards)
         except asyncpg.ProtocolViolationError as error:
             if not guards or _REFUSED_PARAMETER not in str(error):
                 raise
             self._pooled.add(host)
-            guards = _NONE
-            session = await self._dial(host, guards)
+            guards = _NO_GUARDS
+            session = await self._connect_to(host, guards)
         try:
-            await self._look(session)
+            await self._check(session)
             session.is_guarded = bool(guards) and not session.is_pooled
         except BaseException:
             session.terminate()
             raise
         return session
 
-    async def _look(self, session: PostgresSession) -> None:
-        """Tell a pooler, which hands out other servers' sessions; refuse one that is too old."""
+    async def _check(self, session: PostgresSession) -> None:
+        """Detect a pooler, which runs statements in a process of another pid; refuse one that is too old."""
         untyped: Any = session
-        pid, is_own_name = await untyped.fetchrow(_LOOK)
+        pid, is_own_name = await untyped.fetchrow(_CHECK_SESSION)
         session.is_pooled = bool(pid != untyped.get_server_pid())
         if session.is_pooled:
             self._pooled.add(session.host)
@@ -142,11 +144,11 @@ class PostgresConnector:
         else:
             self._pooled.discard(session.host)
 
-    async def _dial(self, host: Host | None, guards: Mapping[str, str]) -> PostgresSession:
+    async def _connect_to(self, host: Host | None, guards: Mapping[str, str]) -> PostgresSession:
         place = {} if host is None else {"host": host.name, "port": host.port}
         driver: Any = asyncpg
         session: PostgresSession = await driver.connect(
-            f"postgresql://?{urlencode(self._driver())}",
+            f"postgresql://?{urlencode(self._driver_options())}",
             **place,
             user=self.url.user,
             password=self.url.password,
@@ -155,20 +157,20 @@ class PostgresConnector:
             connection_class=PostgresSession,
             record_class=AnyRow,
             timeout=self.seconds,
-            command_timeout=self._longest,
-            **self._tls(),
+            command_timeout=self._command_timeout,
+            **self._tls_options(),
         )
         session.host = host
         return session
 
-    def _driver(self) -> Mapping[str, str]:
+    def _driver_options(self) -> Mapping[str, str]:
         given = dict(self.url.driver)
-        if len(self.url.hosts) > 1:  # of several, one that takes changes is wanted
+        if len(self.url.hosts) > 1:  # one of the hosts must accept writes
             given.setdefault("target_session_attrs", "read-write")
         return given
 
-    def _tls(self) -> Mapping[str, Any]:
-        """The certificates of the system, which the driver does not know as libpq's word for them."""
+    def _tls_options(self) -> Mapping[str, Any]:
+        """The certificates of the system: asyncpg does not know libpq's `sslrootcert=system`."""
         if self.url.driver.get("sslrootcert") != "system":
             return {}
         return {"ssl": ssl.create_default_context()}

@@ -1,4 +1,4 @@
-"""Why a statement or a connection failed: one line for operators, and what callers are told."""
+"""Why a statement or a connection failed: one line for operators, and the error for callers."""
 
 import errno
 import socket
@@ -18,7 +18,7 @@ _RETRY_SECONDS = 1
 
 
 class Trouble(Enum):
-    """What kind of failure it is, and so what callers are told."""
+    """The kinds of failure, each with the sentence that callers are told."""
 
     AWAY = "The database cannot be reached just now."
     DENIED = "The database does not let the gateway in just now."
@@ -33,7 +33,7 @@ class Trouble(Enum):
 
 
 class Cause(NamedTuple):
-    """What failed, and the words of who said so; without password or statement."""
+    """What failed, and the message of the server or system; contains no password and no statement."""
 
     trouble: Trouble
     name: str
@@ -45,7 +45,7 @@ class Cause(NamedTuple):
         return f"{self.name} ({self.words})" if self.words else self.name
 
     def error(self, place: str) -> Unavailable:
-        """What is raised for it; `place` is where the database is."""
+        """The error that is raised for it; `place` names the hosts of the database."""
         kind = Collision if self.name in _COLLISIONS else Unavailable
         kind = DatabaseDenied if self.trouble is Trouble.DENIED else kind
         detail = f"{self.trouble.value} {_AGAIN}"
@@ -62,7 +62,7 @@ class RoleRefusedError(Exception):
     """The login may not take on the role of tenants; the message is the server's."""
 
 
-# By the code of the server, or the first of its characters. The server's own words follow.
+# By SQLSTATE or by its class, the first two characters. The message of the server is added.
 _STATES = {
     "57014": (Trouble.SLOW, "a statement took too long"),
     "40P01": (Trouble.LOCKED, "deadlock"),
@@ -94,7 +94,7 @@ _STATES = {
 }
 _COLLISIONS = frozenset({"deadlock", "two transactions collided"})
 _BAD_DATA = "22"
-# Of what did not come from the server; the first that fits.
+# Errors without an SQLSTATE; the first type that matches is used.
 _KINDS: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str]] = (
     (asyncpg.TargetServerAttributeNotMatched, "no server that takes changes"),
     (asyncpg.ClientConfigurationError, "its address cannot be used"),
@@ -112,23 +112,25 @@ _UNREACHABLE = frozenset(
 
 
 def cause_of(error: BaseException) -> Cause | None:
-    """Why it failed, where that is the database's doing; None for a defect or bad data of ours."""
+    """Why it failed, if the database is the reason; None for a defect or bad data of ours."""
     error = _original(error)
     state = getattr(error, "sqlstate", None)
     if state is not None:
         kind = _STATES.get(str(state)) or _STATES.get(str(state)[:2])
-        return Cause(*kind, _line(error)) if kind else None
+        return Cause(*kind, _first_line(error)) if kind else None
     if isinstance(error, PoolTimeoutError):
         return Cause(Trouble.BUSY, "all connections of the pool are in use")
     if isinstance(error, PoolerRefusedError):
-        return Cause(Trouble.AWAY, _line(error))
+        return Cause(Trouble.AWAY, _first_line(error))
     if isinstance(error, RoleRefusedError):
-        return Cause(Trouble.DENIED, "the login may not take on the role of tenants", _line(error))
-    return _connection(error)
+        return Cause(
+            Trouble.DENIED, "the login may not take on the role of tenants", _first_line(error)
+        )
+    return _connection_cause(error)
 
 
 def translated(error: Exception, place: str) -> Exception:
-    """What is raised instead: Unavailable, BadRequest, or the error itself where it is a defect."""
+    """The error to raise instead: Unavailable, BadRequest, or the error itself if it is a defect."""
     cause = cause_of(error)
     if cause is not None:
         return cause.error(place)
@@ -138,27 +140,27 @@ def translated(error: Exception, place: str) -> Exception:
 
 
 def _original(error: BaseException) -> BaseException:
-    """What the driver raised, below what SQLAlchemy makes of it."""
+    """The error of the driver, which SQLAlchemy may have wrapped."""
     if not isinstance(error, DBAPIError):
         return error
     adapted = error.orig
     return error if adapted is None else adapted.__cause__ or adapted
 
 
-def _connection(error: BaseException) -> Cause | None:
-    """Of what did not come from the server."""
+def _connection_cause(error: BaseException) -> Cause | None:
+    """The cause of an error that the server did not report."""
     for kinds, name in _KINDS:
         if isinstance(error, kinds):
-            return Cause(Trouble.AWAY, _name_of_system(error, name), _words(error))
+            return Cause(Trouble.AWAY, _refined_name(error, name), _words(error))
     return None
 
 
-def _name_of_system(error: BaseException, name: str) -> str:
+def _refined_name(error: BaseException, name: str) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.errno in _UNREACHABLE:
         return "the host cannot be reached"
     if isinstance(error, OSError) and f"[Errno {errno.ECONNREFUSED}]" in text:
-        return "connection refused"  # of each of several addresses
+        return "connection refused"  # by each of several addresses
     return "TLS failed" if isinstance(error, ConnectionError) and "SSL" in text else name
 
 
@@ -166,13 +168,17 @@ def _words(error: BaseException) -> str:
     if isinstance(error, (TimeoutError, ConnectionRefusedError)):
         return ""
     if isinstance(error, ssl.SSLError):
-        # A certificate that does not fit says why; other failures have a reason in capitals.
-        return getattr(error, "verify_message", "") or getattr(error, "reason", "") or _line(error)
+        # A certificate that does not verify has a message; other failures have a reason in capitals.
+        return (
+            getattr(error, "verify_message", "")
+            or getattr(error, "reason", "")
+            or _first_line(error)
+        )
     if isinstance(error, OSError) and error.strerror and not error.strerror.startswith("Multiple"):
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return _line(error)
+    return _first_line(error)
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

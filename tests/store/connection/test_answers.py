@@ -1,4 +1,4 @@
-"""What must answer with a row, and a database that does not."""
+"""Statements that always return a row, on a connection that returns none."""
 
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -26,13 +26,13 @@ CALLS: dict[str, Callable[[Tx], Awaitable[object]]] = {
 
 
 class _Silent:
-    """A driver's connection on which no statement has an answer."""
+    """A connection of the driver on which no statement returns a row."""
 
     async def fetchrow(self, sql: str, *arguments: object) -> None:
         return None
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_no_answer_is_a_defect_and_not_an_empty_one(name: str) -> None:
-    with pytest.raises(RuntimeError, match="always has a row"):
+async def test_a_missing_row_is_a_defect(name: str) -> None:
+    with pytest.raises(RuntimeError, match="always returns a row"):
         await CALLS[name](Tx(cast("PostgresSession", _Silent())))

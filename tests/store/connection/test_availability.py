@@ -1,4 +1,4 @@
-"""Trouble of the database is told once, and its end once."""
+"""A listener hears once that the database is unavailable, and once that it is available again."""
 
 import asyncio
 
@@ -14,48 +14,48 @@ SLOW = Cause(Trouble.SLOW, "a statement took too long")
 
 
 @pytest.fixture
-async def told(monkeypatch: pytest.MonkeyPatch) -> tuple[Availability, list[Cause | None]]:
-    monkeypatch.setattr(module, "_CALM_SECONDS", 0.02)
-    standing, heard = Availability(), list[Cause | None]()
-    standing.on_change(heard.append)
-    return standing, heard
+async def watched(monkeypatch: pytest.MonkeyPatch) -> tuple[Availability, list[Cause | None]]:
+    monkeypatch.setattr(module, "_RECOVERY_SECONDS", 0.02)
+    availability, heard = Availability(), list[Cause | None]()
+    availability.on_change(heard.append)
+    return availability, heard
 
 
-async def test_trouble_is_told_once_and_its_end_once(
-    told: tuple[Availability, list[Cause | None]],
+async def test_a_failure_is_reported_once_and_so_is_its_end(
+    watched: tuple[Availability, list[Cause | None]],
 ) -> None:
-    standing, heard = told
-    standing.well()
+    availability, heard = watched
+    availability.note_success()
     for _ in range(3):
-        standing.failed(AWAY)
-    standing.well()  # too soon: some connections work while others fail
-    assert (heard, standing.cause) == ([AWAY], AWAY)
+        availability.note_failure(AWAY)
+    availability.note_success()  # too soon: some connections work while others fail
+    assert (heard, availability.cause) == ([AWAY], AWAY)
     await asyncio.sleep(0.03)
-    standing.well()
-    standing.well()
-    assert (heard, standing.cause) == ([AWAY, None], None)
+    availability.note_success()
+    availability.note_success()
+    assert (heard, availability.cause) == ([AWAY, None], None)
 
 
-async def test_another_kind_of_trouble_is_news_and_other_words_are_not(
-    told: tuple[Availability, list[Cause | None]],
+async def test_a_new_kind_of_failure_is_reported_and_a_new_message_is_not(
+    watched: tuple[Availability, list[Cause | None]],
 ) -> None:
-    standing, heard = told
-    standing.failed(AWAY)
-    standing.failed(FULL)
-    standing.failed(FULL._replace(words="another file"))
+    availability, heard = watched
+    availability.note_failure(AWAY)
+    availability.note_failure(FULL)
+    availability.note_failure(FULL._replace(words="another file"))
     assert heard == [AWAY, FULL]
 
 
-async def test_what_concerns_one_statement_is_told_now_and_then(
-    told: tuple[Availability, list[Cause | None]],
+async def test_a_failure_of_one_statement_is_reported_and_is_not_the_cause(
+    watched: tuple[Availability, list[Cause | None]],
 ) -> None:
-    standing, heard = told
+    availability, heard = watched
     for cause in (None, SLOW, SLOW):
-        standing.failed(cause)
-    assert (heard, standing.cause) == ([SLOW], None)
+        availability.note_failure(cause)
+    assert (heard, availability.cause) == ([SLOW], None)
 
 
-async def test_where_nobody_listens_nothing_is_told() -> None:
-    standing = Availability()
-    standing.failed(AWAY)
-    assert standing.cause == AWAY
+async def test_the_cause_is_known_without_a_listener() -> None:
+    availability = Availability()
+    availability.note_failure(AWAY)
+    assert availability.cause == AWAY

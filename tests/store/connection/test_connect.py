@@ -1,4 +1,4 @@
-"""The one way to connect: several hosts, poolers, certificates of the system."""
+"""Connections to Postgres: several hosts, poolers, certificates of the system."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,10 @@ _REFUSAL = b"SFATAL\0C08P01\0Munsupported startup parameter: jit\0\0"
 async def listening(
     serve: "asyncio.Queue[int] | None" = None, upstream: tuple[str, int] | None = None
 ) -> AsyncIterator[int]:
-    """A port that hangs up at once; with `upstream`, one that passes on what has no `jit` in it."""
+    """A port that closes each connection; with `upstream`, a proxy that refuses the parameter `jit`.
+
+    It puts a number into `serve` for each connection.
+    """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if serve is not None:
@@ -35,7 +38,7 @@ async def listening(
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
-    await asyncio.sleep(0.05)  # for what is passed on to end with its connections
+    await asyncio.sleep(0.05)  # lets the copies end with their connections
 
 
 async def _pass_on(
@@ -81,7 +84,7 @@ async def pool_of(url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def test_the_host_that_answers_is_asked_first_from_then_on(database_url: str) -> None:
+async def test_the_host_that_answered_is_tried_first_from_then_on(database_url: str) -> None:
     calls: asyncio.Queue[int] = asyncio.Queue()
     async with listening(calls) as dead:
         url = with_hosts(
@@ -94,7 +97,7 @@ async def test_the_host_that_answers_is_asked_first_from_then_on(database_url: s
     assert calls.qsize() == 1
 
 
-async def test_a_host_that_is_silent_is_asked_last_by_the_next_one(
+async def test_a_host_that_did_not_answer_is_tried_last_the_next_time(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connect, "CONNECT_SECONDS", 0.3)
@@ -121,7 +124,7 @@ async def test_a_host_that_is_silent_is_asked_last_by_the_next_one(
         release.set()
 
 
-async def test_of_several_hosts_none_that_takes_no_changes_will_do(database_url: str) -> None:
+async def test_a_read_only_host_of_several_is_not_used(database_url: str) -> None:
     place = place_of(database_url)
     options = "-c%20default_transaction_read_only%3Don"
     async with pool_of(with_hosts(database_url, place, place, options=options)) as database:
@@ -131,11 +134,11 @@ async def test_of_several_hosts_none_that_takes_no_changes_will_do(database_url:
     assert failed.value.cause.startswith("no server that takes changes")
 
 
-async def test_the_longest_time_to_connect_is_the_url_s(database_url: str) -> None:
+async def test_the_url_may_set_the_time_to_connect(database_url: str) -> None:
     assert PostgresConnector(f"{database_url}?connect_timeout=7", "tests").seconds == 7
 
 
-async def test_a_server_that_speaks_no_tls_says_so(database_url: str) -> None:
+async def test_a_server_without_tls_is_named_as_the_cause(database_url: str) -> None:
     for query in ({"sslmode": "require"}, {"sslrootcert": "system"}):
         async with pool_of(with_hosts(database_url, place_of(database_url), **query)) as database:
             with pytest.raises(Unavailable) as failed:
@@ -143,7 +146,7 @@ async def test_a_server_that_speaks_no_tls_says_so(database_url: str) -> None:
         assert failed.value.cause.startswith("TLS failed (")
 
 
-async def test_where_startup_parameters_are_refused_each_transaction_sets_them(
+async def test_each_transaction_sets_the_guards_if_a_pooler_refuses_them_at_startup(
     database_url: str,
 ) -> None:
     parts = urlsplit(database_url)
@@ -165,7 +168,7 @@ async def test_where_startup_parameters_are_refused_each_transaction_sets_them(
                     await tx.rows("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
-async def test_another_breach_of_protocol_is_no_pooler(
+async def test_another_protocol_violation_is_not_taken_for_a_pooler(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connect, "_REFUSED_PARAMETER", "something else")

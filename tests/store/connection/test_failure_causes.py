@@ -1,4 +1,4 @@
-"""Each failure of Postgres has one line that names it, and callers are told what it is to them."""
+"""Each failure of Postgres has one line for operators and an error for callers."""
 
 import errno
 import socket
@@ -95,7 +95,7 @@ def test_each_failure_is_named(error: Exception, trouble: str, text: str) -> Non
         assert raised.detail.startswith(cause.trouble.value)
 
 
-def test_a_certificate_that_does_not_fit_says_why() -> None:
+def test_a_certificate_that_does_not_verify_says_why() -> None:
     error = ssl.SSLCertVerificationError(1, "failed")
     error.verify_message = "self-signed certificate"
     cause = cause_of(error)
@@ -103,13 +103,13 @@ def test_a_certificate_that_does_not_fit_says_why() -> None:
     assert cause.text == "TLS failed (self-signed certificate)"
 
 
-def test_who_may_try_again_is_told_from_who_is_not_let_in() -> None:
+def test_a_collision_and_a_refused_login_have_errors_of_their_own() -> None:
     for error in (asyncpg.DeadlockDetectedError("d"), asyncpg.SerializationError("s")):
         assert isinstance(translated(error, ""), Collision)
     assert isinstance(translated(asyncpg.InvalidPasswordError("p"), ""), DatabaseDenied)
 
 
-def test_what_is_no_trouble_of_the_database_stays_what_it_is() -> None:
+def test_an_error_that_is_not_of_the_database_is_not_translated() -> None:
     defect = asyncpg.UndefinedFunctionError("nonsense")
     assert cause_of(defect) is None
     assert cause_of(DBAPIError("SELECT 1", None, None)) is None  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""A link that has fallen silent is told from a statement that is slow."""
+"""A slow statement is waited for; a connection on a dead link is cut."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from gateway.errors import Unavailable
-from gateway.store.connection import liveness as pulse_module
+from gateway.store.connection import liveness
 from gateway.store.connection.connect import PostgresConnector
 from gateway.store.database import Database, open_database
 from tests.faults.proxy import Proxy, proxied
@@ -25,9 +25,9 @@ async def link(database_url: str) -> AsyncIterator[Proxy]:
 async def far(
     database_url: str, link: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Database]:
-    """A pool behind the link, quick to suspect it."""
-    monkeypatch.setattr(pulse_module, "_SUSPICIOUS_SECONDS", 0.02)
-    monkeypatch.setattr(pulse_module, "_AGAIN_SECONDS", 0.02)
+    """A pool behind the link that probes it after a few milliseconds."""
+    monkeypatch.setattr(liveness, "_SUSPICIOUS_SECONDS", 0.02)
+    monkeypatch.setattr(liveness, "_AGAIN_SECONDS", 0.02)
     parts = urlsplit(database_url)
     place = parts.netloc.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{link.port}")
     url = parts._replace(scheme="postgresql+asyncpg", netloc=place).geturl()
@@ -41,14 +41,14 @@ async def sleep(database: Database, seconds: float) -> None:
         await tx.row("SELECT pg_sleep($1)", seconds)
 
 
-async def test_a_slow_statement_on_a_link_that_is_well_is_waited_for(far: Database) -> None:
+async def test_a_slow_statement_on_a_working_link_is_waited_for(far: Database) -> None:
     await sleep(far, 0.3)
 
 
-async def test_all_statements_on_a_silent_link_fail_soon_and_the_next_ones_do_not(
+async def test_statements_on_a_silent_link_fail_until_it_works_again(
     far: Database, link: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulse_module, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(liveness, "_ANSWER_SECONDS", 0.2)
     await asyncio.gather(*(sleep(far, 0.0) for _ in range(3)))
     link.stall()
     ends = await asyncio.gather(*(sleep(far, 60.0) for _ in range(3)), return_exceptions=True)
@@ -57,7 +57,7 @@ async def test_all_statements_on_a_silent_link_fail_soon_and_the_next_ones_do_no
     await sleep(far, 0.0)
 
 
-async def test_a_link_that_is_cut_is_no_riddle(far: Database, link: Proxy) -> None:
+async def test_a_statement_fails_when_its_link_is_cut(far: Database, link: Proxy) -> None:
     sleeping = asyncio.create_task(sleep(far, 60.0))
     await asyncio.sleep(0.1)
     link.cut()
@@ -65,7 +65,7 @@ async def test_a_link_that_is_cut_is_no_riddle(far: Database, link: Proxy) -> No
         await sleeping
 
 
-async def test_a_statement_that_ends_while_its_link_is_in_question_is_not_cut_off(
+async def test_a_statement_that_ends_during_a_probe_is_not_cut_off(
     far: Database, link: Proxy
 ) -> None:
     await sleep(far, 0.0)
@@ -74,15 +74,15 @@ async def test_a_statement_that_ends_while_its_link_is_in_question_is_not_cut_of
     await sleep(far, 0.0)
 
 
-async def test_a_server_that_has_no_connection_free_is_alive(
+async def test_a_server_without_a_free_connection_is_alive_and_one_that_starts_is_not(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = iter([asyncpg.TooManyConnectionsError("full"), asyncpg.CannotConnectNowError("bye")])
 
-    async def touch(_: PostgresConnector, __: object) -> None:
+    async def probe(_: PostgresConnector, __: object) -> None:
         raise next(answers)
 
-    monkeypatch.setattr(PostgresConnector, "touch", touch)
-    pulse = pulse_module.LinkMonitor(PostgresConnector(database_url, "tests"))
-    assert await pulse.is_felt(None)
-    assert not await pulse.is_felt(None)
+    monkeypatch.setattr(PostgresConnector, "probe", probe)
+    monitor = liveness.LinkMonitor(PostgresConnector(database_url, "tests"))
+    assert await monitor.is_alive(None)
+    assert not await monitor.is_alive(None)

@@ -126,7 +126,9 @@ async def test_a_server_that_is_too_old_is_refused(
 
 async def test_a_pooler_is_refused(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PostgresSession, "get_server_pid", lambda _: -1)
-    monkeypatch.setattr("gateway.store.connection.connect._LOOK", "SELECT pg_backend_pid(), false")
+    monkeypatch.setattr(
+        "gateway.store.connection.connect._CHECK_SESSION", "SELECT pg_backend_pid(), false"
+    )
     said, hint = await refusal(server.url)
     assert said == "a pooler is in front of Postgres, and migrations need a session of their own"
     assert "GATEWAY_MIGRATION_DATABASE_URL" in hint

@@ -1,4 +1,4 @@
-"""How many jobs of a tenant wait and are in flight, as triggers keep it."""
+"""The counters of waiting and in-flight jobs of a tenant, which triggers keep."""
 
 import random
 from contextlib import suppress
@@ -23,7 +23,7 @@ FROM tenant t LEFT JOIN tenant_load l ON l.tenant_id = t.id GROUP BY t.id"""
 
 
 async def load_of(tx: Tx, tenant_id: UUID) -> tuple[int, int]:
-    """What is kept of a tenant, which must be what is counted."""
+    """The counters of a tenant, after a check that all counters equal a count of the jobs."""
     kept, counted = [
         {row[0]: (row[1], row[2]) for row in await tx.rows(sql)} for sql in (_KEPT, _COUNTED)
     ]
@@ -31,7 +31,7 @@ async def load_of(tx: Tx, tenant_id: UUID) -> tuple[int, int]:
     return kept[tenant_id]
 
 
-async def test_each_step_of_a_job_is_counted(tx: Tx) -> None:
+async def test_each_step_of_a_job_changes_the_counters(tx: Tx) -> None:
     tenant, token = await add_tenant(tx), uuid7()
     await add_tenant(tx)
     ids = await add_jobs(tx, tenant, 5)
@@ -54,7 +54,7 @@ async def test_each_step_of_a_job_is_counted(tx: Tx) -> None:
     assert await load_of(tx, tenant) == (0, 0)
 
 
-async def test_it_is_kept_while_two_transactions_are_open(db: Database) -> None:
+async def test_the_counters_are_right_after_two_open_transactions(db: Database) -> None:
     chance = random.Random(5)
     async with db.begin() as tx:
         tenants = [await add_tenant(tx) for _ in range(3)]
@@ -79,7 +79,7 @@ async def test_it_is_kept_while_two_transactions_are_open(db: Database) -> None:
     )
 
 
-async def test_a_step_that_is_rolled_back_is_not_counted(db: Database) -> None:
+async def test_a_rolled_back_step_does_not_change_the_counters(db: Database) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
         await add_jobs(tx, tenant, 2)
