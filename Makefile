@@ -57,8 +57,8 @@ check: ## Lint, type, test
 	@$(MAKE) --no-print-directory test
 
 drills: $(READY) ## Inject each of the 42 faults once, and check; what fails is tried a second time, alone
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --timeout 300 --durations 10 tests/faults/drill_*.py || \
-		$(BIN)/pytest --last-failed --last-failed-no-failures none --timeout 300 tests/faults/drill_*.py
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --timeout 300 --durations 10 tests/faults/drills/drill_*.py || \
+		$(BIN)/pytest --last-failed --last-failed-no-failures none --timeout 300 tests/faults/drills/drill_*.py
 
 demo: $(READY) ## Run three tenants' jobs from request to verified webhook
 	@$(BIN)/gateway demo

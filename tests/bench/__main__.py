@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.embedded import PartFailedError
-from tests.bench import accept, burst, delivery, drain, history, idle, isolation, latency
 from tests.bench.figures import judge, table
+from tests.bench.harness.parts import ROOT, Servers, start_servers
 from tests.bench.options import Options, read_options
-from tests.bench.parts import ROOT, Servers, start_servers
+from tests.bench.sections import accept, burst, delivery, drain, history, idle, isolation, latency
 
 # Half of the drain to reach, where no drain was measured.
 _RATE = 250.0

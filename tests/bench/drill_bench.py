@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.figures import GOALS
-from tests.bench.parts import ROOT, bare_environment
+from tests.bench.harness.parts import ROOT, bare_environment
 
 
 def _run(folder: Path, *arguments: str) -> tuple[dict[str, Any], str]:

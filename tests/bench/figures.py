@@ -6,10 +6,10 @@ from typing import Any
 
 from typing_extensions import override
 
-from tests.bench.accept import FLOOR, OURS, REPLAY
-from tests.bench.delivery import ALL_WELL, SOME_DEAD
-from tests.bench.history_data import ROWS
-from tests.bench.isolation import NOISY, QUIET
+from tests.bench.sections.accept import FLOOR, OURS, REPLAY
+from tests.bench.sections.delivery import ALL_WELL, SOME_DEAD
+from tests.bench.sections.history_data import ROWS
+from tests.bench.sections.isolation import NOISY, QUIET
 
 
 @dataclass(frozen=True, slots=True)

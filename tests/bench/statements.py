@@ -26,7 +26,7 @@ from gateway.store.statement import Query, Statement
 from gateway.store.webhooks import deliveries, endpoints
 from gateway.store.work import bulk_operations, jobs, lost_claims, polls, queues, submits, sweeps
 from gateway.store.work.polls import JobPosition
-from tests.bench.parts import Servers, start_servers
+from tests.bench.harness.parts import Servers, start_servers
 
 SIZES = (100, 10_000, 100_000)
 _ROUNDS = 5

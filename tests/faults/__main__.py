@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.faults.checker import check
-from tests.faults.drills import query
-from tests.faults.history import History
+from tests.faults.drills.drill import query
+from tests.faults.harness.drain import drain, pass_time
+from tests.faults.harness.history import History
+from tests.faults.harness.rig import start_rig
+from tests.faults.harness.world import World, start_world
 from tests.faults.kills import Storm, rage
 from tests.faults.nemesis import Nemesis
-from tests.faults.rest import drain, pass_time
-from tests.faults.rig import start_rig
-from tests.faults.world import World, start_world
 
 _WORKERS = 2
 _TENANTS = 3

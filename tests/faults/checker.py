@@ -13,10 +13,10 @@ from uuid import UUID
 
 import httpx
 
-from tests.faults.history import History
-from tests.faults.rest import connect
-from tests.faults.waiting import until
-from tests.faults.world import World
+from tests.faults.harness.drain import connect
+from tests.faults.harness.history import History
+from tests.faults.harness.waiting import until
+from tests.faults.harness.world import World
 
 _AT_ONCE = 20
 _AWAY = 503

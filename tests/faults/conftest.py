@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.faults.rig import Rig, start_rig
+from tests.faults.harness.rig import Rig, start_rig
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

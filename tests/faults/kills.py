@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
-from tests.faults.drills import KEEPER_SECONDS, supervised
-from tests.faults.history import History
-from tests.faults.world import World
+from tests.faults.drills.drill import KEEPER_SECONDS, supervised
+from tests.faults.harness.history import History
+from tests.faults.harness.world import World
 
 
 @dataclass(frozen=True, slots=True)

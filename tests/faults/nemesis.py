@@ -12,12 +12,12 @@ import httpx
 from redis.asyncio import Redis
 
 from gateway.core.webhooks.signing import format_secret
-from tests.faults.drills import KEEPER_SECONDS, TERMINATE, query
-from tests.faults.links import Links
-from tests.faults.nursery import Child
-from tests.faults.proxy import Proxy
-from tests.faults.rig import Rig
-from tests.faults.world import Tenant, World
+from tests.faults.drills.drill import KEEPER_SECONDS, TERMINATE, query
+from tests.faults.harness.links import Links
+from tests.faults.harness.nursery import Child
+from tests.faults.harness.proxy import Proxy
+from tests.faults.harness.rig import Rig
+from tests.faults.harness.world import Tenant, World
 
 # As much as receivers tolerate in the time that a webhook was signed at.
 _SKEW_SECONDS = 240

@@ -1,6 +1,6 @@
 """The faults that a deployment meets, by number, and what injects each.
 
-That is a test in one of the drill_*.py files here, or the crash points of test_crash_points.py.
+That is a test in a file drills/drill_*.py, or the crash points of test_crash_points.py.
 """
 
 from dataclasses import dataclass

@@ -9,15 +9,15 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.adapters.wakeups.redis_commands import BEACON
-from tests.bench.parts import ROOT
+from tests.bench.harness.parts import ROOT
 from tests.faults.checker import check
-from tests.faults.drills import TERMINATE
-from tests.faults.history import Entry, History
-from tests.faults.nursery import Child
-from tests.faults.rest import connect, drain, pass_time
-from tests.faults.rig import Rig
-from tests.faults.waiting import until
-from tests.faults.world import SHORT, Tenant, World, start_world
+from tests.faults.drills.drill import TERMINATE
+from tests.faults.harness.drain import connect, drain, pass_time
+from tests.faults.harness.history import Entry, History
+from tests.faults.harness.nursery import Child
+from tests.faults.harness.rig import Rig
+from tests.faults.harness.waiting import until
+from tests.faults.harness.world import SHORT, Tenant, World, start_world
 
 POINTS = {
     "accept": ("inserted", "committed", "woken"),

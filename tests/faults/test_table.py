@@ -9,7 +9,7 @@ from tests.faults.test_crash_points import POINTS
 _HERE = Path(__file__).parent
 _DRILLS = {
     (path.stem.removeprefix("drill_"), int(number), name)
-    for path in _HERE.glob("drill_*.py")
+    for path in (_HERE / "drills").glob("drill_*.py")
     for number, name in re.findall(r"^async def test_(\d\d)_(\w+)", path.read_text(), re.MULTILINE)
 }
 _ALL_POINTS = {f"{flow}.{point}" for flow, points in POINTS.items() for point in points}
@@ -38,11 +38,11 @@ def test_every_drill_is_listed() -> None:
 
 
 def test_every_test_of_a_drill_file_has_a_number() -> None:
-    for path in _HERE.glob("drill_*.py"):
+    for path in (_HERE / "drills").glob("drill_*.py"):
         assert not re.findall(r"def test_(?!\d\d_)", path.read_text()), path.name
 
 
 def test_the_page_tells_of_every_fault() -> None:
-    page = (_HERE.parent.parent / "docs/reliability.md").read_text()
+    page = (_HERE.parents[1] / "docs/reliability.md").read_text()
     told = {int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     assert told == set(FAULTS)

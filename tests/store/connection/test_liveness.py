@@ -11,7 +11,7 @@ from gateway.errors import Unavailable
 from gateway.store.connection import liveness
 from gateway.store.connection.connect import PostgresConnector
 from gateway.store.database import Database, open_database
-from tests.faults.proxy import Proxy, proxied
+from tests.faults.harness.proxy import Proxy, proxied
 
 
 @pytest.fixture
