@@ -10,8 +10,8 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
-# Numbers grow only in texts that match this.
-_GROWS = re.compile(r"\d[eE][+-]?\d|\d{300}")
+# Numbers grow only in texts that match this. It begins with a set of characters, which is fast to find.
+_GROWS = re.compile(r"[0-9](?:[eE][+-]?[0-9]|[0-9]{299})")
 # Spaces after colons and commas make a text at most half as long again.
 _SPACED = 1.5
 _BEYOND = object()
@@ -20,13 +20,13 @@ _LARGEST = Decimal(sys.float_info.max)
 _PLAIN = 300
 
 
-def stored_bytes(text: str, enough: int) -> int:
-    """The bytes of a JSON text as jsonb; only a lower bound where that is surely below `enough`.
+def is_surely_short(text: str, enough: int) -> bool:
+    """Whether the text has no large number and fewer than `enough` bytes as jsonb, as most texts do."""
+    return len(text) * _SPACED < enough and text.isascii() and not _GROWS.search(text)
 
-    The caller has checked its numbers with `misfit`.
-    """
-    if len(text) * _SPACED < enough and text.isascii() and not _GROWS.search(text):
-        return len(text)
+
+def stored_bytes(text: str) -> int:
+    """The bytes of a JSON text as jsonb. The caller has checked its numbers with `misfit`."""
     grown = 0
 
     def counted(token: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.text.stored_json import misfit, stored_bytes
+from gateway.core.text.stored_json import is_surely_short, misfit, stored_bytes
 from gateway.core.upstream_metadata import MARKER
 from gateway.errors import BadRequest, FieldError
 from gateway.web.parse.plain_json import decode, decode_object
@@ -44,17 +44,20 @@ def read_metadata(raw: msgspec.Raw) -> tuple[str, _Object]:
     At most 100 keys of at most 128 characters, 16 KiB in its stored form, no number larger than
     doubles hold, and none of the gateway's own keys.
     """
+    size = len(bytes(raw))
     if bytes(raw) in _ABSENT:
         return "{}", {}
-    if len(bytes(raw)) > 2 * _MAX_METADATA_BYTES:
-        raise BadRequest.of("metadata", _too_long(len(bytes(raw))))
+    if size > 2 * _MAX_METADATA_BYTES:
+        raise BadRequest.of("metadata", _too_long(size))
     text, metadata = _read(_Object, "metadata", raw)
-    place = misfit(text)
-    if place is not None:
-        raise BadRequest.of(f"metadata{place}", _OUT_OF_RANGE)
-    reason = _metadata_fault(text, metadata)
-    if reason is not None:
-        raise BadRequest.of("metadata", reason)
+    if not is_surely_short(text, _MAX_METADATA_BYTES):
+        _require_storable(text)
+    if len(metadata) > _MAX_KEYS:
+        raise BadRequest.of(
+            "metadata", f"has {len(metadata)} keys; at most {_MAX_KEYS} are allowed"
+        )
+    if max(map(len, metadata), default=0) > _MAX_KEY:
+        raise BadRequest.of("metadata", f"has a key of more than {_MAX_KEY} characters")
     if MARKER in metadata:
         raise BadRequest.of(f"metadata.{MARKER}", "the gateway uses this key itself")
     return text, metadata
@@ -81,15 +84,13 @@ def fingerprint(values: list[object]) -> bytes:
     return hashlib.sha256(msgspec.json.encode(values, order="sorted")).digest()
 
 
-def _metadata_fault(text: str, metadata: _Object) -> str | None:
-    size = stored_bytes(text, _MAX_METADATA_BYTES)
+def _require_storable(text: str) -> None:
+    place = misfit(text)
+    if place is not None:
+        raise BadRequest.of(f"metadata{place}", _OUT_OF_RANGE)
+    size = stored_bytes(text)
     if size > _MAX_METADATA_BYTES:
-        return _too_long(size)
-    if len(metadata) > _MAX_KEYS:
-        return f"has {len(metadata)} keys; at most {_MAX_KEYS} are allowed"
-    if max(map(len, metadata), default=0) > _MAX_KEY:
-        return f"has a key of more than {_MAX_KEY} characters"
-    return None
+        raise BadRequest.of("metadata", _too_long(size))
 
 
 def _too_long(size: int) -> str:

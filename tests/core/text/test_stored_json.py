@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.text.stored_json import misfit, stored_bytes
+from gateway.core.text.stored_json import is_surely_short, misfit, stored_bytes
 
 CAP = 16_384
 
@@ -26,11 +26,23 @@ CAP = 16_384
     ],
 )
 def test_size(text: str, size: int) -> None:
-    assert stored_bytes(text, 0) == size
+    assert stored_bytes(text) == size
 
 
-def test_what_is_surely_short_is_not_counted_exactly() -> None:
-    assert stored_bytes('{"a":[1,2,3]}', CAP) == 13
+@pytest.mark.parametrize(
+    ("text", "is_short"),
+    [
+        ('{"a":[1,2,3],"c5":"e20"}', True),
+        ('{"a":"' + "x" * (CAP // 2) + '"}', True),
+        ('{"a":"' + "x" * CAP + '"}', False),
+        ('{"a":"\u00e9"}', False),
+        ('{"a":1e300}', False),
+        ('{"a":1E+3}', False),
+        ('{"a":' + "9" * 300 + "}", False),
+    ],
+)
+def test_most_texts_are_surely_short(text: str, is_short: bool) -> None:
+    assert is_surely_short(text, CAP) is is_short
 
 
 @pytest.mark.parametrize(
