@@ -1,4 +1,4 @@
-"""Runs the migrations on one connection, one at a time across all processes."""
+"""Run the migrations on one connection, in one process at a time."""
 
 import asyncio
 from collections.abc import Callable
@@ -36,7 +36,7 @@ async def _migrate(connector: PostgresConnector, tell: Callable[[str], None]) ->
     try:
         async with engine.connect() as connection:
             pid = await _pid(connection)
-            # Both are the session's, as a migration may commit statement by statement.
+            # Lock and time-out belong to the session, because a migration may commit after each statement.
             async with turn(connector, pid, lock, tell):
                 await connection.execute(text("SET lock_timeout = '5s'"))
                 await connection.commit()

@@ -384,7 +384,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_index("signing_secret_tenant_id_endpoint_id", table_name="signing_secret")
     op.drop_table("signing_secret")
     op.drop_index("endpoint_tenant_id_id", table_name="endpoint")

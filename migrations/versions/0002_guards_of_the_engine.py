@@ -1,4 +1,4 @@
-"""Guards of the engine: strikes, room after trouble, a beacon against lost time."""
+"""Guards of the engine: strikes, fewer submits after failures, a beacon that reveals a restore."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _DELIVERY_SUSPECT = sa.text("state = 'pending' AND strikes >= 2")
 
 
 def upgrade() -> None:
-    """Apply, one lock at a time: what was done when a later step fails is passed over next time."""
+    """Apply, one lock at a time. After a failure, the steps that were done are skipped the next time."""
     with op.get_context().autocommit_block():
         beacon = op.create_table(
             "beacon",
@@ -47,7 +47,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_index("delivery_suspect", table_name="delivery", postgresql_where=_DELIVERY_SUSPECT)
     op.drop_index("job_suspect", table_name="job", postgresql_where=_JOB_SUSPECT)
     op.drop_column("delivery", "strikes")

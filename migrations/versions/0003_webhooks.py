@@ -40,7 +40,7 @@ _INDEXES = (
         "resent_at IS NOT NULL",
     ),
 )
-# For workers of the version before, which do not give it.
+# Workers of the previous version do not set the type of a delivery.
 _TYPE_FUNCTION = """
 CREATE OR REPLACE FUNCTION delivery_type() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   NEW.type := (SELECT type FROM event WHERE id = NEW.event_id);
@@ -49,7 +49,7 @@ END $$"""
 _TYPE_TRIGGER = """
 CREATE OR REPLACE TRIGGER delivery_type BEFORE INSERT ON delivery FOR EACH ROW
 WHEN (NEW.type IS NULL) EXECUTE FUNCTION delivery_type()"""
-# Of deliveries from before, a few thousand at a time, so that no lock is held long.
+# The types of existing deliveries, a few thousand at a time, so that no lock is held for long.
 _FILL_TYPES = """
 WITH next AS MATERIALIZED (
   SELECT id, event_id FROM delivery WHERE id > CAST(:after AS uuid) ORDER BY id LIMIT 5000
@@ -100,12 +100,12 @@ def _columns() -> dict[str, tuple[sa.Column[object], ...]]:
 
 
 def upgrade() -> None:
-    """Apply, one lock at a time: what was done when a later step fails is passed over next time."""
+    """Apply, one lock at a time. After a failure, the steps that were done are skipped the next time."""
     with op.get_context().autocommit_block():
         for table, columns in _columns().items():
             for column in columns:
                 op.add_column(table, column, if_not_exists=True)
-        # Only now, for new rows: as the default of a new column it would rewrite the whole table.
+        # Set after the column was added: with the column it would rewrite the whole table.
         op.alter_column(
             "event", "xact", server_default=sa.text("pg_current_xact_id()::text::bigint")
         )
@@ -127,7 +127,7 @@ def upgrade() -> None:
 def _fill_types() -> None:
     op.execute(_TYPE_FUNCTION)
     op.execute(_TYPE_TRIGGER)
-    # Each event is looked for by itself: to hash all that are there, for every step, takes hours.
+    # One index probe for each event: hashing the whole table in every step would take hours.
     ways = [f"enable_{name}" for name in ("hashjoin", "mergejoin", "seqscan")]
     for way in ways:
         op.execute(f"SET {way} = off")
@@ -165,7 +165,7 @@ def _create_bulk() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_table("bulk")
     op.create_index("event_tenant_id_id", "event", ["tenant_id", "id"])
     for name, table, _, where in _INDEXES:

@@ -1,7 +1,7 @@
 """Usage: roll-ups with histograms, retries, batches and webhooks, by the hour and by the day.
 
-What was rolled up before moves over without the parts that were not counted then; `gateway db
-check-usage --fix` adds them from the rows. The table before stays for workers of the version before.
+Existing roll-ups are copied without the sums that did not exist then; `gateway db check-usage --fix` adds
+those from the rows. The old table stays, because workers of the previous version write to it.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def upgrade() -> None:
         "CREATE AGGREGATE histogram_sum (numeric) (sfunc = numeric_add, stype = numeric,"
         " combinefunc = numeric_add, parallel = safe)"
     )
-    # What sum() makes of these is a numeric, which takes longer to make and to read.
+    # sum(bigint) returns a numeric, which takes longer to compute and to read.
     op.execute(
         "CREATE AGGREGATE bigint_sum (bigint) (sfunc = int8pl, stype = bigint,"
         " combinefunc = int8pl, parallel = safe)"
@@ -92,7 +92,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.execute(_MOVE_BACK)
     for name in ("usage_horizon", "usage_daily", "usage_hourly"):
         op.drop_table(name)

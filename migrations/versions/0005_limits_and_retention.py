@@ -28,7 +28,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_table("prune_cursor")
     op.drop_column("tenant", "pruned_at")
     for name in reversed(_COUNTS):

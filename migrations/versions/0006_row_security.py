@@ -1,4 +1,4 @@
-"""Row-level security: statements for tenants see and write nothing of other tenants."""
+"""Row-level security: statements for tenants can neither read nor write rows of other tenants."""
 
 from collections.abc import Sequence
 
@@ -39,8 +39,8 @@ EXCEPTION
       USING HINT = 'As an administrator: CREATE ROLE gateway_tenant NOLOGIN; GRANT gateway_tenant TO '
         || quote_ident(current_user);
 END $$"""
-# Where nobody has named tenants, as in the batches of the engine, all rows may pass, but none in the
-# role of tenants. All of this is asked once for each statement, not for each row.
+# Without tenants in the setting, as in the batches of the engine, all rows are visible, but none in the role
+# of tenants. The subselects are evaluated once for each statement, not for each row.
 _POLICY = """
 CREATE POLICY of_tenant ON {table} USING (
   (SELECT COALESCE(current_setting('gateway.tenants', true), '') = ''
@@ -64,12 +64,12 @@ def upgrade() -> None:
             op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO gateway_tenant")
         for table in _READ:
             op.execute(f"GRANT SELECT ON {table} TO gateway_tenant")
-        # To lock its row is to update it, as far as rights go.
+        # Locking the row needs the right to update it.
         op.execute("GRANT SELECT, UPDATE ON tenant TO gateway_tenant")
 
 
 def downgrade() -> None:
-    """Take back, but for the role, which other databases of the server may use."""
+    """Revert, except for the role, which other databases of the server may use."""
     for table in (*_WRITTEN, *_READ, *_HIDDEN, "tenant"):
         op.execute(f"REVOKE ALL ON {table} FROM gateway_tenant")
         op.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")

@@ -1,8 +1,7 @@
-"""History: what jobs are found by, in the order in which they are listed.
+"""History: indexes and labels that lists of jobs are read by.
 
-On a full table this takes a while: about a minute for a million jobs, most of it in small steps that
-let everybody else work on. Until it is done, filters by name, batch, metadata and error code miss
-jobs from before.
+A large table takes a while: about a minute for a million jobs, mostly in small steps that do not block
+other work. Until it is done, filters by name, batch, metadata and error code miss older jobs.
 """
 
 from collections.abc import Sequence
@@ -28,8 +27,7 @@ _BEFORE = (
     ("job_tenant_id_state_id", ["tenant_id", "state", "id"], None),
     ("job_tenant_id_batch_name_id", ["tenant_id", "batch_name", "id"], "batch_name IS NOT NULL"),
 )
-# The texts are also written in store/job_search/filter.py. The number of characters keeps the ends of a key
-# and the beginnings of its value apart.
+# The same texts are in store/job_search/filter.py. The length of the key separates the key from its value.
 _TEXTS = """
 CREATE OR REPLACE FUNCTION job_label_texts(name text, batch_name text, error json, metadata jsonb)
 RETURNS SETOF text LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 6 AS $$
@@ -83,7 +81,7 @@ CREATE POLICY of_tenant ON job_label USING (
   (SELECT COALESCE(current_setting('gateway.tenants', true), '') = ''
     AND current_user <> 'gateway_tenant')
   OR tenant_id = ANY ((SELECT string_to_array(current_setting('gateway.tenants', true), ',')::uuid[])::uuid[]))"""
-# The labels of jobs from before the triggers, a few thousand at a time, so that no lock is held long.
+# The labels of existing jobs, a few thousand at a time, so that no lock is held for long.
 _FILL = """
 WITH next AS MATERIALIZED (
   SELECT id, tenant_id, name, batch_name, error, metadata, deleted_at FROM job
@@ -101,7 +99,7 @@ SELECT id FROM next ORDER BY id DESC LIMIT 1"""
 
 
 def upgrade() -> None:
-    """Apply, one lock at a time: what was done when a later step fails is passed over next time."""
+    """Apply, one lock at a time. After a failure, the steps that were done are skipped the next time."""
     with op.get_context().autocommit_block():
         _create_labels()
         for name, columns, where in _INDEXES:
@@ -147,7 +145,7 @@ def _create_labels() -> None:
 
 
 def _fill_labels() -> None:
-    # Each label is looked for by itself: to hash all that are there, for every step, takes hours.
+    # One index probe for each label: hashing the whole table in every step would take hours.
     ways = [f"enable_{name}" for name in ("hashjoin", "mergejoin", "seqscan")]
     for way in ways:
         op.execute(f"SET {way} = off")
@@ -159,7 +157,7 @@ def _fill_labels() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     for name, columns, where in _BEFORE:
         op.create_index(name, "job", columns, postgresql_where=sa.text(where) if where else None)
     for name, _, _ in reversed(_INDEXES):

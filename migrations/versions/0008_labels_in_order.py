@@ -1,4 +1,4 @@
-"""Labels of new jobs are inserted in the order of their index, where equal ones lie together."""
+"""Insert the labels of new jobs in the order of their index, so that equal labels are adjacent."""
 
 from collections.abc import Sequence
 
@@ -23,5 +23,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.execute(_ADD.format(order=""))

@@ -1,4 +1,4 @@
-"""When a submit was over that may have been taken: the end of what a lookup has to search."""
+"""The end of a submit whose outcome is unknown; a lookup searches up to this time."""
 
 from collections.abc import Sequence
 
@@ -17,5 +17,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_column("job", "sent_until")

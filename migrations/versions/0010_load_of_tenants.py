@@ -1,4 +1,4 @@
-"""How many jobs of each tenant wait and are in flight, kept by triggers: to count them takes long."""
+"""Counters of the waiting and in-flight jobs of each tenant, kept by triggers, as counting is slow."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
 _IN_FLIGHT = "state IN ('submitting', 'submitted', 'running')"
-# What a statement changed, added up for each tenant. Connections add to rows of their own, so that
-# they hardly wait for one another; the order keeps those that share one from deadlocks.
+# Adds up the changes of a statement for each tenant. Connections add to different rows, so they seldom wait
+# for each other. Those that share a row do not deadlock, because the rows are sorted.
 _ADD = """
 CREATE OR REPLACE FUNCTION job_load_{event}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO tenant_load AS l (tenant_id, shard, waiting, in_flight)
@@ -45,7 +45,7 @@ FROM job WHERE state IN ('accepted', 'submitting', 'submitted', 'running') GROUP
 
 
 def upgrade() -> None:
-    """Apply. Jobs cannot change between the triggers and the first count of those that are open."""
+    """Apply, in one transaction: no job changes between the triggers and the first count."""
     op.create_table(
         "tenant_load",
         sa.Column("tenant_id", sa.Uuid(), nullable=False),
@@ -77,7 +77,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     for event in (*_TRIGGERS, "truncate"):
         op.execute(f"DROP TRIGGER job_load_{event} ON job")
         op.execute(f"DROP FUNCTION job_load_{event}")

@@ -1,4 +1,4 @@
-"""Jobs at the upstream are found by workflow and age; those in flight are counted elsewhere."""
+"""An index of the jobs at the upstream by workflow and age; tenant_load counts those in flight."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _IN_FLIGHT = sa.text("state IN ('submitting', 'submitted', 'running')")
 
 
 def upgrade() -> None:
-    """Apply, without holding up who writes."""
+    """Apply, without blocking writes."""
     with op.get_context().autocommit_block():
         op.create_index(
             "job_at_upstream_by_workflow",
@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.create_index(
         "job_at_upstream", "job", ["credential_id", "submitted_at"], postgresql_where=_AT_UPSTREAM
     )

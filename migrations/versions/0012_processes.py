@@ -1,4 +1,4 @@
-"""Which processes there are: each writes a heartbeat. And when the last sweep was."""
+"""The processes, each with its last heartbeat, and the time of the last sweep."""
 
 from collections.abc import Sequence
 
@@ -34,6 +34,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_column("beacon", "swept_at")
     op.drop_table("process")

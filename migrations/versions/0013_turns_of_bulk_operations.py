@@ -1,4 +1,4 @@
-"""Bulk operations are found by the tenant whose turn it is, and by when they ended."""
+"""Indexes of bulk operations by the tenant whose turn it is, and by the time of their end."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _INDEXES = (
 
 
 def upgrade() -> None:
-    """Apply, without holding up who writes."""
+    """Apply, without blocking writes."""
     with op.get_context().autocommit_block():
         for name, columns, where in _INDEXES:
             op.create_index(
@@ -31,6 +31,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     for name, _, _ in reversed(_INDEXES):
         op.drop_index(name, "bulk")

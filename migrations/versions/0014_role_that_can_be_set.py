@@ -1,6 +1,6 @@
-"""The role of tenants can be taken on by who made it.
+"""The login that created the role of tenants may set it.
 
-Since Postgres 16 whoever makes a role is a member of it that may grant it, yet may not take it on.
+Since Postgres 16 the creator of a role is a member that may grant the role, but may not set it.
 """
 
 from collections.abc import Sequence
@@ -28,4 +28,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back nothing: the grant is of no harm, and other databases of the server may use it."""
+    """Revert nothing: the grant does no harm, and other databases of the server may use it."""

@@ -1,4 +1,4 @@
-"""An epoch in front of the transactions of the feed, for a move into another cluster."""
+"""An epoch before the transaction ids of the feed, so that a database can move to another cluster."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
 _OLDEST_UNDER_WAY = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-# Of a database that was moved before: what comes now is behind all that it brought along.
+# In a database that was moved before, new events come after all the events that it brought along.
 _MOVED_BEFORE = f"""
 UPDATE beacon SET horizon = last.xact + 1 FROM (
   SELECT max(e.xact) AS xact FROM tenant t CROSS JOIN LATERAL (
@@ -31,7 +31,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.execute("REVOKE SELECT (epoch, horizon) ON beacon FROM gateway_tenant")
     for name in ("cluster", "horizon", "epoch"):
         op.drop_column("beacon", name)

@@ -1,4 +1,4 @@
-"""A tenant has a cap on its endpoints, and the audit is found by tenant."""
+"""A cap on the endpoints of a tenant, and an index of the audit by tenant."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ depends_on: Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Apply, without holding up who writes."""
+    """Apply, without blocking writes."""
     op.add_column("tenant", sa.Column("max_endpoints", sa.Integer()))
     with op.get_context().autocommit_block():
         op.create_index(
@@ -25,6 +25,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert."""
     op.drop_index("audit_tenant_id_id", "audit")
     op.drop_column("tenant", "max_endpoints")

@@ -1,4 +1,4 @@
-"""Waiting for what another connection does, as the server sees it."""
+"""Wait until the server shows that another connection does something."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -14,7 +14,7 @@ WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 
 
 async def until(db: Database, sql: str, *arguments: object) -> None:
-    """Return once the server answers true."""
+    """Return once a statement answers true."""
     async with db.single() as tx:
         while True:
             row = await tx.row(sql, *arguments)
@@ -28,6 +28,6 @@ async def blocked(db: Database, work: Coroutine[object, object, T]) -> asyncio.T
     task = asyncio.create_task(work)
     waiting = asyncio.create_task(until(db, _WAITING))
     await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
-    assert waiting.done(), "nothing was in its way"
+    assert waiting.done(), "it did not wait for a lock"
     await waiting
     return task

@@ -13,7 +13,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_pool(database_url: str) -> AsyncIterator[SharedPool]:
-    """The pool of a process."""
+    """The pool that all tests of a module share."""
     async with open_shared_pool(database_url, size=5) as pool:
         yield pool
 
@@ -27,6 +27,6 @@ async def db(shared_pool: SharedPool) -> AsyncIterator[Database]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def tx(db: Database) -> AsyncIterator[Tx]:
-    """A transaction around the whole test, in which time stands still."""
+    """A transaction around the whole test; `now()` does not change in it."""
     async with db.begin() as tx:
         yield tx

@@ -1,4 +1,4 @@
-"""A cluster of its own for tests of roles, and of moves from one cluster to another."""
+"""A separate cluster, for tests of roles and of moves from one cluster to another."""
 
 import asyncio
 import shutil
@@ -18,7 +18,7 @@ from tests.servers import make_folder
 
 @asynccontextmanager
 async def own_postgres() -> AsyncIterator[Postgres]:
-    """A fresh server, where nothing was done yet."""
+    """A server with an empty cluster."""
     folder = make_folder()
     try:
         async with start_postgres(folder / "postgres") as server:
@@ -28,7 +28,7 @@ async def own_postgres() -> AsyncIterator[Postgres]:
 
 
 async def make_login(server: Postgres, name: str, options: str = "", encoding: str = "UTF8") -> str:
-    """A login without superuser, and a database of its own; the address."""
+    """Create a login that is no superuser, with a database; returns the URL."""
     await server.sql(
         f"CREATE ROLE {name} LOGIN PASSWORD 'secret' {options}",
         f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0 ENCODING '{encoding}'"
@@ -38,7 +38,7 @@ async def make_login(server: Postgres, name: str, options: str = "", encoding: s
 
 
 async def sql(url: str, *statements: str) -> list[object]:
-    """Run statements one by one; the first value of each last row."""
+    """Run statements one by one; returns the first value of each."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
         return [await connection.fetchval(statement) for statement in statements]
@@ -47,12 +47,12 @@ async def sql(url: str, *statements: str) -> list[object]:
 
 
 async def upgrade(url: str) -> None:
-    """Bring the schema up to date; raises what that raises."""
+    """Upgrade the schema; raises DatabaseRefusedError, Unavailable."""
     await asyncio.to_thread(upgrade_schema, url)
 
 
 async def downgrade(url: str, revision: str) -> None:
-    """Take the schema back to a revision."""
+    """Downgrade the schema to a revision."""
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations"))
     config.set_main_option("sqlalchemy.url", url)

@@ -1,1 +1,1 @@
-"""The revision of the schema, and the way to the one that is needed."""
+"""The revision of the schema, and the upgrade to the one that the code needs."""

@@ -1,4 +1,4 @@
-"""The revision of the schema: what it is, what it should be, and the way there."""
+"""The revision of the schema: the one a database has, the one the code needs, and the upgrade."""
 
 import asyncio
 from collections.abc import Generator
@@ -51,16 +51,16 @@ async def revision(tx: Tx) -> str | None:
 
 
 def upgrade_schema(url: str, tell: Tell = lambda _: None) -> None:
-    """Apply what is missing, one process at a time; raises DatabaseRefusedError, Unavailable.
+    """Apply the missing migrations, one process at a time; raises DatabaseRefusedError, Unavailable.
 
-    What could be refused on the way is checked before the first change. Whom it waits for is told.
-    Runs event loops of its own.
+    Checks before the first change whether the server would refuse one of them. `tell` gets a message about
+    each session that it waits for. Starts event loops of its own.
     """
     connector = PostgresConnector(url, "gateway db", guarded=False)
     config = _config()
     config.attributes["connector"] = connector
     config.attributes["tell"] = tell
-    with _refusals(connector):
+    with _translated(connector):
         asyncio.run(_check(connector))
         command.upgrade(config, "head")
 
@@ -74,7 +74,7 @@ async def _check(connector: PostgresConnector) -> None:
 
 
 def _scripts() -> Path:
-    """The folder of the migrations: inside the package where that is installed, else beside it."""
+    """The folder of the migrations: inside an installed package, else beside it."""
     package = Path(gateway.__path__[0])
     inside = package / "migrations"
     return inside if inside.is_dir() else package.parent / "migrations"
@@ -88,7 +88,8 @@ def _config() -> Config:
 
 
 @contextmanager
-def _refusals(connector: PostgresConnector) -> Generator[None]:
+def _translated(connector: PostgresConnector) -> Generator[None]:
+    """Raise DatabaseRefusedError or Unavailable for the errors of the driver and of SQLAlchemy."""
     try:
         yield
     except NoTurnError as error:
@@ -105,7 +106,7 @@ def _refusals(connector: PostgresConnector) -> Generator[None]:
 
 
 def _refused(error: DBAPIError) -> DatabaseRefusedError:
-    """What the server said, with the hint that it gave."""
+    """The message of the server, with its hint."""
     said = error.orig.__cause__ if error.orig is not None else None
     message = getattr(said, "message", None) or str(error.orig)
     return DatabaseRefusedError(message.splitlines()[0], getattr(said, "hint", None) or "")

@@ -1,4 +1,4 @@
-"""What must be so before the first migration runs, so that a refusal changes nothing."""
+"""Checks before the first migration, so that a refusal changes nothing."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ _LEAST_VERSION = 15
 _SETTABLE_SINCE = 16
 _ENCODING = "UTF8"
 ROLE = "gateway_tenant"
-# Whether the login may take the role on; whether it may make the role, or grant it to itself.
+# Whether the login may set the role; whether it may create the role, or grant it to itself.
 _ROLE = """
 SELECT current_user AS login, quote_ident(current_user) AS quoted, r.oid IS NOT NULL AS exists,
   COALESCE(u.rolsuper OR pg_has_role(current_user, r.oid, $2), false) AS is_taken_on,
@@ -22,7 +22,7 @@ SELECT current_schema() AS name, current_database() AS database,
 
 
 class DatabaseRefusedError(Exception):
-    """The server answers but does not do it; `hint` is what an administrator can do about it."""
+    """The server answers but refuses; `hint` says what an administrator can do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class DatabaseRefusedError(Exception):
 
 
 def encoding_fault(encoding: str) -> str:
-    """What is wrong with the encoding of a database; empty where it is UTF8."""
+    """What is wrong with the encoding of a database; empty if it is UTF8."""
     if encoding == _ENCODING:
         return ""
     return (
@@ -40,7 +40,7 @@ def encoding_fault(encoding: str) -> str:
 
 
 async def check(session: PostgresSession) -> None:
-    """Raise DatabaseRefusedError when the migrations could not run to their end here."""
+    """Raise DatabaseRefusedError if the server would refuse one of the migrations."""
     untyped: Any = session
     version = int(untyped.get_server_version().major)
     if version < _LEAST_VERSION:

@@ -29,7 +29,7 @@ NAME = "t_store_migrate"
 
 @pytest.fixture
 def empty(postgres: str) -> Iterator[str]:
-    """A database in which nothing was done yet."""
+    """An empty database."""
     drop = f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)"
     run_sql(postgres, drop, f"CREATE DATABASE {NAME}")
     yield at_database(postgres, NAME)
@@ -41,7 +41,7 @@ def present(url: str) -> str | None:
 
 
 def drift(url: str) -> list[object]:
-    """What a migration would still have to do."""
+    """The differences between the tables of the code and those of a database."""
 
     def compare(connection: Connection) -> list[object]:
         return compare_metadata(MigrationContext.configure(connection), metadata)
@@ -56,7 +56,7 @@ def drift(url: str) -> list[object]:
     return asyncio.run(run())
 
 
-def test_an_empty_database_is_brought_to_the_newest_revision(empty: str) -> None:
+def test_an_upgrade_takes_an_empty_database_to_the_newest_revision(empty: str) -> None:
     assert present(empty) is None
     upgrade_schema(empty)
     newest = newest_revision()
@@ -72,7 +72,7 @@ def test_the_migrations_make_the_tables_of_the_schema(empty: str) -> None:
     assert drift(empty) == []
 
 
-def test_a_database_without_a_revision_has_none(empty: str) -> None:
+def test_an_empty_table_of_revisions_means_no_revision(empty: str) -> None:
     upgrade_schema(empty)
     run_sql(empty, "DELETE FROM alembic_version")
     assert present(empty) is None
@@ -85,7 +85,7 @@ def test_a_refused_migration_says_why_and_changes_nothing(empty: str) -> None:
     assert present(empty) is None
 
 
-def test_a_wrong_password_is_refused_and_not_told(postgres: str) -> None:
+def test_a_wrong_password_is_named_as_the_cause_and_not_shown(postgres: str) -> None:
     password = urlsplit(postgres).password or ""
     with pytest.raises(DatabaseDenied) as refused:
         present(postgres.replace(password, "hunter2"))
@@ -93,17 +93,17 @@ def test_a_wrong_password_is_refused_and_not_told(postgres: str) -> None:
     assert "hunter2" not in refused.value.cause
 
 
-def test_a_server_that_is_away() -> None:
+def test_a_server_that_cannot_be_reached() -> None:
     with pytest.raises(Unavailable):
         present("postgresql+asyncpg://u:p@127.0.0.1:1/x")
 
 
-# --- Turns --------------------------------------------------------------------------------------
+# --- Locks --------------------------------------------------------------------------------------
 
 
 @contextmanager
 def holding(url: str, *statements: str) -> Iterator[None]:
-    """Somebody else's session with an open transaction."""
+    """Another session, with an open transaction that ran these statements."""
     ready, done = threading.Event(), threading.Event()
 
     async def hold() -> None:
@@ -126,7 +126,7 @@ def holding(url: str, *statements: str) -> Iterator[None]:
         thread.join()
 
 
-def test_who_waits_for_another_upgrade_says_so_and_gives_up_in_the_end(
+def test_an_upgrade_that_waits_for_another_one_says_so_and_gives_up(
     empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migration_lock, "_SILENT_SECONDS", 0.1)
@@ -145,7 +145,7 @@ def test_who_waits_for_another_upgrade_says_so_and_gives_up_in_the_end(
     assert present(empty) is None
 
 
-def test_a_lock_that_somebody_holds_is_told_and_ends_the_upgrade(
+def test_an_upgrade_that_waits_for_a_lock_says_so_and_fails(
     empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migration_lock, "_SILENT_SECONDS", 0.1)
@@ -163,23 +163,33 @@ def test_a_lock_that_somebody_holds_is_told_and_ends_the_upgrade(
     assert present(empty) == "0013"
 
 
-def test_a_server_that_goes_away_under_an_upgrade_is_named(
+def test_a_connection_that_breaks_during_an_upgrade_is_unavailable(
     empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def go(*_: object) -> None:
-        raise ConnectionRefusedError(111, "Connect")
-
-    monkeypatch.setattr(command, "upgrade", go)
-    with pytest.raises(Unavailable) as failed:
-        upgrade_schema(empty)
-    assert failed.value.cause == "connection refused"
+    monkeypatch.setattr(migration_lock, "_SILENT_SECONDS", 0.1)
+    upgrade_schema(empty)
+    run_sql(empty, "UPDATE alembic_version SET version_num = '0013'")
+    end_upgrade = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        f" WHERE datname = '{NAME}' AND application_name = 'gateway db'"
+    )
+    killer = threading.Thread(target=run_sql, args=(at_database(empty, "postgres"), end_upgrade))
+    with (
+        holding(empty, "LOCK TABLE alembic_version IN EXCLUSIVE MODE"),
+        pytest.raises(Unavailable) as failed,
+    ):
+        upgrade_schema(empty, lambda _: killer.start())
+    killer.join()
+    assert "terminating connection" in failed.value.cause
     assert "127.0.0.1" in failed.value.place
 
 
-def test_a_defect_in_a_migration_stays_one(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def go(*_: object) -> None:
+def test_a_defect_in_a_migration_is_not_translated(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
         raise ValueError("oops")
 
-    monkeypatch.setattr(command, "upgrade", go)
+    monkeypatch.setattr(command, "upgrade", fail)
     with pytest.raises(ValueError, match="oops"):
         upgrade_schema(empty)

@@ -1,6 +1,6 @@
-"""What a login of its own may do, in a cluster in which nothing was done yet.
+"""Upgrades by logins with few rights, in a new cluster.
 
-The tests build on one another in their order: roles belong to the whole cluster.
+The order of the tests matters, because roles belong to the whole cluster.
 """
 
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ async def server() -> AsyncIterator[Postgres]:
 
 
 async def refusal(url: str) -> tuple[str, str]:
-    """Why an upgrade is refused, and what to do; nothing was changed."""
+    """The message and the hint of an upgrade that is refused, and changes nothing."""
     before = await present_revision(url)
     with pytest.raises(DatabaseRefusedError) as refused:
         await upgrade(url)
@@ -36,7 +36,7 @@ async def refusal(url: str) -> tuple[str, str]:
 
 
 async def as_tenant(url: str) -> str:
-    """Who one is in a transaction of a tenant."""
+    """The current user of a transaction of a tenant."""
     database = open_database(url, pool=1, name="tests")
     try:
         async with database.of(uuid7()) as tx:
@@ -45,7 +45,7 @@ async def as_tenant(url: str) -> str:
         await database.close()
 
 
-async def test_a_plain_owner_is_told_both_statements_before_anything_is_changed(
+async def test_an_owner_without_rights_on_roles_is_told_which_statements_an_administrator_runs(
     server: Postgres,
 ) -> None:
     url = await make_login(server, "plain")
@@ -57,14 +57,14 @@ async def test_a_plain_owner_is_told_both_statements_before_anything_is_changed(
     )
 
 
-async def test_an_owner_that_may_make_roles_needs_nobody(server: Postgres) -> None:
+async def test_an_owner_that_may_create_roles_needs_no_administrator(server: Postgres) -> None:
     url = await make_login(server, "maker", "CREATEROLE")
     await upgrade(url)
     assert await present_revision(url) == newest_revision()
     assert await as_tenant(url) == "gateway_tenant"
 
 
-async def test_a_role_that_was_made_before_and_cannot_be_set_is_mended(server: Postgres) -> None:
+async def test_an_upgrade_lets_the_login_set_a_role_that_it_could_not_set(server: Postgres) -> None:
     url = f"postgresql://maker:secret@127.0.0.1:{server.port}/maker"
     await sql(url, "REVOKE gateway_tenant FROM maker GRANTED BY maker")
     with pytest.raises(DatabaseDenied) as denied:
@@ -78,7 +78,7 @@ async def test_a_role_that_was_made_before_and_cannot_be_set_is_mended(server: P
     assert await as_tenant(url) == "gateway_tenant"
 
 
-async def test_a_second_login_of_the_cluster_is_told_the_one_statement(server: Postgres) -> None:
+async def test_a_second_login_of_the_cluster_is_told_how_to_join_the_role(server: Postgres) -> None:
     url = await make_login(server, "second", "CREATEROLE")
     said, hint = await refusal(url)
     assert said == (
@@ -102,7 +102,9 @@ async def test_another_encoding_is_refused(server: Postgres, encoding: str) -> N
     assert "ENCODING 'UTF8' TEMPLATE template0" in hint
 
 
-async def test_a_schema_in_which_nothing_may_be_made_is_refused(server: Postgres) -> None:
+async def test_a_schema_in_which_the_login_may_not_create_tables_is_refused(
+    server: Postgres,
+) -> None:
     url = await make_login(server, "guest")
     await server.sql("ALTER DATABASE guest OWNER TO postgres")
     said, hint = await refusal(url)
@@ -110,7 +112,7 @@ async def test_a_schema_in_which_nothing_may_be_made_is_refused(server: Postgres
     assert "GRANT CREATE, USAGE ON SCHEMA public TO" in hint
 
 
-async def test_a_database_that_takes_no_changes_is_refused(server: Postgres) -> None:
+async def test_a_read_only_database_is_refused(server: Postgres) -> None:
     url = await make_login(server, "frozen")
     await server.sql("ALTER DATABASE frozen SET default_transaction_read_only = on")
     assert await refusal(url) == ("the database is read-only, such as a standby", "")
