@@ -14,10 +14,11 @@ _OK = 200
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _NOT_ALLOWED = 405
-# HEAD is GET without the body. OPTIONS is sent on as TRACE, which no route takes: the 405 of Litestar
-# lists all methods of the path in Allow, and becomes a 204 here. Litestar's own OPTIONS handlers omit
-# methods of paths with several handlers, and a table of paths would have to match ids as its router does.
-_ASKED_AS = {"HEAD": "GET", "OPTIONS": "TRACE"}
+# Litestar sees HEAD as GET, and the body is dropped here. It sees OPTIONS as a method without a route:
+# its 405 lists the methods of the path in the header Allow, and becomes a 204 here. Litestar's own
+# OPTIONS handlers do not do: they name the methods of one handler of a path, and guards ask for a key.
+_NO_ROUTE = "TRACE"
+_ROUTED_AS = {"HEAD": "GET", "OPTIONS": _NO_ROUTE}
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _ALL_METHODS = RawResponse(_OK, b"", headers=((b"allow", ", ".join(sorted(_METHODS)).encode()),))
 _SILENT = ("/health/", "/metrics")
@@ -121,13 +122,13 @@ class _Exchange:
 
     async def _pass_on(self, inner: App, receive: Receive) -> None:
         self._scope.setdefault("state", {})[STATE] = self._envelope
-        self._scope["method"] = _ASKED_AS.get(self._method, self._method)
+        self._scope["method"] = _ROUTED_AS.get(self._method, self._method)
         await inner(self._scope, receive, self._stamped)
 
     async def _stamped(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._stamp(message)
-        elif self._method in _ASKED_AS or self._status == _NOT_MODIFIED:
+        elif self._method in _ROUTED_AS or self._status == _NOT_MODIFIED:
             message["body"] = b""
         await self._send(message)
 
