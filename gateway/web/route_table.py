@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.web.context import declare_inputs
-from gateway.web.routes import event_feed, health, upstream_account, whoami
+from gateway.web.routes import event_feed, health, upstream_account, usage, whoami
 from gateway.web.routes.admin import access_keys, audit, status, tenants
 from gateway.web.routes.admin import jobs as admin_jobs
 from gateway.web.routes.jobs import batch, export, job, list_jobs
@@ -13,15 +13,15 @@ Groups = dict[str, list[Any]]
 
 # Under /v1 and /api.
 TENANT: Groups = {
-    "Jobs": [job.make_job, list_jobs.list_jobs, *job.HANDLERS[1:], *batch.HANDLERS],
+    "Jobs": [job.create_job, list_jobs.list_jobs, *job.HANDLERS[1:], *batch.HANDLERS],
     "Endpoints": [*endpoints.HANDLERS, *signing_secrets.HANDLERS],
     "Deliveries": [*deliveries.HANDLERS, *bulk.HANDLERS],
     "Events": event_feed.HANDLERS,
-    "Account": upstream_account.HANDLERS,
+    "Account": [*upstream_account.HANDLERS, usage.get_usage],
 }
 # Under /admin/v1.
 OPERATOR: Groups = {
-    "Tenants": [*tenants.HANDLERS, export.take_tenant],
+    "Tenants": [*tenants.HANDLERS, export.export_tenant_data],
     "Keys and operations": [
         *access_keys.HANDLERS,
         *admin_jobs.HANDLERS,
@@ -31,7 +31,7 @@ OPERATOR: Groups = {
 }
 # At the root, without a key.
 OPEN: Groups = {"Health": health.HANDLERS, "Public keys": signing_secrets.OPEN_HANDLERS}
-# With a key of any kind, at paths of its own in each face.
+# With a key of any kind; at its own path under /v1, /api and /admin/v1.
 ANY_KEY: Groups = {"Account": [whoami.read_whoami]}
 
 

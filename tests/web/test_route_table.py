@@ -12,7 +12,7 @@ from gateway.web.schemas.requests import In, JobIn, NoBody, PageQuery
 
 _HANDLERS = [one for groups in (TENANT, OPERATOR, OPEN, ANY_KEY) for one in flat(groups)]
 # POST /job reads its body by hand, so that it costs little.
-_BY_HAND = {"make_job": JobIn}
+_BY_HAND = {"create_job": JobIn}
 
 
 @pytest.mark.parametrize("handler", _HANDLERS, ids=lambda handler: handler.fn.__name__)

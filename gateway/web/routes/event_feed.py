@@ -106,7 +106,7 @@ async def stream_events(
     operation_id="createSampleEvent",
     summary="Create a sample event in the feed",
 )
-async def make_sample(
+async def create_sample_event(
     payload: Injected[SampleIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> SampleMade:
     """Only readers with `samples` see it; it is delivered to no endpoint."""
@@ -201,4 +201,4 @@ def _next_link(request: AnyRequest, last: UUID) -> str:
     return f'<?{query}>; rel="next"'
 
 
-HANDLERS = [list_events, stream_events, make_sample]
+HANDLERS = [list_events, stream_events, create_sample_event]

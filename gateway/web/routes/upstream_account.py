@@ -1,4 +1,4 @@
-"""The account of a tenant at the upstream: uploads, workflows, application; and its usage."""
+"""The account of a tenant at the upstream: uploads, workflows, application."""
 
 from litestar import Response, get
 
@@ -7,7 +7,6 @@ from gateway.flows.deps import Deps
 from gateway.flows.upstream.passthrough import upload
 from gateway.web.context import Context, Injected
 from gateway.web.respond.raw_response import JSON
-from gateway.web.routes.usage import read_usage
 from gateway.web.schemas.requests import PageQuery
 from gateway.web.schemas.responses import Application, UploadOut, WorkflowsOut, described
 
@@ -18,7 +17,7 @@ from gateway.web.schemas.responses import Application, UploadOut, WorkflowsOut, 
     operation_id="createUpload",
     summary="Get signed URLs for one file",
 )
-async def make_upload(tenant: Injected[Tenant], deps: Injected[Deps]) -> UploadOut:
+async def create_upload(tenant: Injected[Tenant], deps: Injected[Deps]) -> UploadOut:
     """The URLs are the upstream's: PUT the file to one, and pass the other to a job."""
     place = await upload(deps, tenant.id)
     return UploadOut(place.upload_url, place.download_url)
@@ -46,9 +45,9 @@ async def list_workflows(
     operation_id="getApplication",
     summary="Read the tenant of this key",
 )
-async def read_application(tenant: Injected[Tenant]) -> Application:
+async def get_application(tenant: Injected[Tenant]) -> Application:
     """Has the tenant where the upstream has its application."""
     return Application(str(tenant.id), tenant.name)
 
 
-HANDLERS = [make_upload, list_workflows, read_application, read_usage]
+HANDLERS = [create_upload, list_workflows, get_application]

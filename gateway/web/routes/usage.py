@@ -41,7 +41,7 @@ _NO_TIMES = [None] * len(Times.__struct_fields__)
     operation_id="getUsage",
     summary="Read totals of ended jobs",
 )
-async def read_usage(
+async def get_usage(
     parameters: Injected[UsageQuery],
     caller: Injected[Caller],
     context: Injected[Context],

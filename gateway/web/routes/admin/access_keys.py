@@ -54,7 +54,7 @@ async def _made(context: Context, made: tuple[AccessKey, str]) -> KeyMade:
     operation_id="createTenantKey",
     summary="Issue a key",
 )
-async def make_tenant_key(
+async def create_tenant_key(
     slug: FromPath[str],
     payload: Injected[TenantKeyIn],
     caller: Injected[Caller],
@@ -86,7 +86,7 @@ async def list_tenant_keys(slug: FromPath[str], context: Injected[Context]) -> l
     operation_id="createKey",
     summary="Issue a service or operator key",
 )
-async def make_key(
+async def create_key(
     payload: Injected[KeyIn], caller: Injected[Caller], context: Injected[Context]
 ) -> KeyMade:
     """A service key without tenants may act for all. The key itself is shown only in this response."""
@@ -115,7 +115,7 @@ async def list_keys(context: Injected[Context]) -> list[KeyOut]:
     operation_id="rotateKey",
     summary="Rotate a key",
 )
-async def replace_key(
+async def rotate_key(
     key_id: FromPath[str],
     payload: Injected[RotationIn],
     caller: Injected[Caller],
@@ -131,7 +131,7 @@ async def replace_key(
 @delete(
     "/key/{key_id:str}", status_code=200, operation_id="revokeKey", summary="Revoke a key at once"
 )
-async def end_key(
+async def revoke_key(
     key_id: FromPath[str], caller: Injected[Caller], context: Injected[Context]
 ) -> KeyOut:
     """All processes refuse it within seconds; it stays in the list."""
@@ -141,10 +141,10 @@ async def end_key(
 
 
 HANDLERS = [
-    make_tenant_key,
+    create_tenant_key,
     list_tenant_keys,
-    make_key,
+    create_key,
     list_keys,
-    replace_key,
-    end_key,
+    rotate_key,
+    revoke_key,
 ]

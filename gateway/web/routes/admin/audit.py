@@ -2,7 +2,7 @@
 
 from litestar import Response, get
 
-from gateway.flows.admin.audit import list_audit
+from gateway.flows.admin import audit
 from gateway.flows.deps import Deps
 from gateway.store.tenancy.audit import AuditFilter
 from gateway.web.context import AnyRequest, Injected
@@ -12,7 +12,7 @@ from gateway.web.schemas.requests import AuditQuery
 
 
 @get("/audit", operation_id="listAudit", summary="List the audit log, newest first")
-async def read_audit(
+async def list_audit(
     parameters: Injected[AuditQuery], deps: Injected[Deps], request: AnyRequest
 ) -> Response[list[AuditOut]]:
     """The header Link names the next page. An actor is the id or the name of a key."""
@@ -24,9 +24,9 @@ async def read_audit(
         parameters.created_before,
     )
     before = read_cursor(parameters.cursor)
-    found = await list_audit(deps, wanted, before, parameters.size + 1)
+    found = await audit.list_audit(deps, wanted, before, parameters.size + 1)
     page, headers = one_page(request, found, parameters.size)
     return Response([AuditOut.of(one) for one in page], headers=headers)
 
 
-HANDLERS = [read_audit]
+HANDLERS = [list_audit]

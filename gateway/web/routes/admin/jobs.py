@@ -21,7 +21,7 @@ from gateway.web.schemas.responses import JobOut, Moment, described
     operation_id="getAnyJob",
     summary="Read a job of any tenant",
 )
-async def read_any_job(
+async def get_any_job(
     job_id: FromPath[UUID],
     caller: Injected[Caller],
     context: Injected[Context],
@@ -38,11 +38,11 @@ async def read_any_job(
     operation_id="listAnyJobEvents",
     summary="Read the timeline of a job of any tenant",
 )
-async def read_any_timeline(
+async def list_any_job_events(
     job_id: FromPath[UUID], caller: Injected[Caller], deps: Injected[Deps]
 ) -> list[Moment]:
     """Everything that happened to the job, oldest first, with every delivery attempt of its webhooks."""
     return await moments(deps, await owner_of(deps, caller, job_id), job_id)
 
 
-HANDLERS = [read_any_job, read_any_timeline]
+HANDLERS = [get_any_job, list_any_job_events]

@@ -1,19 +1,43 @@
 """/admin/v1: tenants and their credentials."""
 
+from collections.abc import Callable
+
+import msgspec
 from litestar import Response, delete, get, patch, post, put
 from litestar.params import FromPath
+from msgspec import UNSET, Raw, UnsetType
 
 from gateway.core.crypto.cipher import Secret
+from gateway.core.model import Limits
+from gateway.core.text.merge_patch import merge_patch
 from gateway.flows.admin import tenants
 from gateway.flows.deps import Deps
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import Injected
-from gateway.web.parse.json_objects import read_metadata
+from gateway.web.parse.json_objects import read_metadata, read_object
 from gateway.web.parse.large_bodies import read_aside
-from gateway.web.parse.tenant_change import change_of, limits_of
 from gateway.web.schemas.admin_responses import CredentialOut, TenantOut
-from gateway.web.schemas.requests import CredentialIn, TenantChange, TenantIn, TenantsQuery
+from gateway.web.schemas.requests import (
+    CredentialIn,
+    LimitsChange,
+    LimitsIn,
+    TenantChange,
+    TenantIn,
+    TenantsQuery,
+)
 from gateway.web.schemas.responses import Deleted
+
+# The fields of Limits, and their names in requests.
+_LIMITS = {
+    "max_queued": "max_queued",
+    "max_in_flight": "max_in_flight",
+    "max_rate": "max_rate",
+    "max_endpoints": "max_endpoints",
+    "keep_payloads": "keep_payloads_days",
+    "keep_jobs": "keep_jobs_days",
+    "keep_attempts": "keep_attempts_days",
+    "keep_events": "keep_events_days",
+}
 
 
 @post(
@@ -22,7 +46,7 @@ from gateway.web.schemas.responses import Deleted
     operation_id="createTenant",
     summary="Create a tenant",
 )
-async def make_tenant(
+async def create_tenant(
     payload: Injected[TenantIn], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
     """Its metadata is sent upstream with each of its jobs."""
@@ -32,7 +56,7 @@ async def make_tenant(
         slug=payload.slug,
         name=payload.name,
         metadata=read_metadata(payload.metadata)[0],
-        limits=limits_of(payload.limits),
+        limits=_limits(payload.limits),
     )
     return TenantOut.of(tenant)
 
@@ -51,7 +75,7 @@ async def list_tenants(
 
 
 @get("/tenant/{slug:str}", operation_id="getTenant", summary="Read a tenant")
-async def read_tenant(slug: FromPath[str], deps: Injected[Deps]) -> TenantOut:
+async def get_tenant(slug: FromPath[str], deps: Injected[Deps]) -> TenantOut:
     """By its slug."""
     return TenantOut.of(await tenants.get_tenant(deps, slug))
 
@@ -61,7 +85,7 @@ async def read_tenant(slug: FromPath[str], deps: Injected[Deps]) -> TenantOut:
     operation_id="updateTenant",
     summary="Change a tenant",
 )
-async def alter_tenant(
+async def update_tenant(
     slug: FromPath[str],
     payload: Injected[TenantChange],
     caller: Injected[Caller],
@@ -71,7 +95,7 @@ async def alter_tenant(
 
     Null sets a limit to the gateway's default, and takes a key of the metadata away.
     """
-    change = await read_aside(len(bytes(payload.metadata)), change_of, payload)
+    change = await read_aside(len(bytes(payload.metadata)), _update, payload)
     return TenantOut.of(await tenants.change_tenant(deps, caller.key.key_id, slug, change))
 
 
@@ -81,7 +105,7 @@ async def alter_tenant(
     operation_id="suspendTenant",
     summary="Suspend a tenant",
 )
-async def hold_tenant(
+async def suspend_tenant(
     slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
 ) -> TenantOut:
     """Its requests are refused, and its waiting jobs are held back."""
@@ -109,7 +133,7 @@ async def resume_tenant(
     operation_id="deleteTenant",
     summary="Delete a tenant and all of its data",
 )
-async def remove_tenant(
+async def delete_tenant(
     slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
 ) -> Deleted:
     """Deletes jobs, history, keys, credentials and endpoints."""
@@ -124,7 +148,7 @@ async def remove_tenant(
     operation_id="putCredential",
     summary="Store the upstream credential of a tenant",
 )
-async def store_credential(
+async def put_credential(
     slug: FromPath[str],
     payload: Injected[CredentialIn],
     caller: Injected[Caller],
@@ -151,14 +175,48 @@ async def list_credentials(slug: FromPath[str], deps: Injected[Deps]) -> list[Cr
     return [CredentialOut.of(one) for one in await tenants.list_credentials(deps, slug)]
 
 
+def _limits(given: LimitsIn) -> Limits:
+    return Limits(**{name: getattr(given, field) for name, field in _LIMITS.items()})
+
+
+def _update(given: TenantChange) -> tenants.TenantUpdate:
+    """The change that a request asks for; raises BadRequest."""
+    return tenants.TenantUpdate(
+        None if given.name is UNSET else given.name,
+        _metadata_merge(given.metadata) if bytes(given.metadata) else None,
+        _changed_limits(given.limits),
+    )
+
+
+def _changed_limits(given: LimitsChange | UnsetType | None) -> dict[str, int | None]:
+    """The limits that a request names; null instead of the object resets all of them."""
+    if given is UNSET:
+        return {}
+    if given is None:
+        return dict.fromkeys(_LIMITS)
+    named = {name: getattr(given, field) for name, field in _LIMITS.items()}
+    return {name: value for name, value in named.items() if value is not UNSET}
+
+
+def _metadata_merge(raw: Raw) -> Callable[[str], str]:
+    """A function that applies a merge patch to stored metadata; null removes all of it."""
+    patch = None if bytes(raw) == b"null" else read_object("metadata", raw)[1]
+
+    def merge(before: str) -> str:
+        after = None if patch is None else merge_patch(msgspec.json.decode(before), patch)
+        return read_metadata(Raw(msgspec.json.encode(after)))[0]
+
+    return merge
+
+
 HANDLERS = [
-    make_tenant,
+    create_tenant,
     list_tenants,
-    read_tenant,
-    alter_tenant,
-    hold_tenant,
+    get_tenant,
+    update_tenant,
+    suspend_tenant,
     resume_tenant,
-    remove_tenant,
-    store_credential,
+    delete_tenant,
+    put_credential,
     list_credentials,
 ]

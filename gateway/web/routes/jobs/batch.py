@@ -12,7 +12,7 @@ from gateway.errors import BadRequest, FieldError
 from gateway.flows.accept.acceptor import Order
 from gateway.flows.accept.batch import accept_batch, key_in_batch
 from gateway.flows.accept.retry_job import job_again
-from gateway.flows.bulk.jobs import cancel_jobs, retry_jobs
+from gateway.flows.bulk import jobs as bulk_jobs
 from gateway.flows.bulk.start import DryRun
 from gateway.flows.deliver.endpoints import check_callback
 from gateway.flows.deps import Deps
@@ -42,7 +42,7 @@ _WRITE = {"scope": Scope.JOBS_WRITE}
     operation_id="createBatch",
     summary="Create many jobs, all or none",
 )
-async def make_batch(
+async def create_batch(
     payload: Injected[BatchIn],
     caller: Injected[Caller],
     context: Injected[Context],
@@ -93,12 +93,12 @@ async def retry_job(
     operation_id="cancelJobs",
     summary="Delete open jobs",
 )
-async def cancel_many(
+async def cancel_jobs(
     payload: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DryRunOut:
     """Starts a bulk operation on the open jobs of a filter."""
     wanted = _filter(payload.filter)
-    return _shown(await cancel_jobs(deps, tenant.id, wanted, dry_run=payload.dry_run))
+    return _shown(await bulk_jobs.cancel_jobs(deps, tenant.id, wanted, dry_run=payload.dry_run))
 
 
 @post(
@@ -108,12 +108,12 @@ async def cancel_many(
     operation_id="retryJobs",
     summary="Run jobs again",
 )
-async def retry_many(
+async def retry_jobs(
     payload: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DryRunOut:
     """Starts a bulk operation on the failed jobs of a filter."""
     wanted = _filter(payload.filter)
-    return _shown(await retry_jobs(deps, tenant.id, wanted, dry_run=payload.dry_run))
+    return _shown(await bulk_jobs.retry_jobs(deps, tenant.id, wanted, dry_run=payload.dry_run))
 
 
 def _replayed(*, is_replay: bool) -> dict[str, str]:
@@ -157,4 +157,4 @@ def _shown(begun: Operation | DryRun) -> BulkOut | DryRunOut:
     return DryRunOut(True, begun.count) if isinstance(begun, DryRun) else BulkOut.of(begun)
 
 
-HANDLERS = [make_batch, retry_job, cancel_many, retry_many]
+HANDLERS = [create_batch, retry_job, cancel_jobs, retry_jobs]

@@ -60,7 +60,7 @@ def jobs_download(
     operation_id="exportTenant",
     summary="Export all data of a tenant",
 )
-async def take_tenant(
+async def export_tenant_data(
     slug: FromPath[str], context: Injected[Context], deps: Injected[Deps], request: AnyRequest
 ) -> ASGIApp:
     """NDJSON: one object per line, its `kind` first. Without secrets."""

@@ -40,7 +40,7 @@ from gateway.web.schemas.responses import (
     operation_id="createJob",
     summary="Run a job",
 )
-async def make_job(context: Injected[Context], request: AnyRequest) -> Response[bytes]:
+async def create_job(context: Injected[Context], request: AnyRequest) -> Response[bytes]:
     """The response comes after the job is stored in Postgres."""
     answer = await accept(context, request_context_of(request), request.scope["path"])
     headers = {name.decode(): value.decode() for name, value in answer.headers}
@@ -59,7 +59,7 @@ _READ_AND_WAIT = {**_READ, "headers": ("If-None-Match",)}
     operation_id="getJob",
     summary="Read a job",
 )
-async def read_job(
+async def get_job(
     job_id: FromPath[UUID],
     parameters: Injected[JobQuery],
     caller: Injected[Caller],
@@ -120,7 +120,7 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
     operation_id="getJobStatus",
     summary="Read only the status of a job",
 )
-async def read_status(
+async def get_job_status(
     job_id: FromPath[UUID], caller: Injected[Caller], deps: Injected[Deps]
 ) -> Response[JobStatus]:
     """One of the upstream's four words; 304 if If-None-Match names the current version."""
@@ -150,7 +150,7 @@ async def remove_job(
     operation_id="getJobTimeline",
     summary="Read the timeline of a job",
 )
-async def read_timeline(
+async def get_job_timeline(
     job_id: FromPath[UUID], caller: Injected[Caller], deps: Injected[Deps]
 ) -> list[Moment]:
     """Everything that happened to the job, oldest first."""
@@ -171,4 +171,4 @@ def _seconds(between: timedelta) -> float:
     return round(between.total_seconds(), 3)
 
 
-HANDLERS = [make_job, read_job, read_status, remove_job, read_timeline]
+HANDLERS = [create_job, get_job, get_job_status, remove_job, get_job_timeline]

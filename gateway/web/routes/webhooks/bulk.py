@@ -69,7 +69,7 @@ async def recover_deliveries(
     operation_id="replayMissingEvents",
     summary="Send an endpoint the events that it never received",
 )
-async def replay_to_endpoint(
+async def replay_missing_events(
     endpoint_id: FromPath[UUID],
     payload: Injected[SinceIn],
     tenant: Injected[Tenant],
@@ -107,7 +107,7 @@ async def resend_deliveries(
     operation_id="listBulkOperations",
     summary="List bulk operations, newest first",
 )
-async def list_operations(
+async def list_bulk_operations(
     parameters: Injected[BulkQuery],
     tenant: Injected[Tenant],
     caller: Injected[Caller],
@@ -130,7 +130,7 @@ async def list_operations(
     operation_id="getBulkOperation",
     summary="Read the progress of a bulk operation",
 )
-async def read_operation(
+async def get_bulk_operation(
     operation_id: FromPath[UUID],
     tenant: Injected[Tenant],
     caller: Injected[Caller],
@@ -149,7 +149,7 @@ async def read_operation(
     operation_id="stopBulkOperation",
     summary="Stop a bulk operation",
 )
-async def stop_operation(
+async def stop_bulk_operation(
     operation_id: FromPath[UUID],
     tenant: Injected[Tenant],
     caller: Injected[Caller],
@@ -197,9 +197,9 @@ def _shown(begun: Operation | DryRun) -> BulkOut | DeliveriesDryRunOut:
 HANDLERS = [
     recover_endpoint,
     recover_deliveries,
-    replay_to_endpoint,
+    replay_missing_events,
     resend_deliveries,
-    list_operations,
-    read_operation,
-    stop_operation,
+    list_bulk_operations,
+    get_bulk_operation,
+    stop_bulk_operation,
 ]

@@ -6,7 +6,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 
 from gateway.core.model import Scope, Tenant
-from gateway.flows.deliver.resend import resend_delivery
+from gateway.flows.deliver import resend
 from gateway.flows.deps import Deps
 from gateway.flows.read import deliveries
 from gateway.store.delivery_search.filter import DeliveryFilter
@@ -46,7 +46,7 @@ async def list_deliveries(
     operation_id="getDelivery",
     summary="Read a delivery with every attempt",
 )
-async def read_delivery(
+async def get_delivery(
     delivery_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> DeliveryWithAttempts:
     """Each attempt has its request, its response and its timings."""
@@ -62,11 +62,11 @@ async def read_delivery(
     operation_id="resendDelivery",
     summary="Resend a delivery",
 )
-async def send_again(
+async def resend_delivery(
     delivery_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> DeliveryOut:
     """At once, with the same webhook-id and the same bytes, whether it was delivered before or not."""
-    return DeliveryOut.of(await resend_delivery(deps, tenant.id, delivery_id))
+    return DeliveryOut.of(await resend.resend_delivery(deps, tenant.id, delivery_id))
 
 
 def _filter(parameters: DeliveriesQuery, tenant_id: UUID) -> DeliveryFilter:
@@ -83,4 +83,4 @@ def _filter(parameters: DeliveriesQuery, tenant_id: UUID) -> DeliveryFilter:
     )
 
 
-HANDLERS = [list_deliveries, read_delivery, send_again]
+HANDLERS = [list_deliveries, get_delivery, resend_delivery]

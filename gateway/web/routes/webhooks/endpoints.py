@@ -53,7 +53,7 @@ _DEFAULTS = {
     operation_id="createEndpoint",
     summary="Create an endpoint; its secret is shown only in this response",
 )
-async def make_endpoint(
+async def create_endpoint(
     payload: Injected[EndpointIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointMade:
     """Without `events` it gets all types. Of an ed25519 key pair only the public key is ever shown."""
@@ -102,7 +102,7 @@ async def list_endpoints(
     operation_id="getEndpoint",
     summary="Read an endpoint",
 )
-async def read_endpoint(
+async def get_endpoint(
     endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointOut:
     """Without its secret, and without the values of its headers."""
@@ -116,7 +116,7 @@ async def read_endpoint(
     operation_id="updateEndpoint",
     summary="Change an endpoint",
 )
-async def alter_endpoint(
+async def update_endpoint(
     endpoint_id: FromPath[UUID],
     payload: Injected[EndpointChange],
     tenant: Injected[Tenant],
@@ -144,7 +144,7 @@ async def alter_endpoint(
     operation_id="deleteEndpoint",
     summary="Delete an endpoint",
 )
-async def remove_endpoint(
+async def delete_endpoint(
     endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> Deleted:
     """Its waiting deliveries are not sent any more."""
@@ -177,7 +177,7 @@ async def test_endpoint(
     operation_id="enableEndpoint",
     summary="Enable an endpoint",
 )
-async def switch_on(
+async def enable_endpoint(
     endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointEnabled:
     """New events are delivered from now on; `recover` sends the deliveries that were parked meanwhile."""
@@ -192,7 +192,7 @@ async def switch_on(
     operation_id="disableEndpoint",
     summary="Disable an endpoint",
 )
-async def switch_off(
+async def disable_endpoint(
     endpoint_id: FromPath[UUID],
     payload: Injected[DisablingIn],
     tenant: Injected[Tenant],
@@ -212,12 +212,12 @@ def _sound(headers: Headers) -> Headers:
 
 
 HANDLERS = [
-    make_endpoint,
+    create_endpoint,
     list_endpoints,
-    read_endpoint,
-    alter_endpoint,
-    remove_endpoint,
+    get_endpoint,
+    update_endpoint,
+    delete_endpoint,
     test_endpoint,
-    switch_on,
-    switch_off,
+    enable_endpoint,
+    disable_endpoint,
 ]

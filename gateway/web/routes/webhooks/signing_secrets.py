@@ -26,7 +26,7 @@ _CACHED = {"Cache-Control": "public, max-age=300"}
     operation_id="getDefaultSecret",
     summary="Read the default signing secret",
 )
-async def read_default_secret(tenant: Injected[Tenant], deps: Injected[Deps]) -> SecretOut:
+async def get_default_secret(tenant: Injected[Tenant], deps: Injected[Deps]) -> SecretOut:
     """It signs webhooks to the callback URLs of jobs."""
     key = parse_secret(await default_secret(deps, tenant.id))
     return SecretOut(**shown_key(key, tenant.id, None))
@@ -94,5 +94,5 @@ async def _rotated(
     return SecretOut(**shown_key(key, tenant.id, endpoint_id))
 
 
-HANDLERS: list[Any] = [read_default_secret, rotate_default_secret, rotate_endpoint_secret]
+HANDLERS: list[Any] = [get_default_secret, rotate_default_secret, rotate_endpoint_secret]
 OPEN_HANDLERS: list[Any] = [list_public_keys]
