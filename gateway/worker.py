@@ -5,7 +5,6 @@ workers take over its rows when their leases expire.
 """
 
 import asyncio
-import gc
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +24,7 @@ from gateway.flows.health.heartbeat import beating
 from gateway.flows.maintain.sweep import sweep
 from gateway.flows.warm_up import warm_up
 from gateway.flows.work_loops import WorkLoops
+from gateway.host import garbage_collection
 from gateway.host.descriptors import raise_limit
 from gateway.host.watchdog import watch_loop
 from gateway.runtime import host_clock, identity_of, open_deps, warn_of_unknown_settings
@@ -88,9 +88,7 @@ async def _work(settings: Settings, crash_point: Callable[[str], None]) -> None:
         if settings.worker_port:
             idle = partial(_seconds_since_turn, deps, worker)
             serve_port(deps, settings.host, settings.worker_port, idle)
-        # Garbage collection skips the objects of the start-up: a full pass over them takes 40 ms.
-        gc.collect()
-        gc.freeze()
+        garbage_collection.relax()
         async with beating(deps, identity_of("worker", deps.ids)):
             _log.info("worker started")
             await worker.run(stop)

@@ -1,7 +1,6 @@
 """`gateway serve`: one process on granian, on an event loop of our own."""
 
 import asyncio
-import gc
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
@@ -16,6 +15,7 @@ from gateway import log
 from gateway.flows.admin.master_keys import require_keys
 from gateway.flows.deps import Deps, no_crash
 from gateway.flows.health.heartbeat import beating
+from gateway.host import garbage_collection
 from gateway.host.descriptors import raise_limit
 from gateway.host.listening import ListenAddress, claimed
 from gateway.runtime import identity_of, open_deps, warn_of_unknown_settings
@@ -56,9 +56,7 @@ async def _serve(settings: Settings, crash_point: Callable[[str], None]) -> None
             claimed(settings.host, settings.port, shared=settings.share_port)
         )
         app = create_app(deps, HttpLimits.of(settings), metrics=not settings.metrics_port)
-        # All objects made so far stay, so the garbage collector need not search them again.
-        gc.collect()
-        gc.freeze()
+        garbage_collection.relax()
         server = _server(app, settings, place)
         serving = asyncio.create_task(server.serve())
         if settings.metrics_port:
