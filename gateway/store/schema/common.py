@@ -1,4 +1,4 @@
-"""What all tables share. Ids are UUIDv7, so their order is the order of time."""
+"""Columns that several tables share. Ids are UUIDv7, so their order is the order of time."""
 
 from sqlalchemy import Column, DateTime, ForeignKey, MetaData, Uuid, text
 
@@ -26,10 +26,10 @@ def owner() -> Column[object]:
 
 
 def owner_of_many() -> Column[object]:
-    """The same where rows come by the hundred: each check of a foreign key locks the tenant."""
+    """The same without a foreign key, whose check locks the tenant: for rows that come by the hundred."""
     return Column("tenant_id", Uuid, nullable=False)
 
 
 def made_at() -> Column[object]:
-    """When a row was made."""
+    """When a row was created."""
     return Column("created_at", Time, nullable=False, server_default=NOW)

@@ -1,6 +1,6 @@
-"""The processes of the gateway, each with its last heartbeat."""
+"""The processes of the gateway with their last heartbeats, and the beacon that reveals a restore."""
 
-from sqlalchemy import Boolean, Column, Double, Integer, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text, Uuid
 
 from gateway.store.schema.common import Time, metadata, own_id
 
@@ -17,8 +17,23 @@ process = Table(
     Column("stopped_at", Time),
     Column("did", Text),  # the last unit of work, and how it ended
     Column("did_at", Time),
-    # How far the clock of its host is ahead of Postgres's, in seconds.
+    # How many seconds the clock of its host is ahead of that of Postgres.
     Column("clock_ahead", Double, nullable=False),
     Column("redis", Boolean, nullable=False),
     postgresql_with={"fillfactor": "50"},
+)
+
+# One row, whose count grows while the engine works. A lower count than before reveals that the database
+# was restored from a backup.
+beacon = Table(
+    "beacon",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("count", BigInteger, nullable=False, server_default="0"),
+    Column("swept_at", Time),
+    # For the feed, see store/feed.py: the epoch, the oldest transaction in progress at the last beat, and the
+    # system identifier of the cluster if the login may read it.
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("horizon", BigInteger, nullable=False, server_default="0"),
+    Column("cluster", BigInteger),
 )

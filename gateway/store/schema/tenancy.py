@@ -1,7 +1,6 @@
 """Tenants, their keys and credentials, and the audit."""
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     ForeignKey,
     Index,
@@ -30,7 +29,7 @@ tenant = Table(
     Column("max_in_flight", Integer),
     Column("max_rate", Integer),  # requests a second
     Column("max_endpoints", Integer),
-    # Days that things are kept; null: as long as the gateway's settings say.
+    # Retention in days; null: as in the settings of the gateway.
     Column("keep_payloads", Integer),
     Column("keep_jobs", Integer),
     Column("keep_attempts", Integer),
@@ -48,7 +47,7 @@ access_key = Table(
     Column("key_id", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
     Column("tenant_id", Uuid, ForeignKey("tenant.id"), index=True),
-    Column("tenants", ARRAY(Uuid)),  # what a service key may act for; null means all
+    Column("tenants", ARRAY(Uuid)),  # the tenants that a service key may act for; null: all
     Column("name", Text, nullable=False),
     Column("scopes", ARRAY(Text), nullable=False),
     Column("digest", LargeBinary, nullable=False),
@@ -72,12 +71,12 @@ credential = Table(
     # What the engine knows of the upstream behind this credential, shared by all workers.
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("paused_until", Time),
-    # How many submits may be under way at once after trouble; null: as many as there is room for.
+    # How many submits may run at once after failures; null: no limit of the credential.
     Column("submit_room", Integer),
     Column("poll_at", Time),
     Column("poll_lease_until", Time),
     Column("poll_token", Uuid),
-    # Rounds in a row that were begun and not ended: each may have brought its process down.
+    # Polling rounds in a row that began and did not end: each may have crashed its process.
     Column("poll_strikes", SmallInteger, nullable=False, server_default="0"),
     Column("list_order", Text, nullable=False, server_default="unknown"),
     Column("pace", Text, nullable=False, server_default="{}"),
@@ -85,7 +84,7 @@ credential = Table(
     Index("credential_poll_at", "poll_at", postgresql_where=text("poll_at IS NOT NULL")),
 )
 
-# How far the pruning of a tenant has come, by kind of what is pruned.
+# The progress of pruning: the last id that was examined, for each tenant and kind of row.
 prune_cursor = Table(
     "prune_cursor",
     metadata,
@@ -95,26 +94,12 @@ prune_cursor = Table(
     PrimaryKeyConstraint("tenant_id", "kind"),
 )
 
-# Counts up while anybody works; a database that went back in time is known by it.
-beacon = Table(
-    "beacon",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("count", BigInteger, nullable=False, server_default="0"),
-    Column("swept_at", Time),
-    # Of the feed, see store/feed.py: the epoch, the oldest transaction under way at the last beat,
-    # and the system identifier of the cluster, where that may be read.
-    Column("epoch", Integer, nullable=False, server_default="0"),
-    Column("horizon", BigInteger, nullable=False, server_default="0"),
-    Column("cluster", BigInteger),
-)
-
 audit = Table(
     "audit",
     metadata,
     own_id(),
     Column("at", Time, nullable=False, server_default=NOW),
-    Column("key_id", Text, nullable=False),  # of the access key that did it
+    Column("key_id", Text, nullable=False),  # of the access key that acted
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("tenant_id", Uuid),

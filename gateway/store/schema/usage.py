@@ -1,4 +1,4 @@
-"""Roll-ups of ended jobs and of the webhooks about them, and what may be missing beneath them."""
+"""Roll-ups of ended jobs and their webhooks, and the time up to which their rows may be pruned."""
 
 from sqlalchemy import (
     BigInteger,
@@ -18,23 +18,23 @@ from gateway.store.schema.common import Time, metadata, owner_of_many
 _NONE = text("0")
 
 
-def _outcomes(since: str) -> list[Column[object]]:
+def _outcome_columns(since: str) -> list[Column[object]]:
     return [
         owner_of_many(),
         Column(since, Time, nullable=False),
         Column("workflow", Text, nullable=False),
         Column("status", Text, nullable=False),
-        Column("error_code", Text, nullable=False),  # empty where there was no error
+        Column("error_code", Text, nullable=False),  # empty if there was no error
     ]
 
 
-def _sums() -> list[Column[object]]:
+def _sum_columns() -> list[Column[object]]:
     counts = ("jobs", "submitted", "retries", "webhooks_delivered", "webhooks_failed")
     times = ("wait", "run", "total")
     sums = (*counts, *(f"{name}_microseconds" for name in times))
     return [
         *(Column(name, BigInteger, nullable=False, server_default=_NONE) for name in sums),
-        # One number each, whose digits are the counts of buckets: core/histogram.py.
+        # A histogram is one number, whose digits are the counts of its buckets: core/histogram.py.
         *(
             Column(f"{name}_histogram", Numeric, nullable=False, server_default=_NONE)
             for name in times
@@ -42,35 +42,35 @@ def _sums() -> list[Column[object]]:
     ]
 
 
-# A histogram stays in its row, uncompressed, so that adding to it stays cheap.
+# Keeps histograms uncompressed in their row, so that adding to them stays cheap.
 _STORED = {"fillfactor": "70", "toast_tuple_target": "8160"}
 
-# The tenant may be gone. Writers that come at once are spread over shards; all shards are summed.
+# Rows stay when their tenant is erased. Concurrent writers use different shards, and readers add them up.
 usage_hourly = Table(
     "usage_hourly",
     metadata,
-    *_outcomes("hour"),
-    Column("batch_name", Text, nullable=False),  # empty where there was no batch
+    *_outcome_columns("hour"),
+    Column("batch_name", Text, nullable=False),  # empty if there was no batch
     Column("shard", SmallInteger, nullable=False),
-    *_sums(),
+    *_sum_columns(),
     PrimaryKeyConstraint(
         "tenant_id", "hour", "workflow", "status", "error_code", "batch_name", "shard"
     ),
     postgresql_with=_STORED,
 )
 
-# The same without batches, a day long: days are what most questions are about.
+# The same by day and without batches, because most queries are about days.
 usage_daily = Table(
     "usage_daily",
     metadata,
-    *_outcomes("day"),
+    *_outcome_columns("day"),
     Column("shard", SmallInteger, nullable=False),
-    *_sums(),
+    *_sum_columns(),
     PrimaryKeyConstraint("tenant_id", "day", "workflow", "status", "error_code", "shard"),
     postgresql_with=_STORED,
 )
 
-# Until when rows may have been pruned that the roll-ups still count.
+# Rows up to this time may have been pruned; the roll-ups still count them.
 usage_horizon = Table(
     "usage_horizon",
     metadata,
@@ -78,11 +78,11 @@ usage_horizon = Table(
     Column("until", Time, nullable=False),
 )
 
-# Nobody reads it: workers of the version before still add to it while they are being replaced.
+# No longer read. Workers of the previous version still add to it during a rolling upgrade.
 usage_hour = Table(
     "usage_hour",
     metadata,
-    *_outcomes("hour"),
+    *_outcome_columns("hour"),
     Column("jobs", BigInteger, nullable=False),
     Column("wait_seconds", DOUBLE_PRECISION, nullable=False),
     Column("run_seconds", DOUBLE_PRECISION, nullable=False),

@@ -35,14 +35,14 @@ endpoint = Table(
     Column("events", ARRAY(Text), nullable=False),
     Column("algorithm", Text, nullable=False, server_default="v1"),
     Column("header_names", ARRAY(Text), nullable=False, server_default="{}"),
-    Column("headers_sealed", LargeBinary),  # JSON object: their values may be secrets
+    Column("headers_sealed", LargeBinary),  # a JSON object; the values may be secrets
     Column("delays", ARRAY(Integer)),  # seconds between attempts; null: the gateway's
     Column("concurrency", Integer),
-    # Deliveries a second, enforced by a bucket that holds as many tokens.
+    # Deliveries per second: the refill rate and the size of a token bucket.
     Column("rate_limit", Integer),
     Column("tokens", DOUBLE_PRECISION, nullable=False, server_default="0"),
     Column("tokens_at", Time, nullable=False, server_default=text("'-infinity'")),
-    # Health: attempts that failed since the last one that did not, replays left out.
+    # Health: attempts that failed since the last success, without replays.
     Column("failing_since", Time),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("disabled_at", Time),
@@ -78,9 +78,9 @@ event = Table(
     Column("type", Text, nullable=False),
     Column("body", Text, nullable=False),
     made_at(),
-    Column("endpoint_id", Uuid),  # what it is about, where that is an endpoint
+    Column("endpoint_id", Uuid),  # of an event about an endpoint
     Column("is_sample", Boolean, nullable=False, server_default=text("false")),
-    # Of the transaction that stored it: the order of the feed, which no later commit can precede.
+    # The id of the transaction that stored it, which orders the feed: see store/feed.py.
     Column("xact", BigInteger, nullable=False, server_default=XACT),
     Index("event_tenant_id_xact_id", "tenant_id", "xact", "id"),
     Index("event_tenant_id_created_at_id", "tenant_id", "created_at", "id"),
@@ -94,19 +94,19 @@ delivery = Table(
     Column("event_id", Uuid, nullable=False),
     Column("job_id", Uuid),
     Column("endpoint_id", Uuid),
-    Column("url", Text),  # of the job's own callback, where there is no endpoint
-    # Deliveries of one lane share a fate: an endpoint, or the origin of callback URLs.
+    Column("url", Text),  # of the job's own callback, if there is no endpoint
+    # The receiver: an endpoint, or the origin of callback URLs. Limits and pauses hold for a lane.
     Column("lane", Uuid, nullable=False),
     Column("state", Text, nullable=False, server_default="pending"),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    # Claims since the last one whose outcome was recorded.
+    # Claims since the last recorded outcome.
     Column("strikes", SmallInteger, nullable=False, server_default="0"),
     Column("next_at", Time, nullable=False, server_default=NOW),
     Column("lease_token", Uuid),
-    # Attempts before the last replay, which do not count on the schedule.
+    # Attempts before the last replay, which do not count for the retry schedule.
     Column("spared", Integer, nullable=False, server_default="0"),
     Column("resent_at", Time),
-    # Of its event; a trigger looks it up for workers of the version before.
+    # The type of its event. A trigger fills it in for workers of the previous version.
     Column("type", Text),
     Column("last_status", SmallInteger),
     Column("last_class", Text),
@@ -121,9 +121,9 @@ delivery = Table(
         "id",
         postgresql_where=text("endpoint_id IS NOT NULL"),
     ),
-    # No endpoint is owed an event twice; of a job's own callback there is one anyway.
+    # An event has at most one delivery to each endpoint.
     Index("delivery_event_id_endpoint_id", "event_id", "endpoint_id", unique=True),
-    # Lists of what most deliveries are not, so that few rows are in these.
+    # For lists of the less common deliveries, so these indexes stay small.
     Index("delivery_undelivered", "tenant_id", "state", "id", postgresql_where=text(_UNDELIVERED)),
     Index("delivery_unusual", "tenant_id", "type", "id", postgresql_where=text(_UNUSUAL)),
     Index(
@@ -176,7 +176,7 @@ attempt = Table(
     PrimaryKeyConstraint("delivery_id", "number"),
 )
 
-# Work on many rows that a caller asked for, done by workers in batches.
+# Bulk operations that callers asked for. Workers do them in batches.
 bulk = Table(
     "bulk",
     metadata,
@@ -188,8 +188,8 @@ bulk = Table(
     Column("state", Text, nullable=False, server_default="running"),
     Column("total", BigInteger, nullable=False),
     Column("done", BigInteger, nullable=False, server_default="0"),
-    Column("cursor", Uuid),  # the last row dealt with
-    Column("until", Uuid, nullable=False),  # the last row to deal with
+    Column("cursor", Uuid),  # the last row that is done
+    Column("until", Uuid, nullable=False),  # the last row to do
     Column("next_at", Time, nullable=False, server_default=NOW),
     Column("lease_token", Uuid),
     made_at(),

@@ -1,4 +1,4 @@
-"""Jobs, what they are found by, and the notes on them."""
+"""Jobs, the labels that they are found by, counters of each tenant's jobs, and notes for timelines."""
 
 from sqlalchemy import (
     BigInteger,
@@ -42,14 +42,14 @@ job = Table(
     Column("retry_of", Uuid),
     made_at(),
     Column("deadline_at", Time, nullable=False),
-    # When somebody may act on the row next: its due time, or the end of the lease on it.
+    # When the row may be claimed next: its due time, or the end of its lease.
     Column("next_at", Time, nullable=False, server_default=NOW),
     Column("lease_token", Uuid),
     Column("credential_id", Uuid),
     Column("submit_attempts", Integer, nullable=False, server_default="0"),
-    # Claims since the last one whose outcome was recorded.
+    # Claims since the last recorded outcome.
     Column("strikes", SmallInteger, nullable=False, server_default="0"),
-    # When a submit began that may have been taken, and when it was over.
+    # Start and end of a submit that the upstream may have accepted.
     Column("sent_at", Time),
     Column("sent_until", Time),
     Column("lookups", SmallInteger, nullable=False, server_default="0"),
@@ -62,10 +62,10 @@ job = Table(
     Column("error", JSON),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("deleted_at", Time),
-    # Set while the upstream still has to be told of the deletion.
+    # When to delete the job at the upstream; null once that is done.
     Column("upstream_delete_at", Time),
     Index("job_tenant_id_id", "tenant_id", "id"),
-    # Lists: of one tenant, and of all.
+    # For lists of one tenant, and of all tenants.
     Index("job_listed", "tenant_id", "state", "id", postgresql_where=_LISTED),
     Index("job_listed_of_all", "state", "id", postgresql_where=_LISTED),
     Index("job_by_workflow", "workflow", "tenant_id", "state", "id", postgresql_where=_LISTED),
@@ -113,7 +113,7 @@ job = Table(
     },
 )
 
-# How many jobs of a tenant wait and are in flight: the sums over its rows. Triggers on `job` keep it.
+# The waiting and the in-flight jobs of a tenant: the sums over its shards. Triggers on `job` keep them.
 tenant_load = Table(
     "tenant_load",
     metadata,
@@ -125,8 +125,8 @@ tenant_load = Table(
     postgresql_with={"fillfactor": "50"},
 )
 
-# Hashes of texts that jobs are found by: name, batch, code of the error, each pair of the metadata.
-# Triggers on `job` keep them, for all jobs that are not deleted.
+# Hashes of the texts that jobs are found by: name, batch, error code, and each pair of the metadata. Triggers
+# on `job` keep them for all jobs that are not deleted.
 job_label = Table(
     "job_label",
     metadata,
@@ -136,7 +136,7 @@ job_label = Table(
     Index("job_label_label_tenant_id_job_id", "label", "tenant_id", "job_id"),
 )
 
-# The unusual things in the life of a job; the usual ones are columns of the job.
+# Notes on unusual events for the timeline of a job. The usual events are columns of the job.
 job_event = Table(
     "job_event",
     metadata,
