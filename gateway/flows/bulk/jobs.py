@@ -18,7 +18,7 @@ from gateway.flows.accept.retry_job import job_again
 from gateway.flows.bulk.start import DryRun, begin, require_room
 from gateway.flows.deps import Deps
 from gateway.flows.upstream.delete_job import delete_job
-from gateway.store.job_search import bulk
+from gateway.store.job_search import search
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.tenancy import tenants
 from gateway.store.work.bulk_operations import Operation, Progress
@@ -60,7 +60,7 @@ async def act(deps: Deps, acceptor: Acceptor, operation: Operation) -> Progress:
     """
     wanted, batch = msgspec.json.decode(operation.filter, type=JobFilter), deps.policy.bulk_batch
     async with deps.db.of(operation.tenant_id) as tx:
-        found = await bulk.next_jobs(
+        found = await search.next_jobs(
             tx, wanted, after=operation.cursor, until=operation.until, limit=batch
         )
     done = 0
@@ -84,7 +84,7 @@ async def _begin(
     async with deps.db.of(tenant_id) as tx:
         if not dry_run:
             await require_room(tx, deps, tenant_id)
-        total, until = await bulk.count(tx, wanted)
+        total, until = await search.count_and_newest(tx, wanted)
         if dry_run:
             return DryRun(total)
         text = msgspec.json.encode(wanted).decode()

@@ -1,1 +1,1 @@
-"""Jobs of a filter in the order of their ids, at the same price at any depth."""
+"""Search for jobs by a filter, in the order of their ids. A page costs the same at any depth."""

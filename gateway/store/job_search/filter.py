@@ -1,4 +1,4 @@
-"""Which jobs a list, an export or a bulk operation is about."""
+"""The filter of jobs for lists, exports and bulk operations, and its conditions in SQL."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,20 +8,20 @@ from uuid import UUID
 from gateway.core.model import STATUS_STATES, TERMINAL
 from gateway.core.uuid7 import first_id
 
-# An id is made moments before Postgres sets `created_at`, by another clock of ours. The upstream's,
-# which may say when a job ended, can be further off.
+# An id is made moments before Postgres sets `created_at`, by the clock of another machine of ours. The clock
+# of the upstream, which reports when a job ended, may be further off.
 OUR_CLOCKS = timedelta(minutes=1)
-_ITS_CLOCK = timedelta(minutes=10)
+_UPSTREAM_CLOCK = timedelta(minutes=10)
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 _LATEST = datetime.max.replace(tzinfo=UTC) - _MILLISECOND
-FAILED = tuple(state.value for state in STATUS_STATES["FAILED"])  # which alone have an error
-_NO_STATE = ("none",)  # which no job is in
+FAILED = tuple(state.value for state in STATUS_STATES["FAILED"])  # only these have an error
+_NO_STATE = ("none",)  # no job is in this state
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """What a list of jobs shows; an empty tuple does not filter, tenants None means all."""
+    """A filter of jobs. An empty tuple does not filter; tenants None means all."""
 
     tenants: tuple[UUID, ...] | None
     states: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class JobFilter:
 
 
 def narrowed(wanted: JobFilter) -> JobFilter:
-    """The same jobs by those of the wanted states that they can be in."""
+    """The same filter, with only the states that its other conditions allow."""
     if not wanted.states:
         return wanted
     possible = set(wanted.states)
@@ -49,16 +49,16 @@ def narrowed(wanted: JobFilter) -> JobFilter:
 
 
 class Arguments(list[object]):
-    """The arguments of a statement that is being written."""
+    """The arguments of a statement, collected while it is written."""
 
     def add(self, value: object, kind: str) -> str:
-        """Keep a value and name it for the statement."""
+        """Add a value; returns its placeholder in the statement, with a cast to `kind`."""
         self.append(value)
         return f"${len(self)}::{kind}"
 
 
 def conditions_of(wanted: JobFilter, arguments: Arguments) -> list[str]:
-    """What a job `j` has to fulfil, but for whose it is and that it is not deleted."""
+    """The conditions on a job `j`, except those on its tenant and on its deletion."""
     choices: list[tuple[str, Sequence[str]]] = [
         ("j.state", wanted.states),
         ("j.workflow", wanted.workflows),
@@ -78,23 +78,23 @@ def conditions_of(wanted: JobFilter, arguments: Arguments) -> list[str]:
         ("j.completed_at <", before_shown(wanted.completed_before)),
     ]
     return [
-        *(f"{of} = ANY({arguments.add(list(v), 'text[]')})" for of, v in choices if v),
-        *(f"{of} {arguments.add(at, 'timestamptz')}" for of, at in times if at is not None),
+        *(f"{field} = ANY({arguments.add(list(v), 'text[]')})" for field, v in choices if v),
+        *(f"{field} {arguments.add(at, 'timestamptz')}" for field, at in times if at is not None),
     ]
 
 
-def names_nothing(wanted: JobFilter) -> bool:
-    """Whether all jobs of its tenants are meant."""
+def selects_all(wanted: JobFilter) -> bool:
+    """Whether the filter selects all jobs of its tenants."""
     return not conditions_of(wanted, Arguments())
 
 
 def after_shown(at: datetime | None) -> datetime | None:
-    """The first instant that is shown, cut to its millisecond, as later than a time."""
+    """The first instant that is displayed as later than `at`; times are displayed in whole milliseconds."""
     return at and _whole(min(at, _LATEST)) + _MILLISECOND
 
 
 def before_shown(at: datetime | None) -> datetime | None:
-    """The first instant that is not shown as earlier than a time."""
+    """The first instant that is not displayed as earlier than `at`."""
     return at and _whole(min(at, _LATEST) + _MILLISECOND - _MICROSECOND)
 
 
@@ -103,9 +103,9 @@ def _whole(at: datetime) -> datetime:
 
 
 def labels_of(wanted: JobFilter) -> Iterator[tuple[tuple[str, ...], JobFilter]]:
-    """Labels of which jobs have one, and what each such choice leaves of the filter.
+    """For each condition that labels can answer: the labels, of which a job has one, and the other conditions.
 
-    The texts are those of the function `job_label_texts` in the database.
+    The function `job_label_texts` in the database makes the same texts.
     """
     choices = [
         ("name", wanted.names, replace(wanted, names=())),
@@ -122,11 +122,12 @@ def labels_of(wanted: JobFilter) -> Iterator[tuple[tuple[str, ...], JobFilter]]:
 
 
 def id_bounds(wanted: JobFilter) -> tuple[UUID | None, UUID | None]:
-    """Ids between which, without the last, are all jobs of the times that a filter names.
+    """The first id that a job with the times of the filter can have, and the id after the last one.
 
-    No job ends before it is made. Their own times remain to be looked at.
+    The time of completion bounds the ids too, because no job ends before it is made. The times of each job
+    must still be checked.
     """
     after, before, ended = wanted.created_after, wanted.created_before, wanted.completed_before
     ends = [first_id(before, OUR_CLOCKS)] if before else []
-    ends += [first_id(ended, _ITS_CLOCK)] if ended else []
+    ends += [first_id(ended, _UPSTREAM_CLOCK)] if ended else []
     return first_id(after, -OUR_CLOCKS) if after else None, min(ends, default=None)

@@ -1,4 +1,4 @@
-"""Reads over many jobs: lists, and the timeline of one."""
+"""Pages of jobs as text, and the notes in the timeline of a job."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from gateway.store.statement import Query, Statement, columns
 
 # A page ends early, with a link to the next one, at about this size.
 PAGE_BYTES = 4_000_000
-# About how many bytes are written at a time.
+# The approximate size of one text of a page.
 _SLICE = 262_144
 
 _IS_SMALL = " AND ".join(
@@ -26,8 +26,8 @@ _JOBS = """
       FROM unnest(ids[p.last + 1:least(p.last + p.step, {size})])
         WITH ORDINALITY AS u(id, place)
       JOIN job j ON j.id = u.id JOIN tenant t ON t.id = j.tenant_id"""
-# A hundred jobs at a time are written at once, as long as all of them are small. If one is not, that part
-# stays empty, and the next part has the same jobs, up to its size.
+# Each step renders the next hundred jobs at once if all of them are small. If one is large, the step renders
+# none, and the next step renders the same jobs up to the size of a text.
 _PAGE = f"""
 WITH RECURSIVE found AS MATERIALIZED (SELECT ARRAY({{found}}) AS ids),
 part(last, step, bytes, is_small, jobs, text) AS (
@@ -66,7 +66,7 @@ class Note(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Jobs as text, newest first, up to a hundred in each of the texts; whether there are more."""
+    """Jobs as text, newest first, up to a hundred in each text; and whether there are more."""
 
     texts: Sequence[str]
     jobs: int

@@ -1,6 +1,6 @@
-"""Jobs as text that Postgres writes, for those who take many: no object is made for each of them.
+"""Render jobs as JSON or CSV in Postgres, for lists and exports: no object is made for each job.
 
-A line of JSON has the bytes that core/events.py gives the same job.
+The JSON of a job has the same bytes as that of core/events.py.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from gateway.store.work.jobs import NEXT_AT
 
 
 def stamp(column: str) -> str:
-    """A time as callers see it, without quotes."""
+    """A time in the format of the API, without quotes."""
     return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 
@@ -32,17 +32,17 @@ def _time(column: str) -> str:
 _WORDS = " ".join(f"WHEN '{state}' THEN '{status}'" for state, status in STATE_STATUS.items())
 _STATUS = f"CASE j.state {_WORDS} END"
 
-# In no JSON there are control characters such as this mark. Between two of them is what tells whose
-# workflow it is: the tenant's id, and the slug as JSON.
+# Encloses the id of the tenant and the slug of the workflow as JSON, which the reader replaces by the workflow
+# that it shows. JSON contains no control characters such as this one.
 MARK: Final = "\x1d"
-# Nor is the end of a line of JSON: params are kept as they came, so there may be line breaks between
-# their tokens.
+# Ends a line of JSON. A line break would not do: params are kept as they were sent, so there may be line breaks
+# between their tokens.
 END: Final = "\x1e"
 TENANT_LENGTH: Final = 36
 _SQL_MARK = f"chr({ord(MARK)})"
 _WORKFLOW = f"{_SQL_MARK} || j.tenant_id || {_text('j.workflow')} || {_SQL_MARK}"
 
-# What goes into JOB_FORM.
+# The values for the placeholders of JOB_FORM, in their order.
 _VALUES = (
     *("j.id", _text("t.name"), _text("j.name"), _or_null(_text("j.batch_name")), _WORKFLOW),
     *("j.params", _STATUS, _or_null("j.result::text"), _or_null("j.error::text"), "j.metadata"),
@@ -59,9 +59,9 @@ def _filled(form: str, values: Iterable[str]) -> str:
 
 
 def size_of(job: str) -> str:
-    """About how many bytes a job comes to, without reading what Postgres keeps apart of it.
+    """The approximate size of a job in bytes, without reading the values that Postgres stores apart from the row.
 
-    What is compressed there is taken for 16 times as much.
+    A compressed value counts as 16 times its size.
     """
     return " + ".join(
         f"COALESCE(pg_column_size({job}.{name})"
@@ -74,18 +74,18 @@ _FORMULA = ", ".join(str(ord(one)) for one in FORMULA)
 
 
 def _cell(text: str) -> str:
-    """A text of CSV as web/respond/csv.py writes it, always in quotes; nothing for null."""
+    """A text as a cell of CSV, as web/respond/csv.py writes it, but always in quotes; null for null."""
     guard = f"CASE WHEN ascii({text}) IN ({_FORMULA}) THEN '\"{HARMLESS * 2}' ELSE '\"' END"
     return f"""{guard} || replace({text}, '"', '""') || '"'"""
 
 
 def _seconds(start: str, end: str) -> str:
-    """Of the same lengths as in usage."""
+    """The duration between two times in seconds, as usage counts it."""
     seconds = f"round(greatest(extract(epoch FROM {end} - {start}), 0), 3)"
     return f"CASE WHEN {end} - {start} IS NOT NULL THEN {seconds} END"
 
 
-# A table of jobs: how its columns are called, and what is in them.
+# The columns of the CSV: header and value.
 _CELLS = {
     "id": "j.id",
     "tenant": _cell("t.slug"),
@@ -116,9 +116,9 @@ HEADER: Final = tuple(_CELLS)
 _COMMA = ", ',', "
 
 Form = Literal["csv", "json", "ndjson"]
-# The public form but for the workflow.
+# The JSON that callers see, except for the workflow.
 _JSON = _filled(JOB_FORM, _VALUES)
-# What is written of a job; each with its end.
+# One job in each format, with its terminator.
 LINES: Final[Mapping[Form, str]] = {
     "csv": f"concat({_COMMA.join(_CELLS.values())}, E'\\r\\n')",
     "json": f"{_JSON} || ','",

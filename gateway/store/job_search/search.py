@@ -1,74 +1,96 @@
-"""How the jobs of a filter are found in the order of their ids, at the same price at any depth.
+"""Find the jobs of a filter in the order of their ids, at the same cost at any depth.
 
-A plain statement with all conditions, an order and a limit would leave the planner to guess how far
-it has to walk; here each way leads through one index, by probes that each read only what they answer.
+For a plain statement with all conditions, an order and a limit, the planner would have to guess how many rows
+it must read. Here we choose one index, and each of its probes reads only the rows that it returns.
 """
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from gateway.store.database import Tx
 from gateway.store.job_search.filter import Arguments, JobFilter, narrowed
-from gateway.store.job_search.indexes import IndexPath, is_in_order, ways_of
+from gateway.store.job_search.indexes import IndexPath, is_in_order, paths_of
 from gateway.store.job_search.statement import SearchStatement, StatementPart
 
-# Ways that lead to fewer jobs than this, such as a whole batch, are told apart and need no walk.
+# If an index leads to fewer jobs than this, such as to a batch, it is used without a look at the nearest jobs.
 _FEW = 2_000
-# How far others are counted where the nearest jobs are not enough, in steps, as it is all ways that
-# are: of two that lead to more jobs than that, neither is much worse than the other.
+# If the nearest jobs do not contain enough, the jobs of all indexes are counted up to these numbers, one step
+# after the other. Of two indexes that lead to more jobs than that, neither is much worse than the other.
 _FURTHER = (4_000, 16_000, 64_000, 256_000)
-# Of many ways each is counted less far, so that all together are not more.
+# The counts of one step are at most this together, so with many indexes each is counted less far.
 _COUNTED = 1_600_000
 
-# Only probes in the order of an index, and of two such indexes the one with fewer rows to pass, even
-# if those of the other lie side by side. What the planner knows of an average tenant, state or
-# workflow says nothing of the largest or the rarest. Until the transaction ends.
-_STEADY = "SELECT " + ", ".join(
+# Until the end of the transaction the planner may only probe indexes in their order, and of two indexes it
+# takes the one with fewer rows to read, even if the rows of the other are adjacent. Its statistics describe
+# an average tenant, state or workflow, not the largest or the rarest.
+_PROBE_INDEXES = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)"
     for name, value in {
-        **{f"enable_{way}": "off" for way in ("seqscan", "bitmapscan", "sort")},
-        **{f"enable_{way}": "off" for way in ("hashjoin", "mergejoin")},
+        **{f"enable_{method}": "off" for method in ("seqscan", "bitmapscan", "sort")},
+        **{f"enable_{method}": "off" for method in ("hashjoin", "mergejoin")},
         "random_page_cost": "0",
         "seq_page_cost": "0",
     }.items()
 )
 
-# Planned once, as none of those indexes is chosen for the values that are asked for. Where times are
-# looked up in an index that does not have the ids in order, they do tell which one to take.
-_PLANNED_ONCE = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true)"
+# The statement is planned once, because the choice of the index does not depend on the values. It does for
+# times of completion, whose index is not in the order of the ids.
+_PLAN_ONCE = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true)"
 
 
 async def search(tx: Tx, wanted: JobFilter, part: StatementPart) -> tuple[str, Arguments]:
-    """A statement that finds the ids of jobs in order, with its arguments, for this transaction."""
-    wanted = await _planned(tx, wanted)
-    ways, statement = ways_of(wanted), SearchStatement(wanted, part)
-    if len(ways) == 1 and is_in_order(ways[0], wanted):
-        walks, way = ways[0].kind == "all", ways[0]
+    """A statement for this transaction that returns the ids of jobs in order, and its arguments."""
+    wanted = await _prepare(tx, wanted)
+    paths, statement = paths_of(wanted), SearchStatement(wanted, part)
+    if len(paths) == 1 and is_in_order(paths[0], wanted):
+        walks, path = paths[0].kind == "all", paths[0]
     else:
-        way, jobs = await _shortest(tx, wanted, ways, _FEW)
-        walks = jobs >= _FEW and (len(ways) == 1 or await _are_near(tx, wanted, part))
+        path, jobs = await _shortest(tx, wanted, paths, _FEW)
+        walks = jobs >= _FEW and (len(paths) == 1 or await _are_near(tx, wanted, part))
         if jobs >= _FEW and not walks:
-            way = await _shortest_of_all(tx, wanted, ways)
-    return statement.finding(way, walks=walks), statement.arguments
+            path = await _shortest_of_all(tx, wanted, paths)
+    return statement.finding(path, walks=walks), statement.arguments
 
 
 async def keep_to_indexes(tx: Tx) -> None:
-    """Have the rest of the transaction planned without sorts and scans of whole tables."""
-    await tx.prepare(_STEADY)
+    """Plan the rest of the transaction without sorts and without scans of whole tables."""
+    await tx.prepare(_PROBE_INDEXES)
 
 
 async def count(tx: Tx, wanted: JobFilter) -> int:
-    """How many jobs there are."""
-    wanted = await _planned(tx, wanted)
-    way = await _shortest_of_all(tx, wanted, ways_of(wanted))
+    """How many jobs the filter selects."""
+    wanted = await _prepare(tx, wanted)
+    path = await _shortest_of_all(tx, wanted, paths_of(wanted))
     statement = SearchStatement(wanted, StatementPart(0))
-    row = await tx.one(f"SELECT {statement.counting(way)}", *statement.arguments)
+    row = await tx.one(f"SELECT {statement.counting(path)}", *statement.arguments)
     return row[0]
 
 
-async def _planned(tx: Tx, wanted: JobFilter) -> JobFilter:
+async def count_and_newest(tx: Tx, wanted: JobFilter) -> tuple[int, UUID | None]:
+    """How many jobs the filter selects, and the newest of them."""
+    found, arguments = await search(tx, wanted, StatementPart(1))
+    newest = await tx.row(found, *arguments)
+    return await count(tx, wanted), newest.id if newest else None
+
+
+async def next_jobs(
+    tx: Tx, wanted: JobFilter, *, after: UUID | None, until: UUID, limit: int
+) -> list[tuple[UUID, UUID]]:
+    """The next jobs as (tenant, job), oldest first, after one id and up to another."""
+    part = StatementPart(limit, above=after, below=UUID(int=until.int + 1), newest_first=False)
+    found, arguments = await search(tx, wanted, part)
+    rows = await tx.rows(
+        f"SELECT j.tenant_id, j.id FROM ({found}) AS found JOIN job j ON j.id = found.id"
+        " ORDER BY j.id",
+        *arguments,
+    )
+    return [(row.tenant_id, row.id) for row in rows]
+
+
+async def _prepare(tx: Tx, wanted: JobFilter) -> JobFilter:
     await keep_to_indexes(tx)
     if not (wanted.completed_after or wanted.completed_before):
-        await tx.prepare(_PLANNED_ONCE)
+        await tx.prepare(_PLAN_ONCE)
     return narrowed(wanted)
 
 
@@ -77,22 +99,22 @@ async def _are_near(tx: Tx, wanted: JobFilter, part: StatementPart) -> bool:
     return (await tx.one(statement.nearby(), *statement.arguments))[0]
 
 
-async def _shortest_of_all(tx: Tx, wanted: JobFilter, ways: Sequence[IndexPath]) -> IndexPath:
-    steps = [most for most in _FURTHER if most * len(ways) <= _COUNTED]
-    for most in steps if len(ways) > 1 else ():
-        way, jobs = await _shortest(tx, wanted, ways, most)
+async def _shortest_of_all(tx: Tx, wanted: JobFilter, paths: Sequence[IndexPath]) -> IndexPath:
+    steps = [most for most in _FURTHER if most * len(paths) <= _COUNTED]
+    for most in steps if len(paths) > 1 else ():
+        path, jobs = await _shortest(tx, wanted, paths, most)
         if jobs < most:
-            return way
-    return ways[0]
+            return path
+    return paths[0]
 
 
 async def _shortest(
-    tx: Tx, wanted: JobFilter, ways: Sequence[IndexPath], most: int
+    tx: Tx, wanted: JobFilter, paths: Sequence[IndexPath], most: int
 ) -> tuple[IndexPath, int]:
-    """The way that leads to the fewest jobs, and to how many, as far as they are counted."""
+    """The index that leads to the fewest jobs, and how many those are, counted up to `most`."""
     statement = SearchStatement(wanted, StatementPart(0))
-    alone = [way._replace(rest=JobFilter(wanted.tenants)) for way in ways]
-    counts = [statement.counting(way, most) for way in alone]
+    alone = [path._replace(rest=JobFilter(wanted.tenants)) for path in paths]
+    counts = [statement.counting(path, most) for path in alone]
     row = await tx.one(f"SELECT {', '.join(counts)}", *statement.arguments)
-    best = min(range(len(ways)), key=lambda place: row[place])
-    return ways[best], row[best]
+    best = min(range(len(paths)), key=lambda place: row[place])
+    return paths[best], row[best]

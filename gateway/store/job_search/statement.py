@@ -1,4 +1,4 @@
-"""The statements that go a way to the jobs of a filter."""
+"""The SQL that reads the jobs of a filter through one index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from gateway.store.job_search.filter import (
     conditions_of,
     id_bounds,
 )
-from gateway.store.job_search.indexes import IndexPath, in_lanes, is_in_order
+from gateway.store.job_search.indexes import IndexPath, is_in_order, is_per_tenant
 
-# So many jobs are looked at one by one before an index is used that does not have them in order.
+# So many of the nearest jobs are checked one by one, before the jobs of an index are read.
 _WALK = 1_000
 _WALK_OF_ALL = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class StatementPart:
-    """Which part of what is found: ids between two, both left out, in one order or the other."""
+    """The part of the results to return: ids between two, exclusive, in one of the two orders."""
 
     limit: int
     offset: int = 0
@@ -32,18 +32,18 @@ class StatementPart:
     newest_first: bool = True
 
 
-def _looked_at(key: str, rest: Sequence[str]) -> str:
-    """A join that looks at one job after the other, and is never turned round."""
+def _checked(key: str, rest: Sequence[str]) -> str:
+    """A join that checks one job after the other. OFFSET 0 keeps the planner from reversing it."""
     if not rest:
         return ""
     return (
         f" CROSS JOIN LATERAL (SELECT FROM job j WHERE j.id = {key} AND {' AND '.join(rest)}"
-        " OFFSET 0) AS looked_at"
+        " OFFSET 0) AS checked"
     )
 
 
 class _Source(NamedTuple):
-    """What to probe for, where, and what makes a row there one that is meant."""
+    """The values to probe for, the table, its key, the alias that has the tenant, and the conditions."""
 
     values: str
     table: str
@@ -53,60 +53,60 @@ class _Source(NamedTuple):
 
 
 class SearchStatement:
-    """One statement that is being written."""
+    """One statement, while it is written, and its arguments."""
 
     def __init__(self, wanted: JobFilter, part: StatementPart) -> None:
         self.arguments = Arguments()
         self._wanted = wanted
         self._part = part
-        self._in_lanes = in_lanes(wanted)
+        self._is_per_tenant = is_per_tenant(wanted)
         self._order = "DESC" if part.newest_first else "ASC"
 
-    def finding(self, way: IndexPath, *, walks: bool) -> str:
-        """Ids in order; `walks` says that looking at the nearest jobs first is worth it."""
-        lanes, part = self._lanes(), self._part
+    def finding(self, path: IndexPath, *, walks: bool) -> str:
+        """Select ids in order; with `walks`, check the nearest jobs before the index is read."""
+        tenants, part = self._tenants(), self._part
         limit = self.arguments.add(part.limit + part.offset, "bigint")
-        found = self._of_lane(way, limit, walks=walks)
+        found = self._of_tenant(path, limit, walks=walks)
         return (
-            f"SELECT p.id FROM {lanes} CROSS JOIN LATERAL ({found}) AS p"
+            f"SELECT p.id FROM {tenants} CROSS JOIN LATERAL ({found}) AS p"
             f" ORDER BY p.id {self._order} LIMIT {self.arguments.add(part.limit, 'bigint')}"
             f" OFFSET {self.arguments.add(part.offset, 'bigint')}"
         )
 
-    def counting(self, way: IndexPath, most: int | None = None) -> str:
-        """How many there are, up to a number."""
-        lanes, source = self._lanes(), self._source(way)
+    def counting(self, path: IndexPath, most: int | None = None) -> str:
+        """Count the jobs, up to `most`."""
+        tenants, source = self._tenants(), self._source(path)
         each, all_ = ("OFFSET 0", "") if most is None else (f"LIMIT {most}", f"LIMIT {most}")
-        # An index in another order has to be read for all times, so it is counted for all.
-        is_bound = most is None or is_in_order(way, self._wanted)
-        probe = self._probe(way, source, self._bounds(source.key, None) if is_bound else [])
+        # An index in another order is read without bounds on the ids, so it is counted without them.
+        is_bound = most is None or is_in_order(path, self._wanted)
+        probe = self._probe(path, source, self._bounds(source.key, None) if is_bound else [])
         return (
-            f"(SELECT count(*) FROM (SELECT FROM {lanes} CROSS JOIN {source.values}"
+            f"(SELECT count(*) FROM (SELECT FROM {tenants} CROSS JOIN {source.values}"
             f" CROSS JOIN LATERAL ({probe} {each}) AS p {all_}) AS q)"
         )
 
     def nearby(self) -> str:
-        """Whether looking at the nearest jobs finds as many as are asked for."""
+        """Select whether the nearest jobs contain as many as are asked for."""
         limit = self.arguments.add(self._part.limit + self._part.offset, "bigint")
         near = f"SELECT FROM ({self._walk(limit)}) AS w WHERE w.fits LIMIT {limit}"
         return (
-            f"SELECT COALESCE(min(n.jobs) = {limit}, FALSE) FROM {self._lanes()}"
+            f"SELECT COALESCE(min(n.jobs) = {limit}, FALSE) FROM {self._tenants()}"
             f" CROSS JOIN LATERAL (SELECT count(*) AS jobs FROM ({near}) AS found) AS n"
         )
 
-    def _lanes(self) -> str:
-        if not self._in_lanes:
-            return "(VALUES (0)) AS lane(nothing)"
+    def _tenants(self) -> str:
+        if not self._is_per_tenant:
+            return "(VALUES (0)) AS tenants(nothing)"
         ids = self.arguments.add(list(dict.fromkeys(self._wanted.tenants or ())), "uuid[]")
-        return f"unnest({ids}) AS lane(tenant_id)"
+        return f"unnest({ids}) AS tenants(tenant_id)"
 
-    def _of_lane(self, way: IndexPath, limit: str, *, walks: bool) -> str:
-        """In order, from one tenant or from all of them together."""
-        probes = self._in_turn if is_in_order(way, self._wanted) else self._sorted
+    def _of_tenant(self, path: IndexPath, limit: str, *, walks: bool) -> str:
+        """Select in order, from one tenant, or from all of them together."""
+        probes = self._in_order if is_in_order(path, self._wanted) else self._sorted
         if not walks:
-            return probes(way, limit, None)
+            return probes(path, limit, None)
         last = f"ORDER BY w.id {'ASC' if self._part.newest_first else 'DESC'} LIMIT 1"
-        further = probes(way, limit, f"(SELECT w.id FROM walked w {last})")
+        further = probes(path, limit, f"(SELECT w.id FROM walked w {last})")
         return (
             f"WITH walked AS MATERIALIZED ({self._walk(limit)})"
             f" (SELECT w.id FROM walked w WHERE w.fits LIMIT {limit}) UNION ALL"
@@ -114,7 +114,7 @@ class SearchStatement:
         )
 
     def _walk(self, limit: str) -> str:
-        """The nearest jobs of the states that they have to be in, and whether they fit."""
+        """Select the nearest jobs in the states of the filter, and whether each fits the filter."""
         wanted, add = self._wanted, self.arguments.add
         conditions = conditions_of(replace(wanted, states=()), self.arguments)
         fits = " AND ".join(["j.deleted_at IS NULL", *conditions])
@@ -123,36 +123,36 @@ class SearchStatement:
             ["j.deleted_at IS NULL", f"j.state = {add(state, 'text')}", *within]
             for state in dict.fromkeys(wanted.states or (FAILED if wanted.error_codes else ()))
         ] or [within or ["TRUE"]]
-        lanes = len(wanted.tenants or ()) if self._in_lanes else 0
-        budget = _WALK // lanes if lanes else _WALK_OF_ALL
+        tenants = len(wanted.tenants or ()) if self._is_per_tenant else 0
+        budget = _WALK // tenants if tenants else _WALK_OF_ALL
         nearest = f"ORDER BY id {self._order} LIMIT {limit} + {budget}"
-        # With limits of their own they are merged, and read no further than is asked for.
+        # Each state has a limit of its own, so the states are merged and read no further than needed.
         jobs = (
             f"(SELECT j.id, {fits} AS fits FROM job j WHERE {' AND '.join(of)} {nearest})"
             for of in each
         )
         return f"SELECT * FROM ({' UNION ALL '.join(jobs)}) AS near {nearest}"
 
-    def _in_turn(self, way: IndexPath, limit: str, end: str | None) -> str:
-        """From an index that has them in order."""
-        source = self._source(way)
-        probe = self._probe(way, source, self._bounds(source.key, end))
+    def _in_order(self, path: IndexPath, limit: str, end: str | None) -> str:
+        """Select from an index in the order of ids."""
+        source = self._source(path)
+        probe = self._probe(path, source, self._bounds(source.key, end))
         return (
             f"SELECT p.id FROM {source.values} CROSS JOIN LATERAL"
             f" ({probe} ORDER BY id {self._order} LIMIT {limit}) AS p"
             f" ORDER BY p.id {self._order} LIMIT {limit}"
         )
 
-    def _sorted(self, way: IndexPath, limit: str, end: str | None) -> str:
-        """From an index that has them in another order: all that are meant, and then the nearest.
+    def _sorted(self, path: IndexPath, limit: str, end: str | None) -> str:
+        """Select from an index in another order: all rows that match, and of these the nearest.
 
-        Nothing but what that index is for is said within, so that no other one is used.
+        The inner query has only the conditions of that index, so that the planner uses no other one.
         """
-        values, table, key, owner, match = self._source(way)
-        within = [*match, *(self._owner(owner) if self._in_lanes else [])]
-        conditions = self._bounds("p.id", end) + ([] if self._in_lanes else self._owner("p"))
-        columns, left = f"{key} AS id, {owner}.tenant_id", way.rest
-        if way.kind == "workflow" and left.states:  # that index knows the state as well
+        values, table, key, owner, match = self._source(path)
+        within = [*match, *(self._owner(owner) if self._is_per_tenant else [])]
+        conditions = self._bounds("p.id", end) + ([] if self._is_per_tenant else self._owner("p"))
+        columns, left = f"{key} AS id, {owner}.tenant_id", path.rest
+        if path.kind == "workflow" and left.states:  # that index contains the state as well
             columns += ", j.state"
             conditions.append(f"p.state = ANY({self._texts(left.states)})")
             left = replace(left, states=())
@@ -164,29 +164,29 @@ class SearchStatement:
         )
         if not rest:
             return f"{found} LIMIT {limit}"
-        # Sorted before they are looked at, so that no more are than it takes to find enough.
-        join = _looked_at("p.id", rest)
+        # Sorted before they are checked, so that no more are checked than needed.
+        join = _checked("p.id", rest)
         return f"SELECT p.id FROM ({found} OFFSET 0) AS p{join} ORDER BY p.id {self._order} LIMIT {limit}"
 
-    def _probe(self, way: IndexPath, source: _Source, bounds: Sequence[str]) -> str:
-        rest = conditions_of(way.rest, self.arguments)
+    def _probe(self, path: IndexPath, source: _Source, bounds: Sequence[str]) -> str:
+        rest = conditions_of(path.rest, self.arguments)
         conditions, join = [*source.match, *self._owner(source.owner), *bounds], ""
-        if way.kind == "label":
-            join = _looked_at("l.job_id", rest)
+        if path.kind == "label":
+            join = _checked("l.job_id", rest)
         else:
             conditions += rest
         return (
             f"SELECT {source.key} AS id FROM {source.table}{join} WHERE {' AND '.join(conditions)}"
         )
 
-    def _source(self, way: IndexPath) -> _Source:
+    def _source(self, path: IndexPath) -> _Source:
         add = self.arguments.add
-        if way.kind == "label":
-            hashes = f"SELECT hashtextextended(t, 0) FROM unnest({self._texts(way.values)}) AS t"
+        if path.kind == "label":
+            hashes = f"SELECT hashtextextended(t, 0) FROM unnest({self._texts(path.values)}) AS t"
             values = f"unnest(ARRAY({hashes})) AS v(label)"
             return _Source(values, "job_label l", "l.job_id", "l", ["l.label = v.label"])
         values, match = "(VALUES (0)) AS s(nothing)", ["j.deleted_at IS NULL"]
-        if way.kind == "ended":
+        if path.kind == "ended":
             wanted = self._wanted
             after, before = wanted.completed_after, wanted.completed_before
             bounds = ((">=", after_shown(after)), ("<", before_shown(before)))
@@ -194,11 +194,11 @@ class SearchStatement:
                 f"j.completed_at {sign} {add(at, 'timestamptz')}" for sign, at in bounds if at
             ]
         else:
-            if way.states:
-                values = f"unnest({self._texts(way.states)}) AS s(state)"
+            if path.states:
+                values = f"unnest({self._texts(path.states)}) AS s(state)"
                 match.append("j.state = s.state")
-            if way.kind == "workflow":
-                values += f" CROSS JOIN unnest({self._texts(way.values)}) AS v(workflow)"
+            if path.kind == "workflow":
+                values += f" CROSS JOIN unnest({self._texts(path.values)}) AS v(workflow)"
                 match.append("j.workflow = v.workflow")
         return _Source(values, "job j", "j.id", "j", match)
 
@@ -206,8 +206,8 @@ class SearchStatement:
         return self.arguments.add(list(dict.fromkeys(texts)), "text[]")
 
     def _owner(self, table: str) -> list[str]:
-        if self._in_lanes:
-            return [f"{table}.tenant_id = lane.tenant_id"]
+        if self._is_per_tenant:
+            return [f"{table}.tenant_id = tenants.tenant_id"]
         if self._wanted.tenants is None:
             return []
         ids = self.arguments.add(list(self._wanted.tenants), "uuid[]")

@@ -32,7 +32,7 @@ async def page(
 # --- Lists --------------------------------------------------------------------------------------
 
 
-async def test_jobs_come_newest_first_and_as_they_are_found_alone(tx: Tx) -> None:
+async def test_jobs_come_newest_first_with_the_json_of_a_single_job(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     ids = await add_jobs(tx, tenant, 3, metadata='{"a":"b"}')
     assert await page(tx, JobFilter((tenant,))) == ids[::-1]
@@ -44,7 +44,7 @@ async def test_jobs_come_newest_first_and_as_they_are_found_alone(tx: Tx) -> Non
     assert before + json_text(job.workflow) + after == job_json(job)
 
 
-async def test_keyset_pages_skip_nothing_while_jobs_come_and_go(tx: Tx) -> None:
+async def test_pages_skip_nothing_while_jobs_are_added_and_deleted(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     ids = await add_jobs(tx, tenant, 25)
     seen: list[UUID] = []
@@ -55,7 +55,7 @@ async def test_keyset_pages_skip_nothing_while_jobs_come_and_go(tx: Tx) -> None:
     assert seen == ids[::-1]
 
 
-async def test_offsets_page_too(tx: Tx) -> None:
+async def test_an_offset_skips_jobs(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     ids = await add_jobs(tx, tenant, 5)
     assert await page(tx, JobFilter((tenant,)), offset=2, limit=2) == ids[2:0:-1]
@@ -63,7 +63,7 @@ async def test_offsets_page_too(tx: Tx) -> None:
     assert await page(tx, JobFilter((tenant,)), ids[3], 1, 1) == [ids[1]]
 
 
-async def test_whose_jobs_are_shown(tx: Tx) -> None:
+async def test_only_jobs_of_the_named_tenants_are_shown(tx: Tx) -> None:
     one, other, third = [await add_tenant(tx) for _ in range(3)]
     mine, theirs, last = [(await add_jobs(tx, owner))[0] for owner in (one, other, third)]
     assert set(await page(tx, JobFilter((one, third)))) == {mine, last}
@@ -80,7 +80,7 @@ async def test_deleted_jobs_are_not_shown(tx: Tx) -> None:
     assert await page(tx, JobFilter((tenant,))) == []
 
 
-# Each filter: what of the job it looks at, and values of it that pass and that do not.
+# The fields that filters check, with values that pass all filters and values that do not.
 SHAPES: dict[str, dict[str, Any]] = {
     "yes": {
         "workflow": "w1",
@@ -105,13 +105,13 @@ FILTERS: dict[str, Any] = {
 
 
 def id_at(at: datetime) -> UUID:
-    """An id as it would have been made then."""
+    """A new id as of a time."""
     fresh = uuid7()
     return UUID(int=first_id(at).int | fresh.int & (1 << 80) - 1)
 
 
 async def add_shaped(tx: Tx, tenant: UUID, **differs: Any) -> UUID:
-    """A job that passes all filters, but for what it is told to differ in."""
+    """Add a job that passes all filters, except for the fields in which it differs."""
     how = {
         "state": "failed",
         "code": "E1",
@@ -148,7 +148,7 @@ OUTSIDERS: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", FILTERS)
-async def test_each_filter_keeps_what_it_asks_for(tx: Tx, name: str) -> None:
+async def test_each_filter_keeps_the_jobs_that_match_it(tx: Tx, name: str) -> None:
     tenant = await add_tenant(tx)
     inside = await add_shaped(tx, tenant)
     for differs in OUTSIDERS[name]:
@@ -159,8 +159,8 @@ async def test_each_filter_keeps_what_it_asks_for(tx: Tx, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["created", "completed"])
-async def test_times_are_compared_as_they_are_shown(tx: Tx, kind: str) -> None:
-    """To the millisecond: what is after the last that was shown is the next one."""
+async def test_times_are_compared_in_whole_milliseconds(tx: Tx, kind: str) -> None:
+    """So that a filter by the displayed time of the last job continues with the next one."""
     tenant, shown = await add_tenant(tx), AT + timedelta(milliseconds=514)
     stored, step = shown + timedelta(microseconds=700), timedelta(milliseconds=1)
     await add_shaped(tx, tenant, **{"made" if kind == "created" else "ended": stored})
@@ -178,7 +178,7 @@ async def test_times_are_compared_as_they_are_shown(tx: Tx, kind: str) -> None:
         assert len(await page(tx, JobFilter((tenant,), **asked))) == found, (side, at)
 
 
-async def test_all_filters_together_keep_what_passes_each(tx: Tx) -> None:
+async def test_all_filters_together_keep_the_jobs_that_match_each(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     soon = [AT + timedelta(seconds=n) for n in range(3)]
     inside = [await add_shaped(tx, tenant, made=made) for made in soon]
@@ -189,7 +189,7 @@ async def test_all_filters_together_keep_what_passes_each(tx: Tx) -> None:
     assert await page(tx, wanted, inside[2], 1, 5) == [inside[0]]
 
 
-async def test_a_filter_is_a_value_and_never_sql(tx: Tx) -> None:
+async def test_values_of_a_filter_are_never_sql(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     strange = "x'; DROP TABLE job; --$1"
     (job_id,) = await add_jobs(tx, tenant, name=strange, metadata=f'{{"{strange}":"{strange}"}}')
@@ -200,7 +200,7 @@ async def test_a_filter_is_a_value_and_never_sql(tx: Tx) -> None:
 # --- Timelines ----------------------------------------------------------------------------------
 
 
-async def test_a_timeline_is_in_order_and_of_its_tenant(tx: Tx) -> None:
+async def test_a_timeline_is_in_order_and_only_its_tenant_reads_it(tx: Tx) -> None:
     tenant, other, job_id = await add_tenant(tx), await add_tenant(tx), uuid7()
     new = [NewNote(uuid7(), tenant, job_id, f"type{n}", f"detail{n}") for n in range(3)]
     await lists.add_notes(tx, [*new[::-1], NewNote(uuid7(), tenant, uuid7(), "x", "y")])
@@ -211,7 +211,7 @@ async def test_a_timeline_is_in_order_and_of_its_tenant(tx: Tx) -> None:
     assert await lists.notes(tx, other, job_id) == []
 
 
-# --- How much is on a page ----------------------------------------------------------------------
+# --- Size of a page -----------------------------------------------------------------------------
 
 _RANDOM = "(SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 2000) AS n)"
 
@@ -237,7 +237,7 @@ async def test_a_page_of_large_jobs_ends_early(tx: Tx, text: str, column: str) -
     assert len(sizes) < 20
 
 
-async def test_one_job_is_always_there(tx: Tx) -> None:
+async def test_a_page_has_at_least_one_job(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     ids = await add_jobs(tx, tenant, 3, params='{"a":"%s"}' % ("x" * 9_000))
     page = await lists.page(tx, JobFilter((tenant,)), "json", before=None, size=9, most=1)

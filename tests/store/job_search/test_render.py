@@ -1,4 +1,4 @@
-"""Jobs as Postgres writes them hold what Python writes of the same jobs."""
+"""Postgres renders jobs as Python renders the same jobs."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ from tests.builders import add_jobs, add_tenant, ids_in, put
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 891_999, tzinfo=UTC)
 ALL_CHARACTERS = "".join(map(chr, range(1, 0x300))) + '"\\/\u2028\ufeff\uffff😀'
-# Of each field that callers, tenants and the upstream fill, values that are hard to write.
+# For each field that callers, tenants and the upstream fill: values that are hard to render.
 HARD: dict[str, list[Any]] = {
     "name": [ALL_CHARACTERS, "", " ", "=1+1", "\ttab", "a,b", "'", '"', "\r\n", "%s", "\\", "null"],
     "batch_name": [ALL_CHARACTERS, "", "-1", '","'],
@@ -61,7 +61,7 @@ async def jobs_of(tx: Tx, tenant: UUID) -> list[Job]:
 
 
 def whole(line: str) -> str:
-    """With the workflow that stands between the marks."""
+    """The line with the workflow in place of the two marks and the tenant."""
     before, workflow, after = line.split(MARK)
     assert UUID(workflow[:TENANT_LENGTH])
     return before + workflow[TENANT_LENGTH:] + after
@@ -116,14 +116,14 @@ async def test_json_has_the_bytes_of_an_answer_about_the_job(tx: Tx) -> None:
     assert await text_of(tx, tenant, "json") == "".join(f"{line}," for line in lines)
 
 
-async def test_it_tells_whose_workflow_to_show(tx: Tx) -> None:
+async def test_the_marks_enclose_tenant_and_workflow(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     await add_jobs(tx, tenant, workflow="flöw")
     text = await text_of(tx, tenant, "ndjson")
     assert text.split(MARK)[1] == f"{tenant}{json_text('flöw')}"
 
 
-async def test_csv_has_the_cells_of_the_jobs(tx: Tx) -> None:
+async def test_csv_has_the_cells_that_python_writes(tx: Tx) -> None:
     tenant = await add_hard(tx)
     text = printable_cells(await text_of(tx, tenant, "csv"))
     assert text.endswith("\r\n")
@@ -137,7 +137,7 @@ def parsed(text: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "ndjson"])
-async def test_lines_are_of_the_jobs_before_one_newest_first(tx: Tx, form: Form) -> None:
+async def test_pages_continue_before_an_id_in_each_format(tx: Tx, form: Form) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     ids = await add_jobs(tx, tenant, 205)
     await add_jobs(tx, other)

@@ -1,24 +1,24 @@
-"""Every way to the jobs of a filter finds what looking at each job would."""
+"""Every index path finds the jobs that a check of each job finds."""
 
 import asyncio
 import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from gateway.core.model import STATUS_STATES, JobState
 from gateway.core.uuid7 import first_id
 from gateway.store.database import AnyRow, Database, Tx
-from gateway.store.job_search import bulk, indexes, lists, search, statement
+from gateway.store.job_search import indexes, lists, search, statement
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import NOTHING
 from gateway.store.retention import prune
 from gateway.store.work import jobs, settlement
 from gateway.store.work.settlement import JobEnd
-from tests.builders import add_jobs, add_tenant, ids_in, new_job
+from tests.builders import add_jobs, add_tenant, ids_in, new_job, put
 
 STATES = [state.value for state in JobState]
 FAILED = [state.value for state in STATUS_STATES["FAILED"]]
@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 
 class Past(NamedTuple):
-    """Jobs of some tenants, newest first, with what a filter can look at."""
+    """Jobs of some tenants, newest first, with the fields that a filter can check."""
 
     tenants: list[UUID]
     jobs: Sequence[AnyRow]
@@ -88,7 +88,7 @@ def any_filter(chance: random.Random, past: Past) -> JobFilter:
 
 
 def fits(wanted: JobFilter, row: AnyRow) -> bool:
-    """Whether a job is what a filter shows."""
+    """Whether a filter selects a job."""
     choices = [
         (row.state, wanted.states),
         (row.workflow, wanted.workflows),
@@ -110,20 +110,25 @@ def fits(wanted: JobFilter, row: AnyRow) -> bool:
     )
 
 
-WAYS: dict[str, dict[str, Any]] = {
+LIMITS: dict[str, dict[str, Any]] = {
     "as they are": {},
-    "few tenants": {"_LANES": 0},
+    "few tenants": {"_MOST_TENANTS": 0},
     "short walks": {"_WALK": 3, "_FEW": 0, "_FURTHER": (1, 9)},
-    "short walks through all": {"_LANES": 0, "_WALK_OF_ALL": 3, "_FEW": 0, "_FURTHER": (1, 9)},
-    "long walks through all": {"_LANES": 0, "_FEW": 0},
+    "short walks through all": {
+        "_MOST_TENANTS": 0,
+        "_WALK_OF_ALL": 3,
+        "_FEW": 0,
+        "_FURTHER": (1, 9),
+    },
+    "long walks through all": {"_MOST_TENANTS": 0, "_FEW": 0},
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_each_way_finds_what_looking_at_all_jobs_would(
-    tx: Tx, monkeypatch: pytest.MonkeyPatch, way: str
+@pytest.mark.parametrize("limits", LIMITS)
+async def test_a_search_finds_the_jobs_that_fit_in_every_order_and_part(
+    tx: Tx, monkeypatch: pytest.MonkeyPatch, limits: str
 ) -> None:
-    for name, value in WAYS[way].items():
+    for name, value in LIMITS[limits].items():
         modules = (search, statement, indexes)
         (module,) = [module for module in modules if hasattr(module, name)]
         monkeypatch.setattr(module, name, value)
@@ -139,14 +144,16 @@ async def test_each_way_finds_what_looking_at_all_jobs_would(
         assert ids_in(page) == below[offset : offset + limit], wanted
         assert page.more == (len(below) > offset + limit), wanted
 
-        assert await bulk.count(tx, wanted) == (len(ids), ids[0] if ids else None), wanted
+        assert await search.count_and_newest(tx, wanted) == (len(ids), ids[0] if ids else None), (
+            wanted
+        )
         after, until = before, past.jobs[chance.randrange(20)].id
         oldest = [id_ for id_ in ids[::-1] if (after is None or id_ > after) and id_ <= until]
-        batch = await bulk.next_jobs(tx, wanted, after=after, until=until, limit=limit)
+        batch = await search.next_jobs(tx, wanted, after=after, until=until, limit=limit)
         assert [id_ for _, id_ in batch] == oldest[:limit], wanted
 
 
-async def test_all_tenants_are_searched_where_none_are_named(tx: Tx) -> None:
+async def test_a_filter_without_tenants_searches_all(tx: Tx) -> None:
     past = await add_past(tx, random.Random(8))
     for wanted in (
         JobFilter(None),
@@ -160,6 +167,54 @@ async def test_all_tenants_are_searched_where_none_are_named(tx: Tx) -> None:
     assert await lists.page(tx, JobFilter(()), "json", before=None, size=9) == NOTHING
 
 
+# --- Bulk operations ----------------------------------------------------------------------------
+
+
+async def next_ids(
+    tx: Tx, wanted: JobFilter, until: UUID, *, after: UUID | None = None, limit: int = 9
+) -> list[UUID]:
+    found = await search.next_jobs(tx, wanted, after=after, until=until, limit=limit)
+    return [job_id for _, job_id in found]
+
+
+async def test_the_jobs_of_a_filter_are_counted_and_the_newest_is_found(tx: Tx) -> None:
+    mine, other = await add_tenant(tx), await add_tenant(tx)
+    ids = await add_jobs(tx, mine, 3, workflow="v")
+    await add_jobs(tx, mine, workflow="w")
+    theirs = await add_jobs(tx, other, 2, workflow="v")
+    assert await search.count_and_newest(tx, JobFilter((mine,), workflows=("v",))) == (3, ids[-1])
+    assert await search.count_and_newest(tx, JobFilter(None, workflows=("v",))) == (5, theirs[-1])
+    assert await search.count_and_newest(tx, JobFilter((mine,), workflows=("x",))) == (0, None)
+    assert await search.count_and_newest(tx, JobFilter(())) == (0, None)
+
+
+async def test_the_next_jobs_come_oldest_first_in_batches(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    ids = await add_jobs(tx, tenant, 5)
+    later = await add_jobs(tx, tenant, 2)
+    wanted = JobFilter((tenant,))
+    assert await next_ids(tx, wanted, ids[-1]) == ids
+    assert await next_ids(tx, wanted, ids[-1], limit=2) == ids[:2]
+    assert await next_ids(tx, wanted, ids[-1], after=ids[1], limit=2) == ids[2:4]
+    assert await next_ids(tx, wanted, ids[-1], after=ids[3]) == ids[4:]
+    assert await next_ids(tx, wanted, ids[-1], after=ids[-1]) == []
+    assert await next_ids(tx, wanted, later[-1], after=ids[-1]) == later
+    assert await search.next_jobs(tx, wanted, after=None, until=ids[0], limit=9) == [
+        (tenant, ids[0])
+    ]
+
+
+async def test_jobs_that_no_longer_match_are_not_among_the_next(tx: Tx) -> None:
+    tenant = await add_tenant(tx)
+    ids = await add_jobs(tx, tenant, 3, metadata='{"a":"1"}')
+    await put(tx, "job", ids[0], state="succeeded")
+    await put(tx, "job", ids[1], deleted_at=0)
+    open_ones = JobFilter((tenant,), states=("accepted",), metadata=(("a", ("1", "2")),))
+    assert await next_ids(tx, open_ones, ids[-1]) == ids[2:]
+    assert await search.count_and_newest(tx, open_ones) == (1, ids[2])
+    assert await next_ids(tx, JobFilter((uuid4(),)), ids[-1]) == []
+
+
 # --- Labels -------------------------------------------------------------------------------------
 
 
@@ -171,7 +226,7 @@ async def shown(tx: Tx, tenant: UUID, **wanted: Any) -> list[UUID]:
     return ids_in(await lists.page(tx, JobFilter((tenant,), **wanted), "json", before=None, size=9))
 
 
-async def test_a_job_is_found_by_its_error_from_its_end_on(tx: Tx) -> None:
+async def test_a_job_is_found_by_its_error_once_it_has_ended(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     one, other = await add_jobs(tx, tenant, 2)
     for job_id, error in ((one, '{"code":"E"}'), (other, None)):
@@ -189,7 +244,7 @@ async def drop_by_pruning(tx: Tx, tenant: UUID, job_id: UUID) -> None:
 
 
 @pytest.mark.parametrize("drop", [drop_by_deletion, drop_by_pruning])
-async def test_a_job_that_goes_takes_its_labels_along(tx: Tx, drop: Callable[..., Any]) -> None:
+async def test_the_labels_of_a_removed_job_are_removed(tx: Tx, drop: Callable[..., Any]) -> None:
     tenant = await add_tenant(tx)
     await add_jobs(tx, tenant)
     before = await labels(tx)
@@ -202,7 +257,7 @@ async def test_a_job_that_goes_takes_its_labels_along(tx: Tx, drop: Callable[...
     assert await shown(tx, tenant, batch_names=("b",)) == []
 
 
-async def test_keys_and_values_are_told_apart(tx: Tx) -> None:
+async def test_labels_separate_keys_from_values(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     texts = ('{"ab":"c"}', '{"a":"bc"}', '{"a":{"b": "c"}}', '{"é":"c"}', '{"a":true}')
     ids = [(await add_jobs(tx, tenant, metadata=text))[0] for text in texts]
@@ -214,14 +269,14 @@ async def test_keys_and_values_are_told_apart(tx: Tx) -> None:
 # --- Order --------------------------------------------------------------------------------------
 
 
-async def test_paging_shows_each_job_once_that_was_there_before_it_began(db: Database) -> None:
-    """Ids are made before the commit and by several processes, so they come in any order."""
+async def test_paging_shows_each_earlier_job_once_while_others_are_added(db: Database) -> None:
+    """Several processes make ids before they commit, so ids do not appear in their order."""
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
         there = set(await add_jobs(tx, tenant, 40))
     going = True
 
-    async def come() -> None:
+    async def add() -> None:
         while going:
             late = [new_job(tenant), new_job(tenant)]
             async with db.begin() as tx:
@@ -230,7 +285,7 @@ async def test_paging_shows_each_job_once_that_was_there_before_it_began(db: Dat
             async with db.begin() as tx:  # the older id is committed last
                 await jobs.insert(tx, late[:1])
 
-    coming = [asyncio.create_task(come()) for _ in range(2)]
+    adding = [asyncio.create_task(add()) for _ in range(2)]
     for _ in range(3):
         async with db.begin() as tx:
             there |= {row.id for row in await tx.rows("SELECT id FROM job")}
@@ -245,4 +300,4 @@ async def test_paging_shows_each_job_once_that_was_there_before_it_began(db: Dat
         assert seen == sorted(set(seen), reverse=True)
         assert there <= set(seen)
     going = False
-    await asyncio.gather(*coming)
+    await asyncio.gather(*adding)

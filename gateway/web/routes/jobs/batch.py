@@ -16,7 +16,7 @@ from gateway.flows.bulk import jobs as bulk_jobs
 from gateway.flows.bulk.start import DryRun
 from gateway.flows.deliver.endpoints import check_callback
 from gateway.flows.deps import Deps
-from gateway.store.job_search.filter import JobFilter, names_nothing
+from gateway.store.job_search.filter import JobFilter, selects_all
 from gateway.store.work.bulk_operations import Operation
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import AnyRequest, Context, Injected, request_context_of
@@ -146,7 +146,7 @@ def _jobs(deps: Deps, tenant: Tenant, payload: BatchIn) -> list[NewJob]:
 
 def _filter(payload: JobsFilterIn) -> JobFilter:
     wanted = job_filter(payload, None, "filter.")
-    if names_nothing(wanted):
+    if selects_all(wanted):
         raise BadRequest.of(
             "filter", "is empty, which would mean every job; name at least one field"
         )
