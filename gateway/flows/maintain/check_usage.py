@@ -29,7 +29,7 @@ async def check_usage(
             async with database.begin() as tx:
                 found = await drift.drift(tx, tenant_id, since, until)
                 if fix and found:
-                    await drift.mend(tx, tenant_id, since, until)
+                    await drift.repair(tx, tenant_id, since, until)
             for one in found:
                 yield slug, one
 

@@ -1,1 +1,1 @@
-"""Deliveries of a filter in the order of their ids."""
+"""Search for deliveries by a filter, in the order of their ids."""

@@ -1,4 +1,4 @@
-"""Which deliveries a caller asks for, as a condition."""
+"""The filter of deliveries, and its conditions in SQL."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +11,9 @@ _LAST_MILLISECOND = 2**48 - 1
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """Which deliveries of a tenant; an empty tuple does not filter.
+    """A filter of the deliveries of a tenant. An empty tuple does not filter.
 
-    Outcomes are those of the last attempt: `delivered`, or the class of its error.
+    An outcome is that of the last attempt: `delivered`, or the class of its error.
     """
 
     tenant_id: UUID
@@ -30,10 +30,10 @@ class DeliveryFilter:
 def conditions_of(
     wanted: DeliveryFilter, before: UUID | None = None, after: UUID | None = None
 ) -> tuple[list[str], list[object]]:
-    """The conditions on `d`, all of which hold, and their arguments; between two ids, exclusive."""
+    """The conditions on a delivery `d`, joined by AND, and their arguments. The two ids are exclusive."""
     arguments: list[object] = [wanted.tenant_id]
     conditions = ["d.tenant_id = $1"]
-    alone = len(wanted.endpoints) == 1  # with = and not ANY an index gives the order as well
+    alone = len(wanted.endpoints) == 1  # with = instead of ANY an index returns the order as well
     choices: list[tuple[str, object]] = [
         ("d.endpoint_id = $::uuid", wanted.endpoints[0] if alone else None),
         ("d.endpoint_id = ANY($::uuid[])", None if alone else list(wanted.endpoints)),
@@ -61,7 +61,7 @@ def _or_delivered(wanted: DeliveryFilter) -> str:
 
 
 def _id_at(at: datetime | None, slack: float) -> UUID | None:
-    """The first id of a time: ids are made by clocks that may differ from the database's."""
+    """The first id of a time plus `slack` seconds, as the clocks that make ids differ from the database's."""
     if at is None:
         return None
     milliseconds = int((at.timestamp() + slack) * 1000)

@@ -1,7 +1,7 @@
-"""How the deliveries of a filter are found in the order of their ids, at about the same price at any depth.
+"""Find the deliveries of a filter in the order of their ids, at about the same cost at any depth.
 
-Each way leads through one index, in its order, for each value that is asked for; the other conditions
-are checked on the way. Of several ways the one that leads to the fewest deliveries is taken.
+One index is read in its order, for each value that the filter has for it. The other conditions are checked on
+each row. Of several indexes the one that leads to the fewest deliveries is used.
 """
 
 from typing import NamedTuple
@@ -10,26 +10,26 @@ from uuid import UUID
 from gateway.store.database import Tx
 from gateway.store.delivery_search.filter import DELIVERED, DeliveryFilter, conditions_of
 
-# Ways that lead to fewer deliveries than this are told apart.
+# The deliveries of each index are counted up to this number.
 _FEW = 3_000
-# What most deliveries are; lists of it need no way of their own.
+# The type of most deliveries; there is no index of it.
 _USUAL_TYPE = "job.succeeded"
 _FAILED = frozenset({"exhausted", "parked"})
 
-# Only probes in the order of an index, and no helpers, whose start takes longer than a page. Until
-# the transaction ends.
-_STEADY = "SELECT " + ", ".join(
+# Until the end of the transaction the planner may only probe indexes in their order, without parallel workers,
+# whose start takes longer than a page.
+_PROBE_INDEXES = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)"
     for name, value in {
-        **{f"enable_{way}": "off" for way in ("seqscan", "bitmapscan", "sort")},
-        **{f"enable_{way}": "off" for way in ("hashjoin", "mergejoin")},
+        **{f"enable_{method}": "off" for method in ("seqscan", "bitmapscan", "sort")},
+        **{f"enable_{method}": "off" for method in ("hashjoin", "mergejoin")},
         "max_parallel_workers_per_gather": "0",
     }.items()
 )
 
 
-class _Way(NamedTuple):
-    """An index by a condition on `d` and each of some values, `v`."""
+class _Index(NamedTuple):
+    """An index, as a condition on a delivery `d` and a value `v`, and the values to probe it for."""
 
     values: list[object]
     type: str
@@ -39,83 +39,81 @@ class _Way(NamedTuple):
 async def search(
     tx: Tx, wanted: DeliveryFilter, *, before: UUID | None, limit: int
 ) -> tuple[str, list[object]]:
-    """A statement that finds ids, newest first, with its arguments, for this transaction."""
+    """A statement for this transaction that returns ids, newest first, and its arguments."""
     conditions, arguments = conditions_of(wanted, before)
-    if wanted.jobs or wanted.resent_after:  # not in the order of ids, but few
-        way = None
+    if wanted.jobs or wanted.resent_after:  # few rows, so their order does not matter
+        index = None
     else:
-        await tx.prepare(_STEADY)
-        way = await _choose(tx, wanted)
+        await tx.prepare(_PROBE_INDEXES)
+        index = await _choose(tx, wanted)
     order = "ORDER BY d.id DESC"
-    if way is None:
+    if index is None:
         found = (
             f"SELECT d.id FROM delivery d WHERE {' AND '.join(conditions)} {order} LIMIT {limit:d}"
         )
         return found, arguments
-    arguments.append(way.values)
+    arguments.append(index.values)
     span = [one for one in conditions if one.startswith(("d.tenant_id", "d.id"))]
-    # OFFSET keeps the rest of the conditions out of there, so that no other index can be taken.
-    on_way = (
-        f"SELECT d.* FROM delivery d WHERE {' AND '.join([*span, way.condition])} {order} OFFSET 0"
-    )
-    each = f"SELECT d.id FROM ({on_way}) AS d WHERE {' AND '.join(conditions)} LIMIT {limit:d}"
-    values = f"unnest(${len(arguments)}::{way.type}[]) AS v"
+    # OFFSET keeps the other conditions out of the subquery, so that the planner uses no other index.
+    on_index = f"SELECT d.* FROM delivery d WHERE {' AND '.join([*span, index.condition])} {order} OFFSET 0"
+    each = f"SELECT d.id FROM ({on_index}) AS d WHERE {' AND '.join(conditions)} LIMIT {limit:d}"
+    values = f"unnest(${len(arguments)}::{index.type}[]) AS v"
     found = f"SELECT d.id FROM {values} CROSS JOIN LATERAL ({each}) AS d {order} LIMIT {limit:d}"
     return found, arguments
 
 
-async def stretch(
+async def next_rows(
     tx: Tx, wanted: DeliveryFilter, *, after: UUID | None, until: UUID, size: int
 ) -> tuple[str, list[object], list[str]]:
-    """A statement that goes over the next deliveries, oldest first, from after one up to another.
+    """A statement that reads the next rows of one index, oldest first, after one id and up to another.
 
-    It selects the rows that meet its way only, as `d.*` and the `v` by which each was met, `size`
-    of each at most, so it costs the same however many the filter leaves out. Comes with its
-    arguments and with the conditions that are still to be checked.
+    It returns `d.*` and the value `v` of the index, at most `size` rows for each value, so it costs the same
+    however many rows the filter leaves out. Returned with its arguments and with the conditions that are
+    still to be checked.
     """
     conditions, arguments = conditions_of(wanted, UUID(int=until.int + 1), after)
-    if wanted.jobs:  # not in the order of ids, but few
-        way = _Way(list(wanted.jobs), "uuid", "d.job_id = v")
+    if wanted.jobs:  # few rows, so their order does not matter
+        index = _Index(list(wanted.jobs), "uuid", "d.job_id = v")
     else:
-        await tx.prepare(_STEADY)
-        way = await _choose(tx, wanted) or _Way([1], "int", "TRUE")
-    arguments.append(way.values)
+        await tx.prepare(_PROBE_INDEXES)
+        index = await _choose(tx, wanted) or _Index([1], "int", "TRUE")
+    arguments.append(index.values)
     span = [one for one in conditions if one.startswith(("d.tenant_id", "d.id"))]
-    on_way = " AND ".join([*span, way.condition])
+    on_index = " AND ".join([*span, index.condition])
     sql = (
-        f"SELECT v.v, d.* FROM unnest(${len(arguments)}::{way.type}[]) AS v(v) CROSS JOIN LATERAL"
-        f" (SELECT d.* FROM delivery d WHERE {on_way} ORDER BY d.id LIMIT {size:d}) AS d"
+        f"SELECT v.v, d.* FROM unnest(${len(arguments)}::{index.type}[]) AS v(v) CROSS JOIN LATERAL"
+        f" (SELECT d.* FROM delivery d WHERE {on_index} ORDER BY d.id LIMIT {size:d}) AS d"
     )
     return sql, arguments, conditions
 
 
-async def _choose(tx: Tx, wanted: DeliveryFilter) -> _Way | None:
-    ways = _ways_of(wanted)
-    if len(ways) < 2:  # noqa: PLR2004 - there is no choice
-        return ways[0] if ways else None
+async def _choose(tx: Tx, wanted: DeliveryFilter) -> _Index | None:
+    indexes = _indexes_of(wanted)
+    if len(indexes) < 2:  # noqa: PLR2004 - there is no choice
+        return indexes[0] if indexes else None
     counts = [
-        f"(SELECT count(*) FROM (SELECT 1 FROM unnest(${place}::{way.type}[]) AS v"
-        f" JOIN delivery d ON d.tenant_id = $1 AND {way.condition} LIMIT {_FEW}) AS few)"
-        for place, way in enumerate(ways, 2)
+        f"(SELECT count(*) FROM (SELECT 1 FROM unnest(${place}::{index.type}[]) AS v"
+        f" JOIN delivery d ON d.tenant_id = $1 AND {index.condition} LIMIT {_FEW}) AS few)"
+        for place, index in enumerate(indexes, 2)
     ]
     row = await tx.one(
-        f"SELECT {', '.join(counts)}", wanted.tenant_id, *(way.values for way in ways)
+        f"SELECT {', '.join(counts)}", wanted.tenant_id, *(index.values for index in indexes)
     )
-    return ways[min(range(len(ways)), key=lambda place: row[place])]
+    return indexes[min(range(len(indexes)), key=lambda place: row[place])]
 
 
-def _ways_of(wanted: DeliveryFilter) -> list[_Way]:
-    """Those that lead to less than all; of equal ones the first is better."""
+def _indexes_of(wanted: DeliveryFilter) -> list[_Index]:
+    """The indexes that lead to fewer deliveries than all; of equal ones the first is better."""
     endpoints, outcomes = set(wanted.endpoints), set(wanted.outcomes)
     states, events = set(wanted.states), set(wanted.events)
     failed = " AND d.state IN ('exhausted', 'parked')" if states and states <= _FAILED else ""
     if failed and endpoints:
         states = set[str]()  # there is an index for both
-    ways = [
-        _Way(list(outcomes - {DELIVERED}), "text", "d.last_class = v"),
-        _Way(list(states), "text", "d.state = v AND d.state <> 'delivered'"),
-        _Way(list(events), "text", "d.type = v AND d.type <> 'job.succeeded'"),
-        _Way(list(endpoints), "uuid", f"d.endpoint_id = v{failed}"),
+    indexes = [
+        _Index(list(outcomes - {DELIVERED}), "text", "d.last_class = v"),
+        _Index(list(states), "text", "d.state = v AND d.state <> 'delivered'"),
+        _Index(list(events), "text", "d.type = v AND d.type <> 'job.succeeded'"),
+        _Index(list(endpoints), "uuid", f"d.endpoint_id = v{failed}"),
     ]
     usual = (DELIVERED in outcomes, DELIVERED in states, _USUAL_TYPE in events, False)
-    return [way for way, rest in zip(ways, usual, strict=True) if way.values and not rest]
+    return [index for index, rest in zip(indexes, usual, strict=True) if index.values and not rest]

@@ -1,4 +1,4 @@
-"""Everything that is sealed with a master key: which key, and sealing it anew."""
+"""The values that are sealed with a master key: which key seals them, and their replacement."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,16 +8,16 @@ from gateway.store.database import Tx
 
 
 class Kind(NamedTuple):
-    """One column of sealed values; `table` is also the word in their places."""
+    """A column of sealed values. `table` is also a part of the place that each value is sealed for."""
 
     name: str
     table: str
     column: str
     version: str
-    wanted: str
+    condition: str
 
 
-# A sealed value begins with the number of its key. What was given up is empty.
+# A sealed value begins with the number of its key. A value that was given up is empty.
 KINDS = (
     Kind("credentials", "credential", "sealed", "version", "sealed <> ''"),
     Kind(
@@ -32,13 +32,13 @@ KINDS = (
 
 _COUNT = "\nUNION ALL\n".join(
     f"""SELECT '{kind.name}' AS kind, substring({kind.column} FROM 1 FOR 4) AS key, count(*)::int AS count
-FROM {kind.table} WHERE {kind.wanted} GROUP BY 2"""
+FROM {kind.table} WHERE {kind.condition} GROUP BY 2"""
     for kind in KINDS
 )
 
 
 class Count(NamedTuple):
-    """How many values of a kind a key seals."""
+    """How many values of a kind are sealed with a key."""
 
     kind: str
     key: bytes
@@ -46,7 +46,7 @@ class Count(NamedTuple):
 
 
 class Value(NamedTuple):
-    """One sealed value and where it is."""
+    """A sealed value and the row that has it."""
 
     id: UUID
     tenant_id: UUID
@@ -55,15 +55,15 @@ class Value(NamedTuple):
 
 
 async def counts(tx: Tx) -> list[Count]:
-    """How many values each key seals; reads every row of three tables, and opens none."""
+    """How many values each key seals; reads every row of three tables and opens no value."""
     return [Count(*row) for row in await tx.rows(_COUNT)]
 
 
 async def others(tx: Tx, kind: Kind, key: bytes, after: UUID, limit: int) -> list[Value]:
-    """The next values of a kind that another key seals than this one, in the order of their ids."""
+    """The next values of a kind that are sealed with any key but this one, in the order of their ids."""
     rows = await tx.rows(
         f"""SELECT id, tenant_id, {kind.version}, {kind.column} FROM {kind.table}
-WHERE {kind.wanted} AND substring({kind.column} FROM 1 FOR 4) <> $1 AND id > $2
+WHERE {kind.condition} AND substring({kind.column} FROM 1 FOR 4) <> $1 AND id > $2
 ORDER BY id LIMIT $3""",
         key,
         after,
@@ -73,7 +73,7 @@ ORDER BY id LIMIT $3""",
 
 
 async def replace(tx: Tx, kind: Kind, values: Sequence[tuple[UUID, bytes, bytes]]) -> int:
-    """Put (id, old, new) values in place of those that are still the old ones; how many were."""
+    """Replace values, given as (id, old, new), that are still the old ones; returns how many."""
     return await tx.run(
         f"""UPDATE {kind.table} SET {kind.column} = u.new
 FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS u(id, old, new)
@@ -83,7 +83,7 @@ WHERE {kind.table}.id = u.id AND {kind.table}.{kind.column} = u.old""",
 
 
 async def give_up(tx: Tx, kind: Kind, key: bytes) -> int:
-    """Empty the values of a kind that a key seals; how many."""
+    """Empty the values of a kind that are sealed with a key; returns how many."""
     return await tx.run(
         f"UPDATE {kind.table} SET {kind.column} = '' WHERE substring({kind.column} FROM 1 FOR 4) = $1",
         key,

@@ -1,7 +1,7 @@
-"""Drift of the roll-ups of usage: what they lack or have too much, found by counting the rows again.
+"""Drift of the usage roll-ups: how they differ from a new count of the rows, and its repair.
 
-A difference is a row of sums like any other, so a roll-up is repaired by adding it, whatever other
-transactions add at the same time.
+A difference has the form of a row of a roll-up. So adding it repairs the roll-up, even while other transactions
+add to it.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from gateway.store.usage.rollups import (
 # The key of the advisory lock that a repair takes.
 _REPAIR = 7_203_115_491
 _NEGATED = ", ".join(f"-{name} AS {name}" for name in SUMS)
-_IS_OFF = " OR ".join(f"{name} <> 0" for name in SUMS)
+_DIFFERS = " OR ".join(f"{name} <> 0" for name in SUMS)
 _ATTEMPTS = "delivery d JOIN attempt a ON a.delivery_id = d.id"
 
 _DAYS = Statement(
@@ -48,8 +48,8 @@ def _difference(key: str, at: str, counted: str, table: str) -> str:
     return f"""
 SELECT * FROM (SELECT {key}, {summed()} FROM ({counted}
   UNION ALL SELECT {key}, {_NEGATED} FROM {table}
-  WHERE tenant_id = :tenant_id AND {at} >= :since AND {at} < :until) AS both_ways GROUP BY {key}) AS difference
-WHERE ({_IS_OFF})"""
+  WHERE tenant_id = :tenant_id AND {at} >= :since AND {at} < :until) AS counts GROUP BY {key}) AS difference
+WHERE ({_DIFFERS})"""
 
 
 _JOBS = of_jobs("j.tenant_id = :tenant_id AND j.completed_at >= :since AND j.completed_at < :until")
@@ -106,7 +106,7 @@ _REPAIR_DAILY = Statement(
     )
 )
 
-# The times at which rows that are about to be pruned were counted; they stay counted.
+# The times under which the rows that are about to be pruned were counted. They stay counted.
 _PRUNED = {
     "jobs": """
 SELECT tenant_id, completed_at AS at FROM job WHERE id = ANY(:ids::uuid[]) UNION ALL
@@ -138,8 +138,8 @@ async def drift(tx: Tx, tenant_id: UUID, since: datetime, until: datetime) -> li
     return await _DRIFT.rows(tx, tenant_id=tenant_id, since=since, until=until)
 
 
-async def mend(tx: Tx, tenant_id: UUID, since: datetime, until: datetime) -> None:
-    """Repair the differences in the days since..until; an advisory lock has repairs wait for each other."""
+async def repair(tx: Tx, tenant_id: UUID, since: datetime, until: datetime) -> None:
+    """Repair the differences in the days since..until; repairs wait for each other by an advisory lock."""
     await _LOCK.run(tx, key=_REPAIR)
     await _REPAIR_HOURLY.run(tx, tenant_id=tenant_id, since=since, until=until)
     await _REPAIR_DAILY.run(tx, tenant_id=tenant_id, since=since, until=until)

@@ -1,4 +1,4 @@
-"""Sums over the roll-ups of usage, by any of what they tell apart."""
+"""Read the sums of the usage roll-ups, grouped by any of their columns."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ GROUPS = {
     "batch": "u.batch_name",
     "errorCode": "u.error_code",
 }
-_HOURLY = frozenset({"hour", "batch"})  # what the roll-up of days does not know
+_HOURLY = frozenset({"hour", "batch"})  # not in the daily roll-up
 
 
 _FAILED = "FILTER (WHERE u.status = 'FAILED' AND u.jobs <> 0)"
@@ -39,7 +39,7 @@ _SUMMED = ", ".join(
 _OF_HOURS = "hour, date_trunc('day', hour, 'UTC') AS day, batch_name"
 _OF_DAYS = "NULL::timestamptz AS hour, day, NULL::text AS batch_name"
 
-# A difference that was put right may leave nothing of a group.
+# After a repair the sums of a group may be zero.
 _NOT_EMPTY = " OR ".join(
     f"bigint_sum(u.{name}) <> 0" for name in ("jobs", "webhooks_delivered", "webhooks_failed")
 )
@@ -48,8 +48,8 @@ _NOT_EMPTY = " OR ".join(
 class Sums(NamedTuple):
     """One group of usage; `group` holds the values that it is grouped by, in their order.
 
-    `code_jobs` failed with `codes`, which may repeat. Times are sums, histograms are as Postgres
-    sends numbers.
+    `code_jobs` are the jobs that failed with each of `codes`; a code may occur more than once. Times are sums.
+    A histogram is in the binary format of Postgres's numeric.
     """
 
     group: tuple[object, ...]
@@ -70,7 +70,7 @@ class Sums(NamedTuple):
 
 
 class UsageSpan(NamedTuple):
-    """A part of a roll-up: its hours or days from..until, without the last; None has no end."""
+    """The hours or days of a roll-up from `since` until `until`, exclusive; None is unbounded."""
 
     table: str
     start: str
@@ -87,9 +87,9 @@ async def read(
     *,
     limit: int,
 ) -> list[Sums]:
-    """Groups by names of GROUPS, in their order, at most `limit`; tenants None means all.
+    """Up to `limit` groups, in the order of their values. `group_by` has names of GROUPS; tenants None means all.
 
-    `since` and `until` are starts of hours. By status, webhooks about the start of jobs are left out.
+    `since` and `until` are starts of hours. Groups by status leave out webhooks about the start of jobs.
     """
     arguments = Arguments([limit])
     source = _source(group_by, tenants, since, until, arguments)
@@ -109,7 +109,7 @@ async def count(
     *,
     limit: int,
 ) -> int:
-    """How many groups `read` would find, up to the limit, without their sums."""
+    """How many groups `read` would return, up to `limit`; computes no sums."""
     arguments = Arguments([limit])
     source = _source(group_by, tenants, since, until, arguments)
     columns = ", ".join(GROUPS[name] for name in group_by)
@@ -124,10 +124,10 @@ def _source(
     until: datetime | None,
     arguments: Arguments,
 ) -> str:
-    """The rows of the roll-ups, `u`, with their tenant, `t`, where that is asked for."""
+    """The rows `u` of the roll-ups, with their tenant `t` if it is grouped by."""
     whose = _whose(tenants, arguments)
     if "status" in group_by:
-        # No job ends with it: what is kept under it are webhooks alone.
+        # Only webhooks about the start of jobs are counted under STARTED.
         whose = [*whose, "status <> 'STARTED'"]
     spans = _spans(_HOURLY.intersection(group_by), since, until)
     rows = " UNION ALL ".join(_rows(span, whose, arguments) for span in spans)
@@ -143,7 +143,7 @@ def _sums(row: tuple[Any, ...], size: int) -> Sums:
 def _spans(
     hourly: Collection[str], since: datetime | None, until: datetime | None
 ) -> Iterator[UsageSpan]:
-    """Whole days from the roll-up of days, what is left at the ends from that of hours."""
+    """Whole days from the daily roll-up, and the hours at both ends from the hourly one."""
     first = since and _midnight(since + timedelta(days=1) - timedelta(microseconds=1))
     last = until and _midnight(until)
     if hourly or (first and last and first >= last):
@@ -163,7 +163,7 @@ def _midnight(at: datetime) -> datetime:
 def _whose(tenants: Sequence[UUID] | None, arguments: Arguments) -> list[str]:
     if tenants is None:
         return []
-    if len(tenants) == 1:  # whose days an index has in the order in which they are often asked for
+    if len(tenants) == 1:  # with = an index returns the days in order
         return [f"tenant_id = {arguments.add(tenants[0], 'uuid')}"]
     return [f"tenant_id = ANY({arguments.add(list(tenants), 'uuid[]')})"]
 

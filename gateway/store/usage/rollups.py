@@ -20,7 +20,8 @@ SUMS = (*COUNTS, *TIMES, *HISTOGRAMS)
 DAILY_KEY = "tenant_id, day, workflow, status, error_code"
 # An upstream's error code may be of any length; a key of an index may not.
 _CODE = "left(COALESCE(j.error->>'code', ''), 100)"
-_SHARDS = 7_203
+# The first key of the advisory locks of tenants.
+_SHARD_LOCK = 7_203
 _FINEST = round(histogram.FINEST_SECONDS * 1_000_000)
 
 
@@ -117,7 +118,7 @@ def adding(new: str) -> str:
     )
     return f"""
 WITH new AS MATERIALIZED ({new}), shard AS MATERIALIZED (
-  SELECT tenant_id, CASE WHEN pg_try_advisory_xact_lock({_SHARDS}, hashtext(tenant_id::text))
+  SELECT tenant_id, CASE WHEN pg_try_advisory_xact_lock({_SHARD_LOCK}, hashtext(tenant_id::text))
     THEN 0 ELSE 1 + pg_backend_pid() % 3 END AS shard
   FROM (SELECT DISTINCT tenant_id FROM new) AS t
 ), sharded AS MATERIALIZED (SELECT * FROM new JOIN shard USING (tenant_id)),

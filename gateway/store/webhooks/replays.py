@@ -13,7 +13,7 @@ from uuid import UUID
 from gateway.core.model import DeliveryState
 from gateway.store.database import Tx
 from gateway.store.delivery_search.filter import DeliveryFilter, conditions_of
-from gateway.store.delivery_search.search import stretch
+from gateway.store.delivery_search.search import next_rows
 from gateway.store.statement import Statement
 
 # A delivery that has ended begins its schedule again; its earlier attempts stay counted and visible. A
@@ -53,7 +53,7 @@ _RECEIVED = """NOT EXISTS (SELECT 1 FROM endpoint p WHERE p.id = d.endpoint_id
 _IN_TURN = "now() - interval '1 second' + held.place * interval '1 microsecond'"
 
 # How many rows a batch reads of each state, type or receiver of the filter.
-_STRETCH = 1_000
+_MOST_READ = 1_000
 
 # Events that an endpoint is subscribed to and has no delivery of, also from before it existed.
 _MISSING = """
@@ -162,7 +162,9 @@ async def resend_next(
 
     Locks them in the order of their ids. Costs the same however many rows the filter leaves out.
     """
-    met, arguments, conditions = await stretch(tx, wanted, after=after, until=until, size=_STRETCH)
+    met, arguments, conditions = await next_rows(
+        tx, wanted, after=after, until=until, size=_MOST_READ
+    )
     arguments += [until, limit]
     until_, limit_ = f"${len(arguments) - 1}::uuid", f"${len(arguments)}"
     which = " AND ".join([*conditions, _NOT_UNDER_WAY, _NO_SAMPLE, _RECEIVED])
@@ -170,7 +172,7 @@ async def resend_next(
         # `reach` is the id up to which all rows of the filter were read.
         f"""WITH met AS MATERIALIZED ({met}),
 reach AS (SELECT COALESCE(min(last)::uuid, {until_}) AS id FROM (
-  SELECT max(id::text COLLATE "C") AS last FROM met GROUP BY v HAVING count(*) >= {_STRETCH}) AS f),
+  SELECT max(id::text COLLATE "C") AS last FROM met GROUP BY v HAVING count(*) >= {_MOST_READ}) AS f),
 pick AS MATERIALIZED (SELECT d.id FROM met AS d WHERE d.id <= (SELECT id FROM reach) AND {which}
   ORDER BY d.id LIMIT {limit_}),
 held AS MATERIALIZED (SELECT d.id FROM delivery d WHERE d.id = ANY(ARRAY(SELECT id FROM pick))

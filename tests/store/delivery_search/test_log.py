@@ -1,4 +1,4 @@
-"""Deliveries as callers read them: one, those of a job, and pages of what a filter shows."""
+"""Deliveries as callers read them: one, those of a job, and pages of a filter."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from gateway.store.webhooks import endpoints
 from tests.builders import add_deliveries, add_endpoint, add_tenant, id_at, put, row_of
 
 
-async def test_a_delivery_is_found_by_its_tenant_only_and_with_its_body(tx: Tx) -> None:
+async def test_only_the_tenant_finds_a_delivery_and_its_body(tx: Tx) -> None:
     tenant, other, job_id = await add_tenant(tx), await add_tenant(tx), uuid7()
     endpoint = await add_endpoint(tx, tenant)
     (id_,) = await add_deliveries(tx, tenant, endpoint, job_id=job_id)
@@ -54,7 +54,7 @@ async def test_the_deliveries_of_a_job_are_in_order(tx: Tx) -> None:
     assert {d.url for d in found} == {"https://own.example/x"}
 
 
-async def test_a_deleted_endpoint_stays_visible_in_its_log(tx: Tx) -> None:
+async def test_the_url_of_a_deleted_endpoint_stays_in_the_log(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     (id_,) = await add_deliveries(tx, tenant, endpoint)
@@ -70,7 +70,7 @@ DAY = timedelta(days=1)
 
 
 class Scene:
-    """Six deliveries of a tenant, and as many of another, that differ in all that can be asked."""
+    """Six deliveries of a tenant, which differ in everything that a filter can check."""
 
     def __init__(self, tenant: UUID, first: UUID, second: UUID) -> None:
         self.tenant, self.first, self.second = tenant, first, second
@@ -108,7 +108,7 @@ async def lay_out(tx: Tx) -> Scene:
 
 
 async def shown(tx: Tx, scene: Scene, **wanted: Any) -> list[int]:
-    """The places of the deliveries that a filter shows, in the order in which it shows them."""
+    """The positions in `ids` of the deliveries that a filter shows, in the order of the page."""
     found = await log.page(tx, DeliveryFilter(scene.tenant, **wanted), before=None, limit=9)
     return [scene.ids.index(one.id) for one in found]
 
@@ -139,7 +139,7 @@ async def test_each_filter_alone(tx: Tx, scene: Scene) -> None:
     assert await shown(tx, scene, resent_after=now - timedelta(seconds=5)) == []
 
 
-async def test_filters_together_narrow(tx: Tx, scene: Scene) -> None:
+async def test_a_delivery_must_match_all_filters(tx: Tx, scene: Scene) -> None:
     now = (await row_of(tx, "delivery", scene.ids[0])).now
     everything: dict[str, Any] = {
         "endpoints": (scene.first,),
@@ -166,7 +166,7 @@ async def test_filters_together_narrow(tx: Tx, scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("minutes", "is_shown"), [(-61, False), (-59, True), (59, True), (61, False)]
 )
-async def test_an_id_may_be_of_a_clock_that_is_an_hour_off(
+async def test_the_clock_that_makes_ids_may_be_an_hour_off(
     tx: Tx, minutes: int, is_shown: bool
 ) -> None:
     tenant = await add_tenant(tx)
@@ -181,7 +181,7 @@ async def test_an_id_may_be_of_a_clock_that_is_an_hour_off(
 @pytest.mark.parametrize(
     "at", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, tzinfo=UTC)]
 )
-async def test_any_time_that_can_be_told_may_be_asked_for(
+async def test_the_first_and_the_last_possible_times_are_valid_filters(
     tx: Tx, scene: Scene, at: datetime
 ) -> None:
     is_past = at.year == 1
@@ -189,7 +189,7 @@ async def test_any_time_that_can_be_told_may_be_asked_for(
     assert len(await shown(tx, scene, created_before=at)) == 6 * (not is_past)
 
 
-async def test_a_cursor_goes_through_all_of_it_once(tx: Tx, scene: Scene) -> None:
+async def test_paging_shows_each_delivery_once(tx: Tx, scene: Scene) -> None:
     wanted = DeliveryFilter(scene.tenant, endpoints=(scene.first, scene.second))
     seen: list[UUID] = []
     while found := await log.page(tx, wanted, before=seen[-1] if seen else None, limit=2):
@@ -198,7 +198,7 @@ async def test_a_cursor_goes_through_all_of_it_once(tx: Tx, scene: Scene) -> Non
     assert [scene.ids.index(id_) for id_ in seen] == [5, 3, 2, 1, 0]
 
 
-async def test_another_tenants_endpoint_and_job_show_nothing(tx: Tx, scene: Scene) -> None:
+async def test_endpoints_and_jobs_of_another_tenant_show_nothing(tx: Tx, scene: Scene) -> None:
     stranger = await add_tenant(tx)
     for wanted in (
         DeliveryFilter(stranger),

@@ -1,4 +1,4 @@
-"""Ways to deliveries: whichever is taken, the page is that of a plain look at all of them."""
+"""Whichever index is used, the page is the same as that of a check of each delivery."""
 
 import itertools
 import random
@@ -24,7 +24,7 @@ COUNT = 150
 
 
 async def lay_out(tx: Tx, chance: random.Random) -> list[AnyRow]:
-    """Deliveries of two tenants, most of them usual; those of the first, newest first."""
+    """Add deliveries of two tenants, most of them of the usual type; returns the first tenant's, newest first."""
     now = (await tx.one("SELECT now()"))[0]
     tenants = [await add_tenant(tx) for _ in range(2)]
     for place in range(COUNT):
@@ -60,7 +60,7 @@ def is_wanted(row: AnyRow, wanted: DeliveryFilter, before: UUID | None) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_every_way_leads_to_the_same(tx: Tx, seed: int) -> None:
+async def test_every_filter_finds_the_deliveries_that_match_it(tx: Tx, seed: int) -> None:
     chance = random.Random(seed)
     rows = await lay_out(tx, chance)
 
@@ -81,7 +81,7 @@ async def test_every_way_leads_to_the_same(tx: Tx, seed: int) -> None:
         assert [one.id for one in found] == expected[:limit], wanted
 
 
-async def test_the_type_of_an_event_is_looked_up_where_it_is_not_given(tx: Tx) -> None:
+async def test_the_type_of_the_event_is_looked_up_if_it_is_not_given(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     event = NewEvent(uuid7(), tenant, None, "job.deleted", "{}")
     await settlement.add_events(tx, [event])

@@ -1,4 +1,4 @@
-"""Drift: what the roll-ups have more or less than the rows, and that it can be put right."""
+"""Drift: differences between roll-ups and rows are found and repaired."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -26,15 +26,15 @@ async def drift(tx: Tx, tenant: UUID) -> list[Drift]:
     return await usage_drift.drift(tx, tenant, START, END)
 
 
-async def mended(tx: Tx, tenant: UUID) -> list[Drift]:
-    await usage_drift.mend(tx, tenant, START, END)
+async def repaired(tx: Tx, tenant: UUID) -> list[Drift]:
+    await usage_drift.repair(tx, tenant, START, END)
     return await drift(tx, tenant)
 
 
 async def add_tried(
     tx: Tx, tenant: UUID, job_id: UUID, kind: str = "job.succeeded", *, status: int = 200
 ) -> tuple[UUID, int]:
-    """A delivery about a job that ended with an attempt, not counted."""
+    """Add a delivery about a job that ended with its third attempt, and do not count it."""
     event, delivery = uuid7(), uuid7()
     await settlement.add_events(tx, [NewEvent(event, tenant, job_id, kind, "{}")])
     owed = NewDelivery(delivery, tenant, event, job_id, uuid7(), None, uuid7(), "delivered")
@@ -54,7 +54,7 @@ async def webhooks_by(tx: Tx) -> list[tuple[str, str, int, int]]:
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
-async def test_webhooks_are_counted_with_the_job_that_they_tell_of(tx: Tx) -> None:
+async def test_webhooks_are_counted_under_their_job(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (good,) = await add_ended(tx, tenant)
     (bad,) = await add_ended(tx, tenant, state="failed", code="X")
@@ -66,7 +66,7 @@ async def test_webhooks_are_counted_with_the_job_that_they_tell_of(tx: Tx) -> No
         await add_tried(tx, tenant, bad, "job.deleted"),
     ]
     await rollups.add_webhooks(tx, ended)
-    # Of a start nobody knows yet how it ends.
+    # A webhook about a start comes before the job has an outcome.
     assert await webhooks_by(tx) == [
         ("FAILED", "X", 1, 0),
         ("STARTED", "", 1, 1),
@@ -76,36 +76,36 @@ async def test_webhooks_are_counted_with_the_job_that_they_tell_of(tx: Tx) -> No
     assert await drift(tx, tenant) == []
 
 
-async def test_what_was_not_counted_is_found_and_counted(tx: Tx) -> None:
+async def test_rows_that_were_not_counted_are_found_and_added(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     jobs = await add_ended(tx, tenant, count=3, batch_name="b")
     await add_tried(tx, tenant, jobs[0])
     hour = AT.replace(minute=0)
     lacking = (3, 3, 0, 1, 0)
-    # Days are compared with their hours, which lack the same.
+    # Days are compared with their hours, which lack the same rows.
     assert await drift(tx, tenant) == [
         Drift("hourly", hour, "flow", "SUCCEEDED", "", "b", *lacking)
     ]
-    assert await mended(tx, tenant) == []
+    assert await repaired(tx, tenant) == []
     assert await jobs_by(tx, "day", "status") == [(START, "SUCCEEDED", 3)]
     assert await jobs_by(tx, "batch") == [("b", 3)]
 
 
-async def test_what_was_counted_too_often_is_taken_back(tx: Tx) -> None:
+async def test_rows_that_were_counted_twice_are_found_and_subtracted(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     ids = await add_ended(tx, tenant, count=2)
     await rollups.add_jobs(tx, ids)
     await rollups.add_jobs(tx, ids[:1])
     (found,) = await drift(tx, tenant)
     assert (found.roll_up, found.jobs, found.submitted) == ("hourly", -1, -1)
-    assert await mended(tx, tenant) == []
+    assert await repaired(tx, tenant) == []
     assert await jobs_by(tx) == [(2,)]
 
 
 @pytest.mark.parametrize(
     "column", ["wait_microseconds", "run_histogram", "jobs", "webhooks_failed"]
 )
-async def test_a_day_that_differs_from_its_hours_is_put_right(tx: Tx, column: str) -> None:
+async def test_a_day_that_differs_from_its_hours_is_repaired(tx: Tx, column: str) -> None:
     tenant = await add_tenant(tx)
     await count_ended(tx, tenant)
     await tx.run(f"UPDATE usage_daily SET {column} = {column} + 7")
@@ -115,20 +115,20 @@ async def test_a_day_that_differs_from_its_hours_is_put_right(tx: Tx, column: st
         -7 * (column == "jobs"),
         -7 * (column == "webhooks_failed"),
     )
-    assert await mended(tx, tenant) == []
+    assert await repaired(tx, tenant) == []
 
 
-async def test_what_lies_outside_of_the_days_is_not_looked_at(tx: Tx) -> None:
+async def test_rows_outside_of_the_days_are_not_compared(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     for at in (START - timedelta(seconds=1), END):
         await add_ended(tx, tenant, at)
     await add_ended(tx, other)
     assert await drift(tx, tenant) == []
-    assert await mended(tx, tenant) == []
+    assert await repaired(tx, tenant) == []
     assert await jobs_by(tx) == [(0,)]
 
 
-async def test_the_days_are_those_of_rows_and_of_roll_ups(tx: Tx) -> None:
+async def test_days_with_rows_and_days_with_roll_ups_are_listed(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     ids = await add_ended(tx, tenant, count=2)
     await count_ended(tx, tenant, AT + DAY)
@@ -142,7 +142,7 @@ async def test_the_days_are_those_of_rows_and_of_roll_ups(tx: Tx) -> None:
     ]
 
 
-# --- What has been pruned -----------------------------------------------------------------------
+# --- Pruning ------------------------------------------------------------------------------------
 
 
 async def prune(tx: Tx, kind: str, table: str, column: str, ids: Sequence[UUID]) -> None:
@@ -156,9 +156,9 @@ async def test_pruned_jobs_stay_counted_and_are_no_drift(tx: Tx) -> None:
         await count_ended(tx, tenant, AT + hours * HOUR)
     old = await tx.one("SELECT id FROM job ORDER BY completed_at OFFSET 1")
     await prune(tx, "jobs", "job", "id", [old.id])
-    assert await mended(tx, tenant) == []
+    assert await repaired(tx, tenant) == []
     assert await jobs_by(tx) == [(3,)]
-    # Behind the last hour that was pruned of, all is compared as before.
+    # After the last hour with a pruned row, hours are compared as before.
     await tx.run("UPDATE usage_hourly SET jobs = 9 WHERE hour > $1", AT + HOUR)
     assert {(one.roll_up, one.jobs) for one in await drift(tx, tenant)} == {
         ("hourly", -8),
@@ -174,7 +174,7 @@ async def test_pruned_jobs_stay_counted_and_are_no_drift(tx: Tx) -> None:
         ("events", "event", "id", "event_id"),
     ],
 )
-async def test_webhooks_of_what_was_pruned_stay_counted(
+async def test_webhooks_of_pruned_rows_stay_counted(
     tx: Tx, kind: str, table: str, column: str, of: str
 ) -> None:
     tenant = await add_tenant(tx)
@@ -185,11 +185,11 @@ async def test_webhooks_of_what_was_pruned_stay_counted(
     assert await drift(tx, tenant) == []
     delivery = await tx.one(f"SELECT {of} FROM delivery WHERE id = $1", ended[0])
     await prune(tx, kind, table, column, [delivery[0]])
-    assert await mended(tx, tenant) == []
+    assert await repaired(tx, tenant) == []
     assert await webhooks_by(tx) == [("SUCCEEDED", "", 1, 0)]
 
 
-async def test_the_horizon_only_rises_and_is_each_tenants_own(tx: Tx) -> None:
+async def test_each_tenant_has_a_horizon_that_only_rises(tx: Tx) -> None:
     one, other = await add_tenant(tx), await add_tenant(tx)
     late, early = await add_ended(tx, one, AT + DAY), await add_ended(tx, one)
     theirs = await add_ended(tx, other)
@@ -201,10 +201,10 @@ async def test_the_horizon_only_rises_and_is_each_tenants_own(tx: Tx) -> None:
     assert len(await tx.rows("SELECT 1 FROM usage_horizon")) == 2
 
 
-# --- Many at once -------------------------------------------------------------------------------
+# --- Concurrency --------------------------------------------------------------------------------
 
 
-async def test_what_ends_while_a_difference_is_put_right_is_counted_once(db: Database) -> None:
+async def test_a_job_that_ends_during_a_repair_is_counted_once(db: Database) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
         first, second = await add_ended(tx, tenant, count=2)
@@ -212,32 +212,32 @@ async def test_what_ends_while_a_difference_is_put_right_is_counted_once(db: Dat
         await tx.run("UPDATE usage_hourly SET jobs = 5")
         await tx.run("UPDATE job SET state = 'running' WHERE id = $1", second)
 
-    async def mend() -> None:
+    async def repair() -> None:
         async with db.begin() as tx:
-            await usage_drift.mend(tx, tenant, START, END)
+            await usage_drift.repair(tx, tenant, START, END)
 
     async with db.begin() as tx:
         await tx.run("UPDATE job SET state = 'succeeded' WHERE id = $1", second)
         await rollups.add_jobs(tx, [second])
-        mending = await blocked(db, mend())
-    await mending
+        repairing = await blocked(db, repair())
+    await repairing
     async with db.begin() as tx:
         assert await drift(tx, tenant) == []
         assert await jobs_by(tx) == [(2,)]
 
 
-async def test_two_who_put_the_same_right_do_it_once(db: Database) -> None:
+async def test_two_repairs_at_once_repair_once(db: Database) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
         await add_ended(tx, tenant)
 
-    async def mend() -> None:
+    async def repair() -> None:
         async with db.begin() as tx:
-            await usage_drift.mend(tx, tenant, START, END)
+            await usage_drift.repair(tx, tenant, START, END)
 
     async with db.begin() as tx:
-        await usage_drift.mend(tx, tenant, START, END)
-        mending = await blocked(db, mend())
-    await mending
+        await usage_drift.repair(tx, tenant, START, END)
+        repairing = await blocked(db, repair())
+    await repairing
     async with db.begin() as tx:
         assert await jobs_by(tx) == [(1,)]

@@ -1,4 +1,4 @@
-"""The roll-ups: what ended jobs and their webhooks add, by whom, and how it is read."""
+"""The roll-ups: what ended jobs and their webhooks add, concurrent writers, and how they are read."""
 
 import itertools
 import json
@@ -38,7 +38,7 @@ async def add_ended(
     state: str = "succeeded",
     **fields: Any,
 ) -> list[UUID]:
-    """Jobs that ended then, not counted; without a wait they were never submitted."""
+    """Add jobs that ended at `at`, and do not count them; without a wait they were never submitted."""
     ids = await add_jobs(tx, tenant, count, **fields)
     submitted = at - timedelta(seconds=run)
     for id_ in ids:
@@ -99,19 +99,19 @@ async def test_clocks_that_disagree_add_no_negative_time(tx: Tx) -> None:
     assert quantiles(sums.total_histogram) == (0, 0, 0)
 
 
-async def test_what_has_not_ended_adds_nothing(tx: Tx) -> None:
+async def test_a_job_that_has_not_ended_adds_nothing(tx: Tx) -> None:
     await rollups.add_jobs(tx, await add_jobs(tx, await add_tenant(tx), 3))
     assert await jobs_by(tx) == [(0,)]
     assert await read(tx, "status") == []
 
 
-async def test_of_a_code_without_bounds_the_beginning_counts(tx: Tx) -> None:
+async def test_a_long_error_code_is_cut(tx: Tx) -> None:
     for tail in ("a", "b"):
         await count_ended(tx, await add_tenant(tx), state="failed", code="x" * 5000 + tail)
     assert await jobs_by(tx, "errorCode") == [("x" * 100, 2)]
 
 
-async def test_the_number_in_postgres_is_as_near_as_is_said(tx: Tx) -> None:
+async def test_percentiles_are_within_the_documented_error(tx: Tx) -> None:
     """Log-uniform from 1 ms to 2 years, through the statement that settles jobs."""
     tenant, rng = await add_tenant(tx), random.Random(7)
     ids = await add_jobs(tx, tenant, 300)
@@ -194,7 +194,7 @@ async def test_usage_of_some_tenants_and_hours(tx: Tx) -> None:
     assert await read(tx, "status", tenants=[]) == []
 
 
-async def test_days_and_the_hours_at_their_ends_make_every_span(tx: Tx) -> None:
+async def test_every_span_is_read_from_days_and_from_the_hours_at_its_ends(tx: Tx) -> None:
     tenant, start = await add_tenant(tx), AT.replace(hour=0, minute=0)
     for hours in range(0, 4 * 24, 3):
         await count_ended(tx, tenant, start + hours * HOUR)
@@ -210,13 +210,13 @@ async def test_days_and_the_hours_at_their_ends_make_every_span(tx: Tx) -> None:
         assert await jobs_by(tx, since=since, until=until) == [(len(inside),)], (since, until)
 
 
-async def test_only_so_many_groups_are_read(tx: Tx) -> None:
+async def test_groups_are_read_up_to_the_limit(tx: Tx) -> None:
     await count_ended(tx, await add_tenant(tx))
     await count_ended(tx, await add_tenant(tx))
     assert len(await usage_read.read(tx, ["tenant"], None, None, None, limit=1)) == 1
 
 
-async def test_usage_of_a_tenant_that_is_gone_is_nobodys(tx: Tx) -> None:
+async def test_usage_of_an_erased_tenant_is_shown_as_deleted(tx: Tx) -> None:
     for _ in range(2):
         tenant = await add_tenant(tx, credential=False)
         await count_ended(tx, tenant)
@@ -226,16 +226,16 @@ async def test_usage_of_a_tenant_that_is_gone_is_nobodys(tx: Tx) -> None:
     assert await jobs_by(tx, "tenant") == [("(deleted)", 2), (f"t-{kept.hex}", 1)]
 
 
-async def test_a_group_that_was_put_right_to_nothing_is_not_shown(tx: Tx) -> None:
+async def test_a_group_that_was_repaired_to_zero_is_not_shown(tx: Tx) -> None:
     await count_ended(tx, await add_tenant(tx))
     await tx.run("UPDATE usage_daily SET jobs = 0")
     assert await jobs_by(tx, "status") == []
 
 
-# --- Many at once -------------------------------------------------------------------------------
+# --- Concurrency --------------------------------------------------------------------------------
 
 
-async def test_who_comes_second_does_not_wait(db: Database) -> None:
+async def test_a_second_writer_does_not_wait(db: Database) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
         first, second = [await add_ended(tx, tenant) for _ in range(2)]
@@ -249,7 +249,7 @@ async def test_who_comes_second_does_not_wait(db: Database) -> None:
         assert await jobs_by(tx) == [(2,)]
 
 
-async def test_who_comes_alone_has_one_shard(db: Database) -> None:
+async def test_a_single_writer_uses_one_shard(db: Database) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
     for _ in range(3):
@@ -261,7 +261,7 @@ async def test_who_comes_alone_has_one_shard(db: Database) -> None:
 
 @asynccontextmanager
 async def of_one_shard(db: Database) -> AsyncIterator[list[tuple[AsyncExitStack, Tx]]]:
-    """Two transactions, with what commits them, that share a shard while another has the first."""
+    """Two transactions that would use the same shard, each with the stack that commits it."""
     async with AsyncExitStack() as stack:
         shards: defaultdict[int, list[tuple[AsyncExitStack, Tx]]] = defaultdict(list)
         while all(len(those) < 2 for those in shards.values()):
@@ -274,7 +274,7 @@ async def of_one_shard(db: Database) -> AsyncIterator[list[tuple[AsyncExitStack,
         yield next(those for those in shards.values() if len(those) == 2)
 
 
-async def test_who_adds_to_the_same_rows_in_any_order_does_not_deadlock(db: Database) -> None:
+async def test_writers_of_the_same_rows_in_any_order_do_not_deadlock(db: Database) -> None:
     async with db.begin() as tx:
         owners = sorted([await add_tenant(tx), await add_tenant(tx)])
         (low, low_too, low_first), (high, high_too, high_first) = [

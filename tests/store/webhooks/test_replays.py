@@ -127,7 +127,7 @@ async def test_whatever_way_is_taken_each_delivery_is_met_once(
     tx: Tx, monkeypatch: pytest.MonkeyPatch, way: dict[str, Any], size: int
 ) -> None:
     """Also where a batch looks at fewer rows than it may send, or meets none that it wants."""
-    monkeypatch.setattr(replays, "_STRETCH", size)
+    monkeypatch.setattr(replays, "_MOST_READ", size)
     tenant, job = await add_tenant(tx), uuid7()
     one, other = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)
     ids: list[UUID] = []
