@@ -57,20 +57,11 @@ async def keep_to_indexes(tx: Tx) -> None:
     await tx.prepare(_PROBE_INDEXES)
 
 
-async def count(tx: Tx, wanted: JobFilter) -> int:
-    """How many jobs the filter selects."""
-    wanted = await _prepare(tx, wanted)
-    path = await _shortest_of_all(tx, wanted, paths_of(wanted))
-    statement = SearchStatement(wanted, StatementPart(0))
-    row = await tx.one(f"SELECT {statement.counting(path)}", *statement.arguments)
-    return row[0]
-
-
 async def count_and_newest(tx: Tx, wanted: JobFilter) -> tuple[int, UUID | None]:
     """How many jobs the filter selects, and the newest of them."""
     found, arguments = await search(tx, wanted, StatementPart(1))
     newest = await tx.row(found, *arguments)
-    return await count(tx, wanted), newest.id if newest else None
+    return await _count(tx, wanted), newest.id if newest else None
 
 
 async def next_jobs(
@@ -85,6 +76,15 @@ async def next_jobs(
         *arguments,
     )
     return [(row.tenant_id, row.id) for row in rows]
+
+
+async def _count(tx: Tx, wanted: JobFilter) -> int:
+    """How many jobs the filter selects."""
+    wanted = await _prepare(tx, wanted)
+    path = await _shortest_of_all(tx, wanted, paths_of(wanted))
+    statement = SearchStatement(wanted, StatementPart(0))
+    row = await tx.one(f"SELECT {statement.counting(path)}", *statement.arguments)
+    return row[0]
 
 
 async def _prepare(tx: Tx, wanted: JobFilter) -> JobFilter:
