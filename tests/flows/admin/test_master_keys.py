@@ -1,5 +1,6 @@
 """The master keys: what each seals, resealing while work goes on, and the check at the start."""
 
+import asyncio
 from dataclasses import replace
 from uuid import UUID
 
@@ -7,12 +8,11 @@ import pytest
 
 from gateway.config.environment import InvalidSettingsError
 from gateway.core.crypto.cipher import Cipher
-from gateway.errors import Unavailable
-from gateway.flows.admin import master_keys as module
 from gateway.flows.admin.master_keys import KeyUse, give_up, require_keys, reseal, uses
 from gateway.flows.deliver.signing_keys import live_keys, open_headers
 from gateway.flows.deliver.signing_secrets import default_secret, rotate_secret
 from gateway.flows.deps import Deps
+from tests.flows.database_faults import behind_proxy, older_schema
 from tests.flows.world import HOOK, World
 
 OLD, NEW, OTHER = bytes(32), b"n" * 32, b"o" * 32
@@ -120,31 +120,33 @@ async def test_a_damaged_secret_stops_no_process(world: World):
     assert use.total == 3
 
 
-async def test_while_postgres_is_away_nothing_is_refused_but_it_is_asked_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_a_process_starts_unchecked_if_the_database_fails_three_times(
+    world: World, database_url: str
 ):
     await stocked(world)
-    tries = 0
-
-    async def away(_tx: object) -> str:
-        nonlocal tries
-        tries += 1
-        if tries in (1, 2, 3, 4):
-            raise Unavailable("away")
-        return "9999"
-
-    monkeypatch.setattr(module, "revision", away)
-    await require_keys(with_keys(world, NEW))
-    assert tries == 3
-    with pytest.raises(InvalidSettingsError):
-        await require_keys(with_keys(world, NEW))
-    assert tries == 5
+    async with behind_proxy(with_keys(world, NEW), database_url) as (deps, proxy):
+        proxy.reset_on = b"alembic_version"
+        await require_keys(deps)
+        assert proxy.hits == 3
 
 
-async def test_on_an_older_schema_nothing_is_refused(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_a_check_that_failed_once_is_repeated(world: World, database_url: str):
     await stocked(world)
-    monkeypatch.setattr(module, "needed_revision", lambda: "9999")
-    await require_keys(with_keys(world, NEW))
+    async with behind_proxy(with_keys(world, NEW), database_url) as (deps, proxy):
+        proxy.reset_on = b"alembic_version"
+        checking = asyncio.create_task(require_keys(deps))
+        while not proxy.hits:  # noqa: ASYNC110 - the proxy has no event for it
+            await asyncio.sleep(0)
+        proxy.heal()
+        with pytest.raises(InvalidSettingsError):
+            await checking
+        assert proxy.hits == 1
+
+
+async def test_on_an_older_schema_nothing_is_refused(world: World):
+    await stocked(world)
+    async with older_schema(world):
+        await require_keys(with_keys(world, NEW))
 
 
 async def test_secrets_of_a_lost_key_can_be_given_up(world: World):

@@ -1,7 +1,8 @@
 """Bulk operations on jobs: counted first, done in batches, and each job only once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import msgspec
@@ -11,12 +12,9 @@ from gateway.core.lifecycle import expired
 from gateway.core.model import JobState, Limits, Tenant
 from gateway.core.schedule import Policy
 from gateway.errors import BadRequest
-from gateway.flows.accept.acceptor import Acceptor
-from gateway.flows.bulk import jobs as bulk_jobs
 from gateway.flows.bulk.deliveries import step, stop
 from gateway.flows.bulk.jobs import act, cancel_jobs, retry_jobs
 from gateway.flows.bulk.start import DryRun
-from gateway.flows.deps import Deps
 from gateway.flows.settle.settlement import ending, settle
 from gateway.flows.upstream.delete_job import delete_job
 from gateway.store.job_search.filter import JobFilter
@@ -287,24 +285,27 @@ async def test_a_stopped_operation_does_no_more(world: World):
     assert await world.states() == {"cancelled": 2, "accepted": 3}
 
 
+@asynccontextmanager
+async def in_the_middle_of(world: World, process: World) -> AsyncGenerator[None]:
+    """A batch of cancellations is under way within the block, and ends after it."""
+    async with world.deps.db.begin() as tx:
+        await tx.rows("SELECT 1 FROM job ORDER BY id LIMIT 1 FOR UPDATE")
+        stepping = await blocked(world.deps.db, step(process.deps, process.acceptor))
+        yield
+    assert await stepping
+
+
 @pytest.mark.parametrize("count", [2, 5])
 async def test_an_operation_stopped_in_the_middle_of_a_batch_counts_that_batch(
-    world: World, monkeypatch: pytest.MonkeyPatch, count: int
+    world: World, count: int
 ):
     process = world.other_process(policy=Policy(bulk_batch=3))
     tenant = await world.tenant()
     await world.accept(tenant, count)
     made = began(await cancel_jobs(world.deps, tenant.id, ALL))
-    act_in_full = bulk_jobs.act
-
-    async def act_and_stop(deps: Deps, acceptor: Acceptor, one: Operation) -> Progress:
-        progress = await act_in_full(deps, acceptor, one)
-        await stop(deps, tenant.id, one.id)
-        return progress
-
-    monkeypatch.setattr(bulk_jobs, "act", act_and_stop)
     world.queue.wakes.clear()
-    assert await step(process.deps, process.acceptor)
+    async with in_the_middle_of(world, process):
+        await stop(world.deps, tenant.id, made.id)
     row = await operation(world)
     done = min(count, 3)
     assert (row.id, row.state, row.done) == (made.id, "stopped", done)
@@ -314,18 +315,12 @@ async def test_an_operation_stopped_in_the_middle_of_a_batch_counts_that_batch(
     assert ("bulk", 3 / world.deps.policy.bulk_rate) not in world.queue.wakes
 
 
-async def test_a_batch_without_its_lease_is_reported_as_lost(world: World):
+async def test_a_batch_that_lost_its_lease_is_reported_as_lost(world: World):
     tenant = await world.tenant()
     await world.accept(tenant, 1)
     await cancel_jobs(world.deps, tenant.id, ALL)
-
-    async def take_over(deps: Deps, acceptor: Acceptor, one: Operation) -> Progress:
+    async with in_the_middle_of(world, world):
         await world.run("UPDATE bulk SET lease_token = gen_random_uuid()")
-        return Progress(1, one.until, 0.0, finished=True)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bulk_jobs, "act", take_over)
-        assert await step(world.deps, world.acceptor)
     assert [outcome for outcome, _ in world.seen("bulk")] == ["lost"]
     assert ((await operation(world)).state, (await operation(world)).done) == ("running", 0)
 

@@ -1,17 +1,18 @@
 """Heartbeats: they are written, they set the clock, and no fault ends them."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.errors import Unavailable
 from gateway.flows.health import heartbeat
 from gateway.flows.health.heartbeat import Heart, beating
 from gateway.store import processes
-from gateway.store.database import Tx
-from gateway.store.processes import Beat, HeartbeatAnswer, Identity
+from gateway.store.processes import Identity
+from tests.flows.database_faults import refused_writes
 from tests.flows.world import World
 
 
@@ -22,6 +23,12 @@ def who(world: World) -> Identity:
 async def seen(world: World) -> list[processes.SeenProcess]:
     async with world.deps.db.single() as tx:
         return list(await processes.seen(tx))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - a heart has no event for it
+            await asyncio.sleep(0.005)
 
 
 async def test_a_process_writes_that_it_lives_and_that_it_stops(world: World):
@@ -36,41 +43,28 @@ async def test_a_process_writes_that_it_lives_and_that_it_stops(world: World):
     assert [one.state for one in await seen(world)] == ["stopped"]
 
 
-async def test_it_goes_on_whatever_happens(world: World, monkeypatch: pytest.MonkeyPatch):
-    errors = [Unavailable("away"), RuntimeError("no such table"), RuntimeError()]
-    real, came = processes.beat, asyncio.Event()
-
-    async def beat(tx: Tx, one: Identity, what: Beat) -> HeartbeatAnswer:
-        if errors:
-            raise errors.pop(0)
-        told = await real(tx, one, what)
-        came.set()
-        return told
-
-    monkeypatch.setattr(processes, "beat", beat)
+async def test_heartbeats_go_on_after_each_failure_of_the_database(world: World):
     heart = Heart(world.deps, who(world))
-    found: list[str | None] = []
-    for _ in range(3):
-        assert not await heart.beat()
-        found.append(world.deps.vitals.trouble)
-    assert found == ["away", "no such table", "RuntimeError"]
-    errors.append(Unavailable("once more"))
-    task = asyncio.create_task(heart.run())
-    await came.wait()
+    for sqlstate, message, trouble in (
+        ("53100", "disk full", "The database takes no changes just now."),
+        ("P0001", "oops", "oops"),
+        ("P0001", "", "RaiseError"),
+    ):
+        async with refused_writes(world, "process", sqlstate, message):
+            assert not await heart.beat()
+        assert (world.deps.vitals.trouble or "").startswith(trouble)
+    async with refused_writes(world, "process", "53100"):
+        task = asyncio.create_task(heart.run())
+        await until(lambda: "takes no changes" in (world.deps.vitals.trouble or ""))
+    await until(lambda: world.deps.vitals.trouble == "")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert (await seen(world))[0].state == "ok"
 
 
-async def test_a_process_ends_though_its_stop_cannot_be_written(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    async def stop(*_: object) -> None:
-        raise Unavailable("away")
-
-    monkeypatch.setattr(processes, "stop", stop)
-    async with beating(world.deps, who(world)):
-        pass
+async def test_a_process_ends_even_if_its_stop_cannot_be_written(world: World):
+    async with AsyncExitStack() as faults, beating(world.deps, who(world)):
+        await faults.enter_async_context(refused_writes(world, "process", "53100"))
     assert [one.state for one in await seen(world)] == ["ok"]
 
 

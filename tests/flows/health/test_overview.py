@@ -6,12 +6,13 @@ import pytest
 
 from gateway import __version__
 from gateway.errors import Unavailable
-from gateway.flows.health import overview as module
 from gateway.flows.health.heartbeat import Heart
-from gateway.flows.health.overview import Overview, Overviews, overview
+from gateway.flows.health.overview import Overviews
 from gateway.flows.health.status import GatewayStatus, status
 from gateway.store.processes import Identity
+from tests.flows.database_faults import without_database
 from tests.flows.world import World
+from tests.store.blocking import blocked
 
 
 async def heard(world: World, kind: str = "worker", version: str = __version__) -> None:
@@ -149,64 +150,44 @@ async def test_redis_and_the_feed(world: World):
     assert (found.word, codes(found)) == ("degraded", ["REDIS_AWAY", "FEED_LAGS"])
 
 
-async def test_without_the_database_there_is_a_status_all_the_same(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    async def away(_: object) -> Overview:
-        raise Unavailable("Postgres refuses the connection")
-
-    monkeypatch.setattr(module, "overview", away)
-    found = await looked(world)
+async def test_there_is_a_status_without_the_database(world: World):
+    async with without_database(world.deps) as deps:
+        found = await status(deps, Overviews(deps))
     assert (found.word, found.overview, codes(found)) == ("down", None, ["DATABASE"])
-    assert "refuses the connection" in found.wrong[0].message
+    assert "connection refused" in found.wrong[0].message
 
 
-# --- Asking often -------------------------------------------------------------------------------
+# --- Caching ------------------------------------------------------------------------------------
 
 
-async def test_many_callers_share_one_overview(world: World, monkeypatch: pytest.MonkeyPatch):
-    asked: list[float] = []
-    real = overview
-
-    async def counted(deps: object) -> Overview:
-        asked.append(world.clock.monotonic())
-        return await real(world.deps)
-
-    monkeypatch.setattr(module, "overview", counted)
+async def test_many_callers_share_one_overview_for_a_second(world: World):
     overviews = Overviews(world.deps)
-    found = await asyncio.gather(*(overviews.get() for _ in range(50)))
-    assert len(asked) == 1
-    assert all(one is found[0] for one in found)
+    first, *others = await asyncio.gather(*(overviews.get() for _ in range(50)))
+    assert all(one is first for one in others)
     world.clock.advance(0.9)
-    await overviews.get()
-    assert len(asked) == 1
+    assert await overviews.get() is first
     world.clock.advance(0.2)
-    await overviews.get()
-    assert len(asked) == 2
+    assert await overviews.get() is not first
 
 
-async def test_an_overview_that_takes_long_is_reused_for_longer(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    asked = 0
-
-    async def slow(_: object) -> Overview:
-        nonlocal asked
-        asked += 1
-        world.clock.advance(0.5)
-        raise Unavailable("away")
-
-    monkeypatch.setattr(module, "overview", slow)
+async def test_an_overview_that_took_long_is_reused_for_longer(world: World):
     overviews = Overviews(world.deps)
-    for seconds, times in ((0.0, 1), (9.0, 1), (1.5, 2)):
-        world.clock.advance(seconds)
-        with pytest.raises(Unavailable, match="away"):
-            await overviews.get()
-        assert asked == times
+    async with world.deps.db.begin() as tx:
+        await tx.rows("LOCK TABLE process")
+        asking = await blocked(world.deps.db, overviews.get())
+        world.clock.advance(0.5)
+    slow = await asking
+    world.clock.advance(9.0)
+    assert await overviews.get() is slow
+    world.clock.advance(1.5)
+    assert await overviews.get() is not slow
 
 
-async def test_a_database_that_hangs_is_away(world: World):
+async def test_a_failure_is_reused_as_well(world: World):
+    overviews = Overviews(world.deps, seconds=0.05)
     async with world.deps.db.begin() as tx:
         await tx.rows("LOCK TABLE process")
         with pytest.raises(Unavailable, match="too long"):
-            await Overviews(world.deps, seconds=0.05).get()
+            await overviews.get()
+    with pytest.raises(Unavailable, match="too long"):
+        await overviews.get()

@@ -1,43 +1,48 @@
 """Readiness says in one sentence why Postgres cannot be used."""
 
+import asyncio
 import socket
-from dataclasses import replace
 
-import pytest
-
-from gateway.flows.health import readiness as module
 from gateway.flows.health.readiness import readiness, readiness_of
 from gateway.store.database import open_database
-from gateway.store.migration import preflight
+from tests.conftest import at_database, run_sql
+from tests.flows.database_faults import older_schema, without_database
 from tests.flows.world import World
+
+NAME = "t_flows_readiness"
 
 
 async def test_a_database_that_can_be_used_is_ready(world: World) -> None:
     assert await readiness(world.deps) == ("ok", "")
 
 
-async def test_a_server_that_is_away_is_named_by_its_cause(world: World) -> None:
-    away = open_database("postgresql://nobody@127.0.0.1:1/none", pool=1, name="tests")
-    deps = replace(world.deps, db=away)
-    assert await readiness(deps) == ("database away", "connection refused")
-    await away.close()
+async def test_a_server_that_refuses_connections_is_named_by_its_cause(world: World) -> None:
+    async with without_database(world.deps) as deps:
+        assert await readiness(deps) == ("database away", "connection refused")
 
 
-async def test_a_schema_that_is_behind_says_what_to_do(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "needed_revision", lambda: "9999")
-    status, cause = await readiness(world.deps)
-    assert status == "schema behind"
-    assert cause.endswith("and 9999 is needed: run `gateway db upgrade`")
+async def test_a_schema_that_is_behind_says_what_to_do(world: World) -> None:
+    async with older_schema(world, "0001") as newest:
+        assert await readiness(world.deps) == (
+            "schema behind",
+            f"the schema is at 0001, and {newest} is needed: run `gateway db upgrade`",
+        )
 
 
-async def test_another_encoding_is_unfit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "_ENCODING", "UTF9")
-    assert await readiness(world.deps) == (
-        "database unfit",
-        "the database is encoded in UTF8, which cannot hold every text: it must be UTF9",
+async def test_a_database_with_another_encoding_is_unfit(postgres: str) -> None:
+    drop = f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)"
+    create = (
+        f"CREATE DATABASE {NAME} TEMPLATE template0 ENCODING 'SQL_ASCII'"
+        " LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
     )
+    await asyncio.to_thread(run_sql, postgres, drop, create)
+    database = open_database(at_database(postgres, NAME), pool=1, name="tests")
+    assert await readiness_of(database, seconds=20) == (
+        "database unfit",
+        "the database is encoded in SQL_ASCII, which cannot hold every text: it must be UTF8",
+    )
+    await database.close()
+    await asyncio.to_thread(run_sql, postgres, drop)
 
 
 async def test_a_database_that_is_silent_is_not_waited_for() -> None:

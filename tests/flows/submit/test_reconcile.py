@@ -9,6 +9,7 @@ from gateway.core.crypto.cipher import Cipher
 from gateway.flows.admin.tenants import delete_tenant
 from gateway.flows.process.slots import Slots
 from gateway.flows.read.timeline import timeline
+from gateway.flows.submit import reconcile
 from gateway.flows.submit.reconcile import Reconciler
 from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from tests.flows.fakes import UNREADABLE, Gate, Held, upstream_jobs
@@ -210,7 +211,7 @@ async def test_jobs_that_fall_due_during_a_lookup_wait_for_the_next_one(world: W
 async def test_of_more_jobs_than_one_claim_takes_all_are_served_by_one_lookup(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("gateway.flows.submit.reconcile._CLAIM", 7)
+    monkeypatch.setattr(reconcile, "_CLAIM", 7)
     await in_doubt(world, await world.tenant(), 20, taken=True)
     for claimed in (7, 7, 6):
         world.queue.wakes.clear()
@@ -224,7 +225,7 @@ async def test_of_more_jobs_than_one_claim_takes_all_are_served_by_one_lookup(
 async def test_only_so_many_unfinished_lookups_are_remembered(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("gateway.flows.submit.reconcile._REMEMBERED", 1)
+    monkeypatch.setattr(reconcile, "_REMEMBERED", 1)
     for slug in ("one", "two", "three"):
         await in_doubt(world, await world.tenant(slug), taken=False)
     world.upstream.always["page"] = Unknown("timeout")
@@ -236,7 +237,7 @@ async def test_a_probe_that_was_not_needed_is_given_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     """What a lookup has shown already needs no call, so it does not try the credential."""
-    monkeypatch.setattr("gateway.flows.submit.reconcile._CLAIM", 1)
+    monkeypatch.setattr(reconcile, "_CLAIM", 1)
     await in_doubt(world, await world.tenant(), 2, taken=True)
     assert await world.look_up() == 1
     await world.run("UPDATE credential SET failures = 9, paused_until = NULL")
