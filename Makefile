@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup fmt lint type test check drills demo dev bench faults map lock deploy-tools
+.PHONY: help setup fmt lint type test check drills demo dev bench faults map rules lock deploy-tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -75,6 +75,9 @@ faults: $(READY) ## Draw faults from a seed (SEED=1 MINUTES=1), or a storm (KILL
 
 map: $(READY) ## Write the map of all modules into docs/architecture.md, from their docstrings
 	@$(BIN)/python -m tests.project.module_map
+
+rules: $(READY) ## Write the copies of deploy/monitoring/alerts.yaml for Kubernetes and Helm
+	@$(BIN)/python deploy/monitoring/copies.py
 
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
