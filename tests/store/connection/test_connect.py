@@ -14,12 +14,14 @@ from gateway.store.connection import connect
 from gateway.store.connection.connect import GUARDS, PostgresConnector, PostgresSession
 from gateway.store.database import Database, open_database
 
-_REFUSAL = b"SFATAL\0C08P01\0Munsupported startup parameter: jit\0\0"
+_REFUSED = "unsupported startup parameter: jit"
 
 
 @asynccontextmanager
 async def listening(
-    serve: "asyncio.Queue[int] | None" = None, upstream: tuple[str, int] | None = None
+    serve: "asyncio.Queue[int] | None" = None,
+    upstream: tuple[str, int] | None = None,
+    refusal: str = _REFUSED,
 ) -> AsyncIterator[int]:
     """A port that closes each connection; with `upstream`, a proxy that refuses the parameter `jit`.
 
@@ -31,7 +33,7 @@ async def listening(
             serve.put_nowait(1)
         try:
             if upstream is not None:
-                await _pass_on(reader, writer, upstream)
+                await _pass_on(reader, writer, upstream, refusal)
         finally:
             writer.close()
 
@@ -42,12 +44,16 @@ async def listening(
 
 
 async def _pass_on(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: tuple[str, int]
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    upstream: tuple[str, int],
+    refusal: str,
 ) -> None:
     length = await reader.readexactly(4)
     first = length + await reader.readexactly(int.from_bytes(length) - 4)
     if b"jit" in first:
-        writer.write(b"E" + (len(_REFUSAL) + 4).to_bytes(4) + _REFUSAL)
+        fields = f"SFATAL\0C08P01\0M{refusal}\0\0".encode()
+        writer.write(b"E" + (len(fields) + 4).to_bytes(4) + fields)
         await writer.drain()
         return
     there, away = await asyncio.open_connection(*upstream)
@@ -168,18 +174,13 @@ async def test_each_transaction_sets_the_guards_if_a_pooler_refuses_them_at_star
                     await tx.rows("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
-async def test_another_protocol_violation_is_not_taken_for_a_pooler(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connect, "_REFUSED_PARAMETER", "something else")
-    async with listening(upstream=("127.0.0.1", 1)) as port:
+async def test_another_protocol_violation_is_not_taken_for_a_pooler(database_url: str) -> None:
+    async with listening(upstream=("127.0.0.1", 1), refusal="no such protocol") as port:
         url = with_hosts(database_url, f"127.0.0.1:{port}", sslmode="disable")
         async with pool_of(url) as database:
             with pytest.raises(Unavailable) as failed:
                 await database.open_ahead(1)
-    assert failed.value.cause == (
-        "the server or a pooler refuses (unsupported startup parameter: jit)"
-    )
+    assert failed.value.cause == "the server or a pooler refuses (no such protocol)"
 
 
 async def test_a_pooler_without_prepared_statements_is_refused(

@@ -13,6 +13,9 @@ from gateway.store.connection.connect import PostgresConnector
 from gateway.store.database import Database, open_database
 from tests.faults.harness.proxy import Proxy, proxied
 
+FULL = "t_store_liveness"
+STARTING = b"SFATAL\0C57P03\0Mthe database system is starting up\0\0"
+
 
 @pytest.fixture
 async def link(database_url: str) -> AsyncIterator[Proxy]:
@@ -74,15 +77,34 @@ async def test_a_statement_that_ends_during_a_probe_is_not_cut_off(
     await sleep(far, 0.0)
 
 
-async def test_a_server_without_a_free_connection_is_alive_and_one_that_starts_is_not(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = iter([asyncpg.TooManyConnectionsError("full"), asyncpg.CannotConnectNowError("bye")])
+async def test_a_server_without_a_free_connection_is_alive(db: Database, database_url: str) -> None:
+    async with db.single() as tx:
+        await tx.rows(f"CREATE ROLE {FULL} LOGIN PASSWORD 'secret' CONNECTION LIMIT 0")
+    try:
+        parts = urlsplit(database_url)
+        netloc = f"{FULL}:secret@{parts.netloc.rpartition('@')[2]}"
+        connector = PostgresConnector(parts._replace(netloc=netloc).geturl(), "tests")
+        with pytest.raises(asyncpg.TooManyConnectionsError):
+            await connector.probe(connector.url.hosts[0])
+        assert await liveness.LinkMonitor(connector).is_alive(connector.url.hosts[0])
+    finally:
+        async with db.single() as tx:
+            await tx.rows(f"DROP ROLE {FULL}")
 
-    async def probe(_: PostgresConnector, __: object) -> None:
-        raise next(answers)
 
-    monkeypatch.setattr(PostgresConnector, "probe", probe)
-    monitor = liveness.LinkMonitor(PostgresConnector(database_url, "tests"))
-    assert await monitor.is_alive(None)
-    assert not await monitor.is_alive(None)
+async def test_a_server_that_starts_is_not_alive() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int.from_bytes(await reader.readexactly(4))
+        await reader.readexactly(length - 4)
+        writer.write(b"E" + (len(STARTING) + 4).to_bytes(4) + STARTING)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"postgresql://nobody@127.0.0.1:{port}/none?sslmode=disable"
+        connector = PostgresConnector(url, "tests")
+        with pytest.raises(asyncpg.CannotConnectNowError):
+            await connector.probe(connector.url.hosts[0])
+        assert not await liveness.LinkMonitor(connector).is_alive(connector.url.hosts[0])
