@@ -1,4 +1,4 @@
-"""Secrets in files, and variables that are no settings."""
+"""Secrets in files, and variables that are not settings."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def test_every_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert settings.egress_proxy.get_secret_value() == proxy
 
 
-def test_what_is_wrong_with_a_file_is_one_line(
+def test_a_faulty_file_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fault(name: str, file: Path | str) -> str:

@@ -1,4 +1,4 @@
-"""The address of Postgres: libpq's names are read, and each fault is one line that names it."""
+"""The URL of Postgres: the names of libpq are accepted, and each fault is reported in one line."""
 
 from pathlib import Path
 
@@ -54,16 +54,16 @@ def test_a_plain_url_names_server_login_and_database():
         ("postgresql:///x", []),
     ],
 )
-def test_servers_are_named_in_every_form_that_libpq_has(url: str, hosts: list[tuple[str, int]]):
+def test_hosts_are_read_in_every_form_that_libpq_has(url: str, hosts: list[tuple[str, int]]):
     assert read_url(url).hosts == tuple(Host(*one) for one in hosts)
 
 
-def test_login_and_database_may_stand_in_the_query():
+def test_login_and_database_may_be_in_the_query():
     url = read_url("postgresql://db?user=u&password=p%26q&dbname=d")
     assert (url.user, url.password, url.database) == ("u", "p&q", "d")
 
 
-def test_an_address_of_six_parts_is_shown_in_brackets():
+def test_an_ipv6_address_is_shown_in_brackets():
     assert read_url("postgresql://[::1]:9,h/x").place == "[::1]:9, h:5432"
     assert "PGHOST" in read_url("postgresql:///x").place
 
@@ -84,18 +84,18 @@ def test_parameters_of_libpq_are_accepted(certificates: Path):
     }
 
 
-def test_words_of_sqlalchemy_and_asyncpg_mean_the_same():
+def test_names_of_sqlalchemy_and_asyncpg_are_accepted():
     assert read_url("postgresql+asyncpg://db/x?ssl=require").driver == {"sslmode": "require"}
     assert read_url("postgresql://db?database=d&username=u").database == "d"
 
 
-def test_a_fallback_name_is_used_where_there_is_no_other():
+def test_a_fallback_name_is_used_if_there_is_no_other():
     only = read_url("postgresql://db/x?fallback_application_name=f")
     both = read_url("postgresql://db/x?fallback_application_name=f&application_name=a")
     assert (only.server, both.server) == ({"application_name": "f"}, {"application_name": "a"})
 
 
-def test_the_system_certificates_are_for_the_whole_check():
+def test_the_system_certificates_need_verify_full():
     assert read_url("postgresql://db/x?sslrootcert=system").driver == {"sslrootcert": "system"}
     said = fault("postgresql://db/x?sslrootcert=system&sslmode=require")
     assert said == "the parameter sslrootcert=system needs sslmode=verify-full"
@@ -145,13 +145,13 @@ def test_the_system_certificates_are_for_the_whole_check():
         ("postgresql://db/x?sslnegotiation=direct", "needs sslmode=require or stronger"),
     ],
 )
-def test_a_faulty_url_is_one_line_that_names_what_is_wrong(url: str, said: str):
+def test_a_faulty_url_is_reported_in_one_line(url: str, said: str):
     told = fault(url)
     assert said in told
     assert "cret" not in told
 
 
-def test_certificates_that_cannot_be_used_are_told_at_once(certificates: Path):
+def test_unusable_certificates_are_refused_when_the_url_is_read(certificates: Path):
     root = fault(f"postgresql://db/x?sslmode=verify-ca&sslrootcert={certificates}/nonsense.crt")
     assert root.startswith("the parameter sslrootcert cannot be used: ")
     own = fault(f"postgresql://db/x?sslcert={certificates}/own.crt&sslkey={certificates}/ca.crt")

@@ -1,4 +1,4 @@
-"""What GATEWAY_REDIS_URL may say, and one sentence for each thing that is wrong with it."""
+"""The forms of GATEWAY_REDIS_URL, and one sentence for each fault."""
 
 from pathlib import Path
 
@@ -145,7 +145,7 @@ def test_a_password_that_is_not_encoded_is_never_shown(secret: str) -> None:
     assert "ter" not in text.replace("parameter", "")
 
 
-def test_certificates_are_tried(papers: Papers, tmp_path: Path) -> None:
+def test_unusable_certificates_are_refused(papers: Papers, tmp_path: Path) -> None:
     junk = tmp_path / "junk.pem"
     junk.write_text("no certificate")
     assert "is not a PEM of certificates" in refusal(f"rediss://cache?ssl_ca_certs={junk}")

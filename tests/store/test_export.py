@@ -1,4 +1,4 @@
-"""All that is kept of a tenant, kind by kind and page by page."""
+"""The export of a tenant: every row, kind by kind and page by page."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ from tests.builders import (
     recorded_of,
 )
 
-# What nobody can take along: secrets, and what the gateway works with.
+# Columns that are not exported: secrets, and the working state of the gateway.
 INTERNAL = {"signing_secret", "job_label", "prune_cursor", "usage_hour", "usage_daily"} | {
     "usage_horizon",
     "beacon",
@@ -37,7 +37,7 @@ TABLES = {"access_key": "key", "job_event": "note", "usage_hourly": "usage"}
 
 
 async def fill(tx: Tx) -> UUID:
-    """A tenant with two rows or more of each kind."""
+    """Add a tenant with at least two rows of each kind."""
     tenant = await add_tenant(tx)
     ids = await add_jobs(tx, tenant, 3, params='{"a":\n[1]}')
     await lists.add_notes(tx, [NewNote(uuid7(), tenant, id_, "t", "d") for id_ in ids])
@@ -88,7 +88,7 @@ async def lines_of(
 
 @pytest.mark.parametrize(("limit", "most"), [(1, 10**6), (3, 10**6), (100, 10**6), (100, 1)])
 @pytest.mark.parametrize("parts", [1, 100])
-async def test_each_row_is_in_it_once_and_none_of_others(
+async def test_an_export_has_each_row_of_its_tenant_once(
     tx: Tx, limit: int, most: int, parts: int
 ) -> None:
     tenant = await fill(tx)
@@ -104,7 +104,7 @@ async def test_each_row_is_in_it_once_and_none_of_others(
     assert str(other) not in json.dumps(found)
 
 
-async def test_it_is_in_the_words_of_the_api(tx: Tx) -> None:
+async def test_an_export_has_the_field_names_of_the_api(tx: Tx) -> None:
     found = await lines_of(tx, await fill(tx), 100)
     (job, *_), (attempt, *_) = found["job"], found["attempt"]
     assert (job["params"], job["metadata"], job["batchName"]) == ({"a": [1]}, {}, None)
@@ -115,7 +115,7 @@ async def test_it_is_in_the_words_of_the_api(tx: Tx) -> None:
     assert "sealed" not in json.dumps(found)
 
 
-async def test_a_page_has_the_rows_that_have_room(tx: Tx) -> None:
+async def test_a_page_has_as_many_rows_as_fit(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     await add_jobs(tx, tenant, 3, params='{"a":"%s"}' % ("x" * 9_000))
     await add_jobs(tx, tenant, 3)
@@ -131,5 +131,5 @@ async def test_a_page_has_the_rows_that_have_room(tx: Tx) -> None:
     assert sizes[-1] >= 3
 
 
-async def test_of_nobody_there_is_nothing(tx: Tx) -> None:
+async def test_an_unknown_tenant_has_an_empty_export(tx: Tx) -> None:
     assert await lines_of(tx, uuid7(), 10) == {}

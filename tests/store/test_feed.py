@@ -1,4 +1,4 @@
-"""The feed: an order that no commit can come in front of, however transactions end."""
+"""The feed: whatever the order of commits, no event comes before one that was shown."""
 
 import asyncio
 import random
@@ -44,10 +44,10 @@ async def whole_page(
 async def shown(
     db: Database, tenants: Sequence[UUID] | None, after: FeedPosition = START, *, count: int
 ) -> list[UUID]:
-    """The ids of so many events, once other tests on this server hold none of them back."""
+    """The ids of `count` events, once no transaction of another test on this server holds them back."""
     async with asyncio.timeout(_SECONDS):
         while len(found := await page(db, tenants, after)) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)  # other transactions tell nobody of their end
+            await asyncio.sleep(0.005)  # nothing signals the end of other transactions
     return [event.id for event in found]
 
 
@@ -57,7 +57,7 @@ async def tenant_of(db: Database) -> UUID:
 
 
 async def added(db: Database, tenant: UUID, count: int = 1, kind: str = "test.ping") -> list[UUID]:
-    """Events, each in a transaction of its own."""
+    """Add events, each in a transaction of its own."""
     ids: list[UUID] = []
     for _ in range(count):
         async with db.begin() as tx:
@@ -77,10 +77,10 @@ async def place_of(
         return await feed.place_of(tx, tenants, event_id)
 
 
-# --- Nothing comes in front of a reader ----------------------------------------------------------
+# --- Order of commits ----------------------------------------------------------------------------
 
 
-async def test_what_commits_later_comes_later_though_it_began_earlier(db: Database) -> None:
+async def test_a_later_commit_comes_later_even_if_it_began_earlier(db: Database) -> None:
     tenant = await tenant_of(db)
     (first,) = await added(db, tenant)
     assert await shown(db, [tenant], count=1) == [first]
@@ -95,7 +95,7 @@ async def test_what_commits_later_comes_later_though_it_began_earlier(db: Databa
     assert await shown(db, [tenant], from_now_on, count=2) == [slow, quick]
 
 
-async def test_a_transaction_that_is_rolled_back_holds_nobody_up_for_good(db: Database) -> None:
+async def test_a_rolled_back_transaction_holds_back_no_event_for_good(db: Database) -> None:
     tenant, quick = await tenant_of(db), list[UUID]()
 
     async def change_its_mind() -> None:
@@ -110,7 +110,9 @@ async def test_a_transaction_that_is_rolled_back_holds_nobody_up_for_good(db: Da
 
 
 @pytest.mark.parametrize("seed", [3, 4, 5])
-async def test_a_reader_sees_all_of_any_order_of_commits_once(db: Database, seed: int) -> None:
+async def test_a_reader_sees_each_event_once_in_any_order_of_commits(
+    db: Database, seed: int
+) -> None:
     chance, tenant = random.Random(seed), await tenant_of(db)
     seen, made, cursor = list[UUID](), set[UUID](), START
     open_ones = list[tuple[AsyncExitStack, Tx]]()
@@ -137,7 +139,7 @@ async def test_a_reader_sees_all_of_any_order_of_commits_once(db: Database, seed
     assert await shown(db, [tenant], count=len(made)) == seen
 
 
-async def test_a_place_that_went_past_other_types_misses_nothing(db: Database) -> None:
+async def test_a_position_behind_events_of_other_types_misses_nothing(db: Database) -> None:
     tenant, other = await tenant_of(db), await tenant_of(db)
     await added(db, tenant, 3)
     await shown(db, [tenant], count=3)
@@ -163,7 +165,7 @@ async def test_a_place_that_went_past_other_types_misses_nothing(db: Database) -
 # --- Pages ---------------------------------------------------------------------------------------
 
 
-async def test_a_page_goes_on_behind_a_place(db: Database) -> None:
+async def test_a_page_continues_after_a_position(db: Database) -> None:
     tenant = await tenant_of(db)
     ids = await added(db, tenant, 5)
     await shown(db, [tenant], count=5)
@@ -174,7 +176,7 @@ async def test_a_page_goes_on_behind_a_place(db: Database) -> None:
     assert pages == [ids[:2], ids[2:4], ids[4:]]
 
 
-async def test_events_of_one_transaction_are_told_apart(db: Database) -> None:
+async def test_a_position_can_be_between_events_of_one_transaction(db: Database) -> None:
     tenant = await tenant_of(db)
     async with db.begin() as tx:
         ids = sorted([await add_event(tx, tenant, id=uuid4()) for _ in range(4)])
@@ -184,7 +186,7 @@ async def test_events_of_one_transaction_are_told_apart(db: Database) -> None:
     assert await shown(db, [tenant], second, count=2) == ids[2:]
 
 
-async def test_an_event_is_shown_as_it_was_frozen(db: Database) -> None:
+async def test_an_event_is_shown_with_its_stored_body(db: Database) -> None:
     tenant, job_id = await tenant_of(db), uuid4()
     body = '{"type":"job.failed","data":{ "n": 1.50 }}'
     async with db.begin() as tx:
@@ -201,7 +203,7 @@ async def test_an_event_is_shown_as_it_was_frozen(db: Database) -> None:
     assert event.place == await place_of(db, None, id_)
 
 
-async def test_types_are_told_apart(db: Database) -> None:
+async def test_only_the_asked_types_are_shown(db: Database) -> None:
     tenant = await tenant_of(db)
     kinds = ["test.ping", "job.started", "job.failed", "test.ping"]
     ids = [(await added(db, tenant, 1, kind))[0] for kind in kinds]
@@ -224,7 +226,7 @@ async def test_several_tenants_are_one_feed(db: Database) -> None:
     assert await page(db, [uuid4()]) == []
 
 
-async def test_a_place_is_known_to_those_who_may_see_the_event(db: Database) -> None:
+async def test_only_who_may_read_an_event_gets_its_position(db: Database) -> None:
     mine, other = await tenant_of(db), await tenant_of(db)
     ids = await added(db, mine, 2)
     places = [await place_of(db, [mine], id_) for id_ in ids]
@@ -236,7 +238,7 @@ async def test_a_place_is_known_to_those_who_may_see_the_event(db: Database) -> 
     assert await place_of(db, None, uuid4()) is None
 
 
-async def test_the_end_is_behind_all_that_was_shown_and_before_all_that_comes(
+async def test_the_end_is_after_all_earlier_and_before_all_later_events(
     db: Database,
 ) -> None:
     tenant = await tenant_of(db)
@@ -248,7 +250,7 @@ async def test_the_end_is_behind_all_that_was_shown_and_before_all_that_comes(
     assert await shown(db, [tenant], end, count=1) == [later]
 
 
-async def test_whose_feeds_have_grown(db: Database) -> None:
+async def test_tenants_with_new_events_are_found(db: Database) -> None:
     a, b, c = [await tenant_of(db) for _ in range(3)]
     await added(db, a)
     await shown(db, [a], count=1)
@@ -278,7 +280,7 @@ _FAR = 10**9
 
 
 async def moved(db: Database, tenant: UUID) -> list[UUID]:
-    """Events of a cluster that has come much further than this one, as a restore brings them along."""
+    """Add events as a restore does: from a cluster with much higher transaction ids."""
     ids = await added(db, tenant, 2)
     async with db.begin() as tx:
         for number, id_ in enumerate(ids):
@@ -292,14 +294,14 @@ async def begin_epoch(db: Database) -> int:
         return await feed.begin_epoch(tx, None)
 
 
-async def test_from_the_first_statement_in_another_cluster_on_nothing_is_missed(
+async def test_after_a_move_to_another_cluster_no_event_is_missed(
     db: Database,
 ) -> None:
     tenant = await tenant_of(db)
     old = await moved(db, tenant)
     new = await added(db, tenant, 2)
     assert await shown(db, [tenant], count=4) == [*old, *new]
-    # Whoever had read all of it there, by the last event or by a mark, goes on here.
+    # A reader that had read everything there, by the last event or by a mark, continues here.
     for place in (FeedPosition(_FAR + 1, old[-1]), FeedPosition(_FAR + 70, LAST_ID)):
         assert await shown(db, [tenant], place, count=2) == new
     mark = await end_of(db)
@@ -310,13 +312,16 @@ async def test_from_the_first_statement_in_another_cluster_on_nothing_is_missed(
     assert mark < await end_of(db)
 
 
-async def test_what_was_stored_before_the_move_was_noticed_comes_behind_it(db: Database) -> None:
+async def test_events_stored_before_a_move_is_noticed_come_after_the_moved_ones(
+    db: Database,
+) -> None:
     tenant = await tenant_of(db)
     restored = await added(db, tenant, 1)
-    async with db.begin() as tx:  # as a restore writes it: in one transaction of its own
+    async with db.begin() as tx:  # a restore writes everything in one transaction
         await tx.run("UPDATE event SET xact = xact WHERE id = $1", restored[0])
         await tx.run("UPDATE beacon SET horizon = 1")
-    lost = FeedPosition((await end_of(db)).xact + 500, LAST_ID)  # of what the backup does not have
+    # A position behind events that the backup does not have.
+    lost = FeedPosition((await end_of(db)).xact + 500, LAST_ID)
     here = await added(db, tenant, 2)
     assert await page(db, [tenant], lost) == []
     assert await begin_epoch(db) == 2
@@ -324,7 +329,7 @@ async def test_what_was_stored_before_the_move_was_noticed_comes_behind_it(db: D
     assert await shown(db, [tenant], count=3) == [*restored, *here]
 
 
-async def test_a_new_epoch_waits_for_who_stores_and_holds_up_who_comes(db: Database) -> None:
+async def test_a_new_epoch_waits_for_open_writers_and_blocks_new_ones(db: Database) -> None:
     tenant = await tenant_of(db)
     async with db.begin() as tx:
         await tx.run("UPDATE beacon SET horizon = 1")
@@ -343,7 +348,7 @@ async def test_a_new_epoch_waits_for_who_stores_and_holds_up_who_comes(db: Datab
     assert places == [1, 1]
 
 
-# --- How much is on a page ----------------------------------------------------------------------
+# --- Size of a page -----------------------------------------------------------------------------
 
 
 async def test_a_page_of_large_events_ends_early(db: Database) -> None:

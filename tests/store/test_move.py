@@ -1,4 +1,4 @@
-"""A dump by the owner, and its restore into another cluster, where transactions count from the start."""
+"""A dump by the owner, and its restore into another cluster, whose transaction ids start from 1 again."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ async def clusters() -> AsyncIterator[tuple[Postgres, Postgres]]:
 
 
 async def _owned(server: Postgres) -> str:
-    """The owner of a database, who is a superuser's guest and nothing more."""
+    """Create a database whose owner has no other rights; returns its URL."""
     await server.sql(_ROLE)
     url = await make_login(server, "gateway")
     await server.sql("GRANT gateway_tenant TO gateway")
@@ -43,7 +43,7 @@ async def _tool(server: Postgres, name: str, *arguments: str) -> None:
 
 
 class Read(NamedTuple):
-    """What a reader of the feed had seen before the move, and where it was."""
+    """The events that a reader of the feed saw before the move, and its position."""
 
     tenant: UUID
     ids: Sequence[UUID]
@@ -51,7 +51,7 @@ class Read(NamedTuple):
 
 
 async def _feed_with_events(url: str) -> Read:
-    """Three events in a cluster that has come far."""
+    """Add three events in a cluster with high transaction ids."""
     await sql(url, *["SELECT pg_current_xact_id()"] * _AHEAD)
     db = open_database(url, pool=2, name="tests")
     async with db.begin() as tx:
@@ -67,7 +67,7 @@ async def _feed_with_events(url: str) -> Read:
     return Read(tenant, ids, places)
 
 
-async def test_a_dump_by_the_owner_and_its_restore_elsewhere_lose_no_event(
+async def test_a_dump_restored_in_another_cluster_loses_no_event(
     clusters: tuple[Postgres, Postgres], tmp_path: Path
 ) -> None:
     one, other = clusters
@@ -79,7 +79,7 @@ async def test_a_dump_by_the_owner_and_its_restore_elsewhere_lose_no_event(
         await _tool(one, "pg_dump", "-Fc", "-f", dump, old)
     await _tool(one, "pg_dump", "-Fc", "--enable-row-security", "-f", dump, old)
     await _tool(one, "pg_restore", "--exit-on-error", "--no-owner", "-d", new, dump)
-    await upgrade(new)  # the schema came along whole: nothing is left to do
+    await upgrade(new)  # the schema is complete, so the upgrade has nothing to do
     here = open_database(new, pool=2, name="tests")
     later = [await _event(here, read.tenant) for _ in range(2)]
     assert await _page(here, read.tenant, START) == [*read.ids, *later]
@@ -102,7 +102,7 @@ async def _notices_once(db: Database) -> None:
         assert not await restore_detection.has_moved(tx, cluster)
 
 
-async def test_who_may_not_know_the_cluster_goes_by_its_transactions(
+async def test_a_login_that_may_not_read_the_cluster_id_compares_transactions(
     clusters: tuple[Postgres, Postgres],
 ) -> None:
     _, other = clusters

@@ -1,4 +1,4 @@
-"""Heartbeats: who lives, who is silent, who stopped, and who is forgotten."""
+"""Heartbeats: live, silent, stopped and forgotten processes."""
 
 from uuid import UUID
 
@@ -21,7 +21,7 @@ async def heard(tx: Tx, kind: str = "worker", *, ago: float = 0.0) -> UUID:
     return who.id
 
 
-async def test_a_heartbeat_tells_who_it_is_and_what_it_does(tx: Tx) -> None:
+async def test_a_heartbeat_names_the_process_and_its_last_work(tx: Tx) -> None:
     who = Identity(uuid7(), "api", "host-1", 42, "1.2.3")
     told = await processes.beat(tx, who, BEAT)
     assert told.horizon <= told.xact
@@ -33,7 +33,7 @@ async def test_a_heartbeat_tells_who_it_is_and_what_it_does(tx: Tx) -> None:
     assert (one.clock_ahead, one.redis, one.state, one.silent) == (0.5, True, "ok", 0.0)
 
 
-async def test_a_later_heartbeat_takes_the_place_of_the_earlier(tx: Tx) -> None:
+async def test_a_later_heartbeat_replaces_the_earlier_one(tx: Tx) -> None:
     who = Identity(uuid7(), "worker", "host-1", 42, "1.2.3")
     await processes.beat(tx, who, BEAT)
     (first,) = await processes.seen(tx)
@@ -43,12 +43,12 @@ async def test_a_later_heartbeat_takes_the_place_of_the_earlier(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize(("ago", "state"), [(0.0, "ok"), (11.9, "ok"), (12.0, "stale")])
-async def test_who_is_silent_is_stale(tx: Tx, ago: float, state: str) -> None:
+async def test_a_silent_process_is_stale(tx: Tx, ago: float, state: str) -> None:
     await heard(tx, ago=ago)
     assert [one.state for one in await processes.seen(tx)] == [state]
 
 
-async def test_who_stopped_says_so_and_may_come_back(tx: Tx) -> None:
+async def test_a_stopped_process_may_start_again(tx: Tx) -> None:
     id_ = await heard(tx, ago=60.0)
     await processes.stop(tx, id_)
     assert [one.state for one in await processes.seen(tx)] == ["stopped"]
@@ -56,7 +56,7 @@ async def test_who_stopped_says_so_and_may_come_back(tx: Tx) -> None:
     assert [one.state for one in await processes.seen(tx)] == ["ok"]
 
 
-async def test_those_that_are_gone_for_long_are_forgotten_but_for_the_last(tx: Tx) -> None:
+async def test_old_processes_are_forgotten_except_the_last_of_each_kind(tx: Tx) -> None:
     old, last = await heard(tx, ago=2_000.0), await heard(tx, ago=1_000.0)
     here, api = await heard(tx, "api", ago=5.0), await heard(tx, "api", ago=599.0)
     assert await processes.forget(tx) == 1
@@ -66,7 +66,7 @@ async def test_those_that_are_gone_for_long_are_forgotten_but_for_the_last(tx: T
     assert await processes.forget(tx) == 1
 
 
-async def test_whether_there_is_a_worker(tx: Tx) -> None:
+async def test_a_live_worker_is_found(tx: Tx) -> None:
     await heard(tx, "api")
     assert await processes.workers(tx) == Workers(None, False)
     await heard(tx, ago=100.0)

@@ -1,4 +1,4 @@
-"""Row-level security: within `of` a statement meets nothing but what is these tenants'."""
+"""Row-level security: within `of`, statements see and change only rows of the named tenants."""
 
 import asyncio
 import random
@@ -38,9 +38,9 @@ from tests.builders import (
     put,
 )
 
-# Nothing of these is for statements that act for a tenant.
+# Statements for tenants have no rights on these tables.
 CLOSED = {"access_key", "audit", "credential", "usage_hour"}
-# Without any tenant's rows.
+# Tables without rows of tenants.
 COMMON = {"alembic_version", "beacon", "process"}
 
 _OWNED = """
@@ -74,7 +74,7 @@ def owner_column(table: str) -> str:
 
 
 async def fill(db: Database) -> UUID:
-    """A tenant that has a row in every table."""
+    """Add a tenant with a row in every table."""
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
         (job_id,) = await add_submitted(tx, tenant)
@@ -116,7 +116,7 @@ async def fill(db: Database) -> UUID:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def two(db: Database) -> tuple[UUID, UUID]:
-    """Two tenants that have a row in every table."""
+    """Two tenants with a row in every table."""
     return await fill(db), await fill(db)
 
 
@@ -140,22 +140,22 @@ async def test_no_table_of_tenants_is_without_a_forced_policy(db: Database) -> N
     assert bare == [], "each needs ENABLE and FORCE ROW LEVEL SECURITY and the policy of_tenant"
 
 
-async def test_every_other_table_is_known_to_have_no_rows_of_tenants(db: Database) -> None:
+async def test_every_other_table_is_listed_as_common(db: Database) -> None:
     assert set((await tables_of(db)).others) == COMMON
 
 
-async def test_the_policies_say_the_same_of_every_table(db: Database) -> None:
+async def test_all_policies_are_the_same(db: Database) -> None:
     async with db.single() as tx:
         rows = await tx.rows("SELECT policyname, qual, with_check FROM pg_policies")
     assert {row.policyname for row in rows} == {"of_tenant"}
     column = re.compile(r"\bOR \((tenant_id|id) = ANY")
     assert all(column.search(row.qual) for row in rows)
     assert len({_WITHOUT_CASTS.sub("", column.sub("OR (x = ANY", row.qual)) for row in rows}) == 1
-    # None: what may be seen is what may be written.
+    # None: the condition for reading holds for writing too.
     assert {row.with_check for row in rows} == {None}
 
 
-async def test_the_role_of_statements_for_tenants_can_do_nothing_else(db: Database) -> None:
+async def test_the_role_of_tenants_has_no_other_rights(db: Database) -> None:
     async with db.single() as tx:
         role = await tx.one("SELECT * FROM pg_roles WHERE rolname = 'gateway_tenant'")
         owns = await tx.rows("SELECT 1 FROM pg_class WHERE relowner = $1", role.oid)
@@ -164,10 +164,10 @@ async def test_the_role_of_statements_for_tenants_can_do_nothing_else(db: Databa
     assert owns == []
 
 
-# --- What is met within --------------------------------------------------------------------------
+# --- Rows ----------------------------------------------------------------------------------------
 
 
-async def test_every_table_shows_only_the_tenants_own_rows(
+async def test_every_table_shows_only_the_rows_of_the_tenant(
     db: Database, two: tuple[UUID, UUID]
 ) -> None:
     mine, _ = two
@@ -186,7 +186,7 @@ async def test_every_table_shows_only_the_tenants_own_rows(
 
 
 async def shown(db: Database, tenant: UUID | None, table: str, column: str) -> list[UUID]:
-    """Whose rows are in a table for a tenant, or for the engine."""
+    """The tenants whose rows a tenant sees in a table; None: what the engine sees."""
     async with db.begin() if tenant is None else db.of(tenant) as tx:
         return [row[column] for row in await tx.rows(f"SELECT * FROM {table}")]
 
@@ -216,7 +216,7 @@ async def test_the_rows_of_others_cannot_be_changed(db: Database, two: tuple[UUI
 
 
 async def may(db: Database, verb: str, table: str) -> bool:
-    """Whether statements for tenants may do this with a table at all."""
+    """Whether statements for tenants have this right on a table."""
     async with db.single() as tx:
         row = await tx.one("SELECT has_table_privilege('gateway_tenant', $1, $2)", table, verb)
     assert not (row[0] and table in CLOSED)
@@ -233,7 +233,9 @@ async def all_of(db: Database, table: str) -> list[str]:
         return sorted(map(str, await tx.rows(f"SELECT {table}::text FROM {table}")))
 
 
-async def test_no_row_can_be_given_to_another(db: Database, two: tuple[UUID, UUID]) -> None:
+async def test_a_row_cannot_be_moved_to_another_tenant(
+    db: Database, two: tuple[UUID, UUID]
+) -> None:
     mine, theirs = two
     for table in set((await tables_of(db)).owned) - {"tenant"}:
         words = {
@@ -251,7 +253,9 @@ async def test_no_row_can_be_given_to_another(db: Database, two: tuple[UUID, UUI
             await run(db, mine, copied, theirs)
 
 
-async def test_all_of_a_table_is_all_of_a_tenants(db: Database, two: tuple[UUID, UUID]) -> None:
+async def test_a_statement_on_a_whole_table_affects_only_the_tenants_rows(
+    db: Database, two: tuple[UUID, UUID]
+) -> None:
     mine, theirs = two
     async with db.of(mine) as tx:
         for table in ("attempt", "delivery", "event", "job_event", "job", "bulk"):
@@ -267,18 +271,18 @@ async def test_a_lock_on_the_tenant_can_be_taken(db: Database, two: tuple[UUID, 
         assert await tx.rows("SELECT id FROM tenant WHERE id = $1 FOR UPDATE", two[1]) == []
 
 
-async def test_of_nobody_nothing_is_shown(db: Database, two: tuple[UUID, UUID]) -> None:
+async def test_without_tenants_no_row_is_visible(db: Database, two: tuple[UUID, UUID]) -> None:
     async with db.of() as tx:
         assert len(two) == 2
         assert await tx.rows("SELECT id FROM job") == []
 
 
-# --- Whoever the process is logged in as ---------------------------------------------------------
+# --- Logins --------------------------------------------------------------------------------------
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def owner(database_url: str, db: Database) -> AsyncIterator[Database]:
-    """A pool of the tables' owner, who is no superuser."""
+    """A pool of the owner of the tables, who is no superuser."""
     async with db.single() as tx:
         name = f"owner_{uuid4().hex}"
         await tx.rows(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
@@ -301,7 +305,7 @@ async def test_the_tests_run_as_a_superuser(db: Database) -> None:
         assert (await tx.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))[0]
 
 
-async def test_the_owner_of_the_tables_is_bound_as_well(
+async def test_row_security_binds_the_owner_of_the_tables_too(
     two: tuple[UUID, UUID], owner: Database
 ) -> None:
     mine, theirs = two
@@ -315,7 +319,7 @@ async def test_the_owner_of_the_tables_is_bound_as_well(
         await tx.run("UPDATE job SET state = 'accepted', completed_at = NULL")
         claimed = await claim_jobs(tx)
     assert {job.tenant_id for job in claimed} == set(two)
-    # The policy binds its owner too, where tenants are named.
+    # With tenants in the setting, the policy binds the owner too.
     async with owner.begin() as tx:
         await tx.rows("SELECT set_config('gateway.tenants', $1, true)", str(mine))
         assert [row.tenant_id for row in await tx.rows("SELECT * FROM job")] == [mine]
@@ -327,7 +331,7 @@ _WHO = "SELECT current_user = session_user AS own, current_setting('gateway.tena
 
 
 @pytest.mark.parametrize("ending", ["commit", "rollback", "error", "cancelled"])
-async def test_nothing_of_it_outlives_the_transaction(
+async def test_role_and_tenants_end_with_the_transaction(
     database_url: str, two: tuple[UUID, UUID], ending: str
 ) -> None:
     database = open_database(database_url, pool=1, name="one")
@@ -365,7 +369,7 @@ class _ChangedMindError(Exception):
 
 
 class _Pair:
-    """Draws what happens next for two tenants, or for all of them, in one pool."""
+    """Random statements of two tenants, or of the engine, in one pool."""
 
     def __init__(
         self, database: Database, tables: Sequence[str], tenants: Sequence[UUID], seed: int
@@ -405,7 +409,7 @@ class _Pair:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_two_tenants_through_one_pool_never_meet(
+async def test_two_tenants_in_one_pool_never_see_each_others_rows(
     database_url: str, db: Database, two: tuple[UUID, UUID], seed: int
 ) -> None:
     open_tables = sorted(set((await tables_of(db)).owned) - CLOSED)
@@ -423,9 +427,7 @@ async def test_two_tenants_through_one_pool_never_meet(
 # --- The engine ----------------------------------------------------------------------------------
 
 
-async def test_batches_of_the_engine_take_from_all_tenants(
-    db: Database, two: tuple[UUID, UUID]
-) -> None:
+async def test_batches_of_the_engine_see_all_tenants(db: Database, two: tuple[UUID, UUID]) -> None:
     async with db.begin() as tx:
         for tenant in two:
             await add_jobs(tx, tenant)

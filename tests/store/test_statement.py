@@ -1,4 +1,4 @@
-"""Every declared statement is prepared on a real Postgres, and its columns are those of its rows."""
+"""Each declared statement is prepared on a real Postgres, and its columns are the fields of its rows."""
 
 import ast
 import importlib
@@ -90,7 +90,7 @@ def _fits(hint: object, column: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", _DECLARED)
-async def test_postgres_prepares_each_statement_and_its_columns_are_the_fields(
+async def test_the_columns_of_each_statement_are_the_fields_of_its_rows(
     name: str, session: Any
 ) -> None:
     declared = _DECLARED[name]
@@ -126,7 +126,7 @@ def test_statements_are_compiled_at_import_and_never_in_a_call() -> None:
     assert late == []
 
 
-def test_a_statement_with_more_than_four_arguments_has_them_by_name() -> None:
+def test_statements_with_more_than_four_arguments_name_them() -> None:
     numbered = [
         f"{path}:{text.lineno}"
         for path, tree in _sources()
@@ -157,7 +157,7 @@ def test_positional_parameters_are_refused_at_import() -> None:
         Statement("SELECT $1")
 
 
-async def test_a_missing_or_an_unknown_name_is_refused_before_the_database_is_asked(tx: Tx) -> None:
+async def test_missing_and_unknown_names_are_refused_without_a_query(tx: Tx) -> None:
     one, two = Statement("SELECT :a::int"), Statement("SELECT :a::int, :b::int")
     with pytest.raises(TypeError, match=r"takes \['a', 'b'\]: missing \['b'\], unknown \[\]"):
         await two.rows(tx, a=1)

@@ -1,4 +1,4 @@
-"""Pruning at the tables: what is found, what is dropped, and how far it has come."""
+"""Pruning: which rows are found, what is deleted, and how the cursor moves."""
 
 import json
 from collections.abc import Sequence
@@ -27,17 +27,17 @@ NOTHING = UUID(int=0)
 
 
 def day(number: int) -> UUID:
-    """An id of that day."""
+    """An id as of a day."""
     return id_at(START + timedelta(days=number))
 
 
 def before(number: int) -> UUID:
-    """In front of all ids of that day."""
+    """The id before all ids of a day."""
     return UUID(int=int((START + timedelta(days=number)).timestamp() * 1000) << 80)
 
 
 async def add_ended(tx: Tx, tenant: UUID, number: int, **fields: Any) -> UUID:
-    """A job of that day that has succeeded."""
+    """Add a job of a day that has succeeded."""
     given: dict[str, Any] = {"params": '{"in":1}', "copy_results_to": '{"out":"x"}'} | fields
     (job_id,) = await add_jobs(tx, tenant, id=day(number), **given)
     await put(tx, "job", job_id, state="succeeded", result='{"r":1}', completed_at=0)
@@ -45,7 +45,7 @@ async def add_ended(tx: Tx, tenant: UUID, number: int, **fields: Any) -> UUID:
 
 
 async def add_old_event(tx: Tx, tenant: UUID, number: int) -> UUID:
-    """An event of that day; its id tells nothing of that."""
+    """Add an event of a day; its id does not contain the day."""
     event_id = await add_event(tx, tenant, id=uuid4())
     await put(tx, "event", event_id, created_at=START + timedelta(days=number))
     return event_id
@@ -54,7 +54,7 @@ async def add_old_event(tx: Tx, tenant: UUID, number: int) -> UUID:
 async def add_owed(
     tx: Tx, tenant: UUID, event_id: UUID, number: int, state: str = "delivered"
 ) -> UUID:
-    """A delivery of that day that was tried twice."""
+    """Add a delivery of a day with two attempts."""
     delivery, lane = day(number), uuid4()
     owed = NewDelivery(delivery, tenant, event_id, None, lane, None, lane, state)
     await settlement.add_deliveries(tx, [owed])
@@ -65,7 +65,7 @@ async def add_owed(
 
 
 async def add_operation(tx: Tx, tenant: UUID, day: int) -> UUID:
-    """A bulk operation that ended on a day."""
+    """Add a bulk operation that ended on a day."""
     more: dict[str, Any] = {"kind": "resend", "endpoint_id": None, "filter_": "{}", "until": None}
     made = await bulk_operations.add(tx, uuid7(), tenant, total=0, most=9, **more)
     assert made is not None
@@ -86,7 +86,7 @@ async def count(tx: Tx, table: str) -> int:
     return (await tx.one(f"SELECT count(*) FROM {table}"))[0]
 
 
-# --- What is found -------------------------------------------------------------------------------
+# --- Find ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", RULES)
@@ -120,7 +120,7 @@ async def test_rows_are_found_oldest_first_up_to_a_bound_and_of_one_tenant(
     assert len(await find(tx, other, kind, until=9)) == 4
 
 
-async def test_operations_that_run_stay(tx: Tx) -> None:
+async def test_running_operations_are_not_pruned(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     ended = await add_operation(tx, tenant, 1)
     running = await add_operation(tx, tenant, 1)
@@ -152,7 +152,7 @@ async def test_the_oldest_open_job_is_found(tx: Tx, state: str) -> None:
     assert await prune.oldest_open(tx, tenant) == oldest
 
 
-async def test_of_rows_of_one_instant_all_are_found_or_none(tx: Tx) -> None:
+async def test_rows_of_one_instant_are_found_together(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     same = [await add_old_event(tx, tenant, number) for number in (1, 1, 1)]
     later = await add_old_event(tx, tenant, 2)
@@ -161,7 +161,7 @@ async def test_of_rows_of_one_instant_all_are_found_or_none(tx: Tx) -> None:
     assert await find(tx, tenant, "events", limit=2) == [later]
 
 
-async def test_a_time_is_kept_to_the_microsecond(tx: Tx) -> None:
+async def test_the_cursor_of_a_time_is_exact_to_the_microsecond(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     first, second = [await add_old_event(tx, tenant, number) for number in (1, 1)]
     await put(tx, "event", first, created_at=START + timedelta(microseconds=1_999))
@@ -171,10 +171,10 @@ async def test_a_time_is_kept_to_the_microsecond(tx: Tx) -> None:
     assert await find(tx, tenant, "events") == [second]
 
 
-# --- What is dropped -----------------------------------------------------------------------------
+# --- Delete --------------------------------------------------------------------------------------
 
 
-async def test_payloads_go_and_the_job_and_its_events_stay(tx: Tx) -> None:
+async def test_pruned_payloads_leave_the_job_and_its_events(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     job_id, kept = await add_ended(tx, tenant, 1), await add_ended(tx, tenant, 2)
     long = json.dumps({"type": "job.succeeded", "data": {"result": "x" * 100}})
@@ -208,7 +208,7 @@ async def test_a_job_without_a_payload_does_not_change(tx: Tx) -> None:
     assert await drop(tx, tenant, "payloads", [bare]) == 1, "it has a result"
 
 
-async def test_jobs_go_with_their_notes(tx: Tx) -> None:
+async def test_pruned_jobs_take_their_notes_along(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     job_id, kept = await add_ended(tx, tenant, 1), await add_ended(tx, tenant, 2)
     notes = [NewNote(uuid4(), tenant, one, "submit.repeated", "") for one in (job_id, kept)]
@@ -218,7 +218,7 @@ async def test_jobs_go_with_their_notes(tx: Tx) -> None:
     assert [row.job_id for row in await tx.rows("SELECT job_id FROM job_event")] == [kept]
 
 
-async def test_attempts_go_and_their_delivery_stays(tx: Tx) -> None:
+async def test_pruned_attempts_leave_their_delivery(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     event_id = await add_event(tx, tenant)
     gone, kept = [await add_owed(tx, tenant, event_id, number) for number in (1, 2)]
@@ -228,7 +228,7 @@ async def test_attempts_go_and_their_delivery_stays(tx: Tx) -> None:
     assert await count(tx, "delivery") == 2
 
 
-async def test_events_go_with_their_deliveries_and_attempts(tx: Tx) -> None:
+async def test_pruned_events_take_deliveries_and_attempts_along(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     gone, kept = [await add_event(tx, tenant, id=day(number)) for number in (1, 2)]
     for event_id in (gone, kept):
@@ -239,14 +239,14 @@ async def test_events_go_with_their_deliveries_and_attempts(tx: Tx) -> None:
     assert await count(tx, "attempt") == 2
 
 
-# --- Whose turn it is ----------------------------------------------------------------------------
+# --- Turns ---------------------------------------------------------------------------------------
 
 
 async def due(tx: Tx, *, every: float = 3600.0, limit: int = 9) -> list[UUID]:
     return [one.tenant_id for one in await prune.tenants(tx, None, every, limit)]
 
 
-async def test_the_tenant_that_waited_longest_comes_first(tx: Tx) -> None:
+async def test_the_tenant_that_waited_longest_is_pruned_first(tx: Tx) -> None:
     never, lately, long_ago, hours_ago = [await add_tenant(tx) for _ in range(4)]
     for tenant, seconds in ((lately, -3599), (long_ago, -90000), (hours_ago, -3601)):
         await put(tx, "tenant", tenant, pruned_at=seconds)
@@ -259,7 +259,7 @@ async def test_the_tenant_that_waited_longest_comes_first(tx: Tx) -> None:
     assert await prune.tenants(tx, "nobody", 0.0, 9) == []
 
 
-async def test_what_a_tenant_keeps_is_told(tx: Tx) -> None:
+async def test_the_retention_of_a_tenant_is_read(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     assert await prune.tenants(tx, None, 0.0, 9) == [
         Keeping(tenant, f"t-{tenant.hex}", None, None, None, None)
@@ -268,13 +268,11 @@ async def test_what_a_tenant_keeps_is_told(tx: Tx) -> None:
     assert await prune.tenants(tx, None, 0.0, 9) == [Keeping(tenant, f"t-{tenant.hex}", 1, 2, 3, 0)]
 
 
-# --- What must not be missed for good -----------------------------------------------------------
+# --- Rows that are pruned later -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["bodies", "events"])
-async def test_an_event_that_is_on_its_way_stays_and_is_found_once_it_has_arrived(
-    tx: Tx, way: str
-) -> None:
+async def test_an_event_with_an_open_delivery_is_pruned_after_it(tx: Tx, way: str) -> None:
     tenant = await add_tenant(tx)
     ready, waits, done = [await add_old_event(tx, tenant, number) for number in (1, 2, 3)]
     for event_id in (ready, waits, done):
@@ -291,7 +289,7 @@ async def test_an_event_that_is_on_its_way_stays_and_is_found_once_it_has_arrive
 
 
 @pytest.mark.parametrize("way", ["attempts", "replays"])
-async def test_attempts_of_what_is_on_its_way_stay_until_it_has_arrived(tx: Tx, way: str) -> None:
+async def test_attempts_of_an_open_delivery_are_pruned_after_it(tx: Tx, way: str) -> None:
     tenant = await add_tenant(tx)
     event_id = await add_event(tx, tenant)
     waits = await add_owed(tx, tenant, event_id, 1, "pending")
@@ -306,7 +304,7 @@ async def test_attempts_of_what_is_on_its_way_stay_until_it_has_arrived(tx: Tx, 
     assert await find(tx, tenant, way) == []
 
 
-async def test_attempts_of_a_replay_are_as_old_as_the_replay(tx: Tx) -> None:
+async def test_attempts_count_from_the_last_replay(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     delivery = await add_owed(tx, tenant, await add_event(tx, tenant), 1)
     assert await find(tx, tenant, "attempts", until=5) == [delivery]
@@ -316,7 +314,7 @@ async def test_attempts_of_a_replay_are_as_old_as_the_replay(tx: Tx) -> None:
     assert await find(tx, tenant, "replays", until=10) == [delivery]
 
 
-async def test_a_cursor_that_does_not_move_stays(tx: Tx) -> None:
+async def test_pruning_can_leave_the_cursor_where_it_is(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     first, second = await add_ended(tx, tenant, 1), await add_ended(tx, tenant, 2)
     pruned = await prune.prune(tx, tenant, "jobs", [first, second], moves=False)
@@ -324,11 +322,11 @@ async def test_a_cursor_that_does_not_move_stays(tx: Tx) -> None:
     assert await prune.cursor(tx, tenant, "jobs") == NOTHING
 
 
-async def test_rows_that_somebody_else_has_pruned_are_passed_over(tx: Tx) -> None:
+async def test_rows_that_are_pruned_already_are_skipped(tx: Tx) -> None:
     assert await prune.prune(tx, await add_tenant(tx), "jobs", [uuid4()]) == (0, None)
 
 
-async def test_a_job_of_which_the_upstream_was_not_told_is_found_once_it_was(tx: Tx) -> None:
+async def test_a_deleted_job_is_pruned_after_its_deletion_upstream(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     job_id = await add_ended(tx, tenant, 1)
     notes = [NewNote(uuid4(), tenant, job_id, "submit.repeated", "")]

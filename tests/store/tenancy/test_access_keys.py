@@ -11,7 +11,7 @@ from tests.builders import MADE_AT, add_tenant, key_of, put, row_of, seconds_unt
 
 
 @pytest.mark.parametrize("tenants", [None, frozenset[UUID](), frozenset({uuid7(), uuid7()})])
-async def test_a_key_is_found_as_it_was_added(tx: Tx, tenants: frozenset[UUID] | None) -> None:
+async def test_a_key_is_found_with_its_fields(tx: Tx, tenants: frozenset[UUID] | None) -> None:
     tenant = await add_tenant(tx)
     key = key_of(
         kind=KeyKind.SERVICE,
@@ -50,7 +50,7 @@ async def test_keys_are_listed_by_their_tenant(tx: Tx) -> None:
     assert await access_keys.of_tenant(tx, None) == [ours]
 
 
-async def test_a_revoked_key_stays_so_since_the_first_time(tx: Tx) -> None:
+async def test_revoking_a_key_twice_keeps_the_first_time(tx: Tx) -> None:
     key = await access_keys.add(tx, key_of())
     revoked = await access_keys.revoke(tx, key.key_id)
     assert revoked is not None

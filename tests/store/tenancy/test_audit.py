@@ -1,4 +1,4 @@
-"""The audit: paged newest first, and narrowed by tenant, act, actor and time."""
+"""The audit: paged newest first, and filtered by tenant, action, actor and time."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -24,7 +24,7 @@ async def ids_of(tx: Tx, wanted: AuditFilter) -> list[UUID]:
     return [entry.id for entry in await audit.page(tx, wanted, before=None, limit=9)]
 
 
-async def test_it_is_paged_newest_first_with_names(tx: Tx) -> None:
+async def test_the_audit_is_paged_newest_first_with_names(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     slug = (await row_of(tx, "tenant", tenant)).slug
     key = await access_keys.add(tx, key_of(kind=KeyKind.OPERATOR, name="Ada"))
@@ -39,7 +39,7 @@ async def test_it_is_paged_newest_first_with_names(tx: Tx) -> None:
     assert (rest.id, rest.key_name, rest.tenant) == (ids[0], None, None)
 
 
-async def test_it_is_narrowed(tx: Tx) -> None:
+async def test_the_audit_is_filtered(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     slug = (await row_of(tx, "tenant", tenant)).slug
     ada = await access_keys.add(tx, key_of(kind=KeyKind.OPERATOR, name="Ada"))
@@ -58,7 +58,7 @@ async def test_it_is_narrowed(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize("action", ["tenant.deleted", "credential.put"])
-async def test_what_was_done_to_an_erased_tenant_is_found_by_its_name(tx: Tx, action: str) -> None:
+async def test_the_audit_of_an_erased_tenant_is_found_by_its_name(tx: Tx, action: str) -> None:
     tenant = await add_tenant(tx)
     slug = (await row_of(tx, "tenant", tenant)).slug
     done = await add(tx, "cli", action, slug, tenant)

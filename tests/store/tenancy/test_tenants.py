@@ -28,7 +28,7 @@ from tests.builders import (
 from tests.store.blocking import blocked
 
 
-async def test_a_tenant_is_found_as_it_was_made(tx: Tx) -> None:
+async def test_a_tenant_is_found_with_its_fields(tx: Tx) -> None:
     id_ = uuid7()
     made = await tenants.add(
         tx, id_, slug="acme", name="Acme", metadata='{"a": 1}', limits=Limits(5, 6)
@@ -41,7 +41,7 @@ async def test_a_tenant_is_found_as_it_was_made(tx: Tx) -> None:
     assert await tenants.by_slug(tx, "ACME") is None
 
 
-async def test_a_slug_is_taken_once(tx: Tx) -> None:
+async def test_a_slug_cannot_be_used_twice(tx: Tx) -> None:
     how = {"slug": "acme", "name": "A", "metadata": "{}", "limits": Limits()}
     first = await tenants.add(tx, uuid7(), **how)
     assert first is not None
@@ -50,7 +50,7 @@ async def test_a_slug_is_taken_once(tx: Tx) -> None:
     assert await tenants.by_slug(tx, "acme") == first
 
 
-async def test_what_may_change_of_a_tenant(tx: Tx) -> None:
+async def test_name_metadata_and_limits_of_a_tenant_change(tx: Tx) -> None:
     id_ = await add_tenant(tx)
     before = await tenants.by_id(tx, id_)
     assert before is not None
@@ -64,7 +64,7 @@ async def test_what_may_change_of_a_tenant(tx: Tx) -> None:
     assert await tenants.change(tx, uuid7(), name="", metadata="{}", limits=Limits()) is None
 
 
-async def test_a_suspended_tenant_stays_so_since_the_first_time(tx: Tx) -> None:
+async def test_suspending_a_tenant_twice_keeps_the_first_time(tx: Tx) -> None:
     id_ = await add_tenant(tx)
     suspended = await tenants.suspend(tx, id_, suspended=True)
     assert suspended is not None
@@ -95,7 +95,7 @@ async def test_ids_are_given_for_slugs_that_exist(tx: Tx) -> None:
     assert await tenants.ids_of(tx, []) == {}
 
 
-async def test_a_locked_tenant_lets_others_wait(db: Database) -> None:
+async def test_a_second_lock_on_a_tenant_waits(db: Database) -> None:
     async with db.begin() as tx:
         one, other = await add_tenant(tx), await add_tenant(tx)
 
@@ -114,7 +114,7 @@ async def test_a_locked_tenant_lets_others_wait(db: Database) -> None:
 # --- Credentials --------------------------------------------------------------------------------
 
 
-async def test_the_newest_credential_counts_and_the_old_ones_stay(tx: Tx) -> None:
+async def test_the_newest_credential_is_used_and_the_old_ones_stay(tx: Tx) -> None:
     tenant, bare = await add_tenant(tx, credential=False), await add_tenant(tx, credential=False)
     assert await tenants.credential(tx, tenant) is None
     second, first = await add_credential(tx, tenant, 2), await add_credential(tx, tenant, 1)
@@ -152,7 +152,7 @@ async def test_operators_see_the_state_of_every_version(tx: Tx) -> None:
 
 
 async def fill(tx: Tx) -> None:
-    """A tenant with a row in every table that holds what is a tenant's."""
+    """Add a tenant with a row in every table that has rows of tenants."""
     tenant = await add_tenant(tx)
     (job_id,) = await add_submitted(tx, tenant)
     await lists.add_notes(tx, [NewNote(uuid7(), tenant, job_id, "t", "d")])
@@ -184,18 +184,18 @@ async def fill(tx: Tx) -> None:
     await access_keys.add(tx, key_of(tenant_id=tenant))
 
 
-USAGE = ("usage_hourly", "usage_daily")  # of whom nobody can tell any more
+USAGE = ("usage_hourly", "usage_daily")  # its tenant is unknown
 
 
 async def counts(tx: Tx) -> dict[str, int]:
     return {
         name: (await tx.one(f"SELECT count(*) FROM {name}"))[0]
         for name in metadata.tables
-        if name not in {"beacon", "process"}  # nobody's
+        if name not in {"beacon", "process"}  # has no tenant
     }
 
 
-async def test_nothing_of_an_erased_tenant_is_left_but_its_usage_and_all_of_the_others(
+async def test_erasing_a_tenant_leaves_its_usage_and_all_other_tenants(
     tx: Tx,
 ) -> None:
     await fill(tx)
@@ -217,7 +217,7 @@ async def test_nothing_of_an_erased_tenant_is_left_but_its_usage_and_all_of_the_
     assert await counts(tx) == left
 
 
-async def test_what_was_done_to_an_erased_tenant_stays_known(tx: Tx) -> None:
+async def test_the_audit_of_an_erased_tenant_is_kept(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     await audit.add(tx, uuid7(), key_id="k", action="a", subject="s", tenant_id=tenant, detail="{}")
     await tenants.erase(tx, tenant)

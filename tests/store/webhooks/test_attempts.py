@@ -1,4 +1,4 @@
-"""What came of attempts, for their delivery and for the health of its endpoint."""
+"""Outcomes of attempts: what they change of the delivery and of the health of its endpoint."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from tests.builders import (
 
 
 @pytest.mark.parametrize("state", ["delivered", "exhausted", "parked"])
-async def test_an_attempt_that_was_the_last(tx: Tx, state: str) -> None:
+async def test_the_last_attempt_ends_the_delivery(tx: Tx, state: str) -> None:
     one, token = await claim_one(tx)
     done = recorded_of(one, token, state, status=204, error_class=None, detail=None)
     await attempts.record(tx, [done])
@@ -37,7 +37,7 @@ async def test_an_attempt_that_was_the_last(tx: Tx, state: str) -> None:
     assert await claim_deliveries(tx) == []
 
 
-async def test_an_attempt_that_another_follows_tells_when(tx: Tx) -> None:
+async def test_an_attempt_that_is_not_the_last_sets_the_next_time(tx: Tx) -> None:
     one, token = await claim_one(tx)
     await attempts.record(tx, [recorded_of(one, token, "pending", 300.0)])
     row = await row_of(tx, "delivery", one.id)
@@ -91,7 +91,7 @@ async def test_several_attempts_are_kept_in_order(tx: Tx) -> None:
     assert [id_ for id_, _ in await log.attempts(tx, tenant, ids[1:])] == [ids[1]] * 2
 
 
-async def test_who_lost_the_lease_moves_nothing_but_the_attempt_is_kept(tx: Tx) -> None:
+async def test_an_attempt_after_a_lost_lease_is_kept_and_changes_no_delivery(tx: Tx) -> None:
     one, stale = await claim_one(tx)
     await put(tx, "delivery", one.id, next_at=0)
     (again,) = await claim_deliveries(tx)
@@ -103,7 +103,7 @@ async def test_who_lost_the_lease_moves_nothing_but_the_attempt_is_kept(tx: Tx) 
     assert again.attempts == 2
 
 
-async def test_what_was_parked_meanwhile_stays_parked(tx: Tx) -> None:
+async def test_a_delivery_parked_during_its_attempt_stays_parked(tx: Tx) -> None:
     one, token = await claim_one(tx)
     await put(tx, "delivery", one.id, state="parked")
     await attempts.record(tx, [recorded_of(one, token, "delivered")])
@@ -128,7 +128,7 @@ async def test_an_attempt_that_ends_after_its_tenant_was_erased_leaves_nothing(t
 # --- What was not tried -------------------------------------------------------------------------
 
 
-async def test_what_is_postponed_was_never_tried(tx: Tx) -> None:
+async def test_a_postponed_delivery_has_no_attempt(tx: Tx) -> None:
     one, token = await claim_one(tx)
     await attempts.postpone(tx, [one.id], uuid7(), 60.0, "not mine")
     assert (await row_of(tx, "delivery", one.id)).last_error is None
@@ -138,7 +138,7 @@ async def test_what_is_postponed_was_never_tried(tx: Tx) -> None:
     assert await seconds_until(tx, "delivery", one.id, "next_at") == 60.0
 
 
-async def test_what_broke_down_stays_counted(tx: Tx) -> None:
+async def test_a_claim_whose_handling_failed_stays_counted(tx: Tx) -> None:
     one, token = await claim_one(tx)
     await attempts.broken(tx, one.id, uuid7(), 5.0, "not mine")
     assert (await row_of(tx, "delivery", one.id)).lease_token == token
@@ -148,7 +148,7 @@ async def test_what_broke_down_stays_counted(tx: Tx) -> None:
     assert await seconds_until(tx, "delivery", one.id, "next_at") == 5.0
 
 
-async def test_a_new_delivery_is_leased_by_who_sends_it_at_once(tx: Tx) -> None:
+async def test_a_new_delivery_can_be_leased_by_its_sender_at_once(tx: Tx) -> None:
     (id_,) = await add_deliveries(tx, await add_tenant(tx))
     token = uuid7()
     await attempts.lease(tx, id_, token, 26.0)
@@ -161,14 +161,14 @@ async def test_a_new_delivery_is_leased_by_who_sends_it_at_once(tx: Tx) -> None:
 # --- The health of an endpoint ------------------------------------------------------------------
 
 
-async def test_a_rest_is_never_shortened(tx: Tx) -> None:
+async def test_a_pause_is_never_shortened(tx: Tx) -> None:
     endpoint = await add_endpoint(tx, await add_tenant(tx))
     for asked, rest in ((60.0, 60.0), (5.0, 60.0), (90.0, 90.0)):
         await attempts.slow(tx, endpoint, asked)
         assert await seconds_until(tx, "endpoint", endpoint, "paused_until") == rest
 
 
-async def test_failures_are_counted_from_the_first_until_one_succeeds(tx: Tx) -> None:
+async def test_failures_are_counted_until_an_attempt_succeeds(tx: Tx) -> None:
     endpoint = await add_endpoint(tx, await add_tenant(tx))
     assert await attempts.failing(tx, endpoint, 2) == (0.0, 2)
     await put(tx, "endpoint", endpoint, failing_since=-100)
@@ -181,16 +181,14 @@ async def test_failures_are_counted_from_the_first_until_one_succeeds(tx: Tx) ->
 
 
 @pytest.mark.parametrize("away", ["disabled_at", "deleted_at"])
-async def test_only_endpoints_that_are_delivered_to_are_on_their_way_to_be_disabled(
-    tx: Tx, away: str
-) -> None:
+async def test_only_endpoints_in_use_are_listed_as_failing(tx: Tx, away: str) -> None:
     endpoint = await add_endpoint(tx, await add_tenant(tx))
     await attempts.failing(tx, endpoint, 1)
     await put(tx, "endpoint", endpoint, **{away: 0})
     assert await endpoints.failing(tx, []) == []
 
 
-async def test_who_was_disabled_for_a_reason_is_found_until_deleted_or_enabled(tx: Tx) -> None:
+async def test_endpoints_disabled_for_a_reason_are_listed_until_deleted_or_enabled(tx: Tx) -> None:
     endpoint, other, _ = [await add_endpoint(tx, await add_tenant(tx)) for _ in range(3)]
     await attempts.disable(tx, endpoint, "gone")
     await attempts.disable(tx, other, "by hand")
@@ -228,7 +226,7 @@ async def test_a_disabled_endpoint_has_its_deliveries_parked(tx: Tx) -> None:
     assert [d.id for d in await claim_deliveries(tx)] == [foreign]
 
 
-async def test_who_disables_second_hears_so_and_parks_the_rest(tx: Tx) -> None:
+async def test_disabling_again_only_parks_new_deliveries(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     await attempts.disable(tx, endpoint, "first")
@@ -238,7 +236,7 @@ async def test_who_disables_second_hears_so_and_parks_the_rest(tx: Tx) -> None:
     assert (await row_of(tx, "delivery", late)).state == "parked"
 
 
-async def test_of_very_many_deliveries_the_sweep_parks_the_rest(tx: Tx) -> None:
+async def test_the_sweep_parks_what_a_disabling_left(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     await add_deliveries(tx, tenant, endpoint, 2001)

@@ -1,4 +1,4 @@
-"""What is due: claimed fairly, once, within its caps."""
+"""Due deliveries are claimed fairly, once, and within the caps of their endpoints."""
 
 from collections import Counter
 from uuid import UUID
@@ -23,7 +23,7 @@ from tests.builders import (
 )
 
 
-async def test_a_claimed_delivery_comes_with_the_frozen_bytes_and_its_endpoints_wishes(
+async def test_a_claimed_delivery_has_its_stored_body_and_the_options_of_its_endpoint(
     tx: Tx,
 ) -> None:
     tenant = await add_tenant(tx)
@@ -63,7 +63,7 @@ async def test_a_claimed_delivery_comes_with_the_frozen_bytes_and_its_endpoints_
     assert await claim_deliveries(tx) == []
 
 
-async def test_a_lapsed_delivery_is_sent_again(tx: Tx) -> None:
+async def test_a_delivery_is_claimed_again_after_its_lease(tx: Tx) -> None:
     one, _ = await claim_one(tx)
     await put(tx, "delivery", one.id, next_at=0)
     (again,) = await claim_deliveries(tx)
@@ -73,7 +73,7 @@ async def test_a_lapsed_delivery_is_sent_again(tx: Tx) -> None:
 # --- Room ---------------------------------------------------------------------------------------
 
 
-async def test_a_lane_takes_what_is_free_or_what_its_caller_says(tx: Tx) -> None:
+async def test_a_lane_takes_its_free_window_or_the_given_number(tx: Tx) -> None:
     tenant, busy = await add_tenant(tx), uuid7()
     await add_deliveries(tx, tenant, count=50, lane=busy)
     for _ in range(3):
@@ -88,8 +88,8 @@ async def test_a_lane_takes_what_is_free_or_what_its_caller_says(tx: Tx) -> None
 
 
 @pytest.mark.parametrize("others", [0, 3, 9])
-async def test_room_is_shared_among_the_lanes_that_have_something_due(tx: Tx, others: int) -> None:
-    """One lane gets all of it where no other waits; a lane whose next try comes later does not."""
+async def test_a_claim_is_shared_among_the_lanes_with_due_deliveries(tx: Tx, others: int) -> None:
+    """A lane gets all of it if no other waits. A lane whose next attempt is later gets nothing."""
     tenant, busy = await add_tenant(tx), uuid7()
     await add_deliveries(tx, tenant, count=100, lane=busy)
     (later,) = await add_deliveries(tx, tenant, lane=uuid7())
@@ -102,7 +102,7 @@ async def test_room_is_shared_among_the_lanes_that_have_something_due(tx: Tx, ot
     assert len(await claim_deliveries(tx, 40, free=100)) == 40, "and then the rest"
 
 
-async def test_lanes_without_room_take_no_share_of_it(tx: Tx) -> None:
+async def test_full_lanes_take_no_share_of_a_claim(tx: Tx) -> None:
     tenant, full = await add_tenant(tx), [uuid7(), uuid7()]
     for lane in (*full, uuid7()):
         await add_deliveries(tx, tenant, count=20, lane=lane)
@@ -110,7 +110,7 @@ async def test_lanes_without_room_take_no_share_of_it(tx: Tx) -> None:
     assert len(await claim_deliveries(tx, 20, taken=taken)) == 20
 
 
-async def test_a_part_of_the_room_is_kept_for_lanes_with_little_claimed(tx: Tx) -> None:
+async def test_a_part_of_a_claim_is_reserved_for_lanes_with_few_deliveries(tx: Tx) -> None:
     tenant, busy = await add_tenant(tx), uuid7()
     await add_deliveries(tx, tenant, count=100, lane=busy)
     first = await claim_deliveries(tx, 50, ahead=40, free=10, taken=[(busy, 100, 0)])
@@ -124,7 +124,7 @@ async def test_a_part_of_the_room_is_kept_for_lanes_with_little_claimed(tx: Tx) 
     assert set(claimed.values()) == {10}, "each may have as many as it begins with"
 
 
-async def test_an_endpoint_that_only_fails_keeps_two_places(tx: Tx) -> None:
+async def test_a_failing_endpoint_keeps_two_places(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     await add_deliveries(tx, tenant, endpoint, 9)
@@ -134,22 +134,20 @@ async def test_an_endpoint_that_only_fails_keeps_two_places(tx: Tx) -> None:
     assert await claim_deliveries(tx, taken=[(endpoint, 50, 2)]) == []
 
 
-async def test_room_of_a_concurrency_comes_back_with_the_answer(tx: Tx) -> None:
+async def test_a_place_of_a_concurrency_is_free_after_the_answer(tx: Tx) -> None:
     tenant, token = await add_tenant(tx), uuid7()
     await add_deliveries(tx, tenant, await add_endpoint(tx, tenant, concurrency=2), 6)
     first, second = await claim_deliveries(tx, token=token)
     await attempts.record(tx, [recorded_of(first, token, "delivered")])
     assert len(await claim_deliveries(tx)) == 1
-    # One that waits for its next attempt takes no room either.
+    # A delivery that waits for its next attempt takes no place either.
     await attempts.record(tx, [recorded_of(second, token, "pending", 5.0)])
     assert len(await claim_deliveries(tx)) == 1
     assert await claim_deliveries(tx) == []
 
 
 @pytest.mark.parametrize("own", [1, 30])
-async def test_an_endpoints_concurrency_is_the_cap_of_what_is_sent_at_a_time(
-    tx: Tx, own: int
-) -> None:
+async def test_concurrency_caps_the_deliveries_under_way(tx: Tx, own: int) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant, concurrency=own)
     plain = await add_endpoint(tx, tenant)
@@ -162,7 +160,7 @@ async def test_an_endpoints_concurrency_is_the_cap_of_what_is_sent_at_a_time(
     assert again == []
 
 
-async def test_what_had_no_turn_is_as_if_it_had_not_been_claimed(tx: Tx) -> None:
+async def test_a_claim_that_is_given_back_leaves_no_trace(tx: Tx) -> None:
     one, token = await claim_one(tx)
     await deliveries.give_back(tx, [(one.id, uuid7())])
     assert (await row_of(tx, "delivery", one.id)).lease_token == token
@@ -172,7 +170,7 @@ async def test_what_had_no_turn_is_as_if_it_had_not_been_claimed(tx: Tx) -> None
     assert await seconds_until(tx, "delivery", one.id, "next_at") == 1.0
 
 
-async def test_no_more_is_claimed_than_asked_for(tx: Tx) -> None:
+async def test_a_claim_takes_no_more_than_asked_for(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     for _ in range(3):
         await add_deliveries(tx, tenant, count=5, lane=uuid7())
@@ -190,7 +188,7 @@ async def test_the_longest_due_goes_first(tx: Tx) -> None:
     assert claimed == [ids[1], ids[2], ids[0]]
 
 
-async def test_what_is_not_due_or_not_pending_waits(tx: Tx) -> None:
+async def test_only_due_pending_deliveries_are_claimed(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (later,) = await add_deliveries(tx, tenant)
     await put(tx, "delivery", later, next_at=0.001)
@@ -200,7 +198,7 @@ async def test_what_is_not_due_or_not_pending_waits(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize("away", ["disabled_at", "deleted_at", "paused_until"])
-async def test_an_endpoint_that_is_away_holds_only_itself(tx: Tx, away: str) -> None:
+async def test_a_paused_endpoint_holds_back_only_its_own_deliveries(tx: Tx, away: str) -> None:
     tenant = await add_tenant(tx)
     gone, well = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)
     for endpoint in (gone, well):
@@ -211,7 +209,7 @@ async def test_an_endpoint_that_is_away_holds_only_itself(tx: Tx, away: str) -> 
     assert {one.endpoint_id for one in await claim_deliveries(tx)} == {gone}
 
 
-async def test_a_rest_ends_by_itself(tx: Tx) -> None:
+async def test_a_pause_ends_by_itself(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     await add_deliveries(tx, tenant, endpoint)
@@ -243,7 +241,7 @@ async def test_two_claimers_keep_within_an_endpoints_own_cap(db: Database) -> No
 # --- Secrets ------------------------------------------------------------------------------------
 
 
-async def test_the_live_secrets_of_just_these_receivers_newest_first(tx: Tx) -> None:
+async def test_the_live_secrets_of_the_receivers_come_newest_first(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     endpoint, unused = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)
     ids = [uuid7() for _ in range(6)]
@@ -277,7 +275,7 @@ async def lapse(tx: Tx, delivery_id: UUID, times: int) -> None:
     await put(tx, "delivery", delivery_id, strikes=times, next_at=0)
 
 
-async def test_what_was_claimed_twice_without_an_outcome_is_claimed_apart(tx: Tx) -> None:
+async def test_a_delivery_claimed_twice_without_an_outcome_is_claimed_apart(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     suspect, other, waiting = await add_deliveries(tx, tenant, count=3, lane=uuid7())
     assert not await deliveries.has_suspects(tx, 2)
@@ -292,7 +290,7 @@ async def test_what_was_claimed_twice_without_an_outcome_is_claimed_apart(tx: Tx
     assert not await deliveries.has_suspects(tx, 2)
 
 
-async def test_what_brings_processes_down_is_given_up_and_says_so(tx: Tx) -> None:
+async def test_a_delivery_that_crashes_processes_is_given_up_with_a_reason(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     poison, suspect, leased = await add_deliveries(tx, tenant, count=3, lane=uuid7())
     for id_, strikes in ((poison, 5), (suspect, 4), (leased, 5)):

@@ -1,4 +1,4 @@
-"""Endpoints with caps of their own: held before a claim, and kept to by all claimers together."""
+"""Endpoints with caps: locked before a claim, so that all claimers together keep the caps."""
 
 from collections import Counter
 from uuid import UUID
@@ -25,7 +25,7 @@ async def held(tx: Tx) -> list[UUID]:
 # --- Held ---------------------------------------------------------------------------------------
 
 
-async def test_only_what_has_a_cap_and_something_due_and_is_not_away_is_held(tx: Tx) -> None:
+async def test_only_capped_endpoints_with_due_deliveries_are_locked(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     rate = await add_endpoint(tx, tenant, rate_limit=1)
     own = await add_endpoint(tx, tenant, concurrency=1)
@@ -46,7 +46,7 @@ async def test_only_what_has_a_cap_and_something_due_and_is_not_away_is_held(tx:
     assert await held(tx) == [rate, own]
 
 
-async def test_what_is_not_held_is_not_claimed_and_holds_up_no_other(tx: Tx) -> None:
+async def test_an_endpoint_that_is_not_locked_is_not_claimed_and_blocks_no_other(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     endpoints = [
         await add_endpoint(tx, tenant, **caps)
@@ -60,7 +60,9 @@ async def test_what_is_not_held_is_not_claimed_and_holds_up_no_other(tx: Tx) -> 
         assert Counter(one.endpoint_id for one in claimed) == {expected: 2}
 
 
-async def test_who_is_second_holds_nothing_and_then_sees_what_the_first_took(db: Database) -> None:
+async def test_a_second_claimer_locks_nothing_and_then_sees_what_the_first_took(
+    db: Database,
+) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
         endpoint = await add_endpoint(tx, tenant, concurrency=3)
@@ -84,7 +86,7 @@ async def test_who_is_second_holds_nothing_and_then_sees_what_the_first_took(db:
         (-9.0, 10, 1.0),
     ],
 )
-async def test_a_rate_tells_when_there_is_room_for_one_more(
+async def test_a_rate_says_when_the_next_token_comes(
     tx: Tx, tokens: float, rate: int, wait: float
 ) -> None:
     endpoint = await limited(tx, rate, 1)
@@ -105,7 +107,7 @@ async def test_without_a_rate_nobody_waits_for_tokens(tx: Tx) -> None:
 # --- The rate -----------------------------------------------------------------------------------
 
 
-async def test_a_rate_allows_a_burst_of_a_tenth_of_a_second_and_then_what_time_brings(
+async def test_a_rate_allows_a_burst_of_a_tenth_of_a_second(
     tx: Tx,
 ) -> None:
     endpoint = await limited(tx, 100, 60)
@@ -119,14 +121,14 @@ async def test_a_rate_allows_a_burst_of_a_tenth_of_a_second_and_then_what_time_b
         assert await claim_deliveries(tx) == []
 
 
-async def test_a_claim_that_takes_less_than_the_tokens_leaves_the_rest(tx: Tx) -> None:
+async def test_a_claim_leaves_the_tokens_that_it_does_not_use(tx: Tx) -> None:
     endpoint = await limited(tx, 100, 60)
     assert len(await claim_deliveries(tx, 4)) == 4
     assert (await row_of(tx, "endpoint", endpoint)).tokens == 6.0
     assert len(await claim_deliveries(tx)) == 6
 
 
-async def test_a_claim_that_finds_nothing_spends_nothing(tx: Tx) -> None:
+async def test_an_empty_claim_spends_no_token(tx: Tx) -> None:
     endpoint = await limited(tx, 10, 1)
     await tx.run("UPDATE delivery SET next_at = now() + interval '1 hour'")
     before = await row_of(tx, "endpoint", endpoint)
@@ -141,7 +143,7 @@ async def test_a_rate_holds_back_only_its_own_endpoint(tx: Tx) -> None:
     assert claimed == {slow: 1, fast: 3, free: 5}
 
 
-async def test_the_smaller_of_rate_and_cap_counts(tx: Tx) -> None:
+async def test_the_lower_of_rate_and_concurrency_counts(tx: Tx) -> None:
     endpoint = await limited(tx, 100, 60)
     await put(tx, "endpoint", endpoint, concurrency=4)
     assert len(await claim_deliveries(tx)) == 4
@@ -150,12 +152,12 @@ async def test_the_smaller_of_rate_and_cap_counts(tx: Tx) -> None:
     assert len(await claim_deliveries(tx)) == 6
 
 
-async def test_two_claimers_spend_no_token_twice(db: Database) -> None:
+async def test_two_claimers_do_not_spend_a_token_twice(db: Database) -> None:
     async with db.begin() as tx:
         endpoint = await limited(tx, 100, 60)
     async with db.begin() as one, db.begin() as other:
         first = await claim_deliveries(one, 7)
-        # While the first has not committed nobody knows what it leaves, so nothing is taken.
+        # What the first claim leaves is unknown until it commits, so the second one takes nothing.
         assert await claim_deliveries(other) == []
     async with db.begin() as tx:
         before = await row_of(tx, "endpoint", endpoint)
@@ -164,7 +166,7 @@ async def test_two_claimers_spend_no_token_twice(db: Database) -> None:
         assert len(await claim_deliveries(tx)) == min(int(left), 10)
 
 
-async def test_a_claimer_that_lost_its_transaction_gives_its_tokens_back(db: Database) -> None:
+async def test_a_rolled_back_claim_gives_its_tokens_back(db: Database) -> None:
     async with db.begin() as tx:
         await limited(tx, 100, 60)
 

@@ -22,7 +22,7 @@ from tests.builders import (
 from tests.store.blocking import blocked
 
 
-async def test_an_endpoint_is_found_as_it_was_made(tx: Tx) -> None:
+async def test_an_endpoint_is_found_with_its_fields(tx: Tx) -> None:
     tenant, other, id_ = await add_tenant(tx), await add_tenant(tx), uuid7()
     wanted = options_of(
         url="https://a.example/x",
@@ -61,7 +61,7 @@ async def test_an_endpoint_is_found_as_it_was_made(tx: Tx) -> None:
         assert await find(tx, tenant, uuid7()) is None
 
 
-async def test_all_but_its_algorithm_and_its_record_can_change(tx: Tx) -> None:
+async def test_everything_but_algorithm_and_health_can_change(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     id_ = await add_endpoint(tx, tenant, header_names=["X-A"], headers_sealed=b"a", delays=[5])
     await put(tx, "endpoint", id_, updated_at=-60)
@@ -82,7 +82,7 @@ async def test_all_but_its_algorithm_and_its_record_can_change(tx: Tx) -> None:
     assert await endpoints.sealed_headers(tx, id_) == b"b"
 
 
-async def test_who_holds_an_endpoint_is_waited_for(db: Database) -> None:
+async def test_a_change_waits_for_the_lock_on_its_endpoint(db: Database) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
         id_ = await add_endpoint(tx, tenant)
@@ -111,7 +111,7 @@ async def test_a_tenant_has_its_endpoints_in_order(tx: Tx) -> None:
     assert [e.id for e in await endpoints.page(tx, tenant, after=None, limit=9)] == [ids[0], ids[2]]
 
 
-async def test_a_tenant_may_have_only_so_many(db: Database) -> None:
+async def test_a_tenant_has_a_cap_on_its_endpoints(db: Database) -> None:
     async with db.begin() as tx:
         tenant, other = await add_tenant(tx), await add_tenant(tx)
         await add_endpoint(tx, other)
@@ -128,7 +128,7 @@ async def test_a_tenant_may_have_only_so_many(db: Database) -> None:
     assert await add() is None
 
 
-async def test_a_disabled_endpoint_is_still_shown_and_enabled_with_a_clean_record(tx: Tx) -> None:
+async def test_an_enabled_endpoint_starts_with_a_clean_health(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     id_ = await add_endpoint(tx, tenant)
     await attempts.failing(tx, id_, 19)
@@ -145,7 +145,7 @@ async def test_a_disabled_endpoint_is_still_shown_and_enabled_with_a_clean_recor
     assert (await row_of(tx, "endpoint", id_)).paused_until is None
 
 
-async def test_what_is_parked_is_counted(tx: Tx) -> None:
+async def test_parked_deliveries_are_counted(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     id_, another = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)
     await add_deliveries(tx, tenant, id_, 3, state="parked")
@@ -155,7 +155,7 @@ async def test_what_is_parked_is_counted(tx: Tx) -> None:
     assert await endpoints.parked(tx, other, id_) == 0
 
 
-async def test_what_a_deleted_endpoint_is_owed_ends_exhausted(tx: Tx) -> None:
+async def test_open_deliveries_of_a_deleted_endpoint_are_exhausted(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     id_, kept = await add_endpoint(tx, tenant, headers_sealed=b"s"), await add_endpoint(tx, tenant)
     owed = {
@@ -180,7 +180,7 @@ async def test_what_a_deleted_endpoint_is_owed_ends_exhausted(tx: Tx) -> None:
     assert await endpoints.change(tx, tenant, id_, options_of(), headers_too=False) is None
 
 
-async def test_of_very_many_that_are_owed_the_sweep_ends_the_rest(tx: Tx) -> None:
+async def test_the_sweep_exhausts_what_a_deletion_left(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     id_ = await add_endpoint(tx, tenant)
     await add_deliveries(tx, tenant, id_, 1001)
@@ -206,7 +206,7 @@ async def keep(
     return id_
 
 
-async def test_the_newest_live_secret_counts(tx: Tx) -> None:
+async def test_the_newest_live_secret_is_used(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     assert await endpoints.secret(tx, tenant, endpoint) is None
@@ -223,7 +223,7 @@ async def test_the_newest_live_secret_counts(tx: Tx) -> None:
     assert await endpoints.secret(tx, tenant, endpoint) == EndpointSecret(old, "v1", b"old")
 
 
-async def test_live_secrets_end_after_the_overlap_and_none_is_prolonged(tx: Tx) -> None:
+async def test_a_rotation_ends_live_secrets_after_the_overlap_and_prolongs_none(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     dead, soon, live = [await keep(tx, tenant, endpoint, b"s") for _ in range(3)]
@@ -239,7 +239,7 @@ async def test_live_secrets_end_after_the_overlap_and_none_is_prolonged(tx: Tx) 
         assert (await row_of(tx, "signing_secret", id_)).expires_at is None
 
 
-async def test_the_oldest_that_leave_no_room_for_another_end_at_once(tx: Tx) -> None:
+async def test_the_oldest_secrets_above_the_limit_end_at_once(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     ids = [await keep(tx, tenant, None, b"s") for _ in range(6)]
     await endpoints.retire_secrets(tx, tenant, None, overlap=60.0, most=5)
@@ -247,7 +247,7 @@ async def test_the_oldest_that_leave_no_room_for_another_end_at_once(tx: Tx) -> 
     assert ends == [0.0, 0.0, 60.0, 60.0, 60.0, 60.0]
 
 
-async def test_public_keys_are_shown_while_they_live(tx: Tx) -> None:
+async def test_public_keys_are_shown_until_they_expire(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     first, second = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)
     await keep(tx, tenant, first, b"s")

@@ -1,4 +1,4 @@
-"""What is late: due for longer than a wake-up may take, and let go by nobody."""
+"""Late rows: due for longer than a wake-up may take, and not claimed."""
 
 from uuid import UUID
 
@@ -30,7 +30,7 @@ NOTHING = (0, 0, 0, 0)
 
 
 async def late(tx: Tx) -> tuple[int, ...]:
-    """How many tenants, doubtful jobs, credentials and deliveries are late."""
+    """The number of late tenants, jobs in doubt, credentials and deliveries."""
     found = await sweeps.late(tx, GRACE, CAP, SOON)
     return found.accepted, found.doubtful, found.credentials, found.deliveries
 
@@ -53,7 +53,7 @@ async def test_a_waiting_job_is_overdue_after_the_grace(tx: Tx) -> None:
     assert await late(tx) == NOTHING
 
 
-async def test_a_job_that_may_not_go_is_not_overdue(tx: Tx) -> None:
+async def test_a_job_that_is_held_back_is_not_overdue(tx: Tx) -> None:
     suspended, resting = await add_tenant(tx), await add_tenant(tx)
     for tenant in (suspended, resting):
         await add_late_job(tx, tenant)
@@ -71,8 +71,8 @@ async def test_a_job_whose_tenant_has_no_room_is_not_overdue(tx: Tx) -> None:
     assert (await late(tx))[0] == 0
 
 
-async def test_a_job_with_room_is_overdue_however_long_another_of_its_tenant_runs(tx: Tx) -> None:
-    """Nothing else wakes the submitters until that other job ends, hours later perhaps."""
+async def test_a_job_with_room_is_overdue_while_another_of_its_tenant_runs(tx: Tx) -> None:
+    """Nothing else wakes the submitters until the other job ends, perhaps hours later."""
     tenant = await add_tenant(tx)
     (running,) = await add_submitted(tx, tenant)
     await polls.started(tx, [(running, None, None)])
@@ -81,7 +81,7 @@ async def test_a_job_with_room_is_overdue_however_long_another_of_its_tenant_run
     assert (await late(tx))[0] == 1
 
 
-async def test_the_rest_of_an_old_credential_does_not_hide_a_late_job(tx: Tx) -> None:
+async def test_the_pause_of_an_old_credential_does_not_hide_a_late_job(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     await credential_health.reject(tx, await credential_of(tx, tenant), "revoked", 300.0)
     await add_credential(tx, tenant, 2)
@@ -90,7 +90,7 @@ async def test_the_rest_of_an_old_credential_does_not_hide_a_late_job(tx: Tx) ->
     assert [job.id for job in await claim_jobs(tx)] == [job_id]
 
 
-async def test_a_submit_without_an_end_is_overdue_after_the_grace(tx: Tx) -> None:
+async def test_an_unfinished_submit_is_overdue_after_the_grace(tx: Tx) -> None:
     tenant, token = await add_tenant(tx), uuid7()
     (job_id,) = await add_jobs(tx, tenant)
     await claim_jobs(tx, token=token)
@@ -131,7 +131,7 @@ async def test_a_delivery_is_overdue_after_the_grace(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize("column", ["disabled_at", "deleted_at"])
-async def test_what_an_endpoint_is_not_sent_is_not_late(tx: Tx, column: str) -> None:
+async def test_deliveries_that_an_endpoint_is_not_sent_are_not_late(tx: Tx, column: str) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     (one,) = await add_deliveries(tx, tenant, endpoint)
@@ -140,7 +140,7 @@ async def test_what_an_endpoint_is_not_sent_is_not_late(tx: Tx, column: str) -> 
     assert await late(tx) == NOTHING
 
 
-async def test_work_under_way_tells_that_no_wake_up_is_missing(tx: Tx) -> None:
+async def test_running_leases_are_reported_beside_late_rows(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     await add_jobs(tx, tenant)
     await add_deliveries(tx, tenant)
@@ -167,12 +167,12 @@ async def test_late_jobs_are_counted_by_tenant(tx: Tx) -> None:
 
 
 async def soon(tx: Tx) -> tuple[list[int], list[int]]:
-    """In how many seconds submits and deliveries are due."""
+    """The seconds until the next submits and deliveries are due."""
     found = await sweeps.late(tx, GRACE, CAP, SOON)
     return sorted(found.submits_soon), sorted(found.deliveries_soon)
 
 
-async def test_what_comes_due_before_the_next_round_is_known(tx: Tx) -> None:
+async def test_rows_that_come_due_before_the_next_sweep_are_found(tx: Tx) -> None:
     for seconds in (1.5, 8.0, 8.5, 600.0):
         tenant = await add_tenant(tx)
         for job_id in await add_jobs(tx, tenant):
@@ -182,7 +182,7 @@ async def test_what_comes_due_before_the_next_round_is_known(tx: Tx) -> None:
     assert await soon(tx) == ([2, 8], [2, 8])
 
 
-async def test_what_rests_comes_due_when_its_rest_is_over(tx: Tx) -> None:
+async def test_paused_work_comes_due_at_the_end_of_its_pause(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     await add_late_job(tx, tenant)
@@ -202,7 +202,7 @@ async def test_what_rests_comes_due_when_its_rest_is_over(tx: Tx) -> None:
     assert await soon(tx) == ([], [])
 
 
-async def test_a_submit_in_doubt_comes_due_when_it_is_looked_up(tx: Tx) -> None:
+async def test_a_submit_in_doubt_comes_due_at_its_lookup(tx: Tx) -> None:
     tenant, token = await add_tenant(tx), uuid7()
     (job_id,) = await add_jobs(tx, tenant)
     await claim_jobs(tx, token=token, lease=5.0)
@@ -223,7 +223,7 @@ async def test_late_deliveries_are_counted_by_their_receivers(tx: Tx) -> None:
     assert await late(tx) == (0, 0, 0, 3)
 
 
-async def test_what_waits_for_its_rate_is_not_late(tx: Tx) -> None:
+async def test_deliveries_that_wait_for_a_rate_are_not_late(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     for caps in ({"rate_limit": 1}, {"concurrency": 1}):
         (one,) = await add_deliveries(tx, tenant, await add_endpoint(tx, tenant, **caps))

@@ -1,4 +1,4 @@
-"""A credential in trouble: one probe for everybody, and room that comes back bit by bit."""
+"""A failing credential: one probe for all verbs, and room for submits that grows again step by step."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
@@ -31,7 +31,7 @@ CLAIMS: dict[str, Claim] = {
 
 
 async def add_troubled(tx: Tx, **trouble: object) -> UUID:
-    """A credential in trouble that every verb has work for."""
+    """Add a failing credential with work for each verb."""
     tenant = await add_tenant(tx)
     await add_submitted(tx, tenant)
     for job_id in await add_jobs(tx, tenant, 2):
@@ -47,7 +47,7 @@ async def add_troubled(tx: Tx, **trouble: object) -> UUID:
 
 @pytest.mark.parametrize("trouble", [{"failures": 5}, {"rejected_at": -400}], ids=str)
 @pytest.mark.parametrize("first", CLAIMS)
-async def test_whoever_takes_the_probe_takes_it_for_all(
+async def test_one_claim_takes_the_probe_of_a_credential(
     tx: Tx, first: str, trouble: dict[str, object]
 ) -> None:
     credential = await add_troubled(tx, **trouble, paused_until=0)
@@ -61,7 +61,7 @@ async def test_whoever_takes_the_probe_takes_it_for_all(
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
-async def test_a_credential_that_is_well_is_paused_by_no_claim(tx: Tx, claim: str) -> None:
+async def test_a_claim_does_not_pause_a_healthy_credential(tx: Tx, claim: str) -> None:
     credential = await add_troubled(tx, failures=4)
     assert await CLAIMS[claim](tx)
     assert (await row_of(tx, "credential", credential)).paused_until is None
@@ -71,7 +71,7 @@ async def test_a_credential_that_is_well_is_paused_by_no_claim(tx: Tx, claim: st
 
 @pytest.mark.parametrize("second", CLAIMS)
 @pytest.mark.parametrize("first", ["submit", "doubt"])
-async def test_of_two_that_reach_for_the_probe_at_once_one_gets_it(
+async def test_one_of_two_claims_at_once_gets_the_probe(
     db: Database, first: str, second: str
 ) -> None:
     async with db.begin() as tx:
@@ -83,14 +83,14 @@ async def test_of_two_that_reach_for_the_probe_at_once_one_gets_it(
 
     async with db.begin() as tx:
         assert len(await CLAIMS[first](tx)) == 1
-        if second == "poll":  # it passes over what somebody holds
+        if second == "poll":  # it skips locked rows
             assert await reach() == []
             return
         reaching = await blocked(db, reach())
     assert await reaching == []
 
 
-async def test_a_probe_that_was_not_used_is_given_back(tx: Tx) -> None:
+async def test_an_unused_probe_is_given_back(tx: Tx) -> None:
     credential = await add_troubled(tx, failures=5)
     await CLAIMS["poll"](tx)
     await credential_health.unpause(tx, credential)
@@ -100,7 +100,7 @@ async def test_a_probe_that_was_not_used_is_given_back(tx: Tx) -> None:
 # --- Failures -----------------------------------------------------------------------------------
 
 
-async def test_a_probe_that_fails_counts_though_it_paused_its_credential(tx: Tx) -> None:
+async def test_a_failed_probe_counts_as_a_failure(tx: Tx) -> None:
     credential = await credential_of(tx, await add_tenant(tx))
     await put(tx, "credential", credential, failures=5, submit_room=3, paused_until=30)
     await credential_health.failed(tx, credential, 8.0, probe=True, room=100)
@@ -109,7 +109,7 @@ async def test_a_probe_that_fails_counts_though_it_paused_its_credential(tx: Tx)
     assert await seconds_until(tx, "credential", credential, "paused_until") == 8.0
 
 
-async def test_each_rest_halves_the_room_down_to_one(tx: Tx) -> None:
+async def test_each_pause_halves_the_room_down_to_one(tx: Tx) -> None:
     credential = await credential_of(tx, await add_tenant(tx))
     rooms = []
     for _ in range(8):
@@ -123,7 +123,7 @@ async def test_each_rest_halves_the_room_down_to_one(tx: Tx) -> None:
 # --- Room ---------------------------------------------------------------------------------------
 
 
-async def test_a_narrow_room_holds_what_is_on_its_way(tx: Tx) -> None:
+async def test_submits_under_way_take_room(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     credential = await credential_of(tx, tenant)
     await add_jobs(tx, tenant, 9)
@@ -137,7 +137,7 @@ async def test_a_narrow_room_holds_what_is_on_its_way(tx: Tx) -> None:
     assert await claim_jobs(tx) == []
 
 
-async def test_a_room_wider_than_all_other_limits_changes_nothing(tx: Tx) -> None:
+async def test_a_room_above_all_other_limits_changes_nothing(tx: Tx) -> None:
     tenant = await add_tenant(tx, max_in_flight=4)
     await add_jobs(tx, tenant, 9)
     await put(tx, "credential", await credential_of(tx, tenant), submit_room=50)
@@ -158,7 +158,7 @@ async def test_a_room_grows_by_four_with_each_round_that_it_admits(
     assert (await row_of(tx, "credential", credential)).submit_room == wider
 
 
-async def test_a_room_that_is_wide_enough_is_no_limit_any_more(tx: Tx) -> None:
+async def test_a_room_that_is_large_enough_is_removed(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     credential = await credential_of(tx, tenant)
     await put(tx, "credential", credential, submit_room=100)
@@ -171,7 +171,7 @@ async def test_a_room_that_is_wide_enough_is_no_limit_any_more(tx: Tx) -> None:
 # --- A credential that another has followed -----------------------------------------------------
 
 
-async def test_a_rejected_credential_that_was_replaced_does_not_rest(tx: Tx) -> None:
+async def test_a_rejected_credential_that_was_replaced_is_not_paused(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     old = await credential_of(tx, tenant)
     newest = await add_credential(tx, tenant, 2)
@@ -183,7 +183,7 @@ async def test_a_rejected_credential_that_was_replaced_does_not_rest(tx: Tx) -> 
     assert await credential_health.reject(tx, newest, "no", 300.0) == (True, False)
 
 
-async def test_what_a_rejected_credential_left_open_is_asked_about_at_once(tx: Tx) -> None:
+async def test_jobs_in_doubt_of_a_replaced_credential_are_looked_up_at_once(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     rejected, theirs = await credential_of(tx, tenant), await credential_of(tx, other)
     doubtful = await add_jobs(tx, tenant, 2) + await add_jobs(tx, other)

@@ -1,4 +1,4 @@
-"""Deliveries sent again, and events that an endpoint was never owed."""
+"""Replays: deliveries that are sent again, and events that an endpoint has no delivery of."""
 
 import asyncio
 from datetime import timedelta
@@ -46,7 +46,7 @@ async def test_a_resent_delivery_is_due_at_once_with_a_schedule_of_its_own(
 @pytest.mark.parametrize(
     ("attempts", "spared", "kept"), [(3, 0, 1), (3, 2, 3), (3, 3, 3), (0, 0, 0)]
 )
-async def test_one_that_waits_is_brought_forward_and_keeps_its_schedule(
+async def test_a_waiting_delivery_is_brought_forward_and_keeps_its_schedule(
     tx: Tx, attempts: int, spared: int, kept: int
 ) -> None:
     tenant = await add_tenant(tx)
@@ -60,7 +60,7 @@ async def test_one_that_waits_is_brought_forward_and_keeps_its_schedule(
     assert (await row_of(tx, "delivery", id_)).spared == kept, "it is due already"
 
 
-async def test_one_under_way_stays_and_so_does_another_tenants(tx: Tx) -> None:
+async def test_deliveries_under_way_and_of_other_tenants_are_not_resent(tx: Tx) -> None:
     one, token = await claim_one(tx)
     before = await row_of(tx, "delivery", one.id)
     await replays.resend(tx, one.tenant_id, one.id)
@@ -72,7 +72,7 @@ async def test_one_under_way_stays_and_so_does_another_tenants(tx: Tx) -> None:
     assert await row_of(tx, "delivery", one.id) == before
 
 
-async def test_one_whose_lease_has_lapsed_is_due_already(tx: Tx) -> None:
+async def test_a_delivery_whose_lease_has_lapsed_is_due_already(tx: Tx) -> None:
     one, token = await claim_one(tx)
     await put(tx, "delivery", one.id, next_at=-1)
     before = await row_of(tx, "delivery", one.id)
@@ -85,7 +85,7 @@ async def test_one_whose_lease_has_lapsed_is_due_already(tx: Tx) -> None:
 # --- By filter ----------------------------------------------------------------------------------
 
 
-async def test_batches_go_from_the_oldest_to_the_newest_that_was_counted(tx: Tx) -> None:
+async def test_batches_go_from_the_oldest_to_the_newest_counted_delivery(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     ids = await add_deliveries(tx, tenant, endpoint, 5, state="exhausted")
@@ -108,7 +108,7 @@ async def test_batches_go_from_the_oldest_to_the_newest_that_was_counted(tx: Tx)
     assert await replays.count(tx, DeliveryFilter(tenant, states=("parked",))) == (0, None, {}, 0)
 
 
-WAYS: tuple[dict[str, Any], ...] = (
+FILTERS: tuple[dict[str, Any], ...] = (
     {},
     {"endpoints": 1},
     {"states": ("pending", "exhausted", "parked")},
@@ -122,11 +122,11 @@ WAYS: tuple[dict[str, Any], ...] = (
 
 
 @pytest.mark.parametrize("size", [1, 2, 1000])
-@pytest.mark.parametrize("way", WAYS)
-async def test_whatever_way_is_taken_each_delivery_is_met_once(
-    tx: Tx, monkeypatch: pytest.MonkeyPatch, way: dict[str, Any], size: int
+@pytest.mark.parametrize("filters", FILTERS)
+async def test_each_delivery_is_resent_once_with_every_index(
+    tx: Tx, monkeypatch: pytest.MonkeyPatch, filters: dict[str, Any], size: int
 ) -> None:
-    """Also where a batch looks at fewer rows than it may send, or meets none that it wants."""
+    """Even if a batch reads fewer rows than it may send, or none that match."""
     monkeypatch.setattr(replays, "_MOST_READ", size)
     tenant, job = await add_tenant(tx), uuid7()
     one, other = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)
@@ -138,7 +138,7 @@ async def test_whatever_way_is_taken_each_delivery_is_met_once(
         await put(tx, "delivery", ids[-1], type=kind, last_class=last, next_at=99)
         await put(tx, "delivery", ids[-1], job_id=job if place % 5 == 0 else uuid7())
     given: dict[str, Any] = {"endpoints": (one,), "jobs": (job,)}
-    wanted = DeliveryFilter(tenant, **{k: given.get(k, v) for k, v in way.items()})
+    wanted = DeliveryFilter(tenant, **{k: given.get(k, v) for k, v in filters.items()})
     counted = await replays.count(tx, wanted)
     assert counted.until is not None
     after, rows, finished = None, 0, False
@@ -151,7 +151,7 @@ async def test_whatever_way_is_taken_each_delivery_is_met_once(
     assert rows == len(sent) == counted.total > 0
 
 
-async def test_samples_and_what_is_being_sent_are_left_out(tx: Tx) -> None:
+async def test_samples_and_deliveries_under_way_are_not_resent(tx: Tx) -> None:
     one, _ = await claim_one(tx)
     tenant, endpoint = one.tenant_id, one.endpoint_id
     (sample,) = await add_deliveries(tx, tenant, endpoint, state="exhausted")
@@ -163,7 +163,7 @@ async def test_samples_and_what_is_being_sent_are_left_out(tx: Tx) -> None:
     assert (batch.rows, batch.finished) == (0, True)
 
 
-async def test_rests_end_of_the_endpoints_that_are_meant(tx: Tx) -> None:
+async def test_a_replay_ends_the_pauses_of_its_endpoints(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     mine, empty, theirs = [await add_endpoint(tx, one) for one in (tenant, tenant, other)]
     for endpoint in (mine, empty, theirs):
@@ -176,7 +176,9 @@ async def test_rests_end_of_the_endpoints_that_are_meant(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize("away", ["disabled_at", "deleted_at"])
-async def test_what_has_no_receiver_is_neither_counted_nor_sent_again(tx: Tx, away: str) -> None:
+async def test_deliveries_without_a_receiver_are_neither_counted_nor_resent(
+    tx: Tx, away: str
+) -> None:
     tenant = await add_tenant(tx)
     here, gone = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)
     (mine,) = await add_deliveries(tx, tenant, here, state="delivered")
@@ -200,7 +202,7 @@ async def add_events(tx: Tx, tenant: UUID, *kinds: str) -> list[UUID]:
     return [event.id for event in events]
 
 
-async def test_only_what_an_endpoint_asks_for_and_was_never_owed_is_missing(tx: Tx) -> None:
+async def test_missing_events_are_subscribed_and_have_no_delivery(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     early = await add_events(tx, tenant, "a", "b", "c")
     endpoint = await add_endpoint(tx, tenant, "a", "b")
@@ -214,7 +216,7 @@ async def test_only_what_an_endpoint_asks_for_and_was_never_owed_is_missing(tx: 
     (long_ago,) = await add_events(tx, tenant, "a")
     await put(tx, "event", long_ago, created_at=-3600)
     since = (await row_of(tx, "event", long_ago)).now - timedelta(seconds=60)
-    missing = [late[0], early[1], event, early[0]]  # ids are not in the order of time
+    missing = [late[0], early[1], event, early[0]]  # the ids are not in the order of the times
     for age, id_ in zip((40, 30, 20, 10), missing, strict=True):
         await put(tx, "event", id_, created_at=-age)
     assert (await replays.count_missing(tx, tenant, endpoint, since))[:2] == (4, early[0])
@@ -238,7 +240,7 @@ async def test_only_what_an_endpoint_asks_for_and_was_never_owed_is_missing(tx: 
     assert all(one.resent for one in owed_now)
 
 
-async def test_an_endpoint_for_all_events_misses_all(tx: Tx) -> None:
+async def test_an_endpoint_for_all_events_misses_events_of_any_type(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     ids = await add_events(tx, tenant, "a", "b")
     endpoint = await add_endpoint(tx, tenant)
@@ -246,7 +248,7 @@ async def test_an_endpoint_for_all_events_misses_all(tx: Tx) -> None:
     assert (await replays.count_missing(tx, tenant, endpoint, since))[:2] == (2, ids[1])
 
 
-async def test_a_sample_is_missing_to_nobody_and_its_own_end_not_to_an_endpoint(tx: Tx) -> None:
+async def test_samples_and_events_about_the_endpoint_itself_are_not_missing(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     one, other = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)
     since = (await row_of(tx, "endpoint", one)).now
@@ -259,7 +261,7 @@ async def test_a_sample_is_missing_to_nobody_and_its_own_end_not_to_an_endpoint(
     assert (await replays.count_missing(tx, tenant, one, since))[:2] == (0, None)
 
 
-async def test_nobody_is_owed_another_tenants_events(tx: Tx) -> None:
+async def test_events_of_another_tenant_are_not_missing(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     (theirs,) = await add_events(tx, other, "a")
     endpoint = await add_endpoint(tx, tenant)
@@ -267,7 +269,7 @@ async def test_nobody_is_owed_another_tenants_events(tx: Tx) -> None:
     assert await claim_deliveries(tx) == []
 
 
-async def test_two_that_owe_the_same_event_at_once_owe_it_once(db: Database) -> None:
+async def test_two_replays_at_once_add_one_delivery_of_an_event(db: Database) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
         (event,) = await add_events(tx, tenant, "a")

@@ -1,4 +1,4 @@
-"""Rows that were claimed again and again without a recorded outcome, and what is done with them."""
+"""Suspects: rows that were claimed several times without a recorded outcome."""
 
 from uuid import UUID
 
@@ -45,7 +45,7 @@ async def test_each_claim_of_a_job_is_a_strike_until_its_outcome_is_known(tx: Tx
     assert (job.strikes, (await row_of(tx, "job", job_id)).strikes) == (3, 0)
 
 
-async def test_doubt_about_a_job_keeps_its_strikes_or_takes_them_back(tx: Tx) -> None:
+async def test_a_doubtful_submit_keeps_or_clears_the_strikes(tx: Tx) -> None:
     one, other = await add_jobs(tx, await add_tenant(tx), 2)
     await claim_jobs(tx, token=(token := uuid7()))
     await submits.doubt(tx, [Doubt(one, token, 0.0, 0, 1), Doubt(other, token, 0.0, 0)])
@@ -53,7 +53,7 @@ async def test_doubt_about_a_job_keeps_its_strikes_or_takes_them_back(tx: Tx) ->
     assert {job.id: job.strikes for job in found} == {one: 1, other: 0}
 
 
-async def test_suspects_are_claimed_by_themselves(tx: Tx) -> None:
+async def test_suspect_jobs_are_claimed_apart(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     good, bad, worse = await add_jobs(tx, tenant, 3)
     assert not await submits.has_suspects(tx, 2)
@@ -66,7 +66,7 @@ async def test_suspects_are_claimed_by_themselves(tx: Tx) -> None:
     assert not await submits.has_suspects(tx, 2)
 
 
-async def test_a_suspect_that_is_not_due_or_not_waiting_is_none(tx: Tx) -> None:
+async def test_only_due_waiting_jobs_are_suspects(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (upstream,) = await add_submitted(tx, tenant)
     (later,) = await add_jobs(tx, tenant)
@@ -78,7 +78,7 @@ async def test_a_suspect_that_is_not_due_or_not_waiting_is_none(tx: Tx) -> None:
     assert not await submits.has_suspects(tx, 4)
 
 
-async def test_what_cannot_be_written_of_a_job_is_counted(tx: Tx) -> None:
+async def test_strikes_of_jobs_at_the_upstream_are_added_and_cleared(tx: Tx) -> None:
     (job_id,) = await add_submitted(tx, await add_tenant(tx))
     assert [await job_strikes.strike(tx, [job_id]) for _ in range(2)] == [{job_id: 1}, {job_id: 2}]
     assert await job_strikes.struck(tx, [job_id, uuid7()]) == {job_id}
@@ -100,14 +100,14 @@ async def test_each_claim_of_a_delivery_is_a_strike(tx: Tx) -> None:
         await put(tx, "delivery", id_, next_at=0)
 
 
-async def test_a_delivery_that_was_put_off_untried_has_no_strike(tx: Tx) -> None:
+async def test_a_postponed_delivery_has_no_strike(tx: Tx) -> None:
     (id_,) = await add_deliveries(tx, await add_tenant(tx))
     await send(tx, token=(token := uuid7()))
     await attempts.postpone(tx, [id_], token, 60.0, "no key")
     assert (await row_of(tx, "delivery", id_)).strikes == 0
 
 
-async def test_a_delivery_whose_handling_failed_is_put_off_and_keeps_its_strike(tx: Tx) -> None:
+async def test_a_delivery_whose_handling_failed_keeps_its_strike(tx: Tx) -> None:
     (id_,) = await add_deliveries(tx, await add_tenant(tx))
     await send(tx, token=(token := uuid7()))
     await attempts.broken(tx, id_, uuid7(), 5.0, "somebody else's")
@@ -119,7 +119,7 @@ async def test_a_delivery_whose_handling_failed_is_put_off_and_keeps_its_strike(
     assert await seconds_until(tx, "delivery", id_, "next_at") == 5.0
 
 
-async def test_suspect_deliveries_are_claimed_by_themselves(tx: Tx) -> None:
+async def test_suspect_deliveries_are_claimed_apart(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     endpoint = await add_endpoint(tx, tenant)
     good, bad = await add_deliveries(tx, tenant, endpoint, 2)
@@ -146,7 +146,7 @@ async def test_deliveries_are_given_up_after_so_many_strikes(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize("column", ["disabled_at", "deleted_at"])
-async def test_what_a_disabled_or_deleted_endpoint_is_owed_is_not_claimed(
+async def test_deliveries_of_a_disabled_or_deleted_endpoint_are_not_claimed(
     tx: Tx, column: str
 ) -> None:
     tenant = await add_tenant(tx)

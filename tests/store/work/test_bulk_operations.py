@@ -1,4 +1,4 @@
-"""Bulk operations as rows: claimed once, advanced by who holds them, stopped by their tenant."""
+"""Bulk operations as rows: claimed once, advanced by the holder of the lease, stopped by their tenant."""
 
 import asyncio
 from typing import Any
@@ -50,7 +50,7 @@ async def test_an_operation_is_due_at_once_and_found_by_its_tenant_only(tx: Tx) 
     assert await bulk_operations.find(tx, other, made.id) is None
 
 
-async def test_a_claim_takes_one_whatever_way_is_planned(tx: Tx) -> None:
+async def test_a_claim_takes_one_operation_in_every_plan(tx: Tx) -> None:
     made = [await add(tx, await add_tenant(tx)) for _ in range(5)]
     for way in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "indexscan", "bitmapscan"):
         await tx.one("SELECT set_config('enable_' || $1, 'off', true)", way)
@@ -76,7 +76,7 @@ async def test_a_tenants_operations_are_paged_newest_first(tx: Tx) -> None:
     assert await bulk_operations.page(tx, tenant, None, 2, kinds=["other"]) == []
 
 
-async def test_what_waited_longest_is_claimed_first_and_once(tx: Tx) -> None:
+async def test_the_operation_that_waited_longest_is_claimed_first(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     first, second = await add(tx, tenant), await add(tx, tenant)
     await put(tx, "bulk", first.id, next_at=-1)
@@ -88,7 +88,7 @@ async def test_what_waited_longest_is_claimed_first_and_once(tx: Tx) -> None:
     assert await bulk_operations.claim(tx, lease=30.0, token=uuid7()) == first
 
 
-async def test_tenants_have_turns_however_many_operations_one_of_them_has(tx: Tx) -> None:
+async def test_tenants_take_turns_whatever_number_of_operations_they_have(tx: Tx) -> None:
     tenants = sorted([await add_tenant(tx) for _ in range(3)])
     for tenant in (*[tenants[1]] * 5, tenants[0], tenants[2]):
         await add(tx, tenant)
@@ -99,7 +99,7 @@ async def test_tenants_have_turns_however_many_operations_one_of_them_has(tx: Tx
     assert turns == [*tenants, *[tenants[1]] * 4]
 
 
-async def test_a_tenant_may_have_only_so_many_under_way(tx: Tx) -> None:
+async def test_a_tenant_has_a_cap_on_running_operations(tx: Tx) -> None:
     tenant, most = await add_tenant(tx), 2
     made = [await add(tx, tenant) for _ in range(most)]
     await add(tx, await add_tenant(tx), most=most)
@@ -119,7 +119,7 @@ async def test_a_tenant_may_have_only_so_many_under_way(tx: Tx) -> None:
     assert await bulk_operations.add(tx, uuid7(), tenant, total=1, **more) is not None
 
 
-async def test_those_that_begin_at_once_do_not_exceed_it(db: Database) -> None:
+async def test_operations_that_begin_at_once_do_not_exceed_the_cap(db: Database) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
 
@@ -149,7 +149,7 @@ async def test_two_claimers_never_get_the_same_operation(db: Database) -> None:
         assert await bulk_operations.claim(other, lease=30.0, token=uuid7()) is None
 
 
-async def test_a_batch_is_noted_by_who_holds_the_operation(tx: Tx) -> None:
+async def test_only_the_holder_of_the_lease_records_a_batch(tx: Tx) -> None:
     made, token, cursor = await add(tx, await add_tenant(tx)), uuid7(), uuid7()
     await bulk_operations.claim(tx, lease=30.0, token=token)
     before = await row_of(tx, "bulk", made.id)
@@ -174,7 +174,7 @@ async def test_a_batch_is_noted_by_who_holds_the_operation(tx: Tx) -> None:
     )
 
 
-async def test_who_would_stop_an_operation_waits_for_the_batch_that_is_under_way(
+async def test_stopping_an_operation_waits_for_its_batch(
     db: Database,
 ) -> None:
     token = uuid7()

@@ -32,7 +32,7 @@ async def insert(db: Database, *new: NewJob) -> set[UUID]:
 # --- Insert -------------------------------------------------------------------------------------
 
 
-async def test_a_job_is_found_as_it_was_accepted(tx: Tx) -> None:
+async def test_a_job_is_found_with_its_fields(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     new = NewJob(
         id=uuid7(),
@@ -65,7 +65,7 @@ async def test_a_job_is_found_as_it_was_accepted(tx: Tx) -> None:
     assert (job.submitted_at, job.started_at, job.completed_at) == (None,) * 3
 
 
-async def test_a_job_that_says_little_has_nothing_more(tx: Tx) -> None:
+async def test_optional_fields_of_a_job_are_empty(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_jobs(tx, tenant)
     job = await jobs.find(tx, tenant, job_id)
@@ -109,7 +109,7 @@ async def test_a_key_stays_used_when_its_job_was_deleted(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize("commits", [True, False])
-async def test_of_two_at_once_with_one_key_the_second_waits_for_the_first(
+async def test_the_second_of_two_inserts_with_one_key_waits_for_the_first(
     db: Database, commits: bool
 ) -> None:
     async with db.begin() as tx:
@@ -143,14 +143,14 @@ async def test_batches_with_the_same_keys_in_any_order_do_not_deadlock(db: Datab
 # --- Find and count -----------------------------------------------------------------------------
 
 
-async def test_nobody_finds_the_job_of_another(tx: Tx) -> None:
+async def test_another_tenants_job_is_not_found(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     (job_id,) = await add_jobs(tx, tenant)
     assert await jobs.find(tx, other, job_id) is None
     assert await jobs.find(tx, tenant, uuid7()) is None
 
 
-async def test_how_many_are_ahead(tx: Tx) -> None:
+async def test_the_position_in_the_queue_is_counted(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     low = await add_jobs(tx, tenant, 2, priority=-1)
     middle = await add_jobs(tx, tenant, 2)
@@ -170,7 +170,7 @@ async def test_how_many_are_ahead(tx: Tx) -> None:
     )
 
 
-async def test_several_are_found_in_one_question(tx: Tx) -> None:
+async def test_several_jobs_are_found_in_one_statement(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     mine, (theirs,) = await add_jobs(tx, tenant, 3), await add_jobs(tx, other, 1)
     await jobs.delete(tx, tenant, mine[2], 30.0)
@@ -211,7 +211,7 @@ async def test_a_deleted_job_is_hidden_and_its_payload_gone(tx: Tx) -> None:
     assert await jobs.delete(tx, tenant, job_id, 30.0) is None
 
 
-async def test_what_never_left_is_not_deleted_upstream(tx: Tx) -> None:
+async def test_a_job_that_was_never_submitted_is_not_deleted_upstream(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_jobs(tx, tenant)
     await settlement.finish(tx, [JobEnd(job_id, "cancelled", None, "{}", None, None)])
@@ -219,7 +219,7 @@ async def test_what_never_left_is_not_deleted_upstream(tx: Tx) -> None:
     assert (await row_of(tx, "job", job_id)).upstream_delete_at is None
 
 
-async def test_what_was_refused_is_not_deleted_upstream(tx: Tx) -> None:
+async def test_a_job_that_the_upstream_refused_is_not_deleted_there(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_jobs(tx, tenant)
     await claim_jobs(tx)
@@ -228,7 +228,7 @@ async def test_what_was_refused_is_not_deleted_upstream(tx: Tx) -> None:
     assert (await row_of(tx, "job", job_id)).upstream_delete_at is None
 
 
-async def test_a_job_on_its_way_is_looked_for_once_its_submit_must_be_over(tx: Tx) -> None:
+async def test_a_job_deleted_during_its_submit_is_looked_up_after_the_submit(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_jobs(tx, tenant)
     await claim_jobs(tx)
@@ -244,7 +244,7 @@ async def test_a_job_on_its_way_is_looked_for_once_its_submit_must_be_over(tx: T
     assert await jobs.claim_pending_deletions(tx, 9, 60.0) == []
 
 
-async def test_what_the_upstream_deleted_is_not_asked_for_again(tx: Tx) -> None:
+async def test_a_deletion_upstream_is_done_once(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     one, other = await add_submitted(tx, tenant, 2)
     for job_id in (one, other):
@@ -254,7 +254,7 @@ async def test_what_the_upstream_deleted_is_not_asked_for_again(tx: Tx) -> None:
     assert [d.id for d in await jobs.claim_pending_deletions(tx, 9, 60.0)] == [other]
 
 
-async def test_two_who_delete_upstream_share_the_work(db: Database) -> None:
+async def test_two_claimers_of_deletions_share_the_work(db: Database) -> None:
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
         ids = await add_submitted(tx, tenant, 5)
@@ -278,7 +278,7 @@ async def test_a_deleted_job_leaves_the_queue(tx: Tx) -> None:
     assert await submits.claim_doubtful(tx, 9, lease=1.0, breaker=5, token=uuid7()) == []
 
 
-async def test_whose_a_job_is_can_be_asked(tx: Tx) -> None:
+async def test_the_tenant_of_a_job_is_found(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_jobs(tx, tenant)
     assert await jobs.owner(tx, job_id) == tenant

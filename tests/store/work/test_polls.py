@@ -27,7 +27,7 @@ AT = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 async def add_due(tx: Tx, ago: float = 0.0) -> UUID:
-    """A credential that is to be polled."""
+    """Add a credential that is due to be polled."""
     credential = await credential_of(tx, await add_tenant(tx))
     await put(tx, "credential", credential, poll_at=-ago)
     return credential
@@ -86,7 +86,7 @@ async def test_a_credential_without_jobs_is_not_polled(tx: Tx) -> None:
     assert await polls.next_due(tx) is None
 
 
-async def test_the_longest_due_is_polled_first_and_a_rejected_one_too(tx: Tx) -> None:
+async def test_the_longest_due_credential_is_polled_first_even_if_rejected(tx: Tx) -> None:
     ids = [await add_due(tx, ago) for ago in (1, 3, 2)]
     await put(tx, "credential", ids[1], failures=7, rejected_at=-1)
     await without_indexes(tx)
@@ -149,7 +149,7 @@ async def test_a_poll_is_asked_for_when_the_first_of_the_jobs_can_end(tx: Tx) ->
     assert await seconds_until(tx, "credential", credential, "poll_at") == 1.0
 
 
-async def test_a_released_credential_is_due_again_and_knows_more(tx: Tx) -> None:
+async def test_a_released_credential_keeps_what_the_poll_learned(tx: Tx) -> None:
     credential, token = await add_due(tx), uuid7()
     await polls.claim(tx, 9, lease=30.0, breaker=5, token=token)
     await release(tx, credential, token, 4.0)
@@ -167,7 +167,9 @@ async def test_a_credential_with_nothing_left_is_not_polled_again(tx: Tx) -> Non
 
 
 @pytest.mark.parametrize(("wait", "due"), [(None, 0.25), (4.0, 0.25), (0.1, 0.1)])
-async def test_a_round_asked_for_meanwhile_stands(tx: Tx, wait: float | None, due: float) -> None:
+async def test_a_poll_asked_for_during_a_poll_is_kept(
+    tx: Tx, wait: float | None, due: float
+) -> None:
     credential, token = await add_due(tx), uuid7()
     await polls.claim(tx, 9, lease=30.0, breaker=5, token=token)
     await polls.poll_soon(tx, [(credential, "new")], 0.25)
@@ -176,7 +178,7 @@ async def test_a_round_asked_for_meanwhile_stands(tx: Tx, wait: float | None, du
     assert await seconds_until(tx, "credential", credential, "poll_at") == due
 
 
-async def test_a_round_asked_for_at_the_very_end_of_a_lease_stands(tx: Tx) -> None:
+async def test_a_poll_asked_for_at_the_end_of_a_lease_is_kept(tx: Tx) -> None:
     credential, token = await add_due(tx), uuid7()
     await polls.claim(tx, 9, lease=0.1, breaker=5, token=token)
     await polls.poll_soon(tx, [(credential, "new")], 0.25)
@@ -185,7 +187,7 @@ async def test_a_round_asked_for_at_the_very_end_of_a_lease_stands(tx: Tx) -> No
     assert await seconds_until(tx, "credential", credential, "poll_at") == 0.25
 
 
-async def test_a_round_asked_for_while_another_is_given_back_is_not_lost(db: Database) -> None:
+async def test_a_poll_asked_for_during_a_release_is_kept(db: Database) -> None:
     token = uuid7()
     async with db.begin() as tx:
         credential = await add_due(tx)
@@ -215,7 +217,7 @@ async def test_a_round_asked_for_while_another_is_given_back_is_not_lost(db: Dat
         assert await seconds_until(tx, "credential", credential, "poll_at") <= 0.25
 
 
-async def test_who_lost_the_credential_changes_nothing(tx: Tx) -> None:
+async def test_a_poller_that_lost_its_lease_changes_nothing(tx: Tx) -> None:
     credential = await add_due(tx)
     await polls.claim(tx, 9, lease=30.0, breaker=5, token=uuid7())
     before = await row_of(tx, "credential", credential)
@@ -223,7 +225,7 @@ async def test_who_lost_the_credential_changes_nothing(tx: Tx) -> None:
     assert await row_of(tx, "credential", credential) == before
 
 
-async def test_pollers_that_ask_for_the_same_rounds_do_not_deadlock(db: Database) -> None:
+async def test_processes_that_ask_for_the_same_polls_do_not_deadlock(db: Database) -> None:
     async with db.begin() as tx:
         ids = sorted([await add_due(tx) for _ in range(2)])
         for id_ in ids:
@@ -248,7 +250,7 @@ async def test_pollers_that_ask_for_the_same_rounds_do_not_deadlock(db: Database
 # --- Health -------------------------------------------------------------------------------------
 
 
-async def test_failures_add_up_but_for_those_of_one_rest_which_is_never_shortened(tx: Tx) -> None:
+async def test_failures_during_a_pause_count_once_and_never_shorten_it(tx: Tx) -> None:
     credential = await add_due(tx)
     await credential_health.failed(tx, credential, 60.0, probe=False, room=100)
     await credential_health.failed(tx, credential, 5.0, probe=False, room=100)
@@ -264,7 +266,7 @@ async def test_failures_add_up_but_for_those_of_one_rest_which_is_never_shortene
     assert (row.failures, row.submit_room) == (2, 25)
 
 
-async def test_an_answer_takes_all_trouble_back(tx: Tx) -> None:
+async def test_an_answer_clears_failures_and_pause(tx: Tx) -> None:
     failing, rejected = await add_due(tx), await add_due(tx)
     await credential_health.failed(tx, failing, 60.0, probe=False, room=100)
     await credential_health.reject(tx, rejected, "no", 300.0)
@@ -275,7 +277,7 @@ async def test_an_answer_takes_all_trouble_back(tx: Tx) -> None:
         assert (row.rejected_at, row.rejected_reason) == (None, None)
 
 
-async def test_a_rejection_is_news_once(tx: Tx) -> None:
+async def test_a_rejection_is_reported_once(tx: Tx) -> None:
     credential = await add_due(tx)
     assert await credential_health.reject(tx, credential, "first", 300.0) == (True, False)
     row = await row_of(tx, "credential", credential)
@@ -286,7 +288,7 @@ async def test_a_rejection_is_news_once(tx: Tx) -> None:
     assert await credential_health.reject(tx, uuid7(), "no such", 1.0) == (False, False)
 
 
-async def test_of_two_rejections_at_once_one_is_news(db: Database) -> None:
+async def test_one_of_two_rejections_at_once_is_reported(db: Database) -> None:
     async with db.begin() as tx:
         credential = await add_due(tx)
 
@@ -303,7 +305,7 @@ async def test_of_two_rejections_at_once_one_is_news(db: Database) -> None:
 # --- Jobs at the upstream -----------------------------------------------------------------------
 
 
-async def test_jobs_in_flight_are_told_by_workflow(tx: Tx) -> None:
+async def test_jobs_in_flight_are_grouped_by_workflow(tx: Tx) -> None:
     tenant, other = await add_tenant(tx), await add_tenant(tx)
     credential = await credential_of(tx, tenant)
     slow = await add_submitted(tx, tenant, 3, workflow="slow")
@@ -331,7 +333,7 @@ async def test_jobs_in_flight_are_told_by_workflow(tx: Tx) -> None:
     assert await polls.in_flight(tx, uuid7(), tenant, Pace(), 9) == ([], 0, 0)
 
 
-async def test_jobs_at_the_upstream_are_walked_in_order_and_from_any_place(tx: Tx) -> None:
+async def test_jobs_at_the_upstream_are_paged_in_order(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     credential = await credential_of(tx, tenant)
     ids = [
@@ -355,7 +357,7 @@ async def test_jobs_at_the_upstream_are_walked_in_order_and_from_any_place(tx: T
     assert await polls.walk(tx, uuid7(), JobPosition(), 9) == []
 
 
-async def test_overdue_are_those_of_a_workflow_from_an_age_on(tx: Tx) -> None:
+async def test_jobs_of_a_workflow_are_overdue_from_an_age_on(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     credential = await credential_of(tx, tenant)
     ids = await add_submitted(tx, tenant, 3, workflow="a")
@@ -370,7 +372,7 @@ async def test_overdue_are_those_of_a_workflow_from_an_age_on(tx: Tx) -> None:
     assert await polls.overdue(tx, uuid7(), JobPosition("a"), 0.0, 9) == []
 
 
-async def test_only_awaited_jobs_of_the_credential_match(tx: Tx) -> None:
+async def test_only_open_jobs_of_the_credential_match(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     old = await credential_of(tx, tenant)
     one, ended, unasked = await add_submitted(tx, tenant, 3)
@@ -387,7 +389,7 @@ async def test_only_awaited_jobs_of_the_credential_match(tx: Tx) -> None:
     assert {job.id for job in await polls.walk(tx, old, JobPosition(), 9)} == {one, unasked}
 
 
-async def test_a_status_call_is_put_off(tx: Tx) -> None:
+async def test_a_status_call_can_be_postponed(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     one, other, ended = await add_submitted(tx, tenant, 3)
     await settlement.finish(tx, [JobEnd(ended, "failed", None, "{}", None, None)])
@@ -401,7 +403,7 @@ async def test_a_status_call_is_put_off(tx: Tx) -> None:
     assert [job.due for job in found] == [False, False]
 
 
-async def test_a_start_is_news_once(tx: Tx) -> None:
+async def test_a_start_is_reported_once(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     one, other, ended = await add_submitted(tx, tenant, 3)
     (waiting,) = await add_jobs(tx, tenant)
@@ -415,7 +417,7 @@ async def test_a_start_is_news_once(tx: Tx) -> None:
     assert await polls.started(tx, told) == []
 
 
-async def test_a_start_by_a_wrong_clock_is_set_right(tx: Tx) -> None:
+async def test_a_start_time_of_a_wrong_clock_is_corrected(tx: Tx) -> None:
     (job_id,) = await add_submitted(tx, await add_tenant(tx))
     await put(tx, "job", job_id, created_at=-600, sent_at=-590, submitted_at=-580)
     now = (await row_of(tx, "job", job_id)).now
@@ -425,6 +427,6 @@ async def test_a_start_by_a_wrong_clock_is_set_right(tx: Tx) -> None:
     assert 495 <= (now - job.started_at).total_seconds() <= 505
 
 
-def test_pace_is_read_from_whatever_is_known() -> None:
+def test_missing_parts_of_a_pace_are_empty() -> None:
     assert polls.pace_of("{}") == Pace()
     assert polls.pace_of('{"typical":{"w":2.5},"shortest":{"w":1}}') == Pace({"w": 2.5}, {"w": 1})

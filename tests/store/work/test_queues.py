@@ -1,4 +1,4 @@
-"""What waits in each queue, and what is held back and why."""
+"""How many rows wait in each queue, and how many are held back for which reason."""
 
 from uuid import UUID
 
@@ -29,7 +29,7 @@ CAP = 10
 
 
 async def lines(tx: Tx, queue: str) -> dict[str | None, tuple[int, float]]:
-    """Rows and age of the oldest by the reason that holds them back, None for none."""
+    """Rows and the age of the oldest, by the reason that holds them back; None: they may go."""
     found = await queues.lines(tx, breaker=5, in_flight=CAP, window=2)
     return {one.reason: (one.rows, one.seconds) for one in found if one.queue == queue}
 
@@ -42,8 +42,8 @@ async def test_nothing_waits_in_an_empty_database(tx: Tx) -> None:
 # --- Jobs to submit -----------------------------------------------------------------------------
 
 
-async def test_jobs_that_may_go_and_since_when(tx: Tx) -> None:
-    """The oldest may be behind others of a higher priority."""
+async def test_jobs_that_may_go_are_counted_with_the_age_of_the_oldest(tx: Tx) -> None:
+    """The oldest job may be behind others of a higher priority."""
     one, other = await add_tenant(tx), await add_tenant(tx)
     (old,) = await add_jobs(tx, one)
     await add_jobs(tx, one, 2, priority=9)
@@ -55,14 +55,14 @@ async def test_jobs_that_may_go_and_since_when(tx: Tx) -> None:
 
 
 async def waiting(tx: Tx) -> UUID:
-    """A tenant with two jobs that have been due for long."""
+    """Add a tenant with two jobs that have been due for a long time."""
     tenant = await add_tenant(tx)
     for job_id in await add_jobs(tx, tenant, 2):
         await put(tx, "job", job_id, next_at=-600)
     return tenant
 
 
-async def test_what_is_held_back_does_not_count_as_old(tx: Tx) -> None:
+async def test_held_back_jobs_are_counted_by_reason(tx: Tx) -> None:
     suspended, none, revoked, sealed, busy, broken, recovering, later = [
         await waiting(tx) for _ in range(8)
     ]
@@ -99,14 +99,14 @@ async def test_a_tenant_at_its_cap_is_held_back(tx: Tx, most: int, held: set[str
     assert (await lines(tx, "accepted")).keys() == held
 
 
-async def test_a_tenant_that_has_a_place_now_and_then_is_at_its_cap(tx: Tx) -> None:
-    """Jobs end all the time, and the next ones go a moment later."""
+async def test_a_tenant_just_below_its_cap_counts_as_at_its_cap(tx: Tx) -> None:
+    """It drops below its cap whenever a job ends, until the next one is submitted a moment later."""
     tenant = await waiting(tx)
     await tx.run("UPDATE tenant_load SET in_flight = 9 WHERE tenant_id = $1", tenant)
     assert (await lines(tx, "accepted")).keys() == {"in_flight_cap"}
 
 
-async def test_a_rest_that_is_over_is_no_reason_and_does_not_count_as_waiting(tx: Tx) -> None:
+async def test_an_ended_pause_is_no_reason_and_does_not_add_to_the_age(tx: Tx) -> None:
     tenant = await waiting(tx)
     await put(tx, "credential", await credential_of(tx, tenant), paused_until=-3)
     assert await lines(tx, "accepted") == {None: (2, 3.0)}
@@ -174,13 +174,13 @@ async def test_deliveries_by_what_holds_them_back(tx: Tx) -> None:
     assert found.keys() - {None} <= set(queues.REASONS["deliver"])
 
 
-async def test_one_that_waits_for_its_retry_alone_is_not_old(tx: Tx) -> None:
+async def test_a_delivery_that_waits_for_its_retry_has_no_age(tx: Tx) -> None:
     (one,) = await add_deliveries(tx, await add_tenant(tx))
     await put(tx, "delivery", one, created_at=-600, next_at=60)
     assert await lines(tx, "deliver") == {"retry": (1, 0.0)}
 
 
-async def test_a_receiver_that_is_sent_all_that_it_takes_is_waited_for(tx: Tx) -> None:
+async def test_deliveries_of_a_lane_with_a_full_window_are_held_back(tx: Tx) -> None:
     tenant, lane = await add_tenant(tx), uuid7()
     await add_deliveries(tx, tenant, count=3, lane=lane)
     await claim_deliveries(tx, 1)
@@ -189,7 +189,7 @@ async def test_a_receiver_that_is_sent_all_that_it_takes_is_waited_for(tx: Tx) -
     assert (await lines(tx, "deliver")).keys() == {"busy", "retry"}
 
 
-async def test_many_of_one_receiver_are_counted_up_to_a_limit(
+async def test_deliveries_of_one_lane_are_counted_up_to_a_limit(
     tx: Tx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = await add_tenant(tx)
@@ -223,7 +223,7 @@ async def test_open_jobs_by_state(tx: Tx) -> None:
     assert await queues.states(tx) == states
 
 
-async def test_beyond_what_is_counted_the_rest_is_running(
+async def test_jobs_beyond_the_counted_ones_are_taken_for_running(
     tx: Tx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = await add_tenant(tx)
@@ -237,7 +237,7 @@ async def test_beyond_what_is_counted_the_rest_is_running(
     assert (await queues.states(tx))["running"] > 1000
 
 
-async def test_when_the_last_rounds_were(tx: Tx) -> None:
+async def test_the_times_of_the_last_sweep_and_pruning_are_read(tx: Tx) -> None:
     await tx.run("UPDATE beacon SET swept_at = NULL")
     assert await processes.last_rounds(tx) == (None, None)
     tenant = await add_tenant(tx)

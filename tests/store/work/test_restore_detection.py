@@ -1,4 +1,4 @@
-"""The beacon, and doubt about all that waits."""
+"""The beacon, and waiting jobs that are in doubt after a restore."""
 
 from uuid import UUID
 
@@ -28,14 +28,14 @@ async def test_the_beacon_counts_up_and_keeps_its_id(tx: Tx) -> None:
     assert await restore_detection.hold_beacon(tx) == (id_, 900)
 
 
-async def test_a_claim_tells_the_beacon(tx: Tx) -> None:
+async def test_a_claim_reads_the_beacon(tx: Tx) -> None:
     await add_jobs(tx, await add_tenant(tx))
     beacon = await restore_detection.beat(tx)
     (job,) = await claim_jobs(tx)
     assert (job.beacon_id, job.beacon) == beacon
 
 
-async def test_a_beacon_that_is_held_is_changed_by_nobody_else(db: Database) -> None:
+async def test_a_held_beacon_blocks_other_changes(db: Database) -> None:
     async def beat() -> int:
         async with db.begin() as tx:
             return (await restore_detection.beat(tx))[1]
@@ -47,7 +47,7 @@ async def test_a_beacon_that_is_held_is_changed_by_nobody_else(db: Database) -> 
     assert await beating == count + 11
 
 
-async def test_all_that_waits_is_looked_up_as_if_it_had_been_sent(tx: Tx) -> None:
+async def test_after_a_restore_waiting_jobs_are_in_doubt(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     newest = await add_credential(tx, tenant, 2)
     tried, fresh = await add_jobs(tx, tenant, 2)
@@ -62,7 +62,7 @@ async def test_all_that_waits_is_looked_up_as_if_it_had_been_sent(tx: Tx) -> Non
     assert {job.id for job in found} == {tried, fresh}
 
 
-async def test_what_does_not_wait_or_cannot_be_looked_up_is_left_alone(tx: Tx) -> None:
+async def test_after_a_restore_other_jobs_are_left_alone(tx: Tx) -> None:
     tenant, bare = await add_tenant(tx), await add_tenant(tx, credential=False)
     (upstream,) = await add_submitted(tx, tenant)
     (sending,) = await add_jobs(tx, tenant)
@@ -74,7 +74,7 @@ async def test_what_does_not_wait_or_cannot_be_looked_up_is_left_alone(tx: Tx) -
     assert (await row_of(tx, "job", sending)).credential_id == await credential_of(tx, tenant)
 
 
-async def test_what_was_claimed_is_looked_up_too_by_who_claimed_it(tx: Tx) -> None:
+async def test_a_claim_before_the_restore_was_noticed_is_in_doubt_as_well(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     mine, other = await add_jobs(tx, tenant, 2)
     token = uuid7()

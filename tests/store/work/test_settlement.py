@@ -34,7 +34,7 @@ def end(job_id: UUID, state: str = "succeeded", token: UUID | None = None) -> Jo
 # --- Finish -------------------------------------------------------------------------------------
 
 
-async def test_an_ended_job_is_returned_as_it_stands(tx: Tx) -> None:
+async def test_an_ended_job_is_returned_with_its_fields(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_submitted(tx, tenant)
     await put(tx, "job", job_id, created_at=AT)
@@ -46,7 +46,7 @@ async def test_an_ended_job_is_returned_as_it_stands(tx: Tx) -> None:
     assert (job.started_at, job.completed_at, job.version) == (AT, LATER, 4)
 
 
-async def test_times_that_nobody_told_are_our_own(tx: Tx) -> None:
+async def test_missing_times_are_set_from_our_clock(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (started, silent) = await add_submitted(tx, tenant, 2)
     await put(tx, "job", started, created_at=AT)
@@ -57,8 +57,8 @@ async def test_times_that_nobody_told_are_our_own(tx: Tx) -> None:
     assert (ended[silent].started_at, ended[silent].completed_at) == (None, now)
 
 
-async def test_what_was_told_of_a_start_stays_so(tx: Tx) -> None:
-    """Else `job.started` and the end would tell of two starts."""
+async def test_a_reported_start_is_not_changed(tx: Tx) -> None:
+    """Otherwise `job.started` and the event of the end would name two starts."""
     (job_id,) = await add_submitted(tx, await add_tenant(tx))
     await put(tx, "job", job_id, created_at=-600)
     row = await row_of(tx, "job", job_id)
@@ -69,7 +69,7 @@ async def test_what_was_told_of_a_start_stays_so(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize("off", [3600, -3600, 86_400 * 365])
-async def test_times_of_an_upstream_whose_clock_is_wrong_are_set_right(tx: Tx, off: int) -> None:
+async def test_times_of_a_wrong_upstream_clock_are_corrected(tx: Tx, off: int) -> None:
     (job_id,) = await add_submitted(tx, await add_tenant(tx))
     await put(tx, "job", job_id, created_at=-600, sent_at=-590, submitted_at=-590)
     row = await row_of(tx, "job", job_id)
@@ -86,13 +86,13 @@ async def test_times_of_an_upstream_whose_clock_is_wrong_are_set_right(tx: Tx, o
     ("began", "over", "started", "completed"),
     [
         (-50, -70, -50, -50),  # an end before its start
-        (-9_000, -8_000, -600, -600),  # before it was made here, by an unknown clock
-        (9_000, 9_900, 0, 0),  # to come
+        (-9_000, -8_000, -600, -600),  # before the job was made, by a wrong clock
+        (9_000, 9_900, 0, 0),  # in the future
         (None, -8_000, None, -600),
         (-50, None, -50, 0),
     ],
 )
-async def test_no_job_ends_before_its_start_or_is_over_before_it_was_made(
+async def test_times_of_a_job_are_in_order(
     tx: Tx, began: int | None, over: int | None, started: int | None, completed: int
 ) -> None:
     (job_id,) = await add_submitted(tx, await add_tenant(tx))
@@ -140,11 +140,11 @@ async def test_a_job_that_ends_twice_in_one_batch_ends_once(tx: Tx) -> None:
     assert (await row_of(tx, "job", job_id)).version == 4
 
 
-async def test_a_job_nobody_knows_does_not_end(tx: Tx) -> None:
+async def test_an_unknown_job_does_not_end(tx: Tx) -> None:
     assert await settlement.finish(tx, [end(uuid7())]) == []
 
 
-async def test_many_who_end_the_same_jobs_at_once_end_each_once(db: Database) -> None:
+async def test_concurrent_settlements_end_each_job_once(db: Database) -> None:
     async with db.begin() as tx:
         ids = await add_submitted(tx, await add_tenant(tx), 25)
 
@@ -164,7 +164,7 @@ async def test_many_who_end_the_same_jobs_at_once_end_each_once(db: Database) ->
             assert (row.state, row.version) == (job.state.value, 4)
 
 
-async def test_who_ends_the_same_jobs_in_any_order_does_not_deadlock(db: Database) -> None:
+async def test_concurrent_settlements_in_any_order_do_not_deadlock(db: Database) -> None:
     async with db.begin() as tx:
         ids = await add_submitted(tx, await add_tenant(tx), 2)
 
@@ -183,7 +183,7 @@ async def test_who_ends_the_same_jobs_in_any_order_does_not_deadlock(db: Databas
 # --- Events and deliveries ----------------------------------------------------------------------
 
 
-async def test_receivers_are_the_endpoints_of_these_tenants(tx: Tx) -> None:
+async def test_the_receivers_are_the_endpoints_of_the_tenants(tx: Tx) -> None:
     one, other, foreign = [await add_tenant(tx) for _ in range(3)]
     some, disabled = await add_endpoint(tx, one, "job.failed"), await add_endpoint(tx, other)
     deleted = await add_endpoint(tx, one)
@@ -199,7 +199,7 @@ async def test_receivers_are_the_endpoints_of_these_tenants(tx: Tx) -> None:
     assert await settlement.receivers(tx, []) == []
 
 
-async def test_events_and_deliveries_are_kept_as_given(tx: Tx) -> None:
+async def test_events_and_deliveries_are_stored_as_given(tx: Tx) -> None:
     tenant, job_id = await add_tenant(tx), uuid7()
     endpoint = await add_endpoint(tx, tenant)
     events = [
@@ -227,7 +227,7 @@ async def test_events_and_deliveries_are_kept_as_given(tx: Tx) -> None:
         assert (row.attempts, row.next_at) == (0, row.now)
 
 
-async def test_no_endpoint_is_owed_an_event_twice(tx: Tx) -> None:
+async def test_an_endpoint_has_one_delivery_of_an_event(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     event = await add_event(tx, tenant)
     one, other = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)

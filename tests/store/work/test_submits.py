@@ -25,7 +25,7 @@ from tests.builders import (
 
 
 async def claim_one(tx: Tx) -> tuple[UUID, UUID]:
-    """A job that is being submitted, and the token of its lease."""
+    """Add a job that is being submitted; returns it with the token of its lease."""
     (job_id,) = await add_jobs(tx, await add_tenant(tx))
     token = uuid7()
     assert [job.id for job in await claim_jobs(tx, token=token)] == [job_id]
@@ -35,7 +35,7 @@ async def claim_one(tx: Tx) -> tuple[UUID, UUID]:
 # --- Claim --------------------------------------------------------------------------------------
 
 
-async def test_a_claimed_job_comes_with_all_that_its_submit_needs(tx: Tx) -> None:
+async def test_a_claimed_job_has_everything_that_its_submit_needs(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (job_id,) = await add_jobs(
         tx,
@@ -99,8 +99,8 @@ async def test_higher_priority_goes_first_and_then_age(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize("others", [0, 3])
-async def test_room_is_shared_among_the_tenants_that_wait(tx: Tx, others: int) -> None:
-    """One tenant gets all of it where no other waits."""
+async def test_a_claim_is_shared_among_the_waiting_tenants(tx: Tx, others: int) -> None:
+    """A tenant gets all of it if no other waits."""
     busy = await add_tenant(tx)
     waiting = [await add_tenant(tx) for _ in range(others)]
     await add_jobs(tx, busy, 60)
@@ -111,7 +111,7 @@ async def test_room_is_shared_among_the_tenants_that_wait(tx: Tx, others: int) -
     assert len(await claim_jobs(tx, 40)) == min(40, 60 - taken[busy])
 
 
-async def test_tenants_without_room_take_no_share_of_it(tx: Tx) -> None:
+async def test_tenants_at_their_cap_take_no_share_of_a_claim(tx: Tx) -> None:
     for _ in range(3):
         full = await add_tenant(tx, max_in_flight=1)
         await add_submitted(tx, full)
@@ -120,17 +120,17 @@ async def test_tenants_without_room_take_no_share_of_it(tx: Tx) -> None:
     assert len(await claim_jobs(tx, 20)) == 20
 
 
-async def test_no_more_is_claimed_than_asked_for(tx: Tx) -> None:
+async def test_a_claim_takes_no_more_than_asked_for(tx: Tx) -> None:
     for _ in range(3):
         await add_jobs(tx, await add_tenant(tx), 5)
     assert len(await claim_jobs(tx, 7)) == 7
     assert len(await claim_jobs(tx, 100)) == 8
 
 
-async def test_a_full_claim_is_not_always_the_same_tenants(tx: Tx) -> None:
+async def test_a_small_claim_does_not_always_serve_the_same_tenants(tx: Tx) -> None:
     for _ in range(4):
         await add_jobs(tx, await add_tenant(tx), 40)
-    # Four tenants in random order: that one comes first 40 times has a chance of 4 ** -39.
+    # With four tenants in random order, the same one comes first 40 times with a chance of 4 ** -39.
     firsts = {(await claim_jobs(tx, 1))[0].tenant_id for _ in range(40)}
     assert len(firsts) > 1
 
@@ -150,7 +150,7 @@ async def test_a_tenant_has_no_more_at_the_upstream_than_its_cap(
     assert await claim_jobs(tx, in_flight=default) == []
 
 
-async def test_ended_jobs_take_no_room(tx: Tx) -> None:
+async def test_ended_jobs_do_not_count_for_the_cap(tx: Tx) -> None:
     tenant = await add_tenant(tx, max_in_flight=1)
     (ended,) = await add_submitted(tx, tenant)
     await add_jobs(tx, tenant)
@@ -178,7 +178,7 @@ async def test_a_suspended_tenant_or_one_without_a_credential_waits(tx: Tx) -> N
     assert len(await claim_jobs(tx)) == 2
 
 
-async def test_a_credential_that_rests_holds_only_its_own_tenant(tx: Tx) -> None:
+async def test_a_paused_credential_holds_back_only_its_own_tenant(tx: Tx) -> None:
     resting, well = await add_tenant(tx), await add_tenant(tx)
     await add_jobs(tx, resting, 3)
     await add_jobs(tx, well, 3)
@@ -213,7 +213,7 @@ async def test_an_open_breaker_lets_one_job_through(tx: Tx, failures: int, taken
     assert len(await claim_jobs(tx, breaker=5)) == taken
 
 
-async def test_a_new_credential_starts_afresh(tx: Tx) -> None:
+async def test_a_new_credential_has_no_failures(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     await add_jobs(tx, tenant, 5)
     await credential_health.reject(tx, await credential_of(tx, tenant), "no", 300.0)
@@ -246,7 +246,7 @@ async def test_many_claimers_at_once_share_the_work(db: Database) -> None:
             taken += [job.id for job in claimed]
 
     lists = await asyncio.gather(*(work() for _ in range(4)))
-    # Where one skipped what another held, nobody took it twice; what is left is still there.
+    # A claim skips rows that another one holds, so some may be left, but none is taken twice.
     async with db.single() as tx:
         left = [job.id for job in await claim_jobs(tx, 100)]
     assert sorted([id_ for taken in lists for id_ in taken] + left) == sorted(ids)
@@ -264,7 +264,7 @@ async def test_a_submitted_job_has_its_upstream_id(tx: Tx) -> None:
     assert row.upstream_delete_at is None
 
 
-async def test_a_job_that_was_not_taken_waits_again(tx: Tx) -> None:
+async def test_a_job_that_was_not_submitted_waits_again(tx: Tx) -> None:
     (one, token), (other, second) = await claim_one(tx), await claim_one(tx)
     await submits.back(tx, [Back(one, token, 7.5, True), Back(other, second, 0.0, False)])
     counted, free = await row_of(tx, "job", one), await row_of(tx, "job", other)
@@ -293,7 +293,7 @@ async def test_a_doubtful_job_is_looked_up_after_its_delay(tx: Tx) -> None:
     assert await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=token) == []
 
 
-async def test_a_submit_that_nobody_ended_is_in_doubt_once_its_lease_is_over(tx: Tx) -> None:
+async def test_an_unfinished_submit_is_in_doubt_after_its_lease(tx: Tx) -> None:
     job_id, _ = await claim_one(tx)
     token = uuid7()
     assert await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=token) == []
@@ -303,7 +303,7 @@ async def test_a_submit_that_nobody_ended_is_in_doubt_once_its_lease_is_over(tx:
     ] == [job_id]
 
 
-async def test_a_submit_can_have_been_taken_until_its_end_or_that_of_its_lease(tx: Tx) -> None:
+async def test_a_submit_may_have_been_accepted_until_its_end_or_that_of_its_lease(tx: Tx) -> None:
     job_id, token = await claim_one(tx)
     credential = (await row_of(tx, "job", job_id)).credential_id
     await put(tx, "job", job_id, next_at=0, sent_at=-60, created_at=-90)
@@ -322,7 +322,7 @@ async def test_a_submit_can_have_been_taken_until_its_end_or_that_of_its_lease(t
     assert await until() == 0, "of the version before: all that waited in a restored database"
 
 
-async def test_only_jobs_that_are_due_and_of_the_credential_are_doubtful(tx: Tx) -> None:
+async def test_only_due_jobs_of_the_credential_are_in_doubt(tx: Tx) -> None:
     job_id, _ = await claim_one(tx)
     credential = (await row_of(tx, "job", job_id)).credential_id
     assert await submits.doubtful(tx, credential, lease=30.0, limit=9) == []
@@ -331,7 +331,7 @@ async def test_only_jobs_that_are_due_and_of_the_credential_are_doubtful(tx: Tx)
     assert len(await submits.doubtful(tx, credential, lease=30.0, limit=9)) == 1
 
 
-async def test_jobs_whose_submit_is_recorded_tell_when_they_were_taken(tx: Tx) -> None:
+async def test_recorded_submits_have_the_time_when_they_were_accepted(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     (taken,) = await add_submitted(tx, tenant)
     (waiting,) = await add_jobs(tx, tenant)
@@ -341,7 +341,7 @@ async def test_jobs_whose_submit_is_recorded_tell_when_they_were_taken(tx: Tx) -
     ]
 
 
-async def test_doubt_waits_while_its_credential_rests(tx: Tx) -> None:
+async def test_a_job_in_doubt_waits_while_its_credential_is_paused(tx: Tx) -> None:
     job_id, _ = await claim_one(tx)
     await put(tx, "job", job_id, next_at=0)
     credential = (await row_of(tx, "job", job_id)).credential_id
@@ -360,7 +360,7 @@ async def test_the_longest_in_doubt_is_looked_up_first(tx: Tx) -> None:
     assert {d.id for d in taken} == set(ids[:2])
 
 
-async def test_two_who_look_into_doubt_share_it(db: Database) -> None:
+async def test_two_claimers_of_jobs_in_doubt_share_them(db: Database) -> None:
     async with db.begin() as tx:
         ids = [(await claim_one(tx))[0] for _ in range(4)]
         for job_id in ids:
@@ -372,7 +372,7 @@ async def test_two_who_look_into_doubt_share_it(db: Database) -> None:
     assert sorted(d.id for d in [*first, *second]) == sorted(ids)
 
 
-async def test_who_lost_the_lease_changes_nothing(tx: Tx) -> None:
+async def test_a_worker_that_lost_its_lease_changes_nothing(tx: Tx) -> None:
     job_id, stale = await claim_one(tx)
     await put(tx, "job", job_id, next_at=0)
     await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=uuid7())
@@ -383,10 +383,10 @@ async def test_who_lost_the_lease_changes_nothing(tx: Tx) -> None:
     assert await row_of(tx, "job", job_id) == before
 
 
-async def test_who_comes_after_the_end_changes_nothing(tx: Tx) -> None:
+async def test_an_outcome_after_the_end_changes_nothing(tx: Tx) -> None:
     job_id, token = await claim_one(tx)
     await settlement.finish(tx, [JobEnd(job_id, "expired", None, "{}", None, None)])
-    await put(tx, "job", job_id, lease_token=token)  # even if the end had left it
+    await put(tx, "job", job_id, lease_token=token)  # as if the end had not cleared it
     before = await row_of(tx, "job", job_id)
     assert await submits.submitted(tx, [(job_id, token, "late")]) == set()
     await submits.back(tx, [Back(job_id, token, 0.0, False)])
@@ -394,7 +394,7 @@ async def test_who_comes_after_the_end_changes_nothing(tx: Tx) -> None:
     assert await row_of(tx, "job", job_id) == before
 
 
-async def test_the_holder_of_one_lease_has_no_other(tx: Tx) -> None:
+async def test_a_lease_covers_only_its_own_job(tx: Tx) -> None:
     (one, token), (other, _) = await claim_one(tx), await claim_one(tx)
     assert await submits.submitted(tx, [(one, token, "a"), (other, token, "b")]) == {one}
     assert (await row_of(tx, "job", other)).state == "submitting"
@@ -409,6 +409,6 @@ async def test_a_job_deleted_during_its_submit_is_deleted_upstream_too(tx: Tx) -
     row = await row_of(tx, "job", job_id)
     assert (row.state, row.upstream_id) == ("cancelled", "orphan")
     assert row.upstream_delete_at == row.now
-    # A second answer, of a repeated submit, does not take the first one's place.
+    # A second answer, to a repeated submit, does not replace the first one.
     await submits.submitted(tx, [(job_id, token, "another")])
     assert (await row_of(tx, "job", job_id)).upstream_id == "orphan"

@@ -19,7 +19,7 @@ from tests.builders import (
 )
 
 
-async def test_one_sweeps_at_a_time(db: Database) -> None:
+async def test_only_one_process_sweeps_at_a_time(db: Database) -> None:
     async with db.begin() as one:
         assert await sweeps.lead(one) is True
         async with db.begin() as other:
@@ -52,7 +52,9 @@ async def test_a_forgotten_credential_is_polled_again(tx: Tx) -> None:
         ("deleted_at", "exhausted", "the endpoint was deleted"),
     ],
 )
-async def test_what_nobody_will_send_is_put_away(tx: Tx, column: str, state: str, why: str) -> None:
+async def test_deliveries_that_nobody_will_send_are_ended(
+    tx: Tx, column: str, state: str, why: str
+) -> None:
     tenant = await add_tenant(tx)
     closed, other = await add_endpoint(tx, tenant), await add_endpoint(tx, tenant)
     due, sending = await add_deliveries(tx, tenant, closed, 2)
