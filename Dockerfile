@@ -1,8 +1,11 @@
 # The image of every process of the gateway: `serve` (the default), `worker`, `db upgrade`.
 # It runs with a read-only root: nothing is written but to standard output.
-ARG PYTHON=3.13
+# Podman and Buildah keep HEALTHCHECK only with `--format docker`.
+#
+# The base image may be named by digest, and REVISION is the commit: docs/install.md says how.
+ARG BASE=docker.io/library/python:3.13-slim
 
-FROM python:${PYTHON}-slim AS build
+FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 COPY requirements/ requirements/
@@ -15,16 +18,21 @@ RUN awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-c
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway/ gateway/
 COPY migrations/ migrations/
+# Faker (25 MB) is a dependency of Litestar that no process of the gateway loads.
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && /gateway/bin/pip install --no-deps dist/*.whl \
  && /gateway/bin/pip check \
- && /gateway/bin/pip uninstall --yes pip
+ && /gateway/bin/pip uninstall --yes faker pip
 
-FROM python:${PYTHON}-slim
+FROM ${BASE}
+ARG BASE
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="job-gateway" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.description="A multi-tenant job gateway with signed webhooks" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"
 COPY --from=build /gateway /gateway
 ENV PATH=/gateway/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

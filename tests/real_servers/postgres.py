@@ -26,6 +26,10 @@ from tests.real_servers.process import (
 
 PASSWORD = "p@ss:w/rd?#%"
 _ESCAPED = "p%40ss%3Aw%2Frd%3F%23%25"
+_SAMPLE = Path(__file__).parents[2] / "deploy/pgbouncer/pgbouncer.ini"
+# What the sample says, and each PgBouncer of the tests has a place of its own for.
+_PLACE = "host=postgres port=5432"
+_USERS = "/run/pgbouncer/users.txt"
 _HBA = """
 local all all scram-sha-256
 hostssl all all 127.0.0.1/32 scram-sha-256
@@ -140,26 +144,53 @@ def make_owner(server: RealPostgres, name: str, *, role: bool = True) -> str:
 @contextmanager
 def pgbouncer(server: RealPostgres, binary: str, database: str, **options: str) -> Iterator[str]:
     """A PgBouncer in transaction mode in front of a database; its address, of the same login."""
+    settings = {
+        "listen_addr": "127.0.0.1",
+        "listen_port": "6432",
+        "unix_socket_dir": "",
+        "auth_type": "scram-sha-256",
+        "auth_file": _USERS,
+        "pool_mode": "transaction",
+        "default_pool_size": "4",
+        "server_tls_sslmode": "require",
+        **options,
+    }
+    lines = [f"{name} = {value}" for name, value in settings.items()]
+    place = f"{database} = {_PLACE} dbname={database}"
+    ini = "\n".join(["[databases]", place, "[pgbouncer]", *lines, ""])
+    with _pgbouncer(server, binary, database, ini) as url:
+        yield url
+
+
+@contextmanager
+def sample_pgbouncer(server: RealPostgres, binary: str, database: str) -> Iterator[str]:
+    """The PgBouncer of deploy/, with another database and other addresses."""
+    ini = _SAMPLE.read_text()
+    for old, new in (
+        (f"gateway = {_PLACE} dbname=gateway", f"{database} = {_PLACE} dbname={database}"),
+        ("listen_addr = 0.0.0.0", "listen_addr = 127.0.0.1"),
+    ):
+        assert old in ini
+        ini = ini.replace(old, new)
+    with _pgbouncer(server, binary, database, ini) as url:
+        yield url
+
+
+@contextmanager
+def _pgbouncer(server: RealPostgres, binary: str, database: str, ini: str) -> Iterator[str]:
     port = free_port()
     with folder_of_server() as folder:
-        users = folder / "users.txt"
+        users, file = folder / "users.txt", folder / "pgbouncer.ini"
         users.write_text(f'"{database}" "{PASSWORD}"\n')
-        settings = {
-            "listen_addr": "127.0.0.1",
-            "listen_port": str(port),
-            "unix_socket_dir": "",
-            "auth_type": "scram-sha-256",
-            "auth_file": str(users),
-            "pool_mode": "transaction",
-            "default_pool_size": "4",
-            "server_tls_sslmode": "require",
-            **options,
-        }
-        lines = [f"{name} = {value}" for name, value in settings.items()]
-        place = f"{database} = host=127.0.0.1 port={server.port} dbname={database}"
-        ini = folder / "pgbouncer.ini"
-        ini.write_text("\n".join(["[databases]", place, "[pgbouncer]", *lines, ""]))
-        for path in (users, ini):
+        for old, new in (
+            (_PLACE, f"host=127.0.0.1 port={server.port}"),
+            ("listen_port = 6432", f"listen_port = {port}"),
+            (f"auth_file = {_USERS}", f"auth_file = {users}"),
+        ):
+            assert old in ini
+            ini = ini.replace(old, new)
+        file.write_text(ini)
+        for path in (users, file):
             own(path)
-        with running([binary, str(ini)], folder, lambda: listens(port)):
+        with running([binary, str(file)], folder, lambda: listens(port)):
             yield f"postgresql://{database}:{_ESCAPED}@127.0.0.1:{port}/{database}"

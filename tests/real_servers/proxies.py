@@ -2,15 +2,14 @@
 
 import asyncio
 import ssl
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
-import pytest
 
+from tests.deploy.tools import tool
 from tests.real_servers.process import (
     Certificates,
     folder_of_server,
@@ -84,7 +83,7 @@ def _caddy(folder: Path, site: str, tls: Certificates) -> tuple[str, ...]:
     site = site.replace("/etc/caddy/tls/gateway.crt", str(tls.cert))
     site = site.replace("/etc/caddy/tls/gateway.key", str(tls.key))
     file = write(folder / "Caddyfile", _CADDY_GLOBAL.format(folder=folder) + site)
-    return (_deploy_tool("caddy"), "run", "--config", file, "--adapter", "caddyfile")
+    return (tool("caddy"), "run", "--config", file, "--adapter", "caddyfile")
 
 
 def _traefik(folder: Path, site: str, tls: Certificates) -> tuple[str, ...]:
@@ -93,7 +92,7 @@ def _traefik(folder: Path, site: str, tls: Certificates) -> tuple[str, ...]:
     routes = routes.replace("/etc/traefik/tls/gateway.key", str(tls.key))
     routes_file = write(folder / "gateway.yaml", routes)
     start = start.replace("/etc/traefik/gateway.yaml", routes_file)
-    return (_deploy_tool("traefik"), f"--configFile={write(folder / 'traefik.yaml', start)}")
+    return (tool("traefik"), f"--configFile={write(folder / 'traefik.yaml', start)}")
 
 
 _CUT = "\n# ---- the routes ----\n"
@@ -103,13 +102,6 @@ SAMPLES = (
     Sample("Caddyfile", _caddy, ":443 {"),
     Sample("traefik/traefik.yaml", _traefik, 'address: ":443"', "traefik/gateway.yaml"),
 )
-
-
-def _deploy_tool(name: str) -> str:
-    path = Path(sys.executable).parent / name
-    if not path.exists():
-        pytest.skip(f"{name} is not installed: make deploy-tools installs it")
-    return str(path)
 
 
 def _configuration(sample: Sample, port: int, apis: tuple[int, int]) -> str:

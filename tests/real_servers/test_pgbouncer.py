@@ -15,7 +15,7 @@ from gateway.store.connection.connect import GUARDS
 from gateway.store.database import Database, open_database
 from gateway.store.migration.migrate import DatabaseRefusedError, upgrade_schema
 from gateway.store.tenancy import tenants
-from tests.real_servers.postgres import RealPostgres, make_owner, pgbouncer
+from tests.real_servers.postgres import RealPostgres, make_owner, pgbouncer, sample_pgbouncer
 from tests.real_servers.process import NEWER, program
 
 _SINCE = 21
@@ -46,9 +46,13 @@ def owned(server: RealPostgres) -> str:
     return url
 
 
-@pytest.fixture(scope="module", params=["refused", "ignored"])
+@pytest.fixture(scope="module", params=["refused", "ignored", "sample"])
 def pooled(server: RealPostgres, owned: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """One that refuses startup parameters, as by default, and one that ignores them."""
+    """One that refuses startup parameters, as by default, one that ignores them, and that of deploy/."""
+    if request.param == "sample":
+        with sample_pgbouncer(server, _binary(is_new=True), "pooled") as url:
+            yield url
+        return
     options = {"ignore_startup_parameters": _IGNORED} if request.param == "ignored" else {}
     with pgbouncer(server, _binary(is_new=True), "pooled", **options) as url:
         yield url
