@@ -9,7 +9,7 @@ import yaml
 from gateway.exposition import ProcessState, exposition
 from gateway.flows.health.overview import Overview
 from gateway.store.database import PoolUse
-from tests.deploy.chart import (
+from tests.deploy.helm.chart import (
     CHART,
     LEAST,
     NAME,

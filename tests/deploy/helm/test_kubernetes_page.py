@@ -3,8 +3,8 @@
 import re
 
 from gateway.settings import PREFIX, Settings
-from tests.deploy import chart_files
-from tests.deploy.chart_files import CHART
+from tests.deploy.helm import chart_files
+from tests.deploy.helm.chart_files import CHART
 
 PAGE = (CHART.parents[2] / "docs/kubernetes.md").read_text()
 CODE = re.findall(r"```.*?```|`[^`\n]+`", PAGE, re.DOTALL)

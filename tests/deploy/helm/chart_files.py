@@ -1,4 +1,4 @@
-"""Writes what is generated in the Helm chart: `python -m tests.deploy.chart_files`.
+"""Writes what is generated in the Helm chart: `python -m tests.deploy.helm.chart_files`.
 
 The README has a table of all values, made from values.yaml and its comments. The schema of the values
 has the settings of the gateway, so that Helm refuses a misspelt one.
@@ -16,7 +16,7 @@ import yaml
 
 from gateway.settings import PREFIX, SECRETS, Settings
 
-CHART = Path(__file__).parents[2] / "deploy/helm/job-gateway"
+CHART = Path(__file__).parents[3] / "deploy/helm/job-gateway"
 VALUES = CHART / "values.yaml"
 README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"

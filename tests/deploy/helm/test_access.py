@@ -7,7 +7,16 @@ from litestar import Router
 
 from gateway.settings import Settings
 from gateway.web.route_table import OPEN, OPERATOR, TENANT, flat
-from tests.deploy.chart import NAME, Manifest, find, kinds, merged, render, values_of, with_least
+from tests.deploy.helm.chart import (
+    NAME,
+    Manifest,
+    find,
+    kinds,
+    merged,
+    render,
+    values_of,
+    with_least,
+)
 
 INGRESS = {"ingress": {"enabled": True, "hosts": ["gateway.example.com"]}}
 ROUTE = {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}}

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 helm = pytest.importorskip("helm_python", reason="Helm is not installed: make deploy-tools")
 
-CHART = Path(__file__).parents[2] / "deploy/helm/job-gateway"
+CHART = Path(__file__).parents[3] / "deploy/helm/job-gateway"
 CASES = {path.stem: path for path in sorted((CHART / "ci").glob("*.yaml"))}
 RELEASE, NAMESPACE = "jobs", "prod"
 NAME = f"{RELEASE}-job-gateway"

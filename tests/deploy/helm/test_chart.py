@@ -13,8 +13,8 @@ import yaml
 from packaging.version import Version
 
 from gateway import __version__
-from tests.deploy import chart_files
-from tests.deploy.chart import (
+from tests.deploy.helm import chart_files
+from tests.deploy.helm.chart import (
     CASES,
     CHART,
     LEAST,
@@ -146,7 +146,7 @@ def test_the_package_has_what_an_installation_needs(tmp_path: Path) -> None:
 
 def test_the_readme_has_the_table_of_values() -> None:
     assert chart_files.README.read_text() == chart_files.readme(), (
-        "run: python -m tests.deploy.chart_files"
+        "run: python -m tests.deploy.helm.chart_files"
     )
 
 
@@ -159,7 +159,7 @@ def test_every_value_is_explained() -> None:
 
 def test_the_schema_has_the_settings_of_the_gateway() -> None:
     schema = json.loads(chart_files.SCHEMA.read_text())
-    assert schema == chart_files.schema(), "run: python -m tests.deploy.chart_files"
+    assert schema == chart_files.schema(), "run: python -m tests.deploy.helm.chart_files"
 
 
 def test_the_schema_knows_every_value() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.chart import LEAST, merged, refusal, render, texts
+from tests.deploy.helm.chart import LEAST, merged, refusal, render, texts
 
 IMAGE = {"image": LEAST["image"]}
 VALUE = {"value": "postgresql://gateway@postgres/gateway"}

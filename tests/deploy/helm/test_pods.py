@@ -12,7 +12,7 @@ import pytest
 from gateway.cli import cli
 from gateway.settings import PREFIX, SECRETS, Settings, load_settings
 from gateway.web.routes import health
-from tests.deploy.chart import (
+from tests.deploy.helm.chart import (
     CASES,
     NAME,
     Manifest,
@@ -237,7 +237,7 @@ def test_pods_have_no_more_rights_than_they_need(case: str) -> None:
 
 
 def test_the_user_is_that_of_the_image() -> None:
-    dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text()
+    dockerfile = (Path(__file__).parents[3] / "Dockerfile").read_text()
     assert "\nUSER 10001:10001\n" in dockerfile
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.settings import PREFIX
-from tests.deploy.chart import (
+from tests.deploy.helm.chart import (
     CASES,
     LEAST,
     NAME,
