@@ -11,65 +11,22 @@ from uuid_utils.compat import uuid7
 
 from gateway.errors import Unavailable
 from gateway.store.connection import connect
-from gateway.store.connection.connect import GUARDS, PostgresConnector, PostgresSession
+from gateway.store.connection.connect import GUARDS, PostgresConnector
 from gateway.store.database import Database, open_database
-
-_REFUSED = "unsupported startup parameter: jit"
+from tests.store.pooler import Pooler
 
 
 @asynccontextmanager
-async def listening(
-    serve: "asyncio.Queue[int] | None" = None,
-    upstream: tuple[str, int] | None = None,
-    refusal: str = _REFUSED,
-) -> AsyncIterator[int]:
-    """A port that closes each connection; with `upstream`, a proxy that refuses the parameter `jit`.
+async def closing_port(calls: asyncio.Queue[int]) -> AsyncIterator[int]:
+    """A port that closes each connection, and puts a number into `calls` for it."""
 
-    It puts a number into `serve` for each connection.
-    """
+    async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.put_nowait(1)
+        writer.close()
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if serve is not None:
-            serve.put_nowait(1)
-        try:
-            if upstream is not None:
-                await _pass_on(reader, writer, upstream, refusal)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
-    await asyncio.sleep(0.05)  # lets the copies end with their connections
-
-
-async def _pass_on(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    upstream: tuple[str, int],
-    refusal: str,
-) -> None:
-    length = await reader.readexactly(4)
-    first = length + await reader.readexactly(int.from_bytes(length) - 4)
-    if b"jit" in first:
-        fields = f"SFATAL\0C08P01\0M{refusal}\0\0".encode()
-        writer.write(b"E" + (len(fields) + 4).to_bytes(4) + fields)
-        await writer.drain()
-        return
-    there, away = await asyncio.open_connection(*upstream)
-    away.write(first)
-
-    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        while data := await source.read(65_536):
-            target.write(data)
-
-    copies = [asyncio.create_task(copy(reader, away)), asyncio.create_task(copy(there, writer))]
-    try:
-        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for one in copies:
-            one.cancel()
-        away.close()
 
 
 def with_hosts(url: str, *hosts: str, **query: str) -> str:
@@ -92,7 +49,7 @@ async def pool_of(url: str) -> AsyncIterator[Database]:
 
 async def test_the_host_that_answered_is_tried_first_from_then_on(database_url: str) -> None:
     calls: asyncio.Queue[int] = asyncio.Queue()
-    async with listening(calls) as dead:
+    async with closing_port(calls) as dead:
         url = with_hosts(
             database_url, f"127.0.0.1:{dead}", place_of(database_url), sslmode="disable"
         )
@@ -152,42 +109,34 @@ async def test_a_server_without_tls_is_named_as_the_cause(database_url: str) -> 
         assert failed.value.cause.startswith("TLS failed (")
 
 
-async def test_each_transaction_sets_the_guards_if_a_pooler_refuses_them_at_startup(
-    database_url: str,
-) -> None:
-    parts = urlsplit(database_url)
-    async with listening(upstream=(str(parts.hostname), parts.port or 0)) as port:
-        url = with_hosts(database_url, f"127.0.0.1:{port}", sslmode="disable")
-        async with pool_of(url) as database:
-            for use in (database.begin, database.single, lambda: database.of(uuid7())):
-                async with use() as tx:
-                    shown = {name: (await tx.one(f"SHOW {name}"))[0] for name in GUARDS}
-                    assert shown == dict(GUARDS)
+async def test_each_transaction_sets_the_guards_behind_a_pooler(database_url: str) -> None:
+    async with Pooler(database_url).running() as url, pool_of(url) as database:
+        for use in (database.begin, database.single, lambda: database.of(uuid7())):
+            async with use() as tx:
+                shown = {name: (await tx.one(f"SHOW {name}"))[0] for name in GUARDS}
+                assert shown == dict(GUARDS)
+        async with database.single() as tx:
+            assert [row[0] for row in await tx.rows("SELECT 7")] == [7]
+            assert await tx.run("DELETE FROM tenant") == 0
+            with pytest.raises(asyncpg.UndefinedFunctionError):
+                await tx.rows("SELECT nonsense()")
+            assert (await tx.one("SELECT 8"))[0] == 8
+        with pytest.raises(Unavailable):
             async with database.single() as tx:
-                assert [row[0] for row in await tx.rows("SELECT 7")] == [7]
-                assert await tx.run("DELETE FROM tenant") == 0
-                with pytest.raises(asyncpg.UndefinedFunctionError):
-                    await tx.rows("SELECT nonsense()")
-                assert (await tx.one("SELECT 8"))[0] == 8
-            with pytest.raises(Unavailable):
-                async with database.single() as tx:
-                    await tx.rows("SELECT pg_terminate_backend(pg_backend_pid())")
+                await tx.rows("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 async def test_another_protocol_violation_is_not_taken_for_a_pooler(database_url: str) -> None:
-    async with listening(upstream=("127.0.0.1", 1), refusal="no such protocol") as port:
-        url = with_hosts(database_url, f"127.0.0.1:{port}", sslmode="disable")
-        async with pool_of(url) as database:
-            with pytest.raises(Unavailable) as failed:
-                await database.open_ahead(1)
+    refusing = Pooler(database_url, refusal="no such protocol")
+    async with refusing.running() as url, pool_of(url) as database:
+        with pytest.raises(Unavailable) as failed:
+            await database.open_ahead(1)
     assert failed.value.cause == "the server or a pooler refuses (no such protocol)"
 
 
-async def test_a_pooler_without_prepared_statements_is_refused(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(PostgresSession, "get_server_pid", lambda _: -1)
-    async with pool_of(database_url) as database:
+async def test_a_pooler_without_prepared_statements_is_refused(database_url: str) -> None:
+    old = Pooler(database_url, supports_statements=False)
+    async with old.running() as url, pool_of(url) as database:
         with pytest.raises(Unavailable) as failed:
             await database.open_ahead(1)
     assert failed.value.cause.startswith(

@@ -11,11 +11,11 @@ from uuid_utils.compat import uuid7
 
 from gateway.embedded.postgres import Postgres
 from gateway.errors import DatabaseDenied
-from gateway.store.connection.connect import PostgresSession
 from gateway.store.database import open_database
 from gateway.store.migration import preflight
 from gateway.store.migration.migrate import DatabaseRefusedError, newest_revision, present_revision
 from tests.store.own_postgres import downgrade, make_login, own_postgres, sql, upgrade
+from tests.store.pooler import Pooler
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -126,11 +126,8 @@ async def test_a_server_that_is_too_old_is_refused(
     assert said == "Postgres 18 is too old: 99 or newer is needed"
 
 
-async def test_a_pooler_is_refused(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PostgresSession, "get_server_pid", lambda _: -1)
-    monkeypatch.setattr(
-        "gateway.store.connection.connect._CHECK_SESSION", "SELECT pg_backend_pid(), false"
-    )
-    said, hint = await refusal(server.url)
+async def test_a_pooler_is_refused(server: Postgres) -> None:
+    async with Pooler(server.url).running() as url:
+        said, hint = await refusal(url)
     assert said == "a pooler is in front of Postgres, and migrations need a session of their own"
     assert "GATEWAY_MIGRATION_DATABASE_URL" in hint
