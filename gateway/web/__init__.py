@@ -1,1 +1,1 @@
-"""The HTTP face: a thin front of plain ASGI, accept behind it by hand, the rest on Litestar."""
+"""The HTTP API: a thin ASGI layer in front, POST /job written by hand, all else on Litestar."""

@@ -18,7 +18,7 @@ from gateway.web.context import (
     tenant_dependencies,
 )
 from gateway.web.front_door import FrontDoor
-from gateway.web.not_found import nothing_at
+from gateway.web.not_found import not_found_at
 from gateway.web.openapi import handlers as documents
 from gateway.web.respond.problem_details import MEDIA_TYPE, problem_of
 from gateway.web.route_table import ANY_KEY, OPEN, OPERATOR, TENANT, flat
@@ -26,12 +26,12 @@ from gateway.web.routes import health
 
 
 def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = True) -> FrontDoor:
-    """The ASGI application on open dependencies; the caller closes them.
+    """The ASGI application; the caller opens and closes its dependencies.
 
-    Without `metrics` it has no route for them; see create_metrics_app.
+    Without `metrics` it has no route /metrics; see create_metrics_app.
     """
     context = Context.of(deps, limits or HttpLimits())
-    documents.pages()  # rendered now, so that no request waits for it
+    documents.pages()  # rendered at start, so that no request waits
     operator = Router(
         "/admin/v1",
         route_handlers=flat(OPERATOR),
@@ -45,7 +45,7 @@ def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = 
 
 
 def create_metrics_app(app: FrontDoor) -> FrontDoor:
-    """The application for a separate port with the metrics of another application."""
+    """The application for a separate port: health, and the metrics of the main application."""
     return _front(app.context, [_open_router([*health.HANDLERS, *health.METRICS])])
 
 
@@ -76,6 +76,6 @@ def _tenant_router(path: str) -> Router:
 
 def _problem(request: AnyRequest, error: Exception) -> Response[bytes]:
     if isinstance(error, NotFoundException):
-        error = nothing_at(request.scope["path"])
+        error = not_found_at(request.scope["path"])
     refusal, headers, body = problem_of(error, request_context_of(request).request_id)
     return Response(body, status_code=refusal.status, headers=headers, media_type=MEDIA_TYPE)

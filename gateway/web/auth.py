@@ -19,14 +19,14 @@ from gateway.flows.accept.authenticate import Authenticator, TenantContext
 from gateway.web.asgi.etags import require_unconditional
 from gateway.web.asgi.request_context import STATE, Caller, RequestContext
 from gateway.web.parse.json_body import read_body
-from gateway.web.parse.large_bodies import read_aside
+from gateway.web.parse.large_bodies import read_large
 from gateway.web.parse.query_string import read_query
 from gateway.web.respond.ratelimit_headers import rate_headers
 from gateway.web.schemas.requests import NoBody, NoQuery
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
-_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 _BEARER = "bearer "
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _WRITES = frozenset({Scope.JOBS_WRITE, Scope.ENDPOINTS_WRITE})
@@ -41,27 +41,27 @@ async def identify(
     across: bool = False,
     counted: bool = True,
 ) -> Caller:
-    """Find the caller of a tenant-facing request and note it in its context.
+    """Find the caller of a request to the tenant API and store it in the request's context.
 
-    A tenant key acts for its tenant, unless that is suspended. A service key acts for the tenant
-    that `Gateway-Tenant` names, and may still read while that is suspended; with `across` it may
-    read without naming one. A key may have `or_scope` instead of `scope`; the handler then checks
-    what it may do. The request counts against the rate limit of its tenant. Raises Unauthorized, Forbidden, TenantSuspended, NotFound,
-    BadRequest, RateLimited.
+    A tenant key acts for its tenant, unless the tenant is suspended. A service key acts for the
+    tenant that `Gateway-Tenant` names, and may read while that tenant is suspended; with `across`
+    it may read without naming one. A key may have `or_scope` instead of `scope`; the handler then
+    checks what it may do. The request counts against the rate limit of its tenant.
+    Raises Unauthorized, Forbidden, TenantSuspended, NotFound, BadRequest, RateLimited.
     """
     key = await _key(identities, request_context)
     if key.kind is KeyKind.OPERATOR:
         raise Forbidden("An operator key is for /admin/v1 only. Use a tenant or a service key.")
-    need(key, scope, *(() if or_scope is None else (or_scope,)))
+    require_scope(key, scope, *(() if or_scope is None else (or_scope,)))
     named = request_context.header(b"gateway-tenant").strip()
     if key.kind is KeyKind.TENANT:
-        context = await _own(identities, key, named)
+        context = await _own_tenant(identities, key, named)
     else:
         if not named and b"gateway-tenant" in request_context.headers:
-            # For example from a variable that was not set. It must not widen what the key reads.
+            # Perhaps from a variable that was not set. It must not widen what the key reads.
             reason = "is empty; name a tenant, or leave the header out to read across tenants"
             raise BadRequest.of("Gateway-Tenant", reason)
-        context = await _named(identities, key, named, needs_one=not across)
+        context = await _named_tenant(identities, key, named, needs_one=not across)
     if context is not None and context.tenant.suspended_at is not None:
         _refuse_suspended(key, scope)
     request_context.caller = Caller(key, context)
@@ -80,14 +80,14 @@ async def identify_operator(
     key = await _key(identities, request_context)
     if key.kind is not KeyKind.OPERATOR:
         raise Forbidden("Administration needs an operator key.")
-    need(key, Scope.ADMIN, *((Scope.ADMIN_READ,) if reads else ()))
+    require_scope(key, Scope.ADMIN, *((Scope.ADMIN_READ,) if reads else ()))
     return Caller(key, None)
 
 
 async def identify_key(identities: Authenticator, request_context: RequestContext) -> Caller:
-    """Find the key of a request, whatever its scopes are; raises Unauthorized.
+    """Find the key of a request; no scope is needed. Raises Unauthorized.
 
-    A tenant's own key counts against the tenant's rate; raises RateLimited.
+    With a tenant key the request counts against the tenant's rate limit; raises RateLimited.
     """
     key = await _key(identities, request_context)
     context = None if key.tenant_id is None else await identities.tenant_by_id(key.tenant_id)
@@ -97,8 +97,8 @@ async def identify_key(identities: Authenticator, request_context: RequestContex
     return request_context.caller
 
 
-async def admit(identities: Authenticator, caller: Caller) -> None:
-    """Refuse a caller whose key has ended or whose tenant was suspended since it was identified.
+async def recheck(identities: Authenticator, caller: Caller) -> None:
+    """Refuse a caller whose key ended or whose tenant was suspended after the request began.
 
     Raises Unauthorized, TenantSuspended, NotFound.
     """
@@ -109,14 +109,14 @@ async def admit(identities: Authenticator, caller: Caller) -> None:
             _refuse_suspended(caller.key, Scope.JOBS_READ)
 
 
-def need(key: AccessKey, *scopes: Scope) -> None:
-    """Refuse a key that has none of these scopes; raises Forbidden."""
+def require_scope(key: AccessKey, *scopes: Scope) -> None:
+    """Raise Forbidden for a key that has none of these scopes."""
     if key.scopes.isdisjoint(scopes):
         raise Forbidden(f"The access key lacks the scope {' or '.join(scopes)}.")
 
 
 async def guard_tenant(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Admit callers with a scope that the handler names in its `opt`."""
+    """Let callers in whose key has the scope that the handler names in its `opt`."""
     request_context: RequestContext = connection.scope["state"][STATE]
     scope: Scope = handler.opt["scope"]
     or_scope: Scope | None = handler.opt.get("or_scope")
@@ -124,44 +124,44 @@ async def guard_tenant(connection: AnyConnection, handler: BaseRouteHandler) -> 
     await identify(
         _identities(connection), request_context, scope, or_scope=or_scope, across=across
     )
-    await _read(request_context, handler)
+    await _read_input(request_context, handler)
 
 
 async def guard_operator(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Admit operators."""
+    """Let operators in."""
     request_context: RequestContext = connection.scope["state"][STATE]
     reads = cast("dict[str, object]", connection.scope)["method"] == "GET"
     await identify_operator(_identities(connection), request_context, reads=reads)
-    await _read(request_context, handler)
+    await _read_input(request_context, handler)
 
 
 async def guard_any_key(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Admit any access key."""
+    """Let callers with any access key in."""
     request_context: RequestContext = connection.scope["state"][STATE]
     await identify_key(_identities(connection), request_context)
-    await _read(request_context, handler)
+    await _read_input(request_context, handler)
 
 
-async def guard_nobody(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Admit everybody."""
+async def guard_public(connection: AnyConnection, handler: BaseRouteHandler) -> None:
+    """Let everybody in; only the query string is read."""
     _read_query(connection.scope["state"][STATE], handler)
 
 
 def _read_query(request_context: RequestContext, handler: BaseRouteHandler) -> None:
-    # In a guard, so that unknown parameters are refused for every handler.
+    # Read in the guard, so that every handler refuses unknown parameters.
     request_context.parameters = read_query(
         handler.opt.get("query", NoQuery), request_context.query
     )
 
 
-async def _read(request_context: RequestContext, handler: BaseRouteHandler) -> None:
+async def _read_input(request_context: RequestContext, handler: BaseRouteHandler) -> None:
     _read_query(request_context, handler)
-    if request_context.method in _BODILESS:  # a body means nothing there (RFC 9110, 9.3.1)
+    if request_context.method in _WITHOUT_BODY:  # a body has no meaning (RFC 9110, 9.3.1)
         return
     require_unconditional(request_context.method, request_context.headers)
     await request_context.take_body()
     if "body" not in handler.opt and request_context.body:
-        await read_aside(len(request_context.body), read_body, NoBody, request_context.body)
+        await read_large(len(request_context.body), read_body, NoBody, request_context.body)
 
 
 async def _count(
@@ -170,7 +170,7 @@ async def _count(
     allowance = await identities.allowance(context.tenant)
     if allowance is None:
         return
-    request_context.notes += rate_headers(
+    request_context.response_headers += rate_headers(
         "rate", allowance.limit, allowance.remaining, allowance.reset
     )
     if not allowance.allowed:
@@ -195,7 +195,7 @@ async def _key(identities: Authenticator, request_context: RequestContext) -> Ac
     return key
 
 
-async def _own(identities: Authenticator, key: AccessKey, named: str) -> TenantContext:
+async def _own_tenant(identities: Authenticator, key: AccessKey, named: str) -> TenantContext:
     if key.tenant_id is None:
         raise Unauthorized("The access key belongs to no tenant.")
     context = await identities.tenant_by_id(key.tenant_id)
@@ -204,7 +204,7 @@ async def _own(identities: Authenticator, key: AccessKey, named: str) -> TenantC
     return context
 
 
-async def _named(
+async def _named_tenant(
     identities: Authenticator, key: AccessKey, named: str, *, needs_one: bool
 ) -> TenantContext | None:
     if not named:
@@ -213,7 +213,7 @@ async def _named(
                 "Gateway-Tenant", "a service key has to name the tenant it acts for"
             )
         return None
-    if not _SLUG.fullmatch(named):  # not looked up, not cached, not repeated in the message
+    if not _SLUG.fullmatch(named):  # it is not looked up, not cached and not shown in the message
         raise NotFound("There is no tenant of that name. Gateway-Tenant takes a tenant's slug.")
     context = await identities.tenant(named)
     if key.tenants is not None and context.tenant.id not in key.tenants:

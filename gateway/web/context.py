@@ -22,13 +22,13 @@ from gateway.web.capacity.limits import HttpLimits
 from gateway.web.capacity.long_requests import LongRequests
 from gateway.web.capacity.sample_slots import SampleSlots
 from gateway.web.parse.json_body import read_body
-from gateway.web.parse.large_bodies import read_aside
+from gateway.web.parse.large_bodies import read_large
 from gateway.web.respond.streams import MOST_EXPORTS, Streams
 
 T = TypeVar("T")
-# A dependency by its parameter name. It is made here, so Litestar need not validate it.
+# A dependency, named by its parameter. This module makes it, so Litestar need not validate it.
 Injected: TypeAlias = NamedDependency[SkipValidation[T]]
-# The parameters of handlers that hold what a caller sent. Litestar keeps `body` and `query` for itself.
+# Parameters of handlers, and their options. Litestar reserves the names `body` and `query`.
 _INPUTS = {"payload": "body", "parameters": "query"}
 
 
@@ -40,38 +40,37 @@ class Context:
     identities: Authenticator
     acceptor: Acceptor
     workflows: Workflows
-    waiters: Watchers
+    watchers: Watchers
     streams: Streams
     exports: Streams
     overviews: Overviews
     limits: HttpLimits
     bodies: BodyRoom
-    admissions: LongRequests
-    trials: SampleSlots
-    summing: asyncio.Lock = field(
-        default_factory=asyncio.Lock
-    )  # held while a large usage report is computed
+    long_requests: LongRequests
+    sample_slots: SampleSlots
+    # Held while a large usage report is computed.
+    usage_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
     def of(cls, deps: Deps, limits: HttpLimits) -> "Context":
-        """Make the parts, and subscribe them to changes by other processes."""
-        identities, waiters = Authenticator(deps), Watchers(deps)
-        admissions = LongRequests(deps, identities)
+        """Make the parts, and subscribe them to announcements of other processes."""
+        identities, watchers = Authenticator(deps), Watchers(deps)
+        long_requests = LongRequests(deps, identities)
         deps.queue.listen(identities.forget)
-        deps.queue.listen(waiters.hear)
-        deps.queue.listen(admissions.hear)  # after the cached keys were forgotten
+        deps.queue.listen(watchers.hear)
+        deps.queue.listen(long_requests.hear)  # after the cached keys were forgotten
         return cls(
             deps,
             identities,
             Acceptor(deps),
             Workflows(deps),
-            waiters,
+            watchers,
             Streams(),
             Streams(MOST_EXPORTS),
             Overviews(deps),
             limits,
             BodyRoom(limits.max_body_bytes, limits.body_memory_bytes),
-            admissions,
+            long_requests,
             SampleSlots(),
         )
 
@@ -90,16 +89,16 @@ async def _deps(request: AnyRequest) -> Deps:
 
 
 async def _caller(request: AnyRequest) -> Caller:
-    return request_context_of(request).identified
+    return request_context_of(request).required_caller
 
 
 async def _tenant(request: AnyRequest) -> Tenant:
-    return (await _caller(request)).acting.tenant
+    return (await _caller(request)).required_context.tenant
 
 
 async def _payload(request: AnyRequest) -> msgspec.Struct:
     body = request_context_of(request).body or b"{}"
-    return await read_aside(len(body), read_body, request.route_handler.opt["body"], body)
+    return await read_large(len(body), read_body, request.route_handler.opt["body"], body)
 
 
 async def _parameters(request: AnyRequest) -> msgspec.Struct | None:
@@ -107,9 +106,9 @@ async def _parameters(request: AnyRequest) -> msgspec.Struct | None:
 
 
 def declare_inputs(handler: Any) -> None:  # noqa: ANN401 - Litestar's decorators, of any method
-    """Note in a handler's `opt` the types of its `payload` and `parameters`, by their annotations.
+    """Store the annotated types of a handler's `payload` and `parameters` in its `opt`.
 
-    The guards and the OpenAPI document read them there. Raises TypeError for one in both places.
+    The guards and the OpenAPI document read them there. Raises TypeError if `opt` has one.
     """
     hints = get_type_hints(handler.fn, include_extras=True)
     for name, option in _INPUTS.items():
@@ -120,12 +119,12 @@ def declare_inputs(handler: Any) -> None:  # noqa: ANN401 - Litestar's decorator
 
 
 def tenant_dependencies() -> dict[str, Provide]:
-    """For handlers that act for a tenant."""
+    """Dependencies of handlers that act for a tenant."""
     return {**operator_dependencies(), "tenant": Provide(_tenant)}
 
 
 def operator_dependencies() -> dict[str, Provide]:
-    """For all handlers: `payload` is the body, `parameters` are those of the query string."""
+    """Dependencies of all handlers: `payload` is the body, `parameters` is the query string."""
     return {
         "context": Provide(_context),
         "deps": Provide(_deps),

@@ -1,4 +1,4 @@
-"""The outermost layer, plain ASGI: request ids, POST /job, conditional requests, the access log line."""
+"""The outermost ASGI layer: request ids, POST /job, conditional requests, the access log."""
 
 from gateway.web.asgi.etags import names_tag
 from gateway.web.asgi.read_body import Incoming
@@ -14,17 +14,17 @@ _OK = 200
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _NOT_ALLOWED = 405
-# Litestar sees HEAD as GET, and the body is dropped here. It sees OPTIONS as a method without a route:
-# its 405 lists the methods of the path in the header Allow, and becomes a 204 here. Litestar's own
-# OPTIONS handlers do not do: they name the methods of one handler of a path, and guards ask for a key.
+# Litestar gets HEAD as GET, and its body is dropped here. It gets OPTIONS as a method that no route
+# has: its 405 lists the methods of the path in Allow, and becomes a 204 here. Litestar's own OPTIONS
+# handlers name the methods of only one handler of a path, and their guards ask for a key.
 _NO_ROUTE = "TRACE"
 _ROUTED_AS = {"HEAD": "GET", "OPTIONS": _NO_ROUTE}
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _ALL_METHODS = RawResponse(_OK, b"", headers=((b"allow", ", ".join(sorted(_METHODS)).encode()),))
-_SILENT = ("/health/", "/metrics")
+_UNREPORTED = ("/health/", "/metrics")
 _CLOSE = (b"connection", b"close")
 _REVALIDATE = (b"cache-control", b"private, no-cache")
-_OF_THE_BODY = frozenset({b"content-length", b"content-type"})
+_BODY_HEADERS = frozenset({b"content-length", b"content-type"})
 
 
 class FrontDoor:
@@ -36,7 +36,7 @@ class FrontDoor:
         self._inner = inner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; other kinds of connection are Litestar's."""
+        """Answer one request; Litestar handles other kinds of connection."""
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
@@ -65,16 +65,16 @@ class _Exchange:
         self._status = _UNSENT
         self._method: str = scope["method"]
         request_id = request_id_of(scope["headers"], deps.ids)
-        self._envelope = RequestContext(
+        self._request_context = RequestContext(
             request_id, self._method, {}, scope["query_string"], incoming
         )
-        self._envelope.bodiless = self._method == "HEAD"
+        self._request_context.bodiless = self._method == "HEAD"
         path: str = scope["path"]
         self._route = path if self._method == "POST" and path in PATHS else ""
 
     async def run(self, receive: Receive, inner: App) -> None:
         """Answer the request; every error becomes a response."""
-        request_context = self._envelope
+        request_context = self._request_context
         try:
             require_path(self._scope)
             request_context.headers = headers_of(self._scope["headers"])
@@ -90,9 +90,9 @@ class _Exchange:
 
     def report(self) -> None:
         """Report the request to the observer, for log and metrics."""
-        if self._scope["path"].startswith(_SILENT):
+        if self._scope["path"].startswith(_UNREPORTED):
             return
-        deps, caller = self._context.deps, self._envelope.caller
+        deps, caller = self._context.deps, self._request_context.caller
         tenant = caller.tenant if caller else None
         deps.observer.done(
             "http",
@@ -100,39 +100,39 @@ class _Exchange:
             seconds=deps.clock.monotonic() - self._started,
             method=self._method if self._method in _METHODS else "other",
             route=self._route or self._scope.get("path_template", ""),
-            request_id=self._envelope.request_id,
+            request_id=self._request_context.request_id,
             key_id=caller.key.key_id if caller else None,
             tenant=tenant.slug if tenant else None,
         )
 
     async def _answer(self, answer: RawResponse) -> None:
         self._status = answer.status
-        if self._is_last():
-            self._envelope.notes.append(_CLOSE)
-        await send_answer(self._send, answer, self._envelope)
+        if self._must_close():
+            self._request_context.response_headers.append(_CLOSE)
+        await send_answer(self._send, answer, self._request_context)
 
     async def _refuse(self, error: Exception) -> None:
-        answer = refusal_answer(error, self._envelope.request_id)
+        answer = refusal_answer(error, self._request_context.request_id)
         if self._status == _UNSENT:
             await self._answer(answer)
 
-    def _is_last(self) -> bool:
+    def _must_close(self) -> bool:
         """Whether the connection is closed after this response."""
-        return self._context.deps.slots.draining or self._envelope.incoming.must_close
+        return self._context.deps.slots.draining or self._request_context.incoming.must_close
 
     async def _pass_on(self, inner: App, receive: Receive) -> None:
-        self._scope.setdefault("state", {})[STATE] = self._envelope
+        self._scope.setdefault("state", {})[STATE] = self._request_context
         self._scope["method"] = _ROUTED_AS.get(self._method, self._method)
-        await inner(self._scope, receive, self._stamped)
+        await inner(self._scope, receive, self._send_on)
 
-    async def _stamped(self, message: Message) -> None:
+    async def _send_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._stamp(message)
+            self._add_headers(message)
         elif self._method in _ROUTED_AS or self._status == _NOT_MODIFIED:
             message["body"] = b""
         await self._send(message)
 
-    def _stamp(self, message: Message) -> None:
+    def _add_headers(self, message: Message) -> None:
         headers: list[tuple[bytes, bytes]] = [*message["headers"]]
         named = dict(headers)
         if self._method == "OPTIONS" and message["status"] == _NOT_ALLOWED:
@@ -140,16 +140,16 @@ class _Exchange:
             headers = [(b"allow", named[b"allow"])]
         elif message["status"] == _OK and self._is_known(named.get(b"etag")):
             message["status"] = _NOT_MODIFIED
-            headers = [pair for pair in headers if pair[0] not in _OF_THE_BODY]
+            headers = [pair for pair in headers if pair[0] not in _BODY_HEADERS]
         if b"cache-control" not in named:
             headers.append(_REVALIDATE if b"etag" in named else NO_STORE)
         self._status = message["status"]
-        if self._is_last():
-            self._envelope.notes.append(_CLOSE)
-        stamp = (b"x-request-id", self._envelope.request_id.encode())
-        message["headers"] = [*headers, stamp, *self._envelope.notes]
+        if self._must_close():
+            self._request_context.response_headers.append(_CLOSE)
+        request_id = (b"x-request-id", self._request_context.request_id.encode())
+        message["headers"] = [*headers, request_id, *self._request_context.response_headers]
 
     def _is_known(self, tag: bytes | None) -> bool:
         """Whether If-None-Match names the entity tag of the response (conditional request)."""
-        known = self._envelope.header(b"if-none-match")
+        known = self._request_context.header(b"if-none-match")
         return bool(tag and known) and names_tag(known, (tag or b"").decode("latin-1"))

@@ -1,4 +1,4 @@
-"""404 for unknown paths: it says whether the path or the id in it is wrong."""
+"""The 404 for unknown paths, which says whether the path or the id in it is wrong."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _KINDS = {
 }
 
 
-def nothing_at(path: str) -> NotFound:
+def not_found_at(path: str) -> NotFound:
     """The error for a path that no route matches."""
     for pattern in _with_ids():
         match = pattern.fullmatch(path.rstrip("/"))
@@ -29,12 +29,14 @@ def nothing_at(path: str) -> NotFound:
 
 @cache
 def _with_ids() -> list[re.Pattern[str]]:
-    faces = (("/(?:v1|api)", TENANT), ("/admin/v1", OPERATOR))
-    return [re.compile(prefix + path) for prefix, face in faces for path in sorted(_paths(face))]
+    prefixes = (("/(?:v1|api)", TENANT), ("/admin/v1", OPERATOR))
+    return [
+        re.compile(prefix + path) for prefix, groups in prefixes for path in sorted(_paths(groups))
+    ]
 
 
-def _paths(face: Groups) -> Iterator[str]:
-    for handler in flat(face):
+def _paths(groups: Groups) -> Iterator[str]:
+    for handler in flat(groups):
         for path in handler.paths:
             pattern, ids = _PLACEHOLDER.subn(r"(?P<\1>[^/]+)", re.escape(path))
             if ids:

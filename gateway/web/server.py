@@ -1,4 +1,4 @@
-"""`gateway serve`: one process on granian, on an event loop of our own."""
+"""`gateway serve`: one API process: granian on uvloop, which drains when it is told to stop."""
 
 import asyncio
 import signal
@@ -25,9 +25,9 @@ from gateway.web.capacity.limits import HttpLimits
 from gateway.web.front_door import FrontDoor
 
 _CONNECTIONS = 4096
-# Waiting requests count too. They cost little: the limit is the number of open files.
-_MOST_AT_ONCE = 50_000
-# The largest head of a request, and the most of a body that is buffered before a handler reads it.
+# Long polls count too. They cost little: the number of open files is what limits them.
+_MAX_REQUESTS = 50_000
+# The limit of a request head, and of the part of a body that is buffered before a handler reads it.
 _HEAD_BYTES = 64 * 1024
 _STEP_SECONDS = 0.02
 _FLUSH_SECONDS = 1.0
@@ -52,24 +52,24 @@ async def _serve(settings: Settings, crash_point: Callable[[str], None]) -> None
         deps = await stack.enter_async_context(open_deps(settings, "gateway serve", crash_point))
         await require_keys(deps)
         await stack.enter_async_context(beating(deps, identity_of("api", deps.ids)))
-        place = stack.enter_context(
+        address = stack.enter_context(
             claimed(settings.host, settings.port, shared=settings.share_port)
         )
         app = create_app(deps, HttpLimits.of(settings), metrics=not settings.metrics_port)
         garbage_collection.relax()
-        server = _server(app, settings, place)
+        server = _server(app, settings, address)
         serving = asyncio.create_task(server.serve())
         if settings.metrics_port:
             host = settings.metrics_host or settings.host
-            beside = stack.enter_context(claimed(host, settings.metrics_port))
-            metrics = _server(create_metrics_app(app), settings, beside)
+            metrics_address = stack.enter_context(claimed(host, settings.metrics_port))
+            metrics = _server(create_metrics_app(app), settings, metrics_address)
             stack.callback(asyncio.create_task(metrics.serve()).cancel)
         stopping = asyncio.create_task(stop.asked.wait())
-        _log.info("api started", host=place.address, port=place.port)
+        _log.info("api started", host=address.address, port=address.port)
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         deps.slots.draining = True
-        await stop.in_haste(settings.drain_delay_seconds)
+        await stop.wait_or_skip(settings.drain_delay_seconds)
         await _drain(deps, app, server, settings.drain_seconds)
         # The server itself would wait forever for a client that does not read its response.
         ended, _ = await asyncio.wait((serving,), timeout=_FLUSH_SECONDS)
@@ -78,31 +78,31 @@ async def _serve(settings: Settings, crash_point: Callable[[str], None]) -> None
 
 
 class _Stop:
-    """The signal to stop: `asked` is set by SIGTERM and SIGINT; SIGINT and any second signal skip delays."""
+    """Signals to stop: SIGTERM and SIGINT set `asked`; SIGINT and any second signal skip delays."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
-        self._haste = asyncio.Event()
+        self._skip = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._hear, number)
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
 
-    async def in_haste(self, seconds: float) -> None:
+    async def wait_or_skip(self, seconds: float) -> None:
         """Wait so many seconds, or until a signal skips the delay."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._haste.wait()
+                await self._skip.wait()
 
-    def _hear(self, number: signal.Signals) -> None:
+    def _on_signal(self, number: signal.Signals) -> None:
         if self.asked.is_set() or number == signal.SIGINT:
-            self._haste.set()
+            self._skip.set()
         self.asked.set()
 
 
-def _server(app: FrontDoor, settings: Settings, place: ListenAddress) -> Server:
+def _server(app: FrontDoor, settings: Settings, address: ListenAddress) -> Server:
     return Server(
         app,
-        address=place.address,
-        port=place.port,
+        address=address.address,
+        port=address.port,
         interface=Interfaces.ASGINL,
         # Detecting HTTP/2 takes more than half of the memory of a waiting connection.
         http=HTTPModes.http1,
@@ -112,13 +112,13 @@ def _server(app: FrontDoor, settings: Settings, place: ListenAddress) -> Server:
         ),
         websockets=False,
         backlog=_CONNECTIONS,
-        backpressure=_MOST_AT_ONCE,
+        backpressure=_MAX_REQUESTS,
         log_enabled=False,
     )
 
 
 async def _drain(deps: Deps, app: FrontDoor, server: Server, seconds: float) -> None:
-    """Close the listening socket, answer waiting requests at once, and let the rest finish."""
+    """Close the listening socket, answer long polls at once, and let other requests finish."""
     end = deps.clock.monotonic() + seconds
     deps.slots.closing = True
     server.stop()

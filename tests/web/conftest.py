@@ -1,4 +1,4 @@
-"""The API in this process on a real database, with tenants, keys, and an upstream to be told."""
+"""The API in this process on a real database, with tenants, keys, and a fake upstream."""
 
 import json
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ NOBODY = "0190e3a0-0000-7000-8000-000000000000"
 
 @dataclass
 class World:
-    """The application and all that it stands on; `keys` are those of tenants by slug."""
+    """The application and its parts; `keys` has the keys of tenants by slug."""
 
     deps: Deps
     upstream: FakeUpstream
@@ -117,7 +117,7 @@ class World:
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The body of a refusal, which must be whole."""
+    """The body of an error, which must have all fields."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body = json.loads(answer.text)
@@ -130,20 +130,20 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 def next_page(answer: httpx.Response) -> str:
-    """The path that the header Link leads to, relative as it must be; empty where there is no more."""
+    """The path in the header Link, which must be relative; empty without the header."""
     link = answer.links.get("next", {}).get("url", "")
     assert link[:1] in ("", "?")
     return link and answer.url.join(link).raw_path.decode()
 
 
 def fields_of(body: dict[str, Any]) -> list[str]:
-    """The fields that a refusal names."""
+    """The fields that an error names."""
     return [one["field"] for one in body.get("errors", [])]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def module_world(database_url: str) -> AsyncIterator[World]:
-    """One for all tests of a module: an application takes longer to make than to ask."""
+    """One for all tests of a module, because an application takes longer to make than a request."""
     database = open_database(
         database_url.replace("postgresql://", "postgresql+asyncpg://"), pool=5, name="test"
     )
@@ -173,7 +173,7 @@ async def module_world(database_url: str) -> AsyncIterator[World]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def world(module_world: World) -> AsyncIterator[World]:
-    """The application as a test expects it: nothing remembered of the tests before."""
+    """The application without anything cached by the tests before."""
     first = module_world.client
     module_world.queue.wakes.clear()
     module_world.invents = False

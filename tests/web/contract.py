@@ -1,4 +1,4 @@
-"""What is wrong with an answer by the OpenAPI document of its face; nothing, for a path in none."""
+"""Compares an answer with the OpenAPI document that describes its path."""
 
 import re
 from functools import cache
@@ -9,7 +9,7 @@ import httpx
 from gateway.web.openapi.document import main_document, older_document
 from tests.web.shape import misfits
 
-# Refusals that come before a request is known to be for an operation.
+# Errors that come before the operation of a request is known.
 _BEFORE = frozenset({400, 404, 405, 412, 431, 500, 503})
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _OK = 200
@@ -17,7 +17,7 @@ _REFUSED = 400
 
 
 def breaches(answer: httpx.Response) -> list[str]:
-    """Where an answer is not as described: its status, media type, headers or body."""
+    """The differences between an answer and the document: status, media type, headers, body."""
     request = answer.request
     document, operation = _found(request.method, request.url.path)
     if operation is None or request.method == "HEAD":
@@ -58,7 +58,7 @@ def _found(method: str, path: str) -> tuple[Any, Any]:
 @cache
 def _patterns(older: bool) -> list[tuple[re.Pattern[str], Any]]:
     paths = (older_document() if older else main_document())["paths"]
-    # Those without a placeholder first: /endpoint/default-secret is no endpoint's.
+    # Paths without a placeholder first, because default-secret is not an endpoint's id.
     ordered = sorted(paths.items(), key=lambda item: "{" in item[0])
     return [
         (re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))), operations)

@@ -1,4 +1,4 @@
-"""The application on the real server, in this process, so that its sockets are real."""
+"""The application on the real server in this process, with real sockets."""
 
 import asyncio
 import socket

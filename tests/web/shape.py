@@ -1,4 +1,4 @@
-"""What is wrong with an answer by the schema that describes it; as much of JSON Schema as is used."""
+"""Checks an answer against a JSON Schema, as far as the documents use JSON Schema."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def misfits(document: Any, shape: Any, value: Any, place: str = "$") -> list[str]:
-    """Where a value differs from its schema; a field that is not described is a misfit too."""
+    """The places where a value differs from its schema; an undescribed field is one too."""
     if "$ref" in shape:
         name = shape["$ref"].rpartition("/")[2]
         return misfits(document, document["components"]["schemas"][name], value, place)

@@ -50,7 +50,7 @@ class TestTenants:
         listed = await world.get(f"/admin/v1/tenant?cursor={before}&size=1", world.operator)
         assert listed == [made]
 
-    async def test_need_little(self, world: World) -> None:
+    async def test_need_only_a_slug_and_a_name(self, world: World) -> None:
         made = await world.send(
             "POST", "/admin/v1/tenant", world.operator, {"slug": _slug(world), "name": "A"}
         )
@@ -71,7 +71,7 @@ class TestTenants:
         assert [one["slug"] for one in first.json()] == slugs[:2]
         assert second.json()[0]["slug"] == slugs[2]
 
-    async def test_change_only_where_told(self, world: World) -> None:
+    async def test_change_only_in_the_given_fields(self, world: World) -> None:
         slug = await world.tenant("change", metadata='{"a": 1}')
         path = f"/admin/v1/tenant/{slug}"
         before = await world.get(path, world.operator)
@@ -93,7 +93,7 @@ class TestTenants:
         assert held["suspendedAt"] is not None
         assert free["suspendedAt"] is None
 
-    async def test_are_deleted_with_all_that_is_theirs(self, world: World, acme: str) -> None:
+    async def test_are_deleted_with_all_their_data(self, world: World, acme: str) -> None:
         await world.job(acme)
         path = f"/admin/v1/tenant/{acme}"
         tenant = await world.get(path, world.operator)
@@ -332,7 +332,7 @@ class TestKeys:
             answer = await world.call(method, path + suffix, world.operator)
             problem(answer, 404, "NOT_FOUND")
 
-    async def test_overlap_within_reason(self, world: World) -> None:
+    async def test_the_overlap_is_limited(self, world: World) -> None:
         answer = await world.call(
             "POST", "/admin/v1/key/x/rotate", world.operator, json={"overlapSeconds": -1}
         )
@@ -340,7 +340,7 @@ class TestKeys:
         assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["overlapSeconds"]
 
 
-async def test_the_audit_tells_who_did_what(world: World) -> None:
+async def test_the_audit_log_has_actions_and_their_keys(world: World) -> None:
     slug = _slug(world)
     made = await world.send("POST", "/admin/v1/tenant", world.operator, {"slug": slug, "name": "A"})
     await world.send("POST", f"/admin/v1/tenant/{slug}/suspend", world.operator)
@@ -358,7 +358,7 @@ async def test_the_audit_tells_who_did_what(world: World) -> None:
     assert made["slug"] == slug
 
 
-async def test_the_audit_is_narrowed(world: World, acme: str) -> None:
+async def test_the_audit_log_is_filtered(world: World, acme: str) -> None:
     path = f"/admin/v1/tenant/{acme}"
     await world.send("PATCH", path, world.operator, {"limits": {"maxQueued": 60}})
     made = await world.send("POST", f"{path}/key", world.operator, {"name": "k"})
@@ -382,9 +382,9 @@ async def test_the_audit_is_narrowed(world: World, acme: str) -> None:
 
 
 class TestMerging:
-    """What a change does not name stays; RFC 7396 says the rest."""
+    """A merge patch (RFC 7396): what it does not name stays."""
 
-    async def test_one_limit_leaves_the_others(self, world: World, acme: str) -> None:
+    async def test_one_limit_does_not_change_the_others(self, world: World, acme: str) -> None:
         path = f"/admin/v1/tenant/{acme}"
         limits = {"maxQueued": 50, "maxInFlight": 7, "keepJobsDays": 30, "maxEndpoints": 5}
         await world.send("PATCH", path, world.operator, {"limits": limits})
@@ -419,7 +419,7 @@ class TestMerging:
 
 
 class TestReading:
-    """Support reads: any job, and with `admin:read` all of the administration."""
+    """Reading by support: any job, and with `admin:read` everything under /admin/v1."""
 
     async def test_a_job_of_any_tenant(self, world: World, acme: str) -> None:
         job_id = await world.job(acme)
@@ -454,7 +454,9 @@ class TestReading:
             problem(await world.call(method, what, key, json=body), 403, "FORBIDDEN")
 
     @pytest.mark.parametrize("kind", ["tenant", "service"])
-    async def test_nobody_else_has_that_scope(self, world: World, acme: str, kind: str) -> None:
+    async def test_only_operator_keys_have_that_scope(
+        self, world: World, acme: str, kind: str
+    ) -> None:
         body = {"name": "x", "scopes": ["admin:read"]}
         path = f"/admin/v1/tenant/{acme}/key" if kind == "tenant" else "/admin/v1/key"
         given = body if kind == "tenant" else body | {"kind": kind}
@@ -462,7 +464,7 @@ class TestReading:
         assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["scopes"]
 
 
-async def test_an_operator_key_is_for_all_tenants(world: World, acme: str) -> None:
+async def test_an_operator_key_for_some_tenants_is_refused(world: World, acme: str) -> None:
     body = {"kind": "operator", "name": "x", "tenants": [acme]}
     answer = await world.call("POST", "/admin/v1/key", world.operator, json=body)
     refused = problem(answer, 400, "BAD_REQUEST")
@@ -483,7 +485,7 @@ async def test_unknown_parameters_are_refused(world: World) -> None:
         assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["x"]
 
 
-async def test_a_tenants_limits_count_at_once(world: World, acme: str) -> None:
+async def test_a_tenants_new_limits_apply_at_once(world: World, acme: str) -> None:
     await world.job(acme)
     path = f"/admin/v1/tenant/{acme}"
 

@@ -1,4 +1,4 @@
-"""Access keys: which are honoured, for whom, and for what."""
+"""Access keys: which are accepted, for which tenant, and for which calls."""
 
 import pytest
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.mark.parametrize("form", ["{}", "Bearer {}", "bearer {}", "BEARER   {}"])
-async def test_a_key_is_taken_verbatim_or_after_bearer(world: World, acme: str, form: str) -> None:
+async def test_a_key_is_sent_alone_or_after_bearer(world: World, acme: str, form: str) -> None:
     headers = {"Authorization": form.format(world.keys[acme])}
 
     for path in ("/v1/application", "/api/application"):
@@ -50,7 +50,7 @@ async def test_anything_else_is_not_a_key(world: World, method: str, path: str, 
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_a_key_with_another_secret_is_not_honoured(world: World, acme: str) -> None:
+async def test_a_key_with_another_secret_is_refused(world: World, acme: str) -> None:
     globex = await world.tenant("globex")
     stolen = world.keys[globex]
     mine = world.keys[acme]
@@ -146,7 +146,7 @@ class TestServiceKeys:
 
         assert problem(answer, 400, "BAD_REQUEST")["errors"][0]["field"] == "Gateway-Tenant"
 
-    async def test_cannot_name_what_they_may_not_see(self, world: World, acme: str) -> None:
+    async def test_cannot_name_a_tenant_they_may_not_act_for(self, world: World, acme: str) -> None:
         globex = await world.tenant("globex")
         key = await world.key(KeyKind.SERVICE, allowed_tenants=[acme])
 
@@ -176,14 +176,14 @@ class TestServiceKeys:
         assert (await world.get(paths[0], wide))["id"] == job_id
 
     @pytest.mark.parametrize("empty", ["", " ", "\t"])
-    async def test_an_empty_name_widens_nothing(self, world: World, acme: str, empty: str) -> None:
+    async def test_an_empty_name_is_refused(self, world: World, acme: str, empty: str) -> None:
         key = await world.key(KeyKind.SERVICE)
         for method, path in (("GET", "/v1/job"), ("GET", "/v1/usage"), ("POST", "/v1/job")):
             answer = await world.call(method, path, key, headers={"Gateway-Tenant": empty})
             assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["Gateway-Tenant"]
 
     @pytest.mark.parametrize("name", ["Acme", "a" * 64, "a b", "-a", "a_b", "x" * 100_000, "é"])
-    async def test_what_is_no_slug_is_neither_asked_for_nor_kept(
+    async def test_a_name_that_is_no_slug_is_not_looked_up(
         self, world: World, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[str] = []
@@ -209,7 +209,7 @@ async def test_a_tenant_key_cannot_name_another_tenant(world: World, acme: str) 
     await world.get("/v1/job", acme, **{"Gateway-Tenant": acme})
 
 
-async def test_kinds_keep_to_their_own_side(world: World, acme: str) -> None:
+async def test_each_kind_works_on_its_own_paths_only(world: World, acme: str) -> None:
     service = await world.key(KeyKind.SERVICE)
 
     for key in (acme, service):
@@ -220,7 +220,7 @@ async def test_kinds_keep_to_their_own_side(world: World, acme: str) -> None:
         assert "/admin/v1" in problem(answer, 403, "FORBIDDEN")["detail"]
 
 
-async def test_an_operator_key_can_be_without_power(world: World) -> None:
+async def test_an_operator_key_without_scopes_is_refused(world: World) -> None:
     key = await world.key(KeyKind.OPERATOR, scopes=frozenset())
 
     assert (
@@ -260,13 +260,13 @@ async def test_the_keys_of_a_deleted_tenant_are_gone(world: World, acme: str) ->
     problem(await world.call("GET", "/v1/job", acme), 401, "UNAUTHORIZED")
 
 
-async def test_a_broken_tenant_key_without_a_tenant_is_not_honoured(world: World) -> None:
+async def test_a_tenant_key_without_a_tenant_is_refused(world: World) -> None:
     text = await world.key(KeyKind.TENANT)
 
     problem(await world.call("GET", "/v1/job", text), 401, "UNAUTHORIZED")
 
 
-async def test_a_service_key_for_nobody_sees_nothing(world: World, acme: str) -> None:
+async def test_a_service_key_for_no_tenant_sees_nothing(world: World, acme: str) -> None:
     await world.job(acme)
     key = await world.key(KeyKind.SERVICE, allowed_tenants=[])
 

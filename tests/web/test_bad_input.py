@@ -1,4 +1,4 @@
-"""Bad input: each gets the documented refusal, never a 500, and leaves nothing behind."""
+"""Bad input gets the documented error, never a 500, and stores nothing."""
 
 import json
 from typing import Any
@@ -18,13 +18,13 @@ def _job(**fields: Any) -> bytes:
 
 
 def _raw(field: str, value: bytes) -> bytes:
-    """A good job with a field written by hand."""
+    """A valid job with one field as raw JSON."""
     kept = {name: one for name, one in GOOD.items() if name != field}
     return json.dumps(kept).encode()[:-1] + b',"' + field.encode() + b'":' + value + b"}"
 
 
 def _nested(depth: int) -> bytes:
-    """A job nested so deep in all; the body and params are two of the levels."""
+    """A job with this depth of nesting; the body and params are two of the levels."""
     return _raw("params", b'{"a":' + b"[" * (depth - 2) + b"]" * (depth - 2) + b"}")
 
 
@@ -134,7 +134,7 @@ async def test_a_bad_body_is_refused(world: World, acme: str, name: str) -> None
         "spaces and 30 days",
     ],
 )
-async def test_what_only_looks_bad_is_accepted(world: World, acme: str, content: bytes) -> None:
+async def test_unusual_but_valid_input_is_accepted(world: World, acme: str, content: bytes) -> None:
     answer = await world.call("POST", "/v1/job", acme, content=content)
 
     assert answer.status_code == 200, answer.text
@@ -199,7 +199,7 @@ async def test_a_bad_query_is_refused(
     assert fields_of(problem(answer, 400, "BAD_REQUEST")) == named
 
 
-async def test_a_wrong_word_is_answered_with_the_right_ones(world: World, acme: str) -> None:
+async def test_a_wrong_word_is_refused_with_the_right_ones(world: World, acme: str) -> None:
     body = problem(await world.call("GET", "/v1/job?status=FOO", acme), 400, "BAD_REQUEST")
 
     for word in ("FOO", "QUEUED", "STARTED", "SUCCEEDED", "FAILED"):
@@ -207,7 +207,7 @@ async def test_a_wrong_word_is_answered_with_the_right_ones(world: World, acme: 
 
 
 @pytest.mark.parametrize("year", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"])
-async def test_the_ends_of_time_are_no_500(world: World, acme: str, year: str) -> None:
+async def test_extreme_times_are_no_500(world: World, acme: str, year: str) -> None:
     answer = await world.call("GET", f"/v1/job?createdAfter={year}", acme)
 
     assert answer.status_code in (200, 400), answer.text
@@ -260,7 +260,7 @@ async def test_malformed_and_unknown_ids_are_not_found(
         ("GET", "/job/nope/nothing", "There is nothing at this path."),
     ],
 )
-async def test_a_malformed_id_is_told_as_such(
+async def test_a_malformed_id_is_named(
     world: World, acme: str, method: str, path: str, said: str
 ) -> None:
     for face in ("/v1", "/api"):
@@ -268,19 +268,21 @@ async def test_a_malformed_id_is_told_as_such(
         assert problem(answer, 404, "NOT_FOUND")["detail"] == said
 
 
-async def test_operators_are_told_of_malformed_ids_too(world: World) -> None:
+async def test_a_malformed_id_is_named_to_operators_too(world: World) -> None:
     answer = await world.call("GET", "/admin/v1/job/nope/event", world.operator)
 
     assert problem(answer, 404, "NOT_FOUND")["detail"] == "'nope' is not a job id."
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v2/job", "/v1/job/x/y/z"])
-async def test_unknown_paths_are_problems_too(world: World, acme: str, path: str) -> None:
+async def test_unknown_paths_are_problem_details(world: World, acme: str, path: str) -> None:
     problem(await world.call("GET", path, acme), 404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "BREW"])
-async def test_other_methods_are_told_the_right_ones(world: World, acme: str, method: str) -> None:
+async def test_other_methods_are_refused_with_the_header_allow(
+    world: World, acme: str, method: str
+) -> None:
     answer = await world.call(method, f"/v1/job/{NOBODY}", acme)
 
     problem(answer, 405, "METHOD_NOT_ALLOWED")

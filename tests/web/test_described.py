@@ -1,4 +1,4 @@
-"""OpenAPI tells the truth of webhooks: what is answered is what is described, and all of it is."""
+"""Answers match the OpenAPI document: they have all that it describes, and nothing else."""
 
 import json
 import re
@@ -24,7 +24,7 @@ _SINCE = {"since": "2001-01-01T00:00:00Z"}
 
 
 class _Described:
-    """Asks, and holds every answer against the description; `asked` are the operations."""
+    """Sends requests and compares every answer with the document; `asked` are the operations."""
 
     def __init__(self, world: World, slug: str, document: Any) -> None:
         self._world = world
@@ -125,7 +125,7 @@ def _shape(**more: Any) -> Any:
     return {"oneOf": [inner | more, {"type": "null"}]}
 
 
-async def test_the_check_finds_what_differs() -> None:
+async def test_the_check_finds_differences() -> None:
     assert misfits({}, _shape(), {"a": "b"}) == misfits({}, _shape(), None) == []
     for wrong in ({}, {"a": 1}, {"a": True}, {"a": "b", "c": "d"}, [], "a"):
         assert misfits({}, _shape(), wrong) != []
@@ -134,7 +134,7 @@ async def test_the_check_finds_what_differs() -> None:
     ]
 
 
-async def test_the_examples_of_the_pages_are_as_described(world: World) -> None:
+async def test_examples_in_the_docs_match_the_document(world: World) -> None:
     document = (await world.call("GET", "/schema/openapi.json")).json()
     text = "\n".join((ROOT / "docs" / page).read_text() for page in ("webhooks.md", "jobs.md"))
     page = MarkdownIt("commonmark").parse(text)
@@ -163,10 +163,10 @@ async def test_every_class_of_error_is_explained() -> None:
     assert set(get_args(FaultKind)) <= set(explained)
 
 
-async def test_nothing_that_invents_examples_is_loaded(
+async def test_the_library_that_invents_examples_is_not_loaded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Faker, 25 MB, is installed with Litestar; whatever would import it fails here."""
+    """Faker, 25 MB, is installed with Litestar; this test fails if something imports it."""
     examples = "litestar._openapi.schema_generation.examples"
     monkeypatch.setitem(sys.modules, examples, None)
     client = await world.serve()

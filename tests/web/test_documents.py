@@ -1,4 +1,4 @@
-"""The OpenAPI documents and the reference page: frozen, valid, whole, and in plain words."""
+"""The OpenAPI documents and the reference page: constant, valid, complete, and in plain words."""
 
 import json
 import re
@@ -92,11 +92,11 @@ class TestWords:
         ]
         assert silent == []
 
-    async def test_no_module_is_named(self, document: Any) -> None:
+    async def test_no_text_names_a_module(self, document: Any) -> None:
         text = json.dumps({**document, "paths": list(document["paths"].values())})
         assert _MODULE.findall(text) == []
 
-    async def test_operations_read_like_methods(self, document: Any) -> None:
+    async def test_operation_ids_are_method_names(self, document: Any) -> None:
         names = [one["operationId"] for _, _, one in _operations(document)]
 
         assert len(names) == len(set(names))
@@ -114,7 +114,7 @@ class TestWords:
     async def test_nothing_optional_has_a_default(self, document: Any) -> None:
         assert '"default"' not in json.dumps(document)
 
-    async def test_examples_are_as_described(self, document: Any) -> None:
+    async def test_examples_match_their_schemas(self, document: Any) -> None:
         shapes = document["components"]["schemas"]
         for name, shape in shapes.items():
             for example in shape.get("examples", ()):
@@ -124,7 +124,7 @@ class TestWords:
                 body = one["requestBody"]["content"]["application/json"]["schema"]
                 assert shapes[body["$ref"].rpartition("/")[2]]["examples"], one["operationId"]
 
-    async def test_every_refusal_is_a_problem(self, document: Any) -> None:
+    async def test_every_error_is_problem_details(self, document: Any) -> None:
         for _, _, one in _operations(document):
             for status, response in one["responses"].items():
                 if status >= "4" and "$ref" in response:
@@ -172,7 +172,7 @@ async def test_jobs_have_their_media_types() -> None:
 
 
 class _Looked(HTMLParser):
-    """What a page links to, and whatever would load something."""
+    """The links of a page, and everything that would load something."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ class _Looked(HTMLParser):
             self.loading.append(tag)
 
 
-async def test_the_page_holds_everything_and_loads_nothing(world: World) -> None:
+async def test_the_page_has_everything_and_loads_nothing(world: World) -> None:
     answer = await world.call("GET", "/docs")
     looked = _Looked(answer.text)
     document = main_document()

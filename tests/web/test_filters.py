@@ -1,4 +1,4 @@
-"""Filters: each part has a cap, and one that selects nothing is never taken for all."""
+"""Filters: each part has a limit, and an empty list is never taken for all."""
 
 import json
 from typing import Any
@@ -59,7 +59,7 @@ async def test_bulk_on_jobs(
     assert await world.get("/v1/bulk", acme) == []
 
 
-async def test_as_many_as_are_allowed(world: World, acme: str) -> None:
+async def test_filters_at_the_limit(world: World, acme: str) -> None:
     job_id = await world.job(acme, metadata=dict.fromkeys(_MANY, "v"), name="n")
     wanted = {"metadata": {key: [*map(str, range(9)), "v"] for key in _MANY}}
     wanted |= {"name": ["n", *("x" * 99)], "status": ["QUEUED"] * 100}
@@ -129,7 +129,7 @@ async def test_an_empty_list_among_others(world: World, acme: str, field: str) -
 
 
 @pytest.mark.parametrize("field", ["scopes", "tenants"])
-async def test_a_key_for_nothing(world: World, field: str) -> None:
+async def test_a_metadata_key_without_values(world: World, field: str) -> None:
     given = {"kind": "service", "name": "x", field: []}
 
     answer = await world.call("POST", "/admin/v1/key", world.operator, json=given)

@@ -1,4 +1,4 @@
-"""The front: request ids, bodies, doubled headers, reports, and answers when all else fails."""
+"""The front door: request ids, bodies, repeated headers, reports, and unexpected errors."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -25,7 +25,7 @@ async def test_a_callers_request_id_is_kept(world: World, given: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "a b", "\xe9", "a\tb"])
-async def test_a_senseless_request_id_is_replaced(world: World, given: str) -> None:
+async def test_a_malformed_request_id_is_replaced(world: World, given: str) -> None:
     headers = {"X-Request-Id": given.encode("latin-1")}
 
     answer = await world.call("GET", "/health/live", headers=headers)
@@ -42,7 +42,7 @@ async def test_two_request_ids_are_replaced(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/job", "/v1/application"])
-async def test_two_access_keys_are_one_too_many(world: World, acme: str, path: str) -> None:
+async def test_two_access_keys_are_refused(world: World, acme: str, path: str) -> None:
     key = world.keys[acme]
 
     answer = await world.client.get(path, headers=[("Authorization", key), ("Authorization", key)])
@@ -51,7 +51,9 @@ async def test_two_access_keys_are_one_too_many(world: World, acme: str, path: s
 
 
 @pytest.mark.parametrize("name", ["Idempotency-Key", "Gateway-Tenant", "Content-Type"])
-async def test_doubled_headers_that_count_are_refused(world: World, acme: str, name: str) -> None:
+async def test_headers_that_may_occur_once_are_refused_twice(
+    world: World, acme: str, name: str
+) -> None:
     headers = [("Authorization", world.keys[acme]), (name, "a"), (name, "b")]
 
     answer = await world.client.post("/v1/job", headers=headers, json=GOOD)
@@ -121,7 +123,7 @@ class _Broken(FakeUpstream):
         raise RuntimeError("the password is hunter2")
 
 
-async def test_a_defect_is_answered_without_its_inside(
+async def test_an_unexpected_error_shows_no_details(
     world: World, acme: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.client = await world.serve(catalogue=_Broken())
@@ -134,7 +136,7 @@ async def test_a_defect_is_answered_without_its_inside(
     assert world.keys[acme] not in logged
 
 
-async def test_a_defect_on_the_accept_path_is_answered_too(world: World, acme: str) -> None:
+async def test_an_unexpected_error_of_post_job_is_answered_too(world: World, acme: str) -> None:
     class _Sender:
         async def refusal(self, url: str) -> str | None:
             raise RuntimeError(url)
@@ -161,7 +163,7 @@ async def test_without_the_database_nothing_is_accepted(
     await away.close()
 
 
-async def test_other_protocols_are_turned_away(world: World) -> None:
+async def test_other_protocols_are_refused(world: World) -> None:
     app = create_app(world.deps)
     sent: list[Any] = []
 
@@ -177,7 +179,7 @@ async def test_other_protocols_are_turned_away(world: World) -> None:
     assert sent[-1]["type"] == "websocket.close"
 
 
-async def test_what_litestar_refuses_is_told_in_our_words() -> None:
+async def test_errors_of_litestar_are_problem_details() -> None:
     told, _, _ = problem_of(ClientException("too odd", status_code=415), "id")
 
     assert (told.status, told.code, told.detail) == (400, "BAD_REQUEST", "too odd")

@@ -1,4 +1,4 @@
-"""Handlers declare what they read once, by the annotations of `payload` and `parameters`."""
+"""The annotations of `payload` and `parameters` declare what a handler reads."""
 
 from inspect import signature
 from typing import Any
@@ -11,12 +11,12 @@ from gateway.web.route_table import ANY_KEY, OPEN, OPERATOR, TENANT, flat
 from gateway.web.schemas.requests import In, JobIn, NoBody, PageQuery
 
 _HANDLERS = [one for groups in (TENANT, OPERATOR, OPEN, ANY_KEY) for one in flat(groups)]
-# POST /job reads its body by hand, so that it costs little.
+# POST /job reads its body itself, because it has to be cheap.
 _BY_HAND = {"create_job": JobIn}
 
 
 @pytest.mark.parametrize("handler", _HANDLERS, ids=lambda handler: handler.fn.__name__)
-def test_what_a_handler_reads_is_what_is_checked_and_documented(handler: Any) -> None:
+def test_what_a_handler_reads_is_checked_and_documented(handler: Any) -> None:
     parameters = signature(handler.fn).parameters
     for name, option in (("payload", "body"), ("parameters", "query")):
         if name in parameters:
@@ -35,7 +35,7 @@ def test_a_type_that_is_declared_twice() -> None:
         declare_inputs(twice)
 
 
-def test_one_handler_leaves_the_others_alone() -> None:
+def test_handlers_do_not_share_their_options() -> None:
     shared: dict[str, Any] = {"scope": "x"}
 
     @post("/one", opt=shared)

@@ -1,4 +1,4 @@
-"""`gateway serve` as a process: it answers over sockets, and stops without cutting anyone off."""
+"""`gateway serve` as a process: it answers over sockets, and stops without cutting off requests."""
 
 import asyncio
 import signal
@@ -100,7 +100,7 @@ async def test_a_key_revoked_without_redis_ends_within_seconds(
             pass
 
 
-async def test_it_tells_the_balancer_first_and_lets_requests_finish(
+async def test_it_is_not_ready_first_and_lets_requests_finish(
     world: World, database_url: str, acme: str
 ) -> None:
     async with serving(database_url) as api, asyncio.timeout(_SECONDS):
@@ -119,7 +119,7 @@ async def test_it_tells_the_balancer_first_and_lets_requests_finish(
         assert await api.process.wait() == 0
 
 
-async def test_it_serves_on_while_the_balancer_takes_it_out(
+async def test_it_answers_until_the_load_balancer_has_removed_it(
     world: World, database_url: str, acme: str
 ) -> None:
     async with serving(database_url) as api, asyncio.timeout(_SECONDS):
@@ -137,19 +137,21 @@ async def test_it_serves_on_while_the_balancer_takes_it_out(
 
 
 @pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)])
-async def test_who_is_in_haste_waits_for_no_balancer(
+async def test_a_second_signal_skips_the_delay(
     world: World, database_url: str, signals: tuple[signal.Signals, ...]
 ) -> None:
     delay = {"GATEWAY_DRAIN_DELAY_SECONDS": "600"}
     async with serving(database_url, delay) as api, asyncio.timeout(_SECONDS):
         for number in signals:
             api.process.send_signal(number)
-            await asyncio.sleep(0.5)  # signals of one kind that come at once are one
+            await asyncio.sleep(0.5)  # two signals of a kind at the same time count as one
 
         assert await api.process.wait() == 0
 
 
-async def test_an_idle_connection_is_kept_for_so_long(world: World, database_url: str) -> None:
+async def test_an_idle_connection_is_kept_for_the_time_of_the_setting(
+    world: World, database_url: str
+) -> None:
     async with serving(database_url, {"GATEWAY_KEEP_ALIVE_SECONDS": "2"}) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", api.client.base_url.port)
         for pause in (0, 1):
@@ -163,7 +165,7 @@ async def test_an_idle_connection_is_kept_for_so_long(world: World, database_url
         writer.close()
 
 
-async def test_metrics_may_have_a_port_of_their_own(world: World, database_url: str) -> None:
+async def test_metrics_may_have_a_separate_port(world: World, database_url: str) -> None:
     port = free_port()
     settings = {"GATEWAY_METRICS_PORT": str(port), "GATEWAY_METRICS_HOST": "127.0.0.1"}
     async with serving(database_url, settings) as api:

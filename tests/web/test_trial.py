@@ -1,4 +1,4 @@
-"""A test of an endpoint tells what happened, whatever that is; over real sockets."""
+"""A test of an endpoint shows what happened, over real sockets."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ _PHASES = {"dnsMs", "connectMs", "tlsMs", "firstByteMs"}
 
 @dataclass
 class _Sending:
-    """A sender that can be exchanged, and the client of an application that has it."""
+    """A sender that a test can replace, and a client of the application with it."""
 
     inner: HttpSender
     client: httpx.AsyncClient | None = None
@@ -40,7 +40,7 @@ class _Sending:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def real(module_world: World) -> AsyncIterator[_Sending]:
-    """One that really sends, also to this machine."""
+    """A sender that really sends, also to this machine."""
     async with sending(timeout=2.0) as sender:
         made = _Sending(sender)
         made.client = await module_world.serve(sender=made)
@@ -104,7 +104,7 @@ async def test_a_receiver_that_is_down_is_a_result(calling: World, acme: str) ->
     assert (await calling.get(path, acme))["failures"] == 0
 
 
-async def test_nobody_there_is_a_result(calling: World, acme: str) -> None:
+async def test_a_refused_connection_is_a_result(calling: World, acme: str) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         made = await _made(calling, acme, f"http://127.0.0.1:{closed.getsockname()[1]}/")
@@ -116,9 +116,7 @@ async def test_nobody_there_is_a_result(calling: World, acme: str) -> None:
     assert trial["timings"]["firstByteMs"] is None
 
 
-async def test_an_address_that_may_not_be_called_is_a_result(
-    calling: World, real: _Sending, acme: str
-) -> None:
+async def test_a_forbidden_address_is_a_result(calling: World, real: _Sending, acme: str) -> None:
     open_to_all = real.inner
     async with receiving() as receiver:
         made = await _made(calling, acme, receiver.url())
@@ -133,7 +131,7 @@ async def test_an_address_that_may_not_be_called_is_a_result(
     assert receiver.connections == 0
 
 
-async def test_a_disabled_endpoint_can_be_tried_too(calling: World, acme: str) -> None:
+async def test_a_disabled_endpoint_can_be_tested_too(calling: World, acme: str) -> None:
     async with receiving(answering(_OK)) as receiver:
         made = await _made(calling, acme, receiver.url())
         path = f"/v1/endpoint/{made['id']}"
@@ -145,7 +143,7 @@ async def test_a_disabled_endpoint_can_be_tried_too(calling: World, acme: str) -
     assert (await calling.get(path, acme))["disabled"] is True
 
 
-async def test_what_nothing_can_sign_is_a_conflict(calling: World, acme: str) -> None:
+async def test_an_endpoint_without_a_secret_is_a_conflict(calling: World, acme: str) -> None:
     made = await _made(calling, acme, "http://127.0.0.1:9/")
     rotate = {"overlapSeconds": 0}
     await calling.send("POST", f"/v1/endpoint/{made['id']}/rotate-secret", acme, rotate)

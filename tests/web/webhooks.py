@@ -1,4 +1,4 @@
-"""Deliveries for tests, made as the engine makes them, and where they go."""
+"""Makes deliveries for tests as the engine does, and the receivers that they go to."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,7 @@ async def endpoint(world: World, slug: str, **fields: Any) -> str:
 
 
 async def event(world: World, slug: str, kind: str = "test.ping", job: str | None = None) -> UUID:
-    """An event that nobody is owed."""
+    """An event without deliveries."""
     tenant, ids = await world.find(slug), world.deps.ids
     made = NewEvent(ids.uuid(), tenant.id, UUID(job) if job else None, kind, BODY)
     async with world.deps.db.begin() as tx:
@@ -59,7 +59,7 @@ async def delivery(
 async def tried(
     world: World, slug: str, delivery_id: str, state: str = "exhausted", **changes: Any
 ) -> None:
-    """Have a delivery tried once: answered with 500 unless told otherwise."""
+    """Have a delivery attempted once; by default the answer is 500."""
     tenant, token = await world.find(slug), world.deps.ids.uuid()
     done = replace(attempt_of(), **changes)
     async with world.deps.db.begin() as tx:

@@ -7,7 +7,7 @@ from gateway.errors import UnsupportedMediaType
 
 _PLAIN = frozenset({b"application/json", b"application/json; charset=utf-8"})
 _JSON = re.compile(r"application/(?:[!#$&^_.+a-z0-9-]+\+)?json|text/json")
-# Types that curl and browsers set on their own, whatever the body is.
+# Types that curl and browsers set by default, so they say nothing about the body.
 _UNDECLARED = frozenset({"", "*/*", "text/plain", "application/x-www-form-urlencoded"})
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]*)', re.IGNORECASE)
 _UTF_8 = frozenset({"", "utf-8", "utf8", "us-ascii"})

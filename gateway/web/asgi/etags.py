@@ -15,9 +15,9 @@ def etag_of(version: int) -> str:
 
 
 def names_tag(known: str, tag: str) -> bool:
-    """Whether an If-None-Match names a tag: weak, in a list, without its quotes, or as `*`.
+    """Whether an If-None-Match names a tag. It may be weak, in a list, without quotes, or `*`.
 
-    A tag that a compressing proxy has altered, such as `"3-gzip"`, names the one it was made from.
+    A tag that a compressing proxy has changed, such as `"3-gzip"`, names the original `"3"`.
     """
     if known.strip() == "*":
         return True
@@ -27,7 +27,7 @@ def names_tag(known: str, tag: str) -> bool:
 
 
 def require_unconditional(method: str, headers: Mapping[bytes, bytes]) -> None:
-    """Raise PreconditionFailed for a change with If-Match, which no route supports."""
+    """Raise PreconditionFailed for a conditional change, which no route supports."""
     wanted = headers.get(b"if-match", b"*").strip()
     if wanted != b"*" or (method == "PUT" and b"if-none-match" in headers):
         raise PreconditionFailed(

@@ -1,4 +1,4 @@
-"""The facts about a request that are known before it is routed."""
+"""What is known of a request before it is routed, and its caller once that is known."""
 
 import re
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ from gateway.flows.accept.authenticate import TenantContext
 from gateway.ports import Ids
 from gateway.web.asgi.read_body import Incoming
 
-STATE = "request_context"  # where Litestar's handlers find it, in the state of the scope
+STATE = "request_context"  # its name in the state of the ASGI scope
 
-# Fields with one value; of others, lines with the same name make one list (RFC 9110, 5.3).
-_ONCE = frozenset(
+# These headers have one value. Repeated lines of any other make one list (RFC 9110, 5.3).
+_SINGLE = frozenset(
     {b"content-type", b"gateway-tenant", b"host", b"idempotency-key", b"last-event-id"}
 )
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
@@ -34,8 +34,8 @@ class Caller:
         return self.context.tenant if self.context else None
 
     @property
-    def acting(self) -> TenantContext:
-        """The tenant it acts for, where it must act for one."""
+    def required_context(self) -> TenantContext:
+        """The tenant it acts for; raises RuntimeError without one."""
         if self.context is None:
             raise RuntimeError("a call that must act for a tenant was let in without one")
         return self.context
@@ -54,12 +54,12 @@ class RequestContext:
     caller: Caller | None = None
     parameters: Struct | None = None
     bodiless: bool = False
-    # Headers of the response, whatever it is.
-    notes: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+    # Headers for the response, success or error.
+    response_headers: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
 
     @property
-    def identified(self) -> Caller:
-        """The caller; only behind a guard."""
+    def required_caller(self) -> Caller:
+        """The caller, which a guard has found; raises RuntimeError without one."""
         if self.caller is None:
             raise RuntimeError("a handler without a guard asked for its caller")
         return self.caller
@@ -69,7 +69,7 @@ class RequestContext:
         return self.headers.get(name, b"").decode("latin-1")
 
     async def take_body(self) -> None:
-        """Read the body of a caller who is known, once; raises as Incoming.read does."""
+        """Read the body once, after the caller is known; raises what Incoming.read raises."""
         if self.body:
             return
         caller = self.caller
@@ -84,7 +84,7 @@ class RequestContext:
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]], ids: Ids) -> str:
-    """The caller's own X-Request-Id where it is 1 to 128 visible ASCII characters; else a new one."""
+    """The caller's X-Request-Id if it has 1 to 128 visible ASCII characters, or else a new id."""
     given = [value for name, value in headers if name == b"x-request-id"]
     if len(given) == 1 and _REQUEST_ID.fullmatch(text := given[0].decode("latin-1")):
         return text
@@ -92,18 +92,21 @@ def request_id_of(headers: Iterable[tuple[bytes, bytes]], ids: Ids) -> str:
 
 
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by name, repeated ones joined; raises Unauthorized or BadRequest for a repeated single one."""
+    """Headers by name, with repeated ones joined; raises if a header that may occur once is repeated.
+
+    Raises Unauthorized or BadRequest.
+    """
     headers: dict[bytes, bytes] = {}
     for name, value in pairs:
         if name in headers:
-            _refuse_second(name)
+            _refuse_repeated(name)
             value = headers[name] + b", " + value  # noqa: PLW2901 - the same field, longer
         headers[name] = value
     return headers
 
 
-def _refuse_second(name: bytes) -> None:
+def _refuse_repeated(name: bytes) -> None:
     if name == b"authorization":
         raise Unauthorized("There are two Authorization headers. Send one access key.")
-    if name in _ONCE:
+    if name in _SINGLE:
         raise BadRequest.of(name.decode().title(), "the header is given more than once")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from gateway.errors import BadRequest, NotFound
 from gateway.web.asgi.types import Scope
 
-# Spellings that a proxy may route differently than we do: an empty segment, and a letter, digit, mark
-# or separator that is percent-encoded without need. A proxy that blocks /admin must block all of it.
+# A proxy may route these spellings differently than we do: an empty segment, and a letter, digit,
+# mark or separator that is percent-encoded without need. A proxy that blocks /admin must block all.
 _DISGUISED = re.compile(rb"//|%(?:2[D-Fd-f]|3[0-9Bb]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[CFcf]|7[Ee])")
 _HOST = re.compile(rb"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]+")
 
@@ -25,6 +25,6 @@ def require_path(scope: Scope) -> None:
 
 
 def require_host(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-    """Raise BadRequest where HTTP/1.1 needs a header Host and there is none, or a malformed one."""
+    """Raise BadRequest for an HTTP/1.1 request without a header Host or with a malformed one."""
     if scope.get("http_version") == "1.1" and not _HOST.fullmatch(headers.get(b"host", b"")):
         raise BadRequest.of("Host", "HTTP/1.1 needs this header once, with the name of the host")

@@ -1,4 +1,4 @@
-"""Long requests: each ends within seconds of its key's end or its tenant's suspension."""
+"""Ends long requests within seconds after their key ends or their tenant is suspended."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,9 +9,9 @@ from gateway.errors import GatewayError, Unavailable
 from gateway.flows.accept.authenticate import Authenticator
 from gateway.flows.deps import Deps
 from gateway.web.asgi.request_context import Caller
-from gateway.web.auth import admit
+from gateway.web.auth import recheck
 
-# A key that expires is not announced, and announcements may be missed.
+# No announcement comes when a key expires, and announcements may be lost.
 _RECHECK_SECONDS = 5.0
 
 
@@ -41,9 +41,9 @@ class LongRequests:
 
     @asynccontextmanager
     async def within(self, caller: Caller) -> AsyncGenerator[None]:
-        """End the block once the caller may not read on.
+        """Cancel the block when the caller loses access.
 
-        Raises what refuses it then: Unauthorized, TenantSuspended, NotFound.
+        Raises the reason: Unauthorized, TenantSuspended, NotFound.
         """
         task = asyncio.current_task()
         if task is None:
@@ -84,7 +84,7 @@ class LongRequests:
 
     async def _refusal(self, one: _Request) -> GatewayError | None:
         try:
-            await admit(self._identities, one.caller)
+            await recheck(self._identities, one.caller)
         except Unavailable:
             return None  # checked again in a moment
         except GatewayError as refusal:

@@ -1,1 +1,1 @@
-"""OpenAPI: what the routes read, answer and refuse, described once at start and frozen."""
+"""OpenAPI: documents and a reference page, built from the routes once, at start."""

@@ -1,4 +1,4 @@
-"""The documents: everything but the older face at /schema/openapi.json, and /api at /schema/api.json."""
+"""The two OpenAPI documents: /schema/openapi.json has all but /api, which /schema/api.json has."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -29,7 +29,7 @@ _WELL_KNOWN = "/.well-known/"
 _ABOUT = """Accepts jobs for many tenants, runs them upstream, keeps their history, delivers signed webhooks.
 
 Every request needs an access key in the header `Authorization`, alone or after `Bearer `. Success is
-200 with JSON. A refusal is `application/problem+json`; go by its `code`. Times are ISO 8601 in UTC.
+200 with JSON. Errors are `application/problem+json`; compare the `code`. Times are ISO 8601 in UTC.
 """
 _OLDER = "The same calls under `/api`, where a job's `workflow` is an object. "
 _SCHEMES = {
@@ -40,7 +40,7 @@ _SCHEMES = {
 
 @cache
 def main_document() -> Json:
-    """/v1, /admin/v1, and what needs no key. It is shared: never change it."""
+    """/v1, /admin/v1, and the routes without a key. The object is cached: do not change it."""
     parts = [
         *_described("/v1", TENANT, "accessKey"),
         *_described("/admin/v1", OPERATOR, "operatorKey"),
@@ -52,7 +52,7 @@ def main_document() -> Json:
 
 @cache
 def older_document() -> Json:
-    """The same calls under /api. It is shared: never change it."""
+    """The same calls under /api. The object is cached: do not change it."""
     parts = [
         *_described("/api", TENANT, "accessKey"),
         *_described("", ANY_KEY, "accessKey", "/api/"),
@@ -62,7 +62,7 @@ def older_document() -> Json:
     shapes = document["components"]["schemas"]
     shapes |= named
     job = shapes["JobOut"]
-    text = "The upstream's workflow; both fields hold the slug where its name is not known."
+    text = "The upstream's workflow; if its name is not known, both fields hold the slug."
     job["properties"]["workflow"] = reference("WorkflowNamed") | {"description": text}
     job["examples"] = [
         one | {"workflow": {"id": one["workflow"], "name": one["workflow"]}}
@@ -74,7 +74,7 @@ def older_document() -> Json:
 def _described(
     prefix: str, groups: Groups, key: str | None, within: str = ""
 ) -> list[tuple[str, str, Described]]:
-    """The operations of handlers; of those that are at several paths, the one `within` is shown."""
+    """The operations of handlers; of a handler with several paths, the one that begins with `within`."""
     return [
         (open_path(path), method, describe_operation(handler, path, tag, key))
         for tag, handlers in groups.items()
@@ -140,6 +140,6 @@ def _header(name: str) -> Json:
     return {"description": describe("", name), "schema": {"type": "string"}}
 
 
-def frozen(document: Json) -> bytes:
-    """The document as JSON, the same bytes each time."""
+def as_json(document: Json) -> bytes:
+    """The document as JSON, with the same bytes each time."""
     return msgspec.json.encode(document)

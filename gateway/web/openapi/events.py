@@ -1,4 +1,4 @@
-"""Events as schemas: the body of each webhook and the entry of each event in the feed, by type."""
+"""The schemas of events: for each type the body of its webhook and its entry in the feed."""
 
 from msgspec import UNSET, UnsetType
 
@@ -24,7 +24,7 @@ class EndpointNamed(Out):
 
 
 class EndpointDisabled(Out):
-    """An endpoint that is not delivered to any more, and why."""
+    """An endpoint that was disabled, and why."""
 
     endpoint: EndpointNamed
     reason: str
@@ -37,14 +37,14 @@ class CredentialNamed(Out):
 
 
 class CredentialRejected(Out):
-    """A credential that the upstream refused, and how."""
+    """A credential that the upstream refused, and its answer."""
 
     credential: CredentialNamed
     reason: str
 
 
 class Ping(Out):
-    """A trial."""
+    """A test of an endpoint."""
 
     test: bool
     tenant: str
@@ -58,7 +58,7 @@ _DATA: dict[str, type[Out]] = {
 
 
 def event_schemas() -> Json:
-    """All schemas of events by name, with those that they refer to."""
+    """The schemas of all events by name, and the schemas that they refer to."""
     kinds = [_DATA.get(type_, JobInEvent) for type_ in EVENT_TYPES]
     _, named = schemas_of([*dict.fromkeys(kinds), Time])
     named[JobInEvent.__name__]["properties"]["workflowParams"] |= {"type": ["object", "null"]}
@@ -71,7 +71,7 @@ def event_schemas() -> Json:
 
 
 def webhooks() -> Json:
-    """The section `webhooks`: what is posted to receivers, by type."""
+    """The section `webhooks` of the document: the POST to receivers, by type."""
     return {type_: {"post": _webhook(type_)} for type_ in EVENT_TYPES}
 
 
@@ -89,7 +89,7 @@ def _event(type_: str, kind: type[Out], *, in_feed: bool) -> Json:
         "timestamp": {"type": "string", "format": "date-time"},
     }
     if in_feed:
-        # A sample is about no job that there is.
+        # A sample event has no job.
         job_id: Json = {"anyOf": [{"type": "string", "format": "uuid"}, {"type": "null"}]}
         head: Json = {"id": {"type": "string", "format": "uuid"}}
         properties = head | properties | {"tenant": {"type": "string"}, "jobId": job_id}
@@ -109,13 +109,13 @@ def _event(type_: str, kind: type[Out], *, in_feed: bool) -> Json:
 
 
 _MEANINGS = {
-    "job.started": "the upstream began to work on a job.",
-    "job.succeeded": "a job ended well.",
+    "job.started": "the upstream started a job.",
+    "job.succeeded": "a job succeeded.",
     "job.failed": "a job failed, was cancelled or ran out of time.",
     "job.deleted": "a job was deleted.",
-    "endpoint.disabled": "an endpoint is not delivered to any more.",
+    "endpoint.disabled": "an endpoint was disabled.",
     "credential.rejected": "the upstream refused the tenant's credential, so its jobs wait.",
-    "test.ping": "a trial of an endpoint.",
+    "test.ping": "a test of an endpoint.",
 }
 
 
@@ -133,14 +133,14 @@ def _any_of(text: str, family: str) -> Json:
 def _webhook(type_: str) -> Json:
     name = event_name(type_)
     headers = (
-        ("webhook-id", "The id of the event, the same at every attempt: take each id once."),
+        ("webhook-id", "The id of the event, the same at every attempt: process each id once."),
         ("webhook-timestamp", "When this attempt was made, in seconds since 1970."),
         ("webhook-signature", "One signature for each live secret, separated by spaces."),
     )
     return {
         "operationId": f"on{name}",
         "summary": f"{type_}: {_MEANINGS[type_]}",
-        "description": "Answer any 2xx within 15 seconds; everything else is tried again.",
+        "description": "Answer with any 2xx within 15 seconds; otherwise the delivery is retried.",
         "tags": ["Webhooks"],
         "parameters": [
             {
@@ -156,6 +156,6 @@ def _webhook(type_: str) -> Json:
             "required": True,
             "content": {"application/json": {"schema": reference(name)}},
         },
-        "responses": {"2XX": {"description": "Taken."}},
+        "responses": {"2XX": {"description": "Delivered."}},
         "security": [],
     }

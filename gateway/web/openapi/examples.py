@@ -1,4 +1,4 @@
-"""Examples of what is read and answered, by the name of the type; a test holds them to their schemas."""
+"""Examples by the name of their type; a test checks them against their schemas."""
 
 from typing import Any
 
@@ -135,7 +135,7 @@ EXAMPLES: dict[str, list[Any]] = {
     ],
 }
 
-# What an event holds, by its type.
+# The data of events, by type.
 EVENT_DATA: dict[str, dict[str, Any]] = {
     "job.started": JOB | {"status": "STARTED", "result": None, "completedAt": None},
     "job.succeeded": JOB,

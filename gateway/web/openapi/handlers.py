@@ -1,4 +1,4 @@
-"""The documents and the page as they are served: the same bytes each time, with an ETag."""
+"""Serves the documents and the pages; their bytes never change, so each has an ETag."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from typing import Any
 from litestar import Response, get
 
 from gateway.web.asgi.types import AnyRequest
-from gateway.web.auth import guard_nobody
-from gateway.web.openapi.document import frozen, main_document, older_document
+from gateway.web.auth import guard_public
+from gateway.web.openapi.document import as_json, main_document, older_document
 from gateway.web.openapi.page import INDEX, STYLE_HASH, reference_page
 from gateway.web.respond.raw_response import JSON
 
@@ -25,7 +25,7 @@ _HTML = "text/html"
 
 @dataclass(frozen=True, slots=True)
 class ReferencePage:
-    """Bytes that never change while the process lives."""
+    """A document or a page, ready to send."""
 
     body: bytes
     media_type: str
@@ -33,18 +33,18 @@ class ReferencePage:
 
     @classmethod
     def of(cls, body: bytes, media_type: str, more: dict[str, str]) -> "ReferencePage":
-        """With the tag of these bytes."""
+        """Add the ETag of these bytes."""
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         return cls(body, media_type, {"ETag": tag, **_CACHED, **more})
 
 
 @cache
 def pages() -> dict[str, ReferencePage]:
-    """All pages by path, made once."""
+    """All documents and pages by path, made once."""
     main, older = main_document(), older_document()
     return {
-        "/schema/openapi.json": ReferencePage.of(frozen(main), JSON, {}),
-        "/schema/api.json": ReferencePage.of(frozen(older), JSON, {}),
+        "/schema/openapi.json": ReferencePage.of(as_json(main), JSON, {}),
+        "/schema/api.json": ReferencePage.of(as_json(older), JSON, {}),
         "/docs": ReferencePage.of(reference_page(main), _HTML, _PAGE),
         "/": ReferencePage.of(INDEX, _HTML, _PAGE),
     }
@@ -52,11 +52,11 @@ def pages() -> dict[str, ReferencePage]:
 
 @get(
     ["/", "/docs", "/schema/openapi.json", "/schema/api.json"],
-    guards=[guard_nobody],
+    guards=[guard_public],
     include_in_schema=False,
 )
 async def read_page(request: AnyRequest) -> Response[bytes]:
-    """A document or a page; its tag answers conditional requests."""
+    """A document or a page; the front door answers 304 by its ETag."""
     page = pages()[request.scope["path"].rstrip("/") or "/"]
     return Response(page.body, media_type=page.media_type, headers=page.headers)
 

@@ -1,4 +1,4 @@
-"""One operation of the document: what a handler reads, answers and refuses."""
+"""One operation of the document: the parameters, body and responses of a handler."""
 
 import re
 from collections.abc import Iterator
@@ -15,36 +15,36 @@ from gateway.web.schemas.requests import In, NoQuery
 
 _JSON, _OK = "application/json", 200
 _PLACEHOLDER = re.compile(r"\{(\w+):(\w+)\}")
-_VERSIONED, _REPEATABLE = "If-None-Match", "Idempotency-Key"
+_CONDITIONAL, _REPEATABLE = "If-None-Match", "Idempotency-Key"
 _KEY_PATTERN = "^[ -~]{1,255}$"
-_LISTS = frozenset({"cursor", "after"})
+_PAGED = frozenset({"cursor", "after"})
 
-# Refusals by HTTP status; each is a response of the same name among the components.
+# Errors by HTTP status: the name among `components.responses`, and the description.
 REFUSALS = {
-    400: ("BadRequest", "Something in the request is wrong; `errors` names every field."),
-    401: ("Unauthorized", "There is no access key, or it is not valid."),
+    400: ("BadRequest", "The request is wrong; `errors` names every wrong field."),
+    401: ("Unauthorized", "The access key is missing or not valid."),
     403: ("Forbidden", "The access key may not do this, or the tenant is suspended."),
-    404: ("NotFound", "There is no such thing, or it is another tenant's."),
-    408: ("RequestTimeout", "The body did not come in time."),
-    409: ("Conflict", "The request contradicts the present state."),
+    404: ("NotFound", "It does not exist, or belongs to another tenant."),
+    408: ("RequestTimeout", "The body did not arrive in time."),
+    409: ("Conflict", "The request conflicts with the current state."),
     412: ("PreconditionFailed", "Changes cannot depend on a version: send no If-Match."),
     413: ("PayloadTooLarge", "The body is too large."),
     415: ("UnsupportedMediaType", "The body must be JSON in UTF-8, not compressed."),
     422: ("IdempotencyKeyReused", "The Idempotency-Key was used before with another body."),
-    429: ("RateLimited", "Too many requests, or too many jobs that wait."),
-    500: ("InternalError", "A defect of the gateway; the request id finds it in the logs."),
+    429: ("RateLimited", "Too many requests, or too many waiting jobs."),
+    500: ("InternalError", "A bug in the gateway; search its logs for the request id."),
     502: (
         "UpstreamUnavailable",
-        "The response needs the upstream, which gave none that is usable.",
+        "The upstream is needed for the response and did not answer with one that is usable.",
     ),
     503: ("Unavailable", "The database is away. Nothing was accepted."),
-    504: ("UpstreamTimeout", "The response needs the upstream, which gave none in time."),
+    504: ("UpstreamTimeout", "The upstream is needed for the response and did not answer in time."),
 }
 _UPSTREAM = (502, 504)
 
 
 class Described(NamedTuple):
-    """An operation, and the schemas that it refers to by name."""
+    """An operation, and the schemas that it refers to, by name."""
 
     operation: Json
     schemas: Json
@@ -145,16 +145,16 @@ def _responses(handler: HTTPRouteHandler, path: str, key: str | None) -> tuple[J
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in _headers(handler)}
     for status in sorted(specs) or [_OK]:
         spec = specs.get(status)
-        kind: Any = getattr(spec, "data_container", None) or _answered(handler)
+        kind: Any = getattr(spec, "data_container", None) or _response_type(handler)
         media_type = spec.media_type if spec else _JSON
         shape, found = _any_of(kind)
         schemas |= found
         content = {str(getattr(media_type, "value", media_type)): {"schema": shape}}
         content |= {more: {"schema": {"type": "string"}} for more in handler.opt.get("media", ())}
-        told = {"description": _said(kind), "headers": headers, "content": content}
+        told = {"description": _summary_of(kind), "headers": headers, "content": content}
         responses[str(status)] = told
-    if _VERSIONED in handler.opt.get("headers", ()):
-        text = "It is as the caller knows it; there is no body."
+    if _CONDITIONAL in handler.opt.get("headers", ()):
+        text = "Not changed since the version in If-None-Match; there is no body."
         responses["304"] = {"description": text}
     for status in _refusals(handler, path, key):
         name = REFUSALS[status][0]
@@ -162,19 +162,19 @@ def _responses(handler: HTTPRouteHandler, path: str, key: str | None) -> tuple[J
     return dict(sorted(responses.items())), schemas
 
 
-def _answered(handler: HTTPRouteHandler) -> Any:  # noqa: ANN401
+def _response_type(handler: HTTPRouteHandler) -> Any:  # noqa: ANN401
     kind = get_type_hints(handler.fn)["return"]
     return get_args(kind)[0] if get_origin(kind) is Response else kind
 
 
 def _any_of(kind: Any) -> tuple[Json, Json]:  # noqa: ANN401
-    """The schema of a type, or of one of several structs."""
+    """The schema of a type; of a union, `anyOf` the schemas of its types."""
     options = get_args(kind) if get_origin(kind) not in (list, dict) else ()
     shapes, schemas = schemas_of(options or [kind])
     return (shapes[0] if len(shapes) == 1 else {"anyOf": shapes}), schemas
 
 
-def _said(kind: Any) -> str:  # noqa: ANN401
+def _summary_of(kind: Any) -> str:  # noqa: ANN401
     own = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     return (kind.__doc__ or "").partition("\n")[0] if own else "Done."
 
@@ -183,9 +183,9 @@ def _headers(handler: HTTPRouteHandler) -> Iterator[str]:
     yield "X-Request-Id"
     read = handler.opt.get("headers", ())
     kind: type[In] = handler.opt.get("query", NoQuery)
-    if not _LISTS.isdisjoint(kind.__struct_fields__):
+    if not _PAGED.isdisjoint(kind.__struct_fields__):
         yield "Link"
-    if _VERSIONED in read:
+    if _CONDITIONAL in read:
         yield "ETag"
     if _REPEATABLE in read:
         yield "Idempotency-Replayed"
@@ -196,7 +196,7 @@ def _headers(handler: HTTPRouteHandler) -> Iterator[str]:
 
 
 def _refusals(handler: HTTPRouteHandler, path: str, key: str | None) -> Iterator[int]:
-    """The statuses that a handler refuses with."""
+    """The HTTP statuses of the errors that a handler may answer with."""
     writes = not {"GET"}.issuperset(map(str, handler.http_methods))
     yield from (400, 500, 503)
     if key is not None:

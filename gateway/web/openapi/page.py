@@ -1,4 +1,4 @@
-"""The reference page: the document as one HTML file without scripts, which loads nothing."""
+"""The reference page: the document as one HTML file, without scripts and external resources."""
 
 import base64
 import hashlib
@@ -28,7 +28,7 @@ INDEX = f"""<!doctype html>
 <ul>
 <li><a href="docs">API reference</a></li>
 <li><a href="schema/openapi.json">OpenAPI document</a>, and <a href="schema/api.json">that of <code>/api</code></a></li>
-<li><a href="health/ready">Whether it is ready</a></li>
+<li><a href="health/ready">Readiness</a></li>
 </ul>
 </main>
 </html>
@@ -36,12 +36,12 @@ INDEX = f"""<!doctype html>
 
 
 def reference_page(document: Json) -> bytes:
-    """The page; everything of the document is escaped."""
+    """The page; every text of the document is escaped."""
     return "\n".join(_Page(document).lines()).encode()
 
 
 class _Page:
-    """Writes the parts of the page, in their order."""
+    """Writes the parts of the page in order."""
 
     def __init__(self, document: Json) -> None:
         self._document = document
@@ -52,7 +52,7 @@ class _Page:
                 self._groups.setdefault(operation["tags"][0], []).append((method, path, operation))
 
     def lines(self) -> Iterator[str]:
-        """All of it."""
+        """The whole page."""
         info = self._document["info"]
         yield '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">'
         yield f"<title>{escape(info['title'])} API</title>"
@@ -102,7 +102,7 @@ class _Page:
                 one["name"],
                 f"{one['in']}, {self._kind(one['schema'])}",
                 one["description"],
-                needed=one["required"],
+                required=one["required"],
             )
             for one in operation.get("parameters", [])
         ]
@@ -171,10 +171,12 @@ class _Page:
         yield "</section>"
 
     def _fields(self, shape: Json) -> Iterator[str]:
-        needed = shape.get("required", ())
+        required = shape.get("required", ())
         for name, one in shape.get("properties", {}).items():
             kind, text = self._kind(one), one.get("description", "")
-            yield _row(name, kind, text, needed=name in needed and "additionalProperties" in shape)
+            yield _row(
+                name, kind, text, required=name in required and "additionalProperties" in shape
+            )
 
     def _resolved(self, shape: Json) -> Json:
         if "$ref" not in shape:
@@ -183,7 +185,7 @@ class _Page:
         return self._components[part][name]
 
     def _kind(self, shape: Json) -> str:
-        """What a value is, as HTML."""
+        """The type of a value, as HTML."""
         if "$ref" in shape:
             name = escape(shape["$ref"].rpartition("/")[2])
             return f"<a href='#{name}'>{name}</a>"
@@ -232,9 +234,9 @@ def _table(title: str, rows: Iterable[str]) -> Iterator[str]:
         yield "<table>\n" + "\n".join(kept) + "\n</table>"
 
 
-def _row(name: str, kind: str, text: str, *, needed: bool = False) -> str:
-    """A row; `kind` is HTML, the rest is text."""
-    mark = " <span class='needed'>required</span>" if needed else ""
+def _row(name: str, kind: str, text: str, *, required: bool = False) -> str:
+    """A row of a table; `kind` is HTML, name and text are escaped here."""
+    mark = " <span class='required'>required</span>" if required else ""
     cells = (f"<code>{escape(name)}</code>{mark}", kind, _inline(text))
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

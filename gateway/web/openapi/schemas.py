@@ -1,4 +1,4 @@
-"""JSON Schemas of what is read and answered: msgspec's, with descriptions and formats."""
+"""JSON Schemas of requests and responses: msgspec's, with descriptions and formats."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias, cast
@@ -14,28 +14,28 @@ Json: TypeAlias = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/{name}"
 _TIME: Json = {"type": "string", "format": "date-time"}
-# Where the type says less than there is to say.
+# The schema of error codes, whose Python type is only `str`.
 _CODE = "ErrorCode"
 
 
 def reference(name: str) -> Json:
-    """A schema that is described under a name."""
+    """A reference to the schema with this name."""
     return {"$ref": _REFERENCE.format(name=name)}
 
 
 def schemas_of(kinds: Iterable[Any]) -> tuple[list[Json], Json]:
-    """The schemas of types, and those that they refer to, by name."""
+    """The schemas of types, and the schemas that they refer to, by name."""
     given, named = msgspec.json.schema_components(
         list(kinds), schema_hook=_hook, ref_template=_REFERENCE
     )
-    shapes = [cast("Json", _tidy(one)) for one in given]
+    shapes = [cast("Json", _cleaned(one)) for one in given]
     return shapes, {name: _named(name, shape) for name, shape in named.items()}
 
 
 def error_codes() -> Json:
-    """Every code that a request can be refused with."""
+    """The schema of all error codes."""
     codes = sorted({error.code for error in _errors(GatewayError)})
-    text = "Stable: go by this and not by the text. New ones may be added."
+    text = "Stable: compare this, not the text. New codes may be added."
     return {"title": _CODE, "type": "string", "enum": codes, "description": text}
 
 
@@ -52,7 +52,7 @@ def _hook(kind: type) -> Json:
 
 
 def _named(name: str, shape: Json) -> Json:
-    named = cast("Json", _tidy(shape))
+    named = cast("Json", _cleaned(shape))
     for field, inner in named.get("properties", {}).items():
         text = describe(name, field)
         if text:
@@ -66,16 +66,19 @@ def _named(name: str, shape: Json) -> Json:
     return named
 
 
-def _tidy(shape: object) -> object:
-    """Without defaults, which generators take for "is always there", and with the type of words."""
+def _cleaned(shape: object) -> object:
+    """The schema without defaults, and with `type: string` for enums of texts.
+
+    Generators of clients take a field with a default for one that is always there.
+    """
     if isinstance(shape, list):
-        return [_tidy(one) for one in cast("list[object]", shape)]
+        return [_cleaned(one) for one in cast("list[object]", shape)]
     if not isinstance(shape, dict):
         return shape
     given = cast("Json", shape)
-    kept = {key: _tidy(value) for key, value in given.items() if key != "default"}
-    if "properties" in given:  # whose keys are names, and not words of JSON Schema
-        kept["properties"] = {name: _tidy(one) for name, one in given["properties"].items()}
+    kept = {key: _cleaned(value) for key, value in given.items() if key != "default"}
+    if "properties" in given:  # their keys are names of fields, not keywords of JSON Schema
+        kept["properties"] = {name: _cleaned(one) for name, one in given["properties"].items()}
     if given.get("type") == "object" and "properties" not in given:
         kept.setdefault("additionalProperties", True)
     if "$ref" in given:

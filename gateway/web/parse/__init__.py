@@ -1,1 +1,1 @@
-"""Strict reading of what callers send, and every error at its place."""
+"""Strict parsing of requests; every error names the wrong field."""

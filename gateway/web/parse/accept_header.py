@@ -6,18 +6,18 @@ from typing import NamedTuple
 
 class _Rank(NamedTuple):
     quality: float
-    nearness: int
+    specificity: int
     place: int
 
 
-_UNNAMED = _Rank(0.0, 0, 0)
+_UNACCEPTED = _Rank(0.0, 0, 0)
 
 
 def preferred(accept: str, offered: Sequence[str]) -> str:
-    """The offered media type with the highest weight; the first where none is acceptable.
+    """The offered media type with the highest weight; the first offered if none is acceptable.
 
-    Of the same weight, types that are named go before those that only `*` covers, and among
-    them the one that the caller names first. A weight that is not one counts as 0.
+    Of types with the same weight, one that is named wins over one that only `*` covers, and then
+    the one that the caller names first. A malformed weight counts as 0.
     """
     ranges = [_read(text) for text in accept.lower().split(",")]
     ranks = {one: _rank(one, ranges) for one in offered}
@@ -43,11 +43,11 @@ def _quality(text: str) -> float:
 
 
 def _rank(offered: str, ranges: Sequence[tuple[str, float]]) -> _Rank:
-    """By the range that is nearest to the type, whatever else covers it."""
-    nearness = {"*/*": 0, f"{offered.partition('/')[0]}/*": 1, offered: 2}
+    """The rank by the most specific range that covers the type."""
+    specificity = {"*/*": 0, f"{offered.partition('/')[0]}/*": 1, offered: 2}
     found = [
-        _Rank(quality, nearness[name], -place)
+        _Rank(quality, specificity[name], -place)
         for place, (name, quality) in enumerate(ranges)
-        if name in nearness
+        if name in specificity
     ]
-    return max(found, key=lambda rank: (rank.nearness, rank.place), default=_UNNAMED)
+    return max(found, key=lambda rank: (rank.specificity, rank.place), default=_UNACCEPTED)

@@ -12,7 +12,7 @@ from gateway.web.schemas.timestamps import plain
 def job_filter(
     given: JobsQuery | JobsFilterIn, tenants: tuple[UUID, ...] | None, within: str = ""
 ) -> JobFilter:
-    """The jobs of tenants, None for all; `within` is what a field is in, for BadRequest."""
+    """The filter for jobs of these tenants, None for all; `within` is the prefix of fields in errors."""
     labels = sum(map(len, given.metadata.values()))
     if labels > MAX_LABEL_VALUES:
         reason = f"has {labels} values; at most {MAX_LABEL_VALUES} are allowed"

@@ -1,4 +1,4 @@
-"""Strict reading of JSON bodies: a struct, or one 400 that names every wrong field."""
+"""Strict parsing of JSON bodies: a struct, or one 400 that names every wrong field."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from gateway.web.schemas.timestamps import decode_instant
 
 MAX_DEPTH = 64
 
-_PART = 64 * 1024
+_PART_BYTES = 64 * 1024
 T = TypeVar("T", bound=In)
 
 _PLACE = re.compile(r"at `\$\.?(.*)`", re.DOTALL)
@@ -35,8 +35,8 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:  # noqa: ANN401 - any type
 def read_body(kind: type[T], raw: bytes) -> T:
     """Read a JSON body; raises BadRequest that names every wrong field.
 
-    Refuses what Postgres or the upstream could not hold: bad UTF-8, lone surrogates, NUL, NaN,
-    nesting deeper than 64. Raw fields are checked to be well-formed JSON, and nothing more.
+    Refuses what Postgres or the upstream cannot store: bad UTF-8, lone surrogates, NUL, NaN,
+    nesting deeper than 64. Of raw fields it checks only that they are well-formed JSON.
     """
     try:
         value = _decoder(kind).decode(raw)
@@ -71,7 +71,7 @@ def _refused(kind: type[In], raw: bytes, invalid: msgspec.ValidationError) -> Ba
 
 
 def _out_of_range(raw: bytes) -> Iterator[FieldError]:
-    """The fields with a number that does not fit into 64 bits, which no type of ours allows."""
+    """The fields with a number that does not fit into 64 bits; no type here allows one."""
     for name, value in _decoder(dict[str, msgspec.Raw]).decode(raw).items():
         try:
             decode(bytes(value))
@@ -88,7 +88,7 @@ def _nul(raw: bytes) -> list[FieldError]:
 
 
 def _has_nul(raw: bytes) -> bool:
-    # Backslashes occur in strings alone, and two of them are one that escapes nothing.
+    # Backslashes occur only in strings, and a pair of them is an escaped one, which starts no escape.
     return b"\\u0000" in raw and b"\\u0000" in raw.replace(b"\\\\", b"")
 
 
@@ -100,9 +100,9 @@ def _is_too_deep(raw: bytes) -> bool:
     outside = raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
     brackets = b"".join(outside).translate(_SAME_BRACKETS, _NOT_BRACKETS)
     depth = 0
-    # By parts, as no other thread runs while one of these calculations is under way.
-    for start in range(0, len(brackets), _PART):
-        part = brackets[start : start + _PART]
+    # In parts, because no other thread runs during one of these calculations.
+    for start in range(0, len(brackets), _PART_BYTES):
+        part = brackets[start : start + _PART_BYTES]
         # The depth at a bracket is how many were opened before it, less how many were closed.
         opened = accumulate(map(len, part.split(b"]")))
         if depth + max(map(sub, opened, count())) > MAX_DEPTH:

@@ -11,7 +11,7 @@ _HALF_PAIR = "a \\u escape is one half of a pair without the other"
 _CONTROL = "a control character, such as a line break, must be written as \\n or \\u000a"
 _FOUR_DIGITS = "\\u must be followed by four hexadecimal digits"
 _UNEXPECTED = frozenset({"invalid character", "object keys must be strings"})
-# msgspec's words and ours; other messages are shown unchanged.
+# msgspec's messages, and what is shown instead; other messages are shown unchanged.
 _WORDS = {
     "invalid character": "this is not the start of a JSON value",
     "object keys must be strings": "the name of a field must be in double quotes",
@@ -31,7 +31,7 @@ _WORDS = {
     "invalid utf-16 surrogate pair": _HALF_PAIR,
     "unexpected end of escaped utf-16 surrogate pair": _HALF_PAIR,
 }
-# Text at the place where a value or a name should begin, and a hint.
+# What stands where a value or a name should begin, and the hint for it.
 _HINTS = (
     (b"'", "strings are in double quotes, not in single ones"),
     (b"/", "JSON has no comments"),
@@ -51,7 +51,7 @@ _HINTS = (
 
 
 def broken_json(error: Exception, raw: bytes) -> str:
-    """One sentence; `error` is what reading the body raised."""
+    """One sentence about a malformed body; `error` is what parsing it raised."""
     if not raw.strip():
         return "The body is empty; it must be a JSON object."
     if raw.startswith(_MARKS) or b"\0" in raw[:4]:

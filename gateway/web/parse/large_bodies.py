@@ -1,8 +1,8 @@
-"""A thread that reads large bodies, so that the event loop answers other requests meanwhile.
+"""A thread that parses large bodies, while the event loop answers other requests.
 
-Reading 1 MiB of JSON takes up to 0.1 s. Python switches between threads every 5 ms, so no request
-holds the event loop for long. There is one such thread in a process: large bodies wait for each
-other, and small ones, which are read at once, wait for none of them.
+Parsing 1 MiB of JSON takes up to 0.1 s. Python switches between threads every 5 ms, so no request
+blocks the event loop for long. A process has one such thread, so large bodies wait for each other.
+Small ones are parsed on the event loop and wait for none.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ T = TypeVar("T")
 READER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="json-reader")
 
 
-async def read_aside(size: int, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `read`, in the thread if what it reads has more than 32 KiB; raises what it raises."""
+async def read_large(size: int, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `read`, in the thread if `size` is more than 32 KiB; raises what `read` raises."""
     if size <= LARGE_BYTES:
         return read(*args, **kwargs)
     return await asyncio.wrap_future(READER.submit(_without_gc, read, *args, **kwargs))
 
 
 def _without_gc(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `read` while the garbage collector rests.
+    """Call `read` with the garbage collector off.
 
-    A body may hold half a million lists. The collector would search them all for cycles, at once
-    and for up to a second. Here they are gone before it goes on: a refusal keeps no frame that
-    holds them.
+    A body may hold half a million lists. The collector would search all of them for cycles, which
+    stops the process for up to a second. They are freed before it is on again: a refusal loses
+    its traceback, whose frames would keep them.
     """
     was_enabled = gc.isenabled()
     gc.disable()

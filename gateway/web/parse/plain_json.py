@@ -1,4 +1,4 @@
-"""JSON of callers as plain values, whatever numbers are in it."""
+"""Parses callers' JSON into plain values, and refuses numbers that a double cannot hold."""
 
 import math
 from typing import Any, cast
@@ -9,7 +9,7 @@ _INFINITE = frozenset({math.inf, -math.inf})
 
 
 def decode(raw: bytes) -> Any:  # noqa: ANN401 - any value can be given
-    """Decode a JSON text; raises msgspec's errors, also for a number larger than doubles hold."""
+    """Decode a JSON text; raises msgspec's errors, also for a number that a double cannot hold."""
     return _any.decode(raw)
 
 
@@ -22,7 +22,7 @@ def decode_object(raw: bytes) -> dict[str, Any]:
 
 
 def _number(text: str) -> float:
-    """Read a float: msgspec itself takes up to 16 µs for one with a three-digit exponent."""
+    """Read a float; msgspec itself takes up to 16 µs for one with a three-digit exponent."""
     number = float(text)
     if number in _INFINITE:
         raise msgspec.ValidationError("Number out of range")

@@ -1,4 +1,4 @@
-"""Strict reading of query strings: a struct, or one 400 that names every wrong parameter."""
+"""Strict parsing of query strings: a struct, or one 400 that names every wrong parameter."""
 
 import re
 from functools import cache
@@ -23,10 +23,10 @@ _KEYED = re.compile(r"(\w+)(?:\.(.+)|\[(.+)\])", re.DOTALL)
 
 
 def read_query(kind: type[T], raw: bytes) -> T:
-    """Read a query string; lists repeat, `prefix.<key>` fills a dict field, the rest occur once.
+    """Read a query string; raises BadRequest that names every wrong parameter.
 
-    `prefix[<key>]` is the same as `prefix.<key>`, and an alias the same as the name that it stands
-    for. Raises BadRequest that names every wrong parameter.
+    A list field takes a parameter many times, all others once. `prefix.<key>` and `prefix[<key>]`
+    fill a dict field. An alias stands for another name.
     """
     fields, check = _fields(kind), Check()
     values: dict[str, object] = {}
@@ -54,7 +54,7 @@ def read_query(kind: type[T], raw: bytes) -> T:
 
 
 def shape_of(kind: Any) -> Any:  # noqa: ANN401 - any type can be one of a field
-    """What a type is underneath its constraints: list, dict, or None for one that is neither."""
+    """The type without its constraints: list, dict, or None for any other."""
     return get_origin(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
 
 
@@ -82,7 +82,7 @@ def _pairs(raw: bytes) -> dict[str, list[str]]:
 def _fill(
     values: dict[str, object], field: FieldInfo, texts: list[str], name: str
 ) -> list[FieldError]:
-    """Put a parameter among the values, or say what is wrong with it."""
+    """Add a parameter to the values, or return what is wrong with it."""
     origin = shape_of(field.type)
     if origin is dict:
         return [FieldError(name, f"needs a key, as in {name}.<key>=<value>")]
@@ -105,7 +105,7 @@ def _fill(
 def _fill_keyed(
     values: dict[str, object], field: FieldInfo, given: dict[str, list[str]]
 ) -> list[FieldError]:
-    """Fill a dict field; its faults are those of the first key that has one."""
+    """Fill a dict field, or return the fault of the first wrong key."""
     try:
         values[field.name] = msgspec.convert(given, field.type)
     except msgspec.ValidationError:

@@ -1,6 +1,6 @@
-"""Explains why a value does not match its type: every fault, with its place, in plain English.
+"""Explains why a value does not match its type: every fault with its place, in plain English.
 
-msgspec stops at the first fault and uses Python's words, so a refused value is checked again here.
+msgspec stops at the first fault and speaks of Python types, so this checks a refused value again.
 """
 
 import operator
@@ -24,12 +24,12 @@ Faults = Iterator[FieldError]
 
 _MOST_SUGGESTIONS = 20
 _LONGEST_NAME = 64
-# What has more keys of the caller's own has too many, whatever is in them.
+# Of objects whose keys the caller chooses, only so many are checked. More are refused anyway.
 _MOST_KEYS = 100
 
 
 class Check:
-    """Looks through the values of one request; `elsewhere` names fields that another call takes."""
+    """Finds the faults of one request, and suggests names for at most 20 unknown ones."""
 
     def __init__(self) -> None:
         self._suggestions = _MOST_SUGGESTIONS
@@ -142,7 +142,7 @@ def _described(kind: Any) -> inspect.Type:  # noqa: ANN401
 
 
 def _nearest(name: str, names: Iterable[str]) -> str | None:
-    """The known name that a caller meant, if one is near; letters count more than their case."""
+    """The known name that the caller probably meant, if any; case is ignored."""
     by_letters = {one.lower(): one for one in names}
     near = get_close_matches(name[:_LONGEST_NAME].lower(), by_letters, n=1, cutoff=0.7)
     return by_letters[near[0]] if near else None

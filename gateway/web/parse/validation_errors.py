@@ -1,4 +1,4 @@
-"""Validation errors: one refusal that names every wrong field, and how values are shown in it."""
+"""Validation errors: one 400 for all wrong fields, and how it shows values."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -6,29 +6,29 @@ from itertools import islice
 from gateway.core.text.printable import printable
 from gateway.errors import BadRequest, FieldError
 
-# A body with thousands of faults gets a part of them named.
+# A body may have thousands of faults; only so many are named.
 _MOST_FAULTS = 100
-_MOST_SAID = 20
+_MOST_IN_DETAIL = 20
 _MOST_COUNTED = 10_000
 _LONGEST = 200
 _LONGEST_VALUE = 40
 
 
 def refusal(faults: Iterable[FieldError]) -> BadRequest:
-    """One error for all faults: up to 100 of them one by one, the rest as a number."""
+    """One error for all faults: it names up to 100 and counts the rest."""
     rest = iter(faults)
     shown = [FieldError(_cut(one.field), _cut(one.reason)) for one in islice(rest, _MOST_FAULTS)]
     more = sum(1 for _ in islice(rest, _MOST_COUNTED))
-    said = [f"{one.field}: {one.reason}" if one.field else one.reason for one in shown]
-    unsaid = len(said[_MOST_SAID:]) + more
-    detail = "; ".join(said[:_MOST_SAID])
-    if unsaid:
-        detail += f"; and {unsaid if more < _MOST_COUNTED else f'more than {unsaid}'} more"
+    texts = [f"{one.field}: {one.reason}" if one.field else one.reason for one in shown]
+    hidden = len(texts[_MOST_IN_DETAIL:]) + more
+    detail = "; ".join(texts[:_MOST_IN_DETAIL])
+    if hidden:
+        detail += f"; and {hidden if more < _MOST_COUNTED else f'more than {hidden}'} more"
     return BadRequest(detail, errors=[one for one in shown if one.field])
 
 
 def shown(value: object) -> str:
-    """A value that a caller sent, short and without control characters."""
+    """A caller's value for a message, short and without control characters."""
     match value:
         case None:
             return "null"

@@ -33,7 +33,7 @@ def csv_lines(rows: Iterable[Iterable[object]]) -> str:
 
 
 def file_named(name: str, at: datetime, ending: str) -> dict[str, str]:
-    """The header that makes a browser save the response as a file, named with the day."""
+    """The header that makes browsers save the response as a file with the date in its name."""
     return {"Content-Disposition": f'attachment; filename="{name}-{at:%Y-%m-%d}.{ending}"'}
 
 

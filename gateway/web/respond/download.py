@@ -11,7 +11,7 @@ from gateway.web.asgi.types import Message, Receive, Scope, Send
 from gateway.web.respond.pump import Pump, body_message, pump
 from gateway.web.respond.streams import Streams
 
-# A reader that takes nothing for so long is disconnected.
+# A reader that reads nothing for so long is disconnected.
 IDLE_SECONDS = 60.0
 
 
@@ -19,8 +19,9 @@ IDLE_SECONDS = 60.0
 class Download:
     """An ASGI response that is sent in chunks, the next one once the reader has taken the last.
 
-    It breaks off when the process stops, the database is away, its caller is not `admitted` any
-    more, or nothing was read for 60 s: without its last chunk, or over HTTP/1.0 with a reset.
+    It breaks off when the process stops, the database is away, its caller loses access
+    (`admitted`), or nothing was read for 60 s. The last chunk is then missing; over HTTP/1.0 the
+    connection is reset.
     """
 
     media_type: str
@@ -33,7 +34,7 @@ class Download:
     bodiless: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; raises StreamsFull, Unavailable, and what the first chunk raises, before that."""
+        """Send it. Raises StreamsFull, Unavailable and what the first chunk raises, before any byte."""
         async with aclosing(self.chunks):
             with self.streams.room(self.owner):
                 first = b"" if self.bodiless else await anext(self.chunks, b"")

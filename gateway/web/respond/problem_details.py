@@ -45,7 +45,7 @@ class Problem(Struct, kw_only=True, rename="camel"):
 
 
 def problem_of(error: Exception, request_id: str) -> tuple[GatewayError, dict[str, str], bytes]:
-    """The error, its headers and its body; an unexpected error is logged and its details stay here."""
+    """The error, its headers and its body; details of an unexpected error are only logged."""
     refusal, headers = _known_error(error, request_id)
     if refusal.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(refusal.retry_after)))

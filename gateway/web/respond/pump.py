@@ -1,4 +1,4 @@
-"""Sends a long response piece by piece, for as long as its reader takes the pieces in time."""
+"""Sends a long response piece by piece, while its reader takes each piece in time."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -11,7 +11,7 @@ _STEP_SECONDS = 0.25
 
 
 class Pump:
-    """The way to one reader, who has so many seconds to take each piece."""
+    """Sends pieces to one reader, which has so many seconds to take each."""
 
     def __init__(
         self, send: Send, gone: asyncio.Task[None], closing: Callable[[], bool], seconds: float
@@ -19,7 +19,7 @@ class Pump:
         self._send = send
         self._closing = closing
         self._seconds = seconds
-        self.gone = gone  # is done once the reader has disconnected
+        self.gone = gone  # ends when the reader disconnects
 
     @property
     def is_over(self) -> bool:
@@ -27,11 +27,11 @@ class Pump:
         return self.gone.done() or self._closing()
 
     async def deliver(self, content: bytes) -> bool:
-        """Send one piece; False if the reader did not take it in time, or is gone meanwhile."""
+        """Send one piece; False if the reader disconnected or did not take it in time."""
         return await self._deliver(body_message(content))
 
     async def end(self) -> bool:
-        """Send the end of the response; False as for a piece."""
+        """Send the end of the response; False as in `deliver`."""
         return await self._deliver(body_message(b"", more=False))
 
     async def _deliver(self, message: Message) -> bool:
@@ -43,28 +43,28 @@ class Pump:
                 await asyncio.wait({sending}, timeout=step)
             return sending.done()
         finally:
-            await cancelled(sending)
+            await cancel_and_wait(sending)
 
 
 @asynccontextmanager
 async def pump(
     receive: Receive, send: Send, closing: Callable[[], bool], seconds: float
 ) -> AsyncGenerator[Pump]:
-    """A pump for the block; `closing` tells whether the process stops."""
+    """A pump for the block; `closing` says whether the process stops."""
     gone = asyncio.create_task(_until_disconnect(receive))
     try:
         yield Pump(send, gone, closing, seconds)
     finally:
-        await cancelled(gone)
+        await cancel_and_wait(gone)
 
 
 def body_message(content: bytes, *, more: bool = True) -> Message:
-    """A piece of a response body as ASGI has it."""
+    """The ASGI message with a piece of a response body."""
     return {"type": "http.response.body", "body": content, "more_body": more}
 
 
-async def cancelled(task: asyncio.Future[Any]) -> None:
-    """Cancel a task and wait until it has ended; what it raised is of no interest any more."""
+async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
+    """Cancel a task and wait until it has ended; its exception is ignored."""
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():

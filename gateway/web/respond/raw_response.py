@@ -37,7 +37,7 @@ async def send_answer(send: Send, answer: RawResponse, request_context: RequestC
             (b"x-request-id", request_context.request_id.encode()),
             NO_STORE,
             *answer.headers,
-            *request_context.notes,
+            *request_context.response_headers,
         ],
     }
     await send(start)

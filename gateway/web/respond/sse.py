@@ -1,4 +1,4 @@
-"""Server-sent events: a response that goes on until its reader leaves or the process drains."""
+"""Server-sent events: a response that lasts until its reader leaves or the process drains."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from gateway.errors import GatewayError
 from gateway.web.asgi.types import Message, Receive, Scope, Send
-from gateway.web.respond.pump import Pump, body_message, cancelled, pump
+from gateway.web.respond.pump import Pump, body_message, cancel_and_wait, pump
 from gateway.web.respond.streams import Streams
 
 HEARTBEAT_SECONDS = 15.0
-# A reader that takes longer for one piece is disconnected; it can resume.
+# A reader that takes longer to read one frame is disconnected; it can resume.
 SEND_SECONDS = 10.0
 
 _HEARTBEAT = b":\n\n"
@@ -28,10 +28,10 @@ _START: Message = {
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """An ASGI response that sends frames as they come, with a comment every 15 s in between.
+    """An ASGI response that sends frames as they come, and a comment after 15 s without one.
 
-    It ends when the frames end, when its caller is not `admitted` any more, when the reader
-    disconnects or takes nothing for 10 s, and when `closing` says that the process stops.
+    It ends when the frames end, when its caller loses access (`admitted`), when the reader
+    disconnects or reads nothing for 10 s, and when the process stops (`closing`).
     """
 
     streams: Streams
@@ -70,9 +70,9 @@ class EventStream:
                         break
                     is_taken = await reader.deliver(frame)
         except GatewayError:
-            pass  # for example the database is away; the reader is told when it comes back
+            pass  # for example the database is away; the reader reconnects and resumes
         finally:
-            await cancelled(coming)
+            await cancel_and_wait(coming)
         if is_taken:
             await reader.end()
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from gateway.errors import StreamsFull
 
 MOST_EVENT_STREAMS = 1_000
-# Each has up to 3 MB in memory.
+# Each holds up to 3 MB in memory.
 MOST_EXPORTS = 60
 
 _MOST_OF_ONE = 20
@@ -15,7 +15,7 @@ _RETRY_SECONDS = 5
 
 
 class Streams:
-    """The room for streams in one process, by owner: a tenant, or a key that names none."""
+    """The room for streams in one process, by owner: a tenant, or a key without a tenant."""
 
     def __init__(self, most: int = MOST_EVENT_STREAMS) -> None:
         self.most = most

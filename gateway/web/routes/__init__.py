@@ -1,1 +1,1 @@
-"""The handlers, a file for each group of routes."""
+"""The handlers, one module for each group of routes."""

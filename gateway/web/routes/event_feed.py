@@ -1,4 +1,4 @@
-"""The feed of events: page by page, and as a stream."""
+"""The feed of events: as pages, and as a stream."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -52,7 +52,7 @@ async def list_events(
 ) -> Response[bytes]:
     """A bare array; with `wait` this is a long poll, which is empty only if no event came in time.
 
-    Later events always come after those shown, so go on with `after` and the last id. The header
+    Later events always come after those shown, so continue with `after` and the last id. The header
     Link names the next page whenever this one is full: it has `size` events, or 8 MB.
     """
     deps = context.deps
@@ -61,7 +61,7 @@ async def list_events(
     found = await _page(deps, visible, place, parameters)
     wait = min(parameters.wait, context.limits.max_wait_seconds)
     if not found.events and wait:
-        async with context.admissions.within(caller):
+        async with context.long_requests.within(caller):
             if await _grows(context, visible, place, parameters, wait):
                 found = await _page(deps, visible, place, parameters)
     headers = {"Link": _next_link(request, found.events[-1].id)} if found.more else {}
@@ -82,7 +82,7 @@ async def stream_events(
     context: Injected[Context],
     request: AnyRequest,
 ) -> ASGIApp:
-    """Starts after the event that Last-Event-ID or `after` names, and from now on by default."""
+    """Starts after the event that Last-Event-ID or `after` names; by default it starts now."""
     deps, request_context = context.deps, request_context_of(request)
     visible = await visible_tenants(deps, caller, parameters.tenant)
     last = request_context.header(b"last-event-id")
@@ -92,7 +92,7 @@ async def stream_events(
         context.streams,
         str(caller.tenant.id if caller.tenant else caller.key.key_id),
         _frames(context, visible, place or await end_of_feed(deps), parameters),
-        lambda: context.admissions.within(caller),
+        lambda: context.long_requests.within(caller),
         lambda: deps.slots.closing,
         bodiless=request_context.bodiless,
     )
@@ -109,12 +109,12 @@ async def stream_events(
 async def create_sample_event(
     payload: Injected[SampleIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> SampleMade:
-    """Only readers with `samples` see it; it is delivered to no endpoint."""
+    """Only readers with `samples=true` see it; no endpoint receives it."""
     return SampleMade(str(await sample_to_feed(deps, tenant, payload.type)), payload.type)
 
 
 def event_json(event: FeedEvent) -> str:
-    """An event as the feed shows it, with type, timestamp and data as they were frozen."""
+    """An event as the feed shows it; type, timestamp and data are the bytes stored with it."""
     head, _, data = event.body.partition(',"data":')
     job_id = "null" if event.job_id is None else f'"{event.job_id}"'
     more = f'"tenant":"{event.tenant}","jobId":{job_id}'
@@ -137,10 +137,10 @@ async def _page(
 async def _grows(
     context: Context, visible: _Tenants, place: FeedPosition, parameters: FeedQuery, wait: float
 ) -> bool:
-    """Whether there is anything behind the place before the time is up."""
+    """Whether an event comes after the position within `wait` seconds."""
     growing = follow(
         context.deps,
-        context.waiters,
+        context.watchers,
         visible,
         place,
         types=parameters.type,
@@ -158,12 +158,12 @@ async def _grows(
 async def _frames(
     context: Context, visible: _Tenants, place: FeedPosition, parameters: StreamQuery
 ) -> AsyncGenerator[bytes]:
-    # The first id is a mark, so that a reader that reconnects before its first event misses none.
+    # The first id is a mark: a reader that reconnects before its first event then misses none.
     mark = mark_of(context.deps, place) if place.id == LAST_ID else place.id
     yield f"retry: {_RETRY_MS}\nid: {mark}\n\n".encode()
     growing = follow(
         context.deps,
-        context.waiters,
+        context.watchers,
         visible,
         place,
         types=parameters.type,
@@ -177,13 +177,13 @@ async def _frames(
 
 
 def _frame(event: FeedEvent) -> bytes:
-    # Params are kept as they came, so there may be line breaks between their tokens.
+    # Params are stored as they were sent, so there may be line breaks between their tokens.
     line = event_json(event).replace("\r", " ").replace("\n", " ")
     return f"id: {event.id}\nevent: {event.type}\ndata: {line}\n\n".encode()
 
 
 async def _place(deps: Deps, visible: _Tenants, field: str, given: str) -> FeedPosition | None:
-    """The place of an event or a mark; None where nothing is given. Raises BadRequest."""
+    """The position of an event or a mark; None if none is given. Raises BadRequest."""
     if not given:
         return None
     try:

@@ -24,9 +24,9 @@ class Live(Out):
 
 
 class Ready(Out, omit_defaults=True):
-    """Whether a load balancer should send requests here. Without Redis it may: only latency is higher.
+    """Whether a load balancer should send requests here. Without Redis only latency is higher.
 
-    Without any worker it may too, but no job is submitted: `workers` tells whether one lives.
+    Without a worker jobs are accepted but not submitted: `workers` says whether one is alive.
     """
 
     status: Literal["ok", "draining", "database away", "database unfit", "schema behind"]

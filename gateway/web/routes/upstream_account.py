@@ -46,7 +46,7 @@ async def list_workflows(
     summary="Read the tenant of this key",
 )
 async def get_application(tenant: Injected[Tenant]) -> Application:
-    """Has the tenant where the upstream has its application."""
+    """Shows the tenant in place of the upstream's application."""
     return Application(str(tenant.id), tenant.name)
 
 

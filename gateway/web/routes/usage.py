@@ -29,7 +29,7 @@ _COLUMNS = (
     *(f"{name}.{figure}" for name in _TIMES for figure in Times.__struct_fields__),
     *("webhooks.delivered", "webhooks.failed"),
 )
-# A table shows a day or a month by its first date.
+# CSV shows a day or a month as its first date.
 _DATED, _DATE = ("day", "month"), len("2026-11-30")
 _NO_TIMES = [None] * len(Times.__struct_fields__)
 
@@ -48,7 +48,7 @@ async def get_usage(
     request: AnyRequest,
 ) -> ASGIApp:
     """Sums hourly roll-ups. CSV with `format=csv` or `Accept: text/csv`."""
-    deps, turn = context.deps, context.summing
+    deps, turn = context.deps, context.usage_lock
     groups = tuple(dict.fromkeys(name for name in parameters.group_by.split(",") if name))
     visible = await visible_tenants(deps, caller, parameters.tenant)
     found = await usage.read_usage(
@@ -69,7 +69,7 @@ def _wants_csv(request: AnyRequest) -> bool:
     return preferred(request_context_of(request).header(b"accept"), (JSON, CSV)) == CSV
 
 
-# A group that was seen before is the same object; it cannot change.
+# Groups are immutable, and an unchanged one comes as the same object, so its JSON is cached.
 @lru_cache(maxsize=4096)
 def _row_json(groups: tuple[str, ...], group: Group) -> bytes:
     return msgspec.json.encode(_row(groups, group))

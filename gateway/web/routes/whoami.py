@@ -15,7 +15,7 @@ from gateway.web.schemas.responses import Out, Time, maybe_stamp
 
 
 class Whoami(Out):
-    """An access key, the tenant that it acts for or those it may act for (null: all), and the API."""
+    """An access key, the tenant it acts for or those it may act for (null: all), and the version."""
 
     key_id: str
     kind: KeyKind

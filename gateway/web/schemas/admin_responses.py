@@ -1,4 +1,4 @@
-"""Tenants, credentials, keys and the audit as operators are shown them."""
+"""Responses for operators: tenants, credentials, keys and the audit log."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ ScopeText = Annotated[str, Meta(extra_json_schema=one_of(ScopeName))]
 
 
 class LimitsOut(Out):
-    """Caps of a tenant; null is the gateway's default, and 0 days are for good."""
+    """Limits of a tenant. Null means the gateway's default; 0 days means no deletion."""
 
     max_queued: int | None
     max_in_flight: int | None
@@ -30,7 +30,7 @@ class LimitsOut(Out):
 
 
 class TenantOut(Out):
-    """Whose work and history it is."""
+    """A tenant, which owns jobs, history, keys, credentials and endpoints."""
 
     id: Id
     slug: str
@@ -43,7 +43,7 @@ class TenantOut(Out):
 
     @classmethod
     def of(cls, tenant: Tenant) -> Self:
-        """Show a tenant."""
+        """The response for a tenant."""
         return cls(
             str(tenant.id),
             tenant.slug,
@@ -70,7 +70,7 @@ class CredentialOut(Out):
 
     @classmethod
     def of(cls, credential: CredentialInUse) -> Self:
-        """Show a version."""
+        """The response for a version of a credential."""
         return cls(
             credential.version,
             credential.base_url,
@@ -84,7 +84,7 @@ class CredentialOut(Out):
 
 
 class KeyOut(Out, kw_only=True):
-    """An access key; no tenants means that a service key may act for all."""
+    """An access key; a service key without tenants may act for all tenants."""
 
     key_id: str
     kind: KeyKind
@@ -101,7 +101,7 @@ class KeyOut(Out, kw_only=True):
     def of(
         cls, key: AccessKey, tenant: str | None, tenants: Sequence[str] | None, **more: str
     ) -> Self:
-        """Show a key of the tenants with these slugs."""
+        """The response for a key of the tenants with these slugs."""
         return cls(
             key_id=key.key_id,
             kind=key.kind,
@@ -118,13 +118,13 @@ class KeyOut(Out, kw_only=True):
 
 
 class KeyMade(KeyOut, kw_only=True):
-    """A new access key with its text, which is shown this once."""
+    """A new access key with its text, which is shown only this time."""
 
     access_key: str
 
 
 class AuditOut(Out):
-    """One administrative act, and the key that it was done with; no name of it: on the command line."""
+    """One administrative action and its key; without a key name it was the command line."""
 
     id: Id
     at: Time
@@ -137,7 +137,7 @@ class AuditOut(Out):
 
     @classmethod
     def of(cls, entry: AuditEntry) -> Self:
-        """Show an act."""
+        """The response for an entry."""
         return cls(
             str(entry.id),
             stamp(entry.at),

@@ -1,4 +1,4 @@
-"""Deliveries, attempts and trials as callers are shown them."""
+"""Responses about deliveries, attempts and tests of endpoints."""
 
 import json
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ OutcomeText = Annotated[str, Meta(extra_json_schema=one_of(Outcome))]
 
 
 class DeliveryOut(Out, kw_only=True):
-    """One event owed to one receiver; `outcome` is that of the last attempt. A test is sent once."""
+    """The delivery of an event to a receiver; `outcome` is the last attempt's. A test is sent once."""
 
     id: Id
     event_id: Id
@@ -49,8 +49,8 @@ class DeliveryOut(Out, kw_only=True):
     completed_at: Time | None
 
     @classmethod
-    def of(cls, delivery: Delivery, **more: Any) -> Self:  # noqa: ANN401 - of a class below
-        """Show a delivery."""
+    def of(cls, delivery: Delivery, **more: Any) -> Self:  # noqa: ANN401 - fields of a subclass
+        """The response for a delivery."""
         waits = delivery.state is DeliveryState.PENDING
         is_delivered = delivery.state is DeliveryState.DELIVERED
         return cls(
@@ -75,7 +75,7 @@ class DeliveryOut(Out, kw_only=True):
 
 
 class TimingsOut(Out):
-    """How long each phase took; null where it did not happen, as on a kept connection."""
+    """How long each phase took; null if there was none, as on a kept connection."""
 
     dns_ms: float | None
     connect_ms: float | None
@@ -84,7 +84,7 @@ class TimingsOut(Out):
 
 
 class AttemptOut(Out):
-    """One HTTP try; bodies up to 16 KiB. Truncated ones, of hundreds, have no headers and body."""
+    """One attempt. Bodies are cut at 16 KiB; of hundreds of attempts some have no headers and body."""
 
     number: int
     started_at: Time
@@ -102,7 +102,7 @@ class AttemptOut(Out):
 
     @classmethod
     def of(cls, attempt: Attempt) -> Self:
-        """Show an attempt."""
+        """The response for an attempt."""
         return cls(
             attempt.number,
             stamp(attempt.started_at),
@@ -121,27 +121,27 @@ class AttemptOut(Out):
 
 
 class DeliveryWithAttempts(DeliveryOut, kw_only=True):
-    """A delivery, the exact body that every attempt sends, and all that was tried for it."""
+    """A delivery with the exact body that every attempt sends, and all attempts."""
 
     request_body: str
     attempts: list[AttemptOut]
 
     @classmethod
     def of_all(cls, delivery: Delivery, body: str, attempts: Iterable[Attempt]) -> Self:
-        """Show a delivery and its attempts."""
+        """The response for a delivery and its attempts."""
         tries = [AttemptOut.of(one) for one in attempts]
         return cls.of(delivery, request_body=body, attempts=tries)
 
 
 class RequestOut(Out):
-    """What was sent."""
+    """The request that was sent."""
 
     headers: dict[str, str]
     body: str
 
 
 class ResponseOut(Out):
-    """What came back; the body up to 16 KiB."""
+    """The response that came back; the body up to 16 KiB."""
 
     status: int
     headers: dict[str, str] | None
@@ -149,7 +149,7 @@ class ResponseOut(Out):
 
 
 class TrialOut(Out):
-    """What was sent to an endpoint, and what came of it; no response where none came back."""
+    """A test of an endpoint: the request and the response, which is null if none came back."""
 
     delivery_id: Id
     event_id: Id
@@ -164,7 +164,7 @@ class TrialOut(Out):
 
     @classmethod
     def of(cls, trial: SampleDelivery) -> Self:
-        """Show a trial."""
+        """The response for a test."""
         attempt = trial.attempt
         return cls(
             str(trial.delivery_id),

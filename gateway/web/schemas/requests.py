@@ -1,4 +1,4 @@
-"""What callers send, field by field: the one description for reading, refusing and OpenAPI."""
+"""Request bodies and query strings: one definition for parsing, error messages and OpenAPI."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -10,20 +10,20 @@ from typing_extensions import override
 
 from gateway.web.schemas.timestamps import Instant
 
-# Not "$", which lets a line break follow.
+# The end of a text. "$" would allow a line break after it.
 _END = r"(?![\s\S])"
 
 MAX_SIZE = 1_000
 MAX_WAIT_SECONDS = 60
 MAX_BATCH = 1_000
-# Of one filter: values of a field or of a key of metadata, keys of metadata, values of all of them.
+# Limits of one filter: values of a field or of a metadata key, metadata keys, values of all keys.
 MAX_VALUES = 100
 MAX_LABEL_KEYS = 20
 MAX_LABEL_VALUES = 200
 
 
 class Word(StrEnum):
-    """One of a few words, read in any case."""
+    """A word of a fixed set; upper and lower case are the same."""
 
     @override
     @classmethod
@@ -33,7 +33,7 @@ class Word(StrEnum):
 
 
 class Status(Word):
-    """Where a job stands, in the upstream's words; cancelled and expired jobs are FAILED."""
+    """The status of a job in the upstream's words; cancelled and expired jobs are FAILED."""
 
     QUEUED = "QUEUED"
     STARTED = "STARTED"
@@ -93,7 +93,7 @@ Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)]
 
 _ANY = {"additionalProperties": True}
 _TEXTS = {"additionalProperties": {"type": "string"}}
-# JSON that is kept as it came; `holds` says what it must be.
+# JSON that is stored as it was sent; `holds` says which type it must have.
 Object = Annotated[
     Raw, Meta(extra={"holds": "object"}, extra_json_schema={"type": "object", **_ANY})
 ]
@@ -112,7 +112,7 @@ OptionalTexts = Annotated[
     ),
 ]
 Scopes = Annotated[list[ScopeName], Meta(min_length=1, max_length=20)]
-# An empty list would select nothing or everything; which of them was meant nobody can know.
+# Not empty, because an empty list could mean nothing or everything.
 Choice = Annotated[
     list[Annotated[str, Meta(max_length=4096)]], Meta(min_length=1, max_length=MAX_VALUES)
 ]
@@ -124,10 +124,10 @@ Labels = Annotated[
 
 
 class In(Struct, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """Something that a caller sends.
+    """The base of all request bodies and query strings.
 
-    `elsewhere` are fields that another call takes, and which; `aliases` are further names of query
-    parameters.
+    `elsewhere` has the error messages for fields that belong to another call; `aliases` are further
+    names of query parameters.
     """
 
     elsewhere: ClassVar[Mapping[str, str]] = {}
@@ -157,14 +157,14 @@ class JobIn(BatchJobIn):
 
 
 class BatchIn(In):
-    """Jobs to run under one batch name, all or none."""
+    """Jobs to run under one batch name; all are accepted, or none."""
 
     name: BatchName
     jobs: Annotated[list[BatchJobIn], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
 class JobsFilterIn(In):
-    """Which jobs a bulk operation is about; it must name something."""
+    """Which jobs a bulk operation changes; it must have at least one field."""
 
     status: Statuses = field(default_factory=list[Status])
     workflow: Choice = field(default_factory=list[str])
@@ -179,14 +179,14 @@ class JobsFilterIn(In):
 
 
 class JobsBulkIn(In):
-    """Many jobs to cancel or to retry; a dry run only counts them."""
+    """The jobs to cancel or to retry; a dry run only counts them."""
 
     filter: JobsFilterIn
     dry_run: bool = False
 
 
 class LimitsIn(In):
-    """Caps of a tenant; null is the gateway's default, and 0 days are for good."""
+    """Limits of a tenant. Null means the gateway's default; 0 days means no deletion."""
 
     max_queued: Count | None = None
     max_in_flight: Count | None = None
@@ -208,7 +208,7 @@ class TenantIn(In):
 
 
 class LimitsChange(In):
-    """Caps that are to change; what is left out stays, null is the gateway's default."""
+    """Limits to change; what is left out stays, null sets the gateway's default."""
 
     max_queued: Count | UnsetType | None = UNSET
     max_in_flight: Count | UnsetType | None = UNSET
@@ -221,7 +221,7 @@ class LimitsChange(In):
 
 
 class TenantChange(In):
-    """What is to change of a tenant, as a merge patch (RFC 7396): what is left out stays."""
+    """Changes of a tenant, as a merge patch (RFC 7396): what is left out stays."""
 
     name: Label | UnsetType = UNSET
     metadata: OptionalObject = field(default_factory=Raw)
@@ -236,7 +236,7 @@ class CredentialIn(In):
 
 
 class TenantKeyIn(In):
-    """An access key for one tenant."""
+    """A new access key for one tenant."""
 
     name: Label
     scopes: Scopes | None = None
@@ -244,7 +244,7 @@ class TenantKeyIn(In):
 
 
 class KeyIn(In):
-    """An access key for a service or an operator; no tenants means all of them."""
+    """A new access key for a service or an operator; without tenants it is for all of them."""
 
     kind: Literal["service", "operator"]
     name: Label
@@ -254,7 +254,7 @@ class KeyIn(In):
 
 
 class RotationIn(In):
-    """How long the old key goes on working."""
+    """How long the old key still works."""
 
     overlap_seconds: Annotated[float, Meta(ge=0, le=30 * 86_400)] = 0
 
@@ -271,7 +271,7 @@ class NoQuery(In):
 
 
 class JobQuery(In):
-    """How long to wait for a change of the job."""
+    """How long to wait for the end or a change of the job."""
 
     wait: Wait = 0
 
@@ -304,7 +304,7 @@ class PageQuery(In):
 
 
 class UsageQuery(In):
-    """How to group usage, and of whom and when; `groupBy` is a list with commas."""
+    """How to group usage, of which tenants and which time; `groupBy` is a list with commas."""
 
     group_by: Annotated[str, Meta(max_length=200)] = ""
     tenant: Choice = field(default_factory=list[str])
@@ -314,7 +314,7 @@ class UsageQuery(In):
 
 
 class TenantsQuery(In):
-    """Tenants behind this slug."""
+    """Which page of tenants; the cursor is the last slug of the page before."""
 
     aliases: ClassVar[Mapping[str, str]] = {"after": "cursor", "limit": "size"}
 
@@ -323,7 +323,7 @@ class TenantsQuery(In):
 
 
 class AuditQuery(In):
-    """Which acts to list, and those before this cursor."""
+    """Which entries of the audit log to list."""
 
     aliases: ClassVar[Mapping[str, str]] = {"after": "cursor", "limit": "size"}
 

@@ -1,4 +1,4 @@
-"""What callers are shown, besides jobs, which core/events.py writes."""
+"""Responses. Jobs are described here for OpenAPI; core/events.py writes them."""
 
 from datetime import datetime
 from enum import Enum
@@ -15,11 +15,11 @@ from gateway.web.schemas.requests import Status
 
 
 def one_of(words: type[Enum]) -> dict[str, str]:
-    """The schema of a text that is one of some words."""
+    """The schema of a text that is one of these words."""
     return {"$ref": f"#/components/schemas/{words.__name__}"}
 
 
-# As they are shown; the formats are for OpenAPI.
+# Texts in responses; the formats are for OpenAPI.
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Address = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
@@ -27,7 +27,7 @@ StatusText = Annotated[str, Meta(extra_json_schema=one_of(Status))]
 
 
 class Out(Struct, rename="camel"):
-    """Something that callers are shown."""
+    """The base of all responses; field names become camelCase."""
 
 
 def described(
@@ -35,31 +35,31 @@ def described(
     description: str = "Done",
     media_type: str = JSON,
 ) -> dict[int, ResponseSpec]:
-    """For OpenAPI: what an answer that is written as text looks like, without invented examples."""
+    """The type of a response that its handler writes as text, for OpenAPI."""
     told = ResponseSpec(shape, False, description, media_type=media_type)
     return {200: told}
 
 
 def stamp(at: datetime) -> str:
-    """A time in the one form that callers see."""
+    """A time as every response shows it."""
     return instant(at)[1:-1]
 
 
 def maybe_stamp(at: datetime | None) -> str | None:
-    """A time that may not have come."""
+    """A time, or None if there is none yet."""
     return None if at is None else stamp(at)
 
 
 def maybe_id(value: UUID | None) -> str | None:
-    """An id that may not be there."""
+    """An id, or None if there is none."""
     return None if value is None else str(value)
 
 
 class WaitsFor(Out):
-    """Why it does not go on just now: a stable code, and the same in words.
+    """Why the job waits: a stable code, and the same in words.
 
-    `until` is when that ends, where it is known; `position` is how many of the tenant's jobs go
-    before.
+    `until` is when the wait ends, if that is known; `position` is how many of the tenant's jobs go
+    first.
     """
 
     code: str
@@ -69,7 +69,7 @@ class WaitsFor(Out):
 
 
 class JobGateway(Out):
-    """What the gateway knows of a job and the upstream does not."""
+    """What only the gateway knows of a job."""
 
     tenant: str
     state: JobState
@@ -112,14 +112,14 @@ class JobOut(Out):
 
 
 class BatchMade(Out):
-    """The jobs of a batch, in the order given."""
+    """The ids of the jobs, in the order of the request."""
 
     batch_name: str
     ids: list[Id]
 
 
 class RetryMade(Out):
-    """A new job, and the one that it repeats."""
+    """The new job, and the job that it repeats."""
 
     id: Id
     retry_of: Id
@@ -139,13 +139,13 @@ class JobStatus(Out):
 
 
 class Deleted(Out):
-    """It is gone."""
+    """The id of what was deleted."""
 
     id: Id
 
 
 class Moment(Out):
-    """Something that happened to a job, and how long that was after what happened before."""
+    """Something that happened to a job; `secondsLater` is the time since the entry before."""
 
     at: Time
     seconds_later: float
@@ -155,7 +155,7 @@ class Moment(Out):
 
 
 class EventOut(Out):
-    """An event of the feed; its data is what the webhook says."""
+    """An event of the feed; its data is the same as in the webhook."""
 
     id: Id
     type: str
@@ -173,14 +173,14 @@ class SampleMade(Out):
 
 
 class UploadOut(Out):
-    """Where to put a file, and where it is then."""
+    """The URL to upload a file to, and the URL to download it from."""
 
     upload_url: Address
     download_url: Address
 
 
 class WorkflowsOut(Out):
-    """Workflows in the upstream's own words."""
+    """Workflows as the upstream describes them."""
 
     workflows: list[dict[str, Any]]
 
@@ -193,7 +193,7 @@ class Application(Out):
 
 
 class Times(Out):
-    """Durations in seconds: their mean, and what half, 95 % and 99 % of them do not exceed."""
+    """Durations in seconds: mean and percentiles."""
 
     mean: float
     p50: float
@@ -202,14 +202,14 @@ class Times(Out):
 
 
 class WebhookCounts(Out):
-    """Webhooks about jobs that came to their end."""
+    """Webhooks about jobs, by how they ended."""
 
     delivered: int
     failed: int
 
 
 class UsageRow(Out, kw_only=True):
-    """Ended jobs of one group; of the first eight only those that were asked for are there."""
+    """Ended jobs of one group; the first eight fields are there only if `groupBy` names them."""
 
     tenant: str | UnsetType = UNSET
     hour: Time | UnsetType = UNSET
@@ -231,7 +231,7 @@ class UsageRow(Out, kw_only=True):
 
 
 class Usage(Out):
-    """Groups of ended jobs, in the order of what they are grouped by."""
+    """Groups of ended jobs, sorted by what they are grouped by."""
 
     group_by: list[str]
     rows: list[UsageRow]

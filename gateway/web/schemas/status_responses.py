@@ -1,4 +1,4 @@
-"""The status of the gateway and its queues as operators are shown them."""
+"""Responses for operators: the status of the gateway and its queues."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
@@ -18,7 +18,7 @@ StateText = Annotated[str, Meta(extra_json_schema=one_of(JobState))]
 
 
 class ProcessOut(Out):
-    """A process by its last heartbeat; stale is who was silent for 12 seconds."""
+    """A process by its last heartbeat; it is stale after 12 seconds without one."""
 
     id: Id
     kind: Literal["api", "worker"]
@@ -35,7 +35,7 @@ class ProcessOut(Out):
 
     @classmethod
     def of(cls, one: SeenProcess) -> Self:
-        """Show a process."""
+        """The response for a process."""
         return cls(
             str(one.id),
             "worker" if one.kind == "worker" else "api",
@@ -53,21 +53,21 @@ class ProcessOut(Out):
 
 
 class WrongOut(Out):
-    """Something that is wrong: a stable code, and what to do in words."""
+    """A problem: a stable code, and what to do in words."""
 
     code: str
     message: str
 
 
 class PostgresOut(Out):
-    """`ok`, or why Postgres cannot be used; the schema that this version needs at least."""
+    """`ok`, or why Postgres cannot be used; and the oldest schema that this version works with."""
 
     status: str
     schema_needed: str
 
 
 class RedisOut(Out):
-    """Whether wake-ups pass through Redis."""
+    """Whether Redis can be reached."""
 
     status: Literal["ok", "away"]
 
@@ -80,9 +80,9 @@ class JobsOut(Out):
 
 
 class LineOut(Out):
-    """One queue: rows that may go now, for how long the oldest has been due, and what is held back.
+    """One queue: rows that are due, how long the oldest has been due, and rows that are held back.
 
-    `deferred` is the sum of `held`, whose rows are told apart by the reason.
+    `held` counts rows by the reason that holds them back; `deferred` is the sum.
     """
 
     queue: str
@@ -93,7 +93,7 @@ class LineOut(Out):
 
 
 class WorkersOut(Out):
-    """Workers by the state of their heartbeats."""
+    """How many workers are in which state."""
 
     ok: int
     stale: int
@@ -102,7 +102,7 @@ class WorkersOut(Out):
 
 
 class QueueOut(Out):
-    """All that is still to be done, and who is there to do it."""
+    """All work that is not done yet, and the workers for it."""
 
     jobs: list[JobsOut]
     queues: list[LineOut]
@@ -111,7 +111,7 @@ class QueueOut(Out):
 
     @classmethod
     def of(cls, overview: Overview) -> Self:
-        """Show the queues."""
+        """The response for the queues."""
         return cls(
             [JobsOut(state, jobs) for state, jobs in overview.states.items()],
             [_line(queue, overview.lines) for queue in REASONS],
@@ -123,7 +123,7 @@ class QueueOut(Out):
 class StatusOut(Out):
     """The gateway as a whole: `down` while no work is done, `degraded` while something is wrong.
 
-    While Postgres is away, what is counted there is null. Seconds are null where it never happened.
+    Counts from Postgres are null while it is away. Seconds are null for what never happened.
     """
 
     status: Literal["ok", "degraded", "down"]
@@ -139,7 +139,7 @@ class StatusOut(Out):
 
     @classmethod
     def of(cls, status: GatewayStatus) -> Self:
-        """Show the status."""
+        """The response for the status."""
         overview = status.overview
         words: Mapping[str, Literal["ok", "degraded", "down"]] = {
             "ok": "ok",

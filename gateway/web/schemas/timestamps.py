@@ -1,4 +1,4 @@
-"""Times that callers send: RFC 3339, or a date for its first moment in UTC."""
+"""Times that callers send: RFC 3339, or a date, which means its first moment in UTC."""
 
 import re
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ _LOST_PLUS = re.compile(r"\d{4}-\d\d-\d\d[Tt ][\d:.]{5,} \d\d:?\d\d")
 
 
 class Instant(datetime):
-    """A time that a caller sent, in UTC; msgspec cannot write it, but what `plain` makes of it."""
+    """A time that a caller sent, in UTC. msgspec cannot encode it: use `plain` first."""
 
 
 def plain(at: Instant) -> datetime:
@@ -23,7 +23,7 @@ def plain(at: Instant) -> datetime:
 
 
 def read_instant(text: str) -> Instant:
-    """Read a time; without an offset UTC is meant. Raises ValueError with the reason."""
+    """Read a time; without an offset it is UTC. Raises ValueError with the reason."""
     match = _FORM.fullmatch(text)
     if match is None:
         if _LOST_PLUS.fullmatch(text):
@@ -42,7 +42,7 @@ def read_instant(text: str) -> Instant:
 
 
 def decode_instant(kind: type, value: object) -> Instant:
-    """How msgspec reads an Instant, the one type here that it does not know by itself."""
+    """The hook by which msgspec reads an Instant, a type that it does not know."""
     if kind is not Instant or not isinstance(value, str):
         raise ValueError(f"must be {TIME_WORDS}")
     return read_instant(value)

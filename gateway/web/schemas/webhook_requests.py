@@ -1,4 +1,4 @@
-"""What callers send about endpoints, deliveries and bulk operations, field by field."""
+"""Request bodies and query strings about endpoints, deliveries, events and bulk operations."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
@@ -14,7 +14,7 @@ _OVERLAP = 86_400.0
 
 
 class EventName(Word):
-    """What an event is about."""
+    """The type of an event."""
 
     JOB_STARTED = "job.started"
     JOB_SUCCEEDED = "job.succeeded"
@@ -26,7 +26,7 @@ class EventName(Word):
 
 
 class Outcome(Word):
-    """How the last attempt ended; some servers answer with statuses beyond 599."""
+    """How the last attempt ended; some servers answer with a status above 599."""
 
     DELIVERED = "delivered"
     DNS = "dns"
@@ -47,7 +47,7 @@ class Outcome(Word):
 
 
 class DeliveryStatus(Word):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -56,7 +56,7 @@ class DeliveryStatus(Word):
 
 
 class EndedStatus(Word):
-    """Where a delivery that is over stands."""
+    """The state of a delivery that is over."""
 
     DELIVERED = "delivered"
     EXHAUSTED = "exhausted"
@@ -65,13 +65,13 @@ class EndedStatus(Word):
 
 Algorithm = Literal["v1", "v1a"]
 Events = Annotated[list[EventName], Meta(max_length=50)]
-Headers = dict[str, str]  # core/webhooks/custom_headers.py knows what is wrong with one
+Headers = dict[str, str]  # core/webhooks/custom_headers.py checks them
 RateLimit = Annotated[int, Meta(ge=1, le=10_000)]
 Concurrency = Annotated[int, Meta(ge=1, le=100)]
 Schedule = Annotated[list[Annotated[int, Meta(ge=1, le=_WEEK)]], Meta(max_length=20)]
 SecretText = Annotated[str, Meta(min_length=1, max_length=256)]
 Ids = Annotated[list[UUID], Meta(min_length=1, max_length=1_000)]
-# What a filter names; an empty list would select nothing or everything.
+# Values of filters; not empty, because an empty list could mean nothing or everything.
 EventNames = Annotated[list[EventName], Meta(min_length=1, max_length=MAX_VALUES)]
 Outcomes = Annotated[list[Outcome], Meta(min_length=1, max_length=MAX_VALUES)]
 DeliveryStatuses = Annotated[list[DeliveryStatus], Meta(min_length=1, max_length=MAX_VALUES)]
@@ -80,7 +80,7 @@ _ROTATE = "cannot be changed here; use POST /endpoint/{id}/rotate-secret"
 
 
 class EndpointIn(In):
-    """A receiver of webhooks; what is null or left out is the gateway's default."""
+    """An endpoint to create; what is null or left out gets the gateway's default."""
 
     url: Url
     events: Events | None = None
@@ -94,14 +94,14 @@ class EndpointIn(In):
 
     @property
     def algorithm(self) -> Algorithm:
-        """What the secret signs with."""
+        """The signature scheme of the secret."""
         return self.given_algorithm or "v1"
 
 
 class EndpointChange(In):
-    """What is to change of a receiver, as a merge patch (RFC 7396): what is left out stays.
+    """Changes of an endpoint, as a merge patch (RFC 7396): what is left out stays.
 
-    Null is the gateway's default, and takes a header away.
+    Null sets the gateway's default, and removes a header.
     """
 
     elsewhere: ClassVar[Mapping[str, str]] = {"algorithm": _ROTATE, "secret": _ROTATE}
@@ -116,19 +116,19 @@ class EndpointChange(In):
 
 
 class SampleIn(In):
-    """The event to send a sample of."""
+    """The type of the sample event."""
 
     type: EventName = EventName.TEST_PING
 
 
 class DisablingIn(In):
-    """Why nothing is to be delivered."""
+    """Why the endpoint is disabled."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class SecretRotationIn(In):
-    """The new signing secret, made where none is given, and how long the others go on."""
+    """The new signing secret, generated if none is given, and how long the others still sign."""
 
     given_overlap: Annotated[float, Meta(ge=0, le=_WEEK)] | None = field(
         default=_OVERLAP, name="overlapSeconds"
@@ -138,12 +138,12 @@ class SecretRotationIn(In):
 
     @property
     def overlap_seconds(self) -> float:
-        """How long the other secrets go on."""
+        """How long the other secrets still sign."""
         return _OVERLAP if self.given_overlap is None else self.given_overlap
 
 
 class SinceIn(In):
-    """From when on, and until when if that is not now; a dry run only counts."""
+    """The time span of a bulk operation, until now by default; a dry run only counts."""
 
     since: Instant
     until: Instant | None = None
@@ -151,7 +151,7 @@ class SinceIn(In):
 
 
 class ResendFilter(In):
-    """Which deliveries to send again; it must name something."""
+    """Which deliveries to resend; it must have at least one field."""
 
     endpoint: Ids = field(default_factory=list[UUID])
     status: DeliveryStatuses = field(default_factory=list[DeliveryStatus])
@@ -163,7 +163,7 @@ class ResendFilter(In):
 
 
 class ResendIn(In):
-    """Deliveries to send again; a dry run only counts."""
+    """The deliveries to resend; a dry run only counts them."""
 
     filter: ResendFilter
     dry_run: bool = False
@@ -185,14 +185,14 @@ class DeliveriesQuery(In):
 
 
 class EndpointsQuery(In):
-    """Endpoints after this cursor."""
+    """Which page of endpoints."""
 
     size: Size = 100
     cursor: str = ""
 
 
 class BulkQuery(In):
-    """Bulk operations before this cursor."""
+    """Which page of bulk operations."""
 
     size: Size = 100
     cursor: str = ""
@@ -206,7 +206,7 @@ class KeysQuery(In):
 
 
 class StreamQuery(In):
-    """Which events to follow, and behind which one; with those of POST /event/test where told so."""
+    """Which events to follow, and after which one; `samples` adds those of POST /event/test."""
 
     after: str = ""
     type: EventNames = field(default_factory=list[EventName])
@@ -215,7 +215,7 @@ class StreamQuery(In):
 
 
 class FeedQuery(StreamQuery):
-    """Which events to read, and how long to wait where there are none yet."""
+    """Which events to read, and how long to wait if there are none yet."""
 
     size: Size = 100
     wait: Wait = 0

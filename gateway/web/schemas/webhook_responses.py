@@ -1,4 +1,4 @@
-"""Endpoints, their secrets and bulk operations as callers are shown them."""
+"""Responses about endpoints, their secrets and bulk operations."""
 
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -32,7 +32,7 @@ StateText = Annotated[str, Meta(extra_json_schema={"enum": ["running", "done", "
 
 
 class EndpointOut(Out, kw_only=True):
-    """A receiver of webhooks; no events means all of them, null is the gateway's default."""
+    """An endpoint for webhooks. No events means all; null means the gateway's default."""
 
     id: Id
     url: Address
@@ -51,8 +51,8 @@ class EndpointOut(Out, kw_only=True):
     updated_at: Time
 
     @classmethod
-    def of(cls, endpoint: Endpoint, **more: Any) -> Self:  # noqa: ANN401 - of a class below
-        """Show an endpoint."""
+    def of(cls, endpoint: Endpoint, **more: Any) -> Self:  # noqa: ANN401 - fields of a subclass
+        """The response for an endpoint."""
         return cls(
             id=str(endpoint.id),
             url=endpoint.url,
@@ -74,7 +74,7 @@ class EndpointOut(Out, kw_only=True):
 
 
 class EndpointMade(EndpointOut, kw_only=True):
-    """A new receiver, with its secret (v1) or its public key and where to find it (v1a)."""
+    """A new endpoint, with its secret (v1) or its public key and the URL of that (v1a)."""
 
     secret: str | UnsetType = UNSET
     public_key: str | UnsetType = UNSET
@@ -82,13 +82,13 @@ class EndpointMade(EndpointOut, kw_only=True):
 
 
 class EndpointEnabled(EndpointOut, kw_only=True):
-    """A receiver that is delivered to again, and how much was parked for it, up to 10,000."""
+    """An endpoint that was enabled, and how many deliveries are parked for it, up to 10,000."""
 
     parked_deliveries: int
 
 
 class SecretOut(Out):
-    """A signing secret (v1), or the public key and where to find it (v1a)."""
+    """A signing secret (v1), or the public key and its URL (v1a)."""
 
     secret: str | UnsetType = UNSET
     public_key: str | UnsetType = UNSET
@@ -96,7 +96,10 @@ class SecretOut(Out):
 
 
 def shown_key(key: SigningKey, tenant_id: UUID, endpoint_id: UUID | None) -> dict[str, str]:
-    """What its owner may see of a signing key, a private one never; without endpoint the default."""
+    """What a tenant may see of its signing key, which is never a private key.
+
+    The key is the default secret if there is no endpoint.
+    """
     if not isinstance(key, Ed25519Key):
         return {"secret": format_secret(key)}
     query = f"endpoint={endpoint_id}" if endpoint_id else f"tenant={tenant_id}"
@@ -110,7 +113,7 @@ class Jwks(Out):
 
 
 class BulkOut(Out):
-    """Work on many deliveries or jobs: how many there are, and how many are dealt with."""
+    """A bulk operation on deliveries or jobs: how many there are, and how many are done."""
 
     id: Id
     kind: KindText
@@ -123,7 +126,7 @@ class BulkOut(Out):
 
     @classmethod
     def of(cls, operation: Operation) -> Self:
-        """Show an operation."""
+        """The response for an operation."""
         return cls(
             str(operation.id),
             operation.kind,
@@ -137,14 +140,14 @@ class BulkOut(Out):
 
 
 class DryRunOut(Out):
-    """How much an operation would deal with; nothing was begun."""
+    """How many rows an operation would change; nothing was started."""
 
     dry_run: bool
     count: int
 
 
 class DeliveriesDryRunOut(DryRunOut):
-    """How many deliveries would be sent, by status; `disabled` wait for a disabled endpoint."""
+    """How many deliveries would be sent, by status; `disabled` ones are for a disabled endpoint."""
 
     statuses: dict[str, int]
     disabled: int

@@ -1,4 +1,4 @@
-"""Conditional requests: which entity tags are equal, and what is answered to who has it all."""
+"""Conditional requests: which entity tags match, and the answers 304 and 412."""
 
 import pytest
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
         ("\xff", False),
     ],
 )
-async def test_which_entity_tags_name_a_version(known: str, expected: bool) -> None:
+async def test_which_entity_tags_match_a_version(known: str, expected: bool) -> None:
     assert names_tag(known, '"3"') is expected
     assert names_tag(known, 'W/"3"') is expected
 
@@ -46,7 +46,7 @@ async def test_which_entity_tags_name_a_version(known: str, expected: bool) -> N
 @pytest.mark.parametrize("path", ["", "/status"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("query", ["", "?wait=0.01"])
-async def test_who_has_it_all_is_answered_304(
+async def test_a_known_version_is_304(
     world: World, acme: str, path: str, method: str, query: str
 ) -> None:
     url = f"/v1/job/{await world.job(acme)}{path}{'' if path else query}"
@@ -76,7 +76,7 @@ async def test_tags_on_two_lines_are_one_list(world: World, acme: str) -> None:
     assert (await world.client.get(url, headers=headers)).status_code == 304
 
 
-async def test_a_job_that_is_not_there_is_not_unmodified(world: World, acme: str) -> None:
+async def test_an_unknown_job_is_404_and_not_304(world: World, acme: str) -> None:
     answer = await world.call("GET", f"/v1/job/{NOBODY}", acme, headers={"If-None-Match": "*"})
 
     problem(answer, 404, "NOT_FOUND")
@@ -90,7 +90,7 @@ async def test_a_job_that_is_not_there_is_not_unmodified(world: World, acme: str
         ("PATCH", "/v1/endpoint/{}", {"If-Match": '"1"'}),
     ],
 )
-async def test_a_change_on_a_condition_is_not_made(
+async def test_a_conditional_change_is_refused(
     world: World, acme: str, method: str, path: str, header: dict[str, str]
 ) -> None:
     job_id = await world.job(acme)
@@ -101,7 +101,7 @@ async def test_a_change_on_a_condition_is_not_made(
     assert (await world.get(f"/v1/job/{job_id}", acme))["id"] == job_id
 
 
-async def test_a_credential_is_not_put_only_where_there_is_none(world: World, acme: str) -> None:
+async def test_a_put_with_if_none_match_is_refused(world: World, acme: str) -> None:
     answer = await world.call(
         "PUT",
         f"/admin/v1/tenant/{acme}/credential",
@@ -113,7 +113,7 @@ async def test_a_credential_is_not_put_only_where_there_is_none(world: World, ac
     problem(answer, 412, "PRECONDITION_FAILED")
 
 
-async def test_a_change_of_whatever_is_there_is_made(world: World, acme: str) -> None:
+async def test_if_match_with_any_version_is_allowed(world: World, acme: str) -> None:
     job_id = await world.job(acme)
 
     answer = await world.call("DELETE", f"/v1/job/{job_id}", acme, headers={"If-Match": "*"})
@@ -121,8 +121,8 @@ async def test_a_change_of_whatever_is_there_is_made(world: World, acme: str) ->
     assert answer.status_code == 200
 
 
-async def test_who_waits_for_anything_new_is_told_of_it(world: World, acme: str) -> None:
-    """`*` stands for the version that there is when the request comes."""
+async def test_a_star_with_wait_means_the_current_version(world: World, acme: str) -> None:
+    """`*` means the version at the time of the request."""
     job_id = await world.job(acme)
 
     answer = await world.call(

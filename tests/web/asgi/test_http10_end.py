@@ -1,4 +1,4 @@
-"""Exports over HTTP/1.0, whose end is the connection's: whole or reset, however they break off."""
+"""Exports over HTTP/1.0, which end with the connection: a reset marks a truncated one."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ _BROKEN = ("1.0", "1.1")
 
 @dataclass
 class Export:
-    """A connection that asked for an export, and what it read of it."""
+    """A connection that requested an export, and what it has read of it."""
 
     connection: socket.socket
     content: bytearray = field(default_factory=bytearray)
@@ -62,7 +62,9 @@ async def exporting(port: int, key: str, version: str) -> AsyncGenerator[Export]
         yield Export(connection)
 
 
-async def test_a_whole_one_ends_properly_however_slowly_it_is_read(world: World, acme: str) -> None:
+async def test_a_complete_export_ends_normally_even_for_a_slow_reader(
+    world: World, acme: str
+) -> None:
     count = await fill(world, acme)
     async with live(world.deps) as port, exporting(port, world.keys[acme], "1.0") as export:
         await export.read()
@@ -75,7 +77,7 @@ async def test_a_whole_one_ends_properly_however_slowly_it_is_read(world: World,
 
 
 @pytest.mark.parametrize("version", _BROKEN)
-async def test_one_that_a_stopping_process_breaks_off_is_no_whole_one(
+async def test_an_export_cut_off_by_a_stopping_process_is_reset(
     world: World, acme: str, version: str
 ) -> None:
     count, slots = await fill(world, acme), Slots(world.deps.clock)
@@ -90,7 +92,7 @@ async def test_one_that_a_stopping_process_breaks_off_is_no_whole_one(
 
 
 @pytest.mark.parametrize("version", _BROKEN)
-async def test_one_of_a_process_that_is_killed_is_no_whole_one(
+async def test_an_export_of_a_killed_process_is_reset(
     world: World, acme: str, database_url: str, version: str
 ) -> None:
     await fill(world, acme)
@@ -103,7 +105,9 @@ async def test_one_of_a_process_that_is_killed_is_no_whole_one(
             assert not await export.rest()
 
 
-async def test_one_that_is_asked_for_too_late_is_refused(world: World, acme: str) -> None:
+async def test_an_export_asked_for_while_the_process_stops_is_refused(
+    world: World, acme: str
+) -> None:
     slots = Slots(world.deps.clock)
     slots.closing = True
     deps = replace(world.deps, slots=slots)

@@ -1,4 +1,4 @@
-"""Bodies: not before the caller is known, within their caps, and never without an answer."""
+"""Request bodies: read after authentication, within their limits, and always answered."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _LARGEST = 1000
 
 @dataclass
 class Exchange:
-    """One request whose messages are given by hand, and what became of it."""
+    """One request whose ASGI messages the test gives, and the answer."""
 
     status: int = 0
     headers: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
@@ -75,7 +75,7 @@ def _keyed(world: World, slug: str, **headers: str) -> dict[str, str]:
     ("path", "status"),
     [("/v1/job", 401), ("/v1/endpoint", 401), ("/admin/v1/tenant", 401), ("/v1/nothing", 404)],
 )
-async def test_who_is_refused_by_the_head_is_answered_before_the_body_is_read(
+async def test_a_request_refused_by_its_head_is_answered_before_its_body(
     world: World, path: str, status: int
 ) -> None:
     seen = await exchange(world, {"content-length": "1200"}, _PART, _LAST, path=path)
@@ -102,14 +102,14 @@ async def test_an_announced_length_over_the_cap_is_refused_at_once(world: World,
     assert seen.headers[b"connection"] == b"close"
 
 
-async def test_a_false_length_is_not_believed(world: World, acme: str) -> None:
+async def test_the_cap_counts_bytes_and_not_the_announced_length(world: World, acme: str) -> None:
     seen = await exchange(world, _keyed(world, acme, content_length="10"), _PART, _LAST)
 
     assert seen.status == 413
 
 
 @pytest.mark.parametrize("key", [True, False])
-async def test_a_caller_that_waits_for_leave_is_refused_before_it_sends(
+async def test_a_caller_that_expects_100_is_refused_before_it_sends(
     world: World, acme: str, key: bool
 ) -> None:
     headers = {"content-length": "1800", "expect": "100-continue"}
@@ -130,13 +130,15 @@ async def test_a_body_without_end_is_cut_off(world: World, acme: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["9" * 40, "nine"])
-async def test_a_senseless_length_is_survived(world: World, acme: str, size: str) -> None:
+async def test_a_malformed_length_does_not_disable_the_cap(
+    world: World, acme: str, size: str
+) -> None:
     seen = await exchange(world, _keyed(world, acme, content_length=size), _PART, _LAST)
 
     assert seen.status == 413
 
 
-async def test_a_body_that_does_not_come_is_given_up(
+async def test_a_body_that_does_not_arrive_times_out(
     world: World, acme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_body, "_READ_SECONDS", 0.01)
@@ -146,7 +148,7 @@ async def test_a_body_that_does_not_come_is_given_up(
     assert (seen.status, seen.headers[b"connection"]) == (408, b"close")
 
 
-async def test_what_nobody_reads_is_not_waited_for_without_end(
+async def test_discarding_a_body_has_a_time_limit(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_body, "_DISCARD_SECONDS", 0.01)
@@ -155,9 +157,7 @@ async def test_what_nobody_reads_is_not_waited_for_without_end(
 
 
 @pytest.mark.parametrize("messages", [(_GONE,), (_PART, _GONE)])
-async def test_a_body_that_breaks_off_is_the_callers_fault(
-    world: World, acme: str, messages: Any
-) -> None:
+async def test_a_body_that_breaks_off_is_400(world: World, acme: str, messages: Any) -> None:
     seen = await exchange(world, _keyed(world, acme) | _CHUNKED, *messages)
 
     assert seen.status == 400
@@ -166,11 +166,11 @@ async def test_a_body_that_breaks_off_is_the_callers_fault(
     assert [outcome for work, outcome, _ in world.observer.seen if work == "http"] == ["400"]
 
 
-async def test_a_body_that_breaks_off_after_the_answer_is_nobodys_fault(world: World) -> None:
+async def test_a_body_that_breaks_off_after_the_answer_is_no_error(world: World) -> None:
     assert (await exchange(world, _CHUNKED, _PART, _GONE)).status == 401
 
 
-async def test_one_owner_leaves_as_much_room_as_it_holds() -> None:
+async def test_an_owner_may_hold_as_much_as_is_free() -> None:
     room = BodyRoom(largest=10, most=100)
 
     for _ in range(5):
@@ -186,7 +186,7 @@ async def test_one_owner_leaves_as_much_room_as_it_holds() -> None:
         room.take("b", 10)
 
 
-async def test_four_of_the_largest_always_fit() -> None:
+async def test_four_bodies_of_the_largest_size_always_fit() -> None:
     room = BodyRoom(largest=10, most=1)
 
     for owner in "abcd":

@@ -1,4 +1,4 @@
-"""Requests that go on for long end with the key that they were made with."""
+"""Long requests end when their key ends or their tenant is suspended."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ _LONG = 60
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def key(world: World, acme: str) -> str:
-    """A key of the tenant that a test may end."""
+    """A key of the tenant that a test may revoke."""
     return await world.key(KeyKind.TENANT, tenant=acme)
 
 
@@ -50,7 +50,7 @@ async def read_on(lines: AsyncIterator[str]) -> None:
 async def waiting(
     world: World, method: str, path: str, key: str, **options: Any
 ) -> AsyncGenerator[asyncio.Task[httpx.Response]]:
-    """A request that has come to wait; it must be answered long before its time is up."""
+    """A request that waits; it must be answered long before its time is up."""
     asking = asyncio.create_task(world.call(method, path, key, **options))
     await asyncio.sleep(0.3)
     assert not asking.done()
@@ -72,7 +72,7 @@ async def test_a_wait_for_a_job_ends_with_its_key(world: World, acme: str, key: 
     problem(await asking, 401, "UNAUTHORIZED")
 
 
-async def test_a_submit_that_waits_still_tells_what_it_made(
+async def test_a_submit_that_waits_still_answers_with_its_job_id(
     world: World, acme: str, key: str
 ) -> None:
     prefer = {"Prefer": f"wait={_LONG}"}
@@ -82,7 +82,7 @@ async def test_a_submit_that_waits_still_tells_what_it_made(
     assert (answer.status_code, list(answer.json())) == (200, ["id"])
 
 
-async def test_others_wait_on(world: World, acme: str, key: str) -> None:
+async def test_requests_with_other_keys_continue(world: World, acme: str, key: str) -> None:
     other = await world.tenant("globex")
     job = await world.job(acme)
     paths = {acme: f"/v1/job/{job}?wait=2", other: "/v1/event?wait=2"}
@@ -92,7 +92,7 @@ async def test_others_wait_on(world: World, acme: str, key: str) -> None:
     assert [answer.status_code for answer in await asyncio.gather(*asking)] == [200, 200]
 
 
-async def test_a_suspended_tenant_waits_no_longer_and_a_service_reads_on(
+async def test_a_suspension_ends_the_tenants_wait_but_not_a_services(
     world: World, acme: str
 ) -> None:
     service = await world.key(KeyKind.SERVICE)
@@ -114,7 +114,7 @@ async def test_a_key_that_expires_is_noticed_without_an_announcement(
     problem(await asking, 401, "UNAUTHORIZED")
 
 
-async def test_a_database_that_is_away_ends_nothing(
+async def test_no_request_ends_while_the_database_is_away(
     world: World, acme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = asyncio.Event()
@@ -123,7 +123,7 @@ async def test_a_database_that_is_away_ends_nothing(
         asked.set()
         raise Unavailable("away")
 
-    monkeypatch.setattr(long_requests, "admit", away)
+    monkeypatch.setattr(long_requests, "recheck", away)
     monkeypatch.setattr(long_requests, "_RECHECK_SECONDS", 0.05)
     asking = asyncio.create_task(world.call("GET", "/v1/event?wait=1", acme))
     await asked.wait()
@@ -156,10 +156,10 @@ async def test_a_stream_ends_with_its_key(
 
 
 @pytest.mark.parametrize("end", ["key", "tenant"])
-async def test_an_export_breaks_off_with_its_key_or_its_tenant(
+async def test_an_export_breaks_off_when_its_key_ends_or_its_tenant_is_suspended(
     world: World, client: httpx.AsyncClient, key: str, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was sent by then has no proper end, so nobody takes it for all of it."""
+    """What was sent has no proper end, so nobody takes it for complete."""
     acme = next(slug for slug in reversed(world.keys) if slug.startswith("acme"))
     await world.job(acme)
     page = pages.lists.page
@@ -182,7 +182,7 @@ async def test_an_export_breaks_off_with_its_key_or_its_tenant(
 
 
 def gate_of(world: World) -> tuple[Authenticator, LongRequests]:
-    """The parts of a process of its own."""
+    """The parts of a separate process."""
     identities = Authenticator(world.deps)
     gate = LongRequests(world.deps, identities)
     world.queue.listen(identities.forget)
@@ -190,7 +190,7 @@ def gate_of(world: World) -> tuple[Authenticator, LongRequests]:
     return identities, gate
 
 
-async def test_who_reads_nothing_is_cut_off_as_well(world: World, key: str) -> None:
+async def test_a_reader_that_reads_nothing_is_cut_off_too(world: World, key: str) -> None:
     identities, gate = gate_of(world)
     caller = Caller(await identities.identify(key), None)
     begun = asyncio.Event()
@@ -217,7 +217,7 @@ async def test_who_reads_nothing_is_cut_off_as_well(world: World, key: str) -> N
         await sending
 
 
-async def test_a_caller_that_hangs_up_is_cancelled_as_ever(world: World, key: str) -> None:
+async def test_a_caller_that_disconnects_is_cancelled(world: World, key: str) -> None:
     identities, gate = gate_of(world)
     caller = Caller(await identities.identify(key), None)
 

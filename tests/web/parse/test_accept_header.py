@@ -1,4 +1,4 @@
-"""The header Accept: which of the forms that an answer can take its caller prefers."""
+"""Content negotiation by the header Accept."""
 
 import pytest
 
@@ -23,19 +23,19 @@ _OFFERED = ("application/json", "text/csv", "application/x-ndjson")
         ("text/csv, */*;q=0.1", "text/csv"),
         ("*/*, text/csv", "text/csv"),
         ("application/x-ndjson", "application/x-ndjson"),
-        # By weight, and by order where that is the same.
+        # By weight, then by order.
         ("application/json, text/csv;q=0.5", "application/json"),
         ("application/json;q=0.5, text/csv;q=0.501", "text/csv"),
         ("text/csv;q=0.5, application/x-ndjson;q=.9, */*;q=0.1", "application/x-ndjson"),
         ("application/json, text/csv", "application/json"),
         ("application/x-ndjson, text/csv, application/json", "application/x-ndjson"),
-        # What is nearest to a form counts, and nothing that weighs nothing.
+        # The most specific range counts, and weight 0 is never chosen.
         ("text/csv;q=0, application/json", "application/json"),
         ("text/csv;q=0.000", "application/json"),
         ("text/csv;q=0, */*", "application/json"),
         ("application/json;q=0, */*;q=0.1", "text/csv"),
         ("application/json;q=0.1, text/*;q=0.5, text/csv;q=0", "application/json"),
-        # Nonsense.
+        # Malformed headers.
         ("text/csv;q=nan", "application/json"),
         ("text/csv;q=inf", "application/json"),
         ("text/csv;q=1e999, text/csv;q=-1", "application/json"),
@@ -45,5 +45,5 @@ _OFFERED = ("application/json", "text/csv", "application/x-ndjson")
         ('text/csv;q="1"', "text/csv"),
     ],
 )
-def test_the_form_that_is_preferred(accept: str, expected: str) -> None:
+def test_the_preferred_media_type(accept: str, expected: str) -> None:
     assert preferred(accept, _OFFERED) == expected

@@ -1,4 +1,4 @@
-"""Objects of callers: the form that is stored is what is measured, and what they hold is kept."""
+"""JSON objects of callers: they are stored unchanged, and limits apply to the stored form."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.core.text.stored_json import stored_bytes
 from gateway.errors import BadRequest
-from gateway.web.parse.json_objects import over_tenants, read_metadata, read_object
+from gateway.web.parse.json_objects import merged_metadata, read_metadata, read_object
 from tests.web.conftest import GOOD, World, fields_of, problem
 
 _VALUES = st.recursive(
@@ -36,25 +36,25 @@ _BOMBS = {
 
 @settings(max_examples=40)
 @given(_OBJECTS, _OBJECTS)
-def test_what_the_request_says_goes_before_what_the_tenant_says(
+def test_metadata_of_the_request_overrides_that_of_the_tenant(
     tenant: dict[str, object], given_: dict[str, object]
 ) -> None:
-    both = json.loads(over_tenants(json.dumps(tenant), json.dumps(given_), given_.keys()))
+    both = json.loads(merged_metadata(json.dumps(tenant), json.dumps(given_), given_.keys()))
     assert both == tenant | given_
 
 
-def test_numbers_are_merged_as_they_came() -> None:
+def test_numbers_are_merged_unchanged() -> None:
     text = '{"b":1.10,"c":123456789012345678901234567890}'
-    merged = over_tenants('{"a":0.12345678901234567890,"b":2}', text, {"b", "c"})
+    merged = merged_metadata('{"a":0.12345678901234567890,"b":2}', text, {"b", "c"})
     assert merged == '{"a":0.12345678901234567890,' + text[1:]
 
 
-def test_space_does_not_count() -> None:
+def test_spaces_do_not_count_towards_the_size() -> None:
     text, value = read_metadata(msgspec.Raw(b'{"a": ' + b" " * 20_000 + b"1}"))
     assert (len(text), value) == (20_008, {"a": 1})
 
 
-def test_far_too_long_is_not_looked_into() -> None:
+def test_metadata_of_twice_the_size_is_refused_unread() -> None:
     with pytest.raises(BadRequest, match="40008 bytes"):
         read_metadata(msgspec.Raw(b'{"a": ' + b" " * 40_000 + b"1}"))
 
@@ -66,7 +66,9 @@ def test_a_number_is_not_searched_for_in_a_large_object() -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", _BOMBS.values(), ids=_BOMBS)
-async def test_metadata_that_would_grow(world: World, acme: str, case: tuple[str, str]) -> None:
+async def test_metadata_that_is_too_large_when_stored(
+    world: World, acme: str, case: tuple[str, str]
+) -> None:
     numbers, field = case
     body = json.dumps(GOOD)[:-1] + f',"metadata":{{"a":[{numbers}]}}}}'
     for path, content in (
@@ -83,7 +85,7 @@ async def test_metadata_that_would_grow(world: World, acme: str, case: tuple[str
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", ["large", "digits", "many", "fractions", "spaces"])
-async def test_metadata_that_would_grow_by_a_change(world: World, acme: str, case: str) -> None:
+async def test_metadata_that_a_change_makes_too_large(world: World, acme: str, case: str) -> None:
     numbers, field = _BOMBS[case]
     change = f'{{"metadata":{{"a":[{numbers}]}}}}'
     path = f"/admin/v1/tenant/{acme}"
@@ -113,7 +115,7 @@ async def test_the_size_is_that_of_what_postgres_stores(world: World, text: str)
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_metadata_at_its_limit_comes_back_no_longer(world: World, acme: str) -> None:
+async def test_metadata_at_its_limit_is_not_longer_when_it_is_read(world: World, acme: str) -> None:
     given_: dict[str, Any] = {f"k{n}": [1.5e-100] * 9 for n in range(8)}
     job_id = await world.job(acme, metadata=given_)
     answer = await world.call("GET", f"/v1/job/{job_id}", acme)

@@ -1,4 +1,4 @@
-"""Large bodies are read in a thread of their own: the event loop answers others meanwhile."""
+"""Large bodies are parsed in another thread, while the event loop answers other requests."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ import pytest
 from gateway.errors import BadRequest
 from gateway.web.parse.json_body import read_body
 from gateway.web.parse.json_objects import read_object
-from gateway.web.parse.large_bodies import LARGE_BYTES, READER, read_aside
+from gateway.web.parse.large_bodies import LARGE_BYTES, READER, read_large
 from gateway.web.schemas.requests import JobIn
 from tests.web.conftest import GOOD, World, fields_of, problem
 
@@ -25,7 +25,7 @@ _PATIENCE_SECONDS = 20.0
 
 @contextmanager
 def _busy_reader() -> Iterator[None]:
-    """Keep the reading thread busy within the block."""
+    """Keep the thread for large bodies busy within the block."""
     free = threading.Event()
     busy = READER.submit(free.wait, _PATIENCE_SECONDS)
     try:
@@ -51,7 +51,7 @@ def _large(text: str) -> str:
         ("/v1/batch", json.dumps({"name": "b", "jobs": [GOOD] * 400})),
     ],
 )
-async def test_a_large_body_holds_nobody_up(
+async def test_a_large_body_does_not_delay_others(
     world: World, acme: str, path: str, content: str
 ) -> None:
     with _busy_reader():
@@ -74,7 +74,7 @@ async def test_a_large_body_holds_nobody_up(
         ("/v1/job/0193782e-7c00-7000-8000-000000000000/retry", _large(_body()), None),
     ],
 )
-async def test_a_large_body_that_is_wrong_holds_nobody_up(
+async def test_a_large_wrong_body_does_not_delay_others(
     world: World, acme: str, path: str, content: str, named: list[str] | None
 ) -> None:
     with _busy_reader():
@@ -87,7 +87,7 @@ async def test_a_large_body_that_is_wrong_holds_nobody_up(
     assert named is None or fields == named
 
 
-async def test_a_large_change_of_a_tenant_holds_nobody_up(world: World, acme: str) -> None:
+async def test_a_large_change_of_a_tenant_does_not_delay_others(world: World, acme: str) -> None:
     content = f'{{"metadata":{{"numbers":null{" " * LARGE_BYTES}}}}}'
     with _busy_reader():
         change = asyncio.create_task(
@@ -100,20 +100,20 @@ async def test_a_large_change_of_a_tenant_holds_nobody_up(world: World, acme: st
     assert (await change).status_code == 200
 
 
-async def test_what_reading_raises_is_raised() -> None:
+async def test_errors_of_the_thread_are_raised() -> None:
     for size in (0, LARGE_BYTES + 1):
         with pytest.raises(ZeroDivisionError):
-            await read_aside(size, divmod, 1, 0)
+            await read_large(size, divmod, 1, 0)
 
 
-async def test_only_large_bodies_leave_the_thread_of_the_event_loop() -> None:
+async def test_only_large_bodies_go_to_the_thread() -> None:
     here = threading.get_ident()
-    assert await read_aside(LARGE_BYTES, threading.get_ident) == here
-    assert await read_aside(LARGE_BYTES + 1, threading.get_ident) != here
+    assert await read_large(LARGE_BYTES, threading.get_ident) == here
+    assert await read_large(LARGE_BYTES + 1, threading.get_ident) != here
 
 
 @pytest.mark.parametrize("text", ["[[]]", "[[],1e400]"])
-async def test_the_garbage_collector_never_sees_the_values_of_a_large_body(text: str) -> None:
+async def test_the_garbage_collector_does_not_run_over_a_large_body(text: str) -> None:
     content = (
         _body(params={})
         .encode()
@@ -128,10 +128,10 @@ async def test_the_garbage_collector_never_sees_the_values_of_a_large_body(text:
     lists = _lists()
     if "1e400" in text:
         with pytest.raises(BadRequest, match="params: number out of range") as refused:
-            await read_aside(len(content), read)
+            await read_large(len(content), read)
         assert refused.value.__context__ is None
     else:
-        assert await read_aside(len(content), read) == 1
+        assert await read_large(len(content), read) == 1
     assert gc.isenabled()
     assert _lists() < lists + 1_000
 
@@ -140,10 +140,10 @@ def _lists() -> int:
     return sum(type(one) is list for one in gc.get_objects())
 
 
-async def test_a_garbage_collector_that_was_off_stays_off() -> None:
+async def test_a_disabled_garbage_collector_stays_disabled() -> None:
     gc.disable()
     try:
-        await read_aside(LARGE_BYTES + 1, list)
+        await read_large(LARGE_BYTES + 1, list)
         assert not gc.isenabled()
     finally:
         gc.enable()

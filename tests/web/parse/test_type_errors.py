@@ -1,4 +1,4 @@
-"""What is wrong with a request is told in plain English, at its place, all of it at once."""
+"""Errors of requests: in plain English, with the place, and all at once."""
 
 import json
 from typing import Any
@@ -32,14 +32,14 @@ _STATUSES = "QUEUED, STARTED, SUCCEEDED, FAILED"
 
 
 def told(kind: Any, body: object) -> dict[str, str]:
-    """The reasons that a body is refused with, by field."""
+    """The reasons of the error for a body, by field."""
     with pytest.raises(BadRequest) as refused:
         read_body(kind, json.dumps(body).encode())
     return {one.field: one.reason for one in refused.value.errors}
 
 
 def asked(kind: Any, query: str) -> dict[str, str]:
-    """The reasons that a query string is refused with, by parameter."""
+    """The reasons of the error for a query string, by parameter."""
     with pytest.raises(BadRequest) as refused:
         read_query(kind, query.encode())
     return {one.field: one.reason for one in refused.value.errors}
@@ -169,7 +169,7 @@ def test_queries(kind: Any, query: str, reasons: dict[str, str]) -> None:
     assert asked(kind, query) == reasons
 
 
-def test_no_word_of_python_is_left() -> None:
+def test_no_message_uses_a_python_word() -> None:
     bodies: list[tuple[Any, object]] = [
         (JobIn, _JOB | {name: value})
         for name in ("name", "params", "priority", "deadline", "metadata", "copyResultsTo")
@@ -190,7 +190,7 @@ def _detail(kind: Any, body: object) -> str:
     return ""
 
 
-def test_every_job_of_a_batch_is_told() -> None:
+def test_every_wrong_job_of_a_batch_is_named() -> None:
     jobs = [{}, {"name": 4, "workflow": "w", "params": {}}, 5, _JOB | {"priority": 11}]
 
     assert list(told(BatchIn, {"name": "b", "jobs": jobs})) == [
@@ -199,7 +199,7 @@ def test_every_job_of_a_batch_is_told() -> None:
     ]
 
 
-def test_of_very_many_faults_the_rest_is_counted() -> None:
+def test_faults_beyond_the_limit_are_counted() -> None:
     with pytest.raises(BadRequest) as refused:
         read_body(BatchIn, json.dumps({"name": "b", "jobs": [{}] * 1000}).encode())
 
@@ -254,7 +254,7 @@ def test_times_and_dates(text: str, at: str) -> None:
     assert body.since.isoformat() == at
 
 
-def test_lists_of_operators_are_paged_by_either_name() -> None:
+def test_lists_of_operators_take_both_names_for_paging() -> None:
     for kind in (TenantsQuery, AuditQuery):
         one, other = (read_query(kind, query) for query in (b"size=5&cursor=a", b"limit=5&after=a"))
         assert one == other
@@ -262,7 +262,7 @@ def test_lists_of_operators_are_paged_by_either_name() -> None:
 
 
 @pytest.mark.parametrize("word", ["FAILED", "failed", "Failed"])
-def test_words_in_any_case(word: str) -> None:
+def test_words_may_be_upper_or_lower_case(word: str) -> None:
     assert read_query(JobsQuery, f"status={word}".encode()).status == ["FAILED"]
     body = read_body(JobsBulkIn, json.dumps({"filter": {"status": [word]}}).encode())
     assert body.filter.status == ["FAILED"]

@@ -1,4 +1,4 @@
-"""Rates: what is counted, whose it is, and what headers tell of it."""
+"""Rate limits: which requests count, for whom, and the headers."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -24,13 +24,13 @@ _NAMES = ("ratelimit-policy", "ratelimit", "retry-after")
 
 
 def told(answer: httpx.Response) -> list[str | None]:
-    """What an answer says of limits."""
+    """The headers of limits in an answer."""
     return [answer.headers.get(name) for name in _NAMES]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def limits(module_world: World) -> AsyncIterator[FakeLimiter]:
-    """What the application of this module is limited by."""
+    """The rate limiter of this module's application."""
     usual, limiter = module_world.client, FakeLimiter()
     module_world.client = await module_world.serve(limiter=limiter)
     yield limiter
@@ -38,7 +38,7 @@ async def limits(module_world: World) -> AsyncIterator[FakeLimiter]:
 
 
 async def limited(world: World, limits: FakeLimiter, left: int) -> str:
-    """A tenant with a rate, when so many requests may still pass."""
+    """A tenant with a rate limit, of which so many requests are left."""
     limits.left = left
     return await world.tenant("acme", limits=Limits(max_rate=5))
 
@@ -57,7 +57,7 @@ KINDS = [("accept", 200), ("batch", 200), ("list", 200), ("absent", 404)]
 
 
 @pytest.mark.parametrize(("kind", "status"), KINDS)
-async def test_every_answer_tells_what_is_left(
+async def test_every_answer_has_the_rate_headers(
     world: World, limits: FakeLimiter, kind: str, status: int
 ) -> None:
     slug = await limited(world, limits, 3)
@@ -71,7 +71,7 @@ async def test_every_answer_tells_what_is_left(
 
 
 @pytest.mark.parametrize(("kind", "_status"), KINDS)
-async def test_more_than_that_is_refused(
+async def test_requests_above_the_rate_are_refused(
     world: World, limits: FakeLimiter, kind: str, _status: int
 ) -> None:
     slug = await limited(world, limits, 0)
@@ -84,7 +84,7 @@ async def test_more_than_that_is_refused(
     assert await world.count(slug) == 0
 
 
-async def test_without_a_rate_nothing_is_counted(
+async def test_without_a_rate_limit_nothing_is_counted(
     world: World, limits: FakeLimiter, acme: str
 ) -> None:
     await limited(world, limits, 0)
@@ -115,7 +115,7 @@ async def test_only_requests_that_act_for_the_tenant_are_counted(
 
 
 class TestQueueFull:
-    async def test_it_tells_of_the_queue(self, world: World) -> None:
+    async def test_the_headers_describe_the_queue(self, world: World) -> None:
         slug = await world.tenant("acme", limits=Limits(max_queued=2))
         await world.job(slug)
         jobs: dict[str, Any] = {"name": "b", "jobs": [GOOD, GOOD]}
@@ -131,7 +131,7 @@ class TestQueueFull:
         assert await world.count(slug) == 2
 
     @pytest.mark.parametrize("kind", ["accept", "batch"])
-    async def test_beside_a_rate_both_are_told(
+    async def test_with_a_rate_limit_both_are_in_the_headers(
         self, world: World, limits: FakeLimiter, kind: str
     ) -> None:
         limits.left = 10
@@ -148,7 +148,7 @@ class TestQueueFull:
         assert answer.headers.get_list("retry-after") == ["5"]
 
 
-async def test_a_change_of_the_limit_is_seen_at_once(world: World, limits: FakeLimiter) -> None:
+async def test_a_changed_limit_applies_at_once(world: World, limits: FakeLimiter) -> None:
     slug = await limited(world, limits, 100)
     tenant = await world.find(slug)
     assert told(await ask(world, "list", slug))[0] == '"rate";q=5;w=1'
@@ -157,7 +157,7 @@ async def test_a_change_of_the_limit_is_seen_at_once(world: World, limits: FakeL
     await world.send("PATCH", path, world.operator, {"limits": {"maxRate": 9}})
     assert told(await ask(world, "list", slug))[0] == '"rate";q=9;w=1'
 
-    # By another process, of which this one hears.
+    # Another process changes it and announces that.
     await change_tenant(world.deps, "test", slug, TenantUpdate(limits={"max_rate": 7}))
     assert told(await ask(world, "list", slug))[0] == '"rate";q=7;w=1'
 
@@ -183,7 +183,7 @@ async def test_other_tenants_are_not_affected(world: World, redis_url: str) -> N
         assert (await ask(world, "list", calm)).status_code == 200
 
 
-async def test_a_stream_is_one_request_however_long_it_lasts(world: World) -> None:
+async def test_a_stream_counts_as_one_request(world: World) -> None:
     limiter = FakeLimiter()
     slug = await limited(world, limiter, 1)
     async with live(replace(world.deps, limiter=limiter)) as port, client_of(port) as client:

@@ -1,4 +1,4 @@
-"""GET /event/stream on the real server: what comes, how it goes on, and how it ends."""
+"""GET /event/stream on the real server: its events, how it resumes, and how it ends."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ _SECONDS = 30
 
 @dataclass
 class Stream:
-    """A stream that is being read; `last_id` is what a browser would go on from."""
+    """A stream that is being read; `last_id` is where a browser would resume."""
 
     lines: AsyncIterator[str]
     last_id: str = ""
@@ -88,11 +88,11 @@ async def client(module_world: World) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-async def test_events_come_as_they_are_stored(
+async def test_events_are_sent_when_they_are_stored(
     world: World, client: httpx.AsyncClient, acme: str
 ) -> None:
     await added(world, acme)
-    await feed(world, acme, count=1)  # or it would still come
+    await feed(world, acme, count=1)  # the stream would send it otherwise
     async with streaming(client, world.keys[acme]) as stream:
         event_id = await added(world, acme, "job.started", '{"a":\r\n{"b": "\\n"}}')
         event = await stream.next()
@@ -103,7 +103,7 @@ async def test_events_come_as_they_are_stored(
     assert json.loads(event["data"]) in await world.get("/v1/event", acme)
 
 
-async def test_it_goes_on_behind_the_last_id(
+async def test_it_resumes_after_the_last_id(
     world: World, client: httpx.AsyncClient, acme: str
 ) -> None:
     made = [await added(world, acme) for _ in range(3)]
@@ -148,7 +148,7 @@ async def test_head_ends_at_once(world: World, client: httpx.AsyncClient, acme: 
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-async def test_comments_keep_it_open(
+async def test_comments_keep_the_connection_open(
     world: World, client: httpx.AsyncClient, acme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.01)
@@ -158,7 +158,7 @@ async def test_comments_keep_it_open(
                 stream.read(await anext(stream.lines))
 
 
-async def test_one_tenant_has_twenty_and_a_place_comes_free(
+async def test_a_tenant_has_twenty_streams_and_a_closed_one_frees_its_place(
     world: World, client: httpx.AsyncClient, acme: str
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -183,7 +183,7 @@ async def test_one_tenant_has_twenty_and_a_place_comes_free(
     await until(is_free)
 
 
-async def test_the_process_has_room_for_so_many() -> None:
+async def test_the_process_limits_its_streams() -> None:
     streams = Streams(1)
     with streams.room("acme"), pytest.raises(StreamsFull) as refused, streams.room("globex"):
         pass
@@ -204,7 +204,7 @@ async def test_a_key_that_is_revoked_ends_it(
         assert await stream.next() is None
 
 
-async def test_a_process_that_stops_ends_it(world: World, acme: str) -> None:
+async def test_a_stopping_process_ends_it(world: World, acme: str) -> None:
     deps = replace(world.deps, slots=Slots(world.deps.clock))
     async with (
         live(deps) as port,
@@ -247,7 +247,7 @@ async def fill(world: World, slug: str) -> list[str]:
 
 
 async def unread(port: int, key: str, after: str) -> socket.socket:
-    """A connection that asked for a stream, of which nothing is read."""
+    """A connection that requested a stream and reads nothing of it."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.setblocking(False)
@@ -277,5 +277,5 @@ async def _rest(connection: socket.socket) -> bytes:
 
 
 def _whole_events(answer: bytes) -> list[str]:
-    """The ids of the events that came whole."""
+    """The ids of the events that arrived complete."""
     return [found.decode() for found in re.findall(rb"id: (\S+)\nevent: .*\ndata: .*\n\n", answer)]

@@ -1,4 +1,4 @@
-"""GET /event: order, pages, filters, waiting, and that nothing ever comes in front of a reader."""
+"""GET /event: order, pages, filters, waiting, and no event before the position of a reader."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from gateway.store.work.settlement import NewEvent
 from tests.web.conftest import NOBODY, World, fields_of, next_page, problem
 from tests.web.live import until
 
-_NO_EVENT = "6f9619ff-8b86-4011-b42d-00c04fc964ff"  # of a version that events do not have
+_NO_EVENT = "6f9619ff-8b86-4011-b42d-00c04fc964ff"  # a UUID version that no event has
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -45,7 +45,7 @@ async def added(world: World, slug: str, kind: str = "test.ping", data: str = "{
 
 
 async def feed(world: World, key: str, query: str = "", *, count: int, **headers: str) -> list[Any]:
-    """The events of one page, once there are so many.
+    """The events of one page, as soon as it has so many.
 
     Transactions of other tests on the same server may hold events back for a moment.
     """
@@ -64,7 +64,7 @@ def ids(events: list[Any]) -> list[str]:
     return [event["id"] for event in events]
 
 
-async def test_events_are_as_their_webhooks_oldest_first(world: World, acme: str) -> None:
+async def test_events_equal_their_webhooks_oldest_first(world: World, acme: str) -> None:
     job_id = await world.job(acme, params={"inputUrl": "https://a.example", "ü": "\n"})
     failed = await world.job(acme)
     await world.finish(
@@ -127,7 +127,7 @@ async def test_bad_parameters_are_named(world: World, acme: str, query: str, fie
     assert fields_of(problem(answer, 400, "BAD_REQUEST")) == [field]
 
 
-async def test_anothers_event_tells_no_more_than_its_time(world: World, acme: str) -> None:
+async def test_the_id_of_another_tenants_event_shows_only_its_time(world: World, acme: str) -> None:
     other = await world.tenant("other")
     theirs, mine = await added(world, other), await added(world, acme)
 
@@ -158,7 +158,7 @@ async def test_reading_needs_the_scope(world: World, acme: str) -> None:
 
 
 class TestWaiting:
-    async def test_it_answers_once_there_is_something(self, world: World, acme: str) -> None:
+    async def test_it_answers_when_an_event_comes(self, world: World, acme: str) -> None:
         asking = asyncio.create_task(world.get("/v1/event?wait=60&type=test.ping", acme))
         await asyncio.sleep(0)
         await added(world, acme, "job.started")
@@ -167,35 +167,37 @@ class TestWaiting:
         async with asyncio.timeout(_SECONDS):
             assert ids(await asking) == [event_id]
 
-    async def test_it_ends_with_the_process(self, world: World, acme: str) -> None:
+    async def test_it_ends_when_the_process_stops(self, world: World, acme: str) -> None:
         world.deps.slots.closing = True
         try:
             assert await world.get("/v1/event?wait=60", acme) == []
         finally:
             world.deps.slots.closing = False
 
-    async def test_it_gives_up_when_the_time_is_up(self, world: World, acme: str) -> None:
+    async def test_it_ends_when_the_time_is_up(self, world: World, acme: str) -> None:
         asking = asyncio.create_task(world.get("/v1/event?wait=0.4", acme))
         globex = await world.tenant("globex")
-        while not asking.done():  # of no interest to the one who waits
+        while not asking.done():  # the waiting caller does not see these
             await added(world, globex)
 
         assert await asking == []
 
 
 class TestNothingComesInFrontOfAReader:
-    async def test_what_commits_later_is_shown_later(self, world: World, acme: str) -> None:
+    async def test_a_later_commit_is_shown_later(self, world: World, acme: str) -> None:
         start = await added(world, acme)
         assert ids(await feed(world, acme, count=1)) == [start]
         async with world.deps.db.begin() as early:
             slow = await add(world, early, acme)
-            quick = await added(world, acme)  # begins and commits while the other one is under way
+            quick = await added(world, acme)  # begins and commits during the other transaction
             after_both = await world.get(f"/v1/event?after={start}", acme)
 
         assert after_both == []
         assert ids(await feed(world, acme, f"after={start}", count=2)) == [slow, quick]
 
-    async def test_a_reader_beside_writers_sees_all_once(self, world: World, acme: str) -> None:
+    async def test_a_reader_beside_writers_sees_each_event_once(
+        self, world: World, acme: str
+    ) -> None:
         chance, made, seen = random.Random(7), set[str](), list[str]()
 
         async def write() -> None:
@@ -218,7 +220,7 @@ class TestNothingComesInFrontOfAReader:
         assert ids(await world.get("/v1/event", acme)) == seen
 
 
-async def test_openapi_tells_of_both(world: World) -> None:
+async def test_openapi_describes_page_and_stream(world: World) -> None:
     schema = json.loads((await world.call("GET", "/schema/openapi.json")).text)
 
     one, stream = (schema["paths"][path]["get"] for path in ("/v1/event", "/v1/event/stream"))
@@ -228,7 +230,7 @@ async def test_openapi_tells_of_both(world: World) -> None:
     assert one["responses"]["200"]["content"]["application/json"]["schema"]["type"] == "array"
 
 
-async def test_samples_are_shown_to_those_who_ask_for_them(world: World):
+async def test_samples_are_shown_only_on_request(world: World):
     slug, other = await world.tenant("sampled"), await world.tenant("apart")
     made = await world.send("POST", "/v1/event/test", slug, {"type": "job.failed"})
     real = await added(world, slug)
@@ -242,7 +244,7 @@ async def test_samples_are_shown_to_those_who_ask_for_them(world: World):
     assert await world.get("/v1/event?samples=true", other) == []
 
 
-async def test_a_sample_wakes_those_who_wait(world: World):
+async def test_a_sample_ends_the_wait_of_readers(world: World):
     slug = await world.tenant("woken")
     waiting = asyncio.create_task(world.get("/v1/event?samples=true&wait=30", slug))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Health, metrics, OpenAPI."""
+"""Health, readiness and OpenAPI."""
 
 import pytest
 
@@ -33,7 +33,7 @@ async def test_without_redis_it_is_still_ready(world: World) -> None:
     assert answer.json() == READY | trouble
 
 
-async def test_a_ready_process_tells_whether_any_worker_lives(world: World) -> None:
+async def test_a_ready_process_says_whether_a_worker_is_alive(world: World) -> None:
     who = Identity(world.deps.ids.uuid(), "worker", "host", 1, "1")
     assert await Heart(world.deps, who).beat()
 
@@ -87,7 +87,7 @@ async def test_every_path_is_described(world: World) -> None:
     assert {"Idempotency-Key", "Prefer"} <= {one["name"] for one in accept["parameters"]}
 
 
-async def test_the_description_holds_together(world: World) -> None:
+async def test_the_document_is_consistent(world: World) -> None:
     schema = (await world.call("GET", "/schema/openapi.json")).json()
 
     for path, operations in schema["paths"].items():
@@ -120,6 +120,6 @@ async def test_the_filters_of_a_list_are_described(world: World) -> None:
     assert parameters["size"]["schema"]["maximum"] == 1000
 
 
-async def test_no_page_is_served_that_loads_from_elsewhere(world: World) -> None:
+async def test_no_page_loads_anything_from_elsewhere(world: World) -> None:
     for path in ("/schema", "/schema/swagger", "/schema/redoc", "/schema/scalar"):
         assert "<script" not in (await world.call("GET", path)).text

@@ -14,7 +14,7 @@ _TROUBLE: list[tuple[Trouble, int]] = [
 ]
 
 
-async def test_an_upload_is_the_upstreams_own(world: World, acme: str) -> None:
+async def test_an_upload_is_the_upstreams(world: World, acme: str) -> None:
     world.upstream.signed = Upload("https://put.example.com", "https://get.example.com")
 
     assert await world.get("/v1/upload", acme) == {
@@ -33,13 +33,13 @@ async def test_without_the_upstream_there_is_no_upload(
 
 
 @pytest.mark.parametrize("path", ["/v1/upload", "/v1/workflow"])
-async def test_without_a_credential_there_is_nothing_to_ask_with(world: World, path: str) -> None:
+async def test_without_a_credential_an_upload_is_refused(world: World, path: str) -> None:
     slug = await world.tenant("poor", credential=False)
 
     problem(await world.call("GET", path, slug), 409, "CREDENTIAL_MISSING")
 
 
-async def test_workflows_are_passed_on_as_they_are(world: World, acme: str) -> None:
+async def test_workflows_are_passed_on_unchanged(world: World, acme: str) -> None:
     raw = [f'{{"id":"{n}","slug":"s{n}","extra":[{n}]}}' for n in range(3)]
     world.upstream.listed = [Workflow(str(n), f"W{n}", f"s{n}", raw[n]) for n in range(3)]
 
@@ -50,7 +50,9 @@ async def test_workflows_are_passed_on_as_they_are(world: World, acme: str) -> N
     assert page == {"workflows": [{"id": "2", "slug": "s2", "extra": [2]}]}
 
 
-async def test_known_workflows_outlive_the_upstream(world: World, acme: str) -> None:
+async def test_known_workflows_are_shown_while_the_upstream_is_away(
+    world: World, acme: str
+) -> None:
     world.upstream.listed = [Workflow("1", "W", "s", '{"id":"1"}')]
     known = await world.get("/v1/workflow", acme)
     world.upstream.listed = Busy("away")

@@ -1,4 +1,4 @@
-"""GET /usage: sums by any grouping, as JSON and CSV, for those who may see them."""
+"""GET /usage: sums by any grouping, as JSON and CSV, and who may read them."""
 
 import csv
 import io
@@ -82,7 +82,7 @@ async def test_usage_between_times(world: World, acme: str) -> None:
     assert (after["rows"][0]["jobs"], before["rows"][0]["jobs"]) == (3, 0)
 
 
-async def test_usage_of_whom(world: World, acme: str) -> None:
+async def test_who_may_read_whose_usage(world: World, acme: str) -> None:
     globex = await world.tenant("globex")
     await _ended(world, acme)
     service = await world.key(KeyKind.SERVICE, allowed_tenants=[acme, globex])
@@ -108,7 +108,7 @@ async def test_usage_of_whom(world: World, acme: str) -> None:
         ("from=0001-01-01T00:00:00Z", "from"),
     ],
 )
-async def test_usage_by_nonsense(world: World, acme: str, query: str, field: str) -> None:
+async def test_bad_groupings_are_refused(world: World, acme: str, query: str, field: str) -> None:
     answer = await world.call("GET", f"/v1/usage?{query}", acme)
     assert fields_of(problem(answer, 400, "BAD_REQUEST")) == [field]
 
@@ -151,7 +151,7 @@ async def test_usage_as_csv(world: World, acme: str, query: str, headers: dict[s
 @pytest.mark.parametrize(
     "accept", ["*/*", "text/csvx", "application/json, text/csv;q=0.5", "text/csv;q=inf"]
 )
-async def test_json_is_what_everybody_else_gets(world: World, acme: str, accept: str) -> None:
+async def test_json_is_the_default(world: World, acme: str, accept: str) -> None:
     answer = await world.call("GET", "/v1/usage", acme, headers={"Accept": accept})
     assert answer.headers["content-type"] == "application/json"
     again = await world.call("GET", "/v1/usage?format=json", acme, headers={"Accept": "text/csv"})

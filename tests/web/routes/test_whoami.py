@@ -1,4 +1,4 @@
-"""GET /whoami: what a key is."""
+"""GET /whoami: what an access key may do."""
 
 import pytest
 
@@ -20,7 +20,7 @@ async def test_a_tenants_key(world: World):
     assert await world.get("/api/whoami", slug) == told
 
 
-async def test_a_suspended_tenant_still_learns_who_it_is(world: World):
+async def test_a_suspended_tenant_may_call_it(world: World):
     slug = await world.tenant("held")
     await suspend_tenant(world.deps, "test", slug, suspended=True)
     assert (await world.get("/v1/whoami", slug))["tenant"] == slug
@@ -36,7 +36,7 @@ async def test_a_service_and_an_operator(world: World):
         assert (told["kind"], told["tenant"], told["tenants"]) == ("operator", None, None)
 
 
-async def test_nobody(world: World):
+async def test_without_a_valid_key(world: World):
     problem(await world.call("GET", "/v1/whoami"), 401, "UNAUTHORIZED")
     problem(await world.call("GET", "/v1/whoami", world.operator[:-1] + "!"), 401, "UNAUTHORIZED")
     problem(await world.call("GET", "/v1/whoami?x=1", world.operator), 400, "BAD_REQUEST")

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as it goes over the wire to the real server: what strict, broken and hostile clients see."""
+"""HTTP/1.1 on the wire of the real server: strict, broken and hostile clients."""
 
 import asyncio
 import json
@@ -110,13 +110,13 @@ class TestHost:
         "fields",
         [(), ("Host:",), ("Host: a", "Host: b"), ("Host: a/b",), ("Host: a b",), ("Host: a@b",)],
     )
-    async def test_must_be_there_once(self, port: int, fields: tuple[str, ...]) -> None:
+    async def test_is_required_once(self, port: int, fields: tuple[str, ...]) -> None:
         answer = await ask(port, head("GET", "/health/live", *fields))
 
         assert "Host" in answer.problem(400, "BAD_REQUEST")
 
     @pytest.mark.parametrize("host", ["x", "a.example:8000", "[::1]:80", "127.0.0.1"])
-    async def test_may_be_any(self, port: int, host: str) -> None:
+    async def test_may_be_any_name(self, port: int, host: str) -> None:
         assert (await ask(port, head("GET", "/health/live", f"Host: {host}"))).status == 200
 
     async def test_is_not_needed_by_older_clients(self, port: int) -> None:
@@ -152,7 +152,9 @@ class TestPaths:
             "/v1/",
         ],
     )
-    async def test_that_are_not_ours_lead_nowhere(self, world: World, port: int, path: str) -> None:
+    async def test_in_disguised_spellings_are_not_found(
+        self, world: World, port: int, path: str
+    ) -> None:
         key = f"Authorization: {world.operator}"
 
         (await ask(port, head("GET", path, "Host: x", key))).problem(404, "NOT_FOUND")
@@ -164,7 +166,7 @@ class TestPaths:
 
         assert answer.status == 200
 
-    async def test_may_hold_what_has_to_be_encoded(self, world: World, port: int) -> None:
+    async def test_may_have_characters_that_need_encoding(self, world: World, port: int) -> None:
         key = f"Authorization: {world.operator}"
 
         answer = await ask(port, head("GET", "/admin/v1/tenant/a%20b", "Host: x", key))
@@ -214,7 +216,7 @@ class TestBodies:
             ("Content-Type: text/json; charset=utf-16", ("accept-post", "application/json")),
         ],
     )
-    async def test_that_cannot_be_read(
+    async def test_of_other_media_types_are_refused(
         self, world: World, acme: str, port: int, field: str, told: tuple[str, str]
     ) -> None:
         answer = await ask(port, post(world.keys[acme], field) + _BODY)
@@ -233,19 +235,25 @@ class TestBodies:
             "application/x-www-form-urlencoded",
         ],
     )
-    async def test_of_all_these_kinds(self, world: World, acme: str, port: int, kind: str) -> None:
+    async def test_of_all_json_media_types(
+        self, world: World, acme: str, port: int, kind: str
+    ) -> None:
         fields = (f"Content-Type: {kind}", "Content-Encoding: identity")
 
         assert (await ask(port, post(world.keys[acme], *fields) + _BODY)).status == 200
 
-    async def test_that_are_empty_are_of_no_kind(self, world: World, acme: str, port: int) -> None:
+    async def test_that_are_empty_need_no_media_type(
+        self, world: World, acme: str, port: int
+    ) -> None:
         fields = ("Content-Type: text/csv", "Content-Encoding: gzip")
 
         answer = await ask(port, post(world.keys[acme], *fields, length=0))
 
         assert "empty" in answer.problem(400, "BAD_REQUEST")
 
-    async def test_patches_say_what_they_take(self, world: World, acme: str, port: int) -> None:
+    async def test_a_refused_patch_names_its_media_types(
+        self, world: World, acme: str, port: int
+    ) -> None:
         fields = ("Host: x", f"Authorization: {world.operator}", "Content-Length: 2")
         path = f"/admin/v1/tenant/{acme}"
         asked = (head("PATCH", path, *fields, f"Content-Type: {kind}") + b"{}" for kind in (
@@ -288,7 +296,7 @@ class TestBodies:
 
             assert "broke off" in (await one.answer()).problem(400, "BAD_REQUEST")
 
-    async def test_that_nobody_reads_leave_the_connection_usable(self, port: int) -> None:
+    async def test_that_are_discarded_leave_the_connection_usable(self, port: int) -> None:
         async with wire(port) as one:
             await one.send(post("none", length=200_000))
             (await one.answer()).problem(401, "UNAUTHORIZED")
@@ -296,7 +304,7 @@ class TestBodies:
 
             assert (await one.answer()).status == 200
 
-    async def test_are_sent_with_leave(self, world: World, acme: str, port: int) -> None:
+    async def test_after_expect_100_continue(self, world: World, acme: str, port: int) -> None:
         async with wire(port) as one:
             await one.send(post(world.keys[acme], "Expect: 100-continue"))
             assert (await one.answer()).status == 100
@@ -346,7 +354,7 @@ class TestBodies:
                 one.writer.close()
 
 
-async def test_secrets_are_not_stored_on_the_way(world: World, acme: str, port: int) -> None:
+async def test_responses_with_secrets_are_not_cached(world: World, acme: str, port: int) -> None:
     fields = ("Host: x", f"Authorization: {world.keys[acme]}")
 
     answers = [

@@ -1,1 +1,1 @@
-"""The handlers under /admin/v1."""
+"""The handlers under /admin/v1, which need an operator key."""

@@ -23,7 +23,7 @@ def _scopes(named: Sequence[str] | None) -> frozenset[str] | None:
 async def owners(
     identities: Authenticator, key: AccessKey
 ) -> tuple[str | None, Sequence[str] | None]:
-    """The slugs of a key's tenant and tenants; one that was deleted is left out."""
+    """The slug of a key's tenant, and of the tenants it may act for, without deleted ones."""
     own = await _slugs(identities, [key.tenant_id] if key.tenant_id else [])
     allowed = None if key.tenants is None else await _slugs(identities, sorted(key.tenants))
     return next(iter(own), None), allowed

@@ -1,4 +1,4 @@
-"""For operators: the status of the gateway, and its queues."""
+"""/admin/v1: the status of the gateway, and its queues."""
 
 from litestar import get
 

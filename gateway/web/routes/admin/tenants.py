@@ -15,7 +15,7 @@ from gateway.flows.deps import Deps
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import Injected
 from gateway.web.parse.json_objects import read_metadata, read_object
-from gateway.web.parse.large_bodies import read_aside
+from gateway.web.parse.large_bodies import read_large
 from gateway.web.schemas.admin_responses import CredentialOut, TenantOut
 from gateway.web.schemas.requests import (
     CredentialIn,
@@ -95,7 +95,7 @@ async def update_tenant(
 
     Null sets a limit to the gateway's default, and takes a key of the metadata away.
     """
-    change = await read_aside(len(bytes(payload.metadata)), _update, payload)
+    change = await read_large(len(bytes(payload.metadata)), _update, payload)
     return TenantOut.of(await tenants.change_tenant(deps, caller.key.key_id, slug, change))
 
 

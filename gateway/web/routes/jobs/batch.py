@@ -21,7 +21,7 @@ from gateway.store.work.bulk_operations import Operation
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.parse.job_filters import job_filter
-from gateway.web.parse.large_bodies import read_aside
+from gateway.web.parse.large_bodies import read_large
 from gateway.web.parse.validation_errors import refusal
 from gateway.web.routes.jobs.create_job import (
     idempotency_key_of,
@@ -49,13 +49,17 @@ async def create_batch(
     request: AnyRequest,
 ) -> Response[BatchMade]:
     """The response comes after all jobs are stored; it has their ids in the order of the request."""
-    request_context, deps, tenant = request_context_of(request), context.deps, caller.acting.tenant
-    require_credential(has_credential=caller.acting.has_credential)
+    request_context, deps, tenant = (
+        request_context_of(request),
+        context.deps,
+        caller.required_context.tenant,
+    )
+    require_credential(has_credential=caller.required_context.has_credential)
     await _check_callbacks(deps, payload.jobs)
     key, digest = idempotency_key_of(request_context), hashlib.sha256(request_context.body).digest()
-    batch = await read_aside(len(request_context.body), _jobs, deps, tenant, payload)
+    batch = await read_large(len(request_context.body), _jobs, deps, tenant, payload)
     if key is not None:
-        # The key is for the whole request, so each of its jobs remembers all of it.
+        # The key is for the whole request, so each job stores the digest of the whole body.
         batch = [
             replace(job, idempotency_key=key_in_batch(key, place), request_hash=digest)
             for place, job in enumerate(batch)
@@ -121,7 +125,7 @@ def _replayed(*, is_replay: bool) -> dict[str, str]:
 
 
 async def _check_callbacks(deps: Deps, jobs: list[BatchJobIn]) -> None:
-    """Each address once; the fault names the first job that has it."""
+    """Check each URL once; an error names the first job with it."""
     first: dict[str, int] = {}
     for place, job in enumerate(jobs):
         if job.callback_url is not None:
@@ -131,7 +135,7 @@ async def _check_callbacks(deps: Deps, jobs: list[BatchJobIn]) -> None:
 
 
 def _jobs(deps: Deps, tenant: Tenant, payload: BatchIn) -> list[NewJob]:
-    """The jobs as they will be stored; raises BadRequest that names every fault of every job."""
+    """The jobs to store; raises BadRequest that names every fault of every job."""
     made: list[NewJob] = []
     faults: list[FieldError] = []
     for place, job in enumerate(payload.jobs):

@@ -1,4 +1,4 @@
-"""POST /job, by hand: the one call whose cost counts."""
+"""POST /job, without Litestar, because this call has to be cheap."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -26,12 +26,12 @@ from gateway.web.context import Context
 from gateway.web.parse.json_body import read_body
 from gateway.web.parse.json_objects import (
     fingerprint,
-    over_tenants,
+    merged_metadata,
     read_metadata,
     read_object,
     read_texts,
 )
-from gateway.web.parse.large_bodies import read_aside
+from gateway.web.parse.large_bodies import read_large
 from gateway.web.parse.query_string import read_query
 from gateway.web.parse.validation_errors import refusal
 from gateway.web.respond.raw_response import RawResponse
@@ -39,7 +39,7 @@ from gateway.web.routes.jobs.long_poll import awaited_job
 from gateway.web.routes.jobs.workflow_forms import shown_workflow
 from gateway.web.schemas.requests import BatchJobIn, JobIn, NoQuery
 
-# Other spellings of these paths come through Litestar, which knows them all.
+# Other spellings of these paths, such as with a slash at the end, are routed by Litestar.
 PATHS = frozenset({"/v1/job", "/api/job"})
 
 _MAX_DEADLINE_SECONDS = 30 * 86_400.0
@@ -49,13 +49,16 @@ _REPLAYED = (b"idempotency-replayed", b"true")
 
 
 async def accept(context: Context, request_context: RequestContext, route: str) -> RawResponse:
-    """Accept a job and answer its id, or with `Prefer: wait=N` the job; raises GatewayError."""
+    """Accept a job; the response is its id, or with `Prefer: wait=N` the job. Raises GatewayError."""
     deps, started = context.deps, context.deps.clock.monotonic()
     outcome, job = "accepted", None
     try:
         caller = await identify(context.identities, request_context, Scope.JOBS_WRITE)
         order = await _order(
-            context, request_context, caller.acting.tenant, caller.acting.has_credential
+            context,
+            request_context,
+            caller.required_context.tenant,
+            caller.required_context.has_credential,
         )
         job = order.job
         accepted = await context.acceptor.accept(order)
@@ -70,8 +73,8 @@ async def accept(context: Context, request_context: RequestContext, route: str) 
     wait = _preferred_wait(request_context, context.limits.max_wait_seconds)
     if wait is not None:
         request_context.drop_body()
-        del order, job  # it may wait for long
-        # It is accepted, whatever comes now: an error would say that it is not.
+        del order, job  # frees their memory: the wait may be long
+        # The job is accepted: an error now would tell the caller that it is not.
         with suppress(Unavailable, NotFound, Unauthorized, Forbidden):
             return await _finished(context, caller, accepted, wait, route)
     headers = (_REPLAYED,) if accepted.replayed else ()
@@ -86,17 +89,17 @@ async def _order(
     key = idempotency_key_of(request_context)
     await request_context.take_body()
     size = len(request_context.body)
-    given = await read_aside(size, read_body, JobIn, request_context.body)
+    given = await read_large(size, read_body, JobIn, request_context.body)
     require_credential(has_credential=has_credential)
     deps = context.deps
     if given.callback_url is not None:
         await check_callback(deps, "callbackUrl", given.callback_url)
-    job = await read_aside(size, new_job, deps, tenant, given, key, given.batch_name)
+    job = await read_large(size, new_job, deps, tenant, given, key, given.batch_name)
     return Order.of(job, tenant.limits, deps.policy)
 
 
 def require_credential(*, has_credential: bool) -> None:
-    """Refuse jobs that could not be submitted; raises CredentialMissing."""
+    """Raise CredentialMissing for a tenant whose jobs could not be submitted."""
     if not has_credential:
         raise CredentialMissing(
             "The tenant has no credential for the upstream, so the job was not accepted. "
@@ -111,7 +114,7 @@ def new_job(
     idempotency_key: str | None,
     batch_name: str | None,
 ) -> NewJob:
-    """A job as it will be stored; raises BadRequest."""
+    """The job to store; raises BadRequest."""
     try:
         params, params_value = read_object("params", given.params)
         metadata, metadata_value = read_metadata(given.metadata)
@@ -129,7 +132,7 @@ def new_job(
         name=given.name,
         workflow=given.workflow,
         params=params,
-        metadata=over_tenants(tenant.metadata, metadata, metadata_value),
+        metadata=merged_metadata(tenant.metadata, metadata, metadata_value),
         copy_results_to=copies,
         batch_name=batch_name,
         callback_url=given.callback_url,
@@ -141,7 +144,7 @@ def new_job(
 
 
 def _faults(given: BatchJobIn) -> Iterator[FieldError]:
-    """All that is wrong with what the types of its fields leave open."""
+    """All faults that the types of the fields do not find."""
     readings: tuple[Callable[[], object], ...] = (
         lambda: read_object("params", given.params),
         lambda: read_metadata(given.metadata),
@@ -178,14 +181,14 @@ def _preferred_wait(request_context: RequestContext, most: float) -> int | None:
     wait = _WAIT.search(request_context.header(b"prefer"))
     if wait is None:
         return None
-    # Cut first: Python refuses to read numbers of thousands of digits.
+    # Only nine digits are read, because Python refuses numbers of thousands of digits.
     return min(int(wait[2].lstrip("0")[:9] or "0"), int(most))
 
 
 async def _finished(
     context: Context, caller: Caller, accepted: Accepted, wait: int, route: str
 ) -> RawResponse:
-    job = await awaited_job(context, caller, caller.acting.tenant.id, accepted.id, wait)
+    job = await awaited_job(context, caller, caller.required_context.tenant.id, accepted.id, wait)
     headers = ((b"preference-applied", b"wait=%d" % wait),)
     if accepted.replayed:
         headers += (_REPLAYED,)

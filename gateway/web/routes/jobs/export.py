@@ -1,4 +1,4 @@
-"""Exports: all jobs of a filter, or all data of a tenant, as CSV or NDJSON, sent as they are read."""
+"""Exports as CSV or NDJSON: all jobs of a filter, or all data of a tenant, sent while they are read."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -78,14 +78,14 @@ def _download(
     name: str,
 ) -> ASGIApp:
     request_context, slots = request_context_of(request), context.deps.slots
-    caller = request_context.identified
+    caller = request_context.required_caller
     answer = Download(
         media_type,
         chunks,
         context.exports,
         str(caller.tenant.id if caller.tenant else caller.key.key_id),
         lambda: slots.closing,
-        lambda: context.admissions.within(caller),
+        lambda: context.long_requests.within(caller),
         headers=file_named(
             name, context.deps.clock.now(), "csv" if media_type == CSV_TYPE else "ndjson"
         ),

@@ -1,4 +1,4 @@
-"""One job: read it, wait for it, delete it, see its timeline."""
+"""One job: create it, read it, wait for it, delete it, read its timeline."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -67,7 +67,7 @@ async def get_job(
     request: AnyRequest,
 ) -> Response[bytes]:
     """With `wait` this is a long poll: the response comes when the job has ended, or when its version
-    is not the one that If-None-Match names.
+    differs from the one in If-None-Match.
 
     304 if If-None-Match names the current version.
     """
@@ -78,7 +78,7 @@ async def get_job(
 
 
 async def job_answer(context: Context, path: str, job: Job) -> Response[bytes]:
-    """A job as it is shown at a path."""
+    """The response with a job; `/api` shows its workflow in another way."""
     place, wait = await _wait(context, job)
     text = job_json(
         replace(job, next_at=_later(job.next_at, wait and wait.until)),
@@ -95,17 +95,17 @@ async def _known(
     request_context = request_context_of(request)
     known = request_context.header(b"if-none-match")
     if parameters.wait and known.strip() == "*":
-        # `*` stands for the current version, so that any later version is news.
+        # `*` means the current version, so the request waits for a later one.
         known = etag(await find_job(context.deps, tenant_id, job_id))
         request_context.headers[b"if-none-match"] = known.encode()
     return known
 
 
 async def _wait(context: Context, job: Job) -> tuple[int | None, Wait | None]:
-    """How many jobs go before an open job, and what it waits for."""
+    """For an open job: how many jobs go first, and what it waits for."""
     if job.state in TERMINAL:
         return None, None
-    reads = context.waiters.reads
+    reads = context.watchers.reads
     place = await reads.ahead(job) if job.state is JobState.ACCEPTED else None
     return place, await reads.wait(job, place)
 

@@ -67,7 +67,7 @@ async def list_jobs(
 async def visible_tenants(
     deps: Deps, caller: Caller, wanted: Sequence[str]
 ) -> tuple[UUID, ...] | None:
-    """The tenants that a caller reads, narrowed to slugs where some are given; None means all."""
+    """The tenants that a caller may read, of these slugs if there are any; None means all."""
     allowed = (caller.tenant.id,) if caller.tenant else caller.key.tenants
     if not wanted:
         return None if allowed is None else tuple(allowed)

@@ -1,4 +1,4 @@
-"""How the two generations of the API show a job's workflow."""
+"""How `/v1` and `/api` show a job's workflow."""
 
 from uuid import UUID
 
@@ -20,14 +20,14 @@ class WorkflowNamed(Out):
 
 
 async def shown_workflow(context: Context, path: str, job: Job) -> str | None:
-    """The workflow as JSON for `/api`, which shows its id and name; None where the slug stays."""
+    """The workflow as JSON for `/api`, with id and name; None for `/v1`, which shows the slug."""
     if not path.startswith(_OLD):
         return None
     return await workflow_json(context, path, job.tenant_id, job.workflow)
 
 
 async def workflow_json(context: Context, path: str, tenant_id: UUID, slug: str) -> str:
-    """A tenant's workflow as JSON: its id and name for `/api`, and else its slug."""
+    """A tenant's workflow as JSON: its id and name for `/api`, its slug otherwise."""
     if not path.startswith(_OLD):
         return json_text(slug)
     known = await context.workflows.named(tenant_id, slug)

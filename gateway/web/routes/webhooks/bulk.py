@@ -1,4 +1,4 @@
-"""Bulk operations: deliveries sent again, and those on jobs too followed and stopped."""
+"""Bulk operations: start those on deliveries; list, read and stop all of them."""
 
 from uuid import UUID
 
@@ -14,14 +14,14 @@ from gateway.flows.deps import Deps
 from gateway.store.delivery_search.filter import DeliveryFilter
 from gateway.store.work.bulk_operations import Operation
 from gateway.web.asgi.request_context import Caller
-from gateway.web.auth import need
+from gateway.web.auth import require_scope
 from gateway.web.context import AnyRequest, Injected
 from gateway.web.respond.paging import one_page, read_cursor
 from gateway.web.schemas.timestamps import plain
 from gateway.web.schemas.webhook_requests import BulkQuery, ResendFilter, ResendIn, SinceIn
 from gateway.web.schemas.webhook_responses import BulkOut, DeliveriesDryRunOut, DryRunOut
 
-# Of one kind of operation, or of the other; the handlers look which.
+# One scope is for operations on deliveries, the other for those on jobs; handlers check which.
 _READ = {"scope": Scope.ENDPOINTS_READ, "or_scope": Scope.JOBS_READ}
 _STOP = {"scope": Scope.ENDPOINTS_WRITE, "or_scope": Scope.JOBS_WRITE}
 _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
@@ -138,7 +138,7 @@ async def get_bulk_operation(
 ) -> BulkOut:
     """`done` grows until `state` is done or stopped."""
     operation = await deliveries.find_operation(deps, tenant.id, operation_id)
-    need(caller.key, _read_scope(operation.kind))
+    require_scope(caller.key, _read_scope(operation.kind))
     return BulkOut.of(operation)
 
 
@@ -157,7 +157,9 @@ async def stop_bulk_operation(
 ) -> BulkOut:
     """Rows that were processed before stay changed."""
     operation = await deliveries.find_operation(deps, tenant.id, operation_id)
-    need(caller.key, Scope.ENDPOINTS_WRITE if operation.kind in KINDS else Scope.JOBS_WRITE)
+    require_scope(
+        caller.key, Scope.ENDPOINTS_WRITE if operation.kind in KINDS else Scope.JOBS_WRITE
+    )
     return BulkOut.of(await deliveries.stop(deps, tenant.id, operation_id))
 
 

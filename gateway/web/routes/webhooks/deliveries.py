@@ -1,4 +1,4 @@
-"""Deliveries: listed, read with their attempts, and resent."""
+"""Deliveries: list them, read one with its attempts, resend one."""
 
 from uuid import UUID
 

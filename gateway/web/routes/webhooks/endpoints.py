@@ -1,4 +1,4 @@
-"""Webhook endpoints: created, changed, tested, disabled and enabled."""
+"""Webhook endpoints: create, read, change, delete, test, enable and disable them."""
 
 from uuid import UUID
 
@@ -34,7 +34,7 @@ from gateway.web.schemas.webhook_responses import (
 
 _READ = {"scope": Scope.ENDPOINTS_READ}
 _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
-# The names of Wanted, and what null stands for; None is the gateway's default.
+# The fields of EndpointSpec, and what null stands for; None is the gateway's default.
 _DEFAULTS = {
     "url": None,
     "description": "",
@@ -56,12 +56,12 @@ _DEFAULTS = {
 async def create_endpoint(
     payload: Injected[EndpointIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointMade:
-    """Without `events` it gets all types. Of an ed25519 key pair only the public key is ever shown."""
+    """Without `events` it receives all types. Of an ed25519 key pair only the public key is shown."""
     wanted = EndpointSpec(
         payload.url,
         payload.description or "",
         payload.events or (),
-        _sound(payload.headers or {}),
+        _require_values(payload.headers or {}),
         payload.schedule,
         payload.concurrency,
         payload.rate_limit,
@@ -147,7 +147,7 @@ async def update_endpoint(
 async def delete_endpoint(
     endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> Deleted:
-    """Its waiting deliveries are not sent any more."""
+    """Its waiting deliveries are not sent."""
     await endpoints.delete_endpoint(deps, tenant.id, endpoint_id)
     return Deleted(str(endpoint_id))
 
@@ -165,8 +165,8 @@ async def test_endpoint(
     tenant: Injected[Tenant],
     context: Injected[Context],
 ) -> TrialOut:
-    """200 whatever the receiver answers. Disabled endpoints are tested too; nothing is retried."""
-    with context.trials.room(str(tenant.id)):
+    """The status is 200 for any answer of the receiver. Disabled endpoints are tested too; nothing is retried."""
+    with context.sample_slots.room(str(tenant.id)):
         return TrialOut.of(await try_endpoint(context.deps, tenant, endpoint_id, payload.type))
 
 
@@ -180,7 +180,7 @@ async def test_endpoint(
 async def enable_endpoint(
     endpoint_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> EndpointEnabled:
-    """New events are delivered from now on; `recover` sends the deliveries that were parked meanwhile."""
+    """New events are delivered from now on; `recover` sends the deliveries that were parked before."""
     enabled = await endpoints.enable_endpoint(deps, tenant.id, endpoint_id)
     return EndpointEnabled.of(enabled.endpoint, parked_deliveries=enabled.parked)
 
@@ -203,7 +203,7 @@ async def disable_endpoint(
     return EndpointOut.of(await endpoints.disable_endpoint(deps, tenant.id, endpoint_id, reason))
 
 
-def _sound(headers: Headers) -> Headers:
+def _require_values(headers: Headers) -> Headers:
     for name, value in headers.items():
         if value == HIDDEN:
             reason = f"{HIDDEN} is shown in place of a value, and is no value itself"

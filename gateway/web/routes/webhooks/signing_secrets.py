@@ -1,4 +1,4 @@
-"""Signing secrets: read and rotated; and public keys."""
+"""Signing secrets: read and rotate them; and the public keys."""
 
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from gateway.core.webhooks.signing import parse_secret
 from gateway.errors import BadRequest
 from gateway.flows.deliver.signing_secrets import default_secret, public_keys, rotate_secret
 from gateway.flows.deps import Deps
-from gateway.web.auth import guard_nobody
+from gateway.web.auth import guard_public
 from gateway.web.context import Injected
 from gateway.web.schemas.webhook_requests import KeysQuery, SecretRotationIn
 from gateway.web.schemas.webhook_responses import JWKS_PATH, Jwks, SecretOut, shown_key
@@ -65,7 +65,7 @@ async def rotate_endpoint_secret(
 
 @get(
     [JWKS_PATH, f"/v1{JWKS_PATH}", f"/api{JWKS_PATH}"],
-    guards=[guard_nobody],
+    guards=[guard_public],
     operation_id="listPublicKeys",
     summary="List the public keys that check v1a signatures",
 )

@@ -29,7 +29,7 @@ async def heard(world: World, kind: str, ago: float = 0.0) -> str:
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def nobody(world: World) -> None:
-    """No process has been heard of, and nothing is remembered."""
+    """There are no heartbeats, and nothing is cached."""
     async with world.deps.db.single() as tx:
         await tx.run("DELETE FROM process")
     world.client = await world.serve()
@@ -49,7 +49,7 @@ async def scraped(world: World) -> dict[tuple[str, ...], float]:
     return found
 
 
-async def test_the_status_tells_of_everything(world: World, acme: str) -> None:
+async def test_the_status_has_all_parts(world: World, acme: str) -> None:
     await world.job(acme)
     worker, api = await heard(world, "worker"), await heard(world, "api")
 
@@ -69,7 +69,7 @@ async def test_the_status_tells_of_everything(world: World, acme: str) -> None:
     assert 0 <= found["feedLagSeconds"] < 60
 
 
-async def test_a_frozen_worker_is_told_within_15_seconds(world: World) -> None:
+async def test_a_frozen_worker_is_stale_within_15_seconds(world: World) -> None:
     await heard(world, "worker", ago=12.5)
 
     found = await world.get("/admin/v1/status", world.operator)
@@ -79,7 +79,7 @@ async def test_a_frozen_worker_is_told_within_15_seconds(world: World) -> None:
     assert found["processes"][0]["state"] == "stale"
 
 
-async def test_the_queue_shows_what_is_still_to_be_done(world: World, acme: str) -> None:
+async def test_the_queue_shows_all_open_work(world: World, acme: str) -> None:
     await world.job(acme)
     other = await world.tenant("other")
     await world.job(other)
@@ -107,7 +107,7 @@ async def test_only_operators_see_it(world: World, acme: str) -> None:
 
 
 async def test_metrics_are_prometheus_text(world: World) -> None:
-    """With one charset: Prometheus takes the type for invalid where a parameter is there twice."""
+    """The media type has one charset: Prometheus refuses a type with a repeated parameter."""
     answer = await world.call("GET", "/metrics")
 
     assert answer.headers["content-type"] == "text/plain; version=1.0.0; charset=utf-8"
@@ -176,7 +176,7 @@ async def test_nothing_is_frozen_while_the_database_is_away(
     await away.close()
 
 
-async def test_who_waits_for_a_connection_is_counted(database_url: str) -> None:
+async def test_requests_that_wait_for_a_connection_are_counted(database_url: str) -> None:
     small = open_database(
         database_url.replace("postgresql://", "postgresql+asyncpg://"), pool=1, name="test"
     )

@@ -1,4 +1,4 @@
-"""Many jobs at once: batches, retries, and bulk operations on jobs."""
+"""Batches, retries, and bulk operations on jobs."""
 
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ def batch_of(*jobs: dict[str, Any], name: str = "monday") -> dict[str, Any]:
 
 
 async def made(world: World, slug: str, body: Any, **headers: str) -> tuple[list[str], bool]:
-    """The ids of a batch that must be taken, and whether it was a replay."""
+    """The ids of a batch that must be accepted, and whether it was a replay."""
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     answer = await world.call("POST", "/v1/batch", slug, json=body, headers=headers)
     assert answer.status_code == 200, answer.text
@@ -32,7 +32,7 @@ async def made(world: World, slug: str, body: Any, **headers: str) -> tuple[list
 
 class TestBatches:
     @pytest.mark.parametrize("root", ["v1", "api"])
-    async def test_all_jobs_are_taken_in_order(self, world: World, acme: str, root: str) -> None:
+    async def test_all_jobs_are_accepted_in_order(self, world: World, acme: str, root: str) -> None:
         body = batch_of({"name": "a", "priority": 4}, {"name": "b", "deadline": 60}, {"name": "c"})
 
         answer = await world.call("POST", f"/{root}/batch", acme, json=body)
@@ -48,7 +48,7 @@ class TestBatches:
         listed = await world.get("/v1/job?batchName=monday", acme)
         assert len(listed) == 3
 
-    async def test_a_thousand_are_taken_and_one_more_is_not(self, world: World) -> None:
+    async def test_a_thousand_jobs_are_accepted_and_one_more_is_refused(self, world: World) -> None:
         slug = await world.tenant("acme")
         world.client = await world.serve(max_body_bytes=1_048_576)
         jobs = [{"name": f"{n}"} for n in range(1001)]
@@ -79,7 +79,7 @@ class TestBatches:
             (1, {"callbackUrl": "https://evil.example/x"}, "jobs[1].callbackUrl"),
         ],
     )
-    async def test_a_fault_in_one_is_named_from_the_top(
+    async def test_a_fault_is_named_with_the_place_of_its_job(
         self, world: World, acme: str, place: int, change: dict[str, Any], field: str
     ) -> None:
         world.sender.refused["https://evil.example/x"] = "it is evil"
@@ -122,7 +122,7 @@ class TestBatches:
         assert named
         assert named <= fields
 
-    async def test_without_a_credential_nothing_is_taken(self, world: World) -> None:
+    async def test_without_a_credential_nothing_is_accepted(self, world: World) -> None:
         slug = await world.tenant("bare", credential=False)
 
         answer = await world.call("POST", "/v1/batch", slug, json=batch_of({}))
@@ -130,7 +130,7 @@ class TestBatches:
         problem(answer, 409, "CREDENTIAL_MISSING")
         assert await world.count(slug) == 0
 
-    async def test_a_queue_without_room_takes_none(self, world: World) -> None:
+    async def test_a_full_queue_accepts_none_of_the_jobs(self, world: World) -> None:
         slug = await world.tenant("acme", limits=Limits(max_queued=3))
 
         answer = await world.call("POST", "/v1/batch", slug, json=batch_of(*[{}] * 4))
@@ -140,7 +140,7 @@ class TestBatches:
 
 
 class TestKeysOfBatches:
-    async def test_the_same_request_is_answered_the_same(self, world: World, acme: str) -> None:
+    async def test_the_same_request_has_the_same_answer(self, world: World, acme: str) -> None:
         body = batch_of({"name": "a"}, {"name": "b"})
 
         first = await made(world, acme, body, Idempotency_Key="k")
@@ -183,7 +183,7 @@ class TestKeysOfBatches:
 
 
 class TestRetry:
-    async def test_an_ended_job_is_run_again(self, world: World, acme: str) -> None:
+    async def test_an_ended_job_runs_again(self, world: World, acme: str) -> None:
         job_id = await world.job(acme, batchName="b", metadata={"order": "7"})
         await world.finish(job_id, _FAILED)
         path = f"/v1/job/{job_id}/retry"
@@ -198,7 +198,7 @@ class TestRetry:
             assert new[name] == old[name], name
         problem(await world.call("POST", f"/v1/job/{again['id']}/retry", acme), 409, "CONFLICT")
 
-    async def test_a_key_makes_one(self, world: World, acme: str) -> None:
+    async def test_one_key_makes_one_retry(self, world: World, acme: str) -> None:
         jobs = [await world.job(acme) for _ in range(2)]
         for job_id in jobs:
             await world.finish(job_id, _FAILED)
@@ -221,7 +221,7 @@ class TestRetry:
             problem(await world.call("POST", path, globex), 404, "NOT_FOUND")
         assert await world.count(globex) == 0
 
-    async def test_a_full_queue_takes_no_retry(self, world: World) -> None:
+    async def test_a_full_queue_refuses_a_retry(self, world: World) -> None:
         slug = await world.tenant("acme", limits=Limits(max_queued=1))
         job_id = await world.job(slug)
         await world.finish(job_id, _FAILED)
@@ -249,7 +249,7 @@ class TestBulk:
             problem(await world.call("GET", f"/v1/job/{job_id}", acme), 404, "NOT_FOUND")
         assert (await world.get(f"/v1/job/{done}", acme))["status"] == "FAILED"
 
-    async def test_failed_jobs_are_run_again(self, world: World, acme: str) -> None:
+    async def test_failed_jobs_run_again(self, world: World, acme: str) -> None:
         jobs = [await world.job(acme, metadata={"n": f"{n}"}) for n in range(3)]
         for job_id in jobs[:2]:
             await world.finish(job_id, _FAILED)
@@ -325,7 +325,7 @@ class TestBulk:
 
 
 async def _finished(world: World, slug: str, operation: dict[str, Any]) -> dict[str, Any]:
-    """An operation once workers have done all there is."""
+    """The operation after workers have done all of it."""
     while await step(world.deps, Acceptor(world.deps)):
         async with world.deps.db.single() as tx:
             await tx.run("UPDATE bulk SET next_at = now() WHERE id = $1", UUID(operation["id"]))

@@ -1,4 +1,4 @@
-"""POST /job: what is stored, what is answered, and what the same request twice comes to."""
+"""POST /job: what is stored, the answer, and idempotency."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ async def test_numbers_and_text_reach_the_upstream_as_they_were_written(
     ],
     ids=["no-tenants", "only-tenants", "null", "both", "request-wins"],
 )
-async def test_tenant_metadata_lies_under_that_of_the_request(
+async def test_metadata_of_the_request_overrides_that_of_the_tenant(
     world: World, tenants: str, given: Any, merged: Any
 ) -> None:
     slug = await world.tenant("meta", metadata=tenants)
@@ -129,9 +129,7 @@ class TestIdempotency:
         assert again.json() == first.json()
         assert again.headers["idempotency-replayed"] == "true"
 
-    async def test_the_same_values_written_otherwise_are_the_same_body(
-        self, world: World, acme: str
-    ) -> None:
+    async def test_key_order_and_spaces_do_not_change_a_body(self, world: World, acme: str) -> None:
         body = GOOD | {"metadata": {"a": 1, "b": 2}, "deadline": 3600}
         other = {"deadline": "PT1H", "metadata": {"b": 2, "a": 1}} | GOOD
 
@@ -171,7 +169,7 @@ class TestIdempotency:
         problem(answer, 422, "IDEMPOTENCY_KEY_REUSED")
         assert await world.count(acme) == 1
 
-    async def test_keys_are_a_tenants_own(self, world: World, acme: str) -> None:
+    async def test_tenants_may_use_the_same_key(self, world: World, acme: str) -> None:
         globex = await world.tenant("globex")
 
         ids = [
@@ -193,7 +191,7 @@ async def test_without_a_credential_nothing_is_stored(world: World) -> None:
     assert await world.count(slug) == 0
 
 
-async def test_a_credential_that_was_just_put_counts_at_once(world: World) -> None:
+async def test_a_new_credential_counts_at_once(world: World) -> None:
     slug = await world.tenant("poor", credential=False)
     problem(await _post(world, slug), 409, "CREDENTIAL_MISSING")
 
@@ -235,7 +233,7 @@ async def test_prefer_wait_answers_the_status_when_time_runs_out(world: World, a
     assert answer.json()["status"] == "QUEUED"
 
 
-async def test_prefer_wait_is_read_however_it_is_written(world: World, acme: str) -> None:
+async def test_prefer_wait_in_all_its_spellings(world: World, acme: str) -> None:
     same = {"Idempotency-Key": "k"}
     job_id = (await _post(world, acme, **same)).json()["id"]
     await world.finish(job_id, Finish(JobState.SUCCEEDED))
@@ -271,7 +269,7 @@ async def test_each_accept_is_reported(world: World, acme: str) -> None:
     assert reports == [("accepted", GOOD["workflow"]), ("BAD_REQUEST", "")]
 
 
-async def test_a_callback_is_vetted(world: World, acme: str) -> None:
+async def test_the_callback_url_is_checked(world: World, acme: str) -> None:
     world.sender.refused["https://10.0.0.1/x"] = "the address 10.0.0.1 is private"
 
     body = problem(
@@ -282,7 +280,7 @@ async def test_a_callback_is_vetted(world: World, acme: str) -> None:
     assert await world.count(acme) == 0
 
 
-async def test_the_gateways_own_limit_holds_where_a_tenant_has_none(world: World) -> None:
+async def test_the_gateways_limit_holds_for_a_tenant_without_one(world: World) -> None:
     slug = await world.tenant("plain")
     world.client = await world.serve(policy=replace(world.deps.policy, max_queued=1))
     await world.job(slug)

@@ -1,4 +1,4 @@
-"""GET /job as CSV and NDJSON, and all of a tenant: whole, in pieces, and broken off where it must be."""
+"""Exports of jobs as CSV and NDJSON, and of a tenant: complete, or visibly broken off."""
 
 import asyncio
 import csv
@@ -53,7 +53,9 @@ async def _rows(world: World, key: str, query: str = "") -> list[dict[str, str]]
 
 class TestLines:
     @pytest.mark.parametrize("count", [0, 1, 2, 4, 5])
-    async def test_hold_all_that_the_pages_do(self, world: World, acme: str, count: int) -> None:
+    async def test_have_everything_that_the_pages_have(
+        self, world: World, acme: str, count: int
+    ) -> None:
         for n in range(count):
             await world.job(acme, name=f"é {n}", metadata={"n": n})
         listed = await world.get("/v1/job", acme)
@@ -64,7 +66,7 @@ class TestLines:
         assert _lines(answer) == listed
         assert answer.headers["vary"] == "Accept"
 
-    async def test_take_the_filter_and_go_on_behind_a_cursor(self, world: World, acme: str) -> None:
+    async def test_apply_the_filter_and_the_cursor(self, world: World, acme: str) -> None:
         made = [await world.job(acme, batchName="b") for _ in range(4)]
         await world.job(acme)
         first = await world.call("GET", "/v1/job?batchName=b&size=1", acme)
@@ -74,7 +76,9 @@ class TestLines:
 
         assert [job["id"] for job in _lines(answer)] == made[2::-1]
 
-    async def test_are_lines_whatever_the_caller_wrote(self, world: World, acme: str) -> None:
+    async def test_are_single_lines_even_with_line_breaks_in_values(
+        self, world: World, acme: str
+    ) -> None:
         body = b'{"name":"n","workflow":"w","params":{\r\n"a":\n1}}'
         assert (await world.call("POST", "/v1/job", acme, content=body)).status_code == 200
 
@@ -89,7 +93,7 @@ class TestLines:
 
         assert line["workflow"] == {"id": "unknown", "name": "unknown"}
 
-    async def test_hold_what_a_service_may_see(self, world: World, acme: str) -> None:
+    async def test_have_only_what_a_service_may_see(self, world: World, acme: str) -> None:
         globex = await world.tenant("globex")
         ids = [await world.job(acme), await world.job(globex)]
         service = await world.key(KeyKind.SERVICE, allowed_tenants=[acme, globex])
@@ -137,7 +141,7 @@ class TestTables:
         assert answer.headers["content-disposition"] == named
         assert len(answer.text.splitlines()) == 1
 
-    async def test_hold_no_formula(self, world: World, acme: str) -> None:
+    async def test_have_no_formula(self, world: World, acme: str) -> None:
         names = ["=1+1", "+1", "-1", "@x", "\tx", "'x", "x=1", "\n=1", "\r=1"]
         names += ["\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20x", " =1"]
         for name in names:
@@ -153,7 +157,7 @@ class TestTables:
         ]
         assert rows[-1]["result"] == "'-2"
 
-    async def test_drive_no_terminal(self, world: World, acme: str) -> None:
+    async def test_have_no_control_characters(self, world: World, acme: str) -> None:
         hostile = "a\x1b[2J\x07\x9b\u202e\u2028b"
         job_id = await world.job(acme, name=hostile, metadata={"k": hostile})
         await world.finish(job_id, Finish(JobState.FAILED, error=error_of("X", "T", hostile)))
@@ -164,7 +168,7 @@ class TestTables:
         assert row["name"] == row["errorMessage"] == shown
         assert "".join(row.values()).isprintable()
 
-    async def test_tell_how_long_it_took(self, world: World, acme: str) -> None:
+    async def test_have_the_durations(self, world: World, acme: str) -> None:
         job_id = await world.job(acme)
         (waiting,) = await _rows(world, acme)
         await world.finish(job_id, expired())
@@ -175,7 +179,7 @@ class TestTables:
         assert ended["runSeconds"] == ""
 
 
-async def test_json_is_what_is_answered_otherwise(world: World, acme: str) -> None:
+async def test_json_is_the_default(world: World, acme: str) -> None:
     for query, accept in (
         ("", "*/*"),
         ("?format=json", "text/csv"),
@@ -186,13 +190,13 @@ async def test_json_is_what_is_answered_otherwise(world: World, acme: str) -> No
         assert (answer.json(), answer.headers["content-type"]) == ([], "application/json")
 
 
-async def test_what_makes_no_sense_is_refused(world: World, acme: str) -> None:
+async def test_contradictory_parameters_are_refused(world: World, acme: str) -> None:
     for query, field in (("format=csv&page=1", "page"), ("format=xml", "format")):
         answer = await world.call("GET", f"/v1/job?{query}", acme)
         assert fields_of(problem(answer, 400, "BAD_REQUEST")) == [field]
 
 
-async def test_head_says_what_would_come(world: World, acme: str) -> None:
+async def test_head_has_the_headers_of_get(world: World, acme: str) -> None:
     await world.job(acme)
     answer = await world.call("HEAD", "/v1/job?format=ndjson", acme)
 
@@ -241,7 +245,7 @@ class TestTenants:
 
 
 class _Reader:
-    """One that takes what is sent, and goes away when it is told to."""
+    """A reader that takes what is sent, and disconnects when it is told to."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
@@ -269,7 +273,7 @@ def _download(
     return Download("text/csv", chunks, streams or Streams(), "o", lambda: slots.closing)
 
 
-async def test_a_database_that_goes_away_leaves_no_proper_end() -> None:
+async def test_an_export_breaks_off_when_the_database_goes_away() -> None:
     async def chunks() -> AsyncGenerator[bytes]:
         yield b"a"
         raise Unavailable("gone")
@@ -280,7 +284,7 @@ async def test_a_database_that_goes_away_leaves_no_proper_end() -> None:
     assert (reader.body, reader.is_whole) == (b"a", False)
 
 
-async def test_one_that_is_away_from_the_start_is_told() -> None:
+async def test_a_database_that_is_away_is_503() -> None:
     async def chunks() -> AsyncGenerator[bytes]:
         raise Unavailable("gone")
         yield b""
@@ -291,7 +295,7 @@ async def test_one_that_is_away_from_the_start_is_told() -> None:
     assert reader.sent == []
 
 
-async def test_a_process_that_stops_breaks_it_off() -> None:
+async def test_a_stopping_process_breaks_it_off() -> None:
     slots, reader = Slots(FixedClock()), _Reader()
 
     async def chunks() -> AsyncGenerator[bytes]:
@@ -304,7 +308,7 @@ async def test_a_process_that_stops_breaks_it_off() -> None:
     assert (reader.body, reader.is_whole) == (b"a", False)
 
 
-async def test_one_that_begins_while_the_process_stops_is_refused() -> None:
+async def test_a_stopping_process_refuses_it() -> None:
     slots, reader = Slots(FixedClock()), _Reader()
 
     async def chunks() -> AsyncGenerator[bytes]:
@@ -318,7 +322,7 @@ async def test_one_that_begins_while_the_process_stops_is_refused() -> None:
     assert reader.sent == []
 
 
-async def test_a_reader_that_goes_away_ends_the_reading() -> None:
+async def test_a_reader_that_disconnects_ends_the_query() -> None:
     reader, is_closed = _Reader(), asyncio.Event()
 
     async def chunks() -> AsyncGenerator[bytes]:
@@ -336,7 +340,9 @@ async def test_a_reader_that_goes_away_ends_the_reading() -> None:
     assert not reader.is_whole
 
 
-async def test_a_page_under_way_is_dropped_with_its_reader(world: World, acme: str) -> None:
+async def test_a_page_under_way_is_dropped_when_the_reader_disconnects(
+    world: World, acme: str
+) -> None:
     for _ in range(5):
         await world.job(acme)
     tenant = await world.find(acme)
@@ -349,7 +355,7 @@ async def test_a_page_under_way_is_dropped_with_its_reader(world: World, acme: s
     assert not [task for task in asyncio.all_tasks() if "after" in repr(task.get_coro())]
 
 
-async def test_there_is_room_for_so_many() -> None:
+async def test_the_process_limits_its_exports() -> None:
     async def chunks() -> AsyncGenerator[bytes]:
         yield b"a"
 
@@ -360,7 +366,7 @@ async def test_there_is_room_for_so_many() -> None:
 
 
 class TestOneWhoDoesNotRead:
-    async def test_makes_nothing_pile_up_and_is_cut_off(
+    async def test_takes_no_memory_and_is_cut_off(
         self, world: World, acme: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(web_download, "IDLE_SECONDS", 0.5)
@@ -411,7 +417,7 @@ async def _rest(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-async def test_exports_have_room_of_their_own(
+async def test_exports_and_streams_have_separate_limits(
     world: World, acme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(context, "MOST_EXPORTS", 0)

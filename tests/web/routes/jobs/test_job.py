@@ -1,4 +1,4 @@
-"""One job: read, waited for, deleted, told as a timeline; all of it by its own tenant only."""
+"""One job: read, wait, delete and timeline, for its own tenant only."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ _DONE = Finish(JobState.SUCCEEDED, result='{"bpm":"64"}')
 _BAD = JobFailure("BAD_INPUT", "Bad input", "File not found.", "caller", retryable=False)
 
 
-async def test_a_job_has_every_key_from_the_first_moment(world: World, acme: str) -> None:
+async def test_a_new_job_has_every_field(world: World, acme: str) -> None:
     job_id = await world.job(acme, batchName="b", metadata={"a": 1})
 
     job = await world.get(f"/v1/job/{job_id}", acme)
@@ -59,7 +59,7 @@ async def test_a_job_has_every_key_from_the_first_moment(world: World, acme: str
     }
 
 
-async def test_the_described_form_of_a_job_is_its_real_one(world: World, acme: str) -> None:
+async def test_a_job_has_the_described_fields(world: World, acme: str) -> None:
     job_id = await world.job(acme)
     await world.finish(job_id, Finish(JobState.FAILED, error=_BAD))
 
@@ -76,7 +76,7 @@ async def test_the_described_form_of_a_job_is_its_real_one(world: World, acme: s
     }
 
 
-async def test_an_answer_holds_the_same_words_as_an_event(world: World, acme: str) -> None:
+async def test_an_answer_has_the_same_values_as_an_event(world: World, acme: str) -> None:
     job_id = await world.job(acme)
     await world.finish(job_id, _DONE)
 
@@ -87,7 +87,7 @@ async def test_an_answer_holds_the_same_words_as_an_event(world: World, acme: st
     assert answer.headers["etag"] == '"2"'
 
 
-async def test_the_queue_position_counts_who_comes_first(world: World, acme: str) -> None:
+async def test_the_queue_position_counts_the_jobs_before(world: World, acme: str) -> None:
     ids = [await world.job(acme) for _ in range(3)]
     urgent = await world.job(acme, priority=5)
 
@@ -99,7 +99,7 @@ async def test_the_queue_position_counts_who_comes_first(world: World, acme: str
     assert positions == [1, 2, 3, 0]
 
 
-async def test_a_status_is_only_a_status(world: World, acme: str) -> None:
+async def test_the_status_has_nothing_else(world: World, acme: str) -> None:
     job_id = await world.job(acme)
 
     assert await world.get(f"/v1/job/{job_id}/status", acme) == {"id": job_id, "status": "QUEUED"}
@@ -138,7 +138,7 @@ async def test_the_older_api_shows_workflows_by_id_and_name(world: World, acme: 
     assert again.headers["idempotency-replayed"] == "true"
 
 
-async def test_the_older_api_lives_without_the_upstream(world: World, acme: str) -> None:
+async def test_the_older_api_works_without_the_upstream(world: World, acme: str) -> None:
     world.upstream.listed = Unknown("away")
     job_id = await world.job(acme, workflow="w")
 
@@ -167,7 +167,7 @@ class TestWaiting:
 
         assert job["status"] == "QUEUED"
 
-    async def test_not_longer_than_the_process_lives(self, world: World, acme: str) -> None:
+    async def test_until_the_process_stops(self, world: World, acme: str) -> None:
         job_id = await world.job(acme)
         world.deps.slots.closing = True
         try:
@@ -178,7 +178,7 @@ class TestWaiting:
         assert job["status"] == "QUEUED"
 
     @pytest.mark.parametrize("wait", ["61", "-1", "soon", "nan", "inf"])
-    async def test_within_reason(self, world: World, acme: str, wait: str) -> None:
+    async def test_within_the_limit(self, world: World, acme: str, wait: str) -> None:
         answer = await world.call("GET", f"/v1/job/{NOBODY}?wait={wait}", acme)
 
         assert problem(answer, 400, "BAD_REQUEST")["errors"][0]["field"] == "wait"
@@ -202,14 +202,14 @@ class TestDeleting:
 
         assert [(row["errorCode"], row["jobs"]) for row in usage["rows"]] == [("CANCELLED", 1)]
 
-    async def test_one_that_ended_can_be_deleted_too(self, world: World, acme: str) -> None:
+    async def test_an_ended_job_can_be_deleted_too(self, world: World, acme: str) -> None:
         job_id = await world.job(acme)
         await world.finish(job_id, _DONE)
 
         assert await world.send("DELETE", f"/v1/job/{job_id}", acme) == {"id": job_id}
 
 
-async def test_a_timeline_tells_what_happened(world: World, acme: str) -> None:
+async def test_a_timeline_has_everything_that_happened(world: World, acme: str) -> None:
     job_id = await world.job(acme)
     await world.finish(job_id, Finish(JobState.FAILED, error=_BAD))
 
@@ -246,8 +246,8 @@ async def test_another_tenants_job_does_not_exist(
     assert (await world.get(f"/v1/job/{job_id}", acme))["status"] == "QUEUED"
 
 
-async def test_a_job_tells_what_it_waits_for_and_when_it_goes_on(world: World, acme: str) -> None:
-    """The credential was rejected, so its own time counts and not the job's, which is over."""
+async def test_a_job_says_what_it_waits_for_and_until_when(world: World, acme: str) -> None:
+    """The credential was rejected, so its time counts and not that of the job, which is past."""
     job_id, tenant = await world.job(acme), await world.find(acme)
     async with world.deps.db.single() as tx:
         await Heart(world.deps, Identity(world.deps.ids.uuid(), "worker", "host", 1, "1")).beat()

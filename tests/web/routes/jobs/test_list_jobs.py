@@ -1,4 +1,4 @@
-"""GET /job: order, pages, cursors, filters, and whose jobs they are."""
+"""GET /job: order, pages, cursors, filters and tenants."""
 
 from hashlib import sha256
 from typing import Any
@@ -48,7 +48,7 @@ async def test_pages_by_number_agree_with_cursors(world: World, acme: str) -> No
     assert await _ids(world, acme, next_page(second).removeprefix("/v1/job")) == made[:1]
 
 
-async def test_the_last_page_links_nowhere(world: World, acme: str) -> None:
+async def test_the_last_page_has_no_link(world: World, acme: str) -> None:
     await world.job(acme)
 
     assert "link" not in (await world.call("GET", "/v1/job?size=1", acme)).headers
@@ -107,7 +107,9 @@ class TestWhoseJobs:
         assert await _ids(world, acme) == [job_id]
         assert await _ids(world, acme, f"?tenant={acme}") == [job_id]
 
-    async def test_a_tenant_filters_nothing_in(self, world: World, acme: str) -> None:
+    async def test_a_filter_by_tenant_shows_a_tenant_nothing_more(
+        self, world: World, acme: str
+    ) -> None:
         globex = await world.tenant("globex")
         await world.job(globex)
 
@@ -136,7 +138,7 @@ class TestWhoseJobs:
         assert await _ids(world, key, f"?tenant={other}") == []
         assert await _ids(world, key, **{"Gateway-Tenant": globex}) == [jobs[globex]]
 
-    async def test_a_service_without_bounds_sees_all(self, world: World, acme: str) -> None:
+    async def test_a_service_for_all_tenants_sees_all(self, world: World, acme: str) -> None:
         globex = await world.tenant("globex")
         jobs: dict[str, Any] = {slug: await world.job(slug) for slug in (acme, globex)}
         key = await world.key(KeyKind.SERVICE)
@@ -148,7 +150,7 @@ class TestWhoseJobs:
         ]
 
 
-async def test_a_page_of_large_jobs_ends_early_and_leads_on(world: World, acme: str) -> None:
+async def test_a_page_of_large_jobs_ends_early_and_has_a_link(world: World, acme: str) -> None:
     client = await world.serve(max_body_bytes=2**20)
     made = list[str]()
     for place in range(8):

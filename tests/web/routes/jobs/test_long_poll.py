@@ -1,4 +1,4 @@
-"""Waiting for a job: many at once, through a database that is away, and until the process stops."""
+"""Waiting for a job: many callers at once, without the database, and until the process stops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -26,11 +26,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _DONE = Finish(JobState.SUCCEEDED, result='{"bpm":"64"}')
 _MANY = 60
-_TURNS = 50  # of the loop, in which those who have read come to wait
+_TURNS = 50  # of the event loop: by then every request waits
 
 
 class _Watched(Database):
-    """A database that can be away, and counts questions for tenants, and the rows they had."""
+    """A database that can be away, and counts queries for tenants and their rows."""
 
     def __init__(self, world: World) -> None:
         super().__init__(world.deps.db._engine, world.deps.db._connector)
@@ -67,7 +67,7 @@ class _Counted(Tx):
 
 @dataclass
 class Waiting:
-    """Requests to a process of its own that wait for jobs."""
+    """Requests that wait for jobs, to a separate process."""
 
     world: World
     client: httpx.AsyncClient
@@ -120,7 +120,7 @@ async def finish(world: World, job_ids: list[str]) -> None:
     announce_jobs(world.deps, map(UUID, job_ids))
 
 
-async def test_many_whose_jobs_end_at_once_are_read_together(
+async def test_jobs_that_end_together_are_read_together(
     world: World, acme: str, waiting: Waiting
 ) -> None:
     globex = await world.tenant("globex")
@@ -137,7 +137,7 @@ async def test_many_whose_jobs_end_at_once_are_read_together(
     assert waiting.db.asked == 1
 
 
-async def test_many_who_come_at_once_leave_room_in_the_pool(
+async def test_callers_that_come_together_leave_connections_free(
     world: World, acme: str, waiting: Waiting
 ) -> None:
     ids = await some_jobs(world, acme, _MANY)
@@ -148,7 +148,7 @@ async def test_many_who_come_at_once_leave_room_in_the_pool(
     assert [one["id"] for one in await waiting.answers()] == ids
 
 
-async def test_many_are_read_together_when_the_process_stops(
+async def test_all_waited_jobs_are_read_together_when_the_process_stops(
     world: World, acme: str, waiting: Waiting
 ) -> None:
     ids = await some_jobs(world, acme, _MANY)
@@ -161,7 +161,7 @@ async def test_many_are_read_together_when_the_process_stops(
     assert waiting.db.asked == 2, "for the jobs, and for their places"
 
 
-async def test_a_version_that_is_known_is_waited_on_however_it_is_written(
+async def test_a_known_version_waits_in_all_spellings_of_its_tag(
     world: World, acme: str, waiting: Waiting
 ) -> None:
     forms = ('"1"', 'W/"1"', '"99", "1"', "*", "1")
@@ -194,7 +194,7 @@ async def test_a_database_that_is_away_for_a_moment_ends_no_wait(
     assert [one["status"] for one in await waiting.answers()] == ["SUCCEEDED"] * 2
 
 
-async def test_a_job_that_is_deleted_meanwhile_is_not_found(
+async def test_a_job_that_is_deleted_during_the_wait_is_not_found(
     world: World, acme: str, waiting: Waiting
 ) -> None:
     (job_id,) = await some_jobs(world, acme, 1)
@@ -204,11 +204,11 @@ async def test_a_job_that_is_deleted_meanwhile_is_not_found(
     problem(await waiting.asking[0], 404, "NOT_FOUND")
 
 
-async def test_a_job_that_cannot_be_read_is_accepted_all_the_same(
+async def test_a_job_that_cannot_be_read_is_still_accepted(
     world: World, acme: str, waiting: Waiting
 ) -> None:
     headers = {"Authorization": world.keys[acme], "Prefer": "wait=60"}
-    await waiting.client.get("/v1/job", headers=headers)  # who asks is known from now on
+    await waiting.client.get("/v1/job", headers=headers)  # the key is cached from now on
     waiting.db.away = True
 
     answer = await waiting.client.post("/v1/job", headers=headers, json=GOOD)

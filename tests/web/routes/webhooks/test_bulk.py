@@ -1,4 +1,4 @@
-"""Bulk operations: begun, counted dry, followed, stopped."""
+"""Bulk operations: start, dry run, progress and stop."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _LONG_AGO = "2001-01-01T00:00:00Z"
 
 
 async def _finished(world: World, slug: str, operation: dict[str, Any]) -> dict[str, Any]:
-    """An operation once workers have done all there is."""
+    """The operation after workers have done all of it."""
     while await step(world.deps, Acceptor(world.deps)):
         pass
     return await world.get(f"/v1/bulk/{operation['id']}", slug)
@@ -41,7 +41,7 @@ async def _some(world: World, slug: str) -> tuple[str, dict[str, str]]:
 
 
 class TestRecover:
-    async def test_what_was_not_delivered_is_sent(self, world: World, acme: str) -> None:
+    async def test_undelivered_webhooks_are_sent(self, world: World, acme: str) -> None:
         to, made = await _some(world, acme)
         path = f"/v1/endpoint/{to}/recover"
 
@@ -86,7 +86,9 @@ class TestRecover:
         wanted = [made[name] for name in ("own", "parked", "failed", "waits")]
         assert await _pending(world, acme) == wanted
 
-    async def test_a_tenant_may_have_only_so_many_under_way(self, world: World, acme: str) -> None:
+    async def test_a_tenant_has_a_limit_of_running_operations(
+        self, world: World, acme: str
+    ) -> None:
         to, _ = await _some(world, acme)
         path, since = f"/v1/endpoint/{to}/recover", {"since": _LONG_AGO}
         for _ in range(20):
@@ -115,7 +117,7 @@ class TestRecover:
 
 
 class TestReplayMissing:
-    async def test_events_from_before_the_endpoint_are_owed(self, world: World, acme: str) -> None:
+    async def test_events_from_before_the_endpoint_are_sent(self, world: World, acme: str) -> None:
         missed = [await event(world, acme), await event(world, acme, "job.failed")]
         to = await endpoint(world, acme, events=["test.ping"])
         path = f"/v1/endpoint/{to}/replay-missing"
@@ -131,7 +133,7 @@ class TestReplayMissing:
 
 
 @pytest.mark.parametrize("act", ["recover", "replay-missing"])
-async def test_the_beginning_is_checked(world: World, acme: str, act: str) -> None:
+async def test_since_is_checked(world: World, acme: str, act: str) -> None:
     path = f"/v1/endpoint/{await endpoint(world, acme)}/{act}"
     bad: list[tuple[Any, str]] = [
         ({}, "since"),
@@ -155,7 +157,7 @@ async def test_the_beginning_is_checked(world: World, acme: str, act: str) -> No
 
 
 class TestResend:
-    async def test_all_that_a_filter_shows(self, world: World, acme: str) -> None:
+    async def test_all_deliveries_of_a_filter(self, world: World, acme: str) -> None:
         to, made = await _some(world, acme)
         cases: list[tuple[dict[str, Any], list[str]]] = [
             ({"endpoint": [to]}, ["parked", "done", "failed", "waits"]),
@@ -206,7 +208,7 @@ class TestResend:
             assert fields_of(problem(answer, 400, "BAD_REQUEST")) == named, fields
         assert await world.get("/v1/bulk", acme) == []
 
-    async def test_not_what_is_another_tenants(self, world: World, acme: str) -> None:
+    async def test_not_those_of_another_tenant(self, world: World, acme: str) -> None:
         to, made = await _some(world, acme)
         globex = await world.tenant("globex")
         given = {"filter": {"endpoint": [to]}, "dryRun": True}
@@ -218,9 +220,9 @@ class TestResend:
 
 
 class TestScopes:
-    """Operations on jobs are followed with the scopes of jobs, those on deliveries with theirs."""
+    """Operations on jobs need the scopes of jobs, those on deliveries the scopes of endpoints."""
 
-    async def test_a_kind_is_followed_with_its_own(self, world: World, acme: str) -> None:
+    async def test_each_kind_is_read_with_its_own_scope(self, world: World, acme: str) -> None:
         await world.job(acme)
         about_jobs = await world.send(
             "POST", "/v1/job/cancel", acme, {"filter": {"status": ["QUEUED"]}}
@@ -246,7 +248,7 @@ class TestScopes:
                 body = problem(await world.call(method, path, key), 403, "FORBIDDEN")
                 assert f"{other}:{scope}" in body["detail"]
 
-    async def test_pages_hold_only_what_may_be_read(self, world: World, acme: str) -> None:
+    async def test_pages_have_only_readable_operations(self, world: World, acme: str) -> None:
         given = {"filter": {"job": [NOBODY]}}
         seen = await world.send("POST", "/v1/delivery/resend", acme, given)
         given = {"filter": {"name": ["nobody's"]}}
@@ -276,7 +278,7 @@ class TestScopes:
 
 
 class TestOperations:
-    async def test_one_is_stopped(self, world: World, acme: str) -> None:
+    async def test_an_operation_is_stopped(self, world: World, acme: str) -> None:
         to, _ = await _some(world, acme)
         begun = await world.send("POST", f"/v1/endpoint/{to}/recover", acme, {"since": _LONG_AGO})
         path = f"/v1/bulk/{begun['id']}"
@@ -308,7 +310,7 @@ class TestOperations:
 
         assert fields_of(problem(answer, 400, "BAD_REQUEST")) == [query.partition("=")[0]]
 
-    async def test_another_tenants_does_not_exist(self, world: World, acme: str) -> None:
+    async def test_another_tenants_operation_does_not_exist(self, world: World, acme: str) -> None:
         given = {"filter": {"job": [NOBODY]}}
         begun = await world.send("POST", "/v1/delivery/resend", acme, given)
         globex = await world.tenant("globex")

@@ -1,4 +1,4 @@
-"""Deliveries: listed, read with every attempt, sent again."""
+"""Deliveries: list, read with every attempt, resend."""
 
 from typing import Any
 from uuid import UUID
@@ -50,7 +50,7 @@ class TestList:
         for query, expected in cases.items():
             assert await _ids(world, acme, query) == [made[name] for name in expected], query
 
-    async def test_what_was_sent_again_is_found_by_that(self, world: World, acme: str) -> None:
+    async def test_resent_deliveries_are_found_by_their_time(self, world: World, acme: str) -> None:
         made = await failed(world, acme, await endpoint(world, acme))
         await failed(world, acme, await endpoint(world, acme))
         again = await world.send("POST", f"/v1/delivery/{made}/resend", acme)
@@ -114,7 +114,7 @@ class TestList:
 
 
 class TestRead:
-    async def test_every_attempt_is_told(self, world: World, acme: str) -> None:
+    async def test_every_attempt_is_shown(self, world: World, acme: str) -> None:
         to = await endpoint(world, acme)
         made = await delivery(world, acme, to)
         timings = '{"dns":0.0012346,"connect":0.02,"tls":0.03,"firstByte":1.5}'
@@ -186,7 +186,7 @@ class TestRead:
 
 
 class TestResend:
-    async def test_one_is_sent_again_under_the_same_id(self, world: World, acme: str) -> None:
+    async def test_a_delivery_is_resent_under_the_same_id(self, world: World, acme: str) -> None:
         made = await succeeded(world, acme, await endpoint(world, acme))
         before = await world.get(f"/v1/delivery/{made}", acme)
 
@@ -197,7 +197,7 @@ class TestResend:
         assert again["resentAt"] == again["nextAttemptAt"] > before["completedAt"]
         assert world.queue.wakes[-1] == ("deliver", 0.0)
 
-    async def test_not_to_whom_it_cannot_go(self, world: World, acme: str) -> None:
+    async def test_not_to_a_receiver_that_cannot_get_it(self, world: World, acme: str) -> None:
         to = await endpoint(world, acme)
         made = await failed(world, acme, to)
         await world.send("POST", f"/v1/endpoint/{to}/disable", acme)
@@ -207,7 +207,7 @@ class TestResend:
 
         assert (await world.get(f"/v1/delivery/{made}", acme))["resentAt"] is None
 
-    async def test_fields_are_not_taken(self, world: World, acme: str) -> None:
+    async def test_a_body_with_fields_is_refused(self, world: World, acme: str) -> None:
         made = await failed(world, acme, None)
 
         answer = await world.call("POST", f"/v1/delivery/{made}/resend", acme, json={"now": 1})

@@ -1,4 +1,4 @@
-"""Endpoints: made, changed, switched off and on, and who may."""
+"""Endpoints: create, change, disable, enable, and who may."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -83,7 +83,7 @@ async def test_null_is_the_default(world: World, acme: str, given: dict[str, Any
     assert made["algorithm"] == "v1"
 
 
-async def test_an_endpoint_may_bring_its_own_secret(world: World, acme: str) -> None:
+async def test_a_secret_may_be_given(world: World, acme: str) -> None:
     made = await world.send("POST", "/v1/endpoint", acme, HOOK | {"secret": _MINE})
 
     assert made["secret"] == _MINE
@@ -128,7 +128,7 @@ async def test_another_tenants_endpoint_does_not_exist(world: World, acme: str, 
     assert world.sender.sent == []
 
 
-async def test_who_may_only_read_changes_nothing(world: World, acme: str) -> None:
+async def test_a_key_that_may_only_read_changes_nothing(world: World, acme: str) -> None:
     made = await endpoint(world, acme)
     before = await world.get("/v1/endpoint", acme)
     key = await world.key(KeyKind.TENANT, tenant=acme, scopes=frozenset({"endpoints:read"}))
@@ -150,7 +150,7 @@ class TestPatch:
         for change in ({}, {"description": "x"}, {"description": "mine", "rateLimit": 10_000}):
             assert _some(await world.send("PATCH", path, acme, change)) == _SHOWN | change
 
-    async def test_null_is_the_default_again(self, world: World, acme: str) -> None:
+    async def test_null_restores_the_default(self, world: World, acme: str) -> None:
         path = f"/v1/endpoint/{await endpoint(world, acme, **_OPTIONS)}"
 
         for name, default in _DEFAULTS.items():
@@ -195,7 +195,9 @@ class TestPatch:
         assert dict(sent.headers)["authorization"] == "Bearer hush"
 
     @pytest.mark.parametrize("field", ["algorithm", "secret"])
-    async def test_keys_are_rotated_elsewhere(self, world: World, acme: str, field: str) -> None:
+    async def test_secret_and_algorithm_cannot_be_changed_here(
+        self, world: World, acme: str, field: str
+    ) -> None:
         path = f"/v1/endpoint/{await endpoint(world, acme)}"
 
         body = problem(
@@ -205,7 +207,7 @@ class TestPatch:
         assert fields_of(body) == [field]
         assert "rotate-secret" in body["detail"]
 
-    async def test_a_new_url_is_vetted(self, world: World, acme: str) -> None:
+    async def test_a_new_url_is_checked(self, world: World, acme: str) -> None:
         path = f"/v1/endpoint/{await endpoint(world, acme)}"
         world.sender.refused["https://10.0.0.1/"] = "The URL's host is private."
 
@@ -216,7 +218,7 @@ class TestPatch:
 
 
 class TestSwitches:
-    async def test_off_and_on(self, world: World, acme: str) -> None:
+    async def test_disable_and_enable(self, world: World, acme: str) -> None:
         made = await endpoint(world, acme)
         path = f"/v1/endpoint/{made}"
         for _ in range(3):
@@ -245,7 +247,7 @@ def _headers(**headers: Any) -> dict[str, Any]:
     return {"headers": {name.replace("_", "-"): value for name, value in headers.items()}}
 
 
-# What neither a new endpoint nor a change of one may have, and the field that is named.
+# Refused in a new endpoint and in a change, with the field that the error names.
 _BAD: list[tuple[dict[str, Any], str]] = [
     ({"url": ""}, "url"),
     ({"url": None}, "url"),
@@ -298,7 +300,7 @@ _NEW: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_a_tenant_may_have_only_so_many(world: World, acme: str) -> None:
+async def test_a_tenant_has_a_limit_of_endpoints(world: World, acme: str) -> None:
     await world.send(
         "PATCH", f"/admin/v1/tenant/{acme}", world.operator, {"limits": {"maxEndpoints": 3}}
     )
@@ -360,7 +362,7 @@ _BAD_ACTS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-async def test_acts_are_checked(world: World, acme: str) -> None:
+async def test_bodies_of_other_calls_are_checked(world: World, acme: str) -> None:
     path = f"/v1/endpoint/{await endpoint(world, acme)}"
 
     for act, fields, named in _BAD_ACTS:
@@ -370,7 +372,7 @@ async def test_acts_are_checked(world: World, acme: str) -> None:
     assert not (await world.get(path, acme))["disabled"]
 
 
-async def test_the_url_is_vetted(world: World, acme: str) -> None:
+async def test_the_url_is_checked(world: World, acme: str) -> None:
     world.sender.refused["https://169.254.169.254/"] = "the address is link-local"
 
     answer = await world.call(
@@ -381,12 +383,12 @@ async def test_the_url_is_vetted(world: World, acme: str) -> None:
     assert body["errors"] == [{"field": "url", "reason": "the address is link-local"}]
 
 
-async def test_the_names_of_events_are_those_that_there_are() -> None:
+async def test_all_event_types_and_no_others_are_accepted() -> None:
     assert tuple(EventName) == EVENT_TYPES
 
 
-async def test_a_tenant_has_only_so_many_tests_under_way(world: World, acme: str) -> None:
-    """Receivers that hang take neither the connections nor the requests of others."""
+async def test_a_tenant_has_a_limit_of_tests_under_way(world: World, acme: str) -> None:
+    """Receivers that hang take no connections and no requests from others."""
     path, other = f"/v1/endpoint/{await endpoint(world, acme)}/test", await world.tenant("globex")
     theirs = f"/v1/endpoint/{await endpoint(world, other)}/test"
     held, send = asyncio.Event(), world.sender.send
@@ -416,6 +418,6 @@ async def test_a_tenant_has_only_so_many_tests_under_way(world: World, acme: str
 
 
 async def _soon(asking: "asyncio.Task[httpx.Response]") -> httpx.Response | None:
-    """An answer, or None where the receiver has it."""
+    """An answer, or None if the receiver sends one itself."""
     done, _ = await asyncio.wait({asking}, timeout=0.5)
     return asking.result() if done else None

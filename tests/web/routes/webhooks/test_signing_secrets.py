@@ -1,4 +1,4 @@
-"""Signing secrets: rotated, never shown where they are private, published where they are public."""
+"""Signing secrets: rotated, private keys never shown, public keys published."""
 
 import base64
 from typing import Any
@@ -46,7 +46,7 @@ class TestPublicKeys:
         read = await world.get(f"/v1/endpoint/{made['id']}", acme)
         assert not {"secret", "publicKey", "jwksUrl"} & read.keys()
 
-    async def test_they_are_published_to_everybody(self, world: World, acme: str) -> None:
+    async def test_they_need_no_access_key(self, world: World, acme: str) -> None:
         made = await _made(world, acme, algorithm="v1a", secret=_SEED)
         await _made(world, acme, algorithm="v1a")
         await _made(world, acme)
@@ -64,7 +64,7 @@ class TestPublicKeys:
             body = problem(await world.call("GET", path), 400, "BAD_REQUEST")
             assert fields_of(body) == ["endpoint"], "nobody lists the keys of all"
 
-    async def test_those_of_nobody_are_none(self, world: World, acme: str) -> None:
+    async def test_unknown_ids_have_none(self, world: World, acme: str) -> None:
         made = await _made(world, acme, algorithm="v1a")
         await world.send("DELETE", f"/v1/endpoint/{made['id']}", acme)
 
@@ -131,7 +131,7 @@ class TestRotation:
         keys = (await world.call("GET", rotated["jwksUrl"])).json()["keys"]
         assert [key["x"] for key in keys] == [_as_jwk_x(rotated["publicKey"])]
 
-    async def test_what_is_wrong_is_named(self, world: World, acme: str) -> None:
+    async def test_wrong_fields_are_named(self, world: World, acme: str) -> None:
         made = await _made(world, acme)
         bad: list[tuple[dict[str, Any], str]] = [
             ({"overlapSeconds": -1}, "overlapSeconds"),
@@ -174,9 +174,7 @@ class TestDefaultSecret:
         assert rotated.keys() == {"publicKey", "jwksUrl"}
         assert await world.get(path, acme) == rotated
 
-    async def test_its_public_keys_are_found_apart_from_those_of_all_others(
-        self, world: World, acme: str
-    ) -> None:
+    async def test_its_public_keys_are_listed_by_tenant(self, world: World, acme: str) -> None:
         rotate = "/v1/endpoint/default-secret/rotate"
         for slug in (acme, await world.tenant("globex")):
             await _made(world, slug, algorithm="v1a")
