@@ -17,7 +17,7 @@ from gateway.adapters.wakeups.queue import ArqQueue
 from gateway.adapters.webhooks.proxy_tunnel import Proxy
 from gateway.adapters.webhooks.sender import HttpSender
 from gateway.core.crypto.cipher import Cipher
-from gateway.core.schedule import Policy
+from gateway.core.policy import Policy
 from gateway.flows.deps import Deps, no_crash
 from gateway.flows.process.slots import Slots
 from gateway.flows.process.vitals import Vitals

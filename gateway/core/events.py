@@ -37,7 +37,7 @@ MAX_BODY_BYTES = 20_000
 # In a body that is too long, each text of an error keeps so many characters.
 _SHORT = 300
 
-# Filled in by `job_json`, and by Postgres where it writes many jobs (store/job_search/render.py).
+# Filled in by `job_json`, and by Postgres where it writes many jobs (store/job_search/columns.py).
 JOB_FORM = (
     '{"id":"%s","app":%s,"name":%s,"batchName":%s,"workflow":%s,"workflowParams":%s,"status":"%s"'
     ',"result":%s,"error":%s,"metadata":%s,"createdAt":%s,"startedAt":%s,"completedAt":%s'

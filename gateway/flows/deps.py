@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from gateway.core.crypto.cipher import AssociatedData, CannotOpenError, Cipher, Secret
-from gateway.core.schedule import Policy
+from gateway.core.policy import Policy
 from gateway.flows.process.restore_detector import RestoreDetector
 from gateway.flows.process.slots import Slots
 from gateway.flows.process.vitals import Vitals

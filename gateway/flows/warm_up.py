@@ -6,7 +6,8 @@ longer than the work of a hundred jobs, and would delay the first burst. Nothing
 
 from uuid import UUID
 
-from gateway.core.schedule import Pace, Policy
+from gateway.core.policy import Policy
+from gateway.core.schedule.polling import Pace
 from gateway.flows.deps import Deps
 from gateway.store.database import Tx
 from gateway.store.usage import rollups

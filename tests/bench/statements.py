@@ -19,7 +19,7 @@ from uuid import UUID
 from typing_extensions import override
 from uuid_utils.compat import uuid7
 
-from gateway.core.schedule import Pace
+from gateway.core.schedule.polling import Pace
 from gateway.store import processes
 from gateway.store.database import AnyRow, Database, Tx, open_database
 from gateway.store.statement import Query, Statement

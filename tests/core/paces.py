@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from gateway.core.schedule import Pace
+from gateway.core.schedule.polling import Pace
 
 SECONDS = st.floats(0, 1e6)
 KNOWN = Pace({"w": 80.0}, {"w": 60.0})

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.crypto.cipher import Cipher
-from gateway.core.schedule import Policy
+from gateway.core.policy import Policy
 from gateway.flows.deps import Deps
 from gateway.flows.process.slots import Slots
 from gateway.store.database import Database

@@ -9,7 +9,7 @@ import asyncpg
 from typing_extensions import override
 
 from gateway.core.crypto.cipher import Cipher
-from gateway.core.schedule import Policy
+from gateway.core.policy import Policy
 from gateway.flows.deps import Deps
 from gateway.flows.process.slots import Slots
 from gateway.store.database import open_database

@@ -14,7 +14,7 @@ from gateway.adapters.clock import PostgresClock, SystemClock
 from gateway.core.crypto.cipher import Cipher, Secret
 from gateway.core.lifecycle import Finish
 from gateway.core.model import KeyKind, Limits, Tenant
-from gateway.core.schedule import Policy
+from gateway.core.policy import Policy
 from gateway.flows.admin.access_keys import create_key
 from gateway.flows.admin.tenants import create_tenant, get_tenant, put_credential
 from gateway.flows.deps import Deps

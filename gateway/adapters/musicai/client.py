@@ -23,7 +23,7 @@ from gateway.adapters.musicai.codec import (
     submission_body,
 )
 from gateway.adapters.musicai.http import UpstreamAnswer, UpstreamCall, UpstreamHttp
-from gateway.core.retry_after import parse_retry_after
+from gateway.core.schedule.retry_after import parse_retry_after
 from gateway.ports import (
     Absent,
     Access,

@@ -48,12 +48,13 @@ class Forwarder:
 
     @property
     def summary(self) -> str:
-        """Return the counts as a sentence."""
+        """The counts of all webhooks in one line."""
         counts = self._counts
-        again = f"{counts['again']} of them were resent."
+        again = f"resent: {counts['again']}"
         if self._target is None:
-            return f"{counts['all']} received; {again}"
-        return f"{counts['accepted']} accepted, {counts['all'] - counts['accepted']} not accepted; {again}"
+            return f"received: {counts['all']}, {again}"
+        refused = counts["all"] - counts["accepted"]
+        return f"accepted: {counts['accepted']}, not accepted: {refused}, {again}"
 
     async def run(self, webhooks: "asyncio.Queue[HeardWebhook]") -> None:
         """Handle webhooks until cancelled."""

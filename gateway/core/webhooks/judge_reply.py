@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from gateway.core.schedule import Policy, redelivery
+from gateway.core.policy import Policy
+from gateway.core.schedule.backoff import redelivery
 from gateway.core.webhooks.request import Reply, SendFault
 
 _GONE = 410

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.core.model import Limits, NewJob
-from gateway.core.schedule import Policy
+from gateway.core.policy import Policy
 from gateway.errors import GatewayError, IdempotencyKeyReused, QueueFull, Unauthorized
 from gateway.flows.deps import Deps
 from gateway.flows.process.group_commit import GroupCommit

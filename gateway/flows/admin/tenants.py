@@ -23,7 +23,7 @@ from gateway.ports import Access, Denied, Sealed
 from gateway.store.database import Tx
 from gateway.store.tenancy import tenants
 from gateway.store.tenancy.tenants import CredentialInUse
-from gateway.store.work import credential_health
+from gateway.store.work import circuit_breaker
 
 _LIMIT_NAMES = {
     "max_queued": "maxQueued",
@@ -187,13 +187,13 @@ async def _keep_credential(
         await tenants.lock(tx, tenant.id)
         current = await tenants.credential(tx, tenant.id)
         if current is not None and _is_same(deps, current, access):
-            await credential_health.well(
+            await circuit_breaker.well(
                 tx, current.id, submits=0, room=deps.policy.submit_concurrency
             )
         else:
             version = 1 if current is None else current.version + 1
             await _add(tx, deps, tenant.id, version, access)
-            await credential_health.reconsider(tx, tenant.id)
+            await circuit_breaker.reconsider(tx, tenant.id)
         versions = await tenants.credentials(tx, tenant.id)
         detail = {"version": versions[0].version, "baseUrl": versions[0].base_url}
         await audit.note(

@@ -13,11 +13,11 @@ from datetime import timedelta
 from uuid import UUID
 
 from gateway.core.crypto.cipher import CannotOpenError
-from gateway.core.retry_after import parse_retry_after
+from gateway.core.schedule.retry_after import parse_retry_after
 from gateway.core.webhooks.judge_reply import Retry, judge
 from gateway.core.webhooks.request import Reply
 from gateway.errors import Unavailable
-from gateway.flows.claim.claiming import claiming
+from gateway.flows.claim.lease import claiming
 from gateway.flows.claim.retry_unavailable import retry_while_unavailable
 from gateway.flows.deliver.attempt import AttemptResult, attempt_of, recorded, signed_webhook
 from gateway.flows.deliver.endpoint_health import judge_endpoints

@@ -7,8 +7,8 @@ them. If the upstream rejected it, the tenant's present credential takes its pla
 from dataclasses import dataclass
 
 from gateway.flows.deps import Deps
+from gateway.flows.upstream.circuit_breaker import CredentialHealth
 from gateway.flows.upstream.credential_access import choose_credential
-from gateway.flows.upstream.credential_health import CredentialHealth
 from gateway.ports import Access, Sealed
 from gateway.store.tenancy import tenants
 from gateway.store.work.polls import ToPoll

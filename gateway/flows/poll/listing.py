@@ -9,7 +9,7 @@ A crash between two pages loses nothing: the next round reads the same pages aga
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from gateway.core.schedule import awaits_start, deep_interval
+from gateway.core.schedule.polling import awaits_start, deep_interval
 from gateway.flows.poll import reports
 from gateway.flows.poll.job_list import UNUSABLE, JobList
 from gateway.flows.poll.reports import JobReport

@@ -8,7 +8,7 @@ A crash loses the position in the walk over overdue jobs: the next round starts 
 
 from collections.abc import Sequence
 
-from gateway.core.schedule import deep_interval, overdue_after, straggles_after
+from gateway.core.schedule.polling import deep_interval, overdue_after, straggles_after
 from gateway.flows.poll.job_list import NEWEST, UNUSABLE, JobList
 from gateway.flows.poll.listing import settle_page
 from gateway.flows.poll.state import RoundState

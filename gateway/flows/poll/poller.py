@@ -9,16 +9,17 @@ strikes it checks the jobs in isolation.
 
 from uuid import UUID
 
-from gateway.core.schedule import Pace, Policy, learn, next_poll, pay
-from gateway.flows.claim.claiming import claiming
+from gateway.core.policy import Policy
+from gateway.core.schedule.polling import Pace, learn, next_poll, pay
+from gateway.flows.claim.lease import claiming
 from gateway.flows.claim.retry_unavailable import retry_while_unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.poll.access import health_of
 from gateway.flows.poll.memory import PollMemory
 from gateway.flows.poll.round import RoundResult, run_round
-from gateway.flows.upstream.credential_health import is_failing, is_probe, judge_credential
+from gateway.flows.upstream.circuit_breaker import is_failing, is_probe, judge_credential
 from gateway.ports import Verb
-from gateway.store.work import credential_health, polls
+from gateway.store.work import circuit_breaker, polls
 from gateway.store.work.polls import ToPoll
 
 VERB: Verb = "poll"
@@ -94,7 +95,7 @@ class Poller:
             rest = 0.0
             was_probe_used = result.calls > 0 and not result.is_substitute
             if is_probe(health_of(credential), deps.policy) and not was_probe_used:
-                await credential_health.unpause(tx, credential.id)
+                await circuit_breaker.unpause(tx, credential.id)
             if result.troubles or (result.calls and is_failing(result.health)):
                 rest = await judge_credential(tx, deps, result.health, result.troubles)
             await polls.release(

@@ -2,7 +2,7 @@
 
 It runs while the poller holds the lease of the credential. With few jobs it checks each by itself.
 With several it reads the list of ended jobs, then looks for overdue ones (`listing`, `overdue`).
-How many calls it may make is a budget (core/schedule.py). After rounds that never ended it checks
+How many calls it may make is a budget (core/schedule/polling.py). After rounds that never ended it checks
 jobs in isolation. A round stops after a third of its lease.
 A crash leaves what was recorded so far, and the lease: another process polls once it has lapsed.
 """
@@ -10,7 +10,7 @@ A crash leaves what was recorded so far, and the lease: another process polls on
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.core.schedule import InFlight, Pace
+from gateway.core.schedule.polling import InFlight, Pace
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.poll.access import choose_access, health_of
@@ -21,7 +21,7 @@ from gateway.flows.poll.memory import PollMemory
 from gateway.flows.poll.overdue import settle_overdue
 from gateway.flows.poll.state import RoundState
 from gateway.flows.poll.status_check import WALK_LIMIT, check_jobs, jobs_to_check
-from gateway.flows.upstream.credential_health import CredentialHealth, is_probe
+from gateway.flows.upstream.circuit_breaker import CredentialHealth, is_probe
 from gateway.ports import Access, Sealed, Trouble
 from gateway.store.work.polls import ToPoll
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from gateway.core.lifecycle import Finish, Start
-from gateway.core.schedule import InFlight, Pace, tokens
+from gateway.core.schedule.polling import InFlight, Pace, tokens
 from gateway.flows.deps import Deps
 from gateway.flows.poll import reports
 from gateway.flows.poll.memory import PollMemory
 from gateway.flows.poll.reports import JobReport
-from gateway.flows.upstream.credential_health import CredentialHealth
+from gateway.flows.upstream.circuit_breaker import CredentialHealth
 from gateway.ports import Sealed, Trouble, UpstreamJob
 from gateway.store.work import polls
 from gateway.store.work.polls import Flight, ToPoll

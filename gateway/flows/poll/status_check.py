@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from gateway.core.lifecycle import Finish, Start, lost, out_of_reach, unreadable
 from gateway.core.model import JobState
-from gateway.core.schedule import absence_delay, status_delay
+from gateway.core.schedule.backoff import absence_delay
+from gateway.core.schedule.polling import status_delay
 from gateway.flows.deps import Deps
 from gateway.flows.poll import reports
 from gateway.flows.poll.reports import JobReport

@@ -12,12 +12,12 @@ from uuid import UUID
 
 from gateway.core.model import Tenant
 from gateway.flows.deps import Deps
-from gateway.store import export
+from gateway.store import tenant_export
 from gateway.store.database import Tx
 from gateway.store.job_search import lists
+from gateway.store.job_search.columns import Form
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import NOTHING, Page
-from gateway.store.job_search.render import Form
 
 # Rows that belong to others are read so many at a time; an attempt may have 64 kB.
 _PARTS = 100
@@ -84,12 +84,12 @@ async def export_tenant(deps: Deps, tenant: Tenant) -> AsyncGenerator[list[str]]
     Rows that are added meanwhile may be in it or not.
     """
     limit, most = deps.policy.export_page, deps.policy.export_bytes
-    for kind in export.KINDS:
-        page: export.ExportPage | None = None
+    for kind in tenant_export.KINDS:
+        page: tenant_export.ExportPage | None = None
         while page is None or page.next is not None:
             async with deps.db.begin() as tx:
                 after = page and page.next
-                page = await export.page(tx, kind, tenant.id, after, limit=limit, most=most)
+                page = await tenant_export.page(tx, kind, tenant.id, after, limit=limit, most=most)
             if page.lines:
                 yield page.lines
             async for lines in _parts(deps, kind, tenant.id, page.ids):
@@ -99,10 +99,10 @@ async def export_tenant(deps: Deps, tenant: Tenant) -> AsyncGenerator[list[str]]
 async def _parts(
     deps: Deps, kind: str, tenant_id: UUID, ids: Sequence[object]
 ) -> AsyncGenerator[list[str]]:
-    page: export.ExportPage | None = None
+    page: tenant_export.ExportPage | None = None
     while page is None or page.next is not None:
         async with deps.db.begin() as tx:
             after = page and page.next
-            page = await export.parts(tx, kind, tenant_id, ids, after, limit=_PARTS)
+            page = await tenant_export.parts(tx, kind, tenant_id, ids, after, limit=_PARTS)
         if page.lines:
             yield page.lines

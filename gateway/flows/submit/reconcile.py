@@ -13,19 +13,19 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.lifecycle import given_up, out_of_reach
-from gateway.flows.claim.claiming import claiming
+from gateway.flows.claim.lease import claiming
 from gateway.flows.claim.retry_unavailable import retry_while_unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.settle.settlement import Settled, announce, ending, settle
+from gateway.flows.upstream.circuit_breaker import CredentialHealth, is_probe, judge_credential
 from gateway.flows.upstream.credential_access import UpstreamAccess, choose_credential
-from gateway.flows.upstream.credential_health import CredentialHealth, is_probe, judge_credential
 from gateway.flows.upstream.find_by_marker import Lookup, SearchWindow
 from gateway.ports import Access, Sealed, Trouble, Verb
 from gateway.store.database import Tx
 from gateway.store.job_search import lists
 from gateway.store.job_search.lists import NewNote
 from gateway.store.tenancy import tenants
-from gateway.store.work import credential_health, polls, submits
+from gateway.store.work import circuit_breaker, polls, submits
 from gateway.store.work.submits import Back, Doubt, Doubtful
 
 VERB: Verb = "submit"
@@ -216,7 +216,7 @@ async def _record(
         rest = 0.0
         asked = result.calls or result.trouble is not None
         if upstream.is_substitute or (is_probe(health, deps.policy) and not asked):
-            await credential_health.unpause(tx, jobs[0].credential_id)
+            await circuit_breaker.unpause(tx, jobs[0].credential_id)
         if asked:
             rest = await judge_credential(tx, deps, health, [result.trouble])
         if unserved := _unserved(jobs, result):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.core.upstream_metadata import with_marker
-from gateway.flows.claim.claiming import claiming
+from gateway.flows.claim.lease import claiming
 from gateway.flows.claim.mark_in_doubt import mark_waiting_in_doubt
 from gateway.flows.claim.retry_unavailable import retry_while_unavailable
 from gateway.flows.deps import Deps
@@ -31,7 +31,7 @@ from gateway.flows.submit.outcome import (
     reason,
     refusal,
 )
-from gateway.flows.upstream.credential_health import CredentialHealth, is_failing, judge_credential
+from gateway.flows.upstream.circuit_breaker import CredentialHealth, is_failing, judge_credential
 from gateway.ports import Refused, Sealed, Submission, Submitted, Unknown, Verb
 from gateway.store.database import Tx
 from gateway.store.job_search import lists

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.store.database import Tx
+from gateway.store.job_search.columns import LINES, Form, size_of
 from gateway.store.job_search.filter import JobFilter
-from gateway.store.job_search.render import LINES, Form, size_of
 from gateway.store.job_search.search import search
 from gateway.store.job_search.statement import StatementPart
 from gateway.store.statement import Query, Statement, columns

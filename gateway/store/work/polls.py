@@ -13,7 +13,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.model import Job
-from gateway.core.schedule import LONG_JOB, InFlight, Pace, overdue_after
+from gateway.core.schedule.polling import LONG_JOB, InFlight, Pace, overdue_after
 from gateway.store.conditions import UPSTREAM_STATES, is_rested
 from gateway.store.database import Tx
 from gateway.store.statement import Query, Statement

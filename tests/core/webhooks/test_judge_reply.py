@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.schedule import DELIVERY_DELAYS, Policy
+from gateway.core.policy import DELIVERY_DELAYS, Policy
 from gateway.core.webhooks.judge_reply import (
     DISABLE_AFTER_ATTEMPTS,
     DISABLE_AFTER_SECONDS,

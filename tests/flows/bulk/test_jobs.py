@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.lifecycle import expired
 from gateway.core.model import JobState, Limits, Tenant
-from gateway.core.schedule import Policy
+from gateway.core.policy import Policy
 from gateway.errors import BadRequest
 from gateway.flows.bulk.deliveries import step, stop
 from gateway.flows.bulk.jobs import act, cancel_jobs, retry_jobs

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.core.schedule import DELIVERY_DELAYS
+from gateway.core.policy import DELIVERY_DELAYS
 from gateway.flows.deliver.endpoints import delete_endpoint
 from gateway.ports import SendFault
 from tests.flows.fakes import Gate, reply

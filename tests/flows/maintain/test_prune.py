@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.lifecycle import expired
 from gateway.core.model import Limits, Tenant
-from gateway.core.schedule import Policy
+from gateway.core.policy import Policy
 from gateway.flows.admin.tenants import delete_tenant
 from gateway.flows.bulk.jobs import cancel_jobs
 from gateway.flows.deliver.resend import resend_delivery

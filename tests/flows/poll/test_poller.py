@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.crypto.cipher import Cipher
-from gateway.core.schedule import Pace
+from gateway.core.schedule.polling import Pace
 from gateway.flows.poll import reports
 from gateway.flows.poll.memory import PollMemory
 from gateway.flows.process.slots import Slots

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from gateway.core.schedule import Policy
+from gateway.core.policy import Policy
 from gateway.flows.read.export import export_jobs, export_tenant, job_page
 from gateway.store.job_search import lists
 from gateway.store.job_search.filter import JobFilter

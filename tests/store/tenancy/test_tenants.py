@@ -9,7 +9,7 @@ from gateway.store.tenancy import access_keys, audit, tenants
 from gateway.store.tenancy.tenants import CredentialInUse
 from gateway.store.usage import drift, rollups
 from gateway.store.webhooks import attempts, endpoints
-from gateway.store.work import bulk_operations, credential_health, polls, settlement
+from gateway.store.work import bulk_operations, circuit_breaker, polls, settlement
 from gateway.store.work.settlement import JobEnd
 from tests.builders import (
     add_credential,
@@ -135,8 +135,8 @@ async def test_operators_see_the_state_of_every_version(tx: Tx) -> None:
     first = await credential_of(tx, tenant)
     _, running = await add_submitted(tx, tenant, 2)
     await polls.started(tx, [(running, None, None)])
-    await credential_health.failed(tx, first, 20.0, probe=False, room=100)
-    await credential_health.reject(tx, first, "no", 300.0)
+    await circuit_breaker.failed(tx, first, 20.0, probe=False, room=100)
+    await circuit_breaker.reject(tx, first, "no", 300.0)
     row = await row_of(tx, "credential", first)
     await add_credential(tx, tenant, 2)
     await add_jobs(tx, tenant)

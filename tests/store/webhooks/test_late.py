@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 from gateway.store.database import Tx
 from gateway.store.tenancy import tenants
 from gateway.store.webhooks import attempts, deliveries
-from gateway.store.work import credential_health, polls, submits, sweeps
+from gateway.store.work import circuit_breaker, polls, submits, sweeps
 from gateway.store.work.submits import Doubt
 from gateway.store.work.sweeps import Late
 from tests.builders import (
@@ -58,9 +58,7 @@ async def test_a_job_that_is_held_back_is_not_overdue(tx: Tx) -> None:
     for tenant in (suspended, resting):
         await add_late_job(tx, tenant)
     await tenants.suspend(tx, suspended, suspended=True)
-    await credential_health.failed(
-        tx, await credential_of(tx, resting), 20.0, probe=False, room=100
-    )
+    await circuit_breaker.failed(tx, await credential_of(tx, resting), 20.0, probe=False, room=100)
     assert await late(tx) == NOTHING
 
 
@@ -83,7 +81,7 @@ async def test_a_job_with_room_is_overdue_while_another_of_its_tenant_runs(tx: T
 
 async def test_the_pause_of_an_old_credential_does_not_hide_a_late_job(tx: Tx) -> None:
     tenant = await add_tenant(tx)
-    await credential_health.reject(tx, await credential_of(tx, tenant), "revoked", 300.0)
+    await circuit_breaker.reject(tx, await credential_of(tx, tenant), "revoked", 300.0)
     await add_credential(tx, tenant, 2)
     job_id = await add_late_job(tx, tenant)
     assert (await late(tx))[0] == 1
@@ -97,7 +95,7 @@ async def test_an_unfinished_submit_is_overdue_after_the_grace(tx: Tx) -> None:
     assert await late(tx) == NOTHING
     await submits.doubt(tx, [Doubt(job_id, token, -GRACE, 0)])
     assert await late(tx) == (0, 1, 0, 0)
-    await credential_health.failed(tx, await credential_of(tx, tenant), 20.0, probe=False, room=100)
+    await circuit_breaker.failed(tx, await credential_of(tx, tenant), 20.0, probe=False, room=100)
     assert await late(tx) == NOTHING
 
 

@@ -7,7 +7,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from gateway.store.database import Database, Tx
-from gateway.store.work import credential_health, polls, submits
+from gateway.store.work import circuit_breaker, polls, submits
 from gateway.store.work.submits import Doubt
 from tests.builders import (
     add_credential,
@@ -93,7 +93,7 @@ async def test_one_of_two_claims_at_once_gets_the_probe(
 async def test_an_unused_probe_is_given_back(tx: Tx) -> None:
     credential = await add_troubled(tx, failures=5)
     await CLAIMS["poll"](tx)
-    await credential_health.unpause(tx, credential)
+    await circuit_breaker.unpause(tx, credential)
     assert len(await CLAIMS["submit"](tx)) == 1
 
 
@@ -103,7 +103,7 @@ async def test_an_unused_probe_is_given_back(tx: Tx) -> None:
 async def test_a_failed_probe_counts_as_a_failure(tx: Tx) -> None:
     credential = await credential_of(tx, await add_tenant(tx))
     await put(tx, "credential", credential, failures=5, submit_room=3, paused_until=30)
-    await credential_health.failed(tx, credential, 8.0, probe=True, room=100)
+    await circuit_breaker.failed(tx, credential, 8.0, probe=True, room=100)
     row = await row_of(tx, "credential", credential)
     assert (row.failures, row.submit_room) == (6, 1)
     assert await seconds_until(tx, "credential", credential, "paused_until") == 8.0
@@ -113,8 +113,8 @@ async def test_each_pause_halves_the_room_down_to_one(tx: Tx) -> None:
     credential = await credential_of(tx, await add_tenant(tx))
     rooms = []
     for _ in range(8):
-        await credential_health.failed(tx, credential, 8.0, probe=False, room=100)
-        await credential_health.failed(tx, credential, 8.0, probe=False, room=100)
+        await circuit_breaker.failed(tx, credential, 8.0, probe=False, room=100)
+        await circuit_breaker.failed(tx, credential, 8.0, probe=False, room=100)
         rooms.append((await row_of(tx, "credential", credential)).submit_room)
         await put(tx, "credential", credential, paused_until=0)
     assert rooms == [50, 25, 12, 6, 3, 1, 1, 1]
@@ -154,7 +154,7 @@ async def test_a_room_grows_by_four_with_each_round_that_it_admits(
 ) -> None:
     credential = await credential_of(tx, await add_tenant(tx))
     await put(tx, "credential", credential, submit_room=room)
-    await credential_health.well(tx, credential, submits=submits_, room=100)
+    await circuit_breaker.well(tx, credential, submits=submits_, room=100)
     assert (await row_of(tx, "credential", credential)).submit_room == wider
 
 
@@ -162,7 +162,7 @@ async def test_a_room_that_is_large_enough_is_removed(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     credential = await credential_of(tx, tenant)
     await put(tx, "credential", credential, submit_room=100)
-    await credential_health.well(tx, credential, submits=1, room=100)
+    await circuit_breaker.well(tx, credential, submits=1, room=100)
     assert (await row_of(tx, "credential", credential)).submit_room is None
     await add_jobs(tx, tenant)
     assert [job.narrow for job in await claim_jobs(tx)] == [False]
@@ -176,11 +176,11 @@ async def test_a_rejected_credential_that_was_replaced_is_not_paused(tx: Tx) -> 
     old = await credential_of(tx, tenant)
     newest = await add_credential(tx, tenant, 2)
     await put(tx, "credential", old, paused_until=60)
-    assert await credential_health.reject(tx, old, "revoked", 300.0) == (True, True)
+    assert await circuit_breaker.reject(tx, old, "revoked", 300.0) == (True, True)
     row = await row_of(tx, "credential", old)
     assert (row.rejected_reason, row.paused_until) == ("revoked", None)
-    assert await credential_health.reject(tx, old, "revoked", 300.0) == (False, True)
-    assert await credential_health.reject(tx, newest, "no", 300.0) == (True, False)
+    assert await circuit_breaker.reject(tx, old, "revoked", 300.0) == (False, True)
+    assert await circuit_breaker.reject(tx, newest, "no", 300.0) == (True, False)
 
 
 async def test_jobs_in_doubt_of_a_replaced_credential_are_looked_up_at_once(tx: Tx) -> None:
@@ -189,9 +189,9 @@ async def test_jobs_in_doubt_of_a_replaced_credential_are_looked_up_at_once(tx: 
     doubtful = await add_jobs(tx, tenant, 2) + await add_jobs(tx, other)
     await claim_jobs(tx, token=(token := uuid7()))
     await submits.doubt(tx, [Doubt(id_, token, 300.0, 0) for id_ in (doubtful[0], doubtful[2])])
-    await credential_health.reject(tx, rejected, "no", 300.0)
-    await credential_health.reject(tx, theirs, "no", 300.0)
-    await credential_health.reconsider(tx, tenant)
+    await circuit_breaker.reject(tx, rejected, "no", 300.0)
+    await circuit_breaker.reject(tx, theirs, "no", 300.0)
+    await circuit_breaker.reconsider(tx, tenant)
     assert (await row_of(tx, "credential", rejected)).paused_until is None
     assert await seconds_until(tx, "job", doubtful[0], "next_at") == 0
     assert await seconds_until(tx, "job", doubtful[1], "next_at") == 30.0, "somebody is at it"
@@ -204,8 +204,8 @@ async def test_a_credential_that_was_not_rejected_is_not_reconsidered(tx: Tx) ->
     (job_id,) = await add_jobs(tx, tenant)
     await claim_jobs(tx, token=(token := uuid7()))
     await submits.doubt(tx, [Doubt(job_id, token, 60.0, 0)])
-    await credential_health.failed(tx, await credential_of(tx, tenant), 60.0, probe=False, room=100)
-    await credential_health.reconsider(tx, tenant)
+    await circuit_breaker.failed(tx, await credential_of(tx, tenant), 60.0, probe=False, room=100)
+    await circuit_breaker.reconsider(tx, tenant)
     assert await seconds_until(tx, "job", job_id, "next_at") == 60.0
     credential = await credential_of(tx, tenant)
     assert await seconds_until(tx, "credential", credential, "paused_until") == 60.0

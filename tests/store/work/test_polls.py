@@ -5,9 +5,9 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import JobState
-from gateway.core.schedule import InFlight, Pace
+from gateway.core.schedule.polling import InFlight, Pace
 from gateway.store.database import Database, Tx
-from gateway.store.work import credential_health, polls, settlement
+from gateway.store.work import circuit_breaker, polls, settlement
 from gateway.store.work.polls import AtUpstream, JobPosition, ToPoll
 from gateway.store.work.settlement import JobEnd
 from tests.builders import (
@@ -236,10 +236,10 @@ async def test_processes_that_ask_for_the_same_polls_do_not_deadlock(db: Databas
             await polls.poll_soon(tx, [(id_, "new") for id_ in ids[::-1]], 0.25)
 
     async with db.begin() as tx:
-        await credential_health.failed(tx, ids[0], 1.0, probe=False, room=100)
+        await circuit_breaker.failed(tx, ids[0], 1.0, probe=False, room=100)
         asking = await blocked(db, ask())
         # It waits for the first row and holds no other.
-        await credential_health.failed(tx, ids[1], 1.0, probe=False, room=100)
+        await circuit_breaker.failed(tx, ids[1], 1.0, probe=False, room=100)
     await asking
     async with db.begin() as tx:
         assert all([(await row_of(tx, "credential", id_)).poll_at for id_ in ids]), (
@@ -252,26 +252,26 @@ async def test_processes_that_ask_for_the_same_polls_do_not_deadlock(db: Databas
 
 async def test_failures_during_a_pause_count_once_and_never_shorten_it(tx: Tx) -> None:
     credential = await add_due(tx)
-    await credential_health.failed(tx, credential, 60.0, probe=False, room=100)
-    await credential_health.failed(tx, credential, 5.0, probe=False, room=100)
+    await circuit_breaker.failed(tx, credential, 60.0, probe=False, room=100)
+    await circuit_breaker.failed(tx, credential, 5.0, probe=False, room=100)
     row = await row_of(tx, "credential", credential)
     assert (row.failures, row.submit_room) == (1, 50)
     assert await seconds_until(tx, "credential", credential, "paused_until") == 60.0
-    await credential_health.failed(tx, credential, 90.0, probe=False, room=100)
+    await circuit_breaker.failed(tx, credential, 90.0, probe=False, room=100)
     assert await seconds_until(tx, "credential", credential, "paused_until") == 90.0
     assert (await row_of(tx, "credential", credential)).failures == 1
     await put(tx, "credential", credential, paused_until=0)
-    await credential_health.failed(tx, credential, 5.0, probe=False, room=100)
+    await circuit_breaker.failed(tx, credential, 5.0, probe=False, room=100)
     row = await row_of(tx, "credential", credential)
     assert (row.failures, row.submit_room) == (2, 25)
 
 
 async def test_an_answer_clears_failures_and_pause(tx: Tx) -> None:
     failing, rejected = await add_due(tx), await add_due(tx)
-    await credential_health.failed(tx, failing, 60.0, probe=False, room=100)
-    await credential_health.reject(tx, rejected, "no", 300.0)
+    await circuit_breaker.failed(tx, failing, 60.0, probe=False, room=100)
+    await circuit_breaker.reject(tx, rejected, "no", 300.0)
     for credential in (failing, rejected):
-        await credential_health.well(tx, credential, submits=0, room=100)
+        await circuit_breaker.well(tx, credential, submits=0, room=100)
         row = await row_of(tx, "credential", credential)
         assert (row.failures, row.paused_until) == (0, None)
         assert (row.rejected_at, row.rejected_reason) == (None, None)
@@ -279,13 +279,13 @@ async def test_an_answer_clears_failures_and_pause(tx: Tx) -> None:
 
 async def test_a_rejection_is_reported_once(tx: Tx) -> None:
     credential = await add_due(tx)
-    assert await credential_health.reject(tx, credential, "first", 300.0) == (True, False)
+    assert await circuit_breaker.reject(tx, credential, "first", 300.0) == (True, False)
     row = await row_of(tx, "credential", credential)
     assert (row.rejected_at, row.rejected_reason) == (row.now, "first")
     assert await seconds_until(tx, "credential", credential, "paused_until") == 300.0
-    assert await credential_health.reject(tx, credential, "second", 10.0) == (False, False)
+    assert await circuit_breaker.reject(tx, credential, "second", 10.0) == (False, False)
     assert (await row_of(tx, "credential", credential)).rejected_reason == "second"
-    assert await credential_health.reject(tx, uuid7(), "no such", 1.0) == (False, False)
+    assert await circuit_breaker.reject(tx, uuid7(), "no such", 1.0) == (False, False)
 
 
 async def test_one_of_two_rejections_at_once_is_reported(db: Database) -> None:
@@ -294,10 +294,10 @@ async def test_one_of_two_rejections_at_once_is_reported(db: Database) -> None:
 
     async def reject() -> tuple[bool, bool]:
         async with db.begin() as tx:
-            return await credential_health.reject(tx, credential, "no", 300.0)
+            return await circuit_breaker.reject(tx, credential, "no", 300.0)
 
     async with db.begin() as tx:
-        assert await credential_health.reject(tx, credential, "no", 300.0) == (True, False)
+        assert await circuit_breaker.reject(tx, credential, "no", 300.0) == (True, False)
         second = await blocked(db, reject())
     assert await second == (False, False)
 

@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 from gateway.store import processes
 from gateway.store.database import Tx
 from gateway.store.tenancy import tenants
-from gateway.store.work import credential_health, polls, queues, settlement, submits
+from gateway.store.work import circuit_breaker, polls, queues, settlement, submits
 from gateway.store.work.queues import QueueLine
 from gateway.store.work.settlement import JobEnd
 from gateway.store.work.submits import Doubt
@@ -68,10 +68,10 @@ async def test_held_back_jobs_are_counted_by_reason(tx: Tx) -> None:
     ]
     await tenants.suspend(tx, suspended, suspended=True)
     await tx.run("DELETE FROM credential WHERE tenant_id = $1", none)
-    await credential_health.reject(tx, await credential_of(tx, revoked), "HTTP 401", 300.0)
-    await credential_health.rest(tx, await credential_of(tx, sealed), 60.0)
-    await credential_health.failed(tx, await credential_of(tx, busy), 20.0, probe=False, room=100)
-    await credential_health.failed(tx, await credential_of(tx, broken), 20.0, probe=False, room=100)
+    await circuit_breaker.reject(tx, await credential_of(tx, revoked), "HTTP 401", 300.0)
+    await circuit_breaker.rest(tx, await credential_of(tx, sealed), 60.0)
+    await circuit_breaker.failed(tx, await credential_of(tx, busy), 20.0, probe=False, room=100)
+    await circuit_breaker.failed(tx, await credential_of(tx, broken), 20.0, probe=False, room=100)
     await put(tx, "credential", await credential_of(tx, broken), failures=5)
     await put(tx, "credential", await credential_of(tx, recovering), submit_room=1)
     await tx.run("UPDATE job SET next_at = now() + interval '9 s' WHERE tenant_id = $1", later)
@@ -114,7 +114,7 @@ async def test_an_ended_pause_is_no_reason_and_does_not_add_to_the_age(tx: Tx) -
 
 async def test_only_the_newest_credential_counts(tx: Tx) -> None:
     tenant = await waiting(tx)
-    await credential_health.reject(tx, await credential_of(tx, tenant), "HTTP 401", 300.0)
+    await circuit_breaker.reject(tx, await credential_of(tx, tenant), "HTTP 401", 300.0)
     await add_credential(tx, tenant, 2)
     assert await lines(tx, "accepted") == {None: (2, 600.0)}
 
@@ -129,7 +129,7 @@ async def test_submits_in_doubt(tx: Tx) -> None:
     jobs = await claim_jobs(tx, token=token)
     assert await lines(tx, "submitting") == {}
     await submits.doubt(tx, [Doubt(job.id, token, -90.0, 0) for job in jobs])
-    await credential_health.failed(tx, await credential_of(tx, other), 20.0, probe=False, room=100)
+    await circuit_breaker.failed(tx, await credential_of(tx, other), 20.0, probe=False, room=100)
     assert await lines(tx, "submitting") == {None: (1, 90.0), "upstream_busy": (1, 0.0)}
 
 
@@ -139,7 +139,7 @@ async def test_credentials_to_poll(tx: Tx) -> None:
         await put(tx, "credential", credential, poll_at=-30)
     await put(tx, "credential", later, poll_at=30)
     await put(tx, "credential", taken, poll_lease_until=20)
-    await credential_health.reject(tx, revoked, "HTTP 401", 300.0)
+    await circuit_breaker.reject(tx, revoked, "HTTP 401", 300.0)
     found = await lines(tx, "poll")
     assert found[None] == (1, 30.0)
     assert found.keys() == {None, "credential_rejected"}

@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 
 from gateway.store.database import Database, Tx
 from gateway.store.tenancy import tenants
-from gateway.store.work import credential_health, jobs, polls, settlement, submits
+from gateway.store.work import circuit_breaker, jobs, polls, settlement, submits
 from gateway.store.work.settlement import JobEnd
 from gateway.store.work.submits import Back, Doubt
 from tests.builders import (
@@ -182,9 +182,7 @@ async def test_a_paused_credential_holds_back_only_its_own_tenant(tx: Tx) -> Non
     resting, well = await add_tenant(tx), await add_tenant(tx)
     await add_jobs(tx, resting, 3)
     await add_jobs(tx, well, 3)
-    await credential_health.failed(
-        tx, await credential_of(tx, resting), 20.0, probe=False, room=100
-    )
+    await circuit_breaker.failed(tx, await credential_of(tx, resting), 20.0, probe=False, room=100)
     assert {job.tenant_id for job in await claim_jobs(tx)} == {well}
     await put(tx, "credential", await credential_of(tx, resting), paused_until=0)
     claimed = await claim_jobs(tx)
@@ -196,12 +194,12 @@ async def test_a_rejected_credential_is_tried_with_one_job(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     credential = await credential_of(tx, tenant)
     await add_jobs(tx, tenant, 5)
-    await credential_health.reject(tx, credential, "no", 300.0)
+    await circuit_breaker.reject(tx, credential, "no", 300.0)
     assert await claim_jobs(tx) == []
     await put(tx, "credential", credential, paused_until=0)
     (probe,) = await claim_jobs(tx)
     assert probe.rejected
-    await credential_health.well(tx, credential, submits=0, room=100)
+    await circuit_breaker.well(tx, credential, submits=0, room=100)
     assert len(await claim_jobs(tx)) == 4
 
 
@@ -216,7 +214,7 @@ async def test_an_open_breaker_lets_one_job_through(tx: Tx, failures: int, taken
 async def test_a_new_credential_has_no_failures(tx: Tx) -> None:
     tenant = await add_tenant(tx)
     await add_jobs(tx, tenant, 5)
-    await credential_health.reject(tx, await credential_of(tx, tenant), "no", 300.0)
+    await circuit_breaker.reject(tx, await credential_of(tx, tenant), "no", 300.0)
     await add_credential(tx, tenant, 2)
     assert [job.rejected for job in await claim_jobs(tx)] == [False] * 5
 
@@ -345,7 +343,7 @@ async def test_a_job_in_doubt_waits_while_its_credential_is_paused(tx: Tx) -> No
     job_id, _ = await claim_one(tx)
     await put(tx, "job", job_id, next_at=0)
     credential = (await row_of(tx, "job", job_id)).credential_id
-    await credential_health.failed(tx, credential, 20.0, probe=False, room=100)
+    await circuit_breaker.failed(tx, credential, 20.0, probe=False, room=100)
     assert await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=uuid7()) == []
     await put(tx, "credential", credential, paused_until=0)
     assert len(await submits.claim_doubtful(tx, 9, lease=30.0, breaker=5, token=uuid7())) == 1

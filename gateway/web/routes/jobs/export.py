@@ -14,9 +14,9 @@ from gateway.flows.admin.tenants import get_tenant
 from gateway.flows.deps import Deps
 from gateway.flows.read.export import export_jobs, export_tenant
 from gateway.flows.read.job_text import ShowWorkflow, as_lines, with_workflows
+from gateway.store.job_search.columns import HEADER, Form
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import Page
-from gateway.store.job_search.render import HEADER, Form
 from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.parse.accept_header import preferred
 from gateway.web.respond.csv import CSV, CSV_TYPE, csv_head, file_named

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from gateway.store import export
+from gateway.store import tenant_export
 from gateway.store.database import Tx
 from gateway.store.job_search import lists
 from gateway.store.job_search.lists import NewNote
@@ -68,16 +68,16 @@ async def lines_of(
     tx: Tx, tenant: UUID, limit: int, *, most: int = 1_000_000, parts: int = 100
 ) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for kind in export.KINDS:
-        page: export.ExportPage | None = None
+    for kind in tenant_export.KINDS:
+        page: tenant_export.ExportPage | None = None
         while page is None or page.next is not None:
             after = page and page.next
-            page = await export.page(tx, kind, tenant, after, limit=limit, most=most)
+            page = await tenant_export.page(tx, kind, tenant, after, limit=limit, most=most)
             lines = [*page.lines]
-            part: export.ExportPage | None = None
+            part: tenant_export.ExportPage | None = None
             while part is None or part.next is not None:
                 after = part and part.next
-                part = await export.parts(tx, kind, tenant, page.ids, after, limit=parts)
+                part = await tenant_export.parts(tx, kind, tenant, page.ids, after, limit=parts)
                 lines += part.lines
             for line in lines:
                 assert "\n" not in line
@@ -121,7 +121,7 @@ async def test_a_page_has_as_many_rows_as_fit(tx: Tx) -> None:
     await add_jobs(tx, tenant, 3)
     sizes: list[int] = []
     after = None
-    while page := await export.page(tx, "job", tenant, after, limit=100, most=1_500):
+    while page := await tenant_export.page(tx, "job", tenant, after, limit=100, most=1_500):
         if page.next is None:
             break
         sizes.append(len(page.lines))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.schedule import MAX_WORKFLOWS, Pace, learn
+from gateway.core.schedule.polling import MAX_WORKFLOWS, Pace, learn
 from tests.core.paces import KNOWN, SECONDS, paces
 
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.core.events import CREDENTIAL_REJECTED, event_body
-from gateway.core.schedule import Policy, pause
+from gateway.core.policy import Policy
+from gateway.core.schedule.backoff import pause
 from gateway.flows.deps import Deps
 from gateway.flows.settle.settlement import publish
 from gateway.flows.settle.watchers import announce_feed
 from gateway.ports import Busy, Denied, Sealed, Submitted, Unknown
 from gateway.store.database import Tx
-from gateway.store.work import credential_health
+from gateway.store.work import circuit_breaker
 from gateway.store.work.settlement import NewEvent
 
 # How often a rejected credential is probed: the reason may have been fixed at the upstream.
@@ -54,17 +55,17 @@ async def judge_credential(
     if denied is not None:
         return await _reject(tx, deps, health, denied)
     if any(isinstance(answer, Sealed) for answer in answers):
-        await credential_health.rest(tx, health.id, _SEALED_SECONDS)
+        await circuit_breaker.rest(tx, health.id, _SEALED_SECONDS)
         return _SEALED_SECONDS
     trouble = [answer for answer in answers if isinstance(answer, (Busy, Unknown))]
     if trouble:
         rest = pause(health.failures, _longest(trouble), deps.ids.jitter())
         probe = is_probe(health, deps.policy)
-        await credential_health.failed(tx, health.id, rest, probe=probe, room=room)
+        await circuit_breaker.failed(tx, health.id, rest, probe=probe, room=room)
         return rest
     if is_failing(health):
         submits = sum(isinstance(answer, Submitted) for answer in answers)
-        await credential_health.well(tx, health.id, submits=submits, room=room)
+        await circuit_breaker.well(tx, health.id, submits=submits, room=room)
     return 0.0
 
 
@@ -84,7 +85,7 @@ def _longest(trouble: Sequence[Busy | Unknown]) -> float | None:
 
 async def _reject(tx: Tx, deps: Deps, health: CredentialHealth, denied: Denied) -> float:
     reason = f"HTTP {denied.status}: {denied.problem.message}"
-    is_news, superseded = await credential_health.reject(tx, health.id, reason, REPROBE_SECONDS)
+    is_news, superseded = await circuit_breaker.reject(tx, health.id, reason, REPROBE_SECONDS)
     if superseded:
         return 0.0  # a later credential takes over its jobs
     if is_news:

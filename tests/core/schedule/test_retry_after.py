@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.retry_after import MAX_RETRY_AFTER, parse_retry_after
+from gateway.core.schedule.retry_after import MAX_RETRY_AFTER, parse_retry_after
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

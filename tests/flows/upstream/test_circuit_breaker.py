@@ -1,6 +1,6 @@
 """The health of a credential that is well and stays so; its troubles are in the tests of verbs."""
 
-from gateway.flows.upstream.credential_health import CredentialHealth, is_failing, judge_credential
+from gateway.flows.upstream.circuit_breaker import CredentialHealth, is_failing, judge_credential
 from gateway.ports import Busy, Denied, Submitted, UpstreamProblem
 from tests.flows.world import HOOK, World
 
