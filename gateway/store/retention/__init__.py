@@ -1,1 +1,1 @@
-"""What is older than it is to be kept, and by which rules it goes."""
+"""Pruning: the rules that say which rows are too old to keep, and their deletion."""

@@ -71,7 +71,7 @@ _COUNT = {
     name: Statement(f"SELECT count(*) AS count FROM ({rule.next_rows()}) AS found")
     for name, rule in RULES.items()
 }
-_LOOKED_AT = {name: Statement(rule.looked_at()) for name, rule in RULES.items()}
+_EXAMINED = {name: Statement(rule.examined_rows()) for name, rule in RULES.items()}
 _DO = {name: tuple(map(Statement, rule.do)) for name, rule in RULES.items()}
 
 
@@ -114,7 +114,7 @@ async def prune(
 
     With `moves` the cursor moves behind them, up to the first row that cannot be pruned yet.
     """
-    found = await _LOOKED_AT[rule].rows(tx, ids=list(ids))
+    found = await _EXAMINED[rule].rows(tx, ids=list(ids))
     positions = [row.id if row.at is None else _position(row.at) for row in found]
     waiting = [position for row, position in zip(found, positions, strict=True) if row.waits]
     going = [row.id for row in found if not row.waits]

@@ -33,7 +33,7 @@ class PruneRule(NamedTuple):
 SELECT r.id FROM {self.table} r WHERE r.tenant_id = :tenant_id AND r.{key} > :after AND r.{key} < :before
   AND {self.only} ORDER BY r.{key} FETCH FIRST :limit ROWS WITH TIES"""
 
-    def looked_at(self) -> str:
+    def examined_rows(self) -> str:
         """The rows of ids, locked so that none of them begins to wait before it is pruned.
 
         Deliveries are not locked: one that begins to wait is a replay.

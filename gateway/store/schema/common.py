@@ -25,7 +25,7 @@ def owner() -> Column[object]:
     return Column("tenant_id", Uuid, ForeignKey("tenant.id"), nullable=False)
 
 
-def owner_of_many() -> Column[object]:
+def owner_without_key() -> Column[object]:
     """The same without a foreign key, whose check locks the tenant: for rows that come by the hundred."""
     return Column("tenant_id", Uuid, nullable=False)
 

@@ -1,4 +1,4 @@
-"""Tenants, their keys and credentials, and the audit."""
+"""Tenants, their keys, credentials and pruning cursors, and the audit."""
 
 from sqlalchemy import (
     Column,
@@ -16,7 +16,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from gateway.store.schema.common import NOW, Time, made_at, metadata, own_id, owner, owner_of_many
+from gateway.store.schema.common import (
+    NOW,
+    Time,
+    made_at,
+    metadata,
+    own_id,
+    owner,
+    owner_without_key,
+)
 
 tenant = Table(
     "tenant",
@@ -88,7 +96,7 @@ credential = Table(
 prune_cursor = Table(
     "prune_cursor",
     metadata,
-    owner_of_many(),
+    owner_without_key(),
     Column("kind", Text, nullable=False),
     Column("cursor", Uuid, nullable=False),
     PrimaryKeyConstraint("tenant_id", "kind"),

@@ -13,14 +13,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION
 
-from gateway.store.schema.common import Time, metadata, owner_of_many
+from gateway.store.schema.common import Time, metadata, owner_without_key
 
 _NONE = text("0")
 
 
 def _outcome_columns(since: str) -> list[Column[object]]:
     return [
-        owner_of_many(),
+        owner_without_key(),
         Column(since, Time, nullable=False),
         Column("workflow", Text, nullable=False),
         Column("status", Text, nullable=False),

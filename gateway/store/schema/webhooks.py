@@ -17,7 +17,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSON
 
-from gateway.store.schema.common import NOW, Time, made_at, metadata, own_id, owner, owner_of_many
+from gateway.store.schema.common import (
+    NOW,
+    Time,
+    made_at,
+    metadata,
+    own_id,
+    owner,
+    owner_without_key,
+)
 
 _CAPPED = "rate_limit IS NOT NULL OR concurrency IS NOT NULL"
 _FAILED = "state IN ('exhausted', 'parked')"
@@ -73,7 +81,7 @@ event = Table(
     "event",
     metadata,
     own_id(),
-    owner_of_many(),
+    owner_without_key(),
     Column("job_id", Uuid),
     Column("type", Text, nullable=False),
     Column("body", Text, nullable=False),
@@ -90,7 +98,7 @@ delivery = Table(
     "delivery",
     metadata,
     own_id(),
-    owner_of_many(),
+    owner_without_key(),
     Column("event_id", Uuid, nullable=False),
     Column("job_id", Uuid),
     Column("endpoint_id", Uuid),
@@ -161,7 +169,7 @@ attempt = Table(
     metadata,
     Column("delivery_id", Uuid, nullable=False),
     Column("number", Integer, nullable=False),
-    owner_of_many(),
+    owner_without_key(),
     Column("started_at", Time, nullable=False),
     Column("duration_ms", Integer, nullable=False),
     Column("url", Text, nullable=False),

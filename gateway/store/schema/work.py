@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 
-from gateway.store.schema.common import NOW, Time, made_at, metadata, own_id, owner_of_many
+from gateway.store.schema.common import NOW, Time, made_at, metadata, own_id, owner_without_key
 
 _OPEN = "state IN ('accepted', 'submitting', 'submitted', 'running')"
 _SUSPECT = "state = 'accepted' AND strikes >= 2"
@@ -27,7 +27,7 @@ job = Table(
     "job",
     metadata,
     own_id(),
-    owner_of_many(),
+    owner_without_key(),
     Column("state", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("batch_name", Text),
@@ -117,7 +117,7 @@ job = Table(
 tenant_load = Table(
     "tenant_load",
     metadata,
-    owner_of_many(),
+    owner_without_key(),
     Column("shard", SmallInteger, nullable=False),
     Column("waiting", BigInteger, nullable=False),
     Column("in_flight", BigInteger, nullable=False),
@@ -131,7 +131,7 @@ job_label = Table(
     "job_label",
     metadata,
     Column("label", BigInteger, nullable=False),
-    owner_of_many(),
+    owner_without_key(),
     Column("job_id", Uuid, nullable=False),
     Index("job_label_label_tenant_id_job_id", "label", "tenant_id", "job_id"),
 )
@@ -141,7 +141,7 @@ job_event = Table(
     "job_event",
     metadata,
     own_id(),
-    owner_of_many(),
+    owner_without_key(),
     Column("job_id", Uuid, nullable=False),
     Column("type", Text, nullable=False),
     Column("detail", Text, nullable=False),

@@ -104,7 +104,7 @@ class Counted(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """How many deliveries were handled, the last one looked at, and whether that was all."""
+    """How many deliveries were handled, the last one that was read, and whether that was all."""
 
     rows: int
     last: UUID

@@ -19,7 +19,7 @@ from gateway.store.statement import Query, Statement, columns
 
 
 class DueSubmits(NamedTuple):
-    """Whether any job waits at all, brought down who submitted it, or is in doubt."""
+    """Whether any job waits, is a suspect that may have crashed its worker, or is in doubt."""
 
     waiting: bool
     suspects: bool
