@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import re
+import shutil
 import subprocess
 from functools import reduce
 from pathlib import Path
@@ -15,13 +16,13 @@ import yaml
 from gateway import __version__
 from gateway.embedded.part import run_tool
 from gateway.settings import PREFIX, Settings, load_settings
-from tests.deploy.tools import tool
+from tests.deploy.tools import system_tool, tool
 from tests.store.own_postgres import own_postgres, sql, upgrade
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE = DEPLOY / "compose.yaml"
-OVERLAYS = ("compose.pooler.yaml",)
+OVERLAYS = ("compose.pooler.yaml", "compose.observability.yaml")
 FILES = ("compose.yaml", *OVERLAYS)
 SECRETS = {
     "GATEWAY_MASTER_KEY": base64.b64encode(bytes(32)).decode(),
@@ -66,7 +67,9 @@ def services() -> dict[str, Any]:
     return _services("compose.yaml")
 
 
-@pytest.fixture(scope="module", params=[(), OVERLAYS], ids="+".join)
+@pytest.fixture(
+    scope="module", params=[(), *((name,) for name in OVERLAYS), OVERLAYS], ids="+".join
+)
 def stack(request: pytest.FixtureRequest) -> dict[str, Any]:
     """All services of the first file with none, one or both of the overlays."""
     return _services("compose.yaml", *request.param)
@@ -190,3 +193,38 @@ async def _owner_works() -> None:
         ]
         with pytest.raises(asyncpg.InvalidPasswordError):
             await sql(admin, "SELECT 1")
+
+
+def test_prometheus_takes_what_it_is_given_and_asks_every_process(tmp_path: Path) -> None:
+    """The configuration is where the container has it, beside the rules that it names."""
+    stack = _services("compose.yaml", "compose.observability.yaml")
+    mounts = [mount.split(":") for mount in stack["prometheus"]["volumes"]]
+    for source, target, *_ in mounts:
+        if source.startswith("./"):
+            shutil.copy(DEPLOY / source, tmp_path / Path(target).name)
+    configuration = tmp_path / "prometheus.yaml"
+    asked = yaml.safe_load(configuration.read_text())["scrape_configs"][0]["dns_sd_configs"]
+
+    assert {(name, one["port"]) for one in asked for name in one["names"]} == {
+        ("api", stack["api"]["environment"]["GATEWAY_PORT"]),
+        ("worker", stack["worker"]["environment"]["GATEWAY_WORKER_PORT"]),
+    }
+    promtool = system_tool("promtool", "prometheus")
+    found = subprocess.run(
+        (promtool, "check", "config", str(configuration)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_grafana_asks_that_prometheus() -> None:
+    stack = _services("compose.yaml", "compose.observability.yaml")
+    folder = DEPLOY / "monitoring/grafana/provisioning"
+    (source,) = yaml.safe_load((folder / "datasources/prometheus.yaml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((folder / "dashboards/job-gateway.yaml").read_text())["providers"]
+
+    assert source["url"] == "http://prometheus:9090"
+    assert "./monitoring/grafana:/etc/job-gateway:ro" in stack["grafana"]["volumes"]
+    assert provider["options"]["path"].startswith("/etc/job-gateway/")
