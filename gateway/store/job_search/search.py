@@ -49,7 +49,7 @@ async def search(tx: Tx, wanted: JobFilter, part: StatementPart) -> tuple[str, A
         walks = jobs >= _FEW and (len(paths) == 1 or await _are_near(tx, wanted, part))
         if jobs >= _FEW and not walks:
             path = await _shortest_of_all(tx, wanted, paths)
-    return statement.finding(path, walks=walks), statement.arguments
+    return statement.select_ids(path, walks=walks), statement.arguments
 
 
 async def keep_to_indexes(tx: Tx) -> None:
@@ -83,7 +83,7 @@ async def _count(tx: Tx, wanted: JobFilter) -> int:
     wanted = await _prepare(tx, wanted)
     path = await _shortest_of_all(tx, wanted, paths_of(wanted))
     statement = SearchStatement(wanted, StatementPart(0))
-    row = await tx.one(f"SELECT {statement.counting(path)}", *statement.arguments)
+    row = await tx.one(f"SELECT {statement.select_count(path)}", *statement.arguments)
     return row[0]
 
 
@@ -96,7 +96,7 @@ async def _prepare(tx: Tx, wanted: JobFilter) -> JobFilter:
 
 async def _are_near(tx: Tx, wanted: JobFilter, part: StatementPart) -> bool:
     statement = SearchStatement(wanted, part)
-    return (await tx.one(statement.nearby(), *statement.arguments))[0]
+    return (await tx.one(statement.select_are_near(), *statement.arguments))[0]
 
 
 async def _shortest_of_all(tx: Tx, wanted: JobFilter, paths: Sequence[IndexPath]) -> IndexPath:
@@ -114,7 +114,7 @@ async def _shortest(
     """The index that leads to the fewest jobs, and how many those are, counted up to `most`."""
     statement = SearchStatement(wanted, StatementPart(0))
     alone = [path._replace(rest=JobFilter(wanted.tenants)) for path in paths]
-    counts = [statement.counting(path, most) for path in alone]
+    counts = [statement.select_count(path, most) for path in alone]
     row = await tx.one(f"SELECT {', '.join(counts)}", *statement.arguments)
     best = min(range(len(paths)), key=lambda place: row[place])
     return paths[best], row[best]

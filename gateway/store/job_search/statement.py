@@ -16,7 +16,7 @@ from gateway.store.job_search.filter import (
 )
 from gateway.store.job_search.indexes import IndexPath, is_in_order, is_per_tenant
 
-# So many of the nearest jobs are checked one by one, before the jobs of an index are read.
+# How many jobs more than asked for a walk reads: for one tenant, and for all together.
 _WALK = 1_000
 _WALK_OF_ALL = 5_000
 
@@ -53,7 +53,10 @@ class _Source(NamedTuple):
 
 
 class SearchStatement:
-    """One statement, while it is written, and its arguments."""
+    """One statement, while it is written, and its arguments.
+
+    A walk checks the nearest jobs one by one, with the index of ids or of states only.
+    """
 
     def __init__(self, wanted: JobFilter, part: StatementPart) -> None:
         self.arguments = Arguments()
@@ -62,8 +65,8 @@ class SearchStatement:
         self._is_per_tenant = is_per_tenant(wanted)
         self._order = "DESC" if part.newest_first else "ASC"
 
-    def finding(self, path: IndexPath, *, walks: bool) -> str:
-        """Select ids in order; with `walks`, check the nearest jobs before the index is read."""
+    def select_ids(self, path: IndexPath, *, walks: bool) -> str:
+        """Select ids in order; with `walks`, from a walk before the index is read."""
         tenants, part = self._tenants(), self._part
         limit = self.arguments.add(part.limit + part.offset, "bigint")
         found = self._of_tenant(path, limit, walks=walks)
@@ -73,7 +76,7 @@ class SearchStatement:
             f" OFFSET {self.arguments.add(part.offset, 'bigint')}"
         )
 
-    def counting(self, path: IndexPath, most: int | None = None) -> str:
+    def select_count(self, path: IndexPath, most: int | None = None) -> str:
         """Count the jobs, up to `most`."""
         tenants, source = self._tenants(), self._source(path)
         each, all_ = ("OFFSET 0", "") if most is None else (f"LIMIT {most}", f"LIMIT {most}")
@@ -85,8 +88,8 @@ class SearchStatement:
             f" CROSS JOIN LATERAL ({probe} {each}) AS p {all_}) AS q)"
         )
 
-    def nearby(self) -> str:
-        """Select whether the nearest jobs contain as many as are asked for."""
+    def select_are_near(self) -> str:
+        """Select whether a walk finds as many jobs as are asked for."""
         limit = self.arguments.add(self._part.limit + self._part.offset, "bigint")
         near = f"SELECT FROM ({self._walk(limit)}) AS w WHERE w.fits LIMIT {limit}"
         return (
