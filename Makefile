@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup fmt lint type test check drills demo dev bench faults map rules lock deploy-tools image-test
+.PHONY: help setup fmt lint type test check drills demo dev bench faults map rules chart lock deploy-tools image-test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -78,6 +78,9 @@ faults: $(READY) ## Draw faults from a seed (SEED=1 MINUTES=1), or a storm (KILL
 
 map: $(READY) ## Write the map of all modules into docs/architecture.md, from their docstrings
 	@$(BIN)/python -m tests.project.module_map
+
+chart: $(READY) ## Write the table of values and the settings into the Helm chart
+	@$(BIN)/python -m tests.deploy.helm.chart_files
 
 rules: $(READY) ## Write the copies of deploy/monitoring/alerts.yaml for Kubernetes and Helm
 	@$(BIN)/python deploy/monitoring/copies.py

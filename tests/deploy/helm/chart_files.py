@@ -1,4 +1,4 @@
-"""Writes what is generated in the Helm chart: `python -m tests.deploy.helm.chart_files`.
+"""Writes what is generated in the Helm chart: `make chart`.
 
 The README has a table of all values, made from values.yaml and its comments. The schema of the values
 has the settings of the gateway, so that Helm refuses a misspelt one.

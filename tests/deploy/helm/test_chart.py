@@ -119,6 +119,22 @@ def test_names_stay_short_enough_with_the_longest_names() -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize(
+    ("release", "more", "expected"),
+    [
+        ("jobs", {}, "jobs-job-gateway"),
+        ("job-gateway", {}, "job-gateway"),
+        ("jobs", {"nameOverride": "gw"}, "jobs-gw"),
+        ("jobs", {"fullnameOverride": "gw"}, "gw"),
+    ],
+)
+def test_names_begin_with_the_release(release: str, more: dict[str, Any], expected: str) -> None:
+    with helm.Chart.load(CHART) as chart:
+        texts = chart.render(merged(LEAST, more), name=release, namespace="prod")
+    service = yaml.safe_load(texts["job-gateway/templates/access/service.yaml"])
+    assert service["metadata"]["name"] == expected
+
+
 def test_the_same_values_make_the_same_objects() -> None:
     """kustomize and Argo CD render again and again; a random value would replace pods each time."""
     values = values_of("kustomize")
@@ -146,7 +162,7 @@ def test_the_package_has_what_an_installation_needs(tmp_path: Path) -> None:
 
 def test_the_readme_has_the_table_of_values() -> None:
     assert chart_files.README.read_text() == chart_files.readme(), (
-        "run: python -m tests.deploy.helm.chart_files"
+        "run: make chart"
     )
 
 
@@ -159,7 +175,7 @@ def test_every_value_is_explained() -> None:
 
 def test_the_schema_has_the_settings_of_the_gateway() -> None:
     schema = json.loads(chart_files.SCHEMA.read_text())
-    assert schema == chart_files.schema(), "run: python -m tests.deploy.helm.chart_files"
+    assert schema == chart_files.schema(), "run: make chart"
 
 
 def test_the_schema_knows_every_value() -> None:

@@ -110,6 +110,10 @@ def test_one_missing_secret_is_named_alone() -> None:
             },
             "api.extraEnv and config both set GATEWAY_LOG_LEVEL: choose one.",
         ),
+        (
+            {"extraEnv": [{"name": "TZ"}], "worker": {"extraEnv": [{"name": "TZ"}]}},
+            "worker.extraEnv and extraEnv both set TZ: choose one.",
+        ),
         ({"ingress": {"enabled": True}}, "ingress.hosts is empty: name the host of the API."),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is empty: name the Gateway."),
         ({"ingress": {"paths": ["/admin/v1"]}}, "ingress.paths has /admin/v1, which is for op"),

@@ -113,12 +113,18 @@
 {{- $setting := include "job-gateway.settingOf" . -}}
 {{- $taken = concat $taken (list $setting (printf "%s_FILE" $setting)) -}}
 {{- end -}}
+{{- $general := list -}}
+{{- range $all.extraEnv -}}
+{{- $general = append $general .name -}}
+{{- end -}}
 {{- range $place, $variables := dict "extraEnv" $all.extraEnv "api.extraEnv" $all.api.extraEnv "worker.extraEnv" $all.worker.extraEnv -}}
 {{- range $variables -}}
 {{- if has .name $taken -}}
 {{- $faults = append $faults (printf "%s sets %s, which the chart sets itself: use the values under secrets, or leave it out." $place .name) -}}
 {{- else if hasKey $all.config .name -}}
 {{- $faults = append $faults (printf "%s and config both set %s: choose one." $place .name) -}}
+{{- else if and (ne $place "extraEnv") (has .name $general) -}}
+{{- $faults = append $faults (printf "%s and extraEnv both set %s: choose one." $place .name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
