@@ -161,9 +161,7 @@ def test_the_package_has_what_an_installation_needs(tmp_path: Path) -> None:
 
 
 def test_the_readme_has_the_table_of_values() -> None:
-    assert chart_files.README.read_text() == chart_files.readme(), (
-        "run: make chart"
-    )
+    assert chart_files.README.read_text() == chart_files.readme(), "run: make chart"
 
 
 def test_every_value_is_explained() -> None:
