@@ -16,7 +16,7 @@ from gateway.store.job_search.filter import (
 )
 from gateway.store.job_search.indexes import IndexPath, is_in_order, is_per_tenant
 
-# How many jobs more than asked for a walk reads: for one tenant, and for all together.
+# How many jobs a walk reads beyond those asked for: shared by the named tenants, or without any.
 _WALK = 1_000
 _WALK_OF_ALL = 5_000
 

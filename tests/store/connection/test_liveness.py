@@ -79,6 +79,7 @@ async def test_a_statement_that_ends_during_a_probe_is_not_cut_off(
 
 async def test_a_server_without_a_free_connection_is_alive(db: Database, database_url: str) -> None:
     async with db.single() as tx:
+        await tx.rows(f"DROP ROLE IF EXISTS {FULL}")
         await tx.rows(f"CREATE ROLE {FULL} LOGIN PASSWORD 'secret' CONNECTION LIMIT 0")
     try:
         parts = urlsplit(database_url)
