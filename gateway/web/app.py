@@ -1,9 +1,9 @@
 """The application: routers, guards and error responses, behind the front door."""
 
+from functools import cache
 from typing import Any, cast
 
 from litestar import Litestar, Response, Router
-from litestar.datastructures import State
 from litestar.exceptions import HTTPException, NotFoundException
 
 from gateway.errors import GatewayError
@@ -32,6 +32,17 @@ def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = 
     """
     context = Context.of(deps, limits or HttpLimits())
     documents.pages()  # rendered at start, so that no request waits
+    return FrontDoor(context, routing(metrics=metrics))
+
+
+def create_metrics_app(app: FrontDoor) -> FrontDoor:
+    """The application for a separate port: health, and the metrics of the main application."""
+    return FrontDoor(app.context, _inner([_open_router([*health.HANDLERS, *health.METRICS])]))
+
+
+@cache
+def routing(*, metrics: bool) -> App:
+    """The part of Litestar. It holds no state, so all applications of a process share it."""
     operator = Router(
         "/admin/v1",
         route_handlers=flat(OPERATOR),
@@ -41,24 +52,18 @@ def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = 
     handlers = [*flat(OPEN), *flat(ANY_KEY), *documents.HANDLERS]
     opened = _open_router([*handlers, *(health.METRICS if metrics else ())])
     routers = [*(_tenant_router(path) for path in ("/v1", "/api")), operator, opened]
-    return _front(context, routers)
+    return _inner(routers)
 
 
-def create_metrics_app(app: FrontDoor) -> FrontDoor:
-    """The application for a separate port: health, and the metrics of the main application."""
-    return _front(app.context, [_open_router([*health.HANDLERS, *health.METRICS])])
-
-
-def _front(context: Context, routers: list[Router]) -> FrontDoor:
+def _inner(routers: list[Router]) -> App:
     inner = Litestar(
         routers,
         exception_handlers={HTTPException: _problem, GatewayError: _problem, Exception: _problem},
         openapi_config=None,
-        state=State({"context": context}),
         logging_config=None,
         request_max_body_size=None,  # the front door limits it
     )
-    return FrontDoor(context, cast("App", inner))
+    return cast("App", inner)
 
 
 def _open_router(handlers: list[Any]) -> Router:

@@ -17,7 +17,7 @@ from gateway.errors import (
 )
 from gateway.flows.accept.authenticate import Authenticator, TenantContext
 from gateway.web.asgi.etags import require_unconditional
-from gateway.web.asgi.request_context import STATE, Caller, RequestContext
+from gateway.web.asgi.request_context import CONTEXT, STATE, Caller, RequestContext
 from gateway.web.parse.json_body import read_body
 from gateway.web.parse.large_bodies import read_large
 from gateway.web.parse.query_string import read_query
@@ -181,7 +181,7 @@ async def _count(
 
 
 def _identities(connection: AnyConnection) -> Authenticator:
-    return connection.app.state.context.identities
+    return connection.scope["state"][CONTEXT].identities
 
 
 async def _key(identities: Authenticator, request_context: RequestContext) -> AccessKey:

@@ -16,7 +16,7 @@ from gateway.flows.health.overview import Overviews
 from gateway.flows.settle.watchers import Watchers
 from gateway.flows.upstream.passthrough import Workflows
 from gateway.web.asgi.read_body import BodyRoom
-from gateway.web.asgi.request_context import STATE, Caller, RequestContext
+from gateway.web.asgi.request_context import CONTEXT, STATE, Caller, RequestContext
 from gateway.web.asgi.types import AnyRequest
 from gateway.web.capacity.limits import HttpLimits
 from gateway.web.capacity.long_requests import LongRequests
@@ -81,11 +81,11 @@ def request_context_of(request: AnyRequest) -> RequestContext:
 
 
 async def _context(request: AnyRequest) -> Context:
-    return request.app.state.context
+    return request.scope["state"][CONTEXT]
 
 
 async def _deps(request: AnyRequest) -> Deps:
-    return request.app.state.context.deps
+    return (await _context(request)).deps
 
 
 async def _caller(request: AnyRequest) -> Caller:

@@ -2,7 +2,13 @@
 
 from gateway.web.asgi.etags import names_tag
 from gateway.web.asgi.read_body import Incoming
-from gateway.web.asgi.request_context import STATE, RequestContext, headers_of, request_id_of
+from gateway.web.asgi.request_context import (
+    CONTEXT,
+    STATE,
+    RequestContext,
+    headers_of,
+    request_id_of,
+)
 from gateway.web.asgi.request_target import require_host, require_path
 from gateway.web.asgi.types import App, Message, Receive, Scope, Send
 from gateway.web.context import Context
@@ -121,7 +127,8 @@ class _Exchange:
         return self._context.deps.slots.draining or self._request_context.incoming.must_close
 
     async def _pass_on(self, inner: App, receive: Receive) -> None:
-        self._scope.setdefault("state", {})[STATE] = self._request_context
+        state = self._scope.setdefault("state", {})
+        state[STATE], state[CONTEXT] = self._request_context, self._context
         self._scope["method"] = _ROUTED_AS.get(self._method, self._method)
         await inner(self._scope, receive, self._send_on)
 

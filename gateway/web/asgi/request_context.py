@@ -12,7 +12,9 @@ from gateway.flows.accept.authenticate import TenantContext
 from gateway.ports import Ids
 from gateway.web.asgi.read_body import Incoming
 
-STATE = "request_context"  # its name in the state of the ASGI scope
+# Names in the state of the ASGI scope: of the request context, and of the parts of the process.
+STATE = "request_context"
+CONTEXT = "context"
 
 # These headers have one value. Repeated lines of any other make one list (RFC 9110, 5.3).
 _SINGLE = frozenset(
