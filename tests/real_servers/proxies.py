@@ -3,13 +3,17 @@
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import pytest
 
+from tests.cli.commands import bare_environment, settings_for
 from tests.deploy.tools import tool
+from tests.faults.harness.nursery import Child, Nursery
+from tests.faults.harness.process import Order
 from tests.real_servers.process import (
     Certificates,
     folder_of_server,
@@ -20,7 +24,6 @@ from tests.real_servers.process import (
     program,
     running,
 )
-from tests.web.test_server import Api, serving
 
 SECONDS = 60
 _PROXIES = Path(__file__).parents[2] / "deploy/proxies"
@@ -138,34 +141,49 @@ async def proxied(sample: Sample, apis: tuple[int, int]) -> AsyncGenerator[httpx
                 yield client
 
 
-async def _until_it_answers(client: httpx.AsyncClient) -> None:
+async def _until_it_answers(client: httpx.AsyncClient, child: Child | None = None) -> None:
     """Traefik listens before it has read its certificate and its routes."""
     async with asyncio.timeout(SECONDS):
-        while True:
+        while child is None or child.alive:
             with suppress(httpx.ConnectError):
                 if (await client.get("/health/ready")).is_success:
                     return
             await asyncio.sleep(0.1)
+    pytest.fail("the API process ended")
 
 
 class Pair:
     """Two API processes, which can be replaced one after the other."""
 
-    def __init__(self, database_url: str, stack: AsyncExitStack) -> None:
+    def __init__(self, nursery: Nursery, database_url: str, log: Path) -> None:
         self.ports = (free_port(), free_port())
+        self._nursery = nursery
         self._database_url = database_url
-        self._stack = stack
+        self._log = log
+        self._started: list[Child] = []
 
-    async def start(self, number: int) -> Api:
+    async def start(self, number: int) -> Child:
         """One of the two, ready."""
-        settings = {"GATEWAY_DRAIN_DELAY_SECONDS": "3", "GATEWAY_MAX_WAIT_SECONDS": "2"}
-        started = serving(self._database_url, settings, self.ports[number])
-        return await self._stack.enter_async_context(started)
+        port = str(self.ports[number])
+        env = {
+            **bare_environment(),
+            **settings_for(self._database_url),
+            "GATEWAY_PORT": port,
+            "GATEWAY_DRAIN_DELAY_SECONDS": "3",
+            "GATEWAY_MAX_WAIT_SECONDS": "2",
+        }
+        child = await self._nursery.start(Order(role="serve", log=str(self._log), env=env))
+        self._started.append(child)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            await _until_it_answers(client, child)
+        return child
 
+    async def start_both(self) -> list[Child]:
+        """Both of them, ready."""
+        return [await self.start(number) for number in range(2)]
 
-@asynccontextmanager
-async def pair(database_url: str) -> AsyncGenerator[tuple[Pair, list[Api]]]:
-    """Both of them, ready."""
-    async with AsyncExitStack() as stack:
-        both = Pair(database_url, stack)
-        yield both, [await both.start(number) for number in range(2)]
+    async def end(self) -> None:
+        """Kill what still runs."""
+        for child in self._started:
+            if child.alive:
+                await child.kill()

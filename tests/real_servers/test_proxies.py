@@ -2,17 +2,20 @@
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 
+from tests.faults.harness.nursery import Child, Nursery, start_nursery
 from tests.real_servers.process import folder_of_server, free_port, issue, listens, running
-from tests.real_servers.proxies import SAMPLES, SECONDS, Sample, nginx, pair, proxied
+from tests.real_servers.proxies import SAMPLES, SECONDS, Pair, Sample, nginx, proxied
 from tests.web.conftest import GOOD, World
 from tests.web.routes.jobs.test_export import fill
-from tests.web.test_server import Api, serving
 
-# Each starts up to four API processes, one after the other.
+# Each starts up to four API processes, one after the other; a nursery does so without the imports of each.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 _PAUSE_SECONDS = 0.05  # 20 jobs a second
@@ -23,21 +26,31 @@ _BARE_SITE = (
 each_proxy = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
 
 
-async def _stop(api: Api) -> None:
-    api.process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(SECONDS):
-        assert await api.process.wait() == 0
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nursery() -> AsyncIterator[Nursery]:
+    async with start_nursery() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def pair(nursery: Nursery, database_url: str, tmp_path: Path) -> AsyncIterator[Pair]:
+    made = Pair(nursery, database_url, tmp_path / "log")
+    yield made
+    await made.end()
+
+
+async def _stop(api: Child) -> None:
+    api.signal(signal.SIGTERM)
+    assert await api.ended(SECONDS) == 0
 
 
 @each_proxy
 async def test_a_rolling_restart_fails_no_request(
-    world: World, acme: str, database_url: str, sample: Sample
+    world: World, acme: str, pair: Pair, sample: Sample
 ) -> None:
     before = await world.count(acme)
-    async with (
-        pair(database_url) as (both, apis),
-        proxied(sample, both.ports) as client,
-    ):
+    apis = await pair.start_both()
+    async with proxied(sample, pair.ports) as client:
         headers, tasks = {"Authorization": world.keys[acme]}, list[asyncio.Task[httpx.Response]]()
         is_over = asyncio.Event()
 
@@ -51,7 +64,7 @@ async def test_a_rolling_restart_fails_no_request(
         posting = asyncio.create_task(post())
         for number, api in enumerate(apis):
             await _stop(api)
-            await both.start(number)
+            await pair.start(number)
             await asyncio.sleep(2)  # until the proxy has noticed
         is_over.set()
         await posting
@@ -64,12 +77,10 @@ async def test_a_rolling_restart_fails_no_request(
 
 @each_proxy
 async def test_what_callers_need_comes_through_and_the_rest_is_shut(
-    world: World, acme: str, database_url: str, sample: Sample
+    world: World, acme: str, pair: Pair, sample: Sample
 ) -> None:
-    async with (
-        pair(database_url) as (both, _),
-        proxied(sample, both.ports) as client,
-    ):
+    await pair.start_both()
+    async with proxied(sample, pair.ports) as client:
         key = {"Authorization": world.keys[acme]}
         made = await client.post("/v1/job?", headers={**key, "Prefer": "wait=60"}, json=GOOD)
         path = f"/v1/job/{made.json()['id']}"
@@ -101,13 +112,11 @@ async def test_what_callers_need_comes_through_and_the_rest_is_shut(
 
 @each_proxy
 async def test_an_export_comes_whole_or_breaks_off_visibly(
-    world: World, acme: str, database_url: str, sample: Sample
+    world: World, acme: str, pair: Pair, sample: Sample
 ) -> None:
     await fill(world, acme)
-    async with (
-        pair(database_url) as (both, apis),
-        proxied(sample, both.ports) as client,
-    ):
+    apis = await pair.start_both()
+    async with proxied(sample, pair.ports) as client:
         whole = await _export(client, world.keys[acme])
         with pytest.raises(httpx.TransportError):
             await _export(client, world.keys[acme], kill=apis)
@@ -116,24 +125,24 @@ async def test_an_export_comes_whole_or_breaks_off_visibly(
 
 
 async def test_an_export_that_breaks_off_looks_so_through_nginx_as_it_is(
-    world: World, acme: str, database_url: str
+    world: World, acme: str, pair: Pair
 ) -> None:
     """nginx asks over HTTP/1.0 unless it is told otherwise."""
     await fill(world, acme)
     port = free_port()
-    async with serving(database_url) as api:
-        site = _BARE_SITE.format(port=port, api=api.client.base_url.port)
-        with folder_of_server() as folder:
-            command = nginx(folder, site, issue(folder))
-            with running(command, folder, lambda: listens(port)):
-                async with httpx.AsyncClient(
-                    base_url=f"http://127.0.0.1:{port}", timeout=SECONDS
-                ) as client:
-                    with pytest.raises(httpx.TransportError):
-                        await _export(client, world.keys[acme], kill=[api])
+    api = await pair.start(0)
+    site = _BARE_SITE.format(port=port, api=pair.ports[0])
+    with folder_of_server() as folder:
+        command = nginx(folder, site, issue(folder))
+        with running(command, folder, lambda: listens(port)):
+            async with httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}", timeout=SECONDS
+            ) as client:
+                with pytest.raises(httpx.TransportError):
+                    await _export(client, world.keys[acme], kill=[api])
 
 
-async def _export(client: httpx.AsyncClient, key: str, kill: list[Api] | None = None) -> int:
+async def _export(client: httpx.AsyncClient, key: str, kill: list[Child] | None = None) -> int:
     """How many jobs an export has; with its first bytes, the API processes are killed."""
     headers, lines = {"Authorization": key}, 0
     async with client.stream("GET", "/v1/job?format=ndjson", headers=headers) as answer:
@@ -141,7 +150,6 @@ async def _export(client: httpx.AsyncClient, key: str, kill: list[Api] | None = 
         async for piece in answer.aiter_bytes():
             lines += piece.count(b"\n")
             for api in kill or ():
-                if api.process.returncode is None:
-                    api.process.send_signal(signal.SIGKILL)
-                    await api.process.wait()
+                if api.alive:
+                    await api.kill()
     return lines
