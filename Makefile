@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup fmt lint type test check drills demo dev bench faults map rules chart lock deploy-tools image-test
+.PHONY: help setup fmt lint type test check drills demo dev bench faults map rules chart lock deploy-tools image-test site
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,9 @@ check: ## Lint, type, test
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory type
 	@$(MAKE) --no-print-directory test
+
+site: .venv/.deploy-tools ## Build the documentation into dist/site, with a search that needs no network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --clean
 
 image-test: $(READY) ## Build the image and run it as in production (as root, with buildah, podman, runc, mmdebstrap; minutes)
 	@$(BIN)/pytest tests/deploy/check_image.py
