@@ -139,7 +139,7 @@ async def _engine(tx: Tx, tenant: UUID, credential: UUID) -> None:
         lambda: sweeps.put_away(tx),
         lambda: sweeps.expired(tx, 500),
         lambda: queues.states(tx),
-        lambda: queues.lines(tx, breaker=5, in_flight=10**6, window=10),
+        lambda: queues.lines(tx, breaker=5, in_flight=10**6, window=10, lease=26),
         lambda: processes.last_rounds(tx),
         lambda: processes.seen(tx),
         lambda: bulk_operations.is_due(tx),

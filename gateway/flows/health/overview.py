@@ -93,6 +93,7 @@ async def overview(deps: Deps) -> Overview:
                 breaker=policy.breaker_failures,
                 in_flight=policy.max_in_flight,
                 window=policy.window_start,
+                lease=policy.lease,
             ),
             processes=await processes.seen(tx),
             failing=_counted(failing),

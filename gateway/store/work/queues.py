@@ -15,6 +15,8 @@ from gateway.store.statement import Query, Statement
 MOST: Final = 5_000
 # With so many failures in a row the claim gives a lane two places only.
 _FAILING = 5
+# A webhook that was claimed so many seconds ago is being sent: without a turn it was given back before.
+_LONG = 3.0
 _REJECTED = "WHEN c.rejected_at IS NOT NULL THEN 'credential_rejected'"
 # A credential that no master key opens is paused without a failure.
 _PAUSED = """WHEN c.paused_until > now() AND c.failures = 0 THEN 'credential_sealed'
@@ -99,7 +101,9 @@ GROUP BY reason""",
     QueueLine,
 )
 
-# A skip scan over the lanes with a pending delivery. A lane with a full window is `busy`.
+# A skip scan over the lanes with a pending delivery. A lane is `busy` if the worker waits for its
+# receiver: the window is full, or something is under way that takes long, or follows a failure. The
+# window itself is known to the worker only, which makes it smaller with each failure.
 _DELIVERIES = Query(
     f"""
 WITH RECURSIVE lane AS (
@@ -114,9 +118,13 @@ WITH RECURSIVE lane AS (
     WHEN p.paused_until > now() THEN 'resting'
     WHEN p.failures >= {_FAILING} THEN 'failing'
     WHEN p.rate_limit IS NOT NULL OR p.concurrency IS NOT NULL THEN 'limited'
-    WHEN (SELECT count(few.lease_token) FROM (SELECT lease_token FROM delivery b
-      WHERE b.lane = lane.lane AND b.state = 'pending' AND b.next_at > now()
-      ORDER BY b.next_at LIMIT {MOST // 50}) AS few) >= :window::int THEN 'busy' END AS reason
+    WHEN (SELECT count(few.lease_token) >= :window::int OR count(few.lease_token) > 0
+        AND (bool_or(few.lease_token IS NULL AND few.attempts > 0)
+          OR min(few.next_at) FILTER (WHERE few.lease_token IS NOT NULL)
+            < now() + (:lease::float8 - {_LONG}) * interval '1 second')
+      FROM (SELECT lease_token, next_at, attempts FROM delivery b
+        WHERE b.lane = lane.lane AND b.state = 'pending' AND b.next_at > now()
+        ORDER BY b.next_at LIMIT {MOST // 50}) AS few) THEN 'busy' END AS reason
   FROM lane LEFT JOIN endpoint p ON p.id = lane.lane
 ), counted AS (
   SELECT road.since, CASE WHEN d.later THEN 'retry' ELSE road.reason END AS reason
@@ -168,13 +176,15 @@ REASONS: Final[Mapping[str, Sequence[str]]] = {
 }
 
 
-async def lines(tx: Tx, *, breaker: int, in_flight: int, window: int) -> list[QueueLine]:
+async def lines(
+    tx: Tx, *, breaker: int, in_flight: int, window: int, lease: float
+) -> list[QueueLine]:
     """For each queue, how much may go now, and how much is held back for each reason."""
     found = [
         *await _ACCEPTED.rows(tx, breaker=breaker, in_flight=in_flight),
         *await _IN_DOUBT.rows(tx, breaker=breaker),
         *await _POLLS.rows(tx, breaker=breaker),
-        *await _DELIVERIES.rows(tx, window=window),
+        *await _DELIVERIES.rows(tx, window=window, lease=lease),
         *await _BULK.rows(tx),
     ]
     return [line._replace(seconds=max(line.seconds or 0.0, 0.0)) for line in found if line.rows]

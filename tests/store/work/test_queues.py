@@ -26,16 +26,17 @@ from tests.builders import (
 )
 
 CAP = 10
+LEASE = 26.0
 
 
 async def lines(tx: Tx, queue: str) -> dict[str | None, tuple[int, float]]:
     """Rows and the age of the oldest, by the reason that holds them back; None: they may go."""
-    found = await queues.lines(tx, breaker=5, in_flight=CAP, window=2)
+    found = await queues.lines(tx, breaker=5, in_flight=CAP, window=2, lease=LEASE)
     return {one.reason: (one.rows, one.seconds) for one in found if one.queue == queue}
 
 
 async def test_nothing_waits_in_an_empty_database(tx: Tx) -> None:
-    assert await queues.lines(tx, breaker=5, in_flight=CAP, window=2) == []
+    assert await queues.lines(tx, breaker=5, in_flight=CAP, window=2, lease=LEASE) == []
     assert set((await queues.states(tx)).values()) == {0}
 
 
@@ -50,7 +51,7 @@ async def test_jobs_that_may_go_are_counted_with_the_age_of_the_oldest(tx: Tx) -
     await add_jobs(tx, other, 3, priority=5)
     await put(tx, "job", old, next_at=-90)
     assert await lines(tx, "accepted") == {None: (6, 90.0)}
-    found = await queues.lines(tx, breaker=5, in_flight=CAP, window=2)
+    found = await queues.lines(tx, breaker=5, in_flight=CAP, window=2, lease=LEASE)
     assert found == [QueueLine("accepted", None, 6, 90.0, 2)]
 
 
@@ -187,6 +188,38 @@ async def test_deliveries_of_a_lane_with_a_full_window_are_held_back(tx: Tx) -> 
     assert (await lines(tx, "deliver")).keys() == {None, "retry"}
     await claim_deliveries(tx, 1)
     assert (await lines(tx, "deliver")).keys() == {"busy", "retry"}
+
+
+async def one_of_three_under_way(tx: Tx) -> tuple[UUID, UUID]:
+    """A receiver with room in its window to whom one of three webhooks is being sent; one other."""
+    lane = uuid7()
+    rows = await add_deliveries(tx, await add_tenant(tx), count=3, lane=lane)
+    (sent,) = await claim_deliveries(tx, 1)
+    await put(tx, "delivery", sent.id, next_at=LEASE)
+    return sent.id, next(row for row in rows if row != sent.id)
+
+
+async def test_a_receiver_that_takes_long_to_answer_is_waited_for(tx: Tx) -> None:
+    """Callbacks of jobs have no endpoint that could be failing; their window shrinks in the workers."""
+    sent, _ = await one_of_three_under_way(tx)
+    assert (await lines(tx, "deliver")).keys() == {None, "retry"}
+    await put(tx, "delivery", sent, next_at=LEASE - 4)
+    assert await lines(tx, "deliver") == {"busy": (2, 0.0), "retry": (1, 0.0)}
+
+
+async def test_a_receiver_that_has_just_failed_and_is_tried_again_is_waited_for(tx: Tx) -> None:
+    _, other = await one_of_three_under_way(tx)
+    await put(tx, "delivery", other, next_at=5, attempts=1)
+    assert await lines(tx, "deliver") == {"busy": (1, 0.0), "retry": (2, 0.0)}
+    await put(tx, "delivery", other, attempts=0)
+    assert (await lines(tx, "deliver")).keys() == {None, "retry"}, "given back, not failed"
+
+
+async def test_a_receiver_to_whom_nothing_is_sent_is_not_waited_for(tx: Tx) -> None:
+    rows = await add_deliveries(tx, await add_tenant(tx), count=2, lane=uuid7())
+    await put(tx, "delivery", rows[0], next_at=5, attempts=1)
+    await put(tx, "delivery", rows[1], next_at=-90)
+    assert (await lines(tx, "deliver"))[None] == (1, 90.0)
 
 
 async def test_deliveries_of_one_lane_are_counted_up_to_a_limit(
