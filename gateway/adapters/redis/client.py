@@ -3,13 +3,20 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from redis.asyncio import ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import (
+    Connection,
+    ConnectionPool,
+    Redis,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.asyncio.sentinel import (
     Sentinel,
     SentinelConnectionPool,
     SentinelManagedConnection,
     SentinelManagedSSLConnection,
 )
+from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import RedisError
 from typing_extensions import override
 
@@ -41,7 +48,7 @@ def pool_of(redis_url: str, seconds: float) -> ConnectionPool:
     if address.master:
         return _master_pool(address, login)
     if address.socket:
-        socket: Any = UnixDomainSocketConnection
+        socket = _noticing_resets(UnixDomainSocketConnection)
         return ConnectionPool(connection_class=socket, path=address.socket, **login)
     return _pool(address.servers[0], address.tls, login)
 
@@ -60,9 +67,8 @@ def _arguments(username: str | None, password: str | None, seconds: float) -> _A
 
 def _pool(server: Server, tls: Tls | None, login: Mapping[str, Any]) -> ConnectionPool:
     place: _Arguments = {"host": server.host, "port": server.port, **login}
-    if tls is None:
-        return ConnectionPool(**place)
-    return ConnectionPool(connection_class=_with_current_certificates(SSLConnection, tls), **place)
+    kind = Connection if tls is None else _with_current_certificates(SSLConnection, tls)
+    return ConnectionPool(connection_class=_noticing_resets(kind), **place)
 
 
 def _master_pool(address: RedisAddress, login: Mapping[str, Any]) -> ConnectionPool:
@@ -77,7 +83,8 @@ def _master_pool(address: RedisAddress, login: Mapping[str, Any]) -> ConnectionP
     kind: Any = SentinelManagedConnection
     if address.tls is not None:
         kind = _with_current_certificates(SentinelManagedSSLConnection, address.tls)
-    return _MasterPool(address.master, sentinels, connection_class=kind, **login)
+    connection_class = _noticing_resets(kind)
+    return _MasterPool(address.master, sentinels, connection_class=connection_class, **login)
 
 
 class _MasterPool(SentinelConnectionPool):
@@ -90,6 +97,23 @@ class _MasterPool(SentinelConnectionPool):
             sentinels: Any = self.sentinel_manager
             for sentinel in sentinels.sentinels:
                 await sentinel.aclose()
+
+
+def _noticing_resets(kind: Any) -> Any:  # noqa: ANN401 - redis-py's classes
+    """Make a connection class that reports a reset as a lost connection on every event loop.
+
+    uvloop raises RuntimeError where a write meets a connection that the server has reset meanwhile.
+    redis-py passes that on, and a worker would end by it.
+    """
+
+    class NoticingResets(kind):
+        async def send_packed_command(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
+            try:
+                await kind.send_packed_command(self, *arguments, **options)
+            except RuntimeError as error:
+                raise LostConnectionError("Connection closed by server.") from error
+
+    return NoticingResets
 
 
 def _with_current_certificates(kind: Any, tls: Tls) -> Any:  # noqa: ANN401 - redis-py's classes
