@@ -8,9 +8,11 @@ ARG BASE=docker.io/library/python:3.13-slim
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
+# `otel` adds what traces need (docs/tracing.md).
+ARG REQUIREMENTS=runtime
 COPY requirements/ requirements/
 RUN python -m venv /gateway \
- && /gateway/bin/pip install --no-deps --require-hashes -r requirements/runtime.txt
+ && /gateway/bin/pip install --no-deps --require-hashes -r requirements/${REQUIREMENTS}.txt
 # The build tool and what it needs, with the hashes that developers use.
 RUN awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' \
       requirements/dev.txt > requirements/build.txt \

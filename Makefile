@@ -90,5 +90,6 @@ rules: $(READY) ## Write the copies of deploy/monitoring/alerts.yaml for Kuberne
 
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
-	$(LOCK) pyproject.toml --extra embedded --group dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra embedded --extra otel --group dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra otel --constraint requirements/dev.txt --output-file requirements/otel.txt
 	$(LOCK) --group deploy --constraint requirements/dev.txt --output-file requirements/deploy.txt
