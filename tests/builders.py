@@ -22,6 +22,8 @@ from gateway.store.work.submits import ToSubmit
 
 MADE_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
+# That of the examples of W3C Trace Context.
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 _JOB = Job(
     id=UUID(int=1),
     tenant_id=UUID(int=2),
@@ -49,6 +51,7 @@ _JOB = Job(
     priority=0,
     version=1,
     retry_of=None,
+    traceparent=None,
 )
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from gateway.core.model import STATE_STATUS, TERMINAL, Job, JobState
+from gateway.core.trace_context import trace_id_of
 from gateway.core.waits import Wait
 
 JOB_STARTED = "job.started"
@@ -42,7 +43,8 @@ JOB_FORM = (
     '{"id":"%s","app":%s,"name":%s,"batchName":%s,"workflow":%s,"workflowParams":%s,"status":"%s"'
     ',"result":%s,"error":%s,"metadata":%s,"createdAt":%s,"startedAt":%s,"completedAt":%s'
     ',"gateway":{"tenant":"%s","state":"%s","upstreamId":%s,"submitAttempts":%s'
-    ',"nextAttemptAt":%s,"queuePosition":%s,"waitsFor":%s,"version":%s,"retryOf":%s}}'
+    ',"nextAttemptAt":%s,"queuePosition":%s,"waitsFor":%s,"version":%s,"retryOf":%s'
+    ',"traceId":%s}}'
 )
 
 json_text = json.JSONEncoder(ensure_ascii=False).encode
@@ -87,6 +89,7 @@ def job_json(
         "null" if waits_for is None else wait_json(waits_for),
         job.version,
         _optional(job.retry_of and str(job.retry_of)),
+        _optional(trace_id_of(job.traceparent)),
     )
 
 

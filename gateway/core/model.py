@@ -87,6 +87,7 @@ class Tenant:
     name: str
     metadata: str  # JSON object
     limits: Limits
+    send_traceparent: tuple[str, ...]  # to `upstream`, to `receivers`
     suspended_at: datetime | None
     created_at: datetime
     updated_at: datetime
@@ -154,6 +155,7 @@ class Job:
     priority: int
     version: int
     retry_of: UUID | None
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ class NewJob:
     idempotency_key: str | None = None
     request_hash: bytes | None = None
     retry_of: UUID | None = None
+    traceparent: str | None = None  # the trace context of the request that made it
 
 
 @dataclass(frozen=True, slots=True)

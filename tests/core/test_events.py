@@ -25,7 +25,7 @@ from gateway.core.events import (
 from gateway.core.lifecycle import error_of
 from gateway.core.model import STATE_STATUS, TERMINAL, JobState
 from gateway.core.waits import Wait, WaitCode
-from tests.builders import job_of
+from tests.builders import TRACEPARENT, job_of
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_999, tzinfo=UTC)
 SHOWN_AT = "2026-01-02T03:04:05.678Z"
@@ -55,6 +55,7 @@ GATEWAY_KEYS = [
     "waitsFor",
     "version",
     "retryOf",
+    "traceId",
 ]
 
 
@@ -80,6 +81,7 @@ def test_a_job_holds_every_key_in_order() -> None:
         completed_at=AT,
         upstream_id="u-1",
         retry_of=UUID(int=9),
+        traceparent=TRACEPARENT,
         batch_name="b",
         next_at=AT,
     )
@@ -110,6 +112,7 @@ def test_a_job_holds_every_key_in_order() -> None:
             "waitsFor": None,
             "version": 1,
             "retryOf": str(UUID(int=9)),
+            "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
         },
     }
 

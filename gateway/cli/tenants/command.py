@@ -39,6 +39,17 @@ _metadata = click.option(
     metavar="JSON",
     help="Sent upstream with each of its jobs: an object, @FILE, or - for standard input.",
 )
+_TRUSTED = {
+    "nobody": [],
+    "upstream": ["upstream"],
+    "receivers": ["receivers"],
+    "both": ["upstream", "receivers"],
+}
+_send_traceparent = click.option(
+    "--send-traceparent",
+    type=click.Choice(list(_TRUSTED)),
+    help="Who is sent the trace context of its jobs, if traces are on.",
+)
 
 
 @click.group(cls=RichGroup)
@@ -53,6 +64,7 @@ def tenant() -> None:
 @_slug
 @_name
 @_metadata
+@_send_traceparent
 @with_limits
 @with_operator
 @json_option
@@ -62,6 +74,7 @@ def create(
     slug: str,
     name: str | None,
     metadata: dict[str, Any] | None,
+    send_traceparent: str | None,
     limits: dict[str, int | None],
     as_json: bool,
 ) -> None:
@@ -71,6 +84,7 @@ def create(
         "name": name or slug,
         "metadata": metadata or {},
         "limits": limits,
+        "sendTraceparent": _TRUSTED[send_traceparent or "nobody"],
     }
     show(api.call("POST", "/admin/v1/tenant", body), as_json=as_json)
 
@@ -96,6 +110,7 @@ def get(api: Api, *, slug: str, as_json: bool) -> None:
 @_slug
 @_name
 @_metadata
+@_send_traceparent
 @with_limits
 @with_operator
 @json_option
@@ -105,12 +120,19 @@ def update(
     slug: str,
     name: str | None,
     metadata: dict[str, Any] | None,
+    send_traceparent: str | None,
     limits: dict[str, int | None],
     as_json: bool,
 ) -> None:
     """Change a tenant: only what is given. Metadata is merged; null removes a key."""
     # Send only what changes: somebody else may be changing the rest.
-    body: dict[str, Any] = {"name": name, "metadata": metadata, "limits": limits or None}
+    sent = None if send_traceparent is None else _TRUSTED[send_traceparent]
+    body: dict[str, Any] = {
+        "name": name,
+        "metadata": metadata,
+        "limits": limits or None,
+        "sendTraceparent": sent,
+    }
     given = {field: value for field, value in body.items() if value is not None}
     if not given:
         raise click.UsageError("Give at least one option to change.")

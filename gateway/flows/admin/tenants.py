@@ -39,30 +39,47 @@ _LIMIT_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class TenantUpdate:
-    """Changes of a tenant. `metadata` makes the new text from the present one.
+    """Changes of a tenant; None leaves a field as it is.
 
+    `metadata` makes the new text from the present one.
     `limits` are by the names of Limits; None restores the gateway's default.
     """
 
     name: str | None = None
     metadata: Callable[[str], str] | None = None
     limits: Mapping[str, int | None] = field(default_factory=dict[str, "int | None"])
+    send_traceparent: Sequence[str] | None = None
 
 
 @retry_on_deadlock
 async def create_tenant(
-    deps: Deps, actor: str, *, slug: str, name: str, metadata: str, limits: Limits
+    deps: Deps,
+    actor: str,
+    *,
+    slug: str,
+    name: str,
+    metadata: str,
+    limits: Limits,
+    send_traceparent: Sequence[str] = (),
 ) -> Tenant:
     """Create a tenant with a default signing secret; raises Conflict if the slug is taken."""
     tenant_id = deps.ids.uuid()
     async with deps.db.begin() as tx:
         tenant = await tenants.add(
-            tx, tenant_id, slug=slug, name=name, metadata=metadata, limits=limits
+            tx,
+            tenant_id,
+            slug=slug,
+            name=name,
+            metadata=metadata,
+            limits=limits,
+            send_traceparent=send_traceparent,
         )
         if tenant is None:
             raise Conflict(f"slug: there is a tenant '{slug}' already")
         await keep_key(tx, deps, tenant_id, None, new_key(deps, V1))
-        detail = {"name": name, "limits": _limits(limits)}
+        detail: dict[str, object] = {"name": name, "limits": _limits(limits)}
+        if send_traceparent:
+            detail["sendTraceparent"] = list(send_traceparent)
         await audit.note(tx, deps, actor, "tenant.created", slug, tenant_id=tenant_id, **detail)
     deps.queue.announce(f"tenant:{slug}")
     return tenant
@@ -110,6 +127,9 @@ async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantUpdate)
             if change.metadata is None
             else change.metadata(before.metadata),
             limits=replace(before.limits, **change.limits),
+            send_traceparent=before.send_traceparent
+            if change.send_traceparent is None
+            else change.send_traceparent,
         )
         after = after or before
         if changed := audit.changes(_audited(before), _audited(after)):
@@ -213,7 +233,8 @@ def _audited(tenant: Tenant) -> dict[str, object]:
     """The fields of a tenant that the audit compares, by the names of the API."""
     limits = {f"limits.{name}": value for name, value in _limits(tenant.limits).items()}
     metadata = {f"metadata.{key}": value for key, value in json.loads(tenant.metadata).items()}
-    return {"name": tenant.name, **limits, **metadata}
+    sent = {"sendTraceparent": list(tenant.send_traceparent)}
+    return {"name": tenant.name, **sent, **limits, **metadata}
 
 
 def _limits(limits: Limits) -> dict[str, int]:

@@ -176,4 +176,5 @@ def _job(deps: Deps, tenant: Tenant, state: JobState, at: datetime) -> Job:
         priority=0,
         version=1,
         retry_of=None,
+        traceparent=None,
     )

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from gateway.core.events import JOB_FORM
 from gateway.core.model import STATE_STATUS
 from gateway.core.text.csv_injection import FORMULA, HARMLESS
+from gateway.core.trace_context import TRACE_ID_LENGTH, TRACE_ID_START
 from gateway.store.work.jobs import NEXT_AT
 
 
@@ -49,6 +50,7 @@ _VALUES = (
     *(_time("j.created_at"), _time("j.started_at"), _time("j.completed_at")),
     *("t.slug", "j.state", _or_null(_text("j.upstream_id")), "j.submit_attempts"),
     *(_time(NEXT_AT), "'null'", "'null'", "j.version", _or_null("""'"' || j.retry_of || '"'""")),
+    _or_null(f"""'"' || substr(j.traceparent, {TRACE_ID_START + 1}, {TRACE_ID_LENGTH}) || '"'"""),
 )
 
 

@@ -42,6 +42,8 @@ tenant = Table(
     Column("keep_jobs", Integer),
     Column("keep_attempts", Integer),
     Column("keep_events", Integer),
+    # Who is sent a traceparent: `upstream`, `receivers`; null: nobody.
+    Column("send_traceparent", ARRAY(Text)),
     Column("pruned_at", Time),
     Column("suspended_at", Time),
     made_at(),

@@ -40,6 +40,8 @@ job = Table(
     Column("idempotency_key", Text),
     Column("request_hash", LargeBinary),
     Column("retry_of", Uuid),
+    # The trace context of the request that made the job (W3C Trace Context).
+    Column("traceparent", Text),
     made_at(),
     Column("deadline_at", Time, nullable=False),
     # When the row may be claimed next: its due time, or the end of its lease.

@@ -13,19 +13,20 @@ from gateway.store.statement import Query, Statement
 from gateway.store.usage.rollups import KEY, summed, upsert
 
 _LIMITS = [one.name for one in fields(Limits)]
-_COLUMNS = f"id, slug, name, metadata, suspended_at, created_at, updated_at, {', '.join(_LIMITS)}"
+_COLUMNS = f"""id, slug, name, metadata, send_traceparent, suspended_at, created_at, updated_at,
+  {", ".join(_LIMITS)}"""
 
 _ADD = Statement(
     f"""
-INSERT INTO tenant (id, slug, name, metadata, {", ".join(_LIMITS)})
-VALUES (:tenant_id, :slug, :name, :metadata, {", ".join(f":{name}" for name in _LIMITS)})
+INSERT INTO tenant (id, slug, name, metadata, send_traceparent, {", ".join(_LIMITS)})
+VALUES (:tenant_id, :slug, :name, :metadata, :send_traceparent, {", ".join(f":{name}" for name in _LIMITS)})
 ON CONFLICT (slug) DO NOTHING RETURNING {_COLUMNS}"""
 )
 
 _CHANGE = Statement(
     f"""
-UPDATE tenant SET name = :name, metadata = :metadata, updated_at = now(),
-  {", ".join(f"{name} = :{name}" for name in _LIMITS)}
+UPDATE tenant SET name = :name, metadata = :metadata, send_traceparent = :send_traceparent,
+  updated_at = now(), {", ".join(f"{name} = :{name}" for name in _LIMITS)}
 WHERE id = :tenant_id RETURNING {_COLUMNS}"""
 )
 
@@ -145,20 +146,46 @@ FROM credential c WHERE tenant_id = :tenant_id ORDER BY version DESC""",
 
 
 async def add(
-    tx: Tx, tenant_id: UUID, *, slug: str, name: str, metadata: str, limits: Limits
+    tx: Tx,
+    tenant_id: UUID,
+    *,
+    slug: str,
+    name: str,
+    metadata: str,
+    limits: Limits,
+    send_traceparent: Sequence[str] = (),
 ) -> Tenant | None:
     """Create a tenant; None when the slug is taken."""
     row = await _ADD.row(
-        tx, tenant_id=tenant_id, slug=slug, name=name, metadata=metadata, **asdict(limits)
+        tx,
+        tenant_id=tenant_id,
+        slug=slug,
+        name=name,
+        metadata=metadata,
+        send_traceparent=sorted(set(send_traceparent)),
+        **asdict(limits),
     )
     return _tenant(row) if row else None
 
 
 async def change(
-    tx: Tx, tenant_id: UUID, *, name: str, metadata: str, limits: Limits
+    tx: Tx,
+    tenant_id: UUID,
+    *,
+    name: str,
+    metadata: str,
+    limits: Limits,
+    send_traceparent: Sequence[str],
 ) -> Tenant | None:
-    """Replace the name, the metadata and the limits of a tenant."""
-    row = await _CHANGE.row(tx, tenant_id=tenant_id, name=name, metadata=metadata, **asdict(limits))
+    """Replace the name, the metadata, the limits of a tenant, and who is sent a traceparent."""
+    row = await _CHANGE.row(
+        tx,
+        tenant_id=tenant_id,
+        name=name,
+        metadata=metadata,
+        send_traceparent=sorted(set(send_traceparent)),
+        **asdict(limits),
+    )
     return _tenant(row) if row else None
 
 
@@ -242,6 +269,7 @@ def _tenant(row: AnyRow) -> Tenant:
         row.name,
         row.metadata,
         Limits(*(row[name] for name in _LIMITS)),
+        tuple(row.send_traceparent or ()),
         row.suspended_at,
         row.created_at,
         row.updated_at,

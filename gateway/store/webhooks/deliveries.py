@@ -64,6 +64,14 @@ class Capped(NamedTuple):
         return None if self.rate_limit is None else (self.missing or 1.0) / self.rate_limit
 
 
+class JobTrace(NamedTuple):
+    """The trace context of a job, and whether its tenant has it sent to receivers."""
+
+    job_id: UUID
+    traceparent: str
+    is_sent: bool
+
+
 class SealedSecret(NamedTuple):
     """A live signing secret; without an endpoint it is the tenant's default."""
 
@@ -141,6 +149,15 @@ RETURNING d.id, d.tenant_id, d.event_id, d.job_id, d.endpoint_id, COALESCE(d.url
   e.created_at AS event_at, p.delays, p.headers_sealed, p.failing_since IS NOT NULL AS unwell,
   now() AS claimed_at, d.lane""",
     ToDeliver,
+)
+
+_TRACES = Query(
+    """
+SELECT j.id AS job_id, j.traceparent,
+  COALESCE('receivers' = ANY(t.send_traceparent), false) AS is_sent
+FROM job j JOIN tenant t ON t.id = j.tenant_id
+WHERE j.id = ANY(:job_ids::uuid[]) AND j.traceparent IS NOT NULL""",
+    JobTrace,
 )
 
 _GIVE_BACK = Statement(
@@ -239,6 +256,11 @@ async def claim(
         held=list(held),
         suspects=suspects,
     )
+
+
+async def traces(tx: Tx, job_ids: Sequence[UUID]) -> dict[UUID, JobTrace]:
+    """The trace contexts of those of these jobs that have one."""
+    return {row.job_id: row for row in await _TRACES.rows(tx, job_ids=list(job_ids))}
 
 
 async def give_back(tx: Tx, rows: Sequence[tuple[UUID, UUID]]) -> None:

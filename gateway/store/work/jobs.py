@@ -34,7 +34,8 @@ COLUMNS = f"""
   j.id, j.tenant_id, t.slug AS tenant, t.name AS app, j.name, j.batch_name, j.workflow, j.params,
   j.copy_results_to, j.metadata, j.callback_url, j.state, j.result, j.error, j.created_at,
   j.submitted_at, j.started_at, j.completed_at, j.deadline_at, {NEXT_AT} AS next_at,
-  j.credential_id, j.upstream_id, j.submit_attempts, j.priority, j.version, j.retry_of"""
+  j.credential_id, j.upstream_id, j.submit_attempts, j.priority, j.version, j.retry_of,
+  j.traceparent"""
 _STATE = fields_of(Job).index("state")
 # How many jobs before another one are counted.
 FARTHEST: Final = 10_000
@@ -69,16 +70,18 @@ def job_of(row: AnyRow) -> Job:
 _INSERT = Statement(
     """
 INSERT INTO job (id, tenant_id, state, name, workflow, params, metadata, copy_results_to,
-  batch_name, callback_url, priority, deadline_at, idempotency_key, request_hash, retry_of)
+  batch_name, callback_url, priority, deadline_at, idempotency_key, request_hash, retry_of,
+  traceparent)
 SELECT u.id, u.tenant_id, 'accepted', u.name, u.workflow, u.params, u.metadata, u.copy_results_to,
   u.batch_name, u.callback_url, u.priority, now() + u.deadline * interval '1 second',
-  u.idempotency_key, u.request_hash, u.retry_of
+  u.idempotency_key, u.request_hash, u.retry_of, u.traceparent
 FROM unnest(:id::uuid[], :tenant_id::uuid[], :name::text[], :workflow::text[], :params::json[],
   :metadata::jsonb[], :copy_results_to::json[], :batch_name::text[], :callback_url::text[],
   :priority::smallint[], :deadline_seconds::float8[], :idempotency_key::text[],
-  :request_hash::bytea[], :retry_of::uuid[])
+  :request_hash::bytea[], :retry_of::uuid[], :traceparent::text[])
   WITH ORDINALITY AS u(id, tenant_id, name, workflow, params, metadata, copy_results_to, batch_name,
-    callback_url, priority, deadline, idempotency_key, request_hash, retry_of, place)
+    callback_url, priority, deadline, idempotency_key, request_hash, retry_of, traceparent,
+    place)
 WHERE EXISTS (SELECT 1 FROM tenant t WHERE t.id = u.tenant_id)
 ORDER BY u.place
 ON CONFLICT (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING

@@ -46,6 +46,8 @@ class ToSubmit(NamedTuple):
     strikes: int
     beacon_id: UUID
     beacon: int
+    traceparent: str | None
+    sends_traceparent: bool
 
 
 class Doubtful(NamedTuple):
@@ -122,6 +124,7 @@ WITH RECURSIVE waiting_tenant AS (
   SELECT t.id AS tenant_id, c.id AS credential_id, c.base_url, c.sealed, c.version,
     c.failures, c.rejected_at IS NOT NULL AS rejected, c.submit_room IS NOT NULL AS narrow,
     c.failures >= :breaker OR c.rejected_at IS NOT NULL AS probing,
+    COALESCE('upstream' = ANY(t.send_traceparent), false) AS sends_traceparent,
     CASE WHEN c.failures >= :breaker OR c.rejected_at IS NOT NULL THEN 1 ELSE LEAST(
       COALESCE(t.max_in_flight, :in_flight) - (SELECT COALESCE(sum(l.in_flight), 0)
         FROM tenant_load l WHERE l.tenant_id = t.id),
@@ -159,7 +162,8 @@ FROM pick WHERE job.id = pick.id
 RETURNING job.id, job.tenant_id, job.name, job.workflow, job.params, job.metadata,
   job.copy_results_to, job.credential_id, pick.version AS credential_version, pick.base_url,
   pick.sealed, pick.failures, pick.rejected, pick.narrow, job.strikes,
-  (SELECT id FROM beacon) AS beacon_id, (SELECT count FROM beacon) AS beacon""",
+  (SELECT id FROM beacon) AS beacon_id, (SELECT count FROM beacon) AS beacon,
+  job.traceparent, pick.sends_traceparent""",
     ToSubmit,
 )
 

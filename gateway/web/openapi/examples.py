@@ -19,6 +19,7 @@ _GATEWAY: dict[str, Any] = {
     "waitsFor": None,
     "version": 4,
     "retryOf": None,
+    "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
 }
 JOB: dict[str, Any] = {
     "id": _JOB_ID,

@@ -3,17 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import astuple
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from msgspec import Meta
 
 from gateway.core.model import AccessKey, KeyKind, Tenant
 from gateway.store.tenancy.audit import AuditEntry
 from gateway.store.tenancy.tenants import CredentialInUse
-from gateway.web.schemas.requests import ScopeName
+from gateway.web.schemas.requests import ScopeName, TrustedName
 from gateway.web.schemas.responses import Address, Id, Out, Time, maybe_stamp, one_of, stamp
 
 ScopeText = Annotated[str, Meta(extra_json_schema=one_of(ScopeName))]
+TrustedText = Annotated[str, Meta(extra_json_schema={"enum": list(get_args(TrustedName))})]
 
 
 class LimitsOut(Out):
@@ -37,6 +38,7 @@ class TenantOut(Out):
     name: str
     metadata: dict[str, Any]
     limits: LimitsOut
+    send_traceparent: list[TrustedText]
     suspended_at: Time | None
     created_at: Time
     updated_at: Time
@@ -50,6 +52,7 @@ class TenantOut(Out):
             tenant.name,
             json.loads(tenant.metadata),
             LimitsOut(*astuple(tenant.limits)),
+            list(tenant.send_traceparent),
             maybe_stamp(tenant.suspended_at),
             stamp(tenant.created_at),
             stamp(tenant.updated_at),

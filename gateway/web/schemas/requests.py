@@ -111,6 +111,8 @@ OptionalTexts = Annotated[
         extra_json_schema={"anyOf": [{"type": "object", **_TEXTS}, {"type": "null"}]},
     ),
 ]
+TrustedName = Literal["upstream", "receivers"]
+Trusted = Annotated[list[TrustedName], Meta(max_length=2)]
 Scopes = Annotated[list[ScopeName], Meta(min_length=1, max_length=20)]
 # Not empty, because an empty list could mean nothing or everything.
 Choice = Annotated[
@@ -205,6 +207,7 @@ class TenantIn(In):
     name: Label
     metadata: OptionalObject = field(default_factory=Raw)
     limits: LimitsIn = field(default_factory=LimitsIn)
+    send_traceparent: Trusted = field(default_factory=list[TrustedName])
 
 
 class LimitsChange(In):
@@ -226,6 +229,7 @@ class TenantChange(In):
     name: Label | UnsetType = UNSET
     metadata: OptionalObject = field(default_factory=Raw)
     limits: LimitsChange | UnsetType | None = UNSET
+    send_traceparent: Trusted | UnsetType | None = UNSET
 
 
 class CredentialIn(In):

@@ -80,6 +80,7 @@ class JobGateway(Out):
     waits_for: WaitsFor | None
     version: int
     retry_of: Id | None
+    trace_id: str | None
 
 
 class JobError(Out):

@@ -65,6 +65,16 @@ def test_an_update_leaves_the_rest_as_it_was(running: Running) -> None:
     assert call("tenant", "update", "umbrella", env=running.operator).exit_code == 2
 
 
+def test_who_is_sent_the_trace_context(running: Running) -> None:
+    made = shown(running, "tenant", "create", "stark", "--send-traceparent", "both")
+    assert made["sendTraceparent"] == ["receivers", "upstream"]
+    renamed = shown(running, "tenant", "update", "stark", "--name", "Stark")
+    assert renamed["sendTraceparent"] == ["receivers", "upstream"]
+    for who, sent in (("upstream", ["upstream"]), ("receivers", ["receivers"]), ("nobody", [])):
+        changed = shown(running, "tenant", "update", "stark", "--send-traceparent", who)
+        assert changed["sendTraceparent"] == sent
+
+
 def test_a_slug_that_is_taken(running: Running) -> None:
     result = call("tenant", "create", "acme", env=running.operator)
     assert (result.exit_code, result.stdout) == (5, "")

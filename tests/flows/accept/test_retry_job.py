@@ -76,7 +76,7 @@ async def test_what_a_new_job_is_made_of_is_all_taken_over(world: World):
     job_id = await world.accept_one(tenant, **GIVEN)
     await end(world, job_id)
     again = await job_again(world.deps, tenant.id, job_id)
-    new = {"id", "tenant_id", "idempotency_key", "request_hash", "retry_of"}
+    new = {"id", "tenant_id", "idempotency_key", "request_hash", "retry_of", "traceparent"}
     assert {one.name for one in fields(NewJob)} == new | GIVEN.keys()
     for name in GIVEN.keys() - {"metadata"}:  # which is stored as jsonb
         assert getattr(again, name) == GIVEN[name], name

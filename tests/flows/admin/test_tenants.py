@@ -99,6 +99,30 @@ async def test_only_the_given_fields_of_a_tenant_change(world: World):
     assert (await audited(world))[0] == latest, "nothing has changed"
 
 
+async def test_who_is_sent_a_traceparent_is_nobody_unless_an_operator_says_so(world: World):
+    await world.tenant()
+    assert (await get_tenant(world.deps, "acme")).send_traceparent == ()
+    change = TenantUpdate(send_traceparent=["upstream", "receivers"])
+    changed = await change_tenant(world.deps, "t", "acme", change)
+    assert changed.send_traceparent == ("receivers", "upstream")
+    renamed = await change_tenant(world.deps, "t", "acme", TenantUpdate("New"))
+    assert renamed.send_traceparent == changed.send_traceparent
+    nobody = await change_tenant(world.deps, "t", "acme", TenantUpdate(send_traceparent=()))
+    assert nobody.send_traceparent == ()
+    latest, _, first = (await audited(world))[:3]
+    both = ["receivers", "upstream"]
+    assert json.loads(first.detail) == {"changes": {"sendTraceparent": {"from": [], "to": both}}}
+    assert json.loads(latest.detail) == {"changes": {"sendTraceparent": {"from": both, "to": []}}}
+
+
+async def test_an_audit_tells_who_is_sent_a_traceparent_from_the_start(world: World):
+    how = {"slug": "acme", "name": "Acme", "metadata": "{}", "limits": Limits()}
+    made = await create_tenant(world.deps, "jgw_1", **how, send_traceparent=["upstream"])
+    assert made.send_traceparent == ("upstream",)
+    (entry,) = await audited(world)
+    assert json.loads(entry.detail)["sendTraceparent"] == ["upstream"]
+
+
 async def test_operators_who_change_a_tenant_at_once_do_not_undo_each_other(world: World):
     await world.tenant()
     fields = ("max_queued", "max_in_flight", "max_rate", "max_endpoints", "keep_jobs")

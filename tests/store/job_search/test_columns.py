@@ -20,7 +20,7 @@ from gateway.store.job_search.columns import END, HEADER, MARK, TENANT_LENGTH, F
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.work import jobs
 from gateway.web.respond.csv import csv_lines
-from tests.builders import add_jobs, add_tenant, ids_in, put
+from tests.builders import TRACEPARENT, add_jobs, add_tenant, ids_in, put
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 891_999, tzinfo=UTC)
 ALL_CHARACTERS = "".join(map(chr, range(1, 0x300))) + '"\\/\u2028\ufeff\uffff😀'
@@ -46,6 +46,7 @@ HARD: dict[str, list[Any]] = {
     "submit_attempts": [0, 2_147_483_647],
     "version": [2_147_483_647],
     "retry_of": [UUID(int=0), uuid7()],
+    "traceparent": [TRACEPARENT],
 }
 
 

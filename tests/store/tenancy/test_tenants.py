@@ -31,10 +31,16 @@ from tests.store.blocking import blocked
 async def test_a_tenant_is_found_with_its_fields(tx: Tx) -> None:
     id_ = uuid7()
     made = await tenants.add(
-        tx, id_, slug="acme", name="Acme", metadata='{"a": 1}', limits=Limits(5, 6)
+        tx,
+        id_,
+        slug="acme",
+        name="Acme",
+        metadata='{"a": 1}',
+        limits=Limits(5, 6),
+        send_traceparent=["upstream", "receivers", "upstream"],
     )
-    now = (await row_of(tx, "tenant", id_)).now
-    assert made == Tenant(id_, "acme", "Acme", '{"a": 1}', Limits(5, 6), None, now, now)
+    now, sent = (await row_of(tx, "tenant", id_)).now, ("receivers", "upstream")
+    assert made == Tenant(id_, "acme", "Acme", '{"a": 1}', Limits(5, 6), sent, None, now, now)
     assert await tenants.by_id(tx, id_) == made
     assert await tenants.by_slug(tx, "acme") == made
     assert await tenants.by_id(tx, uuid7()) is None
@@ -45,7 +51,7 @@ async def test_a_slug_cannot_be_used_twice(tx: Tx) -> None:
     how = {"slug": "acme", "name": "A", "metadata": "{}", "limits": Limits()}
     first = await tenants.add(tx, uuid7(), **how)
     assert first is not None
-    assert first.limits == Limits(None, None)
+    assert (first.limits, first.send_traceparent) == (Limits(None, None), ())
     assert await tenants.add(tx, uuid7(), **how) is None
     assert await tenants.by_slug(tx, "acme") == first
 
@@ -55,13 +61,14 @@ async def test_name_metadata_and_limits_of_a_tenant_change(tx: Tx) -> None:
     before = await tenants.by_id(tx, id_)
     assert before is not None
     await put(tx, "tenant", id_, created_at=-60, updated_at=-60)
-    after = await tenants.change(tx, id_, name="B", metadata='{"b": 2}', limits=Limits(1, None))
+    change = {"metadata": '{"b": 2}', "limits": Limits(1, None), "send_traceparent": ["upstream"]}
+    after = await tenants.change(tx, id_, name="B", **change)
     assert after == await tenants.by_id(tx, id_)
     assert after is not None
     assert (after.slug, after.name, after.metadata) == (before.slug, "B", '{"b": 2}')
-    assert after.limits == Limits(1, None)
+    assert (after.limits, after.send_traceparent) == (Limits(1, None), ("upstream",))
     assert (after.updated_at - after.created_at).total_seconds() == 60
-    assert await tenants.change(tx, uuid7(), name="", metadata="{}", limits=Limits()) is None
+    assert await tenants.change(tx, uuid7(), name="", **change) is None
 
 
 async def test_suspending_a_tenant_twice_keeps_the_first_time(tx: Tx) -> None:

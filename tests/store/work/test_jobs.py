@@ -10,6 +10,7 @@ from gateway.store.database import Database, Tx
 from gateway.store.work import jobs, settlement, submits
 from gateway.store.work.settlement import JobEnd
 from tests.builders import (
+    TRACEPARENT,
     add_jobs,
     add_submitted,
     add_tenant,
@@ -49,13 +50,14 @@ async def test_a_job_is_found_with_its_fields(tx: Tx) -> None:
         idempotency_key="k",
         request_hash=b"h",
         retry_of=uuid7(),
+        traceparent=TRACEPARENT,
     )
     assert await jobs.insert(tx, [new]) == {new.id}
     job = await jobs.find(tx, tenant, new.id)
     assert job is not None
     for name in ("id", "tenant_id", "name", "workflow", "params", "metadata", "copy_results_to"):
         assert getattr(job, name) == getattr(new, name), name
-    for name in ("batch_name", "callback_url", "priority", "retry_of"):
+    for name in ("batch_name", "callback_url", "priority", "retry_of", "traceparent"):
         assert getattr(job, name) == getattr(new, name), name
     assert (job.tenant, job.app) == (f"t-{tenant.hex}", "Acme")
     assert (job.state, job.version, job.submit_attempts) == (JobState.ACCEPTED, 1, 0)

@@ -66,6 +66,8 @@ async def test_a_claimed_job_has_everything_that_its_submit_needs(tx: Tx) -> Non
         strikes=1,
         beacon_id=beacon.id,
         beacon=beacon.count,
+        traceparent=None,
+        sends_traceparent=False,
     )
 
 

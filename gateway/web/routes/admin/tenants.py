@@ -57,6 +57,7 @@ async def create_tenant(
         name=payload.name,
         metadata=read_metadata(payload.metadata)[0],
         limits=_limits(payload.limits),
+        send_traceparent=payload.send_traceparent,
     )
     return TenantOut.of(tenant)
 
@@ -185,6 +186,7 @@ def _update(given: TenantChange) -> tenants.TenantUpdate:
         None if given.name is UNSET else given.name,
         _metadata_merge(given.metadata) if bytes(given.metadata) else None,
         _changed_limits(given.limits),
+        None if given.send_traceparent is UNSET else given.send_traceparent or (),
     )
 
 

@@ -56,6 +56,7 @@ async def test_a_new_job_has_every_field(world: World, acme: str) -> None:
         "queuePosition": 0,
         "version": 1,
         "retryOf": None,
+        "traceId": None,
     }
 
 
