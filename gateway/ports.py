@@ -31,6 +31,7 @@ class Submission:
     params: str
     metadata: str
     copy_results_to: str | None
+    traceparent: str | None = None  # sent along
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +262,38 @@ class Ids(Protocol):
         ...
 
 
-class Observer(Protocol):
-    """Receives every finished unit of work; writes a log line and metrics."""
+class Span(Protocol):
+    """One unit of work in a trace. It is exported once it has ended."""
 
-    def done(self, work: str, outcome: str, *, seconds: float, **fields: object) -> None: ...
+    @property
+    def traceparent(self) -> str:
+        """Its context in the form of W3C Trace Context, to store or to send on."""
+        ...
+
+    def note(self, **fields: object) -> None:
+        """Add fields; only those that the adapter lists are exported."""
+        ...
+
+    def end(self, outcome: str, **fields: object) -> None:
+        """End it, with the fields of its log line."""
+        ...
+
+
+class Tracer(Protocol):
+    """Begins spans. Never raises, and never waits for the collector."""
+
+    def start(self, work: str, traceparent: str | None = None) -> Span:
+        """Begin a trace, or continue that of a caller if its `traceparent` is valid."""
+        ...
+
+    def child(self, work: str, parent: str, *, ago: float = 0.0) -> Span:
+        """Begin a span in a stored context; it began `ago` seconds ago."""
+        ...
+
+
+class Observer(Protocol):
+    """Receives every finished unit of work; writes a log line and metrics, and ends its span."""
+
+    def done(
+        self, work: str, outcome: str, *, seconds: float, span: Span | None = None, **fields: object
+    ) -> None: ...

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from importlib import import_module
 
 import structlog
 
@@ -18,12 +19,13 @@ from gateway.adapters.webhooks.proxy_tunnel import Proxy
 from gateway.adapters.webhooks.sender import HttpSender
 from gateway.core.crypto.cipher import Cipher
 from gateway.core.policy import Policy
+from gateway.core.trace_context import trace_id_of
 from gateway.flows.deps import Deps, no_crash
 from gateway.flows.process.slots import Slots
 from gateway.flows.process.vitals import Vitals
 from gateway.flows.upstream.workflow_names import WorkflowNames
-from gateway.ports import Clock, Ids
-from gateway.settings import Settings, unknown_settings
+from gateway.ports import Clock, Ids, Span, Tracer
+from gateway.settings import Settings, trace_settings_of_environment, unknown_settings
 from gateway.store.connection.failure_causes import Cause, Trouble
 from gateway.store.database import open_database
 from gateway.store.processes import Identity
@@ -56,10 +58,15 @@ class Report:
         self._clock = clock
         self._vitals = vitals
 
-    def done(self, work: str, outcome: str, *, seconds: float, **fields: object) -> None:
-        """Report a finished unit of work."""
+    def done(
+        self, work: str, outcome: str, *, seconds: float, span: Span | None = None, **fields: object
+    ) -> None:
+        """Report a finished unit of work, and end its span."""
         metrics.observe(work, outcome, seconds, fields)
         self._vitals.note(work, outcome, self._clock.monotonic())
+        if span is not None:
+            span.end(outcome, **fields)
+            fields["trace_id"] = trace_id_of(span.traceparent)
         if (work, outcome) in _QUIET or work == "accept":
             return
         level = "warning" if outcome in _TROUBLE else "info"
@@ -172,10 +179,34 @@ async def open_deps(
             upstream_url=settings.upstream_url,
             slots=Slots(clock),
             vitals=vitals,
+            tracer=await stack.enter_async_context(_tracing(clock, name)),
             crash_point=crash_point,
         )
         await stack.enter_async_context(_naming_workflows(deps))
         yield deps
+
+
+@asynccontextmanager
+async def _tracing(clock: Clock, name: str) -> AsyncGenerator[Tracer | None]:
+    """Export traces while the block runs, if the OTEL_* variables ask for them.
+
+    What is in the way of traces is logged, and does not keep the process from starting.
+    """
+    wanted = trace_settings_of_environment()
+    obstacle, tracer = wanted.obstacle, None
+    if wanted.is_on:
+        try:
+            # Not imported without need: it takes 0.15 s and 9 MB.
+            tracer = import_module("gateway.adapters.tracing.otlp").OtlpTracer(clock, name)
+        except ModuleNotFoundError:
+            obstacle = "OpenTelemetry is not installed: pip install 'job-gateway[otel]'"
+    if obstacle:
+        _log.warning("traces are off", cause=obstacle)
+    try:
+        yield tracer
+    finally:
+        if tracer is not None:
+            await tracer.close()
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ from gateway.config.environment import (
     read_files,
     unknown_variables,
 )
+from gateway.config.opentelemetry import TraceSettings, trace_settings
 from gateway.config.postgres_url import read_url
 from gateway.config.redis_url import parse_redis_url
 
@@ -303,6 +304,11 @@ def unknown_settings() -> list[UnknownVariable]:
     """Return the variables that have the prefix of settings, but are no settings."""
     names = {name.upper() for name in Settings.model_fields}
     return unknown_variables({*names, *(f"{name}_FILE" for name in SECRETS)}, os.environ)
+
+
+def trace_settings_of_environment() -> TraceSettings:
+    """Return whether the OTEL_* variables ask for traces."""
+    return trace_settings(os.environ)
 
 
 def _line(name: str, kind: str, message: str, *, is_file: bool) -> str:

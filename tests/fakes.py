@@ -9,11 +9,13 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from gateway.core.trace_context import parse_traceparent, trace_id_of
 from gateway.ports import (
     Absent,
     Access,
     Allowance,
     Reply,
+    Span,
     Submission,
     Submitted,
     Trouble,
@@ -118,8 +120,57 @@ class FakeObserver:
 
     seen: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
 
-    def done(self, work: str, outcome: str, *, seconds: float, **fields: object) -> None:
+    def done(
+        self, work: str, outcome: str, *, seconds: float, span: Span | None = None, **fields: object
+    ) -> None:
         self.seen.append((work, outcome, fields))
+        if span is not None:
+            span.end(outcome, **fields)
+
+
+@dataclass
+class FakeSpan:
+    """A span as it was begun; `outcome` and `fields` once it has ended."""
+
+    work: str
+    parent: str | None
+    traceparent: str
+    ago: float = 0.0
+    outcome: str | None = None
+    fields: dict[str, object] = field(default_factory=dict)
+
+    def note(self, **fields: object) -> None:
+        self.fields |= fields
+
+    def end(self, outcome: str, **fields: object) -> None:
+        assert self.outcome is None, "it has ended already"
+        self.outcome = outcome
+        self.fields |= fields
+
+
+@dataclass
+class FakeTracer:
+    """Records spans; each has an id of its own, and the trace of its parent."""
+
+    spans: list[FakeSpan] = field(default_factory=list)
+
+    def start(self, work: str, traceparent: str | None = None) -> FakeSpan:
+        is_valid = traceparent and parse_traceparent(traceparent)
+        return self._begin(work, traceparent if is_valid else None)
+
+    def child(self, work: str, parent: str, *, ago: float = 0.0) -> FakeSpan:
+        return self._begin(work, parent, ago)
+
+    def of(self, work: str) -> list[FakeSpan]:
+        """The spans of a kind of work."""
+        return [span for span in self.spans if span.work == work]
+
+    def _begin(self, work: str, parent: str | None, ago: float = 0.0) -> FakeSpan:
+        number = len(self.spans) + 1
+        trace_id = trace_id_of(parent) or f"{number:032x}"
+        span = FakeSpan(work, parent, f"00-{trace_id}-{number:016x}-01", ago)
+        self.spans.append(span)
+        return span
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -21,7 +22,8 @@ from gateway.runtime import Report, open_deps, policy_of, sender_of
 from gateway.settings import Settings
 from tests.adapters.connect_proxy import proxying
 from tests.adapters.receiver import receiving
-from tests.fakes import FixedClock
+from tests.builders import TRACEPARENT
+from tests.fakes import FakeTracer, FixedClock
 
 DEV = {"env": "dev", "allow_private_callbacks": True}
 
@@ -166,3 +168,67 @@ def test_work_that_found_nothing_is_counted_but_not_logged(
     report.done(work, outcome, seconds=0.1)
     assert capsys.readouterr().err == ""
     assert metrics.REGISTRY.get_sample_value(sample, {"result": outcome}) == before + 1
+
+
+def test_a_line_names_the_trace_and_its_span_ends_with_the_same_fields(
+    report: Report, capsys: pytest.CaptureFixture[str]
+):
+    span = FakeTracer().start("submit", TRACEPARENT)
+    report.done("submit", "submitted", seconds=0.1, span=span, job_id="j")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["trace_id"], line["job_id"]) == (TRACEPARENT[3:35], "j")
+    assert "span" not in line
+    assert (span.outcome, span.fields) == ("submitted", {"job_id": "j"})
+
+
+def test_the_span_of_work_that_is_not_logged_ends_too(report: Report):
+    span = FakeTracer().start("poll", TRACEPARENT)
+    report.done("poll", "ok", seconds=0.1, span=span)
+    assert span.outcome == "ok"
+
+
+@pytest.fixture
+def otel(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that asks for traces."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    return monkeypatch
+
+
+async def test_traces_are_off_unless_the_environment_asks_for_them():
+    with capture_logs() as lines:
+        async with open_deps(settings(), "test") as deps:
+            assert deps.tracer is None
+    assert [one for one in lines if "traces" in one["event"]] == []
+
+
+@pytest.mark.usefixtures("otel")
+async def test_the_environment_turns_traces_on():
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the extra `otel`")
+    with capture_logs():
+        async with open_deps(settings(), "test") as deps:
+            assert deps.tracer is not None
+            assert deps.tracer.start("http", TRACEPARENT).traceparent[3:35] == TRACEPARENT[3:35]
+            assert deps.span("submit", None) is None
+
+
+async def test_what_is_in_the_way_of_traces_is_logged_and_the_process_starts(
+    otel: pytest.MonkeyPatch,
+):
+    otel.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    with capture_logs() as lines:
+        async with open_deps(settings(), "test") as deps:
+            assert deps.tracer is None
+    (line,) = [one for one in lines if one["event"] == "traces are off"]
+    assert line["log_level"] == "warning"
+    assert "'grpc'" in line["cause"]
+
+
+async def test_a_missing_package_is_named_and_the_process_starts(otel: pytest.MonkeyPatch):
+    for name in [one for one in sys.modules if one.startswith("gateway.adapters.tracing")]:
+        otel.delitem(sys.modules, name)
+    otel.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    with capture_logs() as lines:
+        async with open_deps(settings(), "test") as deps:
+            assert deps.tracer is None
+    (line,) = [one for one in lines if one["event"] == "traces are off"]
+    assert "pip install 'job-gateway[otel]'" in line["cause"]

@@ -19,6 +19,8 @@ from gateway.ports import (
     Sealed,
     Sender,
     SharedClock,
+    Span,
+    Tracer,
     Upstream,
 )
 from gateway.store.database import Database
@@ -61,6 +63,7 @@ class Deps:
     next_reports: dict[str, float] = field(default_factory=dict[str, float])
     restore_detector: RestoreDetector = field(default_factory=RestoreDetector)
     vitals: Vitals = field(default_factory=Vitals)
+    tracer: Tracer | None = None  # None while tracing is off
     # Called with a name after every step that wrote or called out; tests kill the process there.
     crash_point: Callable[[str], None] = no_crash
 
@@ -75,6 +78,12 @@ class Deps:
             self.report_sealed(error)
             return Sealed()
         return Access(credential_id, base_url, Secret(key))
+
+    def span(self, work: str, parent: str | None, *, ago: float = 0.0) -> Span | None:
+        """Begin a span in the trace of a job; None if tracing is off or the job has no trace."""
+        if self.tracer is None or parent is None:
+            return None
+        return self.tracer.child(work, parent, ago=ago)
 
     def report_sealed(self, error: CannotOpenError) -> None:
         """Report a secret that no master key opens, at most once a minute for each missing key."""

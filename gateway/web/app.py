@@ -82,5 +82,7 @@ def _tenant_router(path: str) -> Router:
 def _problem(request: AnyRequest, error: Exception) -> Response[bytes]:
     if isinstance(error, NotFoundException):
         error = not_found_at(request.scope["path"])
-    refusal, headers, body = problem_of(error, request_context_of(request).request_id)
+    request_context = request_context_of(request)
+    told = problem_of(error, request_context.request_id, request_context.trace_id)
+    refusal, headers, body = told
     return Response(body, status_code=refusal.status, headers=headers, media_type=MEDIA_TYPE)

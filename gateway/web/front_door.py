@@ -8,6 +8,7 @@ from gateway.web.asgi.request_context import (
     RequestContext,
     headers_of,
     request_id_of,
+    traceparent_of,
 )
 from gateway.web.asgi.request_target import require_host, require_path
 from gateway.web.asgi.types import App, Message, Receive, Scope, Send
@@ -76,6 +77,9 @@ class _Exchange:
         )
         self._request_context.bodiless = self._method == "HEAD"
         path: str = scope["path"]
+        self._is_unreported = path.startswith(_UNREPORTED)
+        if deps.tracer and not self._is_unreported:
+            self._request_context.span = deps.tracer.start("http", traceparent_of(scope["headers"]))
         self._route = path if self._method == "POST" and path in PATHS else ""
 
     async def run(self, receive: Receive, inner: App) -> None:
@@ -96,7 +100,7 @@ class _Exchange:
 
     def report(self) -> None:
         """Report the request to the observer, for log and metrics."""
-        if self._scope["path"].startswith(_UNREPORTED):
+        if self._is_unreported:
             return
         deps, caller = self._context.deps, self._request_context.caller
         tenant = caller.tenant if caller else None
@@ -104,6 +108,7 @@ class _Exchange:
             "http",
             str(self._status),
             seconds=deps.clock.monotonic() - self._started,
+            span=self._request_context.span,
             method=self._method if self._method in _METHODS else "other",
             route=self._route or self._scope.get("path_template", ""),
             request_id=self._request_context.request_id,
@@ -118,7 +123,7 @@ class _Exchange:
         await send_answer(self._send, answer, self._request_context)
 
     async def _refuse(self, error: Exception) -> None:
-        answer = refusal_answer(error, self._request_context.request_id)
+        answer = refusal_answer(error, self._request_context)
         if self._status == _UNSENT:
             await self._answer(answer)
 

@@ -93,9 +93,8 @@ class MusicAi:
     async def submit(self, access: Access, submission: Submission) -> Submitted | Refused | Trouble:
         """Create a job; sent at most once. Only Unknown leaves open whether a job was created."""
         seconds, body = self._deadlines.submit, submission_body(submission)
-        answer = await self._http.send(
-            access, UpstreamCall("POST", "/job", seconds, _MAX_ANSWER, body)
-        )
+        call = UpstreamCall("POST", "/job", seconds, _MAX_ANSWER, body, submission.traceparent)
+        answer = await self._http.send(access, call)
         if not isinstance(answer, UpstreamAnswer):
             return answer
         if answer.status == _ABSENT and not has_reason(answer.body):

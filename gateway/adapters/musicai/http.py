@@ -41,6 +41,7 @@ class UpstreamCall:
     seconds: float
     max_bytes: int
     content: bytes = b""
+    traceparent: str | None = None
 
     @property
     def is_urgent(self) -> bool:
@@ -100,6 +101,8 @@ class UpstreamHttp:
         # Prepared streams and headers save httpx 50 us a request.
         headers = httpx.Headers(self._headers if call.content else self._bare_headers)
         headers["authorization"] = key
+        if call.traceparent:
+            headers["traceparent"] = call.traceparent
         request = httpx.Request(
             call.method,
             url,

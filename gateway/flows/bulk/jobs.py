@@ -107,4 +107,10 @@ async def _retry(
         return
     with suppress(NotFound, Conflict):  # deleted, or its input pruned
         job = await job_again(deps, tenant_id, job_id, idempotency_key=key)
-        await acceptor.accept(Order.of(job, tenant.limits, deps.policy))
+        span = deps.tracer.start("accept") if deps.tracer else None
+        if span:
+            job = replace(job, traceparent=span.traceparent)
+        accepted = await acceptor.accept(Order.of(job, tenant.limits, deps.policy))
+        if span:
+            outcome = "replayed" if accepted.replayed else "accepted"
+            span.end(outcome, job_id=accepted.id, tenant_id=tenant_id)

@@ -26,6 +26,7 @@ from gateway.core.webhooks.judge_reply import (
 )
 from gateway.core.webhooks.request import Reply, SendFault, Timings, Webhook
 from gateway.core.webhooks.signing import sign
+from gateway.ports import Span
 from gateway.store.webhooks.attempts import Recorded
 from gateway.store.webhooks.deliveries import ToDeliver
 
@@ -43,6 +44,7 @@ class AttemptResult:
     token: UUID
     attempt: Attempt
     judgement: Judgement
+    span: Span | None = None
 
     @property
     def counts(self) -> bool:
@@ -59,7 +61,11 @@ class AttemptResult:
 
 
 def signed_webhook(
-    one: ToDeliver, keys: Sequence[bytes], custom: Mapping[str, str], at: datetime
+    one: ToDeliver,
+    keys: Sequence[bytes],
+    custom: Mapping[str, str],
+    at: datetime,
+    traceparent: str | None = None,
 ) -> Webhook:
     """The request of one attempt, signed at its own time over the frozen body."""
     body, stamp, webhook_id = one.body.encode(), int(at.timestamp()), str(one.event_id)
@@ -69,6 +75,7 @@ def signed_webhook(
         ("webhook-id", webhook_id),
         ("webhook-timestamp", str(stamp)),
         ("webhook-signature", sign(keys, webhook_id, stamp, body)),
+        *((("traceparent", traceparent),) if traceparent else ()),
     )
     return Webhook(one.url, added(ours, custom) if custom else ours, body)
 

@@ -8,7 +8,7 @@ after 26 s, and a delivery that was claimed twice without an outcome is then sen
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -27,8 +27,9 @@ from gateway.flows.deps import Deps
 from gateway.flows.process.group_commit import GroupCommit
 from gateway.flows.settle.usage import count_webhooks
 from gateway.ports import Verb
+from gateway.store.database import Tx
 from gateway.store.webhooks import attempts, deliveries
-from gateway.store.webhooks.deliveries import ToDeliver
+from gateway.store.webhooks.deliveries import JobTrace, ToDeliver
 
 VERB: Verb = "deliver"
 _WRITERS = 2
@@ -44,12 +45,16 @@ _KEPT_SHARE = 5
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """Deliveries claimed together. `behind` is by how much our clock is behind that of Postgres."""
+    """Deliveries claimed together. `behind` is by how much our clock is behind that of Postgres.
+
+    `traces` are the trace contexts of their jobs, by job.
+    """
 
     token: UUID
     until: float
     suspect: bool
     behind: timedelta = timedelta()
+    traces: Mapping[UUID, JobTrace] = field(default_factory=dict[UUID, JobTrace])
 
 
 class Deliverer:
@@ -105,6 +110,7 @@ class Deliverer:
                 suspects=suspects,
             )
             keys = await live_keys(tx, deps, [(one.tenant_id, one.endpoint_id) for one in due])
+            traces = await self._traces(tx, due)
         if due:
             deps.crash_point("deliver.claimed")
         waits = [one.wait for one in capped if one.wait is not None]
@@ -113,8 +119,12 @@ class Deliverer:
         if due:
             # Receivers refuse a signature with a wrong time.
             behind = due[0].claimed_at - deps.clock.now()
-            await self._start(due, keys, replace(claim, behind=behind))
+            await self._start(due, keys, replace(claim, behind=behind, traces=traces))
         return len(due)
+
+    async def _traces(self, tx: Tx, due: Sequence[ToDeliver]) -> Mapping[UUID, JobTrace]:
+        jobs = {one.job_id for one in due if one.job_id is not None}
+        return await deliveries.traces(tx, list(jobs)) if jobs and self._deps.tracer else {}
 
     async def _start(
         self,
@@ -199,6 +209,7 @@ class Deliverer:
             "deliver",
             type(result.judgement).__name__.lower(),
             seconds=result.attempt.duration_ms / 1000,
+            span=result.span,
             delivery_id=one.id,
             event_id=one.event_id,
             tenant_id=one.tenant_id,
@@ -219,7 +230,10 @@ class Deliverer:
         """Make one attempt; None if the process stood still for so long that it may lose the lease."""
         deps = self._deps
         at = deps.clock.now() + claim.behind
-        webhook = signed_webhook(one, keys, custom, at)
+        trace = claim.traces.get(one.job_id) if one.job_id else None
+        span = deps.span("deliver", trace.traceparent) if trace else None
+        sent = span.traceparent if span and trace and trace.is_sent else None
+        webhook = signed_webhook(one, keys, custom, at, sent)
         if deps.clock.monotonic() > claim.until - deps.policy.lease_margin:
             return None
         answer = await deps.sender.send(webhook)
@@ -234,9 +248,8 @@ class Deliverer:
             else None,
             jitter=deps.ids.jitter(),
         )
-        return AttemptResult(
-            one, claim.token, attempt_of(one, webhook, custom, answer, at), judgement
-        )
+        attempt = attempt_of(one, webhook, custom, answer, at)
+        return AttemptResult(one, claim.token, attempt, judgement, span)
 
     async def _record_result(self, result: AttemptResult) -> None:
         """Record an attempt; if its details cannot be stored, record it without them."""

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from gateway.core.events import JOB_STARTED
 from gateway.core.lifecycle import Finish, JobFailure, Start, after_poll, error_of, unreadable
-from gateway.core.model import JobState
+from gateway.core.model import Job, JobState
 from gateway.errors import Unavailable
 from gateway.flows.deps import Deps
 from gateway.flows.settle.settlement import announce, ending, publish_jobs, settle
@@ -78,8 +78,10 @@ def _took(report: UpstreamJob) -> float | None:
     return max((report.completed_at - report.created_at).total_seconds(), 0.0)
 
 
-async def record(deps: Deps, news: Sequence[JobReport]) -> RecordedReports:
-    """Write starts and ends in one transaction.
+async def record(
+    deps: Deps, news: Sequence[JobReport], *, began_at: float | None = None
+) -> RecordedReports:
+    """Write starts and ends in one transaction. `began_at` is when their round began.
 
     If that fails, each is written alone. One that fails alone gets a strike; with too many its job
     fails as unreadable. Raises Unavailable if the database cannot be reached.
@@ -88,12 +90,12 @@ async def record(deps: Deps, news: Sequence[JobReport]) -> RecordedReports:
     if not moves:
         return RecordedReports()
     try:
-        return RecordedReports(await _record(deps, moves))
+        return RecordedReports(await _record(deps, moves, began_at))
     except Unavailable:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs go on
         if len(moves) > 1:
-            parts = [await record(deps, [report]) for report in moves]
+            parts = [await record(deps, [report], began_at=began_at) for report in moves]
             took = [one for part in parts for one in part.took]
             return RecordedReports(took, frozenset(id_ for part in parts for id_ in part.failed))
         deps.slots.report("poll", error)
@@ -110,7 +112,9 @@ async def strike(deps: Deps, report: JobReport) -> RecordedReports:
     return await record(deps, [JobReport(job, unreadable())])
 
 
-async def _record(deps: Deps, moves: Sequence[JobReport]) -> list[tuple[str, float]]:
+async def _record(
+    deps: Deps, moves: Sequence[JobReport], began_at: float | None
+) -> list[tuple[str, float]]:
     ends = [
         ending(report.job.id, report.move, made_at=report.made_at)
         for report in moves
@@ -131,6 +135,7 @@ async def _record(deps: Deps, moves: Sequence[JobReport]) -> list[tuple[str, flo
         deps.queue.wake("deliver")
     announce_jobs(deps, [job.id for job in started])
     announce_feed(deps, [job.tenant_id for job in started])
+    _trace(deps, [*started, *settled.jobs], began_at)
     announce(deps, settled)
     if settled.jobs:
         # Each end makes room at the upstream for a job that waits.
@@ -139,3 +144,14 @@ async def _record(deps: Deps, moves: Sequence[JobReport]) -> list[tuple[str, flo
         report.job.id: report.job.age if report.took is None else report.took for report in moves
     }
     return [(job.workflow, seconds[job.id]) for job in settled.jobs]
+
+
+def _trace(deps: Deps, jobs: Sequence[Job], began_at: float | None) -> None:
+    """Show the round in the trace of each job that it brought news of."""
+    if deps.tracer is None:
+        return
+    ago = 0.0 if began_at is None else deps.clock.monotonic() - began_at
+    for job in jobs:
+        if span := deps.span("poll", job.traceparent, ago=ago):
+            of = {"tenant_id": job.tenant_id, "credential_id": job.credential_id}
+            span.end(job.state.value, job_id=job.id, **of)

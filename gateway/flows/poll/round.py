@@ -56,12 +56,14 @@ async def run_round(deps: Deps, credential: ToPoll, pace: Pace, memory: PollMemo
 
     Does not raise if the upstream or the database cannot be reached: the result tells.
     """
+    began_at = deps.clock.monotonic()
     state = RoundState(
         deps,
         credential,
         pace,
         memory,
-        until=deps.clock.monotonic() + deps.policy.lease / 3,
+        began_at,
+        until=began_at + deps.policy.lease / 3,
         list_order=credential.list_order,
         health=health_of(credential),
         is_safe=credential.strikes < deps.policy.suspicious,

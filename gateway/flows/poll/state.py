@@ -26,7 +26,7 @@ _LIST_LAG_SECONDS = 0.5
 
 @dataclass(slots=True)
 class RoundState:
-    """One round in progress. `until` is when it must stop, of the monotonic clock.
+    """One round in progress. `began_at` and `until`, when it must stop, are of the monotonic clock.
 
     `health` is of the credential that it asks with. `is_safe` is whether it may use the list.
     """
@@ -35,6 +35,7 @@ class RoundState:
     credential: ToPoll
     pace: Pace
     memory: PollMemory
+    began_at: float
     until: float
     list_order: str
     health: CredentialHealth
@@ -84,7 +85,7 @@ class RoundState:
 
     async def record(self, news: Sequence[JobReport]) -> None:
         """Write starts and ends, and count them."""
-        recorded = await reports.record(self.deps, news)
+        recorded = await reports.record(self.deps, news, began_at=self.began_at)
         self.durations += recorded.took
         self.ended |= {
             report.job.id

@@ -25,10 +25,14 @@ from gateway.store.work.settlement import JobEnd, NewDelivery, NewEvent, Subscri
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The jobs that a transaction ended, and how many deliveries are due because of that."""
+    """The jobs that a transaction ended, and how many deliveries are due because of that.
+
+    `began_at` is when that began, of the monotonic clock.
+    """
 
     jobs: Sequence[Job] = ()
     deliveries: int = 0
+    began_at: float = 0.0
 
 
 def ending(
@@ -54,6 +58,7 @@ async def settle(
     tx: Tx, deps: Deps, endings: Sequence[JobEnd], *, event_type: str | None = None
 ) -> Settled:
     """End the jobs that are still open; jobs that have ended already stay as they are."""
+    began_at = deps.clock.monotonic()
     jobs = await settlement.finish(tx, endings) if endings else []
     if not jobs:
         return Settled()
@@ -61,7 +66,7 @@ async def settle(
     owed = await publish_jobs(tx, deps, [(event_type or job_event_type(j.state), j) for j in jobs])
     deps.crash_point("settle.published")
     await rollups.add_jobs(tx, [job.id for job in jobs])
-    return Settled(jobs, owed)
+    return Settled(jobs, owed, began_at)
 
 
 async def publish_jobs(tx: Tx, deps: Deps, news: Sequence[tuple[str, Job]]) -> int:
@@ -115,11 +120,13 @@ def announce(deps: Deps, settled: Settled) -> None:
     if settled.jobs:
         announce_jobs(deps, [job.id for job in settled.jobs])
         announce_feed(deps, [job.tenant_id for job in settled.jobs])
+    took = deps.clock.monotonic() - settled.began_at
     for job in settled.jobs:
         deps.observer.done(
             "job",
             job.state.value,
             seconds=_between(job.created_at, job.completed_at),
+            span=deps.span("settle", job.traceparent, ago=took),
             job_id=job.id,
             tenant_id=job.tenant_id,
             workflow=job.workflow,

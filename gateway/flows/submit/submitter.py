@@ -32,7 +32,7 @@ from gateway.flows.submit.outcome import (
     refusal,
 )
 from gateway.flows.upstream.circuit_breaker import CredentialHealth, is_failing, judge_credential
-from gateway.ports import Refused, Sealed, Submission, Submitted, Unknown, Verb
+from gateway.ports import Refused, Sealed, Span, Submission, Submitted, Unknown, Verb
 from gateway.store.database import Tx
 from gateway.store.job_search import lists
 from gateway.store.job_search.lists import NewNote
@@ -118,9 +118,10 @@ class Submitter:
     async def _submit(self, job: ToSubmit, token: UUID, claimed_at: float) -> None:
         deps = self._deps
         started = deps.clock.monotonic()
+        span = deps.span("submit", job.traceparent)
         not_after = claimed_at + deps.policy.lease - deps.policy.lease_margin
         try:
-            answer = await self._send(job, not_after)
+            answer = await self._send(job, not_after, span)
         except Exception as error:  # noqa: BLE001 - a defect must not stop the other jobs
             deps.slots.report(VERB, error)
             answer = Broken(f"the gateway broke down: {type(error).__name__}")
@@ -132,13 +133,14 @@ class Submitter:
             "submit",
             type(answer).__name__.lower(),
             seconds=deps.clock.monotonic() - started,
+            span=span,
             job_id=job.id,
             tenant_id=job.tenant_id,
             credential_id=job.credential_id,
             reason=reason(answer),
         )
 
-    async def _send(self, job: ToSubmit, not_after: float) -> Answer:
+    async def _send(self, job: ToSubmit, not_after: float, span: Span | None) -> Answer:
         deps = self._deps
         access = deps.access(
             job.tenant_id, job.credential_id, job.credential_version, job.base_url, job.sealed
@@ -151,6 +153,7 @@ class Submitter:
             job.params,
             with_marker(job.metadata, job.id),
             job.copy_results_to,
+            span.traceparent if span and job.sends_traceparent else None,
         )
         if deps.clock.monotonic() > not_after:
             # This process was stalled for so long that another one may hold the lease by now.

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from gateway.core.model import AccessKey, Tenant
+from gateway.core.trace_context import trace_id_of
 from gateway.errors import BadRequest, Unauthorized
 from gateway.flows.accept.authenticate import TenantContext
-from gateway.ports import Ids
+from gateway.ports import Ids, Span
 from gateway.web.asgi.read_body import Incoming
 
 # Names in the state of the ASGI scope: of the request context, and of the parts of the process.
@@ -56,6 +57,7 @@ class RequestContext:
     caller: Caller | None = None
     parameters: Struct | None = None
     bodiless: bool = False
+    span: Span | None = None  # None while tracing is off
     # Headers for the response, success or error.
     response_headers: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
 
@@ -69,6 +71,16 @@ class RequestContext:
     def header(self, name: bytes) -> str:
         """The value of a header; empty where it is absent."""
         return self.headers.get(name, b"").decode("latin-1")
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace context of the request, for what it causes; None while tracing is off."""
+        return self.span.traceparent if self.span else None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace of the request; None while tracing is off."""
+        return trace_id_of(self.traceparent)
 
     async def take_body(self) -> None:
         """Read the body once, after the caller is known; raises what Incoming.read raises."""
@@ -91,6 +103,12 @@ def request_id_of(headers: Iterable[tuple[bytes, bytes]], ids: Ids) -> str:
     if len(given) == 1 and _REQUEST_ID.fullmatch(text := given[0].decode("latin-1")):
         return text
     return str(ids.uuid())
+
+
+def traceparent_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The caller's trace context, not validated yet; None without exactly one."""
+    given = [value for name, value in headers if name == b"traceparent"]
+    return given[0].decode("latin-1") if len(given) == 1 else None
 
 
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -41,12 +41,15 @@ class Problem(Struct, kw_only=True, rename="camel"):
     code: str
     message: str
     request_id: str
+    trace_id: str | UnsetType = UNSET
     errors: list[Fault] | UnsetType = UNSET
 
 
-def problem_of(error: Exception, request_id: str) -> tuple[GatewayError, dict[str, str], bytes]:
+def problem_of(
+    error: Exception, request_id: str, trace_id: str | None = None
+) -> tuple[GatewayError, dict[str, str], bytes]:
     """The error, its headers and its body; details of an unexpected error are only logged."""
-    refusal, headers = _known_error(error, request_id)
+    refusal, headers = _known_error(error, request_id, trace_id)
     if refusal.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(refusal.retry_after)))
     if isinstance(refusal, NoRoom):
@@ -57,10 +60,10 @@ def problem_of(error: Exception, request_id: str) -> tuple[GatewayError, dict[st
         headers |= refusal.headers
     if isinstance(refusal, Unauthorized):
         headers["www-authenticate"] = "Bearer"
-    return refusal, headers, _body(refusal, request_id)
+    return refusal, headers, _body(refusal, request_id, trace_id)
 
 
-def _body(error: GatewayError, request_id: str) -> bytes:
+def _body(error: GatewayError, request_id: str, trace_id: str | None) -> bytes:
     faults = [Fault(fault.field, fault.reason) for fault in error.errors]
     problem = Problem(
         title=error.title,
@@ -69,6 +72,7 @@ def _body(error: GatewayError, request_id: str) -> bytes:
         code=error.code,
         message=error.detail,
         request_id=request_id,
+        trace_id=trace_id or UNSET,
         errors=faults or UNSET,
     )
     return msgspec.json.encode(problem)
@@ -79,7 +83,9 @@ def _allow(error: MethodNotAllowedException) -> str:
     return ", ".join(sorted({*headers.get("allow", "").split(", "), "HEAD", "OPTIONS"}))
 
 
-def _known_error(error: Exception, request_id: str) -> tuple[GatewayError, dict[str, str]]:
+def _known_error(
+    error: Exception, request_id: str, trace_id: str | None
+) -> tuple[GatewayError, dict[str, str]]:
     match error:
         case GatewayError():
             return error, {}
@@ -91,7 +97,8 @@ def _known_error(error: Exception, request_id: str) -> tuple[GatewayError, dict[
         case HTTPException() if error.status_code < _SERVER_FAULT:
             return BadRequest(error.detail), {}
         case _:
-            _log.error("request failed", request_id=request_id, exc_info=error)
+            trace = {"trace_id": trace_id} if trace_id else {}
+            _log.error("request failed", request_id=request_id, **trace, exc_info=error)
             return GatewayError(
                 "An internal error occurred. Search the logs for the request id."
             ), {}

@@ -19,9 +19,10 @@ class RawResponse(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def refusal_answer(error: Exception, request_id: str) -> RawResponse:
+def refusal_answer(error: Exception, request_context: RequestContext) -> RawResponse:
     """The problem details of an error as a response."""
-    refusal, headers, body = problem_of(error, request_id)
+    told = problem_of(error, request_context.request_id, request_context.trace_id)
+    refusal, headers, body = told
     pairs = tuple((name.encode(), value.encode()) for name, value in headers.items())
     return RawResponse(refusal.status, body, MEDIA_TYPE, pairs)
 

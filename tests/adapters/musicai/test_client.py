@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -41,6 +42,7 @@ from tests.adapters.raw_server import (
     serving,
     then_close,
 )
+from tests.builders import TRACEPARENT
 
 KEY = "3f1c0c9e-key"
 HTML = "<html><body>Bad gateway</body></html>"
@@ -118,6 +120,17 @@ async def test_the_environment_names_no_proxy(
 
 REASON = '{"code":"BAD_INPUT","title":"Invalid input","message":"File not found."}'
 GIVEN = UpstreamProblem("BAD_INPUT", "Invalid input", "File not found.")
+
+
+async def test_a_trace_context_is_sent_along_where_there_is_one(upstream: MusicAi) -> None:
+    async with serving(reply(200, '{"id":"j1"}')) as server:
+        here = access(server.url)
+        await upstream.submit(here, submission())
+        await upstream.submit(here, replace(submission(), traceparent=TRACEPARENT))
+        await upstream.status(here, "j1")
+    sent = [head.lower().count(b"\r\ntraceparent: ") for head in server.requests]
+    assert sent == [0, 1, 0]
+    assert f"traceparent: {TRACEPARENT}".encode() in server.requests[1].lower()
 
 
 @pytest.mark.parametrize(

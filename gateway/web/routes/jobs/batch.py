@@ -57,7 +57,8 @@ async def create_batch(
     require_credential(has_credential=caller.required_context.has_credential)
     await _check_callbacks(deps, payload.jobs)
     key, digest = idempotency_key_of(request_context), hashlib.sha256(request_context.body).digest()
-    batch = await read_large(len(request_context.body), _jobs, deps, tenant, payload)
+    size, traceparent = len(request_context.body), request_context.traceparent
+    batch = await read_large(size, _jobs, deps, tenant, payload, traceparent)
     if key is not None:
         # The key is for the whole request, so each job stores the digest of the whole body.
         batch = [
@@ -83,9 +84,13 @@ async def retry_job(
     request: AnyRequest,
 ) -> Response[RetryMade]:
     """Creates a new job with the input of an ended job."""
-    deps, key = context.deps, idempotency_key_of(request_context_of(request))
+    request_context, deps = request_context_of(request), context.deps
+    key = idempotency_key_of(request_context)
     job = await job_again(deps, tenant.id, job_id, idempotency_key=key)
+    job = replace(job, traceparent=request_context.traceparent)
     accepted = await context.acceptor.accept(Order.of(job, tenant.limits, deps.policy))
+    if request_context.span:
+        request_context.span.note(job_id=accepted.id)
     made = RetryMade(str(accepted.id), str(job_id))
     return Response(made, headers=_replayed(is_replay=accepted.replayed))
 
@@ -134,13 +139,13 @@ async def _check_callbacks(deps: Deps, jobs: list[BatchJobIn]) -> None:
         await check_callback(deps, f"jobs[{place}].callbackUrl", url)
 
 
-def _jobs(deps: Deps, tenant: Tenant, payload: BatchIn) -> list[NewJob]:
+def _jobs(deps: Deps, tenant: Tenant, payload: BatchIn, traceparent: str | None) -> list[NewJob]:
     """The jobs to store; raises BadRequest that names every fault of every job."""
     made: list[NewJob] = []
     faults: list[FieldError] = []
     for place, job in enumerate(payload.jobs):
         try:
-            made.append(new_job(deps, tenant, job, None, payload.name))
+            made.append(new_job(deps, tenant, job, None, payload.name, traceparent=traceparent))
         except BadRequest as error:
             faults += [FieldError(f"jobs[{place}].{one.field}", one.reason) for one in error.errors]
     if faults:

@@ -63,6 +63,8 @@ async def accept(context: Context, request_context: RequestContext, route: str) 
         job = order.job
         accepted = await context.acceptor.accept(order)
         outcome = "replayed" if accepted.replayed else outcome
+        if request_context.span:
+            request_context.span.note(job_id=accepted.id)
     except GatewayError as refused:
         outcome = refused.code
         raise
@@ -94,7 +96,8 @@ async def _order(
     deps = context.deps
     if given.callback_url is not None:
         await check_callback(deps, "callbackUrl", given.callback_url)
-    job = await read_large(size, new_job, deps, tenant, given, key, given.batch_name)
+    of = (deps, tenant, given, key, given.batch_name)
+    job = await read_large(size, new_job, *of, traceparent=request_context.traceparent)
     return Order.of(job, tenant.limits, deps.policy)
 
 
@@ -113,6 +116,8 @@ def new_job(
     given: BatchJobIn,
     idempotency_key: str | None,
     batch_name: str | None,
+    *,
+    traceparent: str | None,
 ) -> NewJob:
     """The job to store; raises BadRequest."""
     try:
@@ -140,6 +145,7 @@ def new_job(
         deadline_seconds=deps.policy.deadline if deadline is None else deadline,
         idempotency_key=idempotency_key,
         request_hash=digest,
+        traceparent=traceparent,
     )
 
 
