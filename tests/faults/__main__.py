@@ -32,7 +32,7 @@ _SHOWN = 50
 _PATIENT = ",".join(["1"] * 8 + ["5"] * 8)
 _GAVE_UP = "SELECT id FROM job WHERE error->>'code' = 'GATEWAY_FAULT'"
 
-Harm = Callable[[History], Awaitable[dict[str, int]]]
+Scenario = Callable[[History], Awaitable[dict[str, int]]]
 
 
 async def _submit(history: History, chance: random.Random, rate: float, seconds: float) -> None:
@@ -53,8 +53,8 @@ async def _one(history: History, tenant: Any, run: float, *, is_deleted: bool) -
         await history.delete(entry)
 
 
-def _by_nemesis(seed: int, minutes: float, rate: float) -> Harm:
-    async def harm(history: History) -> dict[str, int]:
+def _by_nemesis(seed: int, minutes: float, rate: float) -> Scenario:
+    async def scenario(history: History) -> dict[str, int]:
         nemesis = Nemesis(history.world, _WORKERS, random.Random(f"faults:{seed}"))
         for _ in range(_WORKERS):
             await history.world.work()
@@ -65,17 +65,17 @@ def _by_nemesis(seed: int, minutes: float, rate: float) -> Harm:
         await pass_time(history.world)
         return nemesis.done
 
-    return harm
+    return scenario
 
 
-def _by_storm(seed: int, storm: Storm) -> Harm:
-    async def harm(history: History) -> dict[str, int]:
+def _by_storm(seed: int, storm: Storm) -> Scenario:
+    async def scenario(history: History) -> dict[str, int]:
         return await rage(history, storm, random.Random(f"kills:{seed}"))
 
-    return harm
+    return scenario
 
 
-async def run(harm: Harm) -> dict[str, Any]:
+async def run(scenario: Scenario) -> dict[str, Any]:
     """One run; what happened, with all breaches of the promises."""
     delays: dict[str, Any] = {"GATEWAY_DELIVERY_DELAYS": _PATIENT}
     async with (
@@ -84,7 +84,7 @@ async def run(harm: Harm) -> dict[str, Any]:
     ):
         history = History(world)
         began = time.monotonic()
-        done = await harm(history)
+        done = await scenario(history)
         seconds = round(time.monotonic() - began, 1)
         sys.stderr.write(f"{len(history.entries)} jobs accepted in {seconds} s; waiting for rest\n")
         rest, breaches = await _rest(world)
@@ -130,13 +130,13 @@ def main() -> int:
     again += [one for one in sys.argv[1:] if not one.startswith("--seed")]
     if given.kills or given.flush_every:
         storm = Storm(given.jobs, given.rate or 50.0, given.kills, given.flush_every)
-        harm = _by_storm(seed, storm)
+        scenario = _by_storm(seed, storm)
     else:
-        harm = _by_nemesis(seed, given.minutes, given.rate or 8.0)
+        scenario = _by_nemesis(seed, given.minutes, given.rate or 8.0)
     sys.stderr.write(f"seed {seed}\n")
     is_kept = False
     try:
-        outcome = asyncio.run(run(harm))
+        outcome = asyncio.run(run(scenario))
         sys.stdout.write(json.dumps({"seed": seed, **outcome}, indent=2) + "\n")
         is_kept = not outcome["breaches"]
     finally:

@@ -1,4 +1,4 @@
-"""What must hold once all is healed, whatever happened before; breaches are told in words."""
+"""Checks the promises after the faults are over; each breach is a sentence."""
 
 import asyncio
 import json

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from gateway.core.webhooks.signing import format_secret
 from tests.faults.drills.drill import KEEPER_SECONDS, TERMINATE, query
+from tests.faults.harness.fork_server import Child
 from tests.faults.harness.links import Links
-from tests.faults.harness.nursery import Child
 from tests.faults.harness.proxy import Proxy
 from tests.faults.harness.rig import Rig
 from tests.faults.harness.world import Tenant, World
@@ -25,7 +25,7 @@ _SKEW_SECONDS = 240
 
 @dataclass(slots=True)
 class Nemesis:
-    """Does harm to one world until it is told to stop; `done` counts what it did."""
+    """Injects faults into one world until it is told to stop; `done` counts them."""
 
     world: World
     workers: int
@@ -182,8 +182,8 @@ class Nemesis:
     async def _skew_clock(self) -> None:
         """One worker is replaced by one whose clock is wrong."""
         worker = self._a_worker()
-        harm = {"skew": self.chance.choice([-_SKEW_SECONDS, _SKEW_SECONDS])}
-        await self.world.work(harm=harm)
+        faults = {"skew": self.chance.choice([-_SKEW_SECONDS, _SKEW_SECONDS])}
+        await self.world.work(faults=faults)
         worker.signal(signal.SIGTERM)
 
     async def _rotate_credential(self) -> None:

@@ -1,4 +1,4 @@
-"""A process dies by SIGKILL at every crash point once, is started again, and nothing is amiss."""
+"""A process is killed at each crash point and started again, and every promise still holds."""
 
 import asyncio
 import re
@@ -13,8 +13,8 @@ from tests.bench.harness.parts import ROOT
 from tests.faults.checker import check
 from tests.faults.drills.drill import TERMINATE
 from tests.faults.harness.drain import connect, drain, pass_time
+from tests.faults.harness.fork_server import Child
 from tests.faults.harness.history import Entry, History
-from tests.faults.harness.nursery import Child
 from tests.faults.harness.rig import Rig
 from tests.faults.harness.waiting import until
 from tests.faults.harness.world import SHORT, Tenant, World, start_world

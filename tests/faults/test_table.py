@@ -1,4 +1,4 @@
-"""Every fault is injected by something, and every drill is known by its number."""
+"""Every fault has a drill or a crash point, and every drill has a number."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What all drills share: a world under load, its healing, and the check at the end."""
+"""What all drills share: a world under load, the end of its faults, and the check at the end."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from tests.faults.harness.drain import drain
 from tests.faults.harness.history import Entry, History
 from tests.faults.harness.rig import Rig
 from tests.faults.harness.waiting import until
-from tests.faults.harness.world import Harm, World, start_world
+from tests.faults.harness.world import Faults, World, start_world
 
 KEEPER_SECONDS = 0.2
 _SHOWN = 20
@@ -56,14 +56,14 @@ async def drill(
 
 @asynccontextmanager
 async def supervised(
-    world: World, workers: int = 1, harm: Harm | None = None, **env: str
+    world: World, workers: int = 1, faults: Faults | None = None, **env: str
 ) -> AsyncGenerator[None]:
     """So many workers run during the block: each that ends is started again, as deployments do."""
 
     async def keep() -> None:
         while True:
             for _ in range(workers - sum(worker.alive for worker in world.workers)):
-                await world.work(harm=harm, **env)
+                await world.work(faults=faults, **env)
             await asyncio.sleep(KEEPER_SECONDS)
 
     keeper = asyncio.create_task(keep())

@@ -41,7 +41,7 @@ async def test_38_a_steady_load_is_no_restore(rig: Rig) -> None:
         world, jobs = history.world, 3_000
         ports, crossing = [free_port(), free_port()], {"sweep": 1, "slow_claims": 0.03}
         for port in ports:
-            await world.work(harm=crossing, GATEWAY_WORKER_PORT=str(port))
+            await world.work(faults=crossing, GATEWAY_WORKER_PORT=str(port))
         await submit_many(history, jobs, 15.0, run=0.3)
         rest = await drain(world, 100)
         sweeps = await counted(rig, ports, "gw_sweeps_total")
@@ -226,8 +226,8 @@ async def test_41_a_burst_through_a_sweep_a_kill_and_a_lost_answer(rig: Rig) -> 
     up, when its lease of 26 s is over.
     """
     async with drill(rig, "41 burst", seconds=120, links=False, tenants=1) as history:
-        world, tenant, harm = history.world, history.world.tenants[0], {"sweep": 1}
-        first, _ = [await world.work(harm=harm) for _ in range(2)]
+        world, tenant, faults = history.world, history.world.tenants[0], {"sweep": 1}
+        first, _ = [await world.work(faults=faults) for _ in range(2)]
         await submit_many(history, 2)
         await until_ended(history, history.entries, 30)
         await add_fault(rig, tenant, "submit", {"type": "ambiguous"}, times=1)
@@ -243,7 +243,7 @@ async def test_41_a_burst_through_a_sweep_a_kill_and_a_lost_answer(rig: Rig) -> 
         await until(is_in_the_middle, 60)
         await first.kill()
         taken, held = await _counted(world, _TAKEN), await _counted(world, _HELD)
-        await world.work(harm=harm)
+        await world.work(faults=faults)
         rest = await drain(world, 120)
         doubts = await query(world, _DOUBTS)
     print(f"41: killed after {taken} submits, {held} claimed; all had ended {rest:.1f} s later")

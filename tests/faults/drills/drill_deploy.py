@@ -14,7 +14,7 @@ from gateway.store.migration.migrate import newest_revision
 from tests.bench.harness.parts import ROOT
 from tests.faults.drills.drill import drill, query, submit_many
 from tests.faults.harness.drain import connect
-from tests.faults.harness.nursery import Nursery, start_nursery
+from tests.faults.harness.fork_server import ForkServer, start_fork_server
 from tests.faults.harness.rig import Rig, make_template, run_command
 from tests.faults.harness.world import World
 
@@ -55,13 +55,13 @@ async def test_35_old_code_goes_on_while_new_code_takes_over(rig: Rig) -> None:
             await create_database(rig.postgres, name, _OLD_TEMPLATE)
 
         async with drill(
-            rig, "35 old and new", links=False, nursery=old, make_database=make_database
+            rig, "35 old and new", links=False, fork_server=old, make_database=make_database
         ) as history:
             world = history.world
             elder, api = await world.work(), world.api
             load = asyncio.create_task(submit_many(history, 160, 12.0, run=0.5))
             await asyncio.sleep(2)
-            world.nursery = rig.nursery
+            world.fork_server = rig.fork_server
             await run_command(rig, world.env, "db", "upgrade")
             await asyncio.sleep(2)  # the old code alone, on the new schema
             younger = await world.work()
@@ -101,8 +101,8 @@ async def test_35_what_newer_code_wrote_is_served(rig: Rig) -> None:
 
 
 @asynccontextmanager
-async def _old(rig: Rig) -> AsyncGenerator[Nursery]:
-    """A nursery that runs the code as it was before the newest migration, and a database for it."""
+async def _old(rig: Rig) -> AsyncGenerator[ForkServer]:
+    """A fork server with the code before the newest migration, and a database for it."""
     commit = _before_newest_migration()
     if commit is None:
         pytest.skip("the history of the code is not here: a full clone has it")
@@ -111,11 +111,11 @@ async def _old(rig: Rig) -> AsyncGenerator[Nursery]:
     packed = rig.folder / "old.zip"
     _git("archive", f"--output={packed}", commit, "gateway", "migrations")
     shutil.unpack_archive(packed, tree)
-    async with start_nursery(tree) as nursery:
+    async with start_fork_server(tree) as fork_server:
         usual = rig.operator_key
-        rig.operator_key = await make_template(rig, _OLD_TEMPLATE, nursery)
+        rig.operator_key = await make_template(rig, _OLD_TEMPLATE, fork_server)
         try:
-            yield nursery
+            yield fork_server
         finally:
             rig.operator_key = usual
 

@@ -126,7 +126,7 @@ async def test_24_names_and_addresses_that_lead_inside(rig: Rig) -> None:
             await query(world, change, UUID(ids[url]), url)
         inside = {f"{name}.test": [[address]] for name, address in _INSIDE.items()}
         mixed = {"mixed.test": [[PUBLIC, HOST]], "rebind.test": [[HOST], [PUBLIC]]}
-        await world.work(harm={"names": {**inside, **mixed}})
+        await world.work(faults={"names": {**inside, **mixed}})
         await history.submit(tenant, run=0.1)
         await until(lambda: _is_at_an_end(world, turning, *ids.values()), 40)
         assert canary.connections == 0
@@ -210,8 +210,8 @@ async def _produced(
         _PRODUCTION | authority.env | _QUICK | {"GATEWAY_CALLBACK_PORTS": str(front.port)}
     )
     names = (*_INSIDE, "mixed", "rebind", "later")
-    harm = {"names": {f"{name}.test": [[PUBLIC]] for name in names}}
-    async with drill(rig, "24 SSRF", links=False, tenants=0, harm=harm, **env) as history:
+    faults = {"names": {f"{name}.test": [[PUBLIC]] for name in names}}
+    async with drill(rig, "24 SSRF", links=False, tenants=0, faults=faults, **env) as history:
         yield history, await history.world.add_tenant(hook=False)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.faults.drills.drill import drill, query, supervised, until_ended
-from tests.faults.harness.harm import POISONS
+from tests.faults.harness.fault_injection import POISONS
 from tests.faults.harness.history import Entry, History
 from tests.faults.harness.rig import Rig
 from tests.faults.harness.waiting import until
@@ -15,8 +15,8 @@ from tests.faults.harness.world import SHORT, start_world
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _POLICY = {**SHORT, "strikes": 3}
-_HARM = {"poison": True, "stuck": 2}
-_HARMS: dict[str, dict[str, Any]] = {"memory": {**_HARM, "memory": 256 * 1024 * 1024}}
+_FAULTS = {"poison": True, "stuck": 2}
+_FAULTS_BY_KIND: dict[str, dict[str, Any]] = {"memory": {**_FAULTS, "memory": 256 * 1024 * 1024}}
 _AT_POISON = "SELECT state, last_error FROM delivery WHERE url LIKE '%/poison-%'"
 _SPOIL_SECRET = """
 UPDATE signing_secret s SET sealed = '\\x00' FROM tenant t
@@ -35,7 +35,7 @@ async def test_32_a_job_that_cannot_be_submitted(rig: Rig, kind: str) -> None:
         await _submit_some(history)
         poisoned = await history.submit(ill, name=f"poison {kind}")
         healthy = await _submit_some(history)
-        async with supervised(world, harm=_HARMS.get(kind, _HARM)):
+        async with supervised(world, faults=_FAULTS_BY_KIND.get(kind, _FAULTS)):
             await until_ended(history, healthy, 90)
             await until_ended(history, [poisoned], 90)
             late = await history.submit(other)
@@ -51,7 +51,7 @@ async def test_32_a_job_whose_end_cannot_be_read(rig: Rig, kind: str) -> None:
         world, ill = history.world, history.world.tenants[0]
         poisoned = await history.submit(ill, plan={"result": {"poison": kind}})
         healthy = await _submit_some(history)
-        async with supervised(world, harm=_HARMS.get(kind, _HARM)):
+        async with supervised(world, faults=_FAULTS_BY_KIND.get(kind, _FAULTS)):
             await until_ended(history, healthy, 90)
             await until_ended(history, [poisoned], 90)
     await _is_given_up(history, poisoned, "UPSTREAM_UNREADABLE")
@@ -66,7 +66,7 @@ async def test_32_a_delivery_that_cannot_be_sent(rig: Rig, kind: str) -> None:
         callback = f"{world.hooks}/hook/{ill.slug}/poison-{kind}"
         await history.submit(ill, callbackUrl=callback)
         healthy = await _submit_some(history)
-        async with supervised(world, harm=_HARMS.get(kind, _HARM)):
+        async with supervised(world, faults=_FAULTS_BY_KIND.get(kind, _FAULTS)):
             await until_ended(history, healthy, 60)
 
             async def are_delivered() -> bool:

@@ -123,7 +123,7 @@ async def test_36_one_key_fifty_times_at_once(rig: Rig) -> None:
 async def test_29_the_clock_of_one_worker_is_wrong(rig: Rig, skew: int) -> None:
     async with drill(rig, f"29 clock skew {skew:+} s", policy=SHORT) as history:
         world = history.world
-        wrong = await world.work(harm={"skew": skew})
+        wrong = await world.work(faults={"skew": skew})
         load = asyncio.create_task(submit_many(history, 40, 4.0, run=0.5))
         await asyncio.sleep(2)
         await world.work()
@@ -136,7 +136,7 @@ async def test_29_the_clock_of_one_worker_is_wrong(rig: Rig, skew: int) -> None:
 
 
 async def test_34_the_api_runs_out_of_files(rig: Rig) -> None:
-    async with drill(rig, "34 API, 80 files", links=False, harm={"nofile": 80}) as history:
+    async with drill(rig, "34 API, 80 files", links=False, faults={"nofile": 80}) as history:
         world = history.world
         await world.work()
         await submit_many(history, 10)
@@ -156,7 +156,7 @@ async def test_34_the_api_runs_out_of_files(rig: Rig) -> None:
 async def test_34_a_worker_runs_out_of_files(rig: Rig) -> None:
     async with drill(rig, "34 worker, 48 files", links=False) as history:
         world = history.world
-        worker = await world.work(harm={"nofile": 48})
+        worker = await world.work(faults={"nofile": 48})
         for tenant in world.tenants:
             await add_fault(rig, tenant, "submit", {"type": "delay", "seconds": 0.5}, times=100)
             await rig.behave(f"/hook/{tenant.slug}", delaySeconds=0.5, times=100)

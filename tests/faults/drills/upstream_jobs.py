@@ -1,4 +1,4 @@
-"""Jobs at the upstream that are not of the gateway, and what a worker counts of its own calls."""
+"""Makes jobs at the upstream past the gateway, and counts the calls of workers."""
 
 import asyncio
 import re

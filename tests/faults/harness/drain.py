@@ -1,4 +1,4 @@
-"""Waiting until a world has nothing left to do."""
+"""Waits until a world has nothing left to do."""
 
 import asyncio
 from typing import Any

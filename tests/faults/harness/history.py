@@ -1,4 +1,4 @@
-"""Clients that keep a history: each call is ok, failed, or of unknown outcome."""
+"""Clients that record their calls: each one is ok, failed, or of unknown outcome."""
 
 import asyncio
 from dataclasses import dataclass, field

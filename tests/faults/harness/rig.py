@@ -1,4 +1,4 @@
-"""A machine to break: servers of its own, a simulated upstream, and a receiver."""
+"""A test rig to break: its own Postgres and Valkey, the simulator, and a receiver."""
 
 import asyncio
 import base64
@@ -29,8 +29,8 @@ from gateway.embedded import (
 )
 from gateway.embedded.part import PartFailedError, kill, spawn, stop, wait_ready
 from tests.bench.harness.parts import bare_environment
-from tests.faults.harness.nursery import Nursery, start_nursery
-from tests.faults.harness.process import Order
+from tests.faults.harness.fork_server import ForkServer, start_fork_server
+from tests.faults.harness.fork_server_main import Order
 from tests.servers import make_folder
 
 TEMPLATE = "faults_template"
@@ -73,14 +73,14 @@ class Server:
 
 @dataclass(slots=True)
 class Rig:
-    """What all worlds share."""
+    """The servers that all worlds share."""
 
     folder: Path
     postgres: Postgres
     valkey: Valkey
     postgres_server: Server
     valkey_server: Server
-    nursery: Nursery
+    fork_server: ForkServer
     client: httpx.AsyncClient
     callers: httpx.AsyncClient
     simulator: str = ""
@@ -99,12 +99,12 @@ class Rig:
         }
 
     async def control(self, path: str, body: object) -> Any:
-        """Tell the simulator something."""
+        """Send a control request to the simulator."""
         answer = await self.client.post(f"{self.simulator}/_control{path}", json=body)
         return answer.raise_for_status().json()
 
     async def observe(self, path: str) -> Any:
-        """Ask the simulator something."""
+        """Read from the simulator's control API."""
         answer = await self.client.get(f"{self.simulator}/_control{path}")
         return answer.raise_for_status().json()
 
@@ -132,12 +132,12 @@ async def start_rig() -> AsyncGenerator[Rig]:
         for server in servers:
             stack.push_async_callback(server.stop)
         await asyncio.gather(*(server.start() for server in servers))
-        nursery = await stack.enter_async_context(start_nursery())
+        fork_server = await stack.enter_async_context(start_fork_server())
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=15))
         # httpx's own pool takes time that grows with the square of its connections.
         many = httpx.AsyncClient(timeout=15, transport=AiohttpTransport(client=_session))
         callers = await stack.enter_async_context(many)
-        rig = Rig(folder, postgres, valkey, *servers, nursery, client, callers)
+        rig = Rig(folder, postgres, valkey, *servers, fork_server, client, callers)
         await asyncio.gather(_make_template(rig), _start_outside(rig))
         yield rig
 
@@ -157,7 +157,7 @@ async def _start_outside(rig: Rig) -> None:
 async def _outside(rig: Rig, role: str, port: int, *arguments: str) -> str:
     log = rig.folder / f"{role}.log"
     order = Order(role=role, log=str(log), arguments=list(arguments), env=bare_environment())
-    child = await rig.nursery.start(order)
+    child = await rig.fork_server.start(order)
     async with asyncio.timeout(READY_SECONDS):
         while True:
             assert child.alive, log.read_text()
@@ -173,24 +173,24 @@ async def _outside(rig: Rig, role: str, port: int, *arguments: str) -> str:
 async def _make_template(rig: Rig) -> None:
     """A migrated database that knows one operator's key."""
     await drop_database(rig.postgres, TEMPLATE)
-    rig.operator_key = await make_template(rig, TEMPLATE, rig.nursery)
+    rig.operator_key = await make_template(rig, TEMPLATE, rig.fork_server)
 
 
-async def make_template(rig: Rig, name: str, nursery: Nursery) -> str:
-    """Make a database as the code of a nursery has it; the key of its operator."""
+async def make_template(rig: Rig, name: str, fork_server: ForkServer) -> str:
+    """Create and migrate a database with a fork server's code; the key of its operator."""
     await create_database(rig.postgres, name)
     env = rig.env(name)
-    await run_command(rig, env, "db", "upgrade", nursery=nursery)
+    await run_command(rig, env, "db", "upgrade", fork_server=fork_server)
     command = ("key", "create", "--operator", "--name", "faults", "--json")
-    return json.loads(await run_command(rig, env, *command, nursery=nursery))["accessKey"]
+    return json.loads(await run_command(rig, env, *command, fork_server=fork_server))["accessKey"]
 
 
 async def run_command(
-    rig: Rig, env: dict[str, str], *arguments: str, nursery: Nursery | None = None
+    rig: Rig, env: dict[str, str], *arguments: str, fork_server: ForkServer | None = None
 ) -> str:
     """What a command of the gateway prints."""
     log = rig.folder / f"command-{next(_commands)}.log"
     order = Order(role="gateway", log=str(log), arguments=list(arguments), env=env)
-    status = await (await (nursery or rig.nursery).start(order)).ended()
+    status = await (await (fork_server or rig.fork_server).start(order)).ended()
     assert status == 0, log.read_text()
     return log.read_text()

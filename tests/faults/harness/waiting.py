@@ -1,4 +1,4 @@
-"""Waiting for something to become true, in a bounded time."""
+"""Waits until a condition is true, with a time limit."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -13,14 +13,14 @@ import httpx
 from gateway.core.webhooks.signing import format_secret
 from gateway.embedded import create_database, free_port
 from tests.bench.harness.parts import bare_environment
+from tests.faults.harness.fork_server import Child, ForkServer
+from tests.faults.harness.fork_server_main import Order
 from tests.faults.harness.links import Links, linked
-from tests.faults.harness.nursery import Child, Nursery
-from tests.faults.harness.process import Order
 from tests.faults.harness.rig import HOST, READY_SECONDS, STEP_SECONDS, TEMPLATE, Rig
 
 # Crash points would wait half a minute for each lease; all else is as in production.
 SHORT: Mapping[str, Any] = {"lease": 3.0, "lease_margin": 1.0, "lookup_delay": 0.5}
-Harm = Mapping[str, Any]
+Faults = Mapping[str, Any]
 _SHOWN_LINES = 100
 _UNAVAILABLE = 503
 _TRIES = 10
@@ -48,7 +48,7 @@ class World:
     port: int
     env: dict[str, str]
     links: Links | None
-    nursery: Nursery
+    fork_server: ForkServer
     policy: dict[str, Any] = field(default_factory=dict[str, Any])
     tenants: list[Tenant] = field(default_factory=list[Tenant])
     api: Child | None = None
@@ -64,9 +64,9 @@ class World:
         """The root of the receiver as the gateway reaches it."""
         return f"http://{HOST}:{self.links.receiver.port}" if self.links else self.rig.receiver
 
-    async def serve(self, die_at: str = "", harm: Harm | None = None, **env: str) -> Child:
+    async def serve(self, die_at: str = "", faults: Faults | None = None, **env: str) -> Child:
         """Start the API; with a crash point it is not waited for longer than it lives."""
-        self.api = await self._start("serve", die_at, harm, env)
+        self.api = await self._start("serve", die_at, faults, env)
         await self.ready(self.api)
         return self.api
 
@@ -79,9 +79,9 @@ class World:
         self.port = port
         return self.api
 
-    async def work(self, die_at: str = "", harm: Harm | None = None, **env: str) -> Child:
+    async def work(self, die_at: str = "", faults: Faults | None = None, **env: str) -> Child:
         """Start one more worker."""
-        worker = await self._start("worker", die_at, harm, env)
+        worker = await self._start("worker", die_at, faults, env)
         self.workers = [one for one in self.workers if one.alive] + [worker]
         return worker
 
@@ -97,7 +97,7 @@ class World:
                     return
 
     async def _start(
-        self, role: str, die_at: str, harm: Harm | None, env: Mapping[str, str]
+        self, role: str, die_at: str, faults: Faults | None, env: Mapping[str, str]
     ) -> Child:
         order = Order(
             role=role,
@@ -105,9 +105,9 @@ class World:
             env={**self.env, **env},
             die_at=die_at,
             policy=self.policy,
-            harm=dict(harm or {}),
+            faults=dict(faults or {}),
         )
-        return await self.nursery.start(order)
+        return await self.fork_server.start(order)
 
     async def ask(
         self, method: str, path: str, key: str, body: object = None, **headers: str
@@ -184,8 +184,8 @@ async def start_world(
     links: bool = False,
     policy: Mapping[str, Any] | None = None,
     die_at: str = "",
-    harm: Harm | None = None,
-    nursery: Nursery | None = None,
+    faults: Faults | None = None,
+    fork_server: ForkServer | None = None,
     make_database: Callable[[str], Awaitable[None]] | None = None,
     **env: str,
 ) -> AsyncGenerator[World]:
@@ -204,12 +204,12 @@ async def start_world(
             free_port(),
             {},
             await stack.enter_async_context(linked(rig)) if links else None,
-            nursery or rig.nursery,
+            fork_server or rig.fork_server,
             dict(policy or {}),
         )
         world.env = _environment(world, number % 60) | env
         stack.push_async_callback(world.end)
-        await world.serve(die_at, harm)
+        await world.serve(die_at, faults)
         for _ in range(tenants):
             await world.add_tenant()
         yield world

@@ -1,15 +1,15 @@
-"""What a process suffers from within: a wrong clock, odd names, poisoned work, scarce means.
+"""Faults inside a process: a wrong clock, odd host names, poisoned work, scarce resources.
 
-It is chosen by an order's `harm`, before the process starts to run:
+The `faults` of an order choose them, before the process starts to run:
 
-- `skew`: seconds that its wall clock is ahead of everybody's.
-- `names`: for each host name its addresses, one list for each time that it is looked up, in turn.
-- `nofile`: how many files it may have open; `memory`: bytes that it may take beyond its start.
-- `stuck`: seconds after which a worker whose loop stands still gives itself up, in place of 30.
-- `sweep`: every how many whole seconds it sweeps, in place of 5; `slow_claims`: seconds that pass
-  between the answer to a claim of jobs to submit and its judgement.
-- `poison`: whether jobs named `poison KIND`, results that hold `{"poison": KIND}` and receivers
-  whose URL ends in `/poison-KIND` do to it what KIND says; a result may also be `unstorable`.
+- `skew`: seconds that its wall clock is ahead of the others.
+- `names`: for each host name the lists of addresses that its lookups return in turn.
+- `nofile`: how many files it may have open; `memory`: bytes that it may use beyond its start.
+- `stuck`: seconds after which the watchdog ends a worker with a blocked event loop, instead of 30.
+- `sweep`: whole seconds between sweeps, instead of 5; `slow_claims`: seconds between the answer to
+  a claim of jobs to submit and its comparison with the beacon.
+- `poison`: whether jobs named `poison KIND`, results with `{"poison": KIND}` and receivers whose
+  URL ends in `/poison-KIND` do what KIND says to the process; a result may also be `unstorable`.
 """
 
 import asyncio
@@ -38,9 +38,9 @@ from gateway.store.work import submits
 _PIECE = 16 * 1024 * 1024
 
 
-def suffer(harm: Mapping[str, Any]) -> None:
-    """Prepare this process for the harm that it is to suffer."""
-    for kind, what in harm.items():
+def inject(faults: Mapping[str, Any]) -> None:
+    """Inject these faults into this process."""
+    for kind, what in faults.items():
         _KINDS[kind](what)
 
 

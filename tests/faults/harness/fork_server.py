@@ -1,4 +1,4 @@
-"""The other end of tests/faults/harness/process.py: starts processes, and knows when and how they end."""
+"""Starts processes through a fork server, and knows when and how they end."""
 
 import asyncio
 import json
@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from tests.bench.harness.parts import ROOT, bare_environment
-from tests.faults.harness.process import Order
+from tests.faults.harness.fork_server_main import Order
 
 _STOP_SECONDS = 15.0
 
 
 class Child:
-    """A process; its status is negative where a signal ended it."""
+    """A process; its status is negative if a signal ended it."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -26,7 +26,7 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs, as far as heard."""
+        """Whether it still runs, as far as the fork server has said."""
         return not self._status.done()
 
     def end(self, status: int) -> None:
@@ -48,7 +48,7 @@ class Child:
         await self.ended()
 
     async def stop(self) -> int:
-        """End it by SIGTERM, or by SIGKILL when that brings nothing."""
+        """End it by SIGTERM, or by SIGKILL if it does not end."""
         self.signal(signal.SIGTERM)
         try:
             return await self.ended(_STOP_SECONDS)
@@ -57,8 +57,8 @@ class Child:
             return -signal.SIGKILL
 
 
-class Nursery:
-    """Starts children, one order at a time."""
+class ForkServer:
+    """The client of a fork server: starts child processes."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -74,7 +74,7 @@ class Nursery:
         return await future
 
     async def listen(self) -> None:
-        """Hear what the nursery says, for as long as it runs."""
+        """Read the messages of the fork server until it ends."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             facts = json.loads(line)
@@ -86,15 +86,15 @@ class Nursery:
 
 
 @asynccontextmanager
-async def start_nursery(code: Path = ROOT) -> AsyncGenerator[Nursery]:
-    """A nursery for the time of the block; what it started ends with it.
+async def start_fork_server(code: Path = ROOT) -> AsyncGenerator[ForkServer]:
+    """A fork server during the block; the processes that it started end with it.
 
-    `code` is the tree whose `gateway` it runs; the nursery itself is always this one.
+    `code` is the tree whose `gateway` it runs; the server's own code is always that of this tree.
     """
     # The first folder to be searched is the one with the code, before that of the tests.
     start = (
         f"import sys; sys.path[:0] = {[str(code), str(ROOT)]!r}; "
-        "from tests.faults.harness.process import main; main()"
+        "from tests.faults.harness.fork_server_main import main; main()"
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-c", start),
@@ -104,10 +104,10 @@ async def start_nursery(code: Path = ROOT) -> AsyncGenerator[Nursery]:
         stdout=PIPE,
         start_new_session=True,
     )
-    nursery = Nursery(process)
-    listening = asyncio.create_task(nursery.listen())
+    fork_server = ForkServer(process)
+    listening = asyncio.create_task(fork_server.listen())
     try:
-        yield nursery
+        yield fork_server
     finally:
         process.kill()
         await process.wait()

@@ -1,8 +1,9 @@
-"""The parts of a rig as processes that share one import; tests/faults/harness/nursery.py starts it.
+"""The fork server: imports the gateway once, and forks a process for each order.
 
-Orders come in as JSON lines, each answered by the pid of a new process; the end of each is told on
-another line. A start costs milliseconds of CPU instead of the seconds that the imports take. The
-nursery itself starts no thread and draws no random number, so nothing of that kind is shared.
+tests/faults/harness/fork_server.py starts it. Orders come in as JSON lines. Each is answered by a
+line with the pid of the new process, and later by one with its end. A start costs milliseconds of
+CPU instead of the seconds that the imports take. The server starts no thread and draws no random
+number, so processes share neither.
 """
 
 import ctypes
@@ -37,8 +38,8 @@ _PR_SET_PDEATHSIG = 1
 class Order:
     """What to run, with which environment, where to die, and what differs from the usual policy.
 
-    `die_at` is a crash point, or `point:n` for the nth time that it is reached; `harm` is what
-    tests/faults/harness/harm.py tells of.
+    `die_at` is a crash point, or `point:n` for the nth time that it is reached; `faults` are
+    those of tests/faults/harness/fault_injection.py.
     """
 
     role: str
@@ -47,7 +48,7 @@ class Order:
     env: dict[str, str] = field(default_factory=dict[str, str])
     die_at: str = ""
     policy: dict[str, Any] = field(default_factory=dict[str, Any])
-    harm: dict[str, Any] = field(default_factory=dict[str, Any])
+    faults: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def line(self) -> bytes:
         """The order as it is sent."""
@@ -79,9 +80,9 @@ def _override_policy(changes: Mapping[str, Any]) -> None:
 
 def _run(order: Order) -> None:
     _override_policy(order.policy)
-    if order.harm:
+    if order.faults:
         # Not imported for all: it names parts that an older version may not have.
-        import_module("tests.faults.harness.harm").suffer(order.harm)
+        import_module("tests.faults.harness.fault_injection").inject(order.faults)
     match order.role:
         case "worker":
             worker.run(load_settings(), _reached(order.die_at))
@@ -96,10 +97,10 @@ def _run(order: Order) -> None:
             raise ValueError(f"no such role: {order.role}")
 
 
-def _become(order: Order, nursery: int) -> None:
+def _become(order: Order, fork_server: int) -> None:
     os.setsid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != nursery:
+    if os.getppid() != fork_server:
         os._exit(1)
     log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -109,7 +110,7 @@ def _become(order: Order, nursery: int) -> None:
     os.environ.update(order.env)
     try:
         _run(order)
-    except BaseException:  # noqa: BLE001 - told in the log, and never passed to the nursery
+    except BaseException:  # noqa: BLE001 - it goes to the log, and never to the fork server
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
@@ -117,10 +118,10 @@ def _become(order: Order, nursery: int) -> None:
 
 
 def _fork(order: Order) -> None:
-    nursery = os.getpid()
+    fork_server = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(order, nursery)
+        _become(order, fork_server)
     _say(pid=pid)
 
 
@@ -150,7 +151,7 @@ def _prepare() -> None:
 
 
 def main() -> None:
-    """Serve orders until the other end of standard input is closed, then end what still runs."""
+    """Serve orders until standard input is closed; the processes then end."""
     os.chdir(Path(os.sep))
     _prepare()
     unread = b""
