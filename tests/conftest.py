@@ -27,9 +27,13 @@ import redis
 import structlog
 from alembic import command
 from alembic.config import Config
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 _configure = structlog.configure
+# A slow or busy machine is no bug: property tests have no time limits of their own.
+settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gateway")
 # A shell starts what is to run in the background with SIGINT ignored, and children would ignore it, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
