@@ -12,8 +12,8 @@ import pytest
 
 from tests.cli.commands import bare_environment, settings_for
 from tests.deploy.tools import tool
-from tests.faults.harness.nursery import Child, Nursery
-from tests.faults.harness.process import Order
+from tests.faults.harness.fork_server import Child, ForkServer
+from tests.faults.harness.fork_server_main import Order
 from tests.real_servers.process import (
     Certificates,
     folder_of_server,
@@ -155,9 +155,9 @@ async def _until_it_answers(client: httpx.AsyncClient, child: Child | None = Non
 class Pair:
     """Two API processes, which can be replaced one after the other."""
 
-    def __init__(self, nursery: Nursery, database_url: str, log: Path) -> None:
+    def __init__(self, fork_server: ForkServer, database_url: str, log: Path) -> None:
         self.ports = (free_port(), free_port())
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._database_url = database_url
         self._log = log
         self._started: list[Child] = []
@@ -172,7 +172,7 @@ class Pair:
             "GATEWAY_DRAIN_DELAY_SECONDS": "3",
             "GATEWAY_MAX_WAIT_SECONDS": "2",
         }
-        child = await self._nursery.start(Order(role="serve", log=str(self._log), env=env))
+        child = await self._fork_server.start(Order(role="serve", log=str(self._log), env=env))
         self._started.append(child)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             await _until_it_answers(client, child)

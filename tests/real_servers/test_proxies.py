@@ -9,13 +9,13 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.faults.harness.nursery import Child, Nursery, start_nursery
+from tests.faults.harness.fork_server import Child, ForkServer, start_fork_server
 from tests.real_servers.process import folder_of_server, free_port, issue, listens, running
 from tests.real_servers.proxies import SAMPLES, SECONDS, Pair, Sample, nginx, proxied
 from tests.web.conftest import GOOD, World
 from tests.web.routes.jobs.test_export import fill
 
-# Each starts up to four API processes, one after the other; a nursery does so without the imports of each.
+# Each starts up to four API processes, one after the other; a fork server does so without the imports of each.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 _PAUSE_SECONDS = 0.05  # 20 jobs a second
@@ -27,14 +27,14 @@ each_proxy = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sampl
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def nursery() -> AsyncIterator[Nursery]:
-    async with start_nursery() as started:
+async def fork_server() -> AsyncIterator[ForkServer]:
+    async with start_fork_server() as started:
         yield started
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def pair(nursery: Nursery, database_url: str, tmp_path: Path) -> AsyncIterator[Pair]:
-    made = Pair(nursery, database_url, tmp_path / "log")
+async def pair(fork_server: ForkServer, database_url: str, tmp_path: Path) -> AsyncIterator[Pair]:
+    made = Pair(fork_server, database_url, tmp_path / "log")
     yield made
     await made.end()
 
