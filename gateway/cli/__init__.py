@@ -43,6 +43,10 @@ cli.lazy = {
         "Receive webhooks at /hook/SLUG, verify them, and list them at /received.",
     ),
     "simulate": Lazy("server.simulate:simulate", "Serve a simulated upstream until SIGTERM."),
+    "doctor": Lazy(
+        "operate.doctor:doctor",
+        "Check every part of the gateway, and say what to do about a fault.",
+    ),
     "db": Lazy("operate.db:db", "Migrate the database's schema, and maintain its rows."),
     "key": Lazy("keys.command:key", "Manage access keys, in the database or through the API."),
     "tenant": Lazy("tenants.command:tenant", "Manage tenants."),

@@ -44,6 +44,7 @@ _KNOWS_TYPES = "knows_types"
 # Added to the time to connect: a caller must get an answer within two seconds.
 _CHECKOUT_SECONDS = 0.3
 _RETRY_SECONDS = 0.05
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _BEGIN = "BEGIN;"
 # The sessions of a pooler do not have our settings, so each transaction sets them.
 _SET_GUARDS = "".join(f"SET LOCAL {name} = '{value}';" for name, value in GUARDS.items())
@@ -180,6 +181,14 @@ class PoolUse(NamedTuple):
     waiting: int
 
 
+class LinkFacts(NamedTuple):
+    """A connection: the encoding of its database, such as UTF8, and how it leads there."""
+
+    encoding: str
+    is_local: bool
+    is_pooled: bool
+
+
 class Database:
     """The pool of one process."""
 
@@ -228,10 +237,12 @@ class Database:
         async with self._session() as session:
             yield _Single(session)
 
-    async def server_encoding(self) -> str:
-        """The encoding of the database, such as UTF8; raises Unavailable."""
+    async def link(self) -> LinkFacts:
+        """What one of its connections leads to; raises Unavailable."""
         async with self._session() as session:
-            return session.encoding
+            host = session.host
+            is_local = host is None or host.name.startswith("/") or host.name in _LOCAL
+            return LinkFacts(session.encoding, is_local=is_local, is_pooled=session.is_pooled)
 
     async def open_ahead(
         self, count: int, warm_up: Callable[[Tx], Awaitable[None]] | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.failure_advice import JOB_ADVICE
+from gateway.core.failure_advice import JOB_ADVICE, WEBHOOK_ADVICE
 from tests.cli.commands import call
 from tests.cli.conftest import Running
 
@@ -217,6 +217,45 @@ def test_a_failure_is_told_with_its_advice_and_attempts(
     assert "webhook-signature" in story
     assert "Response 200" in story
     assert max(map(len, story.splitlines())) < 400, "no line of JSON of 2 kB"
+
+
+def test_a_job_is_explained(running: Running, listed: list[str]) -> None:
+    found = shown(running, "explain", listed[0])
+    assert found["state"].startswith("FAILED at ")
+    assert (found["whoActs"], found["whatToDo"]) == ("caller", JOB_ADVICE["BAD_INPUT"])
+    assert found["cause"].endswith("(BAD_INPUT)")
+    assert found["timeline"][0]["type"] == "accepted"
+    told = call("job", "explain", listed[0], env=running.tenant).stdout
+    assert told.splitlines()[0].split()[:2] == ["state", "FAILED"]
+    assert "Timeline" in told
+
+
+def test_a_webhook_that_does_not_arrive_is_explained(running: Running) -> None:
+    options = ("--name", "lost", "--params", script(), "--callback-url", "http://127.0.0.1:1/")
+    made = shown(running, "submit", WORKFLOW, *options, "--wait")
+    end = time.monotonic() + 30
+    while True:
+        found = shown(running, "explain", made["id"])
+        if found["webhooks"] and found["webhooks"][0]["whatToDo"]:
+            break
+        assert time.monotonic() < end, found
+    assert found["state"].startswith("SUCCEEDED at ")
+    assert (found["cause"], found["whoActs"]) == ("it ended", "nobody")
+    [webhook] = found["webhooks"]
+    assert "refused" in webhook["cause"]
+    assert webhook["whatToDo"] == WEBHOOK_ADVICE["connect"]
+    told = call("job", "explain", made["id"], env=running.tenant).stdout
+    assert "Webhooks that were not delivered" in told
+
+
+def test_a_job_that_waits_is_explained(running: Running) -> None:
+    options = ("--name", "long", "--params", script(queueSeconds=30))
+    made = shown(running, "submit", WORKFLOW, *options)
+    end = time.monotonic() + 30
+    while "UPSTREAM_QUEUED" not in (found := shown(running, "explain", made["id"]))["cause"]:
+        assert time.monotonic() < end, found
+    assert found["whoActs"] == "upstream"
+    shown(running, "delete", made["id"], "--yes")
 
 
 def test_jobs_are_retried_and_cancelled(running: Running, listed: list[str]) -> None:

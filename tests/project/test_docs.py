@@ -15,7 +15,7 @@ from markdown_it.token import Token
 from gateway.cli import cli
 from gateway.core import lifecycle
 from gateway.core.events import EVENT_TYPES
-from gateway.core.failure_advice import JOB_ADVICE, WEBHOOK_ADVICE
+from gateway.core.failure_advice import JOB_ADVICE, WAIT_ADVICE, WEBHOOK_ADVICE
 from gateway.core.waits import WaitCode
 from gateway.errors import GatewayError
 from gateway.exposition import ProcessState, exposition
@@ -138,6 +138,8 @@ def test_commands_and_page_give_the_same_advice() -> None:
         ("Why a webhook failed", WEBHOOK_ADVICE),
     ):
         assert advice == {code: cells[-1] for code, cells in _rows(ERRORS, heading).items()}
+    waits = _rows(ROOT / "docs/metrics.md", "What a job waits for")
+    assert {code: tuple(cells[-2:]) for code, cells in waits.items()} == WAIT_ADVICE
 
 
 def test_every_event_type_is_explained() -> None:

@@ -106,7 +106,7 @@ async def test_the_columns_of_each_statement_are_the_fields_of_its_rows(
 
 
 def test_the_claims_are_among_the_declared_statements() -> None:
-    assert {"work.submits._CLAIM.0", "work.polls._CLAIM.0", "webhooks.deliveries._CLAIM.0"} <= set(
+    assert {"work.submits.CLAIM.0", "work.polls.CLAIM.0", "webhooks.deliveries.CLAIM.0"} <= set(
         _DECLARED
     )
 

@@ -11,6 +11,7 @@ from gateway.cli.api.access import with_tenant
 from gateway.cli.api.client import LONGEST_WAIT_SECONDS, Api
 from gateway.cli.api.lists import ListOptions, Source, listing_options, show_listing
 from gateway.cli.bulk import Words, begin, operation_options
+from gateway.cli.jobs.explain import explain_deliveries, explain_job
 from gateway.cli.jobs.export import print_jobs_as_csv
 from gateway.cli.jobs.selection import JobSelection, with_job_selection
 from gateway.cli.jobs.show_job import show_job
@@ -20,7 +21,9 @@ from gateway.cli.terminal.output import (
     confirm,
     json_option,
     pick,
+    print_heading,
     print_line,
+    print_table,
     say,
     show,
     yes_option,
@@ -44,6 +47,13 @@ _TIMELINE = (
     Column("at"),
     Column("type", rank=1),
     Column("text", least=24, folds=True),
+)
+_UNDELIVERED = (
+    Column("id"),
+    Column("type", rank=2),
+    Column("state"),
+    Column("cause", least=16, rank=1),
+    Column("whatToDo", title="WHAT_TO_DO", least=20, folds=True),
 )
 _PAUSE_SECONDS = 0.2
 _JSON = "an object, @FILE, or - for standard input"
@@ -159,6 +169,27 @@ def events(api: Api, *, job_id: str, as_json: bool) -> None:
     """Print the timeline of a job, with every attempt of its webhooks."""
     found = api.listed(f"{_path(job_id)}/event")
     show(found, as_json=as_json, columns=_TIMELINE)
+
+
+@job.command()
+@_id
+@with_tenant
+@json_option
+def explain(api: Api, *, job_id: str, as_json: bool) -> None:
+    """Say where a job stands, why, who has to act, and what to do; then its timeline."""
+    found = explain_job(api.call("GET", _path(job_id)))
+    undelivered = explain_deliveries(api.listed("/v1/delivery", params={"job": job_id}))
+    timeline = api.listed(f"{_path(job_id)}/event")
+    if as_json:
+        rows = {"webhooks": undelivered, "timeline": timeline}
+        show({**found.fields(), **rows}, as_json=True)
+        return
+    show(found.fields(), as_json=False)
+    if undelivered:
+        print_heading("Webhooks that were not delivered")
+        print_table(undelivered, _UNDELIVERED)
+    print_heading("Timeline")
+    print_table(timeline, _TIMELINE)
 
 
 @job.command()

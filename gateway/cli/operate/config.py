@@ -31,9 +31,14 @@ def config() -> None:
 @json_option
 def show_(*, as_json: bool) -> None:
     """Print every setting with its value and origin; secrets are hidden."""
+    show(setting_rows(), as_json=as_json, columns=_COLUMNS)
+
+
+def setting_rows() -> list[dict[str, str]]:
+    """Every setting of this environment with its value and origin; secrets are hidden."""
     settings = settings_of_environment()
     given = {name.upper() for name, value in os.environ.items() if value}
-    rows = [
+    return [
         {
             "name": name,
             "value": _shown(getattr(settings, field)),
@@ -42,7 +47,6 @@ def show_(*, as_json: bool) -> None:
         for field in Settings.model_fields
         for name in (PREFIX + field.upper(),)
     ]
-    show(rows, as_json=as_json, columns=_COLUMNS)
 
 
 @config.command()

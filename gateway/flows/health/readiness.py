@@ -58,7 +58,7 @@ async def has_workers(deps: Deps) -> bool | None:
 async def _ask(db: Database) -> Readiness:
     async with db.single() as tx:
         present = await revision(tx)
-    fault = encoding_fault(await db.server_encoding())
+    fault = encoding_fault((await db.link()).encoding)
     if fault:
         return Readiness("database unfit", fault)
     # A newer schema serves this code too: migrations expand first and contract later.

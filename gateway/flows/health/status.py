@@ -57,7 +57,7 @@ async def status(deps: Deps, overviews: Overviews) -> GatewayStatus:
     except Unavailable as error:
         trouble = trouble or error.cause or error.detail
     redis, lag = deps.queue.connected, deps.vitals.feed_lag
-    wrong = [*_of_servers(trouble, lag, redis=redis), *(_of_overview(overview) if overview else ())]
+    wrong = [*_of_servers(trouble, lag, redis=redis), *(problems_of(overview) if overview else ())]
     return GatewayStatus(trouble or "ok", redis, lag, overview, wrong)
 
 
@@ -74,7 +74,8 @@ def _of_servers(trouble: str, lag: float, *, redis: bool) -> Iterator[Finding]:
         )
 
 
-def _of_overview(overview: Overview) -> Iterator[Finding]:
+def problems_of(overview: Overview) -> Iterator[Finding]:
+    """The faults of processes, rounds and queues."""
     workers = [one for one in overview.processes if one.kind == "worker"]
     alive = any(one.state == "ok" for one in workers)
     if not alive:

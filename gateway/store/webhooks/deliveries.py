@@ -99,7 +99,7 @@ ORDER BY p.id FOR UPDATE OF p SKIP LOCKED""",
     Capped,
 )
 
-_CLAIM = Query(
+CLAIM = Query(
     f"""
 -- A skip scan: one index probe for each lane with a pending delivery.
 WITH RECURSIVE lane AS (
@@ -242,7 +242,7 @@ async def claim(
     then only they. Costs one index probe for each lane with a pending delivery.
     """
     lanes, frees, claimed = [list(column) for column in zip(*taken, strict=True)] or [[], [], []]
-    return await _CLAIM.rows(
+    return await CLAIM.rows(
         tx,
         limit=limit,
         ahead=ahead,

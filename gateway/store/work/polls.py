@@ -81,7 +81,7 @@ class Flight(NamedTuple):
     jobs: int = 0
 
 
-_CLAIM = Query(
+CLAIM = Query(
     f"""
 UPDATE credential SET poll_at = now() + :lease * interval '1 second',
   poll_lease_until = now() + :lease * interval '1 second', poll_token = :token,
@@ -226,7 +226,7 @@ async def claim(tx: Tx, limit: int, *, lease: float, breaker: int, token: UUID) 
     breaker, or a rejected one, is claimed as a probe once its pause is over, and the claim pauses it for
     all other verbs and processes. Locks the claimed rows with SKIP LOCKED.
     """
-    return await _CLAIM.rows(tx, limit=limit, lease=lease, breaker=breaker, token=token)
+    return await CLAIM.rows(tx, limit=limit, lease=lease, breaker=breaker, token=token)
 
 
 async def next_due(tx: Tx) -> float | None:

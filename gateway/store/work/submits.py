@@ -111,7 +111,7 @@ SELECT EXISTS (SELECT 1 FROM job WHERE state = 'accepted') AS waiting,
     DueSubmits,
 )
 
-_CLAIM = Query(
+CLAIM = Query(
     f"""
 -- A skip scan: one index probe for each tenant with something waiting.
 WITH RECURSIVE waiting_tenant AS (
@@ -291,7 +291,7 @@ async def claim(
     Locks the claimed jobs, and the credentials that are probed in the order of their ids. Costs one
     probe for each tenant with waiting jobs, however many jobs wait.
     """
-    return await _CLAIM.rows(
+    return await CLAIM.rows(
         tx,
         limit=limit,
         in_flight=in_flight,

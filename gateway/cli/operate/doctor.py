@@ -1,0 +1,154 @@
+"""`gateway doctor`: use every part once, say what is wrong and what to do, and collect a bundle."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from redis.asyncio import Redis
+from rich_click import RichCommand
+
+from gateway import log
+from gateway.adapters.redis.client import LOST, connect
+from gateway.adapters.redis.failure_causes import diagnose as explain
+from gateway.adapters.wakeups.redis_commands import pipelined, probe
+from gateway.cli.operate.doctor_bundle import bundle_of
+from gateway.cli.operate.load_settings import settings_of_environment
+from gateway.cli.terminal.failures import CommandError, ExitCode
+from gateway.cli.terminal.output import (
+    confirm,
+    json_option,
+    json_text,
+    print_json,
+    print_line,
+    say,
+    yes_option,
+)
+from gateway.config.redis_url import parse_redis_url
+from gateway.core.diagnosis import DoctorFinding, Level, judge_latency
+from gateway.flows.deps import Deps
+from gateway.flows.health.doctor import diagnose
+from gateway.runtime import open_deps
+from gateway.settings import Settings, unknown_settings
+
+_MARKS = {Level.OK: "ok", Level.WARNING: "WARNING", Level.ERROR: "ERROR"}
+_ROUND_TRIPS = 5
+_STATUS = {Level.OK: ExitCode.OK, Level.WARNING: ExitCode.ERROR, Level.ERROR: ExitCode.UNREACHABLE}
+
+
+@click.command(cls=RichCommand)
+@json_option
+@click.option(
+    "--bundle",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a file for a bug report. It is shown first; it holds no secret and no payload.",
+)
+@yes_option
+def doctor(*, as_json: bool, bundle: Path | None, yes: bool) -> None:
+    """Check Postgres, Redis, the upstream, keys, processes and queues, and say what to do.
+
+    Needs the settings of a worker; run it where one runs. It changes nothing. The exit status is 1 after
+    a warning, and 7 after an error.
+    """
+    settings = settings_of_environment()
+    log.configure("error", "console")
+    findings, text = asyncio.run(_run(settings, as_json=as_json, wants_bundle=bundle is not None))
+    if as_json:
+        print_json([_row(one) for one in findings], indent=2)
+    if bundle is not None:
+        _write(bundle, text, yes=yes)
+    _end(findings)
+
+
+async def _run(
+    settings: Settings, *, as_json: bool, wants_bundle: bool
+) -> tuple[list[DoctorFinding], str]:
+    findings: list[DoctorFinding] = []
+    async with open_deps(settings, "gateway doctor") as deps:
+        async for finding in _all(settings, deps):
+            findings.append(finding)
+            if not as_json:
+                _print(finding)
+        bundle = await bundle_of(deps, [_row(one) for one in findings]) if wants_bundle else {}
+    return findings, json_text(bundle, 2)
+
+
+async def _all(settings: Settings, deps: Deps) -> AsyncIterator[DoctorFinding]:
+    for unknown in unknown_settings():
+        yield DoctorFinding(
+            "settings", Level.WARNING, unknown.text, "Correct its name, or drop it."
+        )
+    yield DoctorFinding("settings", Level.OK, "The settings are valid.")
+    async for finding in _redis(settings.redis_url.get_secret_value()):
+        yield finding
+    async for finding in diagnose(deps):
+        yield finding
+
+
+async def _redis(url: str) -> AsyncIterator[DoctorFinding]:
+    address, client = parse_redis_url(url), connect(url, Redis)
+    try:
+        await probe(client)
+        yield DoctorFinding(
+            "redis", Level.OK, f"{address}: {_mode(url)}; every command is allowed."
+        )
+        yield judge_latency("redis", min([await _ping(client) for _ in range(_ROUND_TRIPS)]))
+        with suppress(*LOST):  # an ACL may forbid INFO, which nothing else needs
+            (info,) = await pipelined(client, [("INFO", "server")])
+            yield DoctorFinding("redis", Level.OK, f"Version {_version(info)}.")
+    except LOST as error:
+        cause = await explain(error, address)
+        advice = "Check GATEWAY_REDIS_URL. Work goes on meanwhile, a few seconds later."
+        yield DoctorFinding("redis", Level.ERROR, f"{address}: {cause}.", advice)
+    finally:
+        await client.aclose()
+
+
+def _mode(url: str) -> str:
+    address = parse_redis_url(url)
+    if address.master:
+        return f"master {address.master} by {len(address.servers)} Sentinels"
+    return "one server"
+
+
+async def _ping(client: Redis) -> float:
+    started = time.perf_counter()
+    await pipelined(client, [("PING",)])
+    return time.perf_counter() - started
+
+
+def _version(info: dict[str, object] | bytes) -> object:
+    if not isinstance(info, dict):
+        return "unknown"
+    return info.get("valkey_version") or info.get("redis_version")
+
+
+def _print(finding: DoctorFinding) -> None:
+    print_line(f"{_MARKS[finding.level]:<8} {finding.subject:<12} {finding.text}")
+    if finding.advice and finding.level is not Level.OK:
+        print_line(f"{'':<21} What to do: {finding.advice}")
+
+
+def _row(finding: DoctorFinding) -> dict[str, object]:
+    return {**asdict(finding), "level": finding.level.name.lower()}
+
+
+def _write(file: Path, text: str, *, yes: bool) -> None:
+    for line in text.splitlines():
+        say(line)
+    confirm(f"Write this to {file}?", yes=yes)
+    file.write_text(f"{text}\n")
+    say(f"Written: {file}")
+
+
+def _end(findings: Sequence[DoctorFinding]) -> None:
+    worst = max(one.level for one in findings)
+    if worst is Level.OK:
+        say("Everything is in order.")
+        return
+    counts = [sum(one.level is level for one in findings) for level in (Level.ERROR, Level.WARNING)]
+    raise CommandError(f"errors: {counts[0]}, warnings: {counts[1]}", _STATUS[worst])

@@ -1,0 +1,133 @@
+"""What the doctor says of facts: the level, and advice wherever something is wrong."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from gateway.core.diagnosis import (
+    DoctorFinding,
+    Level,
+    OpenTransaction,
+    ServerFacts,
+    TableFacts,
+    judge_clock,
+    judge_guards,
+    judge_latency,
+    judge_server,
+    judge_tables,
+    judge_transactions,
+    size_text,
+)
+from gateway.core.failure_advice import WAIT_ADVICE
+from gateway.core.waits import WaitCode
+
+SOUND = ServerFacts(
+    version=170_002,
+    login="gateway",
+    is_encrypted=True,
+    protocol="TLSv1.3",
+    is_replica=False,
+    connections=20,
+    most_connections=100,
+    size=2_500_000_000,
+    frozen_age=100_000_000,
+    has_autovacuum=True,
+)
+SESSION = OpenTransaction(41, None, "shop", "bob", "psql", "idle in transaction", 90.0)
+
+
+def wrong(findings: Iterable[DoctorFinding]) -> list[tuple[Level, str]]:
+    found = [one for one in findings if one.level is not Level.OK]
+    assert all(one.advice for one in found)
+    return [(one.level, one.text) for one in found]
+
+
+def test_a_sound_server() -> None:
+    first, second = judge_server(SOUND, is_local=False)
+    assert first.text == "Postgres 17.2, 2 GB, as gateway"
+    assert second.text == "The connection is encrypted: TLSv1.3."
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "word"),
+    [
+        ({"version": 140_005}, Level.ERROR, "Postgres 14 is too old"),
+        ({"is_replica": True}, Level.ERROR, "standby"),
+        ({"is_encrypted": False, "protocol": None}, Level.WARNING, "not encrypted"),
+        ({"connections": 90}, Level.WARNING, "90 of 100 connections"),
+        ({"frozen_age": 1_600_000_000}, Level.ERROR, "1,600,000,000 transactions old"),
+        ({"has_autovacuum": False}, Level.WARNING, "autovacuum is off"),
+    ],
+)
+def test_what_is_wrong_with_a_server(changes: dict[str, object], level: Level, word: str) -> None:
+    [(found, text)] = wrong(judge_server(SOUND._replace(**changes), is_local=False))
+    assert found is level
+    assert word in text
+
+
+def test_a_connection_on_the_same_host_needs_no_encryption() -> None:
+    assert wrong(judge_server(SOUND._replace(is_encrypted=False), is_local=True)) == []
+
+
+def test_each_setting_that_is_not_in_force_is_named() -> None:
+    wanted = {"lock_timeout": "5s", "jit": "off"}
+    assert wrong(judge_guards(wanted, wanted, is_pooled=False)) == []
+    [fine] = judge_guards(wanted, wanted, is_pooled=True)
+    assert "behind a pooler" in fine.text
+    assert wrong(judge_guards(wanted, {"lock_timeout": "0"}, is_pooled=True)) == [
+        (Level.ERROR, "lock_timeout is 0 and not 5s."),
+        (Level.ERROR, "jit is unset and not off."),
+    ]
+
+
+def test_tables_with_many_dead_rows_and_invalid_indexes_are_told() -> None:
+    tables = [
+        TableFacts("job", 5_000_000, 30_000, 15_001),
+        TableFacts("delivery", 9_000_000, 30_000, 20_001),
+        TableFacts("event", 1_000, 1_000_000, 400_000),
+    ]
+    first, *rest = judge_tables(tables, ["job_due"])
+    assert first.text == "The largest: delivery 9 MB, job 5 MB, event 1 kB."
+    assert wrong(rest) == [
+        (Level.WARNING, "delivery has 20,001 dead rows and 30,000 live ones."),
+        (Level.ERROR, "The index job_due is invalid."),
+    ]
+    assert rest[-1].advice == "REINDEX INDEX CONCURRENTLY job_due;"
+
+
+def test_transactions_that_hold_the_feed_are_told_with_the_way_to_end_them() -> None:
+    assert wrong(judge_transactions([SESSION._replace(seconds=29.0)])) == []
+    prepared = SESSION._replace(pid=None, gid="half", application="", seconds=40.0)
+    session, half = judge_transactions([SESSION, prepared])
+    assert session.text == (
+        "Session 41 of bob in database shop, application psql has been open for 90 s: the event feed"
+        " shows nothing newer."
+    )
+    assert "pg_terminate_backend(41)" in session.advice
+    assert "ROLLBACK PREPARED 'half'" in half.advice
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"), [(1.5, "1.5 s ahead of"), (-2.0, "2.0 s behind"), (0.9, "")]
+)
+def test_the_clock(ahead: float, words: str) -> None:
+    found = judge_clock(ahead)
+    assert (found.level is Level.WARNING) == bool(words)
+    assert words in found.text
+
+
+def test_a_server_that_is_far_away() -> None:
+    assert judge_latency("redis", 0.0004).level is Level.OK
+    assert wrong([judge_latency("redis", 0.07)]) == [(Level.WARNING, "A round trip takes 70.0 ms.")]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(999, "999 B"), (1_500, "2 kB"), (3 * 10**12, "3 TB"), (10**16, "10000 TB")]
+)
+def test_sizes(count: int, text: str) -> None:
+    assert size_text(count) == text
+
+
+def test_there_is_advice_for_everything_that_a_job_may_wait_for() -> None:
+    assert set(WAIT_ADVICE) == set(WaitCode)
+    assert all(advice.who and advice.what for advice in WAIT_ADVICE.values())

@@ -1,0 +1,132 @@
+"""The doctor: each fault is a finding with advice, and none hides the others."""
+
+import pytest
+
+from gateway.core.crypto.cipher import Cipher
+from gateway.core.diagnosis import DoctorFinding, Level
+from gateway.flows.deliver.endpoint_health import REASONS
+from gateway.flows.deps import Deps
+from gateway.flows.health.doctor import diagnose
+from gateway.flows.health.heartbeat import Heart
+from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
+from gateway.store.processes import Identity
+from tests.flows.database_faults import older_schema, without_database
+from tests.flows.world import World
+
+NO = Denied(401, UpstreamProblem("", "", "no"))
+SUBJECTS = [
+    *("postgres", "time-outs", "postgres", "clock", "tables", "transactions", "master keys"),
+    *("processes", "queues", "endpoints", "upstream"),
+]
+
+
+async def examined(world: World | Deps) -> list[DoctorFinding]:
+    deps = world.deps if isinstance(world, World) else world
+    return [finding async for finding in diagnose(deps)]
+
+
+async def alive(world: World) -> None:
+    who = Identity(world.deps.ids.uuid(), "worker", "host", 1, "0.1.0")
+    assert await Heart(world.deps, who).beat()
+
+
+def wrong(findings: list[DoctorFinding]) -> list[tuple[str, Level, str]]:
+    found = [one for one in findings if one.level is not Level.OK]
+    assert all(one.advice for one in found)
+    return [(one.subject, one.level, one.text) for one in found]
+
+
+async def test_a_gateway_in_order(world: World):
+    await alive(world)
+    await world.tenant()
+    found = await examined(world)
+    assert wrong(found) == []
+    assert [one.subject for one in found] == SUBJECTS
+    assert "They open all of 2 secrets." in [one.text for one in found]
+    assert found[-1].text.endswith("accepts the credentials of 1 of 1 tenants that were tried.")
+
+
+async def test_without_a_worker(world: World):
+    [(subject, level, text)] = wrong(await examined(world))
+    assert (subject, level) == ("processes", Level.ERROR)
+    assert "No worker" in text
+
+
+async def test_a_missing_master_key_and_one_that_is_needed_still(world: World):
+    await alive(world)
+    await world.tenant()
+    lost = world.other_process(cipher=Cipher([b"x" * 32]))
+    errors = wrong(await examined(lost))
+    assert [(subject, level) for subject, level, _ in errors] == [
+        ("master keys", Level.ERROR),
+        ("upstream", Level.ERROR),
+    ]
+    assert "which seals 2 secrets" in errors[0][2]
+    older = world.other_process(cipher=Cipher([b"x" * 32, bytes(32)]))
+    assert wrong(await examined(older)) == [
+        ("master keys", Level.WARNING, "Some secrets are sealed with an older key.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "words"),
+    [
+        (NO, Level.WARNING, "refuses the credential of acme: HTTP 401"),
+        (Busy("HTTP 503"), Level.ERROR, "gives no usable answer: HTTP 503"),
+        (Unknown("time-out"), Level.ERROR, "gives no usable answer: time-out"),
+    ],
+)
+async def test_what_the_upstream_answers(world: World, answer: object, level: Level, words: str):
+    await alive(world)
+    await world.tenant("acme")
+    await world.tenant("other")
+    world.upstream.script["application"].append(answer)
+    found = await examined(world)
+    [(subject, seen, text)] = wrong(found)
+    assert (subject, seen) == ("upstream", level)
+    assert words in text
+    assert found[-1].text.endswith("accepts the credentials of 1 of 2 tenants that were tried.")
+
+
+@pytest.mark.parametrize(("answer", "level"), [(NO, Level.OK), (Busy("refused"), Level.ERROR)])
+async def test_an_upstream_without_any_credential(world: World, answer: object, level: Level):
+    await alive(world)
+    world.upstream.script["application"].append(answer)
+    last = (await examined(world))[-1]
+    assert (last.subject, last.level) == ("upstream", level)
+    assert world.deps.upstream_url in last.text
+
+
+async def test_jobs_that_are_held_back_and_endpoints_that_fail(world: World):
+    await alive(world)
+    tenant = await world.tenant(hook="https://hooks.example.com/a")
+    await world.accept(tenant)
+    await world.run("UPDATE tenant SET suspended_at = now()")
+    await world.run("UPDATE endpoint SET failing_since = now() - interval '4 days', failures = 900")
+    found = wrong(await examined(world))
+    assert [(subject, level) for subject, level, _ in found] == [
+        ("queues", Level.WARNING),
+        ("endpoints", Level.WARNING),
+    ]
+    assert found[0][2] == "1 rows in the queue accepted are held back: suspended."
+    assert found[1][2].startswith("1 endpoints have failed")
+    await world.run("UPDATE endpoint SET disabled_at = now(), disabled_reason = $1", REASONS[1])
+    assert wrong(await examined(world))[1][2].startswith("1 endpoints were disabled")
+
+
+async def test_a_schema_that_is_behind(world: World):
+    await alive(world)
+    async with older_schema(world):
+        found = wrong(await examined(world))
+    assert found[0][:2] == ("postgres", Level.ERROR)
+    assert "schema behind" in found[0][2]
+
+
+async def test_without_postgres_each_check_says_so(world: World):
+    async with without_database(world.deps) as lonely:
+        found = wrong(await examined(lonely))
+    assert [subject for subject, _, _ in found] == [
+        *("postgres", "postgres", "tables", "master keys", "processes", "upstream")
+    ]
+    assert all(level is Level.ERROR for _, level, _ in found)
+    assert "database away" in found[0][2]

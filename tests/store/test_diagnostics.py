@@ -1,0 +1,82 @@
+"""What the doctor reads of a real server."""
+
+import asyncpg
+import pytest
+
+from gateway.store import diagnostics
+from gateway.store.connection.connect import GUARDS
+from gateway.store.database import Database
+from gateway.store.schema import metadata
+
+
+async def test_the_server_its_tables_and_what_is_in_force(db: Database) -> None:
+    async with db.begin() as tx:
+        server = await diagnostics.server(tx)
+        assert await diagnostics.guards(tx) == GUARDS
+        tables = await diagnostics.tables(tx)
+        here = (await tx.one("SELECT clock_timestamp()"))[0]
+        assert 0 <= (await diagnostics.now(tx) - here).total_seconds() < 60
+    assert server.version >= 150_000
+    assert 0 < server.connections <= server.most_connections
+    assert (server.is_replica, server.has_autovacuum, server.is_encrypted) == (False, True, False)
+    assert {one.name for one in tables} == set(metadata.tables)
+    assert all(one.size > 0 for one in tables)
+
+
+async def test_an_index_that_was_not_finished_is_found(database_url: str, db: Database) -> None:
+    async with db.single() as tx:
+        assert await diagnostics.invalid_indexes(tx) == []
+        await tx.run(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'job_pkey'::regclass"
+        )
+        try:
+            assert await diagnostics.invalid_indexes(tx) == ["job_pkey"]
+        finally:
+            await tx.run(
+                "UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'job_pkey'::regclass"
+            )
+
+
+async def test_a_transaction_that_stays_open_is_found(database_url: str, db: Database) -> None:
+    other = await asyncpg.connect(
+        database_url.replace("+asyncpg", ""), server_settings={"application_name": "forgotten"}
+    )
+    try:
+        await other.execute("BEGIN; SELECT pg_current_xact_id()")
+        async with db.single() as tx:
+            held = [
+                one
+                for one in await diagnostics.open_transactions(tx)
+                if one.application == "forgotten"
+            ]
+        assert [(one.pid, one.gid, one.state) for one in held] == [
+            (other.get_server_pid(), None, "idle in transaction")
+        ]
+    finally:
+        await other.close()
+
+
+async def test_endings_are_counted_by_code(db: Database) -> None:
+    async with db.single() as tx:
+        assert await diagnostics.ended_by_code(tx) == {}
+        for code, day, jobs in (("", "0", 5), ("BAD_INPUT", "1", 2), ("", "3", 7)):
+            await tx.run(
+                "INSERT INTO usage_daily (tenant_id, day, workflow, status, error_code, shard, jobs)"
+                " VALUES (gen_random_uuid(), date_trunc('day', now(), 'UTC')"
+                f" - interval '{day} days', 'w', 'x', $1, 0, $2)",
+                code,
+                jobs,
+            )
+        assert await diagnostics.ended_by_code(tx) == {"": 5, "BAD_INPUT": 2}
+
+
+@pytest.mark.parametrize(
+    ("version", "names"), [(180_000, ["submit", "poll", "deliver"]), (150_004, [])]
+)
+async def test_plans_are_of_the_statements_alone(
+    db: Database, version: int, names: list[str]
+) -> None:
+    async with db.single() as tx:
+        plans = await diagnostics.plans(tx, version)
+    assert list(plans) == names
+    assert all("cost=" in lines[0] for lines in plans.values())
