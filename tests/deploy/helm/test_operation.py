@@ -94,6 +94,8 @@ def test_a_drain_of_nodes_takes_one_pod_at_a_time() -> None:
     own = find(render(values_of("ha")), "PodDisruptionBudget", "api")["spec"]
     assert own["minAvailable"] == 2
     assert "maxUnavailable" not in own
+    none = {"api": {"pdb": {"minAvailable": 0, "maxUnavailable": ""}}}
+    assert find(with_least(none), "PodDisruptionBudget", "api")["spec"]["minAvailable"] == 0
     assert "PodDisruptionBudget" not in kinds(render(values_of("dev")))
 
 
