@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -182,8 +183,13 @@ async def _lose_connections(history: History) -> None:
     while worker.alive:
         await history.submit(history.world.tenants[0], run=1)
         await _cut_claims(history.world)
-        # Long enough for a new connection to give back what the last one took.
-        await asyncio.sleep(1)
+        with suppress(TimeoutError):  # a new connection gives back what the last one took
+            await worker.ended(5)
+
+
+_IS_HELD_UP = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+  WHERE datname = current_database() AND wait_event_type = 'Lock')"""
 
 
 async def _cut_claims(world: World) -> None:
@@ -191,7 +197,8 @@ async def _cut_claims(world: World) -> None:
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE job IN EXCLUSIVE MODE")
-            await asyncio.sleep(0.5)
+            with suppress(TimeoutError):  # it may have claimed just before
+                await until(partial(_holds, world, _IS_HELD_UP), 5)
             await connection.execute(TERMINATE)
     finally:
         await connection.close()
