@@ -30,6 +30,17 @@ def test_the_image_names_the_version_and_does_not_run_as_root(text: str) -> None
     assert re.search(r"^USER 1000[0-9]:1000[0-9]$", text, re.MULTILINE)
 
 
+def test_files_and_pages_name_the_version() -> None:
+    """Of the image, the pooler's image and the wheel; a release has to change them all."""
+    named = re.compile(r"job[-_]gateway(?:-pgbouncer)?[:-]([0-9]+\.[0-9]+\.[0-9]+)")
+    files = [ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.yaml")]
+    versions = {path.name: set(named.findall(path.read_text())) for path in files}
+    assert {name for name, found in versions.items() if found} >= {
+        *("compose.yaml", "compose.pooler.yaml", "install.md", "SECURITY.md"),
+    }
+    assert {name: found for name, found in versions.items() if found - {__version__}} == {}
+
+
 @pytest.mark.parametrize("text", [DOCKERFILE, POOLER], ids=["gateway", "pgbouncer"])
 def test_each_stage_starts_from_the_base_that_can_be_named_by_digest(text: str) -> None:
     bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
