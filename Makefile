@@ -88,6 +88,9 @@ chart: $(READY) ## Write the table of values and the settings into the Helm char
 rules: $(READY) ## Write the copies of deploy/monitoring/alerts.yaml for Kubernetes and Helm
 	@$(BIN)/python deploy/monitoring/copies.py
 
+boards: $(READY) ## Write the Grafana boards of deploy/monitoring/grafana/dashboards
+	@$(BIN)/python deploy/monitoring/boards.py
+
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
 	$(LOCK) pyproject.toml --extra embedded --extra otel --group dev --output-file requirements/dev.txt
