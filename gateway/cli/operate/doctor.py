@@ -29,8 +29,8 @@ from gateway.cli.terminal.output import (
 )
 from gateway.config.redis_url import parse_redis_url
 from gateway.core.diagnosis import DoctorFinding, Level, judge_latency
+from gateway.flows.admin.doctor import diagnose
 from gateway.flows.deps import Deps
-from gateway.flows.health.doctor import diagnose
 from gateway.runtime import open_deps
 from gateway.settings import Settings, unknown_settings
 

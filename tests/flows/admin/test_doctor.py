@@ -4,9 +4,9 @@ import pytest
 
 from gateway.core.crypto.cipher import Cipher
 from gateway.core.diagnosis import DoctorFinding, Level
+from gateway.flows.admin.doctor import diagnose
 from gateway.flows.deliver.endpoint_health import REASONS
 from gateway.flows.deps import Deps
-from gateway.flows.health.doctor import diagnose
 from gateway.flows.health.heartbeat import Heart
 from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from gateway.store.processes import Identity
