@@ -16,7 +16,7 @@ from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import QueuePool
 from typing_extensions import override
 
 from gateway.store.connection.availability import Availability
@@ -32,15 +32,6 @@ from gateway.store.connection.liveness import LinkMonitor
 __all__ = ["AnyRow", "Database", "Tx", "open_database"]
 
 _POOL_SECONDS = 1.5
-# The array types that our statements use. asyncpg asks the server about a type when a session first meets
-# it, which takes 15 ms. It is cheapest to ask for all of them at once, before there is work.
-ARRAY_TYPES = (
-    "bool", "bytea", "float8", "int", "json", "jsonb", "smallint", "text", "timestamptz", "uuid",
-)  # fmt: skip
-_LEARN_TYPES = "SELECT " + ", ".join(
-    f"${number}::{name}[]" for number, name in enumerate(ARRAY_TYPES, start=1)
-)
-_KNOWS_TYPES = "knows_types"
 # Added to the time to connect: a caller must get an answer within two seconds.
 _CHECKOUT_SECONDS = 0.3
 _RETRY_SECONDS = 0.05
@@ -316,21 +307,10 @@ async def _drop(connection: AsyncConnection) -> None:
     await connection.close()
 
 
-def _check_out(
-    connection: AdaptedConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection
-) -> None:
-    """Replace a connection that the server closed while it was idle; load the array types into a new one.
-
-    The types are not loaded when it connects, because the pool opens its first connections one after
-    another.
-    """
+def _replace_closed(connection: AdaptedConnection, *_: object) -> None:
+    """Have the pool replace a connection that the server closed while it was idle."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
-    if _KNOWS_TYPES not in record.info:
-        connection.run_async(
-            lambda driver: driver.fetchrow(_LEARN_TYPES, *[None] * len(ARRAY_TYPES))
-        )
-        record.info[_KNOWS_TYPES] = True
 
 
 def open_database(url: str, *, pool: int, name: str) -> Database:
@@ -349,5 +329,5 @@ def open_database(url: str, *, pool: int, name: str) -> Database:
         # Stored JSON is passed on as text and never parsed on the way.
         json_deserializer=str,
     )
-    event.listen(engine.sync_engine, "checkout", _check_out)
+    event.listen(engine.sync_engine, "checkout", _replace_closed)
     return Database(engine, connector)

@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import pytest_asyncio
-from typing_extensions import override
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import Limits
 from gateway.errors import BadRequest, Collision, DatabaseDenied, NotFound, Unavailable
 from gateway.store.connection import connect
-from gateway.store.database import ARRAY_TYPES, Database, Tx, open_database
+from gateway.store.database import Database, Tx, open_database
 from gateway.store.tenancy import tenants
 from gateway.store.work import jobs
 from tests.builders import add_tenant, new_job
@@ -183,28 +182,27 @@ async def test_a_closed_pool_leaves_no_connection(database_url: str, db: Databas
     await until(db, "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'own pool'")
 
 
-async def test_the_first_connections_of_a_pool_learn_types_at_the_same_time(
+def array_types() -> set[str]:
+    """The names of the array types that statements of the store use."""
+    sources = [path.read_text() for path in Path(connect.__file__).parents[1].rglob("*.py")]
+    return {name for source in sources for name in re.findall(r"::(\w+)\[\]", source)}
+
+
+async def test_the_array_types_of_all_statements_are_among_the_known_ones(db: Database) -> None:
+    types = array_types()
+    assert {"uuid", "text", "float8"} <= types
+    async with db.single() as tx:
+        row = await tx.one(
+            "SELECT array_agg(t::regtype::oid::int) FROM unnest($1::text[]) AS t",
+            [f"{name}[]" for name in types],
+        )
+    assert set(row[0]) <= connect.BUILT_IN_ARRAYS
+
+
+async def test_a_process_asks_the_server_about_array_types_once(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One after another, the last connection would take longer than a check-out may."""
-    both = asyncio.Barrier(2)
-
-    class Slow(connect.PostgresSession):
-        @override
-        async def fetchrow(self, query: str, *arguments: Any, **options: Any) -> Any:
-            if "::uuid[]" in query:
-                await both.wait()
-            return await super().fetchrow(query, *arguments, **options)
-
-    monkeypatch.setattr(connect, "PostgresSession", Slow)
-    async with pool_of(database_url, 2) as database:
-        assert len(set(await asyncio.gather(pid_of(database), pid_of(database)))) == 2
-
-
-async def test_the_driver_knows_the_array_types_of_all_statements_before_the_first_one(
-    database_url: str, db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A question about an unknown type takes longer than the statement itself."""
+    """A question takes longer than the statement itself."""
     asked: list[str] = []
 
     class Logged(connect.PostgresSession):
@@ -214,16 +212,21 @@ async def test_the_driver_knows_the_array_types_of_all_statements_before_the_fir
             untyped.add_query_logger(lambda record: asked.append(record.query))
 
     monkeypatch.setattr(connect, "PostgresSession", Logged)
-    sources = [path.read_text() for path in Path(connect.__file__).parents[1].rglob("*.py")]
-    types = {name for source in sources for name in re.findall(r"::(\w+)\[\]", source)}
-    assert {"uuid", "text", "float8"} <= types <= set(ARRAY_TYPES)
+    monkeypatch.setattr(connect, "_known_arrays", [])
+    types = sorted(array_types())
+    for _ in range(3):
+        async with pool_of(database_url) as database, database.single() as tx:
+            for name in types:
+                assert await scalar(tx, f"SELECT $1::{name}[]", []) == []
+            some = [1.5, None], ["a"], ['{"a": 1}']
+            assert (
+                tuple(await tx.one("SELECT $1::float8[], $2::text[], $3::jsonb[]", *some)) == some
+            )
+    assert sum("typeinfo_tree" in query for query in asked) == 1
     async with pool_of(database_url) as database, database.single() as tx:
-        assert any("typeinfo_tree" in query for query in asked), "it asks when it is opened"
-        asked.clear()
-        casts = ", ".join(f"${number}::{name}[]" for number, name in enumerate(sorted(types), 1))
-        await tx.row(f"SELECT {casts}, 1", *[[]] * len(types))
-    assert asked
-    assert not any("typeinfo_tree" in query for query in asked)
+        assert await scalar(tx, "SELECT ARRAY['1 day'::interval] IS NOT NULL")
+        await tx.row("SELECT $1::interval[]", [])
+    assert sum("typeinfo_tree" in query for query in asked) == 2, "other types are asked about"
 
 
 async def test_connections_can_be_opened_ahead_and_stay(database_url: str, db: Database) -> None:

@@ -9,7 +9,7 @@ the next round finds the same rows.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from gateway.core.lifecycle import expired
@@ -47,7 +47,7 @@ async def sweep(deps: Deps) -> None:
     found = await _look(deps)
     if found is None:
         return
-    due = _wake(deps, found)
+    due: dict[str, Any] = _wake(deps, found)
     expired = await _expire(deps)
     deleted = await delete_upstream(deps)
     pruned = await prune_some(deps, _PRUNE_SECONDS)

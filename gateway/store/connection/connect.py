@@ -2,12 +2,13 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+from typing_extensions import override
 
 from gateway.config.postgres_url import Host, read_url
 from gateway.store.connection.failure_causes import PoolerRefusedError
@@ -25,6 +26,9 @@ GUARDS: Mapping[str, str] = {
     # A process that is stopped or cut off must not keep its row locks.
     "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS}s",
 }
+# The ids of bool[], json[], bytea[], smallint[], int[], text[], bigint[], float8[], timestamptz[], uuid[] and
+# jsonb[], which are the same on every server.
+BUILT_IN_ARRAYS = frozenset({1000, 199, 1001, 1005, 1007, 1009, 1016, 1022, 1185, 2951, 3807})
 _NO_GUARDS: Mapping[str, str] = {}
 _REFUSED_PARAMETER = "startup parameter"
 _OLD_POOLER = (
@@ -54,6 +58,17 @@ class AnyRow(asyncpg.Record):
             raise AttributeError(name) from None
 
 
+class _Introspection(NamedTuple):
+    """What asyncpg learns by asking about types: rows, and the statement that it asked with."""
+
+    rows: Sequence[asyncpg.Record]
+    name: str = "asked by another connection"
+
+
+# What the server said of BUILT_IN_ARRAYS, for all connections of the process.
+_known_arrays: list[asyncpg.Record] = []
+
+
 class PostgresSession(asyncpg.Connection):
     """A connection to one of the hosts.
 
@@ -69,6 +84,23 @@ class PostgresSession(asyncpg.Connection):
         """The encoding of the database, such as UTF8."""
         untyped: Any = self
         return str(untyped.get_settings().server_encoding)
+
+    @override
+    async def _introspect_types(self, typeoids: Collection[int], timeout: float | None) -> Any:
+        """Ask about array types once in a process; asyncpg asks 15 ms long in each connection.
+
+        asyncpg has no public way to hand it types. tests/store/test_database.py holds it to this one.
+        """
+        untyped: Any = super()
+        ask = untyped._introspect_types  # noqa: SLF001 - see above
+        if not BUILT_IN_ARRAYS.issuperset(typeoids):
+            return await ask(typeoids, timeout)
+        if _known_arrays:
+            known = _Introspection(_known_arrays)
+            return known.rows, known
+        rows, statement = await ask(BUILT_IN_ARRAYS, timeout)
+        _known_arrays[:] = rows
+        return rows, statement
 
 
 class PostgresConnector:
