@@ -45,7 +45,7 @@ cli.lazy = {
     "simulate": Lazy("server.simulate:simulate", "Serve a simulated upstream until SIGTERM."),
     "doctor": Lazy(
         "operate.doctor:doctor",
-        "Check every part of the gateway, and say what to do about a fault.",
+        "Check Postgres, Redis, the upstream, keys, processes and queues, and say what to do.",
     ),
     "db": Lazy("operate.db:db", "Migrate the database's schema, and maintain its rows."),
     "key": Lazy("keys.command:key", "Manage access keys, in the database or through the API."),
