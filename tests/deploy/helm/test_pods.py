@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def test_the_environment_makes_valid_settings(
     case: str, component: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifests = render(values_of(case))
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
     for name, value in _given(manifests, component).items():
         secret = name.removeprefix(PREFIX).removesuffix("_FILE")
         if secret in SECRETS and name.endswith("_FILE"):
