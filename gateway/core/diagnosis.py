@@ -59,7 +59,10 @@ class TableFacts(NamedTuple):
 
 
 class OpenTransaction(NamedTuple):
-    """A transaction that holds the event feed back; `gid` is that of a prepared one."""
+    """A transaction that holds the event feed back; `gid` is that of a prepared one.
+
+    `seconds` is None if the login may not see how long the session of another login has it open.
+    """
 
     pid: int | None
     gid: str | None
@@ -67,7 +70,7 @@ class OpenTransaction(NamedTuple):
     login: str
     application: str
     state: str
-    seconds: float
+    seconds: float | None
 
 
 def judge_server(facts: ServerFacts, *, is_local: bool) -> Iterator[DoctorFinding]:
@@ -153,10 +156,15 @@ def judge_tables(
 
 def judge_transactions(open_for_long: Sequence[OpenTransaction]) -> Iterator[DoctorFinding]:
     """Transactions of anybody on the server that hold back the event feed and vacuum."""
-    held = [one for one in open_for_long if one.seconds >= _HELD_SECONDS]
-    if not held:
+    held = [(one, one.seconds or 0.0) for one in open_for_long]
+    held = [(one, seconds) for one, seconds in held if seconds >= _HELD_SECONDS]
+    hidden = sum(one.seconds is None for one in open_for_long)
+    if hidden:
+        text = f"{hidden} of other logins are open; this login may not see for how long."
+        yield DoctorFinding("transactions", Level.OK, f"{text} The role pg_read_all_stats may.")
+    elif not held:
         yield DoctorFinding("transactions", Level.OK, "None has held the event feed for long.")
-    for one in held:
+    for one, seconds in held:
         if one.gid is not None:
             text, advice = f"The prepared transaction {one.gid}", f"ROLLBACK PREPARED '{one.gid}';"
         else:
@@ -165,7 +173,7 @@ def judge_transactions(open_for_long: Sequence[OpenTransaction]) -> Iterator[Doc
         yield _doubtful(
             "transactions",
             f"{text} of {one.login} in database {one.database}{application} has been open for "
-            f"{one.seconds:.0f} s: the event feed shows nothing newer.",
+            f"{seconds:.0f} s: the event feed shows nothing newer.",
             f"End it in the program that opened it, or, if that is safe: {advice}",
         )
 

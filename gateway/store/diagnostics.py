@@ -55,7 +55,7 @@ FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 UNION ALL
 SELECT NULL, gid, database::text, owner::text, '', 'prepared',
   EXTRACT(epoch FROM now() - prepared)::float8
-FROM pg_prepared_xacts ORDER BY seconds DESC LIMIT :most::int""",
+FROM pg_prepared_xacts ORDER BY seconds DESC NULLS LAST LIMIT :most::int""",
     OpenTransaction,
 )
 

@@ -107,6 +107,14 @@ def test_transactions_that_hold_the_feed_are_told_with_the_way_to_end_them() -> 
     assert "ROLLBACK PREPARED 'half'" in half.advice
 
 
+def test_transactions_whose_age_is_hidden_are_counted_and_accuse_nobody() -> None:
+    [found] = judge_transactions([SESSION._replace(seconds=None)])
+    assert found.level is Level.OK
+    assert found.text.startswith("1 of other logins are open")
+    assert "pg_read_all_stats" in found.text
+    assert len(wrong(judge_transactions([SESSION, SESSION._replace(seconds=None)]))) == 1
+
+
 @pytest.mark.parametrize(
     ("ahead", "words"), [(1.5, "1.5 s ahead of"), (-2.0, "2.0 s behind"), (0.9, "")]
 )

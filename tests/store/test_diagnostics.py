@@ -7,6 +7,7 @@ from gateway.store import diagnostics
 from gateway.store.connection.connect import GUARDS
 from gateway.store.database import Database
 from gateway.store.schema import metadata
+from tests.store.test_database import pool_of
 
 
 async def test_the_server_its_tables_and_what_is_in_force(db: Database) -> None:
@@ -54,6 +55,26 @@ async def test_a_transaction_that_stays_open_is_found(database_url: str, db: Dat
         ]
     finally:
         await other.close()
+
+
+async def test_a_login_without_rights_sees_that_a_transaction_is_open_but_not_for_how_long(
+    database_url: str, db: Database
+) -> None:
+    url = database_url.replace("+asyncpg", "")
+    async with db.single() as tx:
+        await tx.rows("CREATE ROLE plain_doctor LOGIN PASSWORD 'plain'")
+    other = await asyncpg.connect(url)
+    try:
+        await other.execute("BEGIN; SELECT pg_current_xact_id()")
+        login, _, place = url.partition("@")
+        plain = f"{login.partition('://')[0]}://plain_doctor:plain@{place}"
+        async with pool_of(plain) as database, database.single() as tx:
+            found = await diagnostics.open_transactions(tx)
+        assert [one.seconds for one in found if one.pid == other.get_server_pid()] == [None]
+    finally:
+        await other.close()
+        async with db.single() as tx:
+            await tx.rows("DROP ROLE plain_doctor")
 
 
 async def test_endings_are_counted_by_code(db: Database) -> None:
