@@ -1,7 +1,10 @@
 """Logs: one line each, as JSON or for people, and never a secret."""
 
+import asyncio
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import UUID
@@ -107,6 +110,56 @@ def test_a_wide_line_that_is_not_severe_enough_is_left_out(capsys: pytest.Captur
     wide()
     wide("warning")
     assert [line["level"] for line in lines(capsys)] == ["warning"]
+
+
+async def test_wide_lines_are_written_together(capsys: pytest.CaptureFixture[str]):
+    log.configure("info", "json")
+    wide(number=1)
+    wide(number=2)
+    assert capsys.readouterr().err == ""
+    await asyncio.sleep(0.2)
+    assert [line["number"] for line in lines(capsys)] == [1, 2]
+
+
+async def test_held_lines_keep_their_place_before_any_other(capsys: pytest.CaptureFixture[str]):
+    log.configure("info", "json")
+    wide(number=1)
+    structlog.get_logger().info("later", number=2)
+    wide(number=3)
+    logging.getLogger("library").warning("later")
+    assert [line.get("number") for line in lines(capsys)] == [1, 2, 3, None]
+
+
+async def test_a_warning_is_written_at_once(capsys: pytest.CaptureFixture[str]):
+    log.configure("info", "json")
+    wide(number=1)
+    wide("warning", number=2)
+    assert [line["number"] for line in lines(capsys)] == [1, 2]
+
+
+async def test_many_lines_do_not_wait(capsys: pytest.CaptureFixture[str]):
+    log.configure("info", "json")
+    for number in range(600):
+        wide(number=number)
+    assert len(lines(capsys)) == 500
+
+
+def test_a_process_writes_its_last_lines_when_it_ends():
+    program = """
+import asyncio
+from datetime import UTC, datetime
+from gateway import log
+
+async def main():
+    log.write_wide("info", "submit", datetime.now(UTC), {"outcome": "submitted"})
+
+log.configure("info", "json")
+asyncio.run(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert json.loads(ended.stderr)["outcome"] == "submitted"
 
 
 @pytest.mark.parametrize(
