@@ -138,52 +138,51 @@ def _tenant(fields: Mapping[str, object]) -> UUID | None:
     return value if isinstance(value, UUID) else None
 
 
-# `labels` is slow, so the series of the two busiest metrics are cached.
+# `labels` takes a lock and costs more than counting, so each series is looked up once.
 @cache
-def _http_series(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
-    return _http.labels(method, route, status), _http_seconds.labels(route)
+def _series(counter: Counter, *labels: str) -> Counter:
+    return counter.labels(*labels)
 
 
 @cache
-def _accepted_series(workflow: str) -> Counter:
-    return _accepted.labels(workflow)
+def _times(route: str) -> Histogram:
+    return _http_seconds.labels(route)
 
 
 def _add_accepted(workflow: str, count: int) -> None:
-    _accepted_series(workflow).inc(count)
+    _series(_accepted, workflow).inc(count)
 
 
 @cache
 def _adding_finished(outcome: str) -> Add:
-    return lambda workflow, count: _finished.labels(workflow, outcome).inc(count)
+    return lambda workflow, count: _series(_finished, workflow, outcome).inc(count)
 
 
 def _on_http(outcome: str, seconds: float, fields: Mapping[str, object]) -> None:
     method, route = str(fields.get("method", "")), str(fields.get("route", ""))
-    requests, times = _http_series(method, route, outcome)
-    requests.inc()
-    times.observe(seconds)
+    _series(_http, method, route, outcome).inc()
+    _times(route).observe(seconds)
 
 
 def _on_accept(outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
     if outcome == "accepted":
         workflows.count(_tenant(fields), str(fields.get("workflow", "")), _add_accepted)
     else:
-        _rejected.labels(outcome).inc()
+        _series(_rejected, outcome).inc()
 
 
 def _on_submit(outcome: str, seconds: float, _fields: Mapping[str, object]) -> None:
-    _submits.labels(outcome).inc()
+    _series(_submits, outcome).inc()
     _submit_seconds.observe(seconds)
 
 
 def _on_lookup(outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
-    _lookups.labels(outcome).inc()
+    _series(_lookups, outcome).inc()
     _lookup_calls.inc(_number(fields, "calls"))
 
 
 def _on_poll(outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
-    _polls.labels(outcome).inc()
+    _series(_polls, outcome).inc()
     _poll_calls.inc(_number(fields, "calls"))
 
 
@@ -195,14 +194,14 @@ def _on_job(outcome: str, seconds: float, fields: Mapping[str, object]) -> None:
 
 
 def _on_deliver(outcome: str, seconds: float, fields: Mapping[str, object]) -> None:
-    _attempts.labels(outcome, str(fields.get("error_class") or "")).inc()
+    _series(_attempts, outcome, str(fields.get("error_class") or "")).inc()
     _attempt_seconds.observe(seconds)
     if outcome == "delivered":
         _webhook_whole.observe(_number(fields, "late_seconds"))
 
 
 def _on_sweep(outcome: str, _seconds: float, fields: Mapping[str, object]) -> None:
-    _sweeps.labels(outcome).inc()
+    _series(_sweeps, outcome).inc()
     _expired.inc(_number(fields, "expired"))
     for verb in ("submit", "poll", "deliver"):
         _rescued.labels(verb).inc(_number(fields, verb))

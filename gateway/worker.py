@@ -91,8 +91,7 @@ async def _work(settings: Settings, crash_point: Callable[[str], None]) -> None:
         garbage_collection.relax()
         async with beating(deps, identity_of("worker", deps.ids)):
             _log.info("worker started")
-            await worker.run(stop)
-            late = await deps.slots.drain(settings.drain_seconds)
+            late = await deps.slots.drain(await worker.run(stop))
         _log.info("worker stopped", cut_off=late)
 
 

@@ -60,8 +60,11 @@ class WorkerLoop:
         self._name = ids.random_bytes(6).hex()
         self._fallback: asyncio.Task[None] | None = None
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then wait up to `drain_seconds` for the runs under way."""
+    async def run(self, stop: asyncio.Event) -> float:
+        """Work until `stop` is set, then wait up to `drain_seconds` for the runs under way.
+
+        Returns how many of these seconds are left for other work.
+        """
         logging.getLogger("arq").setLevel(logging.ERROR)  # it logs three lines per wake-up
         work = asyncio.create_task(self._work())
         stopped = asyncio.create_task(stop.wait())
@@ -70,7 +73,9 @@ class WorkerLoop:
             if work.done():
                 work.result()
         finally:
+            stopped_at = self._clock.monotonic()
             await self._end(work, stopped)
+        return max(0.0, self._drain_seconds - (self._clock.monotonic() - stopped_at))
 
     def wake_up(self, verb: Verb) -> None:
         """Run the handler of a verb as a local wake-up."""

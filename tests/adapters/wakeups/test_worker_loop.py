@@ -256,14 +256,22 @@ async def test_the_end_waits_for_runs(redis_url: str) -> None:
         assert (runs.count("submit"), runs.count("poll"), runs.count("deliver")) == (1, 0, 0)
 
 
-async def test_the_end_cancels_runs_that_take_too_long(redis_url: str) -> None:
-    runs = Runs()
+@pytest.mark.parametrize(("hangs", "least", "most"), [(True, 0, 0), (False, 30, 60)])
+async def test_the_end_cancels_runs_that_take_too_long(
+    redis_url: str, hangs: bool, least: float, most: float
+) -> None:
+    """What a run has used of the time to drain is not granted a second time to the tasks."""
+    runs, stop = Runs(), asyncio.Event()
+    pool = new_pool(redis_url, runs, drain_seconds=0.1 if hangs else 60.0)
     async with new_queue(redis_url) as queue:
-        async with running(new_pool(redis_url, runs, drain_seconds=0.1)):
+        ending = asyncio.create_task(pool.run(stop))
+        if hangs:
             runs.free.clear()
-            queue.wake("submit")
-            await until(lambda: runs.count("submit") == 1)
-        assert runs.ended == 0
+        queue.wake("submit")
+        await until(lambda: runs.count("submit") == 1)
+        stop.set()
+        assert least <= await ending <= most
+        assert runs.ended == (0 if hangs else runs.count("submit") + runs.count("sweep"))
 
 
 async def test_it_ends_whenever_it_is_stopped(redis_url: str) -> None:
