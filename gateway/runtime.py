@@ -12,8 +12,8 @@ import structlog
 from gateway import __version__, log, metrics
 from gateway.adapters.clock import PostgresClock, SystemClock, SystemIds
 from gateway.adapters.musicai.client import MusicAi
-from gateway.adapters.rate_limiter import WindowLimiter
 from gateway.adapters.redis.health import RedisHealth
+from gateway.adapters.tenant_rate_limit import WindowLimiter
 from gateway.adapters.wakeups.queue import ArqQueue
 from gateway.adapters.webhooks.proxy_tunnel import Proxy
 from gateway.adapters.webhooks.sender import HttpSender

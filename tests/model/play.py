@@ -8,7 +8,8 @@ from typing import Any
 from gateway.core.crypto.cipher import Secret
 from gateway.core.model import Limits, NewJob
 from gateway.errors import GatewayError, Unavailable
-from gateway.flows.accept.acceptor import Accepted, Order
+from gateway.flows.accept.acceptor import Order
+from gateway.flows.accept.idempotency import Accepted
 from gateway.flows.admin.tenants import create_tenant, put_credential, suspend_tenant
 from gateway.flows.deliver.endpoints import EndpointSpec, create_endpoint, delete_endpoint
 from gateway.flows.deliver.signing_secrets import default_secret

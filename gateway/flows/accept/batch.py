@@ -10,7 +10,7 @@ from uuid import UUID
 
 from gateway.core.model import Limits, NewJob
 from gateway.errors import IdempotencyKeyReused, QueueFull, Unauthorized
-from gateway.flows.accept.acceptor import max_queued_of
+from gateway.flows.accept.queue_cap import max_queued_of
 from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deps import Deps
 from gateway.store.database import Tx

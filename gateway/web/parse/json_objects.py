@@ -1,6 +1,5 @@
 """JSON objects that are stored as their caller wrote them, after they were validated."""
 
-import hashlib
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any
@@ -77,11 +76,6 @@ def merged_metadata(tenant: str, request: str, keys: Collection[str]) -> str:
 @lru_cache(maxsize=1024)
 def _keys(text: str) -> frozenset[str]:
     return frozenset(decode_object(text.encode()))
-
-
-def fingerprint(values: list[object]) -> bytes:
-    """A digest of values that ignores the order of keys and spaces."""
-    return hashlib.sha256(msgspec.json.encode(values, order="sorted")).digest()
 
 
 def _require_storable(text: str) -> None:

@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from gateway.adapters.clock import SystemClock, SystemIds
-from gateway.adapters.rate_limiter import WindowLimiter
 from gateway.adapters.redis.client import LOST, connect
 from gateway.adapters.redis.failure_causes import CLUSTER, diagnose
 from gateway.adapters.redis.health import RedisHealth
+from gateway.adapters.tenant_rate_limit import WindowLimiter
 from gateway.adapters.wakeups.queue import ArqQueue
 from gateway.adapters.wakeups.redis_commands import probe
 from gateway.config.redis_url import parse_redis_url

@@ -14,7 +14,8 @@ from gateway.errors import (
     Unauthorized,
     Unavailable,
 )
-from gateway.flows.accept.acceptor import Accepted, Acceptor
+from gateway.flows.accept.acceptor import Acceptor
+from gateway.flows.accept.idempotency import Accepted
 from gateway.flows.admin.tenants import delete_tenant
 from gateway.store.database import open_database
 from tests.flows.world import World

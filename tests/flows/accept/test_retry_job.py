@@ -8,7 +8,8 @@ import pytest
 from gateway.core.lifecycle import Finish, cancelled, error_of, expired
 from gateway.core.model import TERMINAL, JobState, NewJob, Tenant
 from gateway.errors import Conflict, IdempotencyKeyReused, NotFound
-from gateway.flows.accept.acceptor import Accepted, Order
+from gateway.flows.accept.acceptor import Order
+from gateway.flows.accept.idempotency import Accepted
 from gateway.flows.accept.retry_job import job_again
 from gateway.flows.maintain.prune import prune_now
 from gateway.flows.settle.settlement import ending, settle

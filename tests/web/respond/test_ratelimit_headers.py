@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.adapters.clock import SystemClock
-from gateway.adapters.rate_limiter import WindowLimiter
+from gateway.adapters.tenant_rate_limit import WindowLimiter
 from gateway.core.model import KeyKind, Limits
 from gateway.flows.admin.tenants import TenantUpdate, change_tenant
 from tests.fakes import FakeLimiter

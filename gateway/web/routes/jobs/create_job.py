@@ -17,15 +17,16 @@ from gateway.errors import (
     Unauthorized,
     Unavailable,
 )
-from gateway.flows.accept.acceptor import Accepted, Order
+from gateway.flows.accept.acceptor import Order
+from gateway.flows.accept.idempotency import Accepted
 from gateway.flows.deliver.endpoints import check_callback
 from gateway.flows.deps import Deps
 from gateway.web.asgi.request_context import Caller, RequestContext
 from gateway.web.auth import identify
 from gateway.web.context import Context
+from gateway.web.parse.idempotency_key import fingerprint, idempotency_key_of
 from gateway.web.parse.json_body import read_body
 from gateway.web.parse.json_objects import (
-    fingerprint,
     merged_metadata,
     read_metadata,
     read_object,
@@ -43,7 +44,6 @@ from gateway.web.schemas.requests import BatchJobIn, JobIn, NoQuery
 PATHS = frozenset({"/v1/job", "/api/job"})
 
 _MAX_DEADLINE_SECONDS = 30 * 86_400.0
-_KEY = re.compile(r"[ -~]{1,255}")
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*("?)(\d++)\1(?=$|[,;\s])', re.IGNORECASE)
 _REPLAYED = (b"idempotency-replayed", b"true")
 
@@ -162,16 +162,6 @@ def _faults(given: BatchJobIn) -> Iterator[FieldError]:
             reading()
         except BadRequest as refused:
             yield from refused.errors
-
-
-def idempotency_key_of(request_context: RequestContext) -> str | None:
-    """The key that a caller gave, if any; raises BadRequest."""
-    if b"idempotency-key" not in request_context.headers:
-        return None
-    key = request_context.header(b"idempotency-key")
-    if not _KEY.fullmatch(key):
-        raise BadRequest.of("Idempotency-Key", "must have 1 to 255 printable ASCII characters")
-    return key
 
 
 def _deadline(given: timedelta | float | None) -> float | None:

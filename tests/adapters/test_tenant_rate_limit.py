@@ -11,7 +11,7 @@ import pytest
 from typing_extensions import override
 
 from gateway.adapters.clock import SystemClock
-from gateway.adapters.rate_limiter import WindowLimiter
+from gateway.adapters.tenant_rate_limit import WindowLimiter
 from gateway.ports import Allowance, Limiter
 from tests.adapters.own_valkey import OwnValkey, own_valkey
 
