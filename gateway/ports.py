@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from gateway.core.crypto.cipher import Secret
-from gateway.core.webhooks.request import Reply, SendFault, Webhook
+from gateway.core.webhooks.signed_request import Reply, SendFault, Webhook
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from gateway.core.model import STATE_STATUS, TERMINAL, Job, JobState
 from gateway.core.trace_context import trace_id_of
-from gateway.core.waits import Wait
+from gateway.core.waits_for import Wait
 
 JOB_STARTED = "job.started"
 JOB_SUCCEEDED = "job.succeeded"
@@ -38,7 +38,7 @@ MAX_BODY_BYTES = 20_000
 # In a body that is too long, each text of an error keeps so many characters.
 _SHORT = 300
 
-# Filled in by `job_json`, and by Postgres where it writes many jobs (store/job_search/columns.py).
+# Filled in by `job_json`, and by Postgres where it writes many jobs (store/job_search/csv_and_json_columns.py).
 JOB_FORM = (
     '{"id":"%s","app":%s,"name":%s,"batchName":%s,"workflow":%s,"workflowParams":%s,"status":"%s"'
     ',"result":%s,"error":%s,"metadata":%s,"createdAt":%s,"startedAt":%s,"completedAt":%s'

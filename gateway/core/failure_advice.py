@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gateway.core.waits import WaitCode
+from gateway.core.waits_for import WaitCode
 
 # Why a job failed.
 JOB_ADVICE: Mapping[str, str] = {

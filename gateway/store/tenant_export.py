@@ -11,7 +11,7 @@ from uuid import UUID
 
 from gateway.core.model import Limits
 from gateway.store.database import Tx
-from gateway.store.job_search.columns import size_of, stamp
+from gateway.store.job_search.csv_and_json_columns import size_of, stamp
 from gateway.store.job_search.search import keep_to_indexes
 from gateway.store.statement import Statement
 

@@ -22,7 +22,7 @@ import uvloop
 from typing_extensions import override
 
 from gateway.adapters.webhooks.sender import HttpSender
-from gateway.core.webhooks.request import Reply, Webhook
+from gateway.core.webhooks.signed_request import Reply, Webhook
 
 IN_THE_AIR = 30
 _BODY = b'{"type":"job.succeeded","data":"%s"}' % (b"x" * 900)

@@ -19,7 +19,7 @@ from gateway.core.diagnosis import (
     size_text,
 )
 from gateway.core.failure_advice import WAIT_ADVICE
-from gateway.core.waits import WaitCode
+from gateway.core.waits_for import WaitCode
 
 SOUND = ServerFacts(
     version=170_002,

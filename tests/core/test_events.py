@@ -24,7 +24,7 @@ from gateway.core.events import (
 )
 from gateway.core.lifecycle import error_of
 from gateway.core.model import STATE_STATUS, TERMINAL, JobState
-from gateway.core.waits import Wait, WaitCode
+from gateway.core.waits_for import Wait, WaitCode
 from tests.builders import TRACEPARENT, job_of
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_999, tzinfo=UTC)

@@ -16,7 +16,7 @@ from gateway.cli import cli
 from gateway.core import lifecycle
 from gateway.core.events import EVENT_TYPES
 from gateway.core.failure_advice import JOB_ADVICE, WAIT_ADVICE, WEBHOOK_ADVICE
-from gateway.core.waits import WaitCode
+from gateway.core.waits_for import WaitCode
 from gateway.errors import GatewayError
 from gateway.exposition import ProcessState, exposition
 from gateway.flows.health.overview import Overview

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from markdown_it import MarkdownIt
 
-from gateway.core.webhooks.request import FaultKind
+from gateway.core.webhooks.signed_request import FaultKind
 from gateway.web.schemas.requests import JobsQuery
 from gateway.web.schemas.webhook_requests import Outcome
 from tests.conftest import ROOT

@@ -9,7 +9,7 @@ from gateway.adapters.webhooks.proxy_tunnel import ProxyAwayError, ProxyTunnelEr
 from gateway.adapters.webhooks.response import UnreadableError
 from gateway.adapters.webhooks.ssrf_guard import BlockedError, UnresolvedError
 from gateway.adapters.webhooks.timings import PhaseTimer
-from gateway.core.webhooks.request import FaultKind
+from gateway.core.webhooks.signed_request import FaultKind
 
 # Every error that can occur between the gateway and a receiver.
 SEND_ERRORS = (OSError, ProxyTunnelError, HungUpError, UnreadableError)

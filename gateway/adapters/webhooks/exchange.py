@@ -13,7 +13,7 @@ from gateway.adapters.webhooks.connection_pool import ConnectionPool
 from gateway.adapters.webhooks.errors import SEND_ERRORS, classify, is_transient
 from gateway.adapters.webhooks.response import MAX_KEPT, UnreadableError, WebhookResponse
 from gateway.adapters.webhooks.timings import PhaseTimer, now
-from gateway.core.webhooks.request import Reply, SendFault
+from gateway.core.webhooks.signed_request import Reply, SendFault
 
 
 class Exchange:

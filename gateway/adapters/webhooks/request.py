@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.adapters.webhooks.connection import Origin
-from gateway.core.webhooks.request import Webhook
+from gateway.core.webhooks.signed_request import Webhook
 from gateway.core.webhooks.ssrf_rules import CheckedUrl
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -20,7 +20,7 @@ from gateway.adapters.webhooks.exchange import Exchange
 from gateway.adapters.webhooks.proxy_tunnel import Proxy, ProxyTunnels
 from gateway.adapters.webhooks.request import RequestTarget, request_of
 from gateway.adapters.webhooks.ssrf_guard import Lookup, SsrfGuard
-from gateway.core.webhooks.request import Reply, SendFault, Webhook
+from gateway.core.webhooks.signed_request import Reply, SendFault, Webhook
 from gateway.core.webhooks.ssrf_rules import NEVER_PUBLIC, Network, check_url
 
 # The limit of all hosts together is also that of one: many endpoints may share a host, and those that

@@ -2,7 +2,7 @@
 
 from time import perf_counter as now  # an event loop's own clock may count in milliseconds
 
-from gateway.core.webhooks.request import Timings
+from gateway.core.webhooks.signed_request import Timings
 
 
 class PhaseTimer:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from gateway.core.policy import Policy
 from gateway.core.schedule.backoff import redelivery
-from gateway.core.webhooks.request import Reply, SendFault
+from gateway.core.webhooks.signed_request import Reply, SendFault
 
 _GONE = 410
 _OVERLOADED = frozenset({429, 502, 503, 504})

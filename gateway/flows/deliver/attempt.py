@@ -24,7 +24,7 @@ from gateway.core.webhooks.judge_reply import (
     Retry,
     error_class,
 )
-from gateway.core.webhooks.request import Reply, SendFault, Timings, Webhook
+from gateway.core.webhooks.signed_request import Reply, SendFault, Timings, Webhook
 from gateway.core.webhooks.signing import sign
 from gateway.ports import Span
 from gateway.store.webhooks.attempts import Recorded

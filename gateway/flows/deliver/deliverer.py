@@ -15,7 +15,7 @@ from uuid import UUID
 from gateway.core.crypto.cipher import CannotOpenError
 from gateway.core.schedule.retry_after import parse_retry_after
 from gateway.core.webhooks.judge_reply import Retry, judge
-from gateway.core.webhooks.request import Reply
+from gateway.core.webhooks.signed_request import Reply
 from gateway.errors import Unavailable
 from gateway.flows.claim.lease import claiming
 from gateway.flows.claim.retry_unavailable import retry_while_unavailable

@@ -15,7 +15,7 @@ from gateway.core.events import EVENT_TYPES, TEST_PING, event_body, job_json
 from gateway.core.lifecycle import error_of
 from gateway.core.model import Attempt, Endpoint, Job, JobState, Tenant
 from gateway.core.webhooks.judge_reply import Delivered, Exhausted, error_class
-from gateway.core.webhooks.request import Reply
+from gateway.core.webhooks.signed_request import Reply
 from gateway.errors import BadRequest, Conflict, NotFound, SecretSealed
 from gateway.flows.deliver.attempt import AttemptResult, attempt_of, recorded, signed_webhook
 from gateway.flows.deliver.endpoints import missing

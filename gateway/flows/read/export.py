@@ -15,7 +15,7 @@ from gateway.flows.deps import Deps
 from gateway.store import tenant_export
 from gateway.store.database import Tx
 from gateway.store.job_search import lists
-from gateway.store.job_search.columns import Form
+from gateway.store.job_search.csv_and_json_columns import Form
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import NOTHING, Page
 

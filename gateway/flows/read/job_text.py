@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from gateway.store.job_search.columns import END, MARK, TENANT_LENGTH
+from gateway.store.job_search.csv_and_json_columns import END, MARK, TENANT_LENGTH
 
 # Gives the JSON for the workflow of a tenant by its slug.
 ShowWorkflow = Callable[[UUID, str], Awaitable[str]]

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from gateway.core.events import instant
 from gateway.core.model import TERMINAL, Attempt, Delivery, DeliveryState, Job, JobState
-from gateway.core.waits import Wait, wait_of
+from gateway.core.waits_for import Wait, wait_of
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
 from gateway.store.delivery_search import log

@@ -7,7 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from gateway.core.model import Job
-from gateway.core.waits import Situation, Wait, wait_of
+from gateway.core.waits_for import Situation, Wait, wait_of
 from gateway.flows.deps import Deps
 from gateway.flows.process.group_commit import GroupCommit
 from gateway.store.work import jobs, wait_reasons

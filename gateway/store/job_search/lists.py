@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.store.database import Tx
-from gateway.store.job_search.columns import LINES, Form, size_of
+from gateway.store.job_search.csv_and_json_columns import LINES, Form, size_of
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.search import search
 from gateway.store.job_search.statement import StatementPart

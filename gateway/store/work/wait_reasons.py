@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.core.model import JobState
-from gateway.core.waits import Situation
+from gateway.core.waits_for import Situation
 from gateway.store.conditions import OPEN_STATES
 from gateway.store.database import AnyRow, Tx
 from gateway.store.processes import STALE_SECONDS

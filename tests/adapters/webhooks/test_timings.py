@@ -6,7 +6,7 @@ from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import Sequence
 
-from gateway.core.webhooks.request import Timings
+from gateway.core.webhooks.signed_request import Timings
 from gateway.ports import Reply, SendFault, Webhook
 from tests.adapters.receiver import OK, hang, read_request, receiving, sending
 from tests.adapters.webhooks.test_sender_tls import authority, client, server

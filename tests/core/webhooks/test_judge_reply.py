@@ -19,7 +19,7 @@ from gateway.core.webhooks.judge_reply import (
     failing_percent,
     judge,
 )
-from gateway.core.webhooks.request import FaultKind, Reply, SendFault
+from gateway.core.webhooks.signed_request import FaultKind, Reply, SendFault
 
 POLICY = Policy(delivery_delays=(5.0, 300.0), slow_down=60.0, retry_after_max=1000.0)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -31,7 +31,7 @@ from gateway import runtime, worker
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.musicai.client import MusicAi
 from gateway.adapters.webhooks.sender import HttpSender
-from gateway.core.webhooks.request import Reply, SendFault, Webhook
+from gateway.core.webhooks.signed_request import Reply, SendFault, Webhook
 from gateway.ports import Absent, Access, Refused, Submission, Submitted, Trouble, UpstreamJob
 from gateway.store.work import submits
 

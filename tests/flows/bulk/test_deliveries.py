@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from gateway.core.model import Tenant
-from gateway.core.webhooks.request import SendFault
+from gateway.core.webhooks.signed_request import SendFault
 from gateway.errors import Conflict, NotFound
 from gateway.flows.bulk.deliveries import DeliverySpan, recover, replay_missing, resend
 from gateway.flows.bulk.start import DryRun

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from gateway.core.model import Attempt, Delivery, Tenant
-from gateway.core.webhooks.request import Reply, Timings
+from gateway.core.webhooks.signed_request import Reply, Timings
 from gateway.flows.deliver.sample import try_endpoint
 from gateway.ports import SendFault
 from gateway.store.delivery_search import log as delivery_log

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.crypto.cipher import Cipher
 from gateway.core.events import EVENT_TYPES
-from gateway.core.webhooks.request import FaultKind
+from gateway.core.webhooks.signed_request import FaultKind
 from gateway.errors import BadRequest, Conflict, NotFound, SecretSealed
 from gateway.flows.deliver.endpoints import delete_endpoint, disable_endpoint
 from gateway.flows.deliver.sample import sample_to_feed, try_endpoint

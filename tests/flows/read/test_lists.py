@@ -20,7 +20,7 @@ from gateway.flows.read.jobs import find_job, find_owner, known_job
 from gateway.runtime import identity_of
 from gateway.store.database import open_database
 from gateway.store.delivery_search.filter import DeliveryFilter
-from gateway.store.job_search.columns import END, MARK
+from gateway.store.job_search.csv_and_json_columns import END, MARK
 from gateway.store.tenancy.audit import AuditFilter
 from tests.flows.bulk_scenes import LONG_AGO, began, receiver
 from tests.flows.scenes import OTHER, owe_rows

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest_asyncio
 
 from gateway.core.model import JobState, Limits, Tenant
-from gateway.core.waits import Wait, WaitCode
+from gateway.core.waits_for import Wait, WaitCode
 from gateway.flows.admin.tenants import suspend_tenant
 from gateway.flows.health.heartbeat import Heart
 from gateway.flows.read.timeline import timeline

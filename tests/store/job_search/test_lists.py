@@ -10,7 +10,7 @@ from gateway.core.events import job_json, json_text
 from gateway.core.uuid7 import first_id
 from gateway.store.database import Tx
 from gateway.store.job_search import lists
-from gateway.store.job_search.columns import MARK
+from gateway.store.job_search.csv_and_json_columns import MARK
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import NewNote, Note
 from gateway.store.work import jobs, settlement

@@ -14,7 +14,7 @@ from gateway.flows.admin.tenants import get_tenant
 from gateway.flows.deps import Deps
 from gateway.flows.read.export import export_jobs, export_tenant
 from gateway.flows.read.job_text import ShowWorkflow, as_lines, with_workflows
-from gateway.store.job_search.columns import HEADER, Form
+from gateway.store.job_search.csv_and_json_columns import HEADER, Form
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.lists import Page
 from gateway.web.context import AnyRequest, Context, Injected, request_context_of

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 
 from gateway.core.events import job_json
 from gateway.core.model import STATE_STATUS, TERMINAL, Job, JobState, Scope, Tenant
-from gateway.core.waits import Wait
+from gateway.core.waits_for import Wait
 from gateway.flows.deps import Deps
 from gateway.flows.read.jobs import find_job
 from gateway.flows.read.timeline import timeline

@@ -16,7 +16,7 @@ from gateway.core.model import STATE_STATUS, Job, JobState
 from gateway.core.text.printable import printable_cells
 from gateway.store.database import Tx
 from gateway.store.job_search import lists
-from gateway.store.job_search.columns import END, HEADER, MARK, TENANT_LENGTH, Form
+from gateway.store.job_search.csv_and_json_columns import END, HEADER, MARK, TENANT_LENGTH, Form
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.work import jobs
 from gateway.web.respond.csv import csv_lines

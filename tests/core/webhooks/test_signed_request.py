@@ -2,7 +2,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from gateway.core.webhooks.request import Reply, SendFault, Timings, Webhook
+from gateway.core.webhooks.signed_request import Reply, SendFault, Timings, Webhook
 
 
 def test_what_was_not_measured_is_none() -> None:

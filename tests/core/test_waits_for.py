@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.core.model import JobState
-from gateway.core.waits import Situation, Wait, WaitCode, wait_of
+from gateway.core.waits_for import Situation, Wait, WaitCode, wait_of
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=90)
