@@ -6,6 +6,8 @@ idempotency key yields the first job, and a tenant at its cap of waiting jobs ge
 A crash before the commit leaves nothing; after it, a job without a wake-up, which the sweep finds.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -41,6 +43,16 @@ class Order:
         return cls(job, max_queued_of(limits, policy))
 
 
+@contextmanager
+def refusals_reported(deps: Deps) -> Generator[None]:
+    """Report to the observer what the block refuses, by the code of the error."""
+    try:
+        yield
+    except GatewayError as refused:
+        deps.observer.done("accept", refused.code, seconds=0.0)
+        raise
+
+
 class Acceptor:
     """Accepts jobs for one process, many in one transaction."""
 
@@ -55,12 +67,20 @@ class Acceptor:
 
         Raises QueueFull, IdempotencyKeyReused, and Unavailable when the database is away.
         """
+        deps, started = self._deps, self._deps.clock.monotonic()
         outcome = await self._commit.add(order)
         if isinstance(outcome, GatewayError):
             raise outcome
         if not outcome.replayed:
-            self._deps.queue.wake("submit")
-            self._deps.crash_point("accept.woken")
+            deps.queue.wake("submit")
+            deps.crash_point("accept.woken")
+        deps.observer.done(
+            "accept",
+            "replayed" if outcome.replayed else "accepted",
+            seconds=deps.clock.monotonic() - started,
+            tenant_id=order.job.tenant_id,
+            workflow=order.job.workflow,
+        )
         return outcome
 
     async def _write(self, orders: list[Order]) -> list[Accepted | GatewayError]:

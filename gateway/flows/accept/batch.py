@@ -39,7 +39,7 @@ async def accept_batch(deps: Deps, batch: Sequence[NewJob], limits: Limits) -> B
 
     Raises QueueFull, IdempotencyKeyReused, and Unavailable when the database is away.
     """
-    max_queued = max_queued_of(limits, deps.policy)
+    max_queued, started = max_queued_of(limits, deps.policy), deps.clock.monotonic()
     try:
         accepted = await _store(deps, batch, max_queued)
     except _OvertakenError:
@@ -47,6 +47,12 @@ async def accept_batch(deps: Deps, batch: Sequence[NewJob], limits: Limits) -> B
     deps.crash_point("batch.committed")
     if not accepted.replayed:
         deps.queue.wake("submit")
+    outcome = "replayed" if accepted.replayed else "accepted"
+    took = deps.clock.monotonic() - started
+    for job in batch:
+        deps.observer.done(
+            "accept", outcome, seconds=took, tenant_id=job.tenant_id, workflow=job.workflow
+        )
     return accepted
 
 

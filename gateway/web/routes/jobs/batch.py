@@ -9,7 +9,7 @@ from litestar.params import FromPath
 
 from gateway.core.model import NewJob, Scope, Tenant
 from gateway.errors import BadRequest, FieldError
-from gateway.flows.accept.acceptor import Order
+from gateway.flows.accept.acceptor import Order, refusals_reported
 from gateway.flows.accept.batch import accept_batch, key_in_batch
 from gateway.flows.accept.retry_job import job_again
 from gateway.flows.bulk import jobs as bulk_jobs
@@ -18,16 +18,13 @@ from gateway.flows.deliver.endpoints import check_callback
 from gateway.flows.deps import Deps
 from gateway.store.job_search.filter import JobFilter, selects_all
 from gateway.store.work.bulk_operations import Operation
-from gateway.web.asgi.request_context import Caller
+from gateway.web.asgi.request_context import Caller, RequestContext
 from gateway.web.context import AnyRequest, Context, Injected, request_context_of
+from gateway.web.parse.idempotency_key import idempotency_key_of
 from gateway.web.parse.job_filters import job_filter
 from gateway.web.parse.large_bodies import read_large
 from gateway.web.parse.validation_errors import refusal
-from gateway.web.routes.jobs.create_job import (
-    idempotency_key_of,
-    new_job,
-    require_credential,
-)
+from gateway.web.routes.jobs.create_job import new_job, require_credential
 from gateway.web.schemas.requests import BatchIn, BatchJobIn, JobsBulkIn, JobsFilterIn
 from gateway.web.schemas.responses import BatchMade, RetryMade
 from gateway.web.schemas.webhook_responses import BulkOut, DryRunOut
@@ -49,11 +46,14 @@ async def create_batch(
     request: AnyRequest,
 ) -> Response[BatchMade]:
     """The response comes after all jobs are stored; it has their ids in the order of the request."""
-    request_context, deps, tenant = (
-        request_context_of(request),
-        context.deps,
-        caller.required_context.tenant,
-    )
+    with refusals_reported(context.deps):
+        return await _create_batch(payload, caller, context.deps, request_context_of(request))
+
+
+async def _create_batch(
+    payload: BatchIn, caller: Caller, deps: Deps, request_context: RequestContext
+) -> Response[BatchMade]:
+    tenant = caller.required_context.tenant
     require_credential(has_credential=caller.required_context.has_credential)
     await _check_callbacks(deps, payload.jobs)
     key, digest = idempotency_key_of(request_context), hashlib.sha256(request_context.body).digest()
@@ -85,10 +85,11 @@ async def retry_job(
 ) -> Response[RetryMade]:
     """Creates a new job with the input of an ended job."""
     request_context, deps = request_context_of(request), context.deps
-    key = idempotency_key_of(request_context)
-    job = await job_again(deps, tenant.id, job_id, idempotency_key=key)
-    job = replace(job, traceparent=request_context.traceparent)
-    accepted = await context.acceptor.accept(Order.of(job, tenant.limits, deps.policy))
+    with refusals_reported(deps):
+        key = idempotency_key_of(request_context)
+        job = await job_again(deps, tenant.id, job_id, idempotency_key=key)
+        job = replace(job, traceparent=request_context.traceparent)
+        accepted = await context.acceptor.accept(Order.of(job, tenant.limits, deps.policy))
     if request_context.span:
         request_context.span.note(job_id=accepted.id)
     made = RetryMade(str(accepted.id), str(job_id))

@@ -50,8 +50,6 @@ _REPLAYED = (b"idempotency-replayed", b"true")
 
 async def accept(context: Context, request_context: RequestContext, route: str) -> RawResponse:
     """Accept a job; the response is its id, or with `Prefer: wait=N` the job. Raises GatewayError."""
-    deps, started = context.deps, context.deps.clock.monotonic()
-    outcome, job = "accepted", None
     try:
         caller = await identify(context.identities, request_context, Scope.JOBS_WRITE)
         order = await _order(
@@ -60,22 +58,16 @@ async def accept(context: Context, request_context: RequestContext, route: str) 
             caller.required_context.tenant,
             caller.required_context.has_credential,
         )
-        job = order.job
         accepted = await context.acceptor.accept(order)
-        outcome = "replayed" if accepted.replayed else outcome
-        if request_context.span:
-            request_context.span.note(job_id=accepted.id)
     except GatewayError as refused:
-        outcome = refused.code
+        context.deps.observer.done("accept", refused.code, seconds=0.0)
         raise
-    finally:
-        seconds = deps.clock.monotonic() - started
-        of = (job.tenant_id, job.workflow) if job else (None, "")
-        deps.observer.done("accept", outcome, seconds=seconds, tenant_id=of[0], workflow=of[1])
+    if request_context.span:
+        request_context.span.note(job_id=accepted.id)
     wait = _preferred_wait(request_context, context.limits.max_wait_seconds)
     if wait is not None:
         request_context.drop_body()
-        del order, job  # frees their memory: the wait may be long
+        del order  # frees its memory: the wait may be long
         # The job is accepted: an error now would tell the caller that it is not.
         with suppress(Unavailable, NotFound, Unauthorized, Forbidden):
             return await _finished(context, caller, accepted, wait, route)

@@ -21,6 +21,10 @@ def batch_of(*jobs: dict[str, Any], name: str = "monday") -> dict[str, Any]:
     return {"name": name, "jobs": [GOOD | job for job in jobs]}
 
 
+def _accepts(world: World) -> list[str]:
+    return [outcome for work, outcome, _ in world.observer.seen if work == "accept"]
+
+
 async def made(world: World, slug: str, body: Any, **headers: str) -> tuple[list[str], bool]:
     """The ids of a batch that must be accepted, and whether it was a replay."""
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -47,6 +51,15 @@ class TestBatches:
         assert ("submit", 0.0) in world.queue.wakes
         listed = await world.get("/v1/job?batchName=monday", acme)
         assert len(listed) == 3
+
+    async def test_each_job_is_reported_and_each_refusal(self, world: World, acme: str) -> None:
+        body = batch_of({"name": "a"}, {"name": "b"})
+        await made(world, acme, body, idempotency_key="k")
+        await made(world, acme, body, idempotency_key="k")
+        wrong = batch_of({"deadline": 0})
+        await world.call("POST", "/v1/batch", acme, json=wrong)
+
+        assert _accepts(world) == [*2 * ["accepted"], *2 * ["replayed"], "BAD_REQUEST"]
 
     async def test_a_thousand_jobs_are_accepted_and_one_more_is_refused(self, world: World) -> None:
         slug = await world.tenant("acme")
@@ -135,6 +148,7 @@ class TestBatches:
 
         answer = await world.call("POST", "/v1/batch", slug, json=batch_of(*[{}] * 4))
         problem(answer, 429, "QUEUE_FULL")
+        assert _accepts(world) == ["QUEUE_FULL"]
         assert await world.count(slug) == 0
         await made(world, slug, batch_of(*[{}] * 3))
 
@@ -197,6 +211,7 @@ class TestRetry:
         for name in ("name", "batchName", "workflow", "workflowParams", "metadata"):
             assert new[name] == old[name], name
         problem(await world.call("POST", f"/v1/job/{again['id']}/retry", acme), 409, "CONFLICT")
+        assert _accepts(world) == ["accepted", "accepted", "CONFLICT"]
 
     async def test_one_key_makes_one_retry(self, world: World, acme: str) -> None:
         jobs = [await world.job(acme) for _ in range(2)]
