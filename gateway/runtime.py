@@ -64,6 +64,7 @@ class Report:
         """Report a finished unit of work, and end its span."""
         metrics.observe(work, outcome, seconds, fields)
         self._vitals.note(work, outcome, self._clock.monotonic())
+        self._vitals.throughput.note(work, outcome, seconds, fields)
         if span is not None:
             span.end(outcome, **fields)
             fields["trace_id"] = trace_id_of(span.traceparent)

@@ -20,6 +20,8 @@ DIGITS = 12  # a bucket overflows into the next one at 10^12 durations
 
 QUANTILES = (0.5, 0.95, 0.99)
 
+_PER_LOG = 1 / math.log(GROWTH)
+
 # Postgres sends digits of base 10,000, after their number, the weight of the first, sign and scale.
 _BASE = 10_000
 _PARTS = DIGITS // 4
@@ -33,6 +35,13 @@ def _middle(bucket: int) -> float:
 
 
 _MIDDLES = [_middle(bucket) for bucket in range(LAST + 1)]
+
+
+def bucket_of(seconds: float) -> int:
+    """The bucket of a duration."""
+    if seconds < FINEST_SECONDS:
+        return 0
+    return min(LAST, 1 + int(math.log(seconds / FINEST_SECONDS) * _PER_LOG))
 
 
 def quantiles(sent: bytes) -> tuple[float, ...] | None:

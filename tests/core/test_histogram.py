@@ -16,18 +16,12 @@ from gateway.core.histogram import (
     LAST,
     QUANTILES,
     RELATIVE_ERROR,
+    bucket_of,
     quantiles,
 )
 
 _YEAR = 365 * 86_400.0
 _BASE = 10_000
-
-
-def bucket_of(seconds: float) -> int:
-    """As store/usage/rollups.py has Postgres do it."""
-    if seconds < FINEST_SECONDS:
-        return 0
-    return min(LAST, 1 + math.floor(math.log(seconds / FINEST_SECONDS) / math.log(GROWTH)))
 
 
 def sent(counts: dict[int, int]) -> bytes:

@@ -41,7 +41,7 @@ from tests.builders import (
 # Statements for tenants have no rights on these tables.
 CLOSED = {"access_key", "audit", "credential", "session", "session_link", "usage_hour"}
 # Tables without rows of tenants.
-COMMON = {"alembic_version", "beacon", "process"}
+COMMON = {"alembic_version", "beacon", "process", "throughput"}
 
 _OWNED = """
 SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,
@@ -201,8 +201,9 @@ async def shown(db: Database, tenant: UUID | None, table: str, column: str) -> l
 
 async def test_no_other_table_can_be_read(db: Database, two: tuple[UUID, UUID]) -> None:
     for table in COMMON:
+        column = "process_id" if table == "throughput" else "id"
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await shown(db, two[0], table, "id")
+            await shown(db, two[0], table, column)
 
 
 async def test_the_rows_of_others_cannot_be_changed(db: Database, two: tuple[UUID, UUID]) -> None:

@@ -14,7 +14,9 @@ import structlog
 
 from gateway.errors import GatewayError
 from gateway.flows.deps import Deps
-from gateway.store import processes
+from gateway.flows.process.throughput import Throughput
+from gateway.store import processes, throughput
+from gateway.store.database import Tx
 from gateway.store.processes import Beat, Identity
 
 EVERY_SECONDS = 5.0
@@ -59,6 +61,7 @@ class Heart:
         with suppress(GatewayError, TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS), self._deps.db.single() as tx:
                 await processes.stop(tx, self._who.id)
+                await self._write_throughput(tx)
 
     async def _beat(self) -> None:
         deps = self._deps
@@ -66,8 +69,18 @@ class Heart:
             before, at = deps.clock.now(), deps.clock.monotonic()
             answer = await processes.beat(tx, self._who, self._report(at))
             after = deps.clock.now()
+            await self._write_throughput(tx)
         self._set_clock(answer.at - after, answer.at - before)
         deps.vitals.feed_lag = deps.vitals.lag.note(at, answer.horizon, answer.xact)
+
+    async def _write_throughput(self, tx: Tx) -> None:
+        vitals = self._deps.vitals
+        done, vitals.throughput = vitals.throughput, Throughput()
+        try:
+            await throughput.add(tx, self._who.id, done.counts, done.durations)
+        except BaseException:
+            vitals.throughput.add(done)
+            raise
 
     def _report(self, now: float) -> Beat:
         deps = self._deps

@@ -21,7 +21,7 @@ from gateway.flows.process.restore_detector import is_behind
 from gateway.flows.settle.settlement import announce, ending, settle
 from gateway.flows.upstream.delete_job import delete_upstream
 from gateway.ports import Verb
-from gateway.store import processes
+from gateway.store import processes, throughput
 from gateway.store.work import bulk_operations, restore_detection, sweeps
 from gateway.store.work.sweeps import Late
 
@@ -78,6 +78,7 @@ async def _look(deps: Deps) -> Found | None:
         forgotten = await sweeps.remember(tx)
         await sweeps.put_away(tx)
         await processes.forget(tx)
+        await throughput.forget(tx)
         late = await sweeps.late(tx, _GRACE, deps.policy.max_in_flight, _SOON)
         found = Found(late, forgotten, await bulk_operations.is_due(tx))
     if has_moved:

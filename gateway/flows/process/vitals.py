@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.core.feed_lag import FeedLag
+from gateway.flows.process.throughput import Throughput
 
 
 @dataclass(slots=True)
@@ -10,7 +11,8 @@ class Vitals:
     """The last unit of work, the monotonic time of its end, and whether Postgres answers.
 
     `trouble` says why Postgres does not answer: empty while it does, None before the first check.
-    `feed_lag` is how many seconds an open transaction has held up the event feed.
+    `feed_lag` is how many seconds an open transaction has held up the event feed. `throughput` is what
+    was done since the last heartbeat.
     """
 
     did: str | None = None
@@ -18,6 +20,7 @@ class Vitals:
     trouble: str | None = None
     feed_lag: float = 0.0
     lag: FeedLag = field(default_factory=FeedLag)
+    throughput: Throughput = field(default_factory=Throughput)
 
     def note(self, work: str, outcome: str, at: float) -> None:
         """Note a finished unit of work."""

@@ -1,6 +1,18 @@
-"""The processes of the gateway with their last heartbeats, and the beacon that reveals a restore."""
+"""The processes with their heartbeats and their throughput, and the beacon that reveals a restore."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Integer,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+)
 
 from gateway.store.schema.common import Time, metadata, own_id
 
@@ -21,6 +33,25 @@ process = Table(
     Column("clock_ahead", Double, nullable=False),
     Column("redis", Boolean, nullable=False),
     postgresql_with={"fillfactor": "50"},
+)
+
+# What each process did in each span of `step` minutes, for charts. A histogram is one number, see usage.py.
+throughput = Table(
+    "throughput",
+    metadata,
+    Column("step", SmallInteger, nullable=False),
+    Column("at", Time, nullable=False),
+    Column("process_id", Uuid, nullable=False),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("accepted", "refused", "succeeded", "failed", "delivered", "undelivered")
+    ),
+    *(
+        Column(f"{name}_histogram", Numeric, nullable=False)
+        for name in ("wait", "run", "total", "attempt")
+    ),
+    PrimaryKeyConstraint("step", "at", "process_id"),
+    postgresql_with={"fillfactor": "50", "toast_tuple_target": "8160"},
 )
 
 # One row, whose count grows while the engine works. A lower count than before reveals that the database

@@ -327,6 +327,12 @@ class UsageQuery(In):
     format: Literal["json", "csv"] | None = None
 
 
+class ThroughputQuery(In):
+    """Which window of the throughput."""
+
+    window: Literal["1h", "24h", "7d"] = "1h"
+
+
 class TenantsQuery(In):
     """Which page of tenants; the cursor is the last slug of the page before."""
 

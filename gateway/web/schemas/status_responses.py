@@ -10,6 +10,7 @@ from gateway.core.model import JobState
 from gateway.flows.health.overview import Overview
 from gateway.flows.health.readiness import needed_revision
 from gateway.flows.health.status import GatewayStatus
+from gateway.flows.read.throughput import Percentiles, Point, ThroughputReport
 from gateway.store.processes import SeenProcess
 from gateway.store.work.queues import REASONS, QueueLine
 from gateway.web.schemas.responses import Id, Out, Time, maybe_stamp, one_of, stamp
@@ -179,3 +180,78 @@ def _workers(processes: Sequence[SeenProcess]) -> WorkersOut:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
+
+
+class PercentilesOut(Out):
+    """Percentiles of durations, in seconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, found: Percentiles | None) -> Self | None:
+        """The response for percentiles; None where nothing was measured."""
+        return None if found is None else cls(*found)
+
+
+class PointOut(Out):
+    """What all processes did in one span of time."""
+
+    at: Time
+    accepted: int
+    refused: int
+    succeeded: int
+    failed: int
+    webhooks_delivered: int
+    attempts_failed: int
+    queue_wait_seconds: PercentilesOut | None
+    run_seconds: PercentilesOut | None
+    end_to_end_seconds: PercentilesOut | None
+    attempt_seconds: PercentilesOut | None
+
+    @classmethod
+    def of(cls, point: Point) -> Self:
+        """The response for a point."""
+        return cls(
+            stamp(point.at),
+            point.accepted,
+            point.refused,
+            point.succeeded,
+            point.failed,
+            point.delivered,
+            point.undelivered,
+            PercentilesOut.of(point.wait),
+            PercentilesOut.of(point.run),
+            PercentilesOut.of(point.total),
+            PercentilesOut.of(point.attempt),
+        )
+
+
+class HourOut(Out):
+    """The counts of one hour."""
+
+    accepted: int
+    succeeded: int
+    failed: int
+
+
+class ThroughputOut(Out):
+    """The throughput of a window, oldest point first, and the last hour beside the same hour yesterday."""
+
+    window: Literal["1h", "24h", "7d"]
+    step_seconds: int
+    last_hour: HourOut
+    same_hour_yesterday: HourOut
+    points: Sequence[PointOut]
+
+    @classmethod
+    def of(cls, report: ThroughputReport) -> Self:
+        """The response for a report."""
+        return cls(
+            report.window,
+            report.step_seconds,
+            HourOut(*report.totals[:3]),
+            HourOut(*report.totals[3:]),
+            [PointOut.of(point) for point in report.points],
+        )

@@ -1,10 +1,13 @@
-"""/admin/v1: the status of the gateway, and its queues."""
+"""/admin/v1: the status of the gateway, its queues, and its throughput."""
 
 from litestar import get
 
+from gateway.flows.deps import Deps
 from gateway.flows.health.status import status
+from gateway.flows.read.throughput import read_throughput
 from gateway.web.context import Context, Injected
-from gateway.web.schemas.status_responses import QueueOut, StatusOut
+from gateway.web.schemas.requests import ThroughputQuery
+from gateway.web.schemas.status_responses import QueueOut, StatusOut, ThroughputOut
 
 
 @get("/status", operation_id="getStatus", summary="Read the status of the gateway")
@@ -19,4 +22,15 @@ async def get_queue(context: Injected[Context]) -> QueueOut:
     return QueueOut.of(await context.overviews.get())
 
 
-HANDLERS = [get_status, get_queue]
+@get("/throughput", operation_id="getThroughput", summary="Read the throughput of the gateway")
+async def get_throughput(
+    parameters: Injected[ThroughputQuery], deps: Injected[Deps]
+) -> ThroughputOut:
+    """Jobs in and out, attempts and durations by minute, for charts; a span of the window is a point.
+
+    The processes report every five seconds, so the last point still grows.
+    """
+    return ThroughputOut.of(await read_throughput(deps, parameters.window))
+
+
+HANDLERS = [get_status, get_queue, get_throughput]

@@ -11,7 +11,7 @@ from gateway import __version__
 from gateway.flows.health.heartbeat import Heart
 from gateway.store.database import open_database
 from gateway.store.processes import Identity
-from tests.web.conftest import World, problem
+from tests.web.conftest import World, fields_of, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -194,3 +194,28 @@ async def test_every_help_text_is_a_sentence(world: World) -> None:
     helps = re.findall(r"^# HELP (gw_\S+) (.*)$", text, re.MULTILINE)
     assert len(helps) > 40
     assert [name for name, words in helps if not words.endswith(".")] == []
+
+
+async def test_the_throughput_has_a_point_for_each_span(world: World) -> None:
+    done = world.deps.vitals.throughput
+    done.note("accept", "accepted", 0.0, {})
+    done.note("job", "failed", 2.0, {"queue_seconds": 0.5, "upstream_seconds": 1.0})
+    done.note("deliver", "delivered", 0.02, {})
+    await heard(world, "worker")
+    for window, step, points in (("1h", 60, 60), ("24h", 600, 144), ("7d", 3600, 168)):
+        found = await world.get(f"/admin/v1/throughput?window={window}", world.operator)
+        assert (found["window"], found["stepSeconds"]) == (window, step)
+        assert len({point["at"] for point in found["points"]}) == points
+        last = max(found["points"], key=lambda point: point["accepted"])
+        assert (last["accepted"], last["failed"], last["webhooksDelivered"]) == (1, 1, 1)
+        assert last["endToEndSeconds"]["p50"] == pytest.approx(2.0, rel=0.03)
+        assert last["attemptSeconds"]["p99"] == pytest.approx(0.02, rel=0.03)
+        empty = found["points"][0]
+        assert (empty["accepted"], empty["queueWaitSeconds"]) == (0, None)
+        assert found["lastHour"] == {"accepted": 1, "succeeded": 0, "failed": 1}
+        assert found["sameHourYesterday"] == {"accepted": 0, "succeeded": 0, "failed": 0}
+
+
+async def test_a_window_that_there_is_not_is_refused(world: World) -> None:
+    answer = await world.call("GET", "/admin/v1/throughput?window=2h", world.operator)
+    assert fields_of(problem(answer, 400, "BAD_REQUEST")) == ["window"]
