@@ -20,10 +20,14 @@ from gateway.web.asgi.request_context import CONTEXT, STATE, Caller, RequestCont
 from gateway.web.asgi.types import AnyRequest
 from gateway.web.capacity.limits import HttpLimits
 from gateway.web.capacity.long_requests import LongRequests
-from gateway.web.capacity.sample_slots import SampleSlots
 from gateway.web.parse.json_body import read_body
 from gateway.web.parse.large_bodies import read_large
-from gateway.web.respond.streams import MOST_EXPORTS, Streams
+from gateway.web.respond.concurrency_limits import (
+    ConcurrencyLimit,
+    export_limit,
+    sample_limit,
+    stream_limit,
+)
 
 T = TypeVar("T")
 # A dependency, named by its parameter. This module makes it, so Litestar need not validate it.
@@ -41,13 +45,13 @@ class Context:
     acceptor: Acceptor
     workflows: Workflows
     watchers: Watchers
-    streams: Streams
-    exports: Streams
+    streams: ConcurrencyLimit
+    exports: ConcurrencyLimit
     overviews: Overviews
     limits: HttpLimits
     bodies: BodyRoom
     long_requests: LongRequests
-    sample_slots: SampleSlots
+    samples: ConcurrencyLimit
     # Held while a large usage report is computed.
     usage_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -66,13 +70,13 @@ class Context:
             Acceptor(deps),
             Workflows(deps),
             watchers,
-            Streams(),
-            Streams(MOST_EXPORTS),
+            stream_limit(),
+            export_limit(),
             Overviews(deps),
             limits,
             BodyRoom(limits.max_body_bytes, limits.body_memory_bytes),
             long_requests,
-            SampleSlots(),
+            sample_limit(),
         )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from gateway.errors import GatewayError, Unavailable
 from gateway.web.asgi.http10_end import Ending, reset_unless_whole
 from gateway.web.asgi.types import Message, Receive, Scope, Send
+from gateway.web.respond.concurrency_limits import ConcurrencyLimit
 from gateway.web.respond.pump import Pump, body_message, pump
-from gateway.web.respond.streams import Streams
 
 # A reader that reads nothing for so long is disconnected.
 IDLE_SECONDS = 60.0
@@ -26,7 +26,7 @@ class Download:
 
     media_type: str
     chunks: AsyncGenerator[bytes]
-    streams: Streams
+    streams: ConcurrencyLimit
     owner: str
     closing: Callable[[], bool]
     admitted: Callable[[], AbstractAsyncContextManager[None]] = nullcontext

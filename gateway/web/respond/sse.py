@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from gateway.errors import GatewayError
 from gateway.web.asgi.types import Message, Receive, Scope, Send
+from gateway.web.respond.concurrency_limits import ConcurrencyLimit
 from gateway.web.respond.pump import Pump, body_message, cancel_and_wait, pump
-from gateway.web.respond.streams import Streams
 
 HEARTBEAT_SECONDS = 15.0
 # A reader that takes longer to read one frame is disconnected; it can resume.
@@ -34,7 +34,7 @@ class EventStream:
     disconnects or reads nothing for 10 s, and when the process stops (`closing`).
     """
 
-    streams: Streams
+    streams: ConcurrencyLimit
     owner: str
     frames: AsyncGenerator[bytes]
     admitted: Callable[[], AbstractAsyncContextManager[None]]

@@ -19,8 +19,8 @@ from gateway.web.asgi.request_context import Caller
 from gateway.web.asgi.types import Message
 from gateway.web.capacity import long_requests
 from gateway.web.capacity.long_requests import LongRequests
+from gateway.web.respond.concurrency_limits import stream_limit
 from gateway.web.respond.download import Download
-from gateway.web.respond.streams import Streams
 from tests.web.conftest import GOOD, World, problem
 from tests.web.live import live
 
@@ -208,7 +208,7 @@ async def test_a_reader_that_reads_nothing_is_cut_off_too(world: World, key: str
             await asyncio.Event().wait()
 
     download = Download(
-        "text/csv", chunks(), Streams(), "o", lambda: False, lambda: gate.within(caller)
+        "text/csv", chunks(), stream_limit(), "o", lambda: False, lambda: gate.within(caller)
     )
     sending = asyncio.create_task(download({}, receive, send))
     await begun.wait()

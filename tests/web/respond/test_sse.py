@@ -17,7 +17,7 @@ from gateway.core.model import KeyKind
 from gateway.errors import StreamsFull
 from gateway.flows.process.slots import Slots
 from gateway.web.respond import sse
-from gateway.web.respond.streams import Streams
+from gateway.web.respond.concurrency_limits import stream_limit
 from tests.web.conftest import World, fields_of, problem
 from tests.web.live import live, until
 from tests.web.routes.test_event_feed import add, added, feed
@@ -184,7 +184,7 @@ async def test_a_tenant_has_twenty_streams_and_a_closed_one_frees_its_place(
 
 
 async def test_the_process_limits_its_streams() -> None:
-    streams = Streams(1)
+    streams = stream_limit(1)
     with streams.room("acme"), pytest.raises(StreamsFull) as refused, streams.room("globex"):
         pass
     assert refused.value.quota == 1

@@ -167,7 +167,7 @@ async def test_endpoint(
     context: Injected[Context],
 ) -> TrialOut:
     """The status is 200 for any answer of the receiver. Disabled endpoints are tested too; nothing is retried."""
-    with context.sample_slots.room(str(tenant.id)):
+    with context.samples.room(str(tenant.id)):
         return TrialOut.of(await try_endpoint(context.deps, tenant, endpoint_id, payload.type))
 
 

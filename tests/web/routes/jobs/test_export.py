@@ -20,8 +20,8 @@ from gateway.flows.process.slots import Slots
 from gateway.flows.read import export
 from gateway.web import context
 from gateway.web.respond import download as web_download
+from gateway.web.respond.concurrency_limits import ConcurrencyLimit, stream_limit
 from gateway.web.respond.download import Download
-from gateway.web.respond.streams import Streams
 from tests.fakes import FixedClock
 from tests.web.conftest import World, fields_of, next_page, problem
 from tests.web.live import live, until
@@ -268,9 +268,9 @@ class _Reader:
 
 
 def _download(
-    chunks: AsyncGenerator[bytes], slots: Slots, streams: Streams | None = None
+    chunks: AsyncGenerator[bytes], slots: Slots, streams: ConcurrencyLimit | None = None
 ) -> Download:
-    return Download("text/csv", chunks, streams or Streams(), "o", lambda: slots.closing)
+    return Download("text/csv", chunks, streams or stream_limit(), "o", lambda: slots.closing)
 
 
 async def test_an_export_breaks_off_when_the_database_goes_away() -> None:
@@ -359,7 +359,7 @@ async def test_the_process_limits_its_exports() -> None:
     async def chunks() -> AsyncGenerator[bytes]:
         yield b"a"
 
-    streams, reader = Streams(), _Reader()
+    streams, reader = stream_limit(), _Reader()
     with streams.room("other"):
         await _download(chunks(), Slots(FixedClock()), streams)({}, reader.receive, reader.send)
     assert reader.is_whole
@@ -420,7 +420,7 @@ async def _rest(connection: socket.socket) -> bytes:
 async def test_exports_and_streams_have_separate_limits(
     world: World, acme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context, "MOST_EXPORTS", 0)
+    monkeypatch.setattr(context, "export_limit", lambda: stream_limit(0))
     client, headers = await world.serve(), {"Authorization": world.keys[acme]}
 
     refused = await client.get("/v1/job?format=csv", headers=headers)
