@@ -1,0 +1,100 @@
+"""Failover under load: the primary dies, its synchronous standby is promoted, nobody restarts the gateway."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.drills.drill import drill, query, submit_many
+from tests.faults.harness.history import History
+from tests.faults.harness.rig import Rig, run_command, start_rig
+from tests.faults.harness.waiting import until
+from tests.faults.harness.world import World
+from tests.real_servers.postgres import make_owner
+from tests.real_servers.replicated import Pair, replicated
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+
+_NAME = "failover"
+_SECONDS = 60.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def rig() -> AsyncIterator[Rig]:
+    async with start_rig() as started:
+        yield started
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    with replicated() as both:
+        yield both
+
+
+async def _prepare(rig: Rig, pair: Pair) -> None:
+    """A database with its schema and an operator, owned by a plain login."""
+    await asyncio.to_thread(make_owner, pair.old, _NAME)
+    env = rig.env(_NAME) | {"GATEWAY_DATABASE_URL": pair.url(_NAME)}
+    await run_command(rig, env, "db", "upgrade")
+    made = await run_command(rig, env, "key", "create", "--operator", "--name", "f", "--json")
+    rig.operator_key = json.loads(made)["accessKey"]
+
+
+async def test_a_synchronous_standby_takes_over_and_nothing_is_lost(rig: Rig, pair: Pair) -> None:
+    async with drill(
+        rig,
+        "Postgres failover",
+        links=False,
+        make_database=lambda _: _prepare(rig, pair),
+        GATEWAY_DATABASE_URL=pair.url(_NAME),
+    ) as history:
+        world = history.world
+        world.database = pair.new.url(_NAME)
+        for _ in range(2):
+            await world.work()
+        load = asyncio.create_task(submit_many(history, 300, 10.0, run=0.5))
+        await asyncio.sleep(3)
+        await asyncio.to_thread(pair.kill_primary)
+        killed = time.monotonic()
+        await asyncio.sleep(2)  # until somebody has noticed
+        await asyncio.to_thread(pair.promote)
+        promoted = time.monotonic()
+        accepted = await _next_accept(history)
+        claimed = await _next_submit(history)
+        await load
+        print(
+            f"\nkilled to promoted {promoted - killed:.2f} s, promoted to the next accept"
+            f" {accepted - promoted:.2f} s, to the next submit {claimed - promoted:.2f} s"
+        )
+        assert all(child.alive for child in (world.api, *world.workers) if child)
+        assert not _doubts(world)
+
+
+async def _next_accept(history: History) -> float:
+    before = history.calls["ok"]
+
+    async def is_accepted() -> bool:
+        return history.calls["ok"] > before
+
+    await until(is_accepted, _SECONDS)
+    return time.monotonic()
+
+
+async def _next_submit(history: History) -> float:
+    (row,) = await query(history.world, "SELECT now() AS at")
+
+    async def is_submitted() -> bool:
+        sql = "SELECT 1 FROM job WHERE submitted_at > $1 LIMIT 1"
+        return bool(await query(history.world, sql, row["at"]))
+
+    await until(is_submitted, _SECONDS)
+    return time.monotonic()
+
+
+def _doubts(world: World) -> list[str]:
+    """What the log says of a database that went back in time, or of another cluster."""
+    lines = (world.log("serve") + world.log("worker")).splitlines()
+    return [one for one in lines if '"distrusted"' in one or '"renewed"' in one]
