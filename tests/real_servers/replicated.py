@@ -1,6 +1,6 @@
 """A primary of Debian's PostgreSQL and a standby that confirms its commits, to be failed over."""
 
-import subprocess
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psutil
 
 from tests.real_servers.postgres import RealPostgres, real_postgres, run_sql
-from tests.real_servers.process import run, running
+from tests.real_servers.process import run
 from tests.real_servers.standby import standby_of
 
 _SECONDS = 30.0
@@ -23,7 +23,6 @@ class Pair:
 
     old: RealPostgres
     new: RealPostgres
-    stack: ExitStack
 
     def url(self, database: str) -> str:
         """The address of both, the old primary first, for the owner of the database."""
@@ -38,26 +37,17 @@ class Pair:
 
     def kill_primary(self) -> None:
         """End the old primary with all of its processes, as the loss of its host does."""
-        postmaster = psutil.Process(self.old.process.pid)
-        for process in (postmaster, *postmaster.children()):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        _signal_all(self.old, signal.SIGKILL)
         self.old.process.wait(_SECONDS)
+
+    def signal_standby(self, number: signal.Signals) -> None:
+        """Send all processes of the standby a signal."""
+        _signal_all(self.new, number)
 
     def promote(self) -> None:
         """Make the standby the primary."""
         folder = self.new.folder
         run([str(self.new.bin / "pg_ctl"), "promote", "-D", str(folder / "data")], folder)
-
-    def revive(self) -> None:
-        """Start the old primary again; it does not know that it was replaced."""
-        ready = [str(self.old.bin / "pg_isready"), "-q", "-h", "localhost", "-p"]
-
-        def is_ready() -> bool:
-            return subprocess.run([*ready, str(self.old.port)], check=False).returncode == 0
-
-        argv = [str(self.old.bin / "postgres"), "-D", str(self.old.folder / "data")]
-        self.old.process = self.stack.enter_context(running(argv, self.old.folder, is_ready))
 
 
 @contextmanager
@@ -70,7 +60,14 @@ def replicated() -> Iterator[Pair]:
         names = f"ALTER SYSTEM SET synchronous_standby_names = '{_NAME}'"
         primary.sql(names, "SELECT pg_reload_conf()")
         _until(lambda: run_sql(primary.url(), _IS_CONFIRMED) == [1])
-        yield Pair(primary, standby, stack)
+        yield Pair(primary, standby)
+
+
+def _signal_all(server: RealPostgres, number: signal.Signals) -> None:
+    postmaster = psutil.Process(server.process.pid)
+    for process in (postmaster, *postmaster.children()):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def _until(is_so: Callable[[], bool]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -9,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.drills.drill import drill, query, submit_many
-from tests.faults.harness.history import History
+from tests.faults.harness.history import Entry, History, job
 from tests.faults.harness.rig import Rig, run_command, start_rig
 from tests.faults.harness.waiting import until
 from tests.faults.harness.world import World
@@ -70,6 +71,52 @@ async def test_a_synchronous_standby_takes_over_and_nothing_is_lost(rig: Rig, pa
             f" {accepted - promoted:.2f} s, to the next submit {claimed - promoted:.2f} s"
         )
         assert all(child.alive for child in (world.api, *world.workers) if child)
+        assert not _doubts(world)
+
+
+async def test_a_repeat_is_not_answered_before_the_job_is_confirmed(rig: Rig, pair: Pair) -> None:
+    """A commit whose wait for the standby was given up is visible on the primary, and may be lost."""
+    async with drill(
+        rig,
+        "standby away",
+        links=False,
+        make_database=lambda _: _prepare(rig, pair),
+        GATEWAY_DATABASE_URL=pair.url(_NAME),
+    ) as history:
+        world = history.world
+        world.database = pair.old.url(_NAME)
+        pair.signal_standby(signal.SIGSTOP)
+        entry = Entry(world.tenants[0], "unconfirmed")
+        history.entries.append(entry)
+        for _ in range(2):
+            answer = await world.ask(
+                "POST", "/v1/job", entry.tenant.key, job(), idempotency_key=entry.idempotency_key
+            )
+            assert answer.status_code == 503, answer.text
+        pair.signal_standby(signal.SIGCONT)
+        await world.work()
+        await submit_many(history, 5)
+
+
+async def test_the_primary_is_replaced_while_it_still_runs(rig: Rig, pair: Pair) -> None:
+    """Nobody confirms its commits any more, so it acknowledges none, and the gateway leaves it."""
+    async with drill(
+        rig,
+        "Postgres replaced, not ended",
+        links=False,
+        make_database=lambda _: _prepare(rig, pair),
+        GATEWAY_DATABASE_URL=pair.url(_NAME),
+    ) as history:
+        world = history.world
+        world.database = pair.new.url(_NAME)
+        for _ in range(2):
+            await world.work()
+        load = asyncio.create_task(submit_many(history, 300, 10.0, run=0.5))
+        await asyncio.sleep(3)
+        await asyncio.to_thread(pair.promote)
+        promoted = time.monotonic()
+        await load
+        print(f"\npromoted to the last accept {time.monotonic() - promoted:.2f} s")
         assert not _doubts(world)
 
 
