@@ -5,11 +5,13 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 
+import httpx
 import pytest
 import pytest_asyncio
 
-from tests.faults.drills.drill import drill, query, submit_many
+from tests.faults.drills.drill import drill, query, submit_many, until_ended
 from tests.faults.harness.history import Entry, History, job
 from tests.faults.harness.rig import Rig, run_command, start_rig
 from tests.faults.harness.waiting import until
@@ -56,20 +58,23 @@ async def test_a_synchronous_standby_takes_over_and_nothing_is_lost(rig: Rig, pa
         world.database = pair.new.url(_NAME)
         for _ in range(2):
             await world.work()
-        load = asyncio.create_task(submit_many(history, 300, 10.0, run=0.5))
-        await asyncio.sleep(3)
-        await asyncio.to_thread(pair.kill_primary)
-        killed = time.monotonic()
-        await asyncio.sleep(2)  # until somebody has noticed
-        await asyncio.to_thread(pair.promote)
-        promoted = time.monotonic()
-        accepted = await _next_accept(history)
-        claimed = await _next_submit(history)
-        await load
-        print(
-            f"\nkilled to promoted {promoted - killed:.2f} s, promoted to the next accept"
-            f" {accepted - promoted:.2f} s, to the next submit {claimed - promoted:.2f} s"
-        )
+        async with _reading(world) as seen:
+            load = asyncio.create_task(submit_many(history, 300, 10.0, run=0.5))
+            await asyncio.sleep(3)
+            await asyncio.to_thread(pair.kill_primary)
+            killed = time.monotonic()
+            await asyncio.sleep(2)  # until somebody has noticed
+            await asyncio.to_thread(pair.promote)
+            promoted = time.monotonic()
+            accepted = await _next_accept(history)
+            claimed = await _next_submit(history)
+            await load
+            print(
+                f"\nkilled to promoted {promoted - killed:.2f} s, promoted to the next accept"
+                f" {accepted - promoted:.2f} s, to the next submit {claimed - promoted:.2f} s"
+            )
+            await until_ended(history, history.entries, _SECONDS)
+            await _until_all_is_read(world, seen)
         assert all(child.alive for child in (world.api, *world.workers) if child)
         assert not _doubts(world)
 
@@ -111,13 +116,56 @@ async def test_the_primary_is_replaced_while_it_still_runs(rig: Rig, pair: Pair)
         world.database = pair.new.url(_NAME)
         for _ in range(2):
             await world.work()
-        load = asyncio.create_task(submit_many(history, 300, 10.0, run=0.5))
-        await asyncio.sleep(3)
-        await asyncio.to_thread(pair.promote)
-        promoted = time.monotonic()
-        await load
-        print(f"\npromoted to the last accept {time.monotonic() - promoted:.2f} s")
+        async with _reading(world) as seen:
+            load = asyncio.create_task(submit_many(history, 300, 10.0, run=0.5))
+            await asyncio.sleep(3)
+            await asyncio.to_thread(pair.promote)
+            promoted = time.monotonic()
+            await load
+            print(f"\npromoted to the last accept {time.monotonic() - promoted:.2f} s")
+            await until_ended(history, history.entries, _SECONDS)
+            await _until_all_is_read(world, seen)
         assert not _doubts(world)
+
+
+@asynccontextmanager
+async def _reading(world: World) -> AsyncIterator[set[str]]:
+    """The ids of the events that readers of the streams have got so far."""
+    seen: set[str] = set()
+
+    async def read(key: str) -> None:
+        last = {}
+        async with httpx.AsyncClient(base_url=world.url, timeout=None) as client:
+            while True:
+                headers = {"Authorization": key, **last}
+                with suppress(httpx.HTTPError):
+                    async with client.stream("GET", "/v1/event/stream", headers=headers) as stream:
+                        async for line in stream.aiter_lines():
+                            if line.startswith("id: "):
+                                last = {"Last-Event-ID": line.removeprefix("id: ")}
+                            if line.startswith("data: "):
+                                seen.add(json.loads(line.removeprefix("data: "))["id"])
+                await asyncio.sleep(0.2)
+
+    readers = [asyncio.create_task(read(tenant.key)) for tenant in world.tenants]
+    try:
+        yield seen
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
+
+async def _until_all_is_read(world: World, seen: set[str]) -> None:
+    events = {str(row["id"]) for row in await query(world, "SELECT id FROM event")}
+
+    async def is_read() -> bool:
+        return events <= seen
+
+    try:
+        await until(is_read, 10)
+    except TimeoutError:
+        raise AssertionError(f"{len(events - seen)} of {len(events)} events not read") from None
 
 
 async def _next_accept(history: History) -> float:
