@@ -75,3 +75,17 @@ async def test_the_server_that_was_promoted_last_is_used(folders: tuple[Path, Pa
     cause = cause_of(refused.value)
     assert cause is not None
     assert cause.text == "a former primary (another server was promoted after it)"
+
+
+async def test_a_host_that_does_not_answer_leaves_time_for_the_other(database_url: str) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with silent:
+        login, at, place = database_url.partition("://")[2].rpartition("@")
+        port = silent.sockets[0].getsockname()[1]
+        connector = PostgresConnector(f"postgresql://{login}{at}127.0.0.1:{port},{place}", "tests")
+        async with asyncio.timeout(1.6):  # a caller waits for 1.8 s
+            assert await port_of(connector) != port
