@@ -22,6 +22,7 @@ from typing_extensions import override
 from gateway.store.connection.availability import Availability
 from gateway.store.connection.connect import GUARDS, AnyRow, PostgresConnector, PostgresSession
 from gateway.store.connection.failure_causes import (
+    FormerPrimaryError,
     PoolerRefusedError,
     RoleRefusedError,
     cause_of,
@@ -54,6 +55,7 @@ _FAILURES = (
     TimeoutError,
     asyncpg.InternalClientError,
     PoolerRefusedError,
+    FormerPrimaryError,
     RoleRefusedError,
 )
 # The server was demoted and accepts no more writes, so the next connection must look for another host.

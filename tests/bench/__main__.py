@@ -16,7 +16,17 @@ from gateway.embedded import PartFailedError
 from tests.bench.figures import judge, table
 from tests.bench.harness.parts import ROOT, Servers, start_servers
 from tests.bench.options import Options, read_options
-from tests.bench.sections import accept, burst, delivery, drain, history, idle, isolation, latency
+from tests.bench.sections import (
+    accept,
+    burst,
+    delivery,
+    drain,
+    history,
+    idle,
+    isolation,
+    latency,
+    scale,
+)
 
 # Half of the drain to reach, where no drain was measured.
 _RATE = 250.0
@@ -30,6 +40,7 @@ _SECTIONS = {
     "isolation": isolation,
     "burst": burst,
     "history": history,
+    "scale": scale,
 }
 
 

@@ -130,6 +130,7 @@ _BURST_FIGURES = {
     "secondsToLastWebhook": ("last accept to last webhook", "s"),
     "upstreamCallsPerJob": ("upstream calls", "per job"),
     "lookups": ("look-ups of submits in doubt", "look-ups"),
+    "acceptsPerSecond": ("accepts", "per s"),
     "notEnded": ("not ended", "jobs"),
     "inDoubt": ("in doubt at the end", "jobs"),
 }
@@ -187,6 +188,7 @@ def _plain(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
         yield f"idle, {part}", used, "% of a core"
     yield from _contests(report)
     yield from _bursts(report.get("burst", {}))
+    yield from _bursts(report.get("scale", {}))
     yield from _history(report.get("history", {}))
 
 

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECTIONS = ("accept", "drain", "latency", "idle", "delivery", "isolation", "burst", "history")
+SECTIONS = (
+    *("accept", "drain", "latency", "idle", "delivery", "isolation", "burst", "history"),
+    "scale",
+)
 FIRST_BURST = "burst300"
 DRAINS = {"drainOne": 1, "drainTen": 10}  # with so many tenants
 BACKLOG, SWEEPS = "backlog", "sweeps"

@@ -75,4 +75,6 @@ FAULTS: dict[int, Fault] = {
     40: Fault("ends behind many jobs", "busy", ("ends_deep_in_a_list",)),
     41: Fault("sweep, kill and lost answer in a burst", "busy", ("a_burst_through",)),
     42: Fault("receiver hangs amid a backlog", "busy", ("a_receiver_hangs",)),
+    43: Fault("Valkey fails over", "valkey", ("a_replica_takes_over",)),
+    44: Fault("one of two of each killed", "processes", ("one_of_two_of_each",)),
 }

@@ -11,7 +11,8 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from typing_extensions import override
 
 from gateway.config.postgres_url import Host, read_url
-from gateway.store.connection.failure_causes import PoolerRefusedError
+from gateway.store.connection.failure_causes import FormerPrimaryError, PoolerRefusedError
+from gateway.store.connection.timelines import Timelines
 
 STATEMENT_SECONDS = 10
 LOCK_SECONDS = 5
@@ -45,6 +46,7 @@ _NEXT_HOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.TargetServerAttributeNotMatched,
     asyncpg.ConnectionDoesNotExistError,
+    FormerPrimaryError,
 )
 
 
@@ -117,6 +119,10 @@ class PostgresConnector:
         self._server = {"application_name": name, **self.url.server}
         self._hosts: list[Host | None] = list(self.url.hosts) or [None]
         self._pooled: set[Host | None] = set()
+        # Only where one of several servers has to be the primary, another one can be a former primary.
+        attributes = self._driver_options().get("target_session_attrs", "any")
+        may_differ = len(self._hosts) > 1 and attributes != "any"
+        self._timelines = Timelines(self._connect_unguarded) if may_differ else None
 
     @property
     def seconds(self) -> float:
@@ -125,6 +131,8 @@ class PostgresConnector:
 
     async def connect(self) -> PostgresSession:
         """Connect to the first host that accepts; raises the driver's error of the last one."""
+        if self._timelines is not None:
+            self._hosts = await self._timelines.sorted(self._hosts)
         *others, last = self._hosts
         for host in others:
             with suppress(*_NEXT_HOST):
@@ -133,7 +141,7 @@ class PostgresConnector:
 
     async def probe(self, host: Host | None) -> None:
         """Connect to a host and disconnect; raises the driver's error."""
-        session = await self._connect_to(host, _NO_GUARDS)
+        session = await self._connect_unguarded(host)
         session.terminate()
 
     async def _try_host(self, host: Host | None) -> PostgresSession:
@@ -158,6 +166,8 @@ class PostgresConnector:
             session = await self._connect_to(host, guards)
         try:
             await self._check(session)
+            if self._timelines is not None:
+                await self._timelines.check(session)
             session.is_guarded = bool(guards) and not session.is_pooled
         except BaseException:
             session.terminate()
@@ -175,6 +185,9 @@ class PostgresConnector:
                 raise PoolerRefusedError(_OLD_POOLER)
         else:
             self._pooled.discard(session.host)
+
+    async def _connect_unguarded(self, host: Host | None) -> PostgresSession:
+        return await self._connect_to(host, _NO_GUARDS)
 
     async def _connect_to(self, host: Host | None, guards: Mapping[str, str]) -> PostgresSession:
         place = {} if host is None else {"host": host.name, "port": host.port}

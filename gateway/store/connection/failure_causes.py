@@ -58,6 +58,10 @@ class PoolerRefusedError(Exception):
     """The pooler in front of Postgres cannot be used; the message says why."""
 
 
+class FormerPrimaryError(Exception):
+    """The server was replaced by the promotion of another one."""
+
+
 class RoleRefusedError(Exception):
     """The login may not take on the role of tenants; the message is the server's."""
 
@@ -122,6 +126,8 @@ def cause_of(error: BaseException) -> Cause | None:
         return Cause(Trouble.BUSY, "all connections of the pool are in use")
     if isinstance(error, PoolerRefusedError):
         return Cause(Trouble.AWAY, _first_line(error))
+    if isinstance(error, FormerPrimaryError):
+        return Cause(Trouble.AWAY, "a former primary", _first_line(error))
     if isinstance(error, RoleRefusedError):
         return Cause(
             Trouble.DENIED, "the login may not take on the role of tenants", _first_line(error)

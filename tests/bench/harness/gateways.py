@@ -20,12 +20,13 @@ from tests.bench.harness.parts import Outside, Running, Servers, bare_environmen
 
 TENANTS = 10
 IN_FLIGHT = 500
-# A gateway's place in here is the number of its Valkey database.
+# A gateway's place in here leads to the number of its Valkey database.
 _DATABASES = (
     *("accept", "drain", "latency", "idle", "delivery", "isolation", "history"),
     *("burst300", "burst5000", "burst10000", "plainArq"),
-    *("drainOne", "drainTen", "backlog", "sweeps"),
+    *("drainOne", "drainTen", "backlog", "sweeps", "scale"),
 )
+_VALKEY_DATABASES = 15  # and number 0; a later section may have that of an earlier one
 _STATES = "SELECT state, count(*) FROM job WHERE NOT id = ANY($1::uuid[]) GROUP BY state"
 WORKFLOW = "music-ai/stems-vocals-accompaniment"
 _ENDS = ["job.succeeded", "job.failed"]
@@ -60,11 +61,12 @@ class Gateway:
     in_flight: int = IN_FLIGHT
     keys: list[str] = field(default_factory=list)
 
-    def api(self) -> AbstractAsyncContextManager[Running]:
-        """`gateway serve`, listening."""
-        port = free_port()
+    def api(self, name: str = "api", port: int = 0) -> AbstractAsyncContextManager[Running]:
+        """`gateway serve`, listening; several at one port need names of their own."""
+        env = {**self.env, "GATEWAY_SHARE_PORT": str(port > 0)}
+        port = port or free_port()
         command = ("gateway", "serve", "--port", str(port))
-        return start(self._folder, "api", *command, port=port, env=self.env)
+        return start(self._folder, name, *command, port=port, env=env)
 
     def worker(self, name: str = "worker") -> AbstractAsyncContextManager[Running]:
         """`gateway worker`, about to take work; workers at the same time need names of their own."""
@@ -150,7 +152,7 @@ async def make_gateway(
 
 async def emptied(servers: Servers, name: str) -> str:
     """The address of the Valkey database of that name, once there is nothing in it."""
-    url = servers.valkey.url_of(1 + _DATABASES.index(name))
+    url = servers.valkey.url_of(1 + _DATABASES.index(name) % _VALKEY_DATABASES)
     async with redis.Redis.from_url(url) as client:
         await client.flushdb()
     return url

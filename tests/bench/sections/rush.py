@@ -42,6 +42,8 @@ class Rush:
     jobs: int
     rate: float = 0.0
     workers: tuple[str, ...] = ("worker",)
+    apis: tuple[str, ...] = ("api",)
+    tenants: int = 1
     turn: int = 0
 
     def load(self, port: int, keys: list[str]) -> Load:
@@ -71,16 +73,24 @@ async def rush_gateway(servers: Servers, rush: Rush) -> Result:
         outside = await stack.enter_async_context(start_outside(servers.folder))
         await outside.tell(LISTS)
         gateway = await make_gateway(
-            rush.name, servers, outside, turn=rush.turn, tenants=1, in_flight=_IN_FLIGHT
+            rush.name,
+            servers,
+            outside,
+            turn=rush.turn,
+            tenants=rush.tenants,
+            in_flight=_IN_FLIGHT,
         )
-        api = await stack.enter_async_context(gateway.api())
-        await gateway.seed(api)
+        port = free_port()
+        apis = {
+            name: await stack.enter_async_context(gateway.api(name, port)) for name in rush.apis
+        }
+        await gateway.seed(apis[rush.apis[0]])
         workers = {
             name: await stack.enter_async_context(gateway.worker(name)) for name in rush.workers
         }
-        pids = {name: worker.pid for name, worker in workers.items()}
-        pids |= {"api": api.pid, "postgres": servers.postgres.pid}
-        found = await _rush(rush, outside, rush.load(api.port, gateway.keys), pids)
+        pids = {name: part.pid for name, part in {**workers, **apis}.items()}
+        pids["postgres"] = servers.postgres.pid
+        found = await _rush(rush, outside, rush.load(port, gateway.keys), pids)
         found["lookups"] = sum([await _lookups(outside, worker) for worker in workers.values()])
         return await _judged(rush, gateway, outside, found)
 

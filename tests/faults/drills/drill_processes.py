@@ -20,6 +20,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _HELD = "SELECT lease_token FROM job WHERE state = 'submitting' AND lease_token IS NOT NULL"
 
+_FOUR_PROCESSES = "SELECT 1 FROM process HAVING count(*) = 4"
+
 
 async def test_05_sigterm_during_work_loses_no_attempt(rig: Rig) -> None:
     async with drill(rig, "5 SIGTERM") as history:
@@ -179,3 +181,21 @@ async def _idle_connection(port: int) -> AsyncGenerator[None]:
         yield
     finally:
         writer.transport.abort()
+
+
+async def test_44_one_of_two_of_each_is_killed(rig: Rig) -> None:
+    """Two API processes share a port, and two workers the work; one of each dies, and nobody replaces it."""
+    async with drill(
+        rig, "44 one of two of each killed", links=False, GATEWAY_SHARE_PORT="true"
+    ) as history:
+        world, first = history.world, history.world.api
+        assert first is not None
+        second = await world.serve()
+        workers = [await world.work() for _ in range(2)]
+        await until(lambda: query(world, _FOUR_PROCESSES), 20)
+        load = asyncio.create_task(submit_many(history, 200, 8.0, run=0.3))
+        await asyncio.sleep(3)
+        await asyncio.gather(first.kill(), workers[0].kill())
+        await load
+        assert second.alive
+        assert workers[1].alive

@@ -2,15 +2,19 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import httpx
 import pytest
 from redis.asyncio import Redis
 
+from tests.adapters.redis.test_redis_kinds import until_known, until_replicated
 from tests.faults.drills.drill import drill, submit_many, until_ended
 from tests.faults.harness.history import History
 from tests.faults.harness.rig import Rig
 from tests.faults.harness.waiting import until
+from tests.redis_kinds import redis_server, sentinel_lines
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -105,6 +109,39 @@ async def test_31_wake_ups_that_come_twice_and_jobs_of_arq_that_are_gone(rig: Ri
                     await valkey.zadd("gateway:queue", {name + b"again%d" % number: 0})
                 await asyncio.sleep(0.05)
         await load
+
+
+async def test_43_a_replica_takes_over(rig: Rig, tmp_path: Path) -> None:
+    """The master is killed under load, and the Sentinel promotes the replica."""
+    async with AsyncExitStack() as stack:
+        start = stack.enter_async_context
+        master = await start(redis_server(tmp_path / "master"))
+        follow = f"replicaof 127.0.0.1 {master.port}"
+        replica = await start(redis_server(tmp_path / "replica", follow))
+        await until_replicated(f"redis://{replica.place}")
+        lines = sentinel_lines(master)
+        sentinel = await start(redis_server(tmp_path / "sentinel", *lines, sentinel=True))
+        url = f"redis+sentinel://{sentinel.place}/cache"
+        await until_known(url)
+        history = await start(
+            drill(rig, "43 Valkey failover", seconds=20, links=False, GATEWAY_REDIS_URL=url)
+        )
+        for _ in range(2):
+            await history.world.work()
+        await until(lambda: _is_connected(history), 10)
+        load = asyncio.create_task(submit_many(history, 200, 10.0, run=0.5))
+        await asyncio.sleep(3)
+        await master.end()
+        began = time.monotonic()
+        await until(lambda: _is_disconnected(history), 10)
+        await until(lambda: _is_connected(history), 20)
+        print(f"\n43: connected to the replica {time.monotonic() - began:.1f} s after the kill")
+        await load
+        assert history.calls["failed"] == history.calls["unknown"] == 0
+
+
+async def _is_disconnected(history: History) -> bool:
+    return not await _is_connected(history)
 
 
 async def _is_connected(history: History) -> bool:
