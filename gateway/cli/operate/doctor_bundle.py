@@ -38,11 +38,13 @@ async def _of_database(deps: Deps) -> dict[str, Any]:
     async with deps.db.single() as tx:
         server = await diagnostics.server(tx)
         tables = await diagnostics.tables(tx)
+        disk, slots = await diagnostics.disk(tx), await diagnostics.slots(tx)
         ended = await diagnostics.ended_by_code(tx)
         plans = await diagnostics.plans(tx, server.version)
     return {
         "server": server._asdict(),
         "tables": [one._asdict() for one in tables],
+        "disk": {**disk._asdict(), "slots": [one._asdict() for one in slots]},
         "jobsOpen": dict(found.states),
         "jobsEndedSinceYesterday": dict(ended),
         "queues": [line._asdict() for line in found.lines],

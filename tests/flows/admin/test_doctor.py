@@ -2,8 +2,9 @@
 
 import pytest
 
+from gateway import __version__
 from gateway.core.crypto.cipher import Cipher
-from gateway.core.diagnosis import DoctorFinding, Level
+from gateway.core.diagnosis.findings import DoctorFinding, Level
 from gateway.flows.admin.doctor import diagnose
 from gateway.flows.deliver.endpoint_health import REASONS
 from gateway.flows.deps import Deps
@@ -15,7 +16,8 @@ from tests.flows.world import World
 
 NO = Denied(401, UpstreamProblem("", "", "no"))
 SUBJECTS = [
-    *("postgres", "time-outs", "postgres", "clock", "tables", "transactions", "master keys"),
+    *("postgres", "postgres", "time-outs", "postgres", "clock", "schema", "disk", "disk"),
+    *("tables", "transactions", "master keys"),
     *("processes", "queues", "endpoints", "upstream"),
 ]
 
@@ -42,7 +44,9 @@ async def test_a_gateway_in_order(world: World):
     found = await examined(world)
     assert wrong(found) == []
     assert [one.subject for one in found] == SUBJECTS
-    assert "They open all of 2 secrets." in [one.text for one in found]
+    texts = [one.text for one in found]
+    assert any(text.startswith("They open all of 2 secrets: ") for text in texts)
+    assert f"Alive: no API process, 1 worker of version {__version__}." in texts
     assert found[-1].text.endswith("accepts the credentials of 1 of 1 tenants that were tried.")
 
 
@@ -126,7 +130,7 @@ async def test_without_postgres_each_check_says_so(world: World):
     async with without_database(world.deps) as lonely:
         found = wrong(await examined(lonely))
     assert [subject for subject, _, _ in found] == [
-        *("postgres", "postgres", "tables", "master keys", "processes", "upstream")
+        *("postgres", "postgres", "disk", "tables", "master keys", "processes")
     ]
     assert all(level is Level.ERROR for _, level, _ in found)
     assert "database away" in found[0][2]
