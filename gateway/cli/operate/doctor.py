@@ -14,6 +14,7 @@ from rich_click import RichCommand
 
 from gateway import log
 from gateway.adapters.redis.client import LOST, connect
+from gateway.adapters.redis.failure_causes import CLUSTER
 from gateway.adapters.redis.failure_causes import diagnose as explain
 from gateway.adapters.wakeups.redis_commands import pipelined, probe
 from gateway.cli.operate.doctor_bundle import bundle_of
@@ -40,6 +41,14 @@ Show = Callable[[DoctorFinding], None]
 
 _MARKS = {Level.OK: "ok", Level.WARNING: "WARNING", Level.ERROR: "ERROR"}
 _ROUND_TRIPS = 5
+# By a mark of the cause, see adapters/redis/failure_causes.py.
+_REDIS_ADVICE = (
+    ("Redis Cluster", "Name another server: no process of the gateway starts with this one."),
+    ("nothing listens", "Start Redis, or correct host and port in GATEWAY_REDIS_URL."),
+    ("password", "Correct the password in GATEWAY_REDIS_URL, or set it in Redis again."),
+    ("out of memory", "Raise maxmemory, or give the gateway a Redis of its own."),
+    ("ACL", "Grant the rights that docs/redis.md lists."),
+)
 _STATUS = {Level.OK: ExitCode.OK, Level.WARNING: ExitCode.ERROR, Level.ERROR: ExitCode.UNREACHABLE}
 
 
@@ -108,10 +117,14 @@ async def _redis(url: str) -> AsyncIterator[DoctorFinding]:
             yield fine("redis", f"Version {_version(info)}.")
     except LOST as error:
         cause = await explain(error, address)
-        advice = "Check GATEWAY_REDIS_URL. Work goes on meanwhile, a few seconds later."
-        yield wrong("redis", f"{address}: {cause}.", advice)
+        yield wrong("redis", f"{address}: {cause}.", _redis_advice(cause))
     finally:
         await client.aclose()
+
+
+def _redis_advice(cause: str) -> str:
+    said = next((text for mark, text in _REDIS_ADVICE if mark in cause), "Check GATEWAY_REDIS_URL.")
+    return said if cause == CLUSTER else f"{said} Work goes on meanwhile, a few seconds later."
 
 
 def _mode(url: str) -> str:

@@ -120,7 +120,8 @@ def _judge_slot(slot: SlotFacts) -> DoctorFinding:
         "disk",
         f"The replication slot {slot.name} {state} holds back {size_text(slot.held)} of the log (WAL): "
         "the disk fills.",
-        f"Start what reads it (a standby, a change capture), or drop it: {drop}",
+        f"Start what reads it (a standby, a change capture), or drop it: {drop} The next checkpoint "
+        "frees the space.",
     )
 
 

@@ -107,9 +107,13 @@ async def _disk(deps: Deps) -> AsyncIterator[DoctorFinding]:
         disk, slots = await diagnostics.disk(tx), await diagnostics.slots(tx)
     for finding in judge_disk(disk, slots):
         yield finding
-    async with deps.db.begin() as tx:
-        has_written = await diagnostics.write(tx)
-    yield judge_free(has_written=has_written)
+    try:
+        async with deps.db.begin() as tx:
+            has_written = await diagnostics.write(tx)
+    except Unavailable as error:
+        yield wrong("disk", f"A write fails: {error.cause}.", away_advice(error.brief))
+    else:
+        yield judge_free(has_written=has_written)
 
 
 async def _tables(deps: Deps) -> AsyncIterator[DoctorFinding]:
