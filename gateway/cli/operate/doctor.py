@@ -87,7 +87,7 @@ async def _run(show: Show | None, *, wants_bundle: bool) -> tuple[list[DoctorFin
             show(finding)
 
     for unknown in unknown_settings():
-        add(doubtful("settings", f"{unknown.text}.", "Correct its name, or drop it."))
+        add(doubtful("settings", unknown.text, "Correct its name, or drop it."))
     try:
         settings = settings_of_environment()
     except InvalidSettingsError as error:

@@ -47,8 +47,11 @@ async def check_gateway(deps: Deps) -> AsyncIterator[DoctorFinding]:
     async with deps.db.single() as tx:
         full = await diagnostics.full_queues(tx, deps.policy.max_queued)
         is_late = any(problem.code == "SWEEP_LATE" for problem in problems)
-        holders = await diagnostics.sweep_lock(tx) if is_late else []
-    for finding in (*judge_sweep_lock(holders), *_held(found, full), *_endpoints(found)):
+        holders = await diagnostics.sweep_lock(tx)
+    if is_late:
+        for finding in judge_sweep_lock(holders):
+            yield finding
+    for finding in (*_held(found, full), *_endpoints(found)):
         yield finding
 
 
