@@ -3,10 +3,11 @@
 import asyncio
 import json
 import re
+import shutil
 import sys
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,11 @@ import pytest
 
 from gateway.embedded import free_port
 from tests.bench.harness.parts import ROOT
+from tests.deploy.prometheus import Prometheus, start_prometheus
 from tests.faults.harness.links import Links
 from tests.faults.harness.rig import HOST, Rig, run_command, start_rig
 from tests.faults.harness.small_disk import may_mount, small_disk
+from tests.faults.harness.waiting import until
 from tests.faults.harness.world import Tenant, World, start_world
 from tests.real_servers.postgres import PASSWORD
 
@@ -29,6 +32,7 @@ NAME = "night"
 _POSTGRES = {"max_connections": "60", "max_wal_size": "32MB", "max_prepared_transactions": "2"}
 _DISK_MEGABYTES = 120
 _NAMED_SECONDS = 90.0
+_ALERT_SECONDS = 60.0
 _QUIET_SECONDS = 150.0
 _DOCTOR_SECONDS = 120.0
 _PAUSE_SECONDS = 0.5
@@ -48,11 +52,18 @@ class Named(NamedTuple):
 
 @dataclass(slots=True)
 class Night:
-    """Two API processes, two workers, two tenants; a plain login at Postgres; a small disk if possible."""
+    """Two API processes, two workers, two tenants; a plain login at Postgres; a small disk if possible.
+
+    `prometheus` scrapes them, with our alerts, where it is installed. `odd_port` is for the metrics of one
+    more worker.
+    """
 
     rig: Rig
     world: World
     disk: Path | None
+    prometheus: Prometheus | None
+    worker_ports: list[int]
+    odd_port: int
     secrets: list[str] = field(default_factory=list[str], repr=False)
 
     @property
@@ -68,8 +79,8 @@ class Night:
 
     async def work(self) -> None:
         """Have two workers again."""
-        for _ in range(2 - sum(worker.alive for worker in self.world.workers)):
-            await self.world.work()
+        for port in self.worker_ports[sum(worker.alive for worker in self.world.workers) :]:
+            await self.world.work(GATEWAY_WORKER_PORT=str(port))
 
     async def doctor(self, changes: Changes = NO_CHANGES) -> list[Finding]:
         """What `gateway doctor --json` finds, which takes no longer than it may, and tells no secret."""
@@ -100,6 +111,20 @@ class Night:
             if seconds > _NAMED_SECONDS:
                 return Named(None, seconds, found)
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def fires(self, alert: str) -> bool | None:
+        """Whether an alert fires within a minute; None where there is no Prometheus, or no alert."""
+        prometheus = self.prometheus
+        if prometheus is None or not alert:
+            return None
+
+        async def is_firing() -> bool:
+            return alert in await prometheus.firing()
+
+        try:
+            return await until(is_firing, _ALERT_SECONDS)
+        except TimeoutError:
+            return False
 
     async def is_quiet(self) -> float:
         """Run the doctor until nothing is wrong; the seconds until then."""
@@ -140,11 +165,26 @@ async def start_night() -> AsyncGenerator[Night]:
         )
         world = await stack.enter_async_context(starting)
         secrets = [rig.master_key, rig.valkey.password, PASSWORD, quote(PASSWORD, safe="")]
-        night = Night(rig, world, disk, [*secrets, *(one.upstream_key for one in world.tenants)])
-        await world.serve(GATEWAY_PORT=str(free_port()))
+        secrets += [one.upstream_key for one in world.tenants]
+        api_ports, worker_ports = [world.port, free_port()], [free_port(), free_port()]
+        odd_port = free_port()
+        targets = [f"{HOST}:{port}" for port in (*api_ports, *worker_ports, odd_port)]
+        prometheus = await _start_prometheus(stack, rig, targets)
+        night = Night(rig, world, disk, prometheus, worker_ports, odd_port, secrets)
+        await world.serve(GATEWAY_PORT=str(api_ports[1]))
         await night.work()
         await night.is_quiet()
         yield night
+
+
+async def _start_prometheus(
+    stack: AsyncExitStack, rig: Rig, targets: Sequence[str]
+) -> Prometheus | None:
+    if shutil.which("prometheus") is None:
+        return None
+    folder = rig.folder / "prometheus"
+    folder.mkdir()
+    return await stack.enter_async_context(start_prometheus(folder, targets, rig.client))
 
 
 async def _make_database(rig: Rig, disk: Path | None) -> None:

@@ -83,7 +83,7 @@ async def failing_endpoint(night: Night) -> Injected:
 
 @asynccontextmanager
 async def _odd_worker(night: Night, faults: Faults) -> AsyncGenerator[None]:
-    odd = await night.world.work(faults=faults)
+    odd = await night.world.work(faults=faults, GATEWAY_WORKER_PORT=str(night.odd_port))
     yield
     await odd.stop()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from tests.faults.night.deployment import NO_CHANGES, Night
+from tests.faults.night.deployment import NO_CHANGES, Night, job
 from tests.redis_kinds import redis_server
 
 Injected = AsyncGenerator[Mapping[str, str]]
@@ -57,10 +57,15 @@ async def upstream_down(night: Night) -> Injected:
 
 @asynccontextmanager
 async def credential_refused(night: Night) -> Injected:
-    """The upstream revoked the key of a tenant."""
-    fault = {"match": {"key": night.tenant.upstream_key}, "action": _answer(401)}
+    """The upstream revoked the key of a tenant, whose job waits; the repair is another key."""
+    tenant, world = night.tenant, night.world
+    fault = {"match": {"key": tenant.upstream_key}, "action": _answer(401)}
     async with _upstream_fault(night, fault):
+        made = await world.told("POST", "/v1/job", tenant.key, job())
         yield NO_CHANGES
+    place, operator = f"/admin/v1/tenant/{tenant.slug}/credential", night.rig.operator_key
+    await world.told("PUT", place, operator, {"apiKey": tenant.upstream_key})
+    await world.told("DELETE", f"/v1/job/{made['id']}", tenant.key)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.store.work import sweeps
 from tests.faults.drills.drill import TERMINATE, query
+from tests.faults.harness.rig import HOST
 from tests.faults.harness.small_disk import FILLER, fill
 from tests.faults.night.deployment import NAME, NO_CHANGES, Night
 from tests.real_servers.postgres import PASSWORD, pgbouncer
@@ -27,6 +28,17 @@ async def refused(night: Night) -> Injected:
     await night.rig.postgres_server.kill()
     yield NO_CHANGES
     await night.rig.postgres_server.revive()
+
+
+@asynccontextmanager
+async def silent(night: Night) -> Injected:
+    """Connections are taken, and nothing comes over them, as with a frozen host."""
+    link = night.links.postgres
+    link.stall()
+    usual = f"{HOST}:{night.rig.postgres.port}"
+    url = night.world.env["GATEWAY_DATABASE_URL"].replace(usual, f"{HOST}:{link.port}")
+    yield {"GATEWAY_DATABASE_URL": url}
+    link.heal()
 
 
 @asynccontextmanager

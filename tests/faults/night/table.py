@@ -9,34 +9,53 @@ from tests.faults.night.deployment import Night
 
 
 class NightFault(NamedTuple):
-    """A fault: what is injected, and the subject and the words of the finding that names it."""
+    """A fault: what is injected, and the subject and the words of the finding that names it.
+
+    `alert` is the one that must fire as well, where Prometheus is installed.
+    """
 
     name: str
     inject: Callable[[Night], AbstractAsyncContextManager[Mapping[str, str]]]
     subject: str
     words: str
+    alert: str = ""
 
 
 FAULTS = (
     NightFault(
-        "Postgres refuses connections", of_postgres.refused, "postgres", "connection refused"
+        "Postgres refuses connections",
+        of_postgres.refused,
+        "postgres",
+        "connection refused",
+        "GatewayDatabaseAway",
+    ),
+    NightFault(
+        "Postgres does not answer", of_postgres.silent, "postgres", "database away: no answer"
     ),
     NightFault(
         "the password at Postgres was changed",
         of_postgres.wrong_password,
         "postgres",
         "wrong password",
+        "GatewayDatabaseAway",
     ),
     NightFault(
         "all connections of Postgres are in use",
         of_postgres.connections_used_up,
         "postgres",
         "too many connections",
+        "GatewayDatabaseAway",
     ),
-    NightFault("Postgres is read-only", of_postgres.read_only, "disk", "read-only"),
+    NightFault(
+        "Postgres is read-only", of_postgres.read_only, "disk", "read-only", "GatewayDatabaseAway"
+    ),
     NightFault("the disk of Postgres is full", of_postgres.disk_full, "disk", "disk full"),
     NightFault(
-        "the synchronous standby is away", of_postgres.standby_away, "postgres", "No standby"
+        "the synchronous standby is away",
+        of_postgres.standby_away,
+        "postgres",
+        "No standby",
+        "GatewayDatabaseAway",
     ),
     NightFault(
         "a replication slot holds the log back",
@@ -49,6 +68,7 @@ FAULTS = (
         of_postgres.transaction_open,
         "transactions",
         r"Session \d+ of postgres in database postgres, application psql",
+        "GatewayFeedLags",
     ),
     NightFault(
         "the schema is older than the code", of_postgres.schema_behind, "postgres", "schema behind"
@@ -69,7 +89,11 @@ FAULTS = (
         "a pooler refuses .*max_client_conn",
     ),
     NightFault(
-        "Redis refuses connections", of_others.redis_refused, "redis", "nothing listens there"
+        "Redis refuses connections",
+        of_others.redis_refused,
+        "redis",
+        "nothing listens there",
+        "GatewayRedisAway",
     ),
     NightFault(
         "the password of Redis was changed",
@@ -77,7 +101,9 @@ FAULTS = (
         "redis",
         "refuses the user or the password",
     ),
-    NightFault("Redis is out of memory", of_others.redis_full, "redis", "out of memory"),
+    NightFault(
+        "Redis is out of memory", of_others.redis_full, "redis", "out of memory", "GatewayRedisAway"
+    ),
     NightFault("Redis is a Cluster", of_others.redis_cluster, "redis", "a Redis Cluster"),
     NightFault(
         "the upstream is down", of_others.upstream_down, "upstream", "gives no usable answer"
@@ -87,6 +113,7 @@ FAULTS = (
         of_others.credential_refused,
         "upstream",
         "refuses the credential of night-0: HTTP 401",
+        "GatewayCredentialRejected",
     ),
     NightFault("the upstream answers 429", of_others.upstream_limits, "upstream", r"\(429\)"),
     NightFault(
@@ -95,12 +122,19 @@ FAULTS = (
         "master keys",
         r"The key \w+ is missing",
     ),
-    NightFault("no worker runs", of_gateway.no_worker, "processes", "No worker seen since"),
+    NightFault(
+        "no worker runs",
+        of_gateway.no_worker,
+        "processes",
+        "No worker seen since",
+        "GatewayNoWorker",
+    ),
     NightFault(
         "a worker is frozen",
         of_gateway.frozen_worker,
         "processes",
         r"The worker on .* has been silent",
+        "GatewayProcessStale",
     ),
     NightFault(
         "a worker has another version",
@@ -109,13 +143,18 @@ FAULTS = (
         r"runs version 0\.0\.9",
     ),
     NightFault(
-        "the clock of a host is wrong", of_gateway.wrong_clock, "processes", "s ahead of Postgres's"
+        "the clock of a host is wrong",
+        of_gateway.wrong_clock,
+        "processes",
+        "s ahead of Postgres's",
+        "GatewayClockOff",
     ),
     NightFault(
         "a session holds the lock of the sweep",
         of_postgres.sweep_locked,
         "processes",
         r"application psql has held the lock of the sweep",
+        "GatewaySweepLate",
     ),
     NightFault(
         "a tenant is suspended", of_gateway.suspended_tenant, "queues", "held back: suspended"
@@ -127,7 +166,11 @@ FAULTS = (
         r"queue of night-0 is full: 2 of 2",
     ),
     NightFault(
-        "a receiver fails for days", of_gateway.failing_endpoint, "endpoints", "have failed"
+        "a receiver fails for days",
+        of_gateway.failing_endpoint,
+        "endpoints",
+        "have failed",
+        "GatewayEndpointsFailing",
     ),
     NightFault(
         "a setting has a typo",
