@@ -12,7 +12,8 @@ from gateway.store import diagnostics
 from gateway.store.diagnostics import FullQueue
 
 _KINDS = {"api": "API process", "worker": "worker"}
-_RUNBOOKS = {
+# The page of each fault, in docs/runbooks/.
+RUNBOOKS = {
     "NO_WORKER": "no-worker",
     "API_STALE": "process-stale",
     "WORKER_STALE": "process-stale",
@@ -40,7 +41,7 @@ async def check_gateway(deps: Deps) -> AsyncIterator[DoctorFinding]:
     problems = list(problems_of(found))
     for problem in problems:
         level = Level.ERROR if problem.grave else Level.WARNING
-        advice = f"See docs/runbooks/gateway-{_RUNBOOKS[problem.code]}.md."
+        advice = f"See docs/runbooks/gateway-{RUNBOOKS[problem.code]}.md."
         yield DoctorFinding("processes", level, problem.message, advice)
     for finding in _without_redis(found):
         yield finding

@@ -1,7 +1,9 @@
 """The doctor: each fault is a finding with advice, and none hides the others."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +11,10 @@ from gateway import __version__
 from gateway.core.crypto.cipher import Cipher
 from gateway.core.diagnosis.findings import DoctorFinding, Level
 from gateway.flows.admin.doctor import diagnose, examine
+from gateway.flows.admin.doctor_gateway import RUNBOOKS
 from gateway.flows.deliver.endpoint_health import REASONS
 from gateway.flows.deps import Deps
+from gateway.flows.health import status
 from gateway.flows.health.heartbeat import Heart
 from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from gateway.store.database import open_database
@@ -184,6 +188,15 @@ async def test_a_write_that_fails(world: World, database_url: str):
         await world.rows(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     assert [(subject, level) for subject, level, _ in found] == [("disk", Level.ERROR)]
     assert found[0][2].startswith("A write fails: read-only (")
+
+
+def test_each_fault_of_processes_and_queues_has_its_runbook():
+    source = Path(status.__file__).read_text()
+    codes = set(re.findall(r'Finding\(\s*"([A-Z_]+)"', source))
+    of_servers = {"DATABASE", "REDIS_AWAY", "FEED_LAGS"}
+    assert codes - of_servers | {"API_STALE", "WORKER_STALE"} == set(RUNBOOKS)
+    folder = Path(__file__).parents[3] / "docs/runbooks"
+    assert all((folder / f"gateway-{page}.md").is_file() for page in RUNBOOKS.values())
 
 
 async def test_a_check_that_does_not_end_and_one_with_a_defect_keep_what_they_found(world: World):
