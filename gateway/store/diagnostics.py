@@ -63,7 +63,8 @@ _WAL = Statement("SELECT sum(size)::bigint AS size FROM pg_ls_waldir()")
 _DISK = Query(
     """
 SELECT :wal::bigint AS wal, pg_size_bytes(current_setting('max_wal_size')) AS most_wal,
-  (w.wal_bytes / GREATEST(EXTRACT(epoch FROM now() - w.stats_reset), 1) * 86400)::bigint AS daily_wal,
+  CASE WHEN w.stats_reset < now() - interval '1 hour' THEN
+    (w.wal_bytes / EXTRACT(epoch FROM now() - w.stats_reset) * 86400)::bigint END AS daily_wal,
   d.temp_bytes AS temp,
   CASE WHEN a.last_failed_time > COALESCE(a.last_archived_time, '-infinity')
     THEN a.last_failed_wal END AS failed_segment,

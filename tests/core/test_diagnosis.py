@@ -145,8 +145,9 @@ def test_a_log_that_is_not_held_back() -> None:
     assert found.text == (
         "The log (WAL): 96 MB, max_wal_size 1 GB, 3 GB a day; temporary files so far: 0 B."
     )
-    [hidden] = judge_disk(DISK._replace(wal=None), [])
+    [hidden] = judge_disk(DISK._replace(wal=None, daily_wal=None), [])
     assert "pg_monitor" in hidden.text
+    assert "a day" not in hidden.text
 
 
 def test_what_holds_the_log_back() -> None:

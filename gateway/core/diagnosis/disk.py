@@ -31,13 +31,14 @@ class DiskFacts(NamedTuple):
     """The log and the temporary files, in bytes.
 
     `wal` is the size of the log, None if the login may not see it. `daily_wal` is how much of it is
-    written a day, and `temp` what sorts of this database spilled to disk, since the statistics began.
+    written a day, None within an hour after the statistics began, and `temp` is what sorts of this database
+    have spilled to disk since then.
     `failed_segment` is the one that the archiver fails on, since `failed` seconds.
     """
 
     wal: int | None
     most_wal: int
-    daily_wal: int
+    daily_wal: int | None
     temp: int
     failed_segment: str | None
     failed: float
@@ -76,10 +77,11 @@ def judge_tables(
 def judge_disk(disk: DiskFacts, slots: Sequence[SlotFacts]) -> Iterator[DoctorFinding]:
     """Judge the log of Postgres, and what keeps it from being removed."""
     seen = "its size needs the role pg_monitor" if disk.wal is None else size_text(disk.wal)
+    daily = "" if disk.daily_wal is None else f", {size_text(disk.daily_wal)} a day"
     yield fine(
         "disk",
-        f"The log (WAL): {seen}, max_wal_size {size_text(disk.most_wal)}, "
-        f"{size_text(disk.daily_wal)} a day; temporary files so far: {size_text(disk.temp)}.",
+        f"The log (WAL): {seen}, max_wal_size {size_text(disk.most_wal)}{daily}; temporary files so far: "
+        f"{size_text(disk.temp)}.",
     )
     if disk.failed_segment:
         yield doubtful(
