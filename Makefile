@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup fmt lint type test check drills demo dev bench faults map rules chart lock deploy-tools image-test site
+.PHONY: help setup fmt lint type test check drills demo dev bench faults map rules chart lock deploy-tools image-test site night
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,9 @@ image-test: $(READY) ## Build the image and run it as in production (as root, wi
 drills: $(READY) ## Inject each of the 44 faults once, and check; what fails is tried a second time, alone
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile --timeout 300 --durations 10 tests/faults/drills/drill_*.py || \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none --timeout 300 tests/faults/drills/drill_*.py
+
+night: $(READY) ## Inject the faults of a night one by one; gateway doctor must name each (ten minutes)
+	@$(BIN)/pytest --capture no tests/faults/night/exercise.py
 
 demo: $(READY) ## Run three tenants' jobs from request to verified webhook
 	@$(BIN)/gateway demo

@@ -4,19 +4,28 @@ from collections.abc import Iterable
 
 import pytest
 
-from gateway.core.diagnosis import (
-    DoctorFinding,
-    Level,
-    OpenTransaction,
-    ServerFacts,
+from gateway.core.diagnosis.disk import (
+    DiskFacts,
+    SlotFacts,
     TableFacts,
+    judge_disk,
+    judge_free,
+    judge_tables,
+)
+from gateway.core.diagnosis.findings import DoctorFinding, Level, size_text
+from gateway.core.diagnosis.server import (
+    ServerFacts,
+    away_advice,
     judge_clock,
     judge_guards,
     judge_latency,
+    judge_schema,
     judge_server,
-    judge_tables,
+)
+from gateway.core.diagnosis.transactions import (
+    OpenTransaction,
+    judge_sweep_lock,
     judge_transactions,
-    size_text,
 )
 from gateway.core.failure_advice import WAIT_ADVICE
 from gateway.core.waits_for import WaitCode
@@ -32,7 +41,10 @@ SOUND = ServerFacts(
     size=2_500_000_000,
     frozen_age=100_000_000,
     has_autovacuum=True,
+    sync_standbys="",
+    standbys=0,
 )
+DISK = DiskFacts(96_000_000, 1_000_000_000, 3_000_000_000, 0, None, 0.0)
 SESSION = OpenTransaction(41, None, "shop", "bob", "psql", "idle in transaction", 90.0)
 
 
@@ -57,12 +69,32 @@ def test_a_sound_server() -> None:
         ({"connections": 90}, Level.WARNING, "90 of 100 connections"),
         ({"frozen_age": 1_600_000_000}, Level.ERROR, "1,600,000,000 transactions old"),
         ({"has_autovacuum": False}, Level.WARNING, "autovacuum is off"),
+        ({"sync_standbys": "b, c"}, Level.ERROR, "synchronous_standby_names is b, c"),
     ],
 )
 def test_what_is_wrong_with_a_server(changes: dict[str, object], level: Level, word: str) -> None:
     [(found, text)] = wrong(judge_server(SOUND._replace(**changes), is_local=False))
     assert found is level
     assert word in text
+
+
+def test_a_standby_that_commits_wait_for_is_there() -> None:
+    facts = SOUND._replace(sync_standbys="*", standbys=1)
+    assert wrong(judge_server(facts, is_local=True)) == []
+
+
+def test_the_advice_of_a_cause() -> None:
+    assert "GRANT gateway_tenant" in away_advice("the login may not take on the role of tenants")
+    assert away_advice("something new").startswith("Check GATEWAY_DATABASE_URL")
+
+
+def test_the_schema_of_this_version_of_a_newer_one_and_of_an_older_one() -> None:
+    [same] = judge_schema("0031", "0031")
+    assert (same.level, "0031" in same.text) == (Level.OK, True)
+    [(level, text)] = wrong(judge_schema("0032", "0031"))
+    assert level is Level.WARNING
+    assert "at 0032" in text
+    assert [*judge_schema("0030", "0031"), *judge_schema(None, "0031")] == []
 
 
 def test_a_connection_on_the_same_host_needs_no_encryption() -> None:
@@ -82,17 +114,80 @@ def test_each_setting_that_is_not_in_force_is_named() -> None:
 
 def test_tables_with_many_dead_rows_and_invalid_indexes_are_told() -> None:
     tables = [
-        TableFacts("job", 5_000_000, 30_000, 15_001),
-        TableFacts("delivery", 9_000_000, 30_000, 20_001),
-        TableFacts("event", 1_000, 1_000_000, 400_000),
+        TableFacts("job", 5_000_000, 30_000, 15_001, None),
+        TableFacts("delivery", 9_000_000, 30_000, 20_001, 600.0),
+        TableFacts("event", 1_000, 1_000_000, 400_000, 600.0),
     ]
     first, *rest = judge_tables(tables, ["job_due"])
     assert first.text == "The largest: delivery 9 MB, job 5 MB, event 1 kB."
     assert wrong(rest) == [
-        (Level.WARNING, "delivery has 20,001 dead rows and 30,000 live ones."),
+        (
+            Level.WARNING,
+            "delivery has 20,001 dead rows and 30,000 live ones; the last vacuum was 10 minutes ago.",
+        ),
         (Level.ERROR, "The index job_due is invalid."),
     ]
     assert rest[-1].advice == "REINDEX INDEX CONCURRENTLY job_due;"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "no vacuum is known"), (5 * 3600.0, "5 hours ago"), (3 * 86400.0, "3 days ago")],
+)
+def test_when_a_bloated_table_was_last_vacuumed(seconds: float | None, words: str) -> None:
+    [(_, text)] = wrong(judge_tables([TableFacts("job", 1, 0, 20_001, seconds)], []))
+    assert words in text
+
+
+def test_a_log_that_is_not_held_back() -> None:
+    slots = [SlotFacts("standby", True, "reserved", 900_000_000)]
+    [found] = judge_disk(DISK, slots)
+    assert found.text == (
+        "The log (WAL): 96 MB, max_wal_size 1 GB, 3 GB a day; temporary files so far: 0 B."
+    )
+    [hidden] = judge_disk(DISK._replace(wal=None, daily_wal=None), [])
+    assert "pg_monitor" in hidden.text
+    assert "a day" not in hidden.text
+
+
+def test_what_holds_the_log_back() -> None:
+    held = SlotFacts("old", False, "extended", 1_500_000_000)
+    assert wrong(judge_disk(DISK, [held, held._replace(name="slow", is_active=True)])) == [
+        (
+            Level.WARNING,
+            "The replication slot old is not in use and holds back 2 GB of the log (WAL): the disk fills.",
+        ),
+        (
+            Level.WARNING,
+            "The replication slot slow is in use and holds back 2 GB of the log (WAL): the disk fills.",
+        ),
+    ]
+    [(_, lost)] = wrong(judge_disk(DISK, [SlotFacts("gone", False, "lost", 0)]))
+    assert "gone has lost its log" in lost
+    failing = DISK._replace(failed_segment="00A1", failed=90.0)
+    [(_, archiver)] = wrong(judge_disk(failing, []))
+    assert archiver.startswith("The archiver has failed on 00A1 for 90 s")
+    [(_, large)] = wrong(judge_disk(DISK._replace(wal=2_500_000_000), []))
+    assert large == "The log (WAL) takes 2 GB, and max_wal_size is 1 GB."
+
+
+@pytest.mark.parametrize(
+    ("has_written", "words"), [(True, "another megabyte"), (False, "No write")]
+)
+def test_free_space_is_not_seen(has_written: bool, words: str) -> None:
+    found = judge_free(has_written=has_written)
+    assert words in found.text
+    assert "cannot be seen over SQL" in found.text
+
+
+def test_who_holds_the_lock_of_the_sweep_is_told() -> None:
+    [(_, text)] = wrong(judge_sweep_lock([SESSION]))
+    assert text == (
+        "Session 41 of bob in database shop, application psql has held the lock of the sweep for 90 s:"
+        " no worker can sweep."
+    )
+    [(_, hidden)] = wrong(judge_sweep_lock([SESSION._replace(seconds=None)]))
+    assert "lock of the sweep: no worker" in hidden
 
 
 def test_transactions_that_hold_the_feed_are_told_with_the_way_to_end_them() -> None:

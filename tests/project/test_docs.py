@@ -165,7 +165,9 @@ def _is_command(words: list[str]) -> bool:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_named_commands_exist(page: Path) -> None:
     named = re.findall(
-        r"(?:^|(?<!The)[ (])gateway ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)", _code(page), re.MULTILINE
+        r"(?:^|(?<!The)(?<!the)[ (])gateway ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)",
+        _code(page),
+        re.MULTILINE,
     )
     assert [words for words in named if not _is_command(words.split())] == []
 

@@ -7,6 +7,7 @@ from gateway.store import diagnostics
 from gateway.store.connection.connect import GUARDS
 from gateway.store.database import Database
 from gateway.store.schema import metadata
+from gateway.store.work import sweeps
 from tests.store.test_database import pool_of
 
 
@@ -75,6 +76,60 @@ async def test_a_login_without_rights_sees_that_a_transaction_is_open_but_not_fo
         await other.close()
         async with db.single() as tx:
             await tx.rows("DROP ROLE plain_doctor")
+
+
+async def test_the_log_and_the_slots_that_hold_it(db: Database) -> None:
+    async with db.single() as tx:
+        before = await diagnostics.disk(tx)
+        assert before.wal is not None
+        assert before.wal >= 16 * 1024 * 1024
+        assert before.most_wal >= 32 * 1024 * 1024
+        assert before.daily_wal is None or before.daily_wal >= 0  # None on a young server
+        assert before.temp >= 0
+        assert before.failed_segment is None
+        await tx.rows("SELECT pg_create_physical_replication_slot('doctor_test', true)")
+        try:
+            slots = await diagnostics.slots(tx)
+        finally:
+            await tx.rows("SELECT pg_drop_replication_slot('doctor_test')")
+    [slot] = [one for one in slots if one.name == "doctor_test"]
+    assert (slot.is_active, slot.status) == (False, "reserved")
+    assert slot.held >= 0
+
+
+async def test_a_write_leaves_nothing(db: Database) -> None:
+    async with db.begin() as tx:
+        assert await diagnostics.write(tx)
+        assert (await tx.one("SELECT count(*) FROM gateway_doctor"))[0] == 1000
+    async with db.single() as tx:
+        assert (await tx.one("SELECT to_regclass('gateway_doctor') IS NULL"))[0]
+
+
+async def test_a_login_without_rights_is_told_less(database_url: str, db: Database) -> None:
+    async with db.single() as tx:
+        name = (await tx.one("SELECT current_database()"))[0]
+        await tx.rows("CREATE ROLE poor_doctor LOGIN PASSWORD 'plain'")
+        await tx.rows(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
+    try:
+        login, _, place = database_url.replace("+asyncpg", "").partition("@")
+        plain = f"{login.partition('://')[0]}://poor_doctor:plain@{place}"
+        async with pool_of(plain) as database, database.single() as tx:
+            assert (await diagnostics.disk(tx)).wal is None
+            assert not await diagnostics.write(tx)
+    finally:
+        async with db.single() as tx:
+            await tx.rows(f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC")
+            await tx.rows("DROP ROLE poor_doctor")
+
+
+async def test_who_holds_the_lock_of_the_sweep(db: Database) -> None:
+    async with db.single() as tx:
+        assert await diagnostics.sweep_lock(tx) == []
+    async with db.begin() as leader, db.single() as tx:
+        assert await sweeps.lead(leader)
+        pid = (await leader.one("SELECT pg_backend_pid()"))[0]
+        [holder] = await diagnostics.sweep_lock(tx)
+    assert (holder.pid, holder.gid, holder.state) == (pid, None, "idle in transaction")
 
 
 async def test_endings_are_counted_by_code(db: Database) -> None:

@@ -2,21 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import click
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from rich_click import RichCommand
 
 from gateway import log
 from gateway.adapters.redis.client import LOST, connect
+from gateway.adapters.redis.failure_causes import CLUSTER
 from gateway.adapters.redis.failure_causes import diagnose as explain
 from gateway.adapters.wakeups.redis_commands import pipelined, probe
 from gateway.cli.operate.doctor_bundle import bundle_of
-from gateway.cli.operate.load_settings import settings_of_environment
+from gateway.cli.operate.load_settings import UNUSED_REDIS, settings_of_environment
 from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.output import (
     confirm,
@@ -27,15 +29,26 @@ from gateway.cli.terminal.output import (
     say,
     yes_option,
 )
+from gateway.config.environment import InvalidSettingsError
 from gateway.config.redis_url import parse_redis_url
-from gateway.core.diagnosis import DoctorFinding, Level, judge_latency
+from gateway.core.diagnosis.findings import DoctorFinding, Level, doubtful, fine, wrong
+from gateway.core.diagnosis.server import judge_latency
 from gateway.flows.admin.doctor import diagnose
-from gateway.flows.deps import Deps
 from gateway.runtime import open_deps
-from gateway.settings import Settings, unknown_settings
+from gateway.settings import unknown_settings
+
+Show = Callable[[DoctorFinding], None]
 
 _MARKS = {Level.OK: "ok", Level.WARNING: "WARNING", Level.ERROR: "ERROR"}
 _ROUND_TRIPS = 5
+# By a mark of the cause, see adapters/redis/failure_causes.py.
+_REDIS_ADVICE = (
+    ("Redis Cluster", "Name another server: no process of the gateway starts with this one."),
+    ("nothing listens", "Start Redis, or correct host and port in GATEWAY_REDIS_URL."),
+    ("password", "Correct the password in GATEWAY_REDIS_URL, or set it in Redis again."),
+    ("out of memory", "Raise maxmemory, or give the gateway a Redis of its own."),
+    ("ACL", "Grant the rights that docs/redis.md lists."),
+)
 _STATUS = {Level.OK: ExitCode.OK, Level.WARNING: ExitCode.ERROR, Level.ERROR: ExitCode.UNREACHABLE}
 
 
@@ -54,58 +67,64 @@ def doctor(*, as_json: bool, bundle: Path | None, yes: bool) -> None:
     Needs the settings of a worker; run it where one runs. It changes nothing. The exit status is 1 after
     a warning, and 7 after an error.
     """
-    settings = settings_of_environment()
     log.configure("error", "console")
-    findings, text = asyncio.run(_run(settings, as_json=as_json, wants_bundle=bundle is not None))
+    show = None if as_json else _print
+    findings, text = asyncio.run(_run(show, wants_bundle=bundle is not None))
     if as_json:
         print_json([_row(one) for one in findings], indent=2)
-    if bundle is not None:
+    if bundle is not None and text:
         _write(bundle, text, yes=yes)
     _end(findings)
 
 
-async def _run(
-    settings: Settings, *, as_json: bool, wants_bundle: bool
-) -> tuple[list[DoctorFinding], str]:
+async def _run(show: Show | None, *, wants_bundle: bool) -> tuple[list[DoctorFinding], str]:
+    """Collect the findings, and the bundle; there is none if the settings are not valid."""
     findings: list[DoctorFinding] = []
-    async with open_deps(settings, "gateway doctor") as deps:
-        async for finding in _all(settings, deps):
-            findings.append(finding)
-            if not as_json:
-                _print(finding)
+
+    def add(finding: DoctorFinding) -> None:
+        findings.append(finding)
+        if show is not None:
+            show(finding)
+
+    for unknown in unknown_settings():
+        add(doubtful("settings", unknown.text, "Correct its name, or drop it."))
+    try:
+        settings = settings_of_environment()
+    except InvalidSettingsError as error:
+        for line in str(error).splitlines():
+            add(wrong("settings", f"{line}.", "Correct it; `gateway config docs` explains each."))
+        return findings, ""
+    add(fine("settings", "The settings are valid."))
+    async for finding in _redis(settings.redis_url.get_secret_value()):
+        add(finding)
+    # Redis has been checked, and nothing below needs it: one that is unfit must not be in the way.
+    without_redis = settings.model_copy(update={"redis_url": SecretStr(UNUSED_REDIS)})
+    async with open_deps(without_redis, "gateway doctor") as deps:
+        async for finding in diagnose(deps):
+            add(finding)
         bundle = await bundle_of(deps, [_row(one) for one in findings]) if wants_bundle else {}
     return findings, json_text(bundle, 2)
-
-
-async def _all(settings: Settings, deps: Deps) -> AsyncIterator[DoctorFinding]:
-    for unknown in unknown_settings():
-        yield DoctorFinding(
-            "settings", Level.WARNING, unknown.text, "Correct its name, or drop it."
-        )
-    yield DoctorFinding("settings", Level.OK, "The settings are valid.")
-    async for finding in _redis(settings.redis_url.get_secret_value()):
-        yield finding
-    async for finding in diagnose(deps):
-        yield finding
 
 
 async def _redis(url: str) -> AsyncIterator[DoctorFinding]:
     address, client = parse_redis_url(url), connect(url, Redis)
     try:
         await probe(client)
-        yield DoctorFinding(
-            "redis", Level.OK, f"{address}: {_mode(url)}; every command is allowed."
-        )
+        yield fine("redis", f"{address}: {_mode(url)}; every command is allowed.")
         yield judge_latency("redis", min([await _ping(client) for _ in range(_ROUND_TRIPS)]))
         with suppress(*LOST):  # an ACL may forbid INFO, which nothing else needs
             (info,) = await pipelined(client, [("INFO", "server")])
-            yield DoctorFinding("redis", Level.OK, f"Version {_version(info)}.")
+            yield fine("redis", f"Version {_version(info)}.")
     except LOST as error:
         cause = await explain(error, address)
-        advice = "Check GATEWAY_REDIS_URL. Work goes on meanwhile, a few seconds later."
-        yield DoctorFinding("redis", Level.ERROR, f"{address}: {cause}.", advice)
+        yield wrong("redis", f"{address}: {cause}.", _redis_advice(cause))
     finally:
         await client.aclose()
+
+
+def _redis_advice(cause: str) -> str:
+    said = next((text for mark, text in _REDIS_ADVICE if mark in cause), "Check GATEWAY_REDIS_URL.")
+    return said if cause == CLUSTER else f"{said} Work goes on meanwhile, a few seconds later."
 
 
 def _mode(url: str) -> str:

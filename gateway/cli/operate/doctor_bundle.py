@@ -1,5 +1,6 @@
 """The bundle of `gateway doctor`: facts for a bug report, without secrets and without payloads."""
 
+import asyncio
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from gateway.flows.deps import Deps
 from gateway.flows.health.overview import overview
 from gateway.store import diagnostics
 
+_SECONDS = 30.0
 _PACKAGE = "job-gateway"
 
 
@@ -28,9 +30,15 @@ async def bundle_of(deps: Deps, findings: Sequence[Mapping[str, object]]) -> dic
         "findings": findings,
     }
     try:
-        return bundle | await _of_database(deps)
+        async with asyncio.timeout(_SECONDS):
+            return bundle | await _of_database(deps)
     except Unavailable as error:
-        return bundle | {"database": f"could not be read: {error.cause or error.detail}"}
+        why = error.cause or error.detail
+    except TimeoutError:
+        why = f"no answer within {_SECONDS:g} s"
+    except Exception as error:  # noqa: BLE001 - what was found so far must not get lost
+        why = f"{type(error).__name__}: {error}"
+    return bundle | {"database": f"could not be read: {why}"}
 
 
 async def _of_database(deps: Deps) -> dict[str, Any]:
@@ -38,11 +46,13 @@ async def _of_database(deps: Deps) -> dict[str, Any]:
     async with deps.db.single() as tx:
         server = await diagnostics.server(tx)
         tables = await diagnostics.tables(tx)
+        disk, slots = await diagnostics.disk(tx), await diagnostics.slots(tx)
         ended = await diagnostics.ended_by_code(tx)
         plans = await diagnostics.plans(tx, server.version)
     return {
         "server": server._asdict(),
         "tables": [one._asdict() for one in tables],
+        "disk": {**disk._asdict(), "slots": [one._asdict() for one in slots]},
         "jobsOpen": dict(found.states),
         "jobsEndedSinceYesterday": dict(ended),
         "queues": [line._asdict() for line in found.lines],

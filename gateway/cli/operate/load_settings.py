@@ -5,8 +5,9 @@ import os
 
 from gateway.settings import Settings, load_settings
 
+UNUSED_REDIS = "redis://127.0.0.1:1"  # refused at once, without a DNS query
 _UNUSED = {
-    "GATEWAY_REDIS_URL": "redis://127.0.0.1:1",  # refused at once, without a DNS query
+    "GATEWAY_REDIS_URL": UNUSED_REDIS,
     "GATEWAY_MASTER_KEY": base64.b64encode(bytes(32)).decode(),
 }
 

@@ -12,7 +12,7 @@ from gateway.store.conditions import LATEST_CREDENTIAL, OPEN_STATES, UPSTREAM_ST
 from gateway.store.database import Tx
 from gateway.store.statement import Query, Statement
 
-_LEADER = 7_203_115_490
+LEADER = 7_203_115_490
 
 
 class Late(NamedTuple):
@@ -127,7 +127,7 @@ ORDER BY deadline_at LIMIT :limit"""
 
 async def lead(tx: Tx) -> bool:
     """Try to take the advisory lock of the sweep for the length of the transaction."""
-    return bool((await _LEAD.one(tx, leader=_LEADER)).is_leader)
+    return bool((await _LEAD.one(tx, leader=LEADER)).is_leader)
 
 
 async def late(tx: Tx, grace: float, max_in_flight: int, soon: float) -> Late:

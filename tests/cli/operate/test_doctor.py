@@ -1,5 +1,6 @@
 """`gateway doctor` against a real gateway, and without one."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from gateway.cli.terminal.failures import ExitCode
 from tests.cli.commands import MASTER_KEY, call, settings_for
 from tests.cli.conftest import Running
+from tests.redis_kinds import redis_server
 
 NOWHERE = "postgresql://someone:hunter2@127.0.0.1:1/gateway"
 
@@ -55,6 +57,44 @@ def test_what_is_away_is_an_error_and_the_rest_is_checked(env: dict[str, str]) -
     assert redis["level"] == "error"
     assert "127.0.0.1:1" in redis["text"]
     assert any(one["subject"] == "upstream" for one in found)
+
+
+async def test_a_redis_cluster_is_a_finding_beside_the_others(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    async with redis_server(tmp_path / "redis", "cluster-enabled yes") as server:
+        changed = {**env, "GATEWAY_REDIS_URL": f"redis://{server.place}"}
+        result = await asyncio.to_thread(call, "doctor", "--json", env=changed)
+    found = json.loads(result.stdout)
+    [redis] = [one for one in found if one["subject"] == "redis"]
+    assert "a Redis Cluster" in redis["text"]
+    assert redis["advice"].startswith("Name another server")
+    assert any(one["subject"] == "upstream" for one in found)
+
+
+def test_settings_that_are_not_valid_are_findings(env: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "bundle.json"
+    changed = {**env, "GATEWAY_MASTER_KEY": "short", "GATEWAY_DATABASE_POOL": "0"}
+    result = call("doctor", "--json", "--bundle", str(file), "--yes", env=changed)
+    assert result.exit_code == ExitCode.UNREACHABLE
+    found = json.loads(result.stdout)
+    assert {(one["subject"], one["level"]) for one in found} == {("settings", "error")}
+    assert {one["text"].split(":")[0] for one in found} == {
+        "GATEWAY_MASTER_KEY",
+        "GATEWAY_DATABASE_POOL",
+    }
+    assert not file.exists()
+
+
+def test_without_postgres_and_without_redis_the_upstream_is_asked(env: dict[str, str]) -> None:
+    away = {"GATEWAY_DATABASE_URL": NOWHERE, "GATEWAY_REDIS_URL": "redis://:hunter2@127.0.0.1:1"}
+    result = call("doctor", "--json", env={**env, **away})
+    found = json.loads(result.stdout)
+    assert result.exit_code == ExitCode.UNREACHABLE
+    [upstream] = [one for one in found if one["subject"] == "upstream"]
+    assert upstream["level"] == "ok"
+    assert "Without Postgres" in upstream["text"]
+    assert "hunter2" not in result.output
 
 
 def test_the_bundle_holds_no_secret_and_is_shown_first(env: dict[str, str], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 The `faults` of an order choose them, before the process starts to run:
 
 - `skew`: seconds that its wall clock is ahead of the others.
+- `version`: the version that it says it has.
 - `names`: for each host name the lists of addresses that its lookups return in turn.
 - `nofile`: how many files it may have open; `memory`: bytes that it may use beyond its start.
 - `stuck`: seconds after which the watchdog ends a worker with a blocked event loop, instead of 30.
@@ -54,6 +55,10 @@ def _skew(seconds: float) -> None:
             return super().now() + timedelta(seconds=seconds)
 
     runtime.SystemClock = SkewedClock
+
+
+def _call_itself(version: str) -> None:
+    runtime.__version__ = version
 
 
 def _name(answers: Mapping[str, Sequence[Sequence[str]]]) -> None:
@@ -206,6 +211,7 @@ def _poison(_: object) -> None:
 
 _KINDS: dict[str, Callable[[Any], None]] = {
     "skew": _skew,
+    "version": _call_itself,
     "names": _name,
     "nofile": _limit_files,
     "memory": _limit_memory,

@@ -8,7 +8,7 @@ import shutil
 from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -119,14 +119,20 @@ class Rig:
 
 
 @asynccontextmanager
-async def start_rig() -> AsyncGenerator[Rig]:
-    """Servers, simulator and receiver of our own; all is ended and removed with the block."""
+async def start_rig(**settings: str) -> AsyncGenerator[Rig]:
+    """Servers, simulator and receiver of our own; all is ended and removed with the block.
+
+    `settings` are those of Postgres that differ from the usual ones.
+    """
     folder = make_folder()
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for name in ("postgres", "valkey"):
             (folder / name).mkdir()
         postgres = await prepare_postgres(folder / "postgres")
+        more = [f"--{name}={value}" for name, value in settings.items()]  # the last one counts
+        part = replace(postgres.part, argv=(*postgres.part.argv, *more))
+        postgres = replace(postgres, part=part)
         valkey = prepare_valkey(folder / "valkey")
         servers = Server(postgres.part), Server(valkey.part)
         for server in servers:

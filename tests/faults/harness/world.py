@@ -187,11 +187,12 @@ async def start_world(
     faults: Faults | None = None,
     fork_server: ForkServer | None = None,
     make_database: Callable[[str], Awaitable[None]] | None = None,
+    name: str = "",
     **env: str,
 ) -> AsyncGenerator[World]:
     """A world with its API, which may die at a crash point, its tenants, and no worker yet."""
     number = next(_numbers)
-    name = f"w{number}"
+    name = name or f"w{number}"
     if make_database is None:
         await create_database(rig.postgres, name, TEMPLATE)
     else:

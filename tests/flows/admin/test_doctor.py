@@ -1,21 +1,32 @@
 """The doctor: each fault is a finding with advice, and none hides the others."""
 
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
+from gateway import __version__
 from gateway.core.crypto.cipher import Cipher
-from gateway.core.diagnosis import DoctorFinding, Level
-from gateway.flows.admin.doctor import diagnose
+from gateway.core.diagnosis.findings import DoctorFinding, Level
+from gateway.flows.admin.doctor import diagnose, examine
+from gateway.flows.admin.doctor_gateway import RUNBOOKS
 from gateway.flows.deliver.endpoint_health import REASONS
 from gateway.flows.deps import Deps
+from gateway.flows.health import status
 from gateway.flows.health.heartbeat import Heart
 from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
+from gateway.store.database import open_database
 from gateway.store.processes import Identity
+from gateway.store.work import sweeps
 from tests.flows.database_faults import older_schema, without_database
 from tests.flows.world import World
 
 NO = Denied(401, UpstreamProblem("", "", "no"))
 SUBJECTS = [
-    *("postgres", "time-outs", "postgres", "clock", "tables", "transactions", "master keys"),
+    *("postgres", "postgres", "time-outs", "postgres", "clock", "schema", "disk", "disk"),
+    *("tables", "transactions", "master keys"),
     *("processes", "queues", "endpoints", "upstream"),
 ]
 
@@ -42,7 +53,9 @@ async def test_a_gateway_in_order(world: World):
     found = await examined(world)
     assert wrong(found) == []
     assert [one.subject for one in found] == SUBJECTS
-    assert "They open all of 2 secrets." in [one.text for one in found]
+    texts = [one.text for one in found]
+    assert any(text.startswith("They open all of 2 secrets: ") for text in texts)
+    assert f"Alive: no API process, 1 worker of version {__version__}." in texts
     assert found[-1].text.endswith("accepts the credentials of 1 of 1 tenants that were tried.")
 
 
@@ -74,6 +87,7 @@ async def test_a_missing_master_key_and_one_that_is_needed_still(world: World):
         (NO, Level.WARNING, "refuses the credential of acme: HTTP 401"),
         (Busy("HTTP 503"), Level.ERROR, "gives no usable answer: HTTP 503"),
         (Unknown("time-out"), Level.ERROR, "gives no usable answer: time-out"),
+        (Busy("too many (429)", limited=True), Level.WARNING, "gives no usable answer: too many"),
     ],
 )
 async def test_what_the_upstream_answers(world: World, answer: object, level: Level, words: str):
@@ -114,6 +128,93 @@ async def test_jobs_that_are_held_back_and_endpoints_that_fail(world: World):
     assert wrong(await examined(world))[1][2].startswith("1 endpoints were disabled")
 
 
+async def test_a_tenant_with_as_many_jobs_waiting_as_it_may_have(world: World):
+    await alive(world)
+    await world.accept(await world.tenant("acme"), 2)
+    await world.run("UPDATE tenant SET max_queued = 3")
+    assert wrong(await examined(world)) == []
+    await world.run("UPDATE tenant SET max_queued = 2")
+    [(subject, level, text)] = wrong(await examined(world))
+    assert (subject, level) == ("queues", Level.WARNING)
+    assert text.startswith("The queue of acme is full: 2 of 2 jobs wait")
+
+
+async def test_a_process_that_cannot_use_redis(world: World):
+    world.queue.connected = False
+    await alive(world)
+    [(subject, level, text)] = wrong(await examined(world))
+    assert (subject, level) == ("processes", Level.WARNING)
+    assert text == "The worker on host (pid 1) cannot use Redis."
+
+
+async def test_processes_are_counted_by_version(world: World):
+    for kind, version in (
+        ("api", "0.1.0"),
+        ("api", "0.1.0"),
+        ("api", "0.2.0"),
+        ("worker", "0.1.0"),
+    ):
+        who = Identity(world.deps.ids.uuid(), kind, "host", 1, version)
+        assert await Heart(world.deps, who).beat()
+    alive_ones = next(one.text for one in await examined(world) if one.subject == "processes")
+    assert alive_ones == (
+        "Alive: 2 API processes of version 0.1.0, 1 API process of version 0.2.0, "
+        "1 worker of version 0.1.0."
+    )
+
+
+async def test_who_keeps_the_sweep_from_its_lock(world: World):
+    await alive(world)
+    await world.run("UPDATE beacon SET swept_at = now() - interval '1 minute'")
+    [(_, _, late)] = wrong(await examined(world))
+    assert late.startswith("The last sweep was 60 s ago")
+    async with world.deps.db.begin() as tx:
+        assert await sweeps.lead(tx)
+        found = wrong(await examined(world))
+    assert [subject for subject, _, _ in found] == ["processes", "processes"]
+    assert "has held the lock of the sweep" in found[1][2]
+    await world.run("UPDATE beacon SET swept_at = NULL")
+
+
+async def test_a_write_that_fails(world: World, database_url: str):
+    await alive(world)
+    name = await world.value("SELECT current_database()")
+    await world.rows(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    database = open_database(database_url, pool=2, name="tests")
+    try:
+        found = wrong(await examined(world.other_process(db=database)))
+    finally:
+        await database.close()
+        await world.rows(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    assert [(subject, level) for subject, level, _ in found] == [("disk", Level.ERROR)]
+    assert found[0][2].startswith("A write fails: read-only (")
+
+
+def test_each_fault_of_processes_and_queues_has_its_runbook():
+    source = Path(status.__file__).read_text()
+    codes = set(re.findall(r'Finding\(\s*"([A-Z_]+)"', source))
+    of_servers = {"DATABASE", "REDIS_AWAY", "FEED_LAGS"}
+    assert codes - of_servers | {"API_STALE", "WORKER_STALE"} == set(RUNBOOKS)
+    folder = Path(__file__).parents[3] / "docs/runbooks"
+    assert all((folder / f"gateway-{page}.md").is_file() for page in RUNBOOKS.values())
+
+
+async def test_a_check_that_does_not_end_and_one_with_a_defect_keep_what_they_found(world: World):
+    async def stall(_: Deps) -> AsyncIterator[DoctorFinding]:
+        yield DoctorFinding("first", Level.OK, "found")
+        await asyncio.sleep(60)
+
+    async def fail(_: Deps) -> AsyncIterator[DoctorFinding]:
+        yield DoctorFinding("first", Level.OK, "found")
+        raise LookupError("one line\nanother")
+
+    for check, words in ((stall, "no answer within 0.1 s."), (fail, "LookupError: one line")):
+        first, last = await examine(world.deps, "part", check, 0.1)
+        assert first.text == "found"
+        assert (last.subject, last.level) == ("part", Level.ERROR)
+        assert last.text == f"Could not be checked: {words}"
+
+
 async def test_a_schema_that_is_behind(world: World):
     await alive(world)
     async with older_schema(world):
@@ -126,7 +227,7 @@ async def test_without_postgres_each_check_says_so(world: World):
     async with without_database(world.deps) as lonely:
         found = wrong(await examined(lonely))
     assert [subject for subject, _, _ in found] == [
-        *("postgres", "postgres", "tables", "master keys", "processes", "upstream")
+        *("postgres", "postgres", "disk", "tables", "master keys", "processes")
     ]
     assert all(level is Level.ERROR for _, level, _ in found)
     assert "database away" in found[0][2]

@@ -1,0 +1,1 @@
+"""What `gateway doctor` says of the facts that it measured; each module judges one part of Postgres."""
