@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
 from gateway.core.crypto.cipher import NONCE_BYTES, AssociatedData, CannotOpenError
-from gateway.core.cursor import BadCursorError, decode_cursor, decode_sealed, encode_sealed
+from gateway.core.text.cursor import BadCursorError, decode_cursor, decode_sealed, encode_sealed
 from gateway.core.uuid7 import time_of
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps

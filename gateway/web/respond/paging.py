@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
-from gateway.core.cursor import BadCursorError, decode_cursor, encode_cursor
+from gateway.core.text.cursor import BadCursorError, decode_cursor, encode_cursor
 from gateway.errors import BadRequest
 from gateway.web.asgi.types import AnyRequest
 

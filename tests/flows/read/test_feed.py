@@ -14,10 +14,10 @@ from typing_extensions import override
 from uuid_utils.compat import uuid7
 
 from gateway.core.crypto.cipher import Cipher
-from gateway.core.cursor import encode_cursor, encode_sealed
 from gateway.core.events import job_event_id
 from gateway.core.model import Tenant
 from gateway.core.policy import Policy
+from gateway.core.text.cursor import encode_cursor, encode_sealed
 from gateway.core.uuid7 import first_id
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps

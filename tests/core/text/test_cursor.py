@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.cursor import (
+from gateway.core.text.cursor import (
     BadCursorError,
     decode_cursor,
     decode_sealed,
