@@ -177,6 +177,7 @@ async def open_deps(
             cipher=Cipher(settings.master_keys),
             policy=policy_of(settings),
             upstream_url=settings.upstream_url,
+            public_url=settings.public_url,
             slots=Slots(clock),
             vitals=vitals,
             tracer=await stack.enter_async_context(_tracing(clock, name)),

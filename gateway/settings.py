@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address that `gateway serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `gateway serve` listens on.")
+    public_url: str = Field(
+        "",
+        description="Address at which people reach this gateway, such as `https://jobs.example.com`; links "
+        "into the console and the portal begin with it. Empty: these links are relative, `/portal/link?...`.",
+    )
     share_port: bool = Field(
         False,
         description="Lets several `gateway serve` processes of one database listen on the same port.",
@@ -253,6 +258,13 @@ class Settings(BaseSettings):
     @classmethod
     def _upstream(cls, value: str) -> str:
         if not _URL.fullmatch(value):
+            raise ValueError("must be an http or https URL without user, query or fragment")
+        return value.rstrip("/")
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str) -> str:
+        if value and not _URL.fullmatch(value):
             raise ValueError("must be an http or https URL without user, query or fragment")
         return value.rstrip("/")
 

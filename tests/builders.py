@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from gateway.core.model import AccessKey, Attempt, Job, JobState, KeyKind, Limit
 from gateway.store.database import AnyRow, Tx
 from gateway.store.job_search.lists import Page
 from gateway.store.tenancy import tenants
+from gateway.store.tenancy.sessions import StoredSession
 from gateway.store.webhooks import deliveries, endpoints
 from gateway.store.webhooks.attempts import Recorded
 from gateway.store.webhooks.deliveries import ToDeliver
@@ -83,6 +84,28 @@ def attempt_of(number: int = 1, **changes: Any) -> Attempt:
         detail=None,
     )
     return replace(tried, **changes)
+
+
+def session_of(**changes: Any) -> StoredSession:
+    """A session of the console that just began."""
+    now = datetime.now(UTC)
+    session = StoredSession(
+        id=uuid7(),
+        tenant_id=None,
+        key_id=None,
+        kind="console",
+        role="viewer",
+        who="Ann",
+        pages=[],
+        return_url=None,
+        theme="{}",
+        created_at=now,
+        expires_at=now + timedelta(hours=12),
+        last_seen_at=now,
+        address="203.0.113.7",
+        is_key_ended=False,
+    )
+    return replace(session, **changes)
 
 
 def key_of(**changes: Any) -> AccessKey:

@@ -57,6 +57,7 @@ class Scope(StrEnum):
     ENDPOINTS_READ = "endpoints:read"
     ENDPOINTS_WRITE = "endpoints:write"
     USAGE_READ = "usage:read"
+    SUPPORT = "support"  # retry, cancel, resend, recover, test: core/roles.py
     ADMIN = "admin"
     ADMIN_READ = "admin:read"
 

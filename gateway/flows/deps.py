@@ -7,6 +7,7 @@ from uuid import UUID
 from gateway.core.crypto.cipher import AssociatedData, CannotOpenError, Cipher, Secret
 from gateway.core.policy import Policy
 from gateway.flows.process.restore_detector import RestoreDetector
+from gateway.flows.process.session_memory import SessionMemory
 from gateway.flows.process.slots import Slots
 from gateway.flows.process.vitals import Vitals
 from gateway.ports import (
@@ -59,10 +60,13 @@ class Deps:
     policy: Policy
     upstream_url: str
     slots: Slots
+    # Where people reach the gateway, for links that are handed out; empty: the links are relative.
+    public_url: str = ""
     # When a missing master key is reported again, by its number.
     next_reports: dict[str, float] = field(default_factory=dict[str, float])
     restore_detector: RestoreDetector = field(default_factory=RestoreDetector)
     vitals: Vitals = field(default_factory=Vitals)
+    sessions: SessionMemory = field(default_factory=SessionMemory)
     tracer: Tracer | None = None  # None while tracing is off
     # Called with a name after every step that wrote or called out; tests kill the process there.
     crash_point: Callable[[str], None] = no_crash

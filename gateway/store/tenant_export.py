@@ -83,6 +83,14 @@ _SOURCES = {
         _shown("id key_id name scopes", times="created_at expires_at revoked_at last_used_at"),
         "access_key",
     ),
+    # Those of the portal; the digests of their tokens stay here.
+    "session": _Source(
+        _shown(
+            "id key_id role who pages return_url theme address",
+            times="created_at last_seen_at expires_at",
+        ),
+        "session",
+    ),
     "credential": _Source(
         _shown("id version base_url rejected_reason", times="created_at rejected_at"), "credential"
     ),

@@ -57,6 +57,7 @@ class Context:
         identities, watchers = Authenticator(deps), Watchers(deps)
         long_requests = LongRequests(deps, identities)
         deps.queue.listen(identities.forget)
+        deps.queue.listen(deps.sessions.hear)
         deps.queue.listen(watchers.hear)
         deps.queue.listen(long_requests.hear)  # after the cached keys were forgotten
         return cls(

@@ -39,7 +39,7 @@ from tests.builders import (
 )
 
 # Statements for tenants have no rights on these tables.
-CLOSED = {"access_key", "audit", "credential", "usage_hour"}
+CLOSED = {"access_key", "audit", "credential", "session", "session_link", "usage_hour"}
 # Tables without rows of tenants.
 COMMON = {"alembic_version", "beacon", "process"}
 
@@ -52,6 +52,12 @@ SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS 
     AND NOT a.attisdropped) OR c.relname = 'tenant' AS owned
 FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace
 ORDER BY 1"""
+
+
+_ADD_SESSION = """
+INSERT INTO {table} (id, tenant_id, kind, role, who, pages, theme, digest, created_at, expires_at{more})
+VALUES (gen_random_uuid(), $1, 'portal', 'viewer', 'w', '{{}}', '{{}}', sha256($1::uuid::text::bytea),
+  now(), now(){value})"""
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,8 @@ async def fill(db: Database) -> UUID:
             "INSERT INTO audit VALUES (gen_random_uuid(), now(), 'k', 'a', 's', $1, '{}')",
             "INSERT INTO usage_horizon VALUES ($1, now())",
             "INSERT INTO usage_hour VALUES ($1, now(), 'w', 's', '', 1, 0, 0)",
+            _ADD_SESSION.format(table="session", more=", last_seen_at", value=", now()"),
+            _ADD_SESSION.format(table="session_link", more="", value=""),
         ):
             await tx.run(statement, tenant)
     return tenant

@@ -12,7 +12,7 @@ from gateway.store.database import Tx
 from gateway.store.job_search import lists
 from gateway.store.job_search.lists import NewNote
 from gateway.store.schema import metadata
-from gateway.store.tenancy import access_keys, audit
+from gateway.store.tenancy import access_keys, audit, sessions
 from gateway.store.usage import rollups
 from gateway.store.webhooks import attempts
 from gateway.store.work import bulk_operations, settlement
@@ -25,10 +25,12 @@ from tests.builders import (
     claim_deliveries,
     key_of,
     recorded_of,
+    session_of,
 )
 
 # Columns that are not exported: secrets, and the working state of the gateway.
 INTERNAL = {"signing_secret", "job_label", "prune_cursor", "usage_hour", "usage_daily"} | {
+    "session_link",
     "usage_horizon",
     "beacon",
     "tenant_load",
@@ -49,6 +51,7 @@ async def fill(tx: Tx) -> UUID:
     claimed = await claim_deliveries(tx, token=token)
     await attempts.record(tx, [recorded_of(one, token, "delivered") for one in claimed])
     await access_keys.add(tx, key_of(tenant_id=tenant))
+    await sessions.add(tx, session_of(tenant_id=tenant), uuid7().bytes)
     await audit.add(tx, uuid7(), key_id="k", action="a", subject="s", tenant_id=tenant, detail="{}")
     await bulk_operations.add(
         tx,

@@ -12,6 +12,7 @@ from uuid import UUID
 from gateway.core.crypto.access_keys import KEY_ID_BYTES, SECRET_BYTES, make_key
 from gateway.core.events import instant
 from gateway.core.model import AccessKey, KeyKind, Scope
+from gateway.core.roles import OPERATOR_SCOPES, Role, scopes_of, with_implied
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.flows.admin import audit
 from gateway.flows.claim.retry_deadlock import retry_on_deadlock
@@ -19,11 +20,11 @@ from gateway.flows.deps import Deps
 from gateway.store.database import Tx
 from gateway.store.tenancy import access_keys, tenants
 
-_TENANT_SCOPES = frozenset(Scope) - {Scope.ADMIN, Scope.ADMIN_READ}
+_TENANT_SCOPES = frozenset(Scope) - OPERATOR_SCOPES
 SCOPES: dict[KeyKind, frozenset[Scope]] = {
     KeyKind.TENANT: _TENANT_SCOPES,
     KeyKind.SERVICE: _TENANT_SCOPES,
-    KeyKind.OPERATOR: frozenset({Scope.ADMIN, Scope.ADMIN_READ}),
+    KeyKind.OPERATOR: OPERATOR_SCOPES,
 }
 
 
@@ -37,13 +38,14 @@ async def create_key(
     tenant: str | None = None,
     allowed_tenants: Sequence[str] | None = None,
     scopes: frozenset[str] | None = None,
+    role: Role | None = None,
     expires_seconds: float | None = None,
 ) -> tuple[AccessKey, str]:
     """Issue a key; returns it and its text, which is shown only here.
 
-    Without `scopes` it has all scopes of its kind. Raises NotFound, BadRequest.
+    Without `scopes` and `role` it has all scopes of its kind. Raises NotFound, BadRequest.
     """
-    granted = _scopes(kind, scopes)
+    granted = _scopes(kind, scopes) if role is None else _scopes_of(role, kind, scopes)
     if kind is KeyKind.OPERATOR and allowed_tenants is not None:
         raise BadRequest.of("tenants", "an operator key is for all tenants; leave this out")
     async with deps.db.begin() as tx:
@@ -110,11 +112,20 @@ def _lifetime(key: AccessKey) -> float | None:
 
 
 def _scopes(kind: KeyKind, wanted: frozenset[str] | None) -> frozenset[str]:
-    allowed = frozenset(scope.value for scope in SCOPES[kind])
+    allowed: frozenset[str] = SCOPES[kind]
     excess = (wanted or frozenset()) - allowed
     if excess:
         raise BadRequest.of("scopes", f"a {kind.value} key cannot have {', '.join(sorted(excess))}")
-    return allowed if wanted is None else wanted
+    granted = allowed if wanted is None else wanted
+    return with_implied(granted) if kind is KeyKind.OPERATOR else granted
+
+
+def _scopes_of(role: Role, kind: KeyKind, scopes: frozenset[str] | None) -> frozenset[str]:
+    if kind is not KeyKind.OPERATOR:
+        raise BadRequest.of("role", f"is for operator keys; a {kind.value} key takes scopes")
+    if scopes is not None:
+        raise BadRequest.of("role", "cannot be combined with scopes; it stands for scopes itself")
+    return scopes_of(role)
 
 
 Owner = tuple[UUID | None, frozenset[UUID] | None]

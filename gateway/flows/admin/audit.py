@@ -23,6 +23,9 @@ ACTIONS = (
     "key.created",
     "key.rotated",
     "key.revoked",
+    "session.created",
+    "session.ended",
+    "portal_link.created",
 )
 
 

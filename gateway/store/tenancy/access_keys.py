@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.core.model import AccessKey, KeyKind
+from gateway.core.roles import with_implied
 from gateway.store.database import AnyRow, Tx
 from gateway.store.statement import Query, Statement
 
@@ -12,14 +13,16 @@ _COLUMNS = """id, key_id, kind, tenant_id, tenants, name, scopes, digest, create
 
 
 def _key(row: AnyRow) -> AccessKey:
+    kind, scopes = KeyKind(row.kind), frozenset(row.scopes)
     return AccessKey(
         id=row.id,
         key_id=row.key_id,
-        kind=KeyKind(row.kind),
+        kind=kind,
         tenant_id=row.tenant_id,
         tenants=None if row.tenants is None else frozenset(row.tenants),
         name=row.name,
-        scopes=frozenset(row.scopes),
+        # Keys from before there were roles are stored without the scopes that theirs includes.
+        scopes=with_implied(scopes) if kind is KeyKind.OPERATOR else scopes,
         digest=row.digest,
         created_at=row.created_at,
         expires_at=row.expires_at,

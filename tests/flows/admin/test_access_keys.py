@@ -6,8 +6,9 @@ import pytest
 
 from gateway.core.crypto.access_keys import parse_key
 from gateway.core.model import KeyKind, Scope
+from gateway.core.roles import Role, role_of, scopes_of
 from gateway.errors import BadRequest, Conflict, NotFound
-from gateway.flows.admin.access_keys import SCOPES, create_key, revoke_key, rotate_key
+from gateway.flows.admin.access_keys import SCOPES, create_key, list_keys, revoke_key, rotate_key
 from gateway.store.tenancy import audit
 from gateway.store.tenancy.audit import AuditFilter
 from tests.flows.world import World
@@ -47,7 +48,7 @@ async def test_keys_differ(world: World):
 @pytest.mark.parametrize("kind", list(KeyKind))
 async def test_without_scopes_a_key_has_all_of_its_kind(world: World, kind: KeyKind):
     key, _ = await create_key(world.deps, "t", kind=kind, name="k")
-    assert key.scopes == SCOPES[kind]
+    assert key.scopes == (frozenset(Scope) if kind is KeyKind.OPERATOR else SCOPES[kind])
     assert (Scope.ADMIN in key.scopes) == (kind is KeyKind.OPERATOR)
 
 
@@ -133,3 +134,51 @@ async def test_a_key_that_is_missing_cannot_be_ended(world: World):
 async def test_an_operator_key_is_for_all_tenants(world: World):
     with pytest.raises(BadRequest, match="tenants: an operator key is for all tenants"):
         await create_key(world.deps, "t", kind=KeyKind.OPERATOR, name="k", allowed_tenants=["acme"])
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_a_role_is_stored_as_scopes(world: World, role: Role):
+    key, _ = await create_key(world.deps, "t", kind=KeyKind.OPERATOR, name="o", role=role)
+    assert key.scopes == scopes_of(role)
+    assert role_of(key.scopes) is role
+    assert (await rotate_key(world.deps, "t", key.key_id, overlap_seconds=0))[
+        0
+    ].scopes == key.scopes
+
+
+async def test_a_role_is_for_operator_keys_and_for_no_scopes(world: World):
+    with pytest.raises(BadRequest, match="role: is for operator keys; a service key takes scopes"):
+        await create_key(world.deps, "t", kind=KeyKind.SERVICE, name="s", role=Role.VIEWER)
+    with pytest.raises(BadRequest, match="role: cannot be combined with scopes"):
+        await create_key(
+            world.deps,
+            "t",
+            kind=KeyKind.OPERATOR,
+            name="o",
+            role=Role.VIEWER,
+            scopes=frozenset({"admin"}),
+        )
+    with pytest.raises(BadRequest, match="a service key cannot have support"):
+        await create_key(
+            world.deps, "t", kind=KeyKind.SERVICE, name="s", scopes=frozenset({"support"})
+        )
+    assert await world.rows("SELECT 1 FROM access_key") == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "role"),
+    [
+        (["admin", "admin:read"], Role.OPERATOR),
+        (["admin"], Role.OPERATOR),
+        (["admin:read"], Role.VIEWER),
+        ([], None),
+    ],
+)
+async def test_a_key_from_before_there_were_roles_has_one(
+    world: World, stored: list[str], role: Role | None
+):
+    made, _ = await create_key(world.deps, "t", kind=KeyKind.OPERATOR, name="o")
+    await world.run("UPDATE access_key SET scopes = $1 WHERE key_id = $2", stored, made.key_id)
+    (key,) = await list_keys(world.deps, None)
+    assert role_of(key.scopes) is role
+    assert key.scopes == (scopes_of(role) if role else frozenset())

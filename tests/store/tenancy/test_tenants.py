@@ -5,7 +5,7 @@ from gateway.store.database import Database, Tx
 from gateway.store.job_search import lists
 from gateway.store.job_search.lists import NewNote
 from gateway.store.schema import metadata
-from gateway.store.tenancy import access_keys, audit, tenants
+from gateway.store.tenancy import access_keys, audit, sessions, tenants
 from gateway.store.tenancy.tenants import CredentialInUse
 from gateway.store.usage import drift, rollups
 from gateway.store.webhooks import attempts, endpoints
@@ -24,6 +24,7 @@ from tests.builders import (
     put,
     recorded_of,
     row_of,
+    session_of,
 )
 from tests.store.blocking import blocked
 
@@ -189,6 +190,9 @@ async def fill(tx: Tx) -> None:
         until=one.id,
     )
     await access_keys.add(tx, key_of(tenant_id=tenant))
+    session = session_of(tenant_id=tenant)
+    await sessions.add(tx, session, uuid7().bytes)
+    await sessions.add_link(tx, session, uuid7().bytes)
 
 
 USAGE = ("usage_hourly", "usage_daily")  # its tenant is unknown

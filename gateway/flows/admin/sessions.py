@@ -1,0 +1,335 @@
+"""Sessions of people: signed in to the console with an operator key, or let in by a one-time link.
+
+A link makes a session of the console (role) or of the portal (tenant), once and within five minutes. A
+session ends after twelve hours, after an hour without use, when somebody ends it, and with the access
+key or the tenant that it depends on: processes hear of that by a wake-up, or within five seconds.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple, cast
+from urllib.parse import urlencode
+from uuid import UUID
+
+from gateway.core.crypto.session_tokens import (
+    LINK,
+    SESSION,
+    TOKEN_BYTES,
+    NewToken,
+    TokenKind,
+    csrf_token,
+    digest_of,
+    make_token,
+)
+from gateway.core.events import instant
+from gateway.core.model import KeyKind, Tenant
+from gateway.core.roles import Role, role_of
+from gateway.errors import Forbidden, RateLimited, Unauthorized
+from gateway.flows.accept.authenticate import Authenticator
+from gateway.flows.admin import audit
+from gateway.flows.claim.retry_deadlock import retry_on_deadlock
+from gateway.flows.deps import Deps
+from gateway.flows.process.session_memory import KnownSession
+from gateway.store.database import Tx
+from gateway.store.tenancy import sessions, tenants
+from gateway.store.tenancy.sessions import Grant, SessionFilter, StoredSession
+
+SessionKind = Literal["console", "portal"]
+PATHS: Mapping[SessionKind, str] = {"console": "/console/link", "portal": "/portal/link"}
+
+_LIFETIME = timedelta(hours=12)
+_IDLE = timedelta(hours=1)
+_LINK_LIFETIME = timedelta(minutes=5)
+_NOTE_USE = timedelta(minutes=1)
+# Attempts a second of one address. Keys and tokens cannot be guessed; this is against a flood.
+_SIGN_INS = 5
+_REDEEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody who is let in: to the console with a role, or to the portal of one tenant."""
+
+    id: UUID
+    kind: SessionKind
+    role: Role
+    who: str
+    key_id: str | None
+    tenant: Tenant | None
+    csrf_token: str  # empty in lists
+    pages: tuple[str, ...]
+    return_url: str | None
+    theme: dict[str, str]
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    address: str | None
+
+    @property
+    def actor(self) -> str:
+        """Who acts, for the audit: the id of the key, or the name where there is none."""
+        return self.key_id or self.who
+
+
+class PortalLink(NamedTuple):
+    """A one-time link into the portal."""
+
+    token: str
+    expires_at: datetime
+
+
+async def sign_in(deps: Deps, key_text: str, address: str | None) -> tuple[Session, str]:
+    """Open a session of the console with an operator key; returns it and its token.
+
+    Raises Unauthorized, Forbidden, RateLimited.
+    """
+    await _count(deps, "sign-in", address, _SIGN_INS)
+    key = await Authenticator(deps).identify(key_text.strip())
+    role = role_of(key.scopes)
+    if key.kind is not KeyKind.OPERATOR:
+        raise Forbidden(f"The console needs an operator key; this is a {key.kind.value} key.")
+    if role is None:
+        raise Forbidden("The access key has no role. Create one with --role.")
+    async with deps.db.begin() as tx:
+        grant = _console_grant(deps, role, key.name, key_id=key.key_id)
+        return await _begin(tx, deps, grant, None, address)
+
+
+async def make_console_link(deps: Deps, *, who: str, role: Role) -> str:
+    """Make a one-time link into the console, for somebody who has access to the database."""
+    grant = _console_grant(deps, role, who, key_id=None)
+    text, digest = _token(deps, LINK)
+    async with deps.db.begin() as tx:
+        await sessions.add_link(tx, grant, digest)
+    return text
+
+
+@retry_on_deadlock
+async def make_portal_link(
+    deps: Deps,
+    tenant: Tenant,
+    *,
+    key_id: str | None,
+    read_only: bool = False,
+    pages: Sequence[str] = (),
+    return_url: str | None = None,
+    theme: Mapping[str, str] | None = None,
+    who: str = "link",
+) -> PortalLink:
+    """Make a one-time link into the portal of a tenant; its session ends with the key, too."""
+    now = deps.clock.now()
+    grant = Grant(
+        id=deps.ids.uuid(),
+        tenant_id=tenant.id,
+        key_id=key_id,
+        kind="portal",
+        role=Role.VIEWER if read_only else Role.SUPPORT,
+        who=who,
+        pages=list(pages),
+        return_url=return_url,
+        theme=json.dumps(dict(theme or {})),
+        created_at=now,
+        expires_at=now + _LINK_LIFETIME,
+    )
+    text, digest = _token(deps, LINK)
+    async with deps.db.begin() as tx:
+        await sessions.add_link(tx, grant, digest)
+        detail = {"who": who, "readOnly": read_only, "pages": pages, "returnUrl": return_url}
+        actor = key_id or who
+        await audit.note(
+            tx, deps, actor, "portal_link.created", tenant.slug, tenant_id=tenant.id, **detail
+        )
+    return PortalLink(text, grant.expires_at)
+
+
+def link_url(public_url: str, kind: SessionKind, token: str) -> str:
+    """The address of a one-time link; without a public URL it is relative to the gateway's."""
+    return f"{public_url}{PATHS[kind]}?{urlencode({'token': token})}"
+
+
+async def redeem(deps: Deps, link_token: str, address: str | None) -> tuple[Session, str]:
+    """Open the session of a one-time link; returns it and its token.
+
+    Raises Unauthorized with a sentence for the person who followed it, RateLimited.
+    """
+    await _count(deps, "link", address, _REDEEMS)
+    digest, now = digest_of(LINK, link_token), deps.clock.now()
+    if digest is None:
+        raise Unauthorized("The link is incomplete. Check that it was copied whole.")
+    async with deps.db.begin() as tx:
+        link = await sessions.find_link(tx, digest, now)
+        if link is None:
+            raise Unauthorized("The link is not known, or it expired long ago. Ask for a new one.")
+        if link.used_at is not None:
+            raise Unauthorized("The link was used already; it works once. Ask for a new one.")
+        if link.expires_at <= now:
+            raise Unauthorized(
+                "The link has expired; it works for five minutes. Ask for a new one."
+            )
+        if link.is_key_ended:
+            raise Unauthorized("The access key that made the link is revoked or has expired.")
+        tenant = await _tenant(tx, link)
+        if tenant is not None and tenant.suspended_at is not None:
+            raise Unauthorized("The tenant is suspended. Only an operator can resume it.")
+        await sessions.use_link(tx, link.id, now)
+        return await _begin(tx, deps, link, tenant, address)
+
+
+async def find(deps: Deps, token: str) -> Session | None:
+    """The session of a token; None once it has ended, or its key or its tenant has."""
+    digest = digest_of(SESSION, token)
+    if digest is None:
+        return None
+    monotonic, now = deps.clock.monotonic(), deps.clock.now()
+    known = deps.sessions.get(digest, monotonic)
+    if known is None:
+        keep = deps.sessions.keeper(digest, monotonic)
+        known = await _look_up(deps, digest, now)
+        if known is None:
+            return None
+        keep(known)
+    return None if _is_over(known.stored, now) else _shown(known.stored, known.tenant, token)
+
+
+@retry_on_deadlock
+async def end(deps: Deps, session_id: UUID, *, actor: str | None = None) -> bool:
+    """End a session at once, in all processes; False if there is none.
+
+    The actor is the person of the session unless another one ends it.
+    """
+    async with deps.db.begin() as tx:
+        ended = await sessions.end(tx, session_id)
+        if ended is None:
+            return False
+        detail = {"kind": ended.kind, "role": ended.role, "who": ended.who}
+        await audit.note(
+            tx,
+            deps,
+            actor or ended.key_id or ended.who,
+            "session.ended",
+            str(session_id),
+            tenant_id=ended.tenant_id,
+            **detail,
+        )
+    deps.queue.announce(f"session:{session_id}")
+    deps.sessions.hear(f"session:{session_id}")
+    return True
+
+
+async def list_sessions(
+    deps: Deps,
+    *,
+    before: UUID | None = None,
+    limit: int = 100,
+    tenant_id: UUID | None = None,
+    kind: SessionKind | None = None,
+) -> list[Session]:
+    """The sessions that are open, newest first: those older than the id `before`."""
+    now = deps.clock.now()
+    wanted = SessionFilter(now, now - _IDLE, tenant_id, kind)
+    async with deps.db.single() as tx:
+        found = await sessions.page(tx, wanted, before=before, limit=limit)
+        of_portals = {one.tenant_id for one in found if one.tenant_id is not None}
+        owners: dict[UUID | None, Tenant | None] = {
+            one: await tenants.by_id(tx, one) for one in of_portals
+        }
+    return [_shown(one, owners.get(one.tenant_id), None) for one in found]
+
+
+async def _count(deps: Deps, act: str, address: str | None, per_second: int) -> None:
+    allowance = await deps.limiter.hit(f"{act}:{address}", per_second)
+    if not allowance.allowed:
+        raise RateLimited(
+            "There were too many attempts from this address. Try again in a moment.",
+            retry_after=allowance.reset,
+        )
+
+
+async def _look_up(deps: Deps, digest: bytes, now: datetime) -> KnownSession | None:
+    """Read a session, and note its use once a minute; None unless it may be used."""
+    async with deps.db.single() as tx:
+        stored = await sessions.find(tx, digest, now)
+        if stored is None or _is_over(stored, now):
+            return None
+        tenant = await _tenant(tx, stored)
+        if stored.tenant_id is not None and (tenant is None or tenant.suspended_at):
+            return None
+        if now - stored.last_seen_at >= _NOTE_USE:
+            await sessions.seen(tx, stored.id, now)
+    return KnownSession(stored, tenant)
+
+
+def _is_over(stored: StoredSession, now: datetime) -> bool:
+    is_idle = stored.last_seen_at + _IDLE <= now
+    return is_idle or stored.is_key_ended or stored.expires_at <= now
+
+
+async def _begin(
+    tx: Tx, deps: Deps, grant: Grant, tenant: Tenant | None, address: str | None
+) -> tuple[Session, str]:
+    """Store a session with what was granted, and its audit entry; returns it and its token."""
+    (text, digest), now = _token(deps, SESSION), deps.clock.now()
+    born: dict[str, Any] = {"id": deps.ids.uuid(), "created_at": now, "expires_at": now + _LIFETIME}
+    granted = {field.name: getattr(grant, field.name) for field in fields(Grant)}
+    stored = StoredSession(
+        **{**granted, **born}, last_seen_at=now, address=address, is_key_ended=False
+    )
+    await sessions.add(tx, stored, digest)
+    begun = _shown(stored, tenant, text)
+    detail = {
+        "kind": begun.kind,
+        "role": begun.role,
+        "who": begun.who,
+        "address": address,
+        "expiresAt": instant(begun.expires_at)[1:-1],
+    }
+    await audit.note(
+        tx, deps, begun.actor, "session.created", str(begun.id), tenant_id=grant.tenant_id, **detail
+    )
+    return begun, text
+
+
+def _console_grant(deps: Deps, role: Role, who: str, *, key_id: str | None) -> Grant:
+    now = deps.clock.now()
+    return Grant(
+        id=deps.ids.uuid(),
+        tenant_id=None,
+        key_id=key_id,
+        kind="console",
+        role=role.value,
+        who=who,
+        pages=[],
+        return_url=None,
+        theme="{}",
+        created_at=now,
+        expires_at=now + _LINK_LIFETIME,
+    )
+
+
+def _token(deps: Deps, kind: TokenKind) -> NewToken:
+    return make_token(kind, deps.ids.random_bytes(TOKEN_BYTES))
+
+
+async def _tenant(tx: Tx, grant: Grant) -> Tenant | None:
+    return None if grant.tenant_id is None else await tenants.by_id(tx, grant.tenant_id)
+
+
+def _shown(stored: StoredSession, tenant: Tenant | None, token: str | None) -> Session:
+    return Session(
+        id=stored.id,
+        kind=cast("SessionKind", stored.kind),
+        role=Role(stored.role),
+        who=stored.who,
+        key_id=stored.key_id,
+        tenant=tenant,
+        csrf_token=csrf_token(token) if token else "",
+        pages=tuple(stored.pages),
+        return_url=stored.return_url,
+        theme=json.loads(stored.theme),
+        created_at=stored.created_at,
+        last_seen_at=stored.last_seen_at,
+        expires_at=stored.expires_at,
+        address=stored.address,
+    )
