@@ -7,6 +7,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from gateway.core.model import AccessKey, KeyKind, Scope
+from gateway.core.roles import least_role, role_of
 from gateway.errors import (
     BadRequest,
     Forbidden,
@@ -37,22 +38,20 @@ async def identify(
     request_context: RequestContext,
     scope: Scope,
     *,
-    or_scope: Scope | None = None,
+    or_scopes: tuple[Scope, ...] = (),
     across: bool = False,
     counted: bool = True,
 ) -> Caller:
     """Find the caller of a request to the tenant API and store it in the request's context.
 
-    A tenant key acts for its tenant, unless the tenant is suspended. A service key acts for the
-    tenant that `Gateway-Tenant` names, and may read while that tenant is suspended; with `across`
-    it may read without naming one. A key may have `or_scope` instead of `scope`; the handler then
-    checks what it may do. The request counts against the rate limit of its tenant.
+    A tenant key acts for its tenant, unless the tenant is suspended. A service or operator key acts
+    for the tenant that `Gateway-Tenant` names, and may read while that tenant is suspended; with
+    `across` it may read without naming one. A key may have one of `or_scopes` instead of `scope`; the
+    handler then checks what it may do. The request counts against the rate limit of its tenant.
     Raises Unauthorized, Forbidden, TenantSuspended, NotFound, BadRequest, RateLimited.
     """
     key = await _key(identities, request_context)
-    if key.kind is KeyKind.OPERATOR:
-        raise Forbidden("An operator key is for /admin/v1 only. Use a tenant or a service key.")
-    require_scope(key, scope, *(() if or_scope is None else (or_scope,)))
+    require_scope(key, scope, *or_scopes)
     named = request_context.header(b"gateway-tenant").strip()
     if key.kind is KeyKind.TENANT:
         context = await _own_tenant(identities, key, named)
@@ -71,16 +70,16 @@ async def identify(
 
 
 async def identify_operator(
-    identities: Authenticator, request_context: RequestContext, *, reads: bool = False
+    identities: Authenticator, request_context: RequestContext, or_scopes: tuple[Scope, ...] = ()
 ) -> Caller:
     """Find the operator of an administrative request; raises Unauthorized or Forbidden.
 
-    A request that only `reads` is allowed with the scope admin:read as well.
+    Instead of the scope admin the key may have one of `or_scopes`.
     """
     key = await _key(identities, request_context)
     if key.kind is not KeyKind.OPERATOR:
         raise Forbidden("Administration needs an operator key.")
-    require_scope(key, Scope.ADMIN, *((Scope.ADMIN_READ,) if reads else ()))
+    require_scope(key, Scope.ADMIN, *or_scopes)
     return Caller(key, None)
 
 
@@ -112,17 +111,27 @@ async def recheck(identities: Authenticator, caller: Caller) -> None:
 def require_scope(key: AccessKey, *scopes: Scope) -> None:
     """Raise Forbidden for a key that has none of these scopes."""
     if key.scopes.isdisjoint(scopes):
-        raise Forbidden(f"The access key lacks the scope {' or '.join(scopes)}.")
+        lacks = f"The access key lacks the scope {' or '.join(scopes)}."
+        raise Forbidden(
+            lacks if key.kind is not KeyKind.OPERATOR else f"{lacks} {_roles(key, scopes)}"
+        )
+
+
+def _roles(key: AccessKey, scopes: tuple[Scope, ...]) -> str:
+    """The role that an operator key has, and the one that it would need."""
+    role = role_of(key.scopes)
+    has = f"Its role is {role}" if role else "It has no role"
+    return f"{has}; this needs the role {least_role(frozenset(scopes))}."
 
 
 async def guard_tenant(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Let callers in whose key has the scope that the handler names in its `opt`."""
     request_context: RequestContext = connection.scope["state"][STATE]
     scope: Scope = handler.opt["scope"]
-    or_scope: Scope | None = handler.opt.get("or_scope")
+    or_scopes: tuple[Scope, ...] = handler.opt.get("or_scopes", ())
     across = handler.opt.get("across", False)
     await identify(
-        _identities(connection), request_context, scope, or_scope=or_scope, across=across
+        _identities(connection), request_context, scope, or_scopes=or_scopes, across=across
     )
     await _read_input(request_context, handler)
 
@@ -131,7 +140,8 @@ async def guard_operator(connection: AnyConnection, handler: BaseRouteHandler) -
     """Let operators in."""
     request_context: RequestContext = connection.scope["state"][STATE]
     reads = cast("dict[str, object]", connection.scope)["method"] == "GET"
-    await identify_operator(_identities(connection), request_context, reads=reads)
+    or_scopes = (Scope.ADMIN_READ,) if reads else handler.opt.get("or_scopes", ())
+    await identify_operator(_identities(connection), request_context, or_scopes)
     await _read_input(request_context, handler)
 
 
@@ -209,8 +219,10 @@ async def _named_tenant(
 ) -> TenantContext | None:
     if not named:
         if needs_one:
+            article = "an" if key.kind is KeyKind.OPERATOR else "a"
             raise BadRequest.of(
-                "Gateway-Tenant", "a service key has to name the tenant it acts for"
+                "Gateway-Tenant",
+                f"{article} {key.kind} key has to name the tenant it acts for",
             )
         return None
     if not _SLUG.fullmatch(named):  # it is not looked up, not cached and not shown in the message

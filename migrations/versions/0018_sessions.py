@@ -1,4 +1,4 @@
-"""Sessions of the console and of the portal, and the one-time links that open them."""
+"""Sessions and the one-time links that open them; indexes for the search box."""
 
 from collections.abc import Sequence
 
@@ -53,16 +53,35 @@ def _create(table: str, *more: sa.Column[object]) -> None:
 
 
 def upgrade() -> None:
-    """Apply: two new tables."""
+    """Apply: two new tables, and two indexes without blocking writes."""
     _create(
         "session",
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("address", sa.Text(), nullable=True),
     )
     _create("session_link", sa.Column("used_at", sa.DateTime(timezone=True), nullable=True))
+    with op.get_context().autocommit_block():
+        op.create_index(
+            "job_ended_upstream_id",
+            "job",
+            [sa.text("hashtextextended(upstream_id, 0)")],
+            postgresql_where=sa.text("completed_at IS NOT NULL AND upstream_id IS NOT NULL"),
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
+        op.create_index(
+            "tenant_slug_prefix",
+            "tenant",
+            ["slug"],
+            postgresql_ops={"slug": "text_pattern_ops"},
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
 
 
 def downgrade() -> None:
     """Revert; every session ends."""
+    op.drop_index("tenant_slug_prefix", "tenant")
+    op.drop_index("job_ended_upstream_id", "job")
     op.drop_table("session_link")
     op.drop_table("session")

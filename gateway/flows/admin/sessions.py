@@ -26,9 +26,10 @@ from gateway.core.crypto.session_tokens import (
 from gateway.core.events import instant
 from gateway.core.model import KeyKind, Tenant
 from gateway.core.roles import Role, role_of
-from gateway.errors import Forbidden, RateLimited, Unauthorized
+from gateway.errors import Forbidden, RateLimited, TenantSuspended, Unauthorized
 from gateway.flows.accept.authenticate import Authenticator
 from gateway.flows.admin import audit
+from gateway.flows.admin.portal_look import portal_look
 from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deps import Deps
 from gateway.flows.process.session_memory import KnownSession
@@ -118,7 +119,13 @@ async def make_portal_link(
     theme: Mapping[str, str] | None = None,
     who: str = "link",
 ) -> PortalLink:
-    """Make a one-time link into the portal of a tenant; its session ends with the key, too."""
+    """Make a one-time link into the portal of a tenant; its session ends with the key, too.
+
+    `theme` may have `accent`, `logoUrl` and `mode`. Raises BadRequest, TenantSuspended.
+    """
+    look = portal_look(pages, return_url, theme or {})
+    if tenant.suspended_at is not None:
+        raise TenantSuspended("The tenant is suspended, so its portal is closed.")
     now = deps.clock.now()
     grant = Grant(
         id=deps.ids.uuid(),
@@ -127,16 +134,16 @@ async def make_portal_link(
         kind="portal",
         role=Role.VIEWER if read_only else Role.SUPPORT,
         who=who,
-        pages=list(pages),
+        pages=look.pages,
         return_url=return_url,
-        theme=json.dumps(dict(theme or {})),
+        theme=json.dumps(look.theme),
         created_at=now,
         expires_at=now + _LINK_LIFETIME,
     )
     text, digest = _token(deps, LINK)
     async with deps.db.begin() as tx:
         await sessions.add_link(tx, grant, digest)
-        detail = {"who": who, "readOnly": read_only, "pages": pages, "returnUrl": return_url}
+        detail = {"who": who, "readOnly": read_only, "pages": look.pages, "returnUrl": return_url}
         actor = key_id or who
         await audit.note(
             tx, deps, actor, "portal_link.created", tenant.slug, tenant_id=tenant.id, **detail

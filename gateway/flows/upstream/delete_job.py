@@ -30,14 +30,14 @@ _UNFINISHED = Unknown(f"the upstream's list could not be searched within {_SEARC
 
 async def delete_job(
     deps: Deps, tenant_id: UUID, job_id: UUID, *, unless_ended: bool = False
-) -> None:
+) -> bool:
     """Delete a job; one that is not submitted yet will never be. Raises NotFound.
 
-    With `unless_ended` a job that has ended stays.
+    With `unless_ended` a job that has ended stays: then the answer is False.
     """
     marked = await _mark(deps, tenant_id, job_id, unless_ended=unless_ended)
     if marked is None:
-        return
+        return False
     settled, upstream_id = marked
     deps.crash_point("delete.committed")
     announce(deps, settled)
@@ -45,6 +45,7 @@ async def delete_job(
     announce_feed(deps, [tenant_id])
     if upstream_id is not None:
         await delete_upstream(deps)
+    return True
 
 
 @retry_on_deadlock

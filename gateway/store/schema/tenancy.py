@@ -48,6 +48,7 @@ tenant = Table(
     Column("suspended_at", Time),
     made_at(),
     Column("updated_at", Time, nullable=False, server_default=NOW),
+    Index("tenant_slug_prefix", "slug", postgresql_ops={"slug": "text_pattern_ops"}),
 )
 
 access_key = Table(

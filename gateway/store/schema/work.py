@@ -102,6 +102,12 @@ job = Table(
         "upstream_id",
         postgresql_where=text(_AT_UPSTREAM),
     ),
+    # The search box. A hash, because upstream ids are long and each ended job has one.
+    Index(
+        "job_ended_upstream_id",
+        text("hashtextextended(upstream_id, 0)"),
+        postgresql_where=text("completed_at IS NOT NULL AND upstream_id IS NOT NULL"),
+    ),
     Index("job_deadline", "deadline_at", postgresql_where=text(_OPEN)),
     Index(
         "job_upstream_delete",

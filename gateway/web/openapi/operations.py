@@ -90,7 +90,9 @@ def _camel(name: str) -> str:
 def _text(handler: HTTPRouteHandler) -> str:
     lines = (handler.fn.__doc__ or "").strip().splitlines()
     text = "\n".join(line.strip() for line in lines)
-    scopes = [handler.opt[name] for name in ("scope", "or_scope") if name in handler.opt]
+    scopes = (
+        [handler.opt["scope"], *handler.opt.get("or_scopes", ())] if "scope" in handler.opt else []
+    )
     needs = " or ".join(f"`{scope}`" for scope in scopes)
     return f"{text}\n\nNeeds the scope {needs}." if needs else text
 

@@ -101,7 +101,7 @@ async def stream_events(
 
 @post(
     "/event/test",
-    opt={"scope": Scope.ENDPOINTS_WRITE},
+    opt={"scope": Scope.ENDPOINTS_WRITE, "or_scopes": (Scope.SUPPORT,)},
     status_code=200,
     operation_id="createSampleEvent",
     summary="Create a sample event in the feed",

@@ -10,7 +10,7 @@ from gateway.web.asgi.request_context import Caller
 from gateway.web.auth import guard_any_key
 from gateway.web.context import Context, Injected
 from gateway.web.routes.admin.access_keys import owners
-from gateway.web.schemas.admin_responses import ScopeText
+from gateway.web.schemas.admin_responses import RoleText, ScopeText, role_of_key
 from gateway.web.schemas.responses import Out, Time, maybe_stamp
 
 
@@ -23,6 +23,7 @@ class Whoami(Out):
     tenant: str | None
     tenants: Sequence[str] | None
     scopes: list[ScopeText]
+    role: RoleText | None
     expires_at: Time | None
     version: str
 
@@ -44,6 +45,7 @@ async def read_whoami(caller: Injected[Caller], context: Injected[Context]) -> W
         tenant,
         tenants,
         sorted(key.scopes),
+        role_of_key(key),
         maybe_stamp(key.expires_at),
         __version__,
     )

@@ -8,13 +8,20 @@ from typing import Annotated, Any, Self, get_args
 from msgspec import Meta
 
 from gateway.core.model import AccessKey, KeyKind, Tenant
+from gateway.core.roles import role_of
 from gateway.store.tenancy.audit import AuditEntry
 from gateway.store.tenancy.tenants import CredentialInUse
-from gateway.web.schemas.requests import ScopeName, TrustedName
+from gateway.web.schemas.requests import RoleName, ScopeName, TrustedName
 from gateway.web.schemas.responses import Address, Id, Out, Time, maybe_stamp, one_of, stamp
 
+RoleText = Annotated[str, Meta(extra_json_schema=one_of(RoleName))]
 ScopeText = Annotated[str, Meta(extra_json_schema=one_of(ScopeName))]
 TrustedText = Annotated[str, Meta(extra_json_schema={"enum": list(get_args(TrustedName))})]
+
+
+def role_of_key(key: AccessKey) -> str | None:
+    """The role of an operator key; None for other kinds."""
+    return role_of(key.scopes) if key.kind is KeyKind.OPERATOR else None
 
 
 class LimitsOut(Out):
@@ -95,6 +102,7 @@ class KeyOut(Out, kw_only=True):
     tenants: Sequence[str] | None
     name: str
     scopes: Sequence[ScopeText]
+    role: RoleText | None
     created_at: Time
     expires_at: Time | None
     revoked_at: Time | None
@@ -112,6 +120,7 @@ class KeyOut(Out, kw_only=True):
             tenants=tenants,
             name=key.name,
             scopes=sorted(key.scopes),
+            role=role_of_key(key),
             created_at=stamp(key.created_at),
             expires_at=maybe_stamp(key.expires_at),
             revoked_at=maybe_stamp(key.revoked_at),

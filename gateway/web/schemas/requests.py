@@ -49,8 +49,17 @@ class ScopeName(Word):
     ENDPOINTS_READ = "endpoints:read"
     ENDPOINTS_WRITE = "endpoints:write"
     USAGE_READ = "usage:read"
+    SUPPORT = "support"
     ADMIN = "admin"
     ADMIN_READ = "admin:read"
+
+
+class RoleName(Word):
+    """What a person with an operator key may do."""
+
+    VIEWER = "viewer"
+    SUPPORT = "support"
+    OPERATOR = "operator"
 
 
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -254,6 +263,7 @@ class KeyIn(In):
     name: Label
     tenants: Annotated[list[Slug], Meta(min_length=1, max_length=10_000)] | None = None
     scopes: Scopes | None = None
+    role: RoleName | None = None
     expires_seconds: Seconds | None = None
 
 

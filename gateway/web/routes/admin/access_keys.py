@@ -7,6 +7,7 @@ from litestar import delete, get, post
 from litestar.params import FromPath
 
 from gateway.core.model import AccessKey, KeyKind
+from gateway.core.roles import Role
 from gateway.errors import NotFound
 from gateway.flows.accept.authenticate import Authenticator
 from gateway.flows.admin import access_keys
@@ -97,6 +98,7 @@ async def create_key(
         name=payload.name,
         allowed_tenants=payload.tenants,
         scopes=_scopes(payload.scopes),
+        role=None if payload.role is None else Role(payload.role.value),
         expires_seconds=payload.expires_seconds,
     )
     return await _made(context, made)

@@ -29,12 +29,12 @@ from gateway.web.schemas.requests import BatchIn, BatchJobIn, JobsBulkIn, JobsFi
 from gateway.web.schemas.responses import BatchMade, RetryMade
 from gateway.web.schemas.webhook_responses import BulkOut, DryRunOut
 
-_WRITE = {"scope": Scope.JOBS_WRITE}
+_ACT = {"scope": Scope.JOBS_WRITE, "or_scopes": (Scope.SUPPORT,)}
 
 
 @post(
     "/batch",
-    opt={**_WRITE, "headers": ("Idempotency-Key",)},
+    opt={"scope": Scope.JOBS_WRITE, "headers": ("Idempotency-Key",)},
     status_code=200,
     operation_id="createBatch",
     summary="Create many jobs, all or none",
@@ -72,7 +72,7 @@ async def _create_batch(
 
 @post(
     "/job/{job_id:uuid}/retry",
-    opt={**_WRITE, "headers": ("Idempotency-Key",)},
+    opt={**_ACT, "headers": ("Idempotency-Key",)},
     status_code=200,
     operation_id="retryJob",
     summary="Run a job again",
@@ -98,7 +98,7 @@ async def retry_job(
 
 @post(
     "/job/cancel",
-    opt=_WRITE,
+    opt=_ACT,
     status_code=200,
     operation_id="cancelJobs",
     summary="Delete open jobs",
@@ -113,7 +113,7 @@ async def cancel_jobs(
 
 @post(
     "/job/retry",
-    opt=_WRITE,
+    opt=_ACT,
     status_code=200,
     operation_id="retryJobs",
     summary="Run jobs again",

@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from gateway.core.events import job_json
 from gateway.core.model import STATE_STATUS, TERMINAL, Job, JobState, Scope, Tenant
 from gateway.core.waits_for import Wait
+from gateway.errors import Forbidden
 from gateway.flows.deps import Deps
 from gateway.flows.read.jobs import find_job
 from gateway.flows.read.timeline import timeline
@@ -131,16 +132,26 @@ async def get_job_status(
 
 @delete(
     "/job/{job_id:uuid}",
-    opt={"scope": Scope.JOBS_WRITE, "upstream": True},
+    opt={"scope": Scope.JOBS_WRITE, "or_scopes": (Scope.SUPPORT,), "upstream": True},
     status_code=200,
     operation_id="deleteJob",
     summary="Delete a job",
 )
 async def remove_job(
-    job_id: FromPath[UUID], tenant: Injected[Tenant], deps: Injected[Deps]
+    job_id: FromPath[UUID],
+    tenant: Injected[Tenant],
+    caller: Injected[Caller],
+    deps: Injected[Deps],
 ) -> Deleted:
-    """A job that was not submitted yet is never submitted. Any other job is deleted upstream too."""
-    await delete_job(deps, tenant.id, job_id)
+    """A job that was not submitted yet is never submitted. Any other job is deleted upstream too.
+
+    A key with `support` alone cancels open jobs; it cannot delete one that has ended.
+    """
+    may_delete = Scope.JOBS_WRITE in caller.key.scopes
+    if not await delete_job(deps, tenant.id, job_id, unless_ended=not may_delete):
+        raise Forbidden(
+            "The job has ended. To delete it, the access key needs the scope jobs:write."
+        )
     return Deleted(str(job_id))
 
 

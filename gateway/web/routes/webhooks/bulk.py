@@ -22,14 +22,14 @@ from gateway.web.schemas.webhook_requests import BulkQuery, ResendFilter, Resend
 from gateway.web.schemas.webhook_responses import BulkOut, DeliveriesDryRunOut, DryRunOut
 
 # One scope is for operations on deliveries, the other for those on jobs; handlers check which.
-_READ = {"scope": Scope.ENDPOINTS_READ, "or_scope": Scope.JOBS_READ}
-_STOP = {"scope": Scope.ENDPOINTS_WRITE, "or_scope": Scope.JOBS_WRITE}
-_WRITE = {"scope": Scope.ENDPOINTS_WRITE}
+_READ = {"scope": Scope.ENDPOINTS_READ, "or_scopes": (Scope.JOBS_READ,)}
+_STOP = {"scope": Scope.ENDPOINTS_WRITE, "or_scopes": (Scope.JOBS_WRITE, Scope.SUPPORT)}
+_ACT = {"scope": Scope.ENDPOINTS_WRITE, "or_scopes": (Scope.SUPPORT,)}
 
 
 @post(
     "/endpoint/{endpoint_id:uuid}/recover",
-    opt=_WRITE,
+    opt=_ACT,
     status_code=200,
     operation_id="recoverEndpoint",
     summary="Recover an endpoint: resend what was not delivered",
@@ -49,7 +49,7 @@ async def recover_endpoint(
 
 @post(
     "/delivery/recover",
-    opt=_WRITE,
+    opt=_ACT,
     status_code=200,
     operation_id="recoverDeliveries",
     summary="Recover all endpoints: resend what was not delivered",
@@ -64,7 +64,7 @@ async def recover_deliveries(
 
 @post(
     "/endpoint/{endpoint_id:uuid}/replay-missing",
-    opt=_WRITE,
+    opt=_ACT,
     status_code=200,
     operation_id="replayMissingEvents",
     summary="Send an endpoint the events that it never received",
@@ -85,7 +85,7 @@ async def replay_missing_events(
 
 @post(
     "/delivery/resend",
-    opt=_WRITE,
+    opt=_ACT,
     status_code=200,
     operation_id="resendDeliveries",
     summary="Resend all deliveries of a filter",
@@ -157,9 +157,8 @@ async def stop_bulk_operation(
 ) -> BulkOut:
     """Rows that were processed before stay changed."""
     operation = await deliveries.find_operation(deps, tenant.id, operation_id)
-    require_scope(
-        caller.key, Scope.ENDPOINTS_WRITE if operation.kind in KINDS else Scope.JOBS_WRITE
-    )
+    write = Scope.ENDPOINTS_WRITE if operation.kind in KINDS else Scope.JOBS_WRITE
+    require_scope(caller.key, write, Scope.SUPPORT)
     return BulkOut.of(await deliveries.stop(deps, tenant.id, operation_id))
 
 

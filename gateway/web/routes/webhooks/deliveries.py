@@ -16,7 +16,7 @@ from gateway.web.schemas.delivery_responses import DeliveryOut, DeliveryWithAtte
 from gateway.web.schemas.webhook_requests import DeliveriesQuery
 
 _READ = {"scope": Scope.ENDPOINTS_READ}
-_WRITE = {"scope": Scope.ENDPOINTS_WRITE}
+_ACT = {"scope": Scope.ENDPOINTS_WRITE, "or_scopes": (Scope.SUPPORT,)}
 
 
 @get(
@@ -57,7 +57,7 @@ async def get_delivery(
 
 @post(
     "/delivery/{delivery_id:uuid}/resend",
-    opt=_WRITE,
+    opt=_ACT,
     status_code=200,
     operation_id="resendDelivery",
     summary="Resend a delivery",

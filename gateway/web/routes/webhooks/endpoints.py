@@ -34,6 +34,7 @@ from gateway.web.schemas.webhook_responses import (
 
 _READ = {"scope": Scope.ENDPOINTS_READ}
 _WRITE = {"scope": Scope.ENDPOINTS_WRITE}
+_TEST = {**_WRITE, "or_scopes": (Scope.SUPPORT,)}
 # The fields of EndpointSpec, and what null stands for; None is the gateway's default.
 _DEFAULTS = {
     "url": None,
@@ -154,7 +155,7 @@ async def delete_endpoint(
 
 @post(
     "/endpoint/{endpoint_id:uuid}/test",
-    opt=_WRITE,
+    opt=_TEST,
     status_code=200,
     operation_id="testEndpoint",
     summary="Send a sample event now and read the result",
