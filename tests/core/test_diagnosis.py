@@ -27,7 +27,7 @@ from gateway.core.diagnosis.transactions import (
     judge_sweep_lock,
     judge_transactions,
 )
-from gateway.core.failure_advice import WAIT_ADVICE
+from gateway.core.explain.failure_advice import WAIT_ADVICE
 from gateway.core.waits_for import WaitCode
 
 SOUND = ServerFacts(

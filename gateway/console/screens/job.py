@@ -1,0 +1,157 @@
+"""Job: why it ended as it did, what happened when, its data and its webhooks; retry and cancel."""
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+
+from gateway.console.phases import phases
+from gateway.console.screens.jobs import PATH
+from gateway.console.view import View
+from gateway.core.events import job_json
+from gateway.core.explain.explanation import explain_job
+from gateway.core.model import TERMINAL, Job, JobState, Scope, Tenant
+from gateway.errors import Conflict, TenantSuspended
+from gateway.flows.accept.acceptor import Order
+from gateway.flows.accept.retry_job import job_again
+from gateway.flows.admin.audit import note_before
+from gateway.flows.read.deliveries import webhooks_of_job
+from gateway.flows.read.job_rows import job_rows
+from gateway.flows.read.jobs import find_job, find_owner
+from gateway.flows.read.timeline import timeline
+from gateway.flows.upstream.delete_job import delete_job
+from gateway.store.job_search.filter import JobFilter
+from gateway.web.context import Injected
+from gateway.web.schemas.requests import In
+
+Tab = Literal["timeline", "input", "result", "error", "metadata", "webhooks", "raw"]
+_MOST_OTHERS = 100
+_MOST_TO_COPY = 256 * 1024
+_HOUR = timedelta(hours=1)
+_READS = {"scope": Scope.JOBS_READ}
+_WRITES = {"scope": Scope.SUPPORT}
+
+
+class JobView(In):
+    """Which part of a job is shown."""
+
+    tab: Tab | None = None
+
+
+@get("/jobs/{job_id:uuid}", opt=_READS)
+async def show_job(
+    job_id: FromPath[UUID], parameters: Injected[JobView], view: Injected[View]
+) -> Response[bytes]:
+    """One job."""
+    job = await _job(view, job_id)
+    webhooks, told, others, entries = await asyncio.gather(
+        webhooks_of_job(view.deps, job.tenant_id, job.id),
+        _told(view, job),
+        _others(view, job),
+        timeline(view.deps, job.tenant_id, job.id),
+    )
+    now = view.deps.clock.now()
+    return view.page(
+        "job.html",
+        job=job,
+        told=told,
+        explained=explain_job(told),
+        error=told["error"],
+        others=others,
+        phases=phases(job, webhooks, now),
+        entries=entries,
+        webhooks=webhooks,
+        texts=_texts(job),
+        most_to_copy=_MOST_TO_COPY,
+        tabs=get_args(Tab),
+        tab=parameters.tab or "timeline",
+        is_open=job.state not in TERMINAL,
+        path=f"{PATH}/{job.id}",
+        once=view.deps.ids.uuid(),
+    )
+
+
+@post("/jobs/{job_id:uuid}/retry", status_code=200, opt=_WRITES)
+async def retry_job(job_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
+    """Run the job again as a new one, and show that; a form that is sent twice makes one job."""
+    job = await _job(view, job_id)
+    tenant = await _active_tenant(view, job)
+    once = view.form.get("once", "")[:64]
+    key = f"console {once}" if once.isascii() and once.isprintable() and once else None
+    again = await job_again(view.deps, tenant.id, job.id, idempotency_key=key)
+    order = Order.of(again, tenant.limits, view.deps.policy)
+    actor = view.signed_in.actor
+    await note_before(view.deps, actor, "job.retried", str(job.id), tenant.id, newId=again.id)
+    accepted = await view.context.acceptor.accept(order)
+    return view.go(f"{PATH}/{accepted.id}")
+
+
+@post("/jobs/{job_id:uuid}/cancel", status_code=200, opt=_WRITES)
+async def cancel_job(job_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
+    """End an open job; it leaves the lists."""
+    job = await _job(view, job_id)
+    tenant = await _active_tenant(view, job)
+    if job.state in TERMINAL:
+        raise Conflict("The job has ended already, so there is nothing to cancel.")
+    await note_before(view.deps, view.signed_in.actor, "job.cancelled", str(job.id), tenant.id)
+    await delete_job(view.deps, tenant.id, job.id, unless_ended=True)
+    return view.go(f"{PATH}?told=cancelled")
+
+
+async def _job(view: View, job_id: UUID) -> Job:
+    """A job that the session may see; raises NotFound."""
+    own = view.signed_in.tenant
+    owner = await find_owner(view.deps, job_id, None if own is None else (own.id,))
+    return await find_job(view.deps, owner, job_id)
+
+
+async def _active_tenant(view: View, job: Job) -> Tenant:
+    """The tenant of a job that is to be changed; raises TenantSuspended."""
+    tenant = (await view.context.identities.tenant_by_id(job.tenant_id)).tenant
+    if tenant.suspended_at is not None:
+        raise TenantSuspended("The tenant is suspended. Only an operator can resume it.")
+    return tenant
+
+
+async def _told(view: View, job: Job) -> dict[str, Any]:
+    """The job as the API shows it, with what it waits for, but without its input and result."""
+    place = wait = None
+    if job.state not in TERMINAL:
+        reads = view.context.watchers.reads
+        place = await reads.ahead(job) if job.state is JobState.ACCEPTED else None
+        wait = await reads.wait(job, place)
+    small = replace(job, params="null", result=None, metadata="{}")
+    return json.loads(job_json(small, queue_position=place, waits_for=wait))
+
+
+async def _others(view: View, job: Job) -> str:
+    """How many other jobs of the tenant failed with the same code in the last hour; empty for none."""
+    if job.error is None:
+        return ""
+    wanted = JobFilter(
+        tenants=(job.tenant_id,),
+        error_codes=(json.loads(job.error)["code"],),
+        created_after=view.deps.clock.now() - _HOUR,
+    )
+    rows = (await job_rows(view.deps, wanted, None, _MOST_OTHERS + 1)).rows
+    others = sum(one.id != job.id for one in rows)
+    return f"more than {_MOST_OTHERS}" if others > _MOST_OTHERS else str(others or "")
+
+
+def _texts(job: Job) -> dict[str, str | None]:
+    """The JSON of each tab."""
+    return {
+        "input": job.params,
+        "result": job.result,
+        "error": job.error,
+        "metadata": job.metadata,
+        "raw": job_json(job),
+    }
+
+
+HANDLERS = [show_job, retry_job, cancel_job]
