@@ -36,6 +36,10 @@ _POOL_SECONDS = 1.5
 # Added to the time to connect: a caller must get an answer within two seconds.
 _CHECKOUT_SECONDS = 0.3
 _RETRY_SECONDS = 0.05
+# A process finds out that another server was promoted, though the one that it uses answers: in the background, and
+# sooner when something has failed.
+_LOOK_SECONDS = 30.0
+_LOOK_AFTER_FAILURE_SECONDS = 2.0
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _BEGIN = "BEGIN;"
 # The sessions of a pooler do not have our settings, so each transaction sets them.
@@ -252,6 +256,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._connector.close()
         await self._engine.dispose()
 
     @asynccontextmanager
@@ -272,14 +277,7 @@ class Database:
     async def _session(self) -> AsyncGenerator[PostgresSession]:
         try:
             connection = self._engine.connect()
-            self._waiting += 1
-            try:
-                async with asyncio.timeout(self._connector.seconds + _CHECKOUT_SECONDS):
-                    await connection.start()
-                    driver: Any = (await connection.get_raw_connection()).driver_connection
-            finally:
-                self._waiting -= 1
-            session: PostgresSession = driver
+            session = await self._check_out(connection)
             is_reusable = False
             try:
                 with self._link_monitor.watching(session):
@@ -294,9 +292,21 @@ class Database:
                 else:
                     await asyncio.shield(_drop(connection))
         except _FAILURES as error:
+            self._connector.look_around(_LOOK_AFTER_FAILURE_SECONDS)
             self.availability.note_failure(cause_of(error))
             raise translated(error, self.place) from error
         self.availability.note_success()
+
+    async def _check_out(self, connection: AsyncConnection) -> PostgresSession:
+        self._connector.look_around(_LOOK_SECONDS)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._connector.seconds + _CHECKOUT_SECONDS):
+                await connection.start()
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                return driver
+        finally:
+            self._waiting -= 1
 
 
 async def _drop(connection: AsyncConnection) -> None:
@@ -307,12 +317,6 @@ async def _drop(connection: AsyncConnection) -> None:
     """
     await connection.invalidate()
     await connection.close()
-
-
-def _replace_closed(connection: AdaptedConnection, *_: object) -> None:
-    """Have the pool replace a connection that the server closed while it was idle."""
-    if connection.driver_connection.is_closed():
-        raise DisconnectionError
 
 
 def open_database(url: str, *, pool: int, name: str) -> Database:
@@ -331,5 +335,11 @@ def open_database(url: str, *, pool: int, name: str) -> Database:
         # Stored JSON is passed on as text and never parsed on the way.
         json_deserializer=str,
     )
-    event.listen(engine.sync_engine, "checkout", _replace_closed)
+
+    def replace_unusable(connection: AdaptedConnection, *_: object) -> None:
+        """Have the pool replace a connection that was closed, or whose server was replaced."""
+        if not connector.is_usable(connection.driver_connection):
+            raise DisconnectionError
+
+    event.listen(engine.sync_engine, "checkout", replace_unusable)
     return Database(engine, connector)

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from gateway.config.postgres_url import Host, read_url
 from gateway.store.connection.failure_causes import FormerPrimaryError, PoolerRefusedError
-from gateway.store.connection.timelines import Timelines
+from gateway.store.connection.timelines import Timeline, Timelines
 
 STATEMENT_SECONDS = 10
 LOCK_SECONDS = 5
@@ -78,6 +78,7 @@ class PostgresSession(asyncpg.Connection):
     """
 
     host: Host | None = None
+    timeline: Timeline | None = None
     is_pooled = False
     is_guarded = False
 
@@ -139,6 +140,21 @@ class PostgresConnector:
                 return await self._try_host(host)
         return await self._try_host(last)
 
+    def look_around(self, seconds: float) -> None:
+        """Ask in the background which host is the primary, at most once in so many seconds."""
+        if self._timelines is not None:
+            self._timelines.look_around(self._hosts, seconds)
+
+    def is_usable(self, session: PostgresSession) -> bool:
+        """Whether a session is open, and does not lead to a former primary."""
+        is_former = self._timelines is not None and self._timelines.is_old(session.timeline)
+        return not (is_former or session.is_closed())
+
+    def close(self) -> None:
+        """Stop what runs in the background."""
+        if self._timelines is not None:
+            self._timelines.close()
+
     async def probe(self, host: Host | None) -> None:
         """Connect to a host and disconnect; raises the driver's error."""
         session = await self._connect_unguarded(host)
@@ -167,7 +183,7 @@ class PostgresConnector:
         try:
             await self._check(session)
             if self._timelines is not None:
-                await self._timelines.check(session)
+                session.timeline = await self._timelines.check(session)
             session.is_guarded = bool(guards) and not session.is_pooled
         except BaseException:
             session.terminate()

@@ -28,7 +28,7 @@ _NO_ANSWER = (
 )
 
 
-class _Timeline(NamedTuple):
+class Timeline(NamedTuple):
     """A timeline of a cluster; later ones sort after earlier ones."""
 
     cluster: int
@@ -41,30 +41,45 @@ class Timelines:
     def __init__(self, connect_to: Callable[[Host | None], Awaitable[Any]]) -> None:
         self._connect_to = connect_to
         self._newest: dict[int, str] = {}
-        self._look: asyncio.Task[Sequence[_Timeline | None]] | None = None
+        self._look: asyncio.Task[Sequence[Timeline | None]] | None = None
         self._looked_at = 0.0
 
-    async def check(self, session: asyncpg.Connection) -> None:
-        """Raise FormerPrimaryError for a server with an older timeline than the newest."""
-        if self._is_old(await self._timeline_of(session)):
+    async def check(self, session: asyncpg.Connection) -> Timeline | None:
+        """The timeline of a server; raises FormerPrimaryError if it is older than the newest."""
+        timeline = await self._timeline_of(session)
+        if self.is_old(timeline):
             raise FormerPrimaryError("another server was promoted after it")
+        return timeline
+
+    def is_old(self, timeline: Timeline | None) -> bool:
+        """Whether a newer timeline of the same cluster was seen."""
+        return timeline is not None and timeline.number < self._newest[timeline.cluster]
 
     async def sorted(self, hosts: Sequence[Host | None]) -> list[Host | None]:
-        """The hosts in the order to try them: first those that answer as the primary.
+        """The hosts in the order to try them: first those that answer as the primary."""
+        look = self.look_around(hosts, _LOOK_AGAIN_SECONDS)
+        found = dict(zip(sorted(hosts, key=str), await asyncio.shield(look), strict=True))
+        return sorted(hosts, key=lambda host: found[host] is None or self.is_old(found[host]))
 
-        All are asked at the same time, and not again for some seconds.
-        """
+    def look_around(
+        self, hosts: Sequence[Host | None], seconds: float
+    ) -> asyncio.Task[Sequence[Timeline | None]]:
+        """Ask all hosts at the same time, unless they were asked in the last so many seconds."""
         loop = asyncio.get_running_loop()
-        if self._look is None or loop.time() - self._looked_at > _LOOK_AGAIN_SECONDS:
+        if self._look is None or loop.time() - self._looked_at > seconds:
             self._looked_at = loop.time()
             self._look = loop.create_task(self._ask_all(sorted(hosts, key=str)))
-        found = dict(zip(sorted(hosts, key=str), await asyncio.shield(self._look), strict=True))
-        return sorted(hosts, key=lambda host: found[host] is None or self._is_old(found[host]))
+        return self._look
 
-    async def _ask_all(self, hosts: Sequence[Host | None]) -> Sequence[_Timeline | None]:
+    def close(self) -> None:
+        """Stop looking."""
+        if self._look is not None:
+            self._look.cancel()
+
+    async def _ask_all(self, hosts: Sequence[Host | None]) -> Sequence[Timeline | None]:
         return await asyncio.gather(*(self._ask(host) for host in hosts))
 
-    async def _ask(self, host: Host | None) -> _Timeline | None:
+    async def _ask(self, host: Host | None) -> Timeline | None:
         with suppress(*_NO_ANSWER):
             async with asyncio.timeout(_LOOK_SECONDS):
                 session = await self._connect_to(host)
@@ -74,15 +89,12 @@ class Timelines:
                     session.terminate()
         return None
 
-    async def _timeline_of(self, session: asyncpg.Connection) -> _Timeline | None:
+    async def _timeline_of(self, session: asyncpg.Connection) -> Timeline | None:
         """None of a standby, and where the login may not ask."""
         untyped: Any = session
         try:
-            found = _Timeline(*await untyped.fetchrow(_ASK))
+            found = Timeline(*await untyped.fetchrow(_ASK))
         except asyncpg.PostgresError:
             return None
         self._newest[found.cluster] = max(found.number, self._newest.get(found.cluster, ""))
         return found
-
-    def _is_old(self, timeline: _Timeline | None) -> bool:
-        return timeline is not None and timeline.number < self._newest[timeline.cluster]

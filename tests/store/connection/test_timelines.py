@@ -10,9 +10,11 @@ import pytest_asyncio
 
 from gateway.embedded import start_postgres
 from gateway.embedded.postgres import Postgres
+from gateway.store import database
 from gateway.store.connection import timelines
 from gateway.store.connection.connect import PostgresConnector
 from gateway.store.connection.failure_causes import FormerPrimaryError, cause_of
+from gateway.store.database import Database, open_database
 from tests.servers import make_folder
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timelines, "_LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(database, "_LOOK_SECONDS", 0.0)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -55,15 +58,28 @@ async def port_of(connector: PostgresConnector) -> int:
     return session.host.port
 
 
+async def port_in(pool: Database) -> int:
+    """Where a connection of the pool leads, by what the server says."""
+    async with pool.single() as tx:
+        return (await tx.one("SELECT inet_server_port() AS port")).port
+
+
 async def test_the_server_that_was_promoted_last_is_used(folders: tuple[Path, Path]) -> None:
     async with start_postgres(folders[0]) as former:
         async with start_postgres(folders[1]) as present:
             running = PostgresConnector(url_of(former, present), "tests")
+            pool = open_database(url_of(former, present), pool=2, name="tests")
+            await pool.open_ahead(2)
             assert await port_of(running) == former.port  # the other one is a standby
             await present.sql("SELECT pg_promote()")
             fresh = PostgresConnector(url_of(former, present, connect_timeout="5"), "tests")
             for connector in (running, fresh):
                 assert await port_of(connector) == present.port
+            # Connections that are open lead to the new primary as well, once the process has looked.
+            assert await port_in(pool) == former.port
+            await asyncio.sleep(0.5)
+            assert await port_in(pool) == present.port
+            await pool.close()
             # Who wants any server gets the first one, and so does a login that may not ask.
             anyone = url_of(former, present, target_session_attrs="any")
             assert await port_of(PostgresConnector(anyone, "tests")) == former.port
