@@ -66,7 +66,8 @@ SELECT :wal::bigint AS wal, pg_size_bytes(current_setting('max_wal_size')) AS mo
   CASE WHEN w.stats_reset < now() - interval '1 hour' THEN
     (w.wal_bytes / EXTRACT(epoch FROM now() - w.stats_reset) * 86400)::bigint END AS daily_wal,
   d.temp_bytes AS temp,
-  CASE WHEN a.last_failed_time > COALESCE(a.last_archived_time, '-infinity')
+  CASE WHEN current_setting('archive_mode') <> 'off'
+    AND a.last_failed_time > COALESCE(a.last_archived_time, '-infinity')
     THEN a.last_failed_wal END AS failed_segment,
   COALESCE(EXTRACT(epoch FROM now() - GREATEST(a.last_archived_time, a.stats_reset)), 0)::float8
     AS failed

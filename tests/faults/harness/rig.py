@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from asyncio.subprocess import Process
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -29,6 +29,7 @@ from gateway.embedded import (
 )
 from gateway.embedded.part import PartFailedError, kill, spawn, stop, wait_ready
 from tests.bench.harness.parts import bare_environment
+from tests.faults.harness.debian_postgres import create_data
 from tests.faults.harness.fork_server import ForkServer, start_fork_server
 from tests.faults.harness.fork_server_main import Order
 from tests.servers import make_folder
@@ -119,20 +120,18 @@ class Rig:
 
 
 @asynccontextmanager
-async def start_rig(**settings: str) -> AsyncGenerator[Rig]:
+async def start_rig(programs: Path | None = None, **settings: str) -> AsyncGenerator[Rig]:
     """Servers, simulator and receiver of our own; all is ended and removed with the block.
 
-    `settings` are those of Postgres that differ from the usual ones.
+    `programs` is the folder of a Postgres in place of the embedded one, and `settings` are those of Postgres
+    that differ from the usual ones.
     """
     folder = make_folder()
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for name in ("postgres", "valkey"):
             (folder / name).mkdir()
-        postgres = await prepare_postgres(folder / "postgres")
-        more = [f"--{name}={value}" for name, value in settings.items()]  # the last one counts
-        part = replace(postgres.part, argv=(*postgres.part.argv, *more))
-        postgres = replace(postgres, part=part)
+        postgres = await _prepare_postgres(folder / "postgres", programs, settings)
         valkey = prepare_valkey(folder / "valkey")
         servers = Server(postgres.part), Server(valkey.part)
         for server in servers:
@@ -146,6 +145,19 @@ async def start_rig(**settings: str) -> AsyncGenerator[Rig]:
         rig = Rig(folder, postgres, valkey, *servers, fork_server, client, callers)
         await asyncio.gather(_make_template(rig), _start_outside(rig))
         yield rig
+
+
+async def _prepare_postgres(
+    folder: Path, programs: Path | None, settings: Mapping[str, str]
+) -> Postgres:
+    if programs is not None:
+        await create_data(programs, folder)
+    postgres = await prepare_postgres(folder)
+    program, *arguments = postgres.part.argv
+    if programs is not None:
+        program = str(programs / "postgres")
+    arguments += [f"--{name}={value}" for name, value in settings.items()]  # the last one counts
+    return replace(postgres, part=replace(postgres.part, argv=(program, *arguments)))
 
 
 def _session() -> aiohttp.ClientSession:

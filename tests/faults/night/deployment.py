@@ -19,6 +19,7 @@ import pytest
 from gateway.embedded import free_port
 from tests.bench.harness.parts import ROOT
 from tests.deploy.prometheus import Prometheus, start_prometheus
+from tests.faults.harness.debian_postgres import debian_postgres
 from tests.faults.harness.links import Links
 from tests.faults.harness.rig import HOST, Rig, run_command, start_rig
 from tests.faults.harness.small_disk import may_mount, small_disk
@@ -146,7 +147,7 @@ def wrong(findings: list[Finding]) -> list[Finding]:
 async def start_night() -> AsyncGenerator[Night]:
     """The deployment for the time of the block, at rest."""
     async with AsyncExitStack() as stack:
-        rig = await stack.enter_async_context(start_rig(**_POSTGRES))
+        rig = await stack.enter_async_context(start_rig(debian_postgres(), **_POSTGRES))
         disk = (
             stack.enter_context(small_disk(rig, "small", _DISK_MEGABYTES)) if may_mount() else None
         )
