@@ -49,6 +49,7 @@ cli.lazy = {
     ),
     "db": Lazy("operate.db:db", "Migrate the database's schema, and maintain its rows."),
     "key": Lazy("keys.command:key", "Manage access keys, in the database or through the API."),
+    "console": Lazy("keys.console:console", "Open the console in a browser."),
     "tenant": Lazy("tenants.command:tenant", "Manage tenants."),
     "credential": Lazy("tenants.credential:credential", "Manage tenants' keys for the upstream."),
     "job": Lazy("jobs.command:job", "Submit, follow, retry and cancel jobs."),

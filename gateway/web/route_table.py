@@ -3,8 +3,16 @@
 from typing import Any
 
 from gateway.web.context import declare_inputs
-from gateway.web.routes import event_feed, health, upstream_account, usage, whoami
-from gateway.web.routes.admin import access_keys, audit, status, tenants
+from gateway.web.routes import (
+    event_feed,
+    health,
+    portal_links,
+    search,
+    upstream_account,
+    usage,
+    whoami,
+)
+from gateway.web.routes.admin import access_keys, audit, sessions, status, tenants
 from gateway.web.routes.admin import jobs as admin_jobs
 from gateway.web.routes.jobs import batch, export, job, list_jobs
 from gateway.web.routes.webhooks import bulk, deliveries, endpoints, signing_secrets
@@ -18,6 +26,7 @@ TENANT: Groups = {
     "Deliveries": [*deliveries.HANDLERS, *bulk.HANDLERS],
     "Events": event_feed.HANDLERS,
     "Account": [*upstream_account.HANDLERS, usage.get_usage],
+    "Search and portal": [*search.HANDLERS, *portal_links.HANDLERS],
 }
 # Under /admin/v1.
 OPERATOR: Groups = {
@@ -27,6 +36,11 @@ OPERATOR: Groups = {
         *admin_jobs.HANDLERS,
         *audit.HANDLERS,
         *status.HANDLERS,
+    ],
+    "Search and sessions": [
+        *search.OPERATOR_HANDLERS,
+        *sessions.HANDLERS,
+        *portal_links.OPERATOR_HANDLERS,
     ],
 }
 # At the root, without a key.

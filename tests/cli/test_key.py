@@ -1,10 +1,13 @@
 """`gateway key`, on a real Postgres."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
+import asyncpg
 import pytest
 import structlog
 
@@ -57,7 +60,8 @@ def test_the_first_operator_key_needs_no_redis(database_url: str) -> None:
     parsed = parse_key(answer["accessKey"])
     assert parsed is not None
     assert parsed.key_id == answer["keyId"]
-    assert answer["scopes"] == ["admin", "admin:read"]
+    assert answer["role"] == "operator"
+    assert {"admin", "jobs:write", "support"} <= set(answer["scopes"])
 
 
 def test_without_json_the_key_alone_is_on_standard_output(env: Mapping[str, str]) -> None:
@@ -79,6 +83,42 @@ def test_kinds_of_keys(env: Mapping[str, str], database_url: str) -> None:
     assert "accessKey" not in json.dumps(listed(env))
 
 
+@pytest.mark.parametrize("role", ["viewer", "support", "operator"])
+def test_a_role(env: Mapping[str, str], role: str) -> None:
+    one = made(env, "--operator", "--name", "Ann", "--role", role)
+    assert one["role"] == listed(env)[one["keyId"]]["role"] == role
+    assert ("admin" in one["scopes"]) == (role == "operator")
+
+
+def stored_link(database_url: str, digest: bytes) -> tuple[str, ...]:
+    """The kind, the role and the person of a one-time link."""
+
+    async def read() -> tuple[str, ...]:
+        connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+        try:
+            sql = "SELECT kind, role, who FROM session_link WHERE digest = $1"
+            return tuple(await connection.fetchrow(sql, digest) or ())
+        finally:
+            await connection.close()
+
+    return asyncio.run(read())
+
+
+def test_a_link_into_the_console(env: Mapping[str, str], database_url: str) -> None:
+    result = call("console", "link", "--role", "support", "--name", "Ann", env=env)
+    assert result.exit_code == 0, result.stderr
+    path, _, token = result.stdout.strip().partition("?token=")
+    assert path == "/console/link"
+    assert "within five minutes" in result.stderr
+    row = stored_link(database_url, sha256(token.encode()).digest())
+    assert row == ("console", "support", "Ann")
+    public = {**env, "GATEWAY_PUBLIC_URL": "https://jobs.example.com/"}
+    shown = json.loads(call("console", "link", "--json", env=public).stdout)
+    assert shown["url"].startswith("https://jobs.example.com/console/link?token=jgl_")
+    assert shown["role"] == "operator"
+    assert call("console", "link", "--role", "root", env=env).exit_code == 2
+
+
 def test_rotation_and_revocation(env: Mapping[str, str]) -> None:
     old = made(env, "--service", "--name", "rotated")
     result = call("key", "rotate", old["keyId"], "--overlap", "15m", "--json", env=env)
@@ -98,6 +138,12 @@ def test_rotation_and_revocation(env: Mapping[str, str]) -> None:
         (("create", "--name", "x"), 2, "one of --operator, --service"),
         (("create", "--name", "x", "--operator", "--tenant", "acme"), 2, "one of --operator"),
         (("create", "--name", "x", "--operator", "--tenants", "acme"), 2, "only with --service"),
+        (("create", "--name", "x", "--service", "--role", "viewer"), 2, "only with --operator"),
+        (
+            ("create", "--name", "x", "--operator", "--role", "viewer", "--scopes", "admin"),
+            2,
+            "cannot be combined with scopes",
+        ),
         (("create", "--name", "x", "--tenant", "nobody"), 3, "no tenant 'nobody'"),
         (("create", "--name", "x", "--service", "--tenants", "nobody"), 2, "no tenant 'nobody'"),
         (("create", "--name", "x", "--service", "--scopes", "admin"), 2, "cannot have admin"),

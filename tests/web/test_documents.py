@@ -25,7 +25,7 @@ _MODULE = re.compile(
 _VERBS = (
     *("create", "list", "get", "update", "delete", "retry", "cancel", "test", "enable", "disable"),
     *("rotate", "recover", "replay", "resend", "stop", "stream", "suspend", "resume", "put"),
-    *("export", "revoke", "whoami"),
+    *("export", "revoke", "whoami", "search", "end"),
 )
 
 
@@ -109,7 +109,9 @@ class TestWords:
                 if re.search(r"(At|After|Before|[sS]ince|Until)$", field):
                     assert "date-time" in text, f"{name}.{field}"
                 if re.fullmatch(r"id|(job|event|delivery|endpoint)Id", field):
-                    assert "uuid" in text or name == "WorkflowNamed" or "null" in text, name
+                    assert (
+                        "uuid" in text or name in ("WorkflowNamed", "HitOut") or "null" in text
+                    ), name
 
     async def test_nothing_optional_has_a_default(self, document: Any) -> None:
         assert '"default"' not in json.dumps(document)

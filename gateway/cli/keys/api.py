@@ -21,6 +21,7 @@ class ApiKeys:
         given = {
             "name": wanted.name,
             "scopes": wanted.scopes,
+            "role": wanted.role,
             "expiresSeconds": wanted.expires_seconds,
         }
         body: dict[str, object] = {

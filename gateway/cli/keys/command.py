@@ -16,11 +16,13 @@ from gateway.cli.terminal.option_types import comma_list, duration
 from gateway.cli.terminal.output import confirm, json_option, print_line, say, show, yes_option
 from gateway.cli.terminal.table import Column
 from gateway.core.model import KeyKind
+from gateway.core.roles import Role
 
 _COLUMNS = (
     Column("keyId"),
     Column("kind", rank=1),
     Column("name", least=10, rank=2),
+    Column("role", rank=3),
     Column("scopes", least=12, rank=6),
     Column("createdAt", rank=7),
     Column("expiresAt", rank=4),
@@ -80,6 +82,11 @@ def key() -> None:
     "--tenants", type=comma_list, help="Tenants that a service key may act for. Default: all."
 )
 @click.option("--scopes", type=comma_list, help="Scopes of the key. Default: all of its kind.")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    help="Role of an operator key, in the place of --scopes. Default: operator.",
+)
 @click.option("--expires", type=duration, help="Lifetime, such as 30d. Default: no expiry.")
 @_with_keys
 @json_option
@@ -92,6 +99,7 @@ def create(
     name: str,
     tenants: list[str] | None,
     scopes: list[str] | None,
+    role: str | None,
     expires: float | None,
     as_json: bool,
 ) -> None:
@@ -100,6 +108,8 @@ def create(
         raise click.UsageError("Use exactly one of --operator, --service and --tenant SLUG.")
     if tenants is not None and not service:
         raise click.UsageError("--tenants works only with --service.")
+    if role is not None and not operator:
+        raise click.UsageError("--role works only with --operator.")
     kind = KeyKind.OPERATOR if operator else KeyKind.SERVICE if service else KeyKind.TENANT
     wanted = WantedKey(
         kind=kind,
@@ -107,6 +117,7 @@ def create(
         tenant=tenant,
         tenants=tenants,
         scopes=scopes,
+        role=None if role is None else Role(role),
         expires_seconds=expires,
     )
     _show_new(keys.create(wanted), as_json=as_json)

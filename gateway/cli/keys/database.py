@@ -1,4 +1,4 @@
-"""Access keys directly in the database, to create the first one."""
+"""Access keys and links into the console, directly in the database: the first way in."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,8 +9,10 @@ from gateway import log
 from gateway.cli.keys.ports import Shown, WantedKey
 from gateway.cli.operate.db import require_schema
 from gateway.cli.operate.load_settings import settings_of_database
-from gateway.core.model import AccessKey
+from gateway.core.model import AccessKey, KeyKind
+from gateway.core.roles import Role, role_of
 from gateway.flows.admin.access_keys import create_key, revoke_key, rotate_key
+from gateway.flows.admin.sessions import link_url, make_console_link
 from gateway.flows.admin.tenants import get_tenant
 from gateway.flows.deps import Deps
 from gateway.runtime import open_deps
@@ -36,6 +38,7 @@ class DatabaseKeys:
                 tenant=wanted.tenant,
                 allowed_tenants=wanted.tenants,
                 scopes=None if wanted.scopes is None else frozenset(wanted.scopes),
+                role=wanted.role,
                 expires_seconds=wanted.expires_seconds,
             )
 
@@ -68,6 +71,16 @@ class DatabaseKeys:
         return _row(_run(work, announces=True))
 
 
+def make_link(name: str, role: Role) -> str:
+    """The address of a one-time link into the console."""
+
+    async def work(deps: Deps) -> str:
+        token = await make_console_link(deps, who=name, role=role)
+        return link_url(deps.public_url, "console", token)
+
+    return _run(work)
+
+
 def _run(work: Callable[[Deps], Awaitable[T]], *, announces: bool = False) -> T:
     """Run with open dependencies; if `announces`, log a warning if Redis cannot tell other processes."""
     settings = settings_of_database()
@@ -98,6 +111,7 @@ def _row(one: AccessKey) -> Shown:
         "kind": one.kind.value,
         "name": one.name,
         "scopes": sorted(one.scopes),
+        "role": role_of(one.scopes) if one.kind is KeyKind.OPERATOR else None,
         **{name: _text(at) for name, at in times.items()},
     }
 

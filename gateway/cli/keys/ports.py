@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.core.model import KeyKind
+from gateway.core.roles import Role
 
 Shown = dict[str, Any]
 
@@ -18,6 +19,7 @@ class WantedKey:
     tenant: str | None
     tenants: list[str] | None
     scopes: list[str] | None
+    role: Role | None
     expires_seconds: float | None
 
 

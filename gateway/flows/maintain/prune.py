@@ -16,16 +16,22 @@ from gateway.flows.deps import Deps
 from gateway.store.retention import prune
 from gateway.store.retention.prune import Keeping
 from gateway.store.retention.rules import RULES, PruneRule
+from gateway.store.tenancy import sessions
 
 EVERY_SECONDS = 3600.0
 _TENANTS = 20
 _REST_SECONDS = 0.02
+# Sessions and links that have expired: the audit log keeps who was there.
+_SESSIONS_KEPT = timedelta(days=1)
 
 
 async def prune_some(deps: Deps, seconds: float) -> Mapping[str, int]:
-    """Prune the tenants that are due, for about so many seconds; returns dropped rows by kind."""
+    """Prune sessions, and the tenants that are due, for about so many seconds; returns dropped rows by kind."""
     end, dropped = deps.clock.monotonic() + seconds, Counter[str]()
+    before = deps.clock.now() - _SESSIONS_KEPT
     async with deps.db.single() as tx:
+        if ended := await sessions.prune(tx, before, deps.policy.prune_batch):
+            dropped["sessions"] = ended
         due = await prune.tenants(tx, None, EVERY_SECONDS, _TENANTS)
     for keeping in due:
         if deps.clock.monotonic() > end or deps.slots.closing:

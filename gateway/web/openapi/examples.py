@@ -96,6 +96,44 @@ EXAMPLES: dict[str, list[Any]] = {
     "CredentialIn": [{"apiKey": "the-tenants-key-of-the-upstream"}],
     "TenantKeyIn": [{"name": "orders service", "scopes": ["jobs:read", "jobs:write"]}],
     "KeyIn": [{"kind": "service", "name": "support desk", "scopes": ["jobs:read"]}],
+    "PortalLinkIn": [
+        {
+            "readOnly": True,
+            "pages": ["jobs", "deliveries"],
+            "returnUrl": "https://app.example.com/orders",
+            "theme": {"accent": "#1f4fd8", "mode": "light"},
+        }
+    ],
+    "PortalLinkOut": [
+        {
+            "url": "https://jobs.example.com/portal/link?token=jgl_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "expiresAt": "2026-11-30T08:20:00.000Z",
+        }
+    ],
+    "HitOut": [
+        {
+            "kind": "job",
+            "id": _JOB_ID,
+            "tenant": "acme",
+            "label": "Stems of order 4711 · succeeded",
+            "path": f"/v1/job/{_JOB_ID}",
+        }
+    ],
+    "SessionOut": [
+        {
+            "id": "019aab13-1c20-7a55-9f10-2b7c6d5e4f30",
+            "kind": "console",
+            "role": "support",
+            "who": "Ann",
+            "keyId": "0123456789abcdef",
+            "tenant": None,
+            "pages": [],
+            "address": "203.0.113.7",
+            "createdAt": _AT,
+            "lastSeenAt": _LATER,
+            "expiresAt": "2026-11-30T20:15:00.000Z",
+        }
+    ],
     "RotationIn": [{"overlapSeconds": 3600}],
     "JobOut": [JOB],
     "JobMade": [{"id": _JOB_ID}],

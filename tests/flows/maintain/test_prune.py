@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from gateway.core.lifecycle import expired
 from gateway.core.model import Limits, Tenant
@@ -21,8 +22,9 @@ from gateway.flows.settle.settlement import ending, settle
 from gateway.flows.upstream.delete_job import delete_job
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.retention.prune import KINDS
+from gateway.store.tenancy import sessions
 from gateway.store.work import jobs
-from tests.builders import add_event, id_at, new_job
+from tests.builders import add_event, id_at, new_job, session_of
 from tests.flows.scenes import attempts, check, secret_of
 from tests.flows.world import HOOK, World
 
@@ -385,3 +387,15 @@ async def test_a_tenant_with_bulk_operations_can_be_erased(world: World):
             await world.value(f"SELECT count(*) FROM {table} WHERE {column} = $1", tenant.id) == 0
         )
     assert await world.value("SELECT count(*) FROM bulk") == 1
+
+
+async def test_sessions_and_links_go_a_day_after_they_expired(world: World):
+    for hours, pruned in ((23, 0), (25, 1)):
+        at = world.clock.now() - timedelta(hours=hours)
+        session = session_of(expires_at=at)
+        async with world.deps.db.single() as tx:
+            await sessions.add(tx, session, uuid7().bytes)
+            await sessions.add_link(tx, session, uuid7().bytes)
+        assert (await prune_some(world.deps, 5)).get("sessions", 0) == 2 * pruned
+    assert await world.value("SELECT count(*) FROM session") == 1
+    assert await world.value("SELECT count(*) FROM session_link") == 1
