@@ -66,6 +66,21 @@ def test_an_upstream_has_no_slash_at_its_end(monkeypatch: pytest.MonkeyPatch):
     assert load(monkeypatch, UPSTREAM_URL="http://sim:1/v1/").upstream_url == "http://sim:1/v1"
 
 
+def test_the_public_url_ends_without_a_slash(monkeypatch: pytest.MonkeyPatch):
+    assert load(monkeypatch).public_url == ""
+    assert (
+        load(monkeypatch, PUBLIC_URL="https://a.example/gw/").public_url == "https://a.example/gw"
+    )
+    for wrong in (
+        "a.example",
+        "javascript:alert(1)",
+        "https://u:p@a.example",
+        "https://a.example/?b",
+    ):
+        with pytest.raises(InvalidSettingsError, match="GATEWAY_PUBLIC_URL: must be an http"):
+            load(monkeypatch, PUBLIC_URL=wrong)
+
+
 def test_everything_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch):
     for name in NEEDED:
         monkeypatch.delenv(f"GATEWAY_{name}", raising=False)

@@ -11,7 +11,7 @@ from gateway.store.database import Tx
 from gateway.store.statement import Query, Statement
 
 
-class Found(NamedTuple):
+class LookupMatch(NamedTuple):
     """One thing: its kind, id, tenant (slug), and words that a person knows it by."""
 
     kind: str
@@ -48,7 +48,7 @@ UNION ALL
 {_deliveries("d.id = :id")}
 UNION ALL
 {_deliveries("d.event_id = :id")}""",
-    Found,
+    LookupMatch,
 )
 
 # Of tenants one by one, because the index begins with them.
@@ -59,7 +59,7 @@ CROSS JOIN LATERAL (SELECT j.id, {_STATUS} AS label FROM job j
   WHERE j.tenant_id = t.id AND j.id >= :first AND j.id <= :last AND j.deleted_at IS NULL
   ORDER BY j.id DESC LIMIT :limit) AS found
 WHERE t.id = ANY(:tenants::uuid[]) ORDER BY found.id DESC LIMIT :limit""",
-    Found,
+    LookupMatch,
 )
 
 _ALL_JOBS_BETWEEN = Query(
@@ -67,7 +67,7 @@ _ALL_JOBS_BETWEEN = Query(
 SELECT 'job' AS kind, j.id::text AS id, t.slug AS tenant, {_STATUS} AS label
 FROM (SELECT * FROM job WHERE id >= :first AND id <= :last AND deleted_at IS NULL
   ORDER BY id DESC LIMIT :limit) AS j {_OF_TENANT.format(row="j")} ORDER BY j.id DESC""",
-    Found,
+    LookupMatch,
 )
 
 # A job has its upstream id in one index while it is at the upstream, and in another once it has ended.
@@ -86,7 +86,7 @@ UNION ALL
   JOIN job j ON j.credential_id = c.id AND j.upstream_id = :text
     AND j.state IN ('submitted', 'running') {_OF_TENANT.format(row="j")}
   WHERE j.deleted_at IS NULL AND {_VISIBLE.format(row="j")} LIMIT :limit)""",
-    Found,
+    LookupMatch,
 )
 
 _CREDENTIALS = Statement(
@@ -99,7 +99,7 @@ SELECT 'job' AS kind, found.id::text AS id, t.slug AS tenant, found.label
 FROM tenant t CROSS JOIN LATERAL (SELECT j.id, {_STATUS} AS label FROM job j
   WHERE j.tenant_id = t.id AND j.idempotency_key = :text AND j.deleted_at IS NULL LIMIT 1) AS found
 WHERE t.id = ANY(:tenants::uuid[]) OR :tenants::uuid[] IS NULL LIMIT :limit""",
-    Found,
+    LookupMatch,
 )
 
 # One job of each tenant stands for the batch.
@@ -110,7 +110,7 @@ FROM tenant t CROSS JOIN LATERAL (SELECT 1 FROM job_label l JOIN job j ON j.id =
   WHERE l.label = hashtextextended('batch:' || :text, 0) AND l.tenant_id = t.id
     AND j.batch_name = :text LIMIT 1) AS found
 WHERE t.id = ANY(:tenants::uuid[]) OR :tenants::uuid[] IS NULL LIMIT :limit""",
-    Found,
+    LookupMatch,
 )
 
 # In the order of the index, whatever the collation of the database is.
@@ -118,18 +118,18 @@ _TENANTS = Query(
     """
 SELECT 'tenant' AS kind, slug AS id, slug AS tenant, name AS label FROM tenant
 WHERE slug ~>=~ :text AND slug ~<~ (:text || '~') ORDER BY slug USING ~<~ LIMIT :limit""",
-    Found,
+    LookupMatch,
 )
 
 
-async def by_id(tx: Tx, id_: UUID, tenants: list[UUID] | None, limit: int) -> list[Found]:
+async def by_id(tx: Tx, id_: UUID, tenants: list[UUID] | None, limit: int) -> list[LookupMatch]:
     """Jobs, events and deliveries with an id, and the deliveries of an event."""
     return await _BY_ID.rows(tx, id=id_, tenants=tenants, limit=limit)
 
 
 async def jobs_between(
     tx: Tx, first: UUID, last: UUID, tenants: list[UUID] | None, limit: int
-) -> list[Found]:
+) -> list[LookupMatch]:
     """The newest jobs between two ids, both included."""
     if tenants is None:
         return await _ALL_JOBS_BETWEEN.rows(tx, first=first, last=last, limit=limit)
@@ -143,19 +143,19 @@ async def credentials_of(tx: Tx, tenants: list[UUID] | None) -> list[UUID]:
 
 async def by_upstream_id(
     tx: Tx, text: str, credentials: list[UUID], tenants: list[UUID] | None, limit: int
-) -> list[Found]:
+) -> list[LookupMatch]:
     """Jobs with this id at the upstream, submitted with one of these credentials or ended."""
     return await _BY_UPSTREAM_ID.rows(
         tx, text=text, credentials=credentials, tenants=tenants, limit=limit
     )
 
 
-async def by_name(tx: Tx, text: str, tenants: list[UUID] | None, limit: int) -> list[Found]:
+async def by_name(tx: Tx, text: str, tenants: list[UUID] | None, limit: int) -> list[LookupMatch]:
     """Jobs with this idempotency key, and batches of this name."""
     given = {"text": text, "tenants": tenants, "limit": limit}
     return await _BY_IDEMPOTENCY_KEY.rows(tx, **given) + await _BATCHES.rows(tx, **given)
 
 
-async def tenants_from(tx: Tx, text: str, limit: int) -> list[Found]:
+async def tenants_from(tx: Tx, text: str, limit: int) -> list[LookupMatch]:
     """Tenants whose slug begins with a text."""
     return await _TENANTS.rows(tx, text=text, limit=limit)

@@ -13,7 +13,7 @@ from gateway.flows.deps import Deps
 from gateway.flows.read.export import reading
 from gateway.store import lookup
 from gateway.store.job_search.search import keep_to_indexes
-from gateway.store.lookup import Found
+from gateway.store.lookup import LookupMatch
 
 LONGEST = 512
 _MOST = 20
@@ -34,7 +34,7 @@ class SearchScope:
     webhooks: bool = True
     every_tenant: bool = False  # tenants themselves are found, too
 
-    def shows(self, found: Found) -> bool:
+    def shows(self, found: LookupMatch) -> bool:
         """Whether the caller may see this kind."""
         if found.kind == "tenant":
             return self.every_tenant
@@ -58,7 +58,7 @@ async def search(deps: Deps, text: str, scope: SearchScope) -> list[Hit]:
     if not wanted or "\0" in wanted or scope.tenants == ():
         return []
     tenants = None if scope.tenants is None else list(scope.tenants)
-    found: list[Found] = []
+    found: list[LookupMatch] = []
     async with deps.db.single() as tx:
         credentials = await lookup.credentials_of(tx, tenants)
     async with reading(deps, scope.tenants) as tx:
@@ -85,11 +85,11 @@ def _id_bounds(text: str) -> tuple[UUID, UUID] | None:
     return UUID(digits.ljust(_ID_DIGITS, "0")), UUID(digits.ljust(_ID_DIGITS, "f"))
 
 
-def _hit(found: Found, scope: SearchScope) -> Hit:
+def _hit(found: LookupMatch, scope: SearchScope) -> Hit:
     return Hit(*found, path=_path(found, scope))
 
 
-def _path(found: Found, scope: SearchScope) -> str:
+def _path(found: LookupMatch, scope: SearchScope) -> str:
     match found.kind:
         case "job":
             return f"{'/admin/v1' if scope.every_tenant else '/v1'}/job/{found.id}"
