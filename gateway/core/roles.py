@@ -50,11 +50,6 @@ def with_implied(scopes: frozenset[str]) -> frozenset[str]:
     return scopes if role is None else scopes | _SCOPES[role]
 
 
-def includes(role: Role, other: Role) -> bool:
-    """Whether a role may do everything that another may."""
-    return _SCOPES[role] >= _SCOPES[other]
-
-
 def least_role(scopes: frozenset[str]) -> Role:
     """The lowest role that has one of these scopes."""
     return next((role for role in _SCOPES if _SCOPES[role] & scopes), Role.OPERATOR)

@@ -35,7 +35,7 @@ from gateway.flows.deps import Deps
 from gateway.flows.process.session_memory import KnownSession
 from gateway.store.database import Tx
 from gateway.store.tenancy import sessions, tenants
-from gateway.store.tenancy.sessions import Grant, SessionFilter, StoredSession
+from gateway.store.tenancy.sessions import Grant, SessionFilter, StoredLink, StoredSession
 
 SessionKind = Literal["console", "portal"]
 PATHS: Mapping[SessionKind, str] = {"console": "/console/link", "portal": "/portal/link"}
@@ -156,8 +156,10 @@ def link_url(public_url: str, kind: SessionKind, token: str) -> str:
     return f"{public_url}{PATHS[kind]}?{urlencode({'token': token})}"
 
 
-async def redeem(deps: Deps, link_token: str, address: str | None) -> tuple[Session, str]:
-    """Open the session of a one-time link; returns it and its token.
+async def redeem(
+    deps: Deps, link_token: str, address: str | None, *, kind: SessionKind | None = None
+) -> tuple[Session, str]:
+    """Open the session of a one-time link; returns it and its token. `kind` refuses links of the other one.
 
     Raises Unauthorized with a sentence for the person who followed it, RateLimited.
     """
@@ -166,17 +168,7 @@ async def redeem(deps: Deps, link_token: str, address: str | None) -> tuple[Sess
     if digest is None:
         raise Unauthorized("The link is incomplete. Check that it was copied whole.")
     async with deps.db.begin() as tx:
-        link = await sessions.find_link(tx, digest, now)
-        if link is None:
-            raise Unauthorized("The link is not known, or it expired long ago. Ask for a new one.")
-        if link.used_at is not None:
-            raise Unauthorized("The link was used already; it works once. Ask for a new one.")
-        if link.expires_at <= now:
-            raise Unauthorized(
-                "The link has expired; it works for five minutes. Ask for a new one."
-            )
-        if link.is_key_ended:
-            raise Unauthorized("The access key that made the link is revoked or has expired.")
+        link = _require_usable(await sessions.find_link(tx, digest, now), kind, now)
         tenant = await _tenant(tx, link)
         if tenant is not None and tenant.suspended_at is not None:
             raise Unauthorized("The tenant is suspended. Only an operator can resume it.")
@@ -252,6 +244,21 @@ async def _count(deps: Deps, act: str, address: str | None, per_second: int) -> 
             "There were too many attempts from this address. Try again in a moment.",
             retry_after=allowance.reset,
         )
+
+
+def _require_usable(link: StoredLink | None, kind: SessionKind | None, now: datetime) -> StoredLink:
+    """The link if it may be used now; raises Unauthorized that says why not."""
+    if link is None:
+        raise Unauthorized("The link is not known, or it expired long ago. Ask for a new one.")
+    if link.used_at is not None:
+        raise Unauthorized("The link was used already; it works once. Ask for a new one.")
+    if link.expires_at <= now:
+        raise Unauthorized("The link has expired; it works for five minutes. Ask for a new one.")
+    if link.is_key_ended:
+        raise Unauthorized("The access key that made the link is revoked or has expired.")
+    if kind is not None and link.kind != kind:
+        raise Unauthorized(f"This link leads into the {link.kind}, not into the {kind}.")
+    return link
 
 
 async def _look_up(deps: Deps, digest: bytes, now: datetime) -> KnownSession | None:

@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from gateway.core.portal.pages import PortalPage
+from gateway.flows.read.search import LONGEST
 from gateway.web.schemas.requests import In, Size, Word
-
-_LONGEST_SEARCH = 512
 
 
 class PortalPageName(Word):
@@ -53,7 +52,7 @@ class PortalLinkIn(In):
 class SearchQuery(In):
     """What to look up."""
 
-    q: Annotated[str, Meta(min_length=1, max_length=_LONGEST_SEARCH)]
+    q: Annotated[str, Meta(min_length=1, max_length=LONGEST)]
 
 
 class SessionsQuery(In):

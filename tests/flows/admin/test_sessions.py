@@ -1,5 +1,6 @@
 """Sessions: opened by an operator key or by a one-time link, and ended with what they depend on."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -206,6 +207,22 @@ async def test_a_token_of_another_kind_is_refused(world: World):
             await redeem(world.deps, given, None)
     with pytest.raises(Unauthorized, match="not known"):
         await redeem(world.deps, "jgl_" + "x" * 43, None)
+
+
+async def test_a_link_of_the_other_kind_is_refused_and_not_used_up(world: World):
+    _, link = await portal_link(world, await world.tenant())
+    with pytest.raises(Unauthorized, match="leads into the portal, not into the console"):
+        await redeem(world.deps, link.token, None, kind="console")
+    session, _ = await redeem(world.deps, link.token, None, kind="portal")
+    assert session.kind == "portal"
+
+
+async def test_of_two_clicks_at_once_one_wins(world: World):
+    link = await make_console_link(world.deps, who="me", role=Role.VIEWER)
+    clicks = (redeem(world.deps, link, None) for _ in range(5))
+    done = await asyncio.gather(*clicks, return_exceptions=True)
+    assert [isinstance(one, Unauthorized) for one in done].count(True) == 4
+    assert await world.value("SELECT count(*) FROM session") == 1
 
 
 def test_the_address_of_a_link():
