@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.failure_advice import JOB_ADVICE, WEBHOOK_ADVICE
+from gateway.core.explain.failure_advice import JOB_ADVICE, WEBHOOK_ADVICE
 from tests.cli.commands import call
 from tests.cli.conftest import Running
 

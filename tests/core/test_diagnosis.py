@@ -18,7 +18,7 @@ from gateway.core.diagnosis import (
     judge_transactions,
     size_text,
 )
-from gateway.core.failure_advice import WAIT_ADVICE
+from gateway.core.explain.failure_advice import WAIT_ADVICE
 from gateway.core.waits_for import WaitCode
 
 SOUND = ServerFacts(

@@ -15,7 +15,7 @@ from markdown_it.token import Token
 from gateway.cli import cli
 from gateway.core import lifecycle
 from gateway.core.events import EVENT_TYPES
-from gateway.core.failure_advice import JOB_ADVICE, WAIT_ADVICE, WEBHOOK_ADVICE
+from gateway.core.explain.failure_advice import JOB_ADVICE, WAIT_ADVICE, WEBHOOK_ADVICE
 from gateway.core.waits_for import WaitCode
 from gateway.errors import GatewayError
 from gateway.exposition import ProcessState, exposition

@@ -11,7 +11,6 @@ from gateway.cli.api.access import with_tenant
 from gateway.cli.api.client import LONGEST_WAIT_SECONDS, Api
 from gateway.cli.api.lists import ListOptions, Source, listing_options, show_listing
 from gateway.cli.bulk import Words, begin, operation_options
-from gateway.cli.jobs.explain import explain_deliveries, explain_job
 from gateway.cli.jobs.export import print_jobs_as_csv
 from gateway.cli.jobs.selection import JobSelection, with_job_selection
 from gateway.cli.jobs.show_job import show_job
@@ -29,6 +28,7 @@ from gateway.cli.terminal.output import (
     yes_option,
 )
 from gateway.cli.terminal.table import Column
+from gateway.core.explain.explanation import explain_deliveries, explain_job
 from gateway.core.text.printable import printable
 
 _ENDED = ("SUCCEEDED", "FAILED")

@@ -7,7 +7,7 @@ from gateway.cli.api.client import Api
 from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.output import leaves, print_fields, print_heading, print_json, print_table
 from gateway.cli.webhooks.show_delivery import ATTEMPTS, DELIVERIES
-from gateway.core.failure_advice import JOB_ADVICE
+from gateway.core.explain.failure_advice import JOB_ADVICE
 
 _PAYLOADS = {"workflowParams": "Input", "result": "Result", "metadata": "Metadata"}
 _MOST_DELIVERIES = 20

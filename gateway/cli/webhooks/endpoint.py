@@ -25,7 +25,7 @@ from gateway.cli.terminal.table import Column
 from gateway.cli.terminal.text_files import TEXT_FILE, read_secret
 from gateway.cli.webhooks.command import recover
 from gateway.core.events import EVENT_TYPES
-from gateway.core.failure_advice import WEBHOOK_ADVICE
+from gateway.core.explain.failure_advice import WEBHOOK_ADVICE
 
 _COLUMNS = (
     Column("id"),

@@ -12,7 +12,7 @@ from gateway.cli.terminal.output import (
     print_table,
 )
 from gateway.cli.terminal.table import Column
-from gateway.core.failure_advice import WEBHOOK_ADVICE
+from gateway.core.explain.failure_advice import WEBHOOK_ADVICE
 
 DELIVERIES = (
     Column("id"),

@@ -1,9 +1,9 @@
-"""Explain a job: where it stands, why, who has to act, and what to do."""
+"""Explain a job: where it stands, why, who has to act, and what to do. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gateway.core.failure_advice import JOB_ADVICE, WAIT_ADVICE, WEBHOOK_ADVICE
+from gateway.core.explain.failure_advice import JOB_ADVICE, WAIT_ADVICE, WEBHOOK_ADVICE
 
 _ADVICE_BY_STATE = {
     "parked": "its endpoint is disabled: repair the receiver, then `gateway endpoint enable ID`",
