@@ -117,7 +117,12 @@ _CELLS = {
 HEADER: Final = tuple(_CELLS)
 _COMMA = ", ',', "
 
-Form = Literal["csv", "json", "ndjson"]
+# What a row of a page shows; the texts of a job are cut, because a hundred of them make a page.
+_SUMMARY = f"""json_build_object('id', j.id, 'tenant', t.slug, 'name', left(j.name, 300), 'workflow', left(j.workflow, 300),
+  'state', j.state, 'errorCode', left(j.error->>'code', 100), 'errorMessage', left(j.error->>'message', 300),
+  'createdAt', {stamp("j.created_at")}, 'completedAt', {stamp("j.completed_at")})::text"""
+
+Form = Literal["csv", "json", "ndjson", "summary"]
 # The JSON that callers see, except for the workflow.
 _JSON = _filled(JOB_FORM, _VALUES)
 # One job in each format, with its terminator.
@@ -125,4 +130,5 @@ LINES: Final[Mapping[Form, str]] = {
     "csv": f"concat({_COMMA.join(_CELLS.values())}, E'\\r\\n')",
     "json": f"{_JSON} || ','",
     "ndjson": f"{_JSON} || chr({ord(END)})",
+    "summary": f"{_SUMMARY} || chr({ord(END)})",
 }
