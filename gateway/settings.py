@@ -104,6 +104,10 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         "", description="Address that `GATEWAY_METRICS_PORT` listens on; empty: `GATEWAY_HOST`."
     )
+    console: bool = Field(
+        True,
+        description="Serves the [console](console.md) at `/console`; `off` leaves its routes out.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level of log lines that are written."
     )

@@ -1,7 +1,8 @@
 """The application: routers, guards and error responses, behind the front door."""
 
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from litestar import Litestar, Response, Router
 from litestar.exceptions import HTTPException, NotFoundException
@@ -25,14 +26,28 @@ from gateway.web.route_table import ANY_KEY, OPEN, OPERATOR, TENANT, flat
 from gateway.web.routes import health
 
 
-def create_app(deps: Deps, limits: HttpLimits | None = None, *, metrics: bool = True) -> FrontDoor:
+class Face(NamedTuple):
+    """Pages below a path, served by the same process as the API, with an answer of their own to errors."""
+
+    path: str
+    routers: tuple[Router, ...]
+    refuse: Callable[[AnyRequest, Exception], Response[bytes]]
+
+
+def create_app(
+    deps: Deps,
+    limits: HttpLimits | None = None,
+    *,
+    metrics: bool = True,
+    faces: Sequence[Face] = (),
+) -> FrontDoor:
     """The ASGI application; the caller opens and closes its dependencies.
 
-    Without `metrics` it has no route /metrics; see create_metrics_app.
+    Without `metrics` it has no route /metrics; see create_metrics_app. `faces` are served beside the API.
     """
     context = Context.of(deps, limits or HttpLimits())
     documents.pages()  # rendered at start, so that no request waits
-    return FrontDoor(context, routing(metrics=metrics))
+    return FrontDoor(context, routing(metrics=metrics, faces=tuple(faces)))
 
 
 def create_metrics_app(app: FrontDoor) -> FrontDoor:
@@ -41,7 +56,7 @@ def create_metrics_app(app: FrontDoor) -> FrontDoor:
 
 
 @cache
-def routing(*, metrics: bool) -> App:
+def routing(*, metrics: bool, faces: tuple[Face, ...] = ()) -> App:
     """The part of Litestar. It holds no state, so all applications of a process share it."""
     operator = Router(
         "/admin/v1",
@@ -52,13 +67,17 @@ def routing(*, metrics: bool) -> App:
     handlers = [*flat(OPEN), *flat(ANY_KEY), *documents.HANDLERS]
     opened = _open_router([*handlers, *(health.METRICS if metrics else ())])
     routers = [*(_tenant_router(path) for path in ("/v1", "/api")), operator, opened]
-    return _inner(routers)
+    return _inner([*routers, *(router for face in faces for router in face.routers)], faces)
 
 
-def _inner(routers: list[Router]) -> App:
+def _inner(routers: list[Router], faces: Sequence[Face] = ()) -> App:
+    def refuse(request: AnyRequest, error: Exception) -> Response[bytes]:
+        found = next((one for one in faces if request.scope["path"].startswith(one.path)), None)
+        return _problem(request, error) if found is None else found.refuse(request, error)
+
     inner = Litestar(
         routers,
-        exception_handlers={HTTPException: _problem, GatewayError: _problem, Exception: _problem},
+        exception_handlers=dict.fromkeys((HTTPException, GatewayError, Exception), refuse),
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,  # the front door limits it

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 
 import structlog
@@ -20,7 +20,7 @@ from gateway.host.descriptors import raise_limit
 from gateway.host.listening import ListenAddress, claimed
 from gateway.runtime import identity_of, open_deps, warn_of_unknown_settings
 from gateway.settings import Settings
-from gateway.web.app import create_app, create_metrics_app
+from gateway.web.app import Face, create_app, create_metrics_app
 from gateway.web.capacity.limits import HttpLimits
 from gateway.web.front_door import FrontDoor
 
@@ -34,18 +34,24 @@ _FLUSH_SECONDS = 1.0
 _log = structlog.get_logger("gateway.web")
 
 
-def run(settings: Settings, crash_point: Callable[[str], None] = no_crash) -> None:
+def run(
+    settings: Settings,
+    crash_point: Callable[[str], None] = no_crash,
+    faces: Sequence[Face] = (),
+) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way.
 
-    `crash_point` is called with the name of each crash point.
+    `crash_point` is called with the name of each crash point; `faces` are served beside the API.
     """
     log.configure(settings.log_level, settings.log_format)
     warn_of_unknown_settings()
     raise_limit()
-    uvloop.run(_serve(settings, crash_point))
+    uvloop.run(_serve(settings, crash_point, faces))
 
 
-async def _serve(settings: Settings, crash_point: Callable[[str], None]) -> None:
+async def _serve(
+    settings: Settings, crash_point: Callable[[str], None], faces: Sequence[Face]
+) -> None:
     stop = _Stop()
     asyncio.get_running_loop().set_exception_handler(log.report_failure)
     async with AsyncExitStack() as stack:
@@ -55,7 +61,9 @@ async def _serve(settings: Settings, crash_point: Callable[[str], None]) -> None
         address = stack.enter_context(
             claimed(settings.host, settings.port, shared=settings.share_port)
         )
-        app = create_app(deps, HttpLimits.of(settings), metrics=not settings.metrics_port)
+        app = create_app(
+            deps, HttpLimits.of(settings), metrics=not settings.metrics_port, faces=faces
+        )
         garbage_collection.relax()
         server = _server(app, settings, address)
         serving = asyncio.create_task(server.serve())
