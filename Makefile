@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup fmt lint type test check drills demo dev bench faults map rules chart lock deploy-tools image-test site
+.PHONY: help setup assets fmt lint type test check drills demo dev bench faults map rules chart lock deploy-tools image-test site
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(PIP) install --no-deps --require-hashes --requirement requirements/dev.txt # the pins are the whole closure
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
+
+assets: $(READY) ## Build the styles and scripts of the console, if they have changed (needs npm's registry)
+	@$(BIN)/python frontend/hatch_build.py
 
 deploy-tools: .venv/.deploy-tools ## Install the programs that check deploy/ (200 MB); their tests are skipped without
 
@@ -70,6 +73,7 @@ demo: $(READY) ## Run three tenants' jobs from request to verified webhook
 	@$(BIN)/gateway demo
 
 dev: $(READY) ## Run every part on this machine until Ctrl-C (PORT=8000; 0 takes any)
+	@$(BIN)/python frontend/hatch_build.py || true # all else works without them
 	@exec $(BIN)/gateway dev $(if $(PORT),--port $(PORT))
 
 bench: $(READY) ## Measure rates, CPU and latency on the embedded parts

@@ -1,5 +1,6 @@
 """The package works as it is built, away from the repository."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -69,3 +70,14 @@ def test_it_has_nothing_else(wheel: Path) -> None:
     assert tops == {"gateway", "job_gateway"}
     assert "gateway/migrations/env.py" in names
     assert not [name for name in names if "__pycache__" in name]
+
+
+def test_it_brings_the_assets_of_the_console(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as packed:
+        folder = "gateway/console/static"
+        manifest = json.loads(packed.read(f"{folder}/.vite/manifest.json"))
+        names = set(packed.namelist())
+    entry = manifest["src/console.js"]
+    wanted = {entry["file"], *entry["css"], manifest["icons.svg"]["file"]}
+    assert {f"{folder}/{name}" for name in wanted} <= names
+    assert "gateway/console/templates/frame.html" in names

@@ -4,6 +4,7 @@ import click
 from rich_click import RichCommand
 
 from gateway.cli.operate.load_settings import settings_of_environment
+from gateway.console import router
 from gateway.host import listening
 from gateway.web import server
 
@@ -21,4 +22,4 @@ def serve(host: str | None, port: int | None) -> None:
     listening.check(settings.host, settings.port, shared=settings.share_port)
     if settings.metrics_port:
         listening.check(settings.metrics_host or settings.host, settings.metrics_port)
-    server.run(settings)
+    server.run(settings, faces=(router.face(),) if settings.console else ())

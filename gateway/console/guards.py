@@ -1,0 +1,64 @@
+"""Who may see a page: a session, a role, and for writes a token that only our own pages have."""
+
+from litestar import Response
+from litestar.handlers.base import BaseRouteHandler
+
+from gateway.console.cookies import SESSION, cookie_of
+from gateway.console.form import read_form, require_own_site, require_token
+from gateway.console.view import View, sign_in_path, view_of
+from gateway.core.model import Scope
+from gateway.errors import Forbidden, Unauthorized
+from gateway.flows.admin import sessions
+from gateway.web.asgi.types import AnyRequest
+from gateway.web.auth import AnyConnection
+from gateway.web.parse.query_string import read_query
+
+_READS = "GET"
+
+
+class SignInNeeded(Unauthorized):
+    """There is no session, or it has ended."""
+
+
+async def guard_open(connection: AnyConnection, _handler: BaseRouteHandler) -> None:
+    """Let everybody in, but no form of another site."""
+    view = _view(connection)
+    if view.request.method in (_READS, "HEAD"):
+        return
+    require_own_site(view.request)
+    view.form = await read_form(view.request)
+
+
+async def guard_staff(connection: AnyConnection, handler: BaseRouteHandler) -> None:
+    """Let those in who are signed in and whose role has the scope that the handler names in its `opt`."""
+    view = _view(connection)
+    token = cookie_of(view.request, SESSION)
+    view.session = await sessions.find(view.deps, token) if token else None
+    if view.session is None:
+        raise SignInNeeded("Sign in first.")
+    if view.session.kind != "console":
+        raise Forbidden("This session is for the portal of a tenant.")
+    scope: Scope | None = handler.opt["scope"]
+    if scope is not None:
+        view.require(scope)
+    if "query" in handler.opt:
+        view.request.parameters = read_query(handler.opt["query"], _filled(view.request.query))
+    if view.request.method not in (_READS, "HEAD"):
+        require_own_site(view.request)
+        view.form = await read_form(view.request)
+        require_token(view.request, view.form, view.session)
+
+
+def ask_to_sign_in(request: AnyRequest, _error: Exception) -> Response[bytes]:
+    """Lead to the page to sign in, and back."""
+    view = view_of(request)
+    return view.go(sign_in_path(view))
+
+
+def _filled(query: bytes) -> bytes:
+    """The query without the fields that a form left empty."""
+    return b"&".join(pair for pair in query.split(b"&") if not pair.endswith(b"="))
+
+
+def _view(connection: AnyConnection) -> View:
+    return view_of(connection)  # type: ignore[arg-type]

@@ -1,0 +1,21 @@
+"""The screens of the navigation, in its order; `key` goes there after `g`."""
+
+from typing import NamedTuple
+
+from gateway.core.model import Scope
+
+
+class NavigationEntry(NamedTuple):
+    """A screen, and the scope that it needs."""
+
+    name: str
+    path: str
+    icon: str
+    key: str
+    scope: Scope
+
+
+SCREENS = (
+    NavigationEntry("Now", "/console", "gauge", "n", Scope.ADMIN_READ),
+    NavigationEntry("Jobs", "/console/jobs", "list", "j", Scope.JOBS_READ),
+)

@@ -1,0 +1,58 @@
+"""The routes of the console, as a face for the application of the API process."""
+
+from functools import cache
+from typing import Any
+
+from litestar import Response, Router
+from litestar.di import Provide
+from litestar.exceptions import NotFoundException
+
+from gateway.console.guards import SignInNeeded, ask_to_sign_in, guard_open, guard_staff
+from gateway.console.screens import job, jobs, now, search, sign_in, static
+from gateway.console.view import HOME, provide_view, view_of
+from gateway.errors import NotFound
+from gateway.web.app import Face
+from gateway.web.asgi.types import AnyRequest
+from gateway.web.context import declare_inputs, operator_dependencies
+from gateway.web.respond.problem_details import problem_of
+
+_STAFF: list[Any] = [
+    *sign_in.HANDLERS,
+    *now.HANDLERS,
+    *jobs.HANDLERS,
+    *job.HANDLERS,
+    *search.HANDLERS,
+]
+_OPEN: list[Any] = [*sign_in.OPEN, *static.OPEN]
+
+for _handler in (*_STAFF, *_OPEN):
+    declare_inputs(_handler)
+
+
+@cache
+def face() -> Face:
+    """All pages of the console."""
+    routers = (
+        Router(HOME, route_handlers=_STAFF, guards=[guard_staff], **_common()),
+        Router(HOME, route_handlers=_OPEN, guards=[guard_open], **_common()),
+    )
+    return Face(HOME, routers, _error_page)
+
+
+def _common() -> dict[str, Any]:
+    return {
+        "dependencies": {**operator_dependencies(), "view": Provide(provide_view)},
+        "exception_handlers": {SignInNeeded: ask_to_sign_in},
+    }
+
+
+def _error_page(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """An error as a page, with the same words that the API has for it."""
+    view = view_of(request)
+    if isinstance(error, NotFoundException):
+        error = NotFound("There is no such page.")
+    refusal, headers, _ = problem_of(error, view.request.request_id, view.request.trace_id)
+    page = view.page("error.html", status=refusal.status, error=refusal)
+    headers.pop("www-authenticate", None)
+    page.headers.update(headers)
+    return page

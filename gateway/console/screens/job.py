@@ -1,0 +1,168 @@
+"""Job: why it ended as it did, what happened when, its data and its webhooks; retry and cancel."""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Literal, NamedTuple, get_args
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+
+from gateway.console.phases import phases
+from gateway.console.screens.jobs import PATH
+from gateway.console.view import View
+from gateway.core.events import job_json
+from gateway.core.explain.explanation import explain_job
+from gateway.core.model import TERMINAL, Attempt, Delivery, Job, JobState, Scope, Tenant
+from gateway.errors import NotFound, TenantSuspended
+from gateway.flows.accept.acceptor import Order
+from gateway.flows.accept.retry_job import job_again
+from gateway.flows.read.deliveries import find_delivery, list_deliveries
+from gateway.flows.read.job_rows import job_rows
+from gateway.flows.read.jobs import find_job, find_owner
+from gateway.flows.read.timeline import timeline
+from gateway.flows.upstream.delete_job import delete_job
+from gateway.store.delivery_search.filter import DeliveryFilter
+from gateway.store.job_search.filter import JobFilter
+from gateway.web.context import Injected
+from gateway.web.schemas.requests import In
+
+Tab = Literal["timeline", "input", "result", "error", "metadata", "webhooks", "raw"]
+_MOST_WEBHOOKS = 20
+_MOST_OTHERS = 100
+_HOUR = timedelta(hours=1)
+_READS = {"scope": Scope.JOBS_READ}
+_WRITES = {"scope": Scope.SUPPORT}
+
+
+class JobView(In):
+    """Which part of a job is shown."""
+
+    tab: Tab | None = None
+
+
+class JobWebhook(NamedTuple):
+    """A webhook of a job with its attempts."""
+
+    delivery: Delivery
+    attempts: Sequence[Attempt]
+
+
+@get("/jobs/{job_id:uuid}", opt=_READS)
+async def show_job(
+    job_id: FromPath[UUID], parameters: Injected[JobView], view: Injected[View]
+) -> Response[bytes]:
+    """One job."""
+    job = await _job(view, job_id)
+    webhooks = await _webhooks(view, job)
+    told = await _told(view, job)
+    now = view.deps.clock.now()
+    return view.page(
+        "job.html",
+        job=job,
+        told=told,
+        explained=explain_job(told),
+        error=told["error"],
+        others=await _others(view, job, told["error"]),
+        phases=phases(job, webhooks, now),
+        entries=await timeline(view.deps, job.tenant_id, job.id),
+        webhooks=webhooks,
+        texts=_texts(job),
+        tabs=get_args(Tab),
+        tab=parameters.tab or "timeline",
+        is_open=job.state not in TERMINAL,
+        path=f"{PATH}/{job.id}",
+        once=view.deps.ids.uuid(),
+    )
+
+
+@post("/jobs/{job_id:uuid}/retry", status_code=200, opt=_WRITES)
+async def retry_job(job_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
+    """Run the job again as a new one, and show that; a form that is sent twice makes one job."""
+    job = await _job(view, job_id)
+    tenant = await _active_tenant(view, job)
+    once = view.form.get("once", "")[:64]
+    key = f"console {once}" if once.isascii() and once.isprintable() and once else None
+    again = await job_again(view.deps, tenant.id, job.id, idempotency_key=key)
+    order = Order.of(again, tenant.limits, view.deps.policy)
+    accepted = await view.context.acceptor.accept(order)
+    return view.go(f"{PATH}/{accepted.id}")
+
+
+@post("/jobs/{job_id:uuid}/cancel", status_code=200, opt=_WRITES)
+async def cancel_job(job_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
+    """End an open job; it leaves the lists."""
+    job = await _job(view, job_id)
+    tenant = await _active_tenant(view, job)
+    await delete_job(view.deps, tenant.id, job.id, unless_ended=True)
+    return view.go(f"{PATH}?told=cancelled")
+
+
+async def _job(view: View, job_id: UUID) -> Job:
+    """A job that the session may see; raises NotFound."""
+    own = view.signed_in.tenant
+    owner = await find_owner(view.deps, job_id, None if own is None else (own.id,))
+    return await find_job(view.deps, owner, job_id)
+
+
+async def _active_tenant(view: View, job: Job) -> Tenant:
+    """The tenant of a job that is to be changed; raises TenantSuspended."""
+    tenant = (await view.context.identities.tenant_by_id(job.tenant_id)).tenant
+    if tenant.suspended_at is not None:
+        raise TenantSuspended("The tenant is suspended. Only an operator can resume it.")
+    return tenant
+
+
+async def _told(view: View, job: Job) -> dict[str, Any]:
+    """The job as the API shows it, with what it waits for, but without its input and result."""
+    place = wait = None
+    if job.state not in TERMINAL:
+        reads = view.context.watchers.reads
+        place = await reads.ahead(job) if job.state is JobState.ACCEPTED else None
+        wait = await reads.wait(job, place)
+    text = job_json(job, queue_position=place, waits_for=wait)
+    return json.loads(text)
+
+
+async def _webhooks(view: View, job: Job) -> list[JobWebhook]:
+    wanted = DeliveryFilter(job.tenant_id, jobs=(job.id,))
+    found = await list_deliveries(view.deps, wanted, None, _MOST_WEBHOOKS)
+    logs = [await _log(view, one) for one in reversed(found)]
+    return [one for one in logs if one is not None]
+
+
+async def _log(view: View, delivery: Delivery) -> JobWebhook | None:
+    try:
+        found = await find_delivery(view.deps, delivery.tenant_id, delivery.id)
+    except NotFound:  # pruned meanwhile
+        return None
+    return JobWebhook(found.delivery, found.attempts)
+
+
+async def _others(view: View, job: Job, error: dict[str, Any] | None) -> str:
+    """How many other jobs of the tenant failed with the same code in the last hour; empty for none."""
+    if error is None:
+        return ""
+    wanted = JobFilter(
+        tenants=(job.tenant_id,),
+        error_codes=(error["code"],),
+        created_after=view.deps.clock.now() - _HOUR,
+    )
+    rows = (await job_rows(view.deps, wanted, None, _MOST_OTHERS + 1)).rows
+    others = sum(one.id != job.id for one in rows)
+    return f"more than {_MOST_OTHERS}" if others > _MOST_OTHERS else str(others or "")
+
+
+def _texts(job: Job) -> dict[str, str | None]:
+    """The JSON of each tab."""
+    return {
+        "input": job.params,
+        "result": job.result,
+        "error": job.error,
+        "metadata": job.metadata,
+        "raw": job_json(job),
+    }
+
+
+HANDLERS = [show_job, retry_job, cancel_job]

@@ -1,0 +1,120 @@
+"""Now: whether the gateway is healthy, and why not."""
+
+from litestar import Response, get
+
+from gateway.console.states import PROCESSES, Pill
+from gateway.console.view import View
+from gateway.console.words import count, duration
+from gateway.core.model import Scope
+from gateway.flows.health.overview import Overview
+from gateway.flows.health.status import GatewayStatus, status
+from gateway.store.work.queues import QueueLine
+from gateway.web.context import Injected
+
+_LOOKS = {"ok": "good", "degraded": "needs", "down": "bad"}
+_QUEUES = {
+    "accepted": "jobs to submit",
+    "submitting": "submits in doubt",
+    "poll": "jobs at the upstream",
+    "deliver": "webhooks",
+    "bulk": "bulk operations",
+}
+_REJECTED = "credential_rejected"
+
+
+@get("/", opt={"scope": Scope.ADMIN_READ})
+async def show_now(view: Injected[View]) -> Response[bytes]:
+    """The state of the gateway as this process sees it."""
+    found = await status(view.deps, view.context.overviews)
+    overview = found.overview
+    return view.page(
+        "now.html",
+        status=200,
+        found=found,
+        look=_LOOKS[found.word],
+        verdict=_verdict(found),
+        tiles=[] if overview is None else _tiles(overview),
+        held=[] if overview is None else _held(overview),
+        due=[] if overview is None else _due(overview),
+        processes=[] if overview is None else overview.processes,
+        pills=PROCESSES,
+        servers=_servers(found),
+    )
+
+
+def _verdict(found: GatewayStatus) -> str:
+    if found.word == "ok":
+        return "All is well."
+    return "No work is done." if found.word == "down" else "Needs attention."
+
+
+def _servers(found: GatewayStatus) -> list[tuple[str, Pill]]:
+    postgres = Pill("good", "ok") if found.database == "ok" else Pill("bad", "cannot be used")
+    redis = Pill("good", "ok") if found.redis else Pill("needs", "away")
+    return [("Postgres", postgres), ("Redis", redis)]
+
+
+def _tiles(overview: Overview) -> list[dict[str, str]]:
+    workers = [one for one in overview.processes if one.kind == "worker" and one.state != "stopped"]
+    alive = sum(one.state == "ok" for one in workers)
+    refused = [one for one in overview.lines if one.reason == _REJECTED and one.queue == "accepted"]
+    failing = overview.failing.get(50, 0)
+    return [
+        _tile("oldest due job", _since(overview, "accepted")),
+        _tile("oldest due webhook", _since(overview, "deliver")),
+        _tile(
+            "workers",
+            f"{alive} of {len(workers)}",
+            look="" if alive == len(workers) and alive else "bad",
+        ),
+        _tile("tenants that wait", count(overview.tenants_waiting)),
+        _tile(
+            "credentials refused",
+            count(sum(one.tenants for one in refused)),
+            more=f"{count(sum(one.rows for one in refused))} jobs wait" if refused else "",
+            look="needs" if refused else "",
+        ),
+        _tile("endpoints that fail", count(failing), look="needs" if failing else ""),
+    ]
+
+
+def _tile(name: str, value: str, *, more: str = "", look: str = "") -> dict[str, str]:
+    return {"name": name, "value": value, "more": more, "look": look}
+
+
+def _since(overview: Overview, queue: str) -> str:
+    seconds = _oldest(overview, queue)
+    return duration(seconds) if seconds else "none"
+
+
+def _oldest(overview: Overview, queue: str) -> float | None:
+    return next((one.seconds for one in overview.lines if _is_free(one, queue)), None)
+
+
+def _is_free(line: QueueLine, queue: str) -> bool:
+    return line.queue == queue and line.reason is None
+
+
+def _due(overview: Overview) -> list[tuple[str, int, float, int]]:
+    """Each queue: what may go, since when, and what is held back."""
+    return [
+        (
+            name,
+            sum(one.rows for one in overview.lines if _is_free(one, queue)),
+            _oldest(overview, queue) or 0.0,
+            sum(one.rows for one in overview.lines if one.queue == queue and one.reason),
+        )
+        for queue, name in _QUEUES.items()
+    ]
+
+
+def _held(overview: Overview) -> list[tuple[str, str, int, int]]:
+    """What is held back: its queue, the reason, how many, of how many tenants."""
+    return [
+        (_QUEUES[one.queue], one.reason.replace("_", " "), one.rows, one.tenants)
+        for one in overview.lines
+        if one.reason is not None and one.rows
+    ]
+
+
+HANDLERS = [show_now]

@@ -1,0 +1,71 @@
+"""Sign in with an operator key or by a one-time link, sign out, choose a theme."""
+
+from litestar import Response, get, post
+
+from gateway.console.cookies import THEMES, no_session_cookie, session_cookie, theme_cookie
+from gateway.console.view import HOME, View, own_path
+from gateway.core.model import Scope
+from gateway.errors import BadRequest, GatewayError
+from gateway.flows.admin import sessions
+from gateway.web.asgi.types import AnyRequest
+from gateway.web.context import Injected
+
+_NOBODYS: dict[str, Scope | None] = {"scope": None}  # every role may
+
+
+@get("/sign-in")
+async def show_sign_in(view: Injected[View], request: AnyRequest) -> Response[bytes]:
+    """The form; it leads to the page that was asked for."""
+    wanted = own_path(request.query_params.get("next", HOME))
+    return view.page("sign_in.html", next=wanted, fault="")
+
+
+@post("/sign-in", status_code=200)
+async def sign_in(view: Injected[View], request: AnyRequest) -> Response[bytes]:
+    """Make a session for an operator key."""
+    wanted, key = own_path(view.form.get("next", HOME)), view.form.get("key", "").strip()
+    try:
+        _, token = await sessions.sign_in(view.deps, key, _address(request))
+    except GatewayError as error:
+        return view.page("sign_in.html", status=error.status, next=wanted, fault=error.detail)
+    return view.go(wanted, cookie=session_cookie(token))
+
+
+@get("/link")
+async def show_link(view: Injected[View], request: AnyRequest) -> Response[bytes]:
+    """A form that uses the link up, so that programs that look at links in messages do not."""
+    return view.page("link.html", token=request.query_params.get("token", ""))
+
+
+@post("/link", status_code=200)
+async def use_link(view: Injected[View], request: AnyRequest) -> Response[bytes]:
+    """Make a session for a one-time link."""
+    try:
+        _, token = await sessions.redeem(view.deps, view.form.get("token", ""), _address(request))
+    except GatewayError as error:
+        return view.page("sign_in.html", status=error.status, next=HOME, fault=error.detail)
+    return view.go(HOME, cookie=session_cookie(token))
+
+
+@post("/sign-out", status_code=200, opt=_NOBODYS)
+async def sign_out(view: Injected[View]) -> Response[bytes]:
+    """End the session."""
+    await sessions.end(view.deps, view.signed_in.id)
+    return view.go(f"{HOME}/sign-in", cookie=no_session_cookie())
+
+
+@post("/theme", status_code=200, opt=_NOBODYS)
+async def choose_theme(view: Injected[View]) -> Response[bytes]:
+    """Keep the theme in a cookie of this browser."""
+    theme = view.form.get("theme", "")
+    if theme not in THEMES:
+        raise BadRequest.of("theme", f"must be one of {', '.join(THEMES)}")
+    return view.go(own_path(view.form.get("next", HOME)), cookie=theme_cookie(theme))
+
+
+def _address(request: AnyRequest) -> str | None:
+    return request.client.host if request.client else None
+
+
+OPEN = [show_sign_in, sign_in, show_link, use_link]
+HANDLERS = [sign_out, choose_theme]

@@ -1,0 +1,121 @@
+"""View: one request of a person, with its session, and the pages that it is answered with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from litestar import Response
+
+from gateway.console import assets
+from gateway.console.cookies import THEME, THEMES, cookie_of
+from gateway.console.headers import page_headers
+from gateway.console.navigation import SCREENS, NavigationEntry
+from gateway.console.templating import rendered
+from gateway.core.model import Scope
+from gateway.core.roles import scopes_of
+from gateway.errors import Forbidden
+from gateway.flows.admin.sessions import Session
+from gateway.flows.deps import Deps
+from gateway.web.asgi.request_context import CONTEXT, STATE, RequestContext
+from gateway.web.asgi.types import AnyRequest
+from gateway.web.context import Context
+
+HOME = "/console"
+_HTML = "text/html"
+_SEE_OTHER = 303
+_IN_STATE = "console_view"
+
+
+@dataclass(slots=True)
+class View:
+    """One request; `form` has the fields of a write, which a guard has checked."""
+
+    context: Context
+    request: RequestContext
+    path: str
+    session: Session | None = None
+    form: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def deps(self) -> Deps:
+        """The adapters and the policy."""
+        return self.context.deps
+
+    @property
+    def signed_in(self) -> Session:
+        """The session, which a guard has found."""
+        if self.session is None:
+            raise RuntimeError("a handler without a guard asked for its session")
+        return self.session
+
+    @property
+    def url(self) -> str:
+        """The path and query of this view."""
+        query = self.request.query.decode("latin-1")
+        return f"{self.path}?{query}" if query else self.path
+
+    @property
+    def is_fragment(self) -> bool:
+        """Whether htmx asks, for a part of a page that stays."""
+        return self.request.header(b"hx-request") == "true"
+
+    @property
+    def theme(self) -> str:
+        """The theme that the person chose."""
+        chosen = cookie_of(self.request, THEME)
+        return chosen if chosen in THEMES else "auto"
+
+    @property
+    def screens(self) -> list[NavigationEntry]:
+        """The navigation: the screens that the role may see."""
+        return [screen for screen in SCREENS if self.may(screen.scope)]
+
+    def may(self, scope: str) -> bool:
+        """Whether the role of the session has a scope."""
+        return self.session is not None and Scope(scope) in scopes_of(self.session.role)
+
+    def require(self, scope: Scope) -> None:
+        """Raise Forbidden for a role that lacks a scope."""
+        if not self.may(scope):
+            raise Forbidden(f"The role {self.signed_in.role} may not do this; it needs {scope}.")
+
+    def page(self, template: str, *, status: int = 200, **values: object) -> Response[bytes]:
+        """A page, rendered from a template that gets this view as `view`."""
+        found = assets.load()
+        body = rendered(template, self.deps.clock.now(), {"view": self, "assets": found, **values})
+        return Response(body, status_code=status, media_type=_HTML, headers=dict(page_headers()))
+
+    def go(self, to: str, *, cookie: str = "") -> Response[bytes]:
+        """Send the browser to another page of ours, by GET."""
+        headers = {**page_headers(), **({"Set-Cookie": cookie} if cookie else {})}
+        if self.is_fragment:
+            return Response(b"", status_code=200, headers={**headers, "HX-Redirect": to})
+        return Response(b"", status_code=_SEE_OTHER, headers={**headers, "Location": to})
+
+
+def view_of(request: AnyRequest) -> View:
+    """The view of a request, made when it is first asked for."""
+    state = request.scope["state"]
+    if _IN_STATE not in state:
+        state[_IN_STATE] = View(state[CONTEXT], state[STATE], request.scope["path"])
+    return state[_IN_STATE]
+
+
+async def provide_view(request: AnyRequest) -> View:
+    """The view as a dependency of handlers."""
+    return view_of(request)
+
+
+def sign_in_path(view: View) -> str:
+    """The page to sign in, which leads back to what was asked for."""
+    wanted = view.url
+    if view.is_fragment:  # the page around it is what to come back to
+        current = view.request.header(b"hx-current-url")
+        wanted = current[current.find(HOME) :] if HOME in current else HOME
+    return f"{HOME}/sign-in?next={quote(own_path(wanted), safe='/')}"
+
+
+def own_path(text: str) -> str:
+    """A path of the console that somebody named; its start for anything else, as a link to another site."""
+    is_ours = text == HOME or text.startswith((f"{HOME}/", f"{HOME}?"))
+    return text if is_ours and text.isprintable() and "\\" not in text else HOME

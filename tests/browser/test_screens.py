@@ -1,0 +1,69 @@
+"""What holds for every screen: it can be used by everybody, in both themes, at any width, without errors."""
+
+from typing import Literal
+
+import pytest
+
+from tests.browser.visitor import Gateway, TenantOfGateway, Visitors
+
+
+@pytest.fixture(scope="module")
+def tenant(gateway: Gateway) -> TenantOfGateway:
+    """A tenant that has something to show on each screen."""
+    made = gateway.tenant()
+    made.job("failed", error="BAD_INPUT")
+    made.job("good")
+    made.waiting("waiting")
+    return made
+
+
+def _paths(tenant: TenantOfGateway) -> dict[str, str]:
+    """One path of each screen; add yours here."""
+    jobs = tenant.send("GET", "/v1/job")
+    failed = next(one["id"] for one in jobs if one["name"] == "failed")
+    waiting = next(one["id"] for one in jobs if one["name"] == "waiting")
+    return {
+        "now": "/console",
+        "jobs": f"/console/jobs?tenant={tenant.slug}",
+        "no jobs": f"/console/jobs?tenant={tenant.slug}&name=none",
+        "job": f"/console/jobs/{failed}",
+        "job, raw": f"/console/jobs/{failed}?tab=raw",
+        "waiting job": f"/console/jobs/{waiting}",
+        "search": "/console/search?q=nothing",
+    }
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_screen_shuts_anybody_out(
+    theme: Literal["light", "dark"], visitors: Visitors, tenant: TenantOfGateway
+) -> None:
+    visitor = visitors.new("operator", color_scheme=theme, bypass_csp=True)
+    found = {}
+    for name, path in _paths(tenant).items():
+        visitor.open(path)
+        if violations := visitor.violations():
+            found[name] = violations
+    assert found == {}
+
+
+@pytest.mark.parametrize("width", [360, 800, 1440])
+def test_every_screen_fits(width: int, visitors: Visitors, tenant: TenantOfGateway) -> None:
+    visitor = visitors.new("operator", viewport={"width": width, "height": 800})
+    wide = []
+    for name, path in _paths(tenant).items():
+        page = visitor.open(path)
+        if page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
+            wide.append(name)
+    assert wide == []
+
+
+def test_the_policy_of_every_screen_is_strict(visitors: Visitors, tenant: TenantOfGateway) -> None:
+    page = visitors.new("operator").page
+    for path in _paths(tenant).values():
+        headers = page.request.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"

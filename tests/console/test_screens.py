@@ -1,0 +1,129 @@
+"""Screens without a browser: what they say in each state, and what wrong input gets."""
+
+import httpx
+import pytest
+
+from tests.console.conftest import signed_in
+from tests.web.conftest import NOBODY, World
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("status=NOPE", "status"),
+        ("cursor=nonsense", "cursor"),
+        ("span=year", "span"),
+        ("label=x", "label"),
+        ("createdAfter=yesterday", "createdAfter"),
+        ("nonsense=1", "nonsense"),
+        ("tenant=a%00b", "tenant"),
+    ],
+)
+async def test_a_wrong_filter_is_named(
+    world: World, client: httpx.AsyncClient, query: str, field: str
+) -> None:
+    await signed_in(world, client)
+    answer = await client.get(f"/console/jobs?{query}")
+    assert answer.status_code == 400
+    assert field in answer.text
+
+
+async def test_fields_that_a_form_left_empty_filter_nothing(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    slug = await world.tenant("acme")
+    job_id = await world.job(slug)
+    await signed_in(world, client, "viewer")
+    answer = await client.get(f"/console/jobs?tenant={slug}&workflow=&errorCode=&name=&label=")
+    assert answer.status_code == 200
+    assert job_id in answer.text
+
+
+async def test_an_unknown_tenant_has_no_jobs(world: World, client: httpx.AsyncClient) -> None:
+    await signed_in(world, client)
+    answer = await client.get("/console/jobs?tenant=nobody")
+    assert "No job matches" in answer.text
+
+
+async def test_pages_follow_each_other(world: World, client: httpx.AsyncClient) -> None:
+    slug = await world.tenant("acme")
+    for _ in range(51):
+        await world.job(slug)
+    await signed_in(world, client)
+    first = (await client.get(f"/console/jobs?tenant={slug}")).text
+    assert first.count("data-row") == 50
+    [place] = [
+        line.partition('href="')[2].partition('"')[0]
+        for line in first.splitlines()
+        if ">Older<" in line
+    ]
+    second = (await client.get(place.replace("&amp;", "&"))).text
+    assert second.count("data-row") == 1
+    assert ">Newest<" in second
+
+
+@pytest.mark.parametrize("job_id", [NOBODY, "nonsense", "00000000-0000-0000-0000-00000000000g"])
+async def test_an_unknown_job_is_a_page_that_says_so(
+    world: World, client: httpx.AsyncClient, job_id: str
+) -> None:
+    await signed_in(world, client)
+    answer = await client.get(f"/console/jobs/{job_id}")
+    assert answer.status_code == 404
+    assert "There is no such" in answer.text
+
+
+async def test_an_open_job_says_what_it_waits_for_and_can_be_cancelled(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    slug = await world.tenant("acme")
+    job_id = await world.job(slug)
+    console = await signed_in(world, client, "support")
+    page = (await client.get(f"/console/jobs/{job_id}")).text
+    assert "No worker of the gateway" in page
+    assert "The operator acts" in page
+    gone = await console.post(f"/console/jobs/{job_id}/cancel")
+    assert gone.headers["location"] == "/console/jobs?told=cancelled"
+    assert (await client.get(f"/console/jobs/{job_id}")).status_code == 404
+
+
+async def test_assets_are_kept_for_good(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/console/sign-in")).text
+    paths = [part.partition('"')[0] for part in page.split('"/console/assets/')[1:]]
+    if not paths:
+        pytest.skip("the assets are not built: `make assets`")
+    for path in paths:
+        answer = await client.get(f"/console/assets/{path.partition('#')[0]}")
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["content-encoding"] == "gzip"
+    plain = await client.get(f"/console/assets/{paths[0]}", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize("name", ["..%2f__init__.py", "manifest.json", "x.js"])
+async def test_only_assets_are_served(client: httpx.AsyncClient, name: str) -> None:
+    answer = await client.get(f"/console/assets/{name}")
+    assert answer.status_code in (303, 404)
+
+
+async def test_search_goes_to_the_only_hit(world: World, client: httpx.AsyncClient) -> None:
+    slug = await world.tenant("acme")
+    job_id = await world.job(slug, batchName=f"batch & {slug}")
+    await signed_in(world, client, "viewer")
+    found = await client.get(f"/console/search?q={job_id}")
+    assert found.headers["location"] == f"/console/jobs/{job_id}"
+    found = await client.get("/console/search", params={"q": f"batch & {slug}"})
+    assert job_id in (await client.get(found.headers["location"])).text
+    found = await client.get(f"/console/search?q={slug}")
+    assert job_id in (await client.get(found.headers["location"])).text
+
+
+async def test_search_lists_several_hits_or_none(world: World, client: httpx.AsyncClient) -> None:
+    slugs = [await world.tenant("several") for _ in range(2)]
+    await signed_in(world, client)
+    page = (await client.get("/console/search?q=several-")).text
+    assert all(f"tenant={slug}" in page for slug in slugs)
+    assert "Nothing found" in (await client.get("/console/search?q=nothing")).text
+    assert "What are you looking for?" in (await client.get("/console/search?q=")).text
