@@ -44,7 +44,7 @@ _COVERED = ("gateway.core", "gateway.store", "gateway.flows")
 _MEASURED = frozenset({"core", "flows", "model", "store"})
 # Where single files take longest: they start processes, servers or compilers.
 _LONG = frozenset(
-    {"cli", "deploy", "e2e", "embedded", "faults", "model", "project", "real_servers"}
+    {"browser", "cli", "deploy", "e2e", "embedded", "faults", "model", "project", "real_servers"}
 )
 _LONG_FILE = "test_generated_clients.py"
 

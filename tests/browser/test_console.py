@@ -1,8 +1,11 @@
 """The console in a real browser, before a whole gateway."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.visitor import Gateway, Visitors
+
+pytestmark = pytest.mark.timeout(600)  # the first test waits for npm and for a whole gateway
 
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(2)>",

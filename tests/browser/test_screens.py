@@ -6,6 +6,8 @@ import pytest
 
 from tests.browser.visitor import Gateway, TenantOfGateway, Visitors
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for npm and for a whole gateway
+
 
 @pytest.fixture(scope="module")
 def tenant(gateway: Gateway) -> TenantOfGateway:
