@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from gateway.core.model import TERMINAL, Attempt, Delivery, Job
 
@@ -77,7 +78,7 @@ def _of_webhooks(
     ended = job.completed_at
     made = [one.created_at for one, _ in webhooks if ended and one.created_at >= ended]
     if ended and made:
-        yield _Part("noticed", "waits", ended, min(made), "until the gateway knew of the end")
+        yield _Part("noticed", "waits", ended, min(made))
     for delivery, attempts in webhooks:
         for attempt in attempts:
             yield _of_attempt(delivery, attempt)
@@ -92,5 +93,9 @@ def _of_attempt(delivery: Delivery, attempt: Attempt) -> _Part:
     answer = str(attempt.status) if attempt.status else attempt.error_class or ""
     name = f"webhook {attempt.number}"
     return _Part(
-        name, "good" if good else "bad", attempt.started_at, ends, f"{answer} {delivery.url}"
+        name,
+        "good" if good else "bad",
+        attempt.started_at,
+        ends,
+        f"{answer} {urlsplit(delivery.url).netloc}",
     )

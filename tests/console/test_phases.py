@@ -58,7 +58,7 @@ def test_an_ended_job_has_all_of_its_phases() -> None:
         ("webhook 1", "bad", 0.5),
         ("webhook 1", "good", 0.5),
     ]
-    assert found[4].note == "503 https://hooks.example.com/"
+    assert found[4].note == "503 hooks.example.com"
     assert all(one.start >= 0 and one.start + one.width <= AXIS for one in found)
 
 

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from gateway.core.lifecycle import expired
 from tests.console.conftest import signed_in
 from tests.web.conftest import NOBODY, World
 
@@ -86,6 +87,27 @@ async def test_an_open_job_says_what_it_waits_for_and_can_be_cancelled(
     gone = await console.post(f"/console/jobs/{job_id}/cancel")
     assert gone.headers["location"] == "/console/jobs?told=cancelled"
     assert (await client.get(f"/console/jobs/{job_id}")).status_code == 404
+
+
+async def test_acts_are_in_the_audit_with_the_persons_key(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    slug = await world.tenant("acme")
+    failed, waiting = await world.job(slug), await world.job(slug)
+    await world.finish(failed, expired())
+    console = await signed_in(world, client, "support")
+    again = await console.post(f"/console/jobs/{failed}/retry")
+    await console.post(f"/console/jobs/{waiting}/cancel")
+    assert (await console.post(f"/console/jobs/{failed}/cancel")).status_code == 409
+    entries = await world.get(f"/admin/v1/audit?tenant={slug}&action=job.retried", world.operator)
+    entries += await world.get(
+        f"/admin/v1/audit?tenant={slug}&action=job.cancelled", world.operator
+    )
+    assert [(one["subject"], one["keyName"]) for one in entries] == [
+        (failed, "test"),
+        (waiting, "test"),
+    ]
+    assert again.headers["location"].endswith(entries[0]["detail"]["newId"])
 
 
 async def test_assets_are_kept_for_good(client: httpx.AsyncClient) -> None:

@@ -5,8 +5,12 @@ export function copyOnClick() {
     const button = event.target.closest("[data-copy]");
     if (!button) return;
     event.preventDefault();
-    await navigator.clipboard.writeText(button.dataset.copy);
     const told = document.querySelector("#told");
+    if (!navigator.clipboard) { // only pages over HTTPS or of this machine have one
+      window.prompt("Copy this:", button.dataset.copy);
+      return;
+    }
+    await navigator.clipboard.writeText(button.dataset.copy);
     if (told) told.textContent = "Copied";
     button.classList.add("is-done");
     setTimeout(() => {

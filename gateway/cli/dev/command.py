@@ -120,6 +120,7 @@ def say(line: str) -> None:
 async def _serve(machine: Machine) -> None:
     facts = machine.facts
     click.echo(f"API        {facts['api']}   (reference at /docs, OpenAPI at /schema/openapi.json)")
+    click.echo(f"Console    {facts['dashboard']}   (sign in, once: {await machine.console_link()})")
     click.echo(f"Receiver   {facts['receiver']}/received")
     click.echo(f"Simulator  {facts['simulator'] or 'none'}")
     click.echo(f"Keys, logs {machine.folder}/dev.json, {machine.folder}/logs")

@@ -49,6 +49,7 @@ class Machine:
         self.folder = folder
         self._options = options
         self._say = say
+        self._env: dict[str, str] = {}
         self._supervisor = Supervisor(say, self._write_facts)
         self._workers = [f"worker-{number}" for number in range(1, options.workers + 1)]
 
@@ -60,7 +61,7 @@ class Machine:
         postgres = await prepare_postgres(_make(folder / "postgres"))
         valkey = prepare_valkey(_make(folder / "redis"))
         database = postgres.url_of(_DATABASE)
-        env = make_environment(folder, site, database=database, redis=valkey.url)
+        env = self._env = make_environment(folder, site, database=database, redis=valkey.url)
         outside = [make_receiver(folder, site.receiver, env)]
         if site.simulator is not None:
             simulator = make_simulator(folder, site.simulator, site.files, options.seed, env)
@@ -84,6 +85,10 @@ class Machine:
         await self._supervisor.stop(("simulator", "receiver"))
         await self._supervisor.stop(("redis",))
         await self._supervisor.stop(("postgres",))
+
+    async def console_link(self) -> str:
+        """A link that signs in to the console once, within five minutes."""
+        return (await run_gateway("console", "link", "--name", "dev", env=self._env)).strip()
 
     def kill(self) -> None:
         """End every part at once."""
@@ -138,7 +143,7 @@ def _tail(log: Path, lines: int = 15) -> str:
 def _facts(site: Site, seeds: Seeds, database: str, redis: str) -> dict[str, Any]:
     return {
         "api": site.api,
-        "dashboard": None,
+        "dashboard": f"{site.api}/console",
         "simulator": site.simulator,
         "receiver": site.receiver,
         "databaseUrl": database,

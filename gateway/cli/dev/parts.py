@@ -80,6 +80,8 @@ def make_environment(folder: Path, site: Site, *, database: str, redis: str) -> 
         "GATEWAY_REDIS_URL": redis,
         "GATEWAY_MASTER_KEY": _master_key(folder / "master.key"),
         "GATEWAY_ALLOW_PRIVATE_CALLBACKS": "true",
+        "GATEWAY_CONSOLE": "true",
+        "GATEWAY_PUBLIC_URL": site.api,
     }
     if site.simulator is not None:
         settings["GATEWAY_UPSTREAM_URL"] = f"{site.simulator}/v1"

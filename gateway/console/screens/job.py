@@ -15,9 +15,10 @@ from gateway.console.view import View
 from gateway.core.events import job_json
 from gateway.core.explain.explanation import explain_job
 from gateway.core.model import TERMINAL, Attempt, Delivery, Job, JobState, Scope, Tenant
-from gateway.errors import NotFound, TenantSuspended
+from gateway.errors import Conflict, NotFound, TenantSuspended
 from gateway.flows.accept.acceptor import Order
 from gateway.flows.accept.retry_job import job_again
+from gateway.flows.admin.audit import note_before
 from gateway.flows.read.deliveries import find_delivery, list_deliveries
 from gateway.flows.read.job_rows import job_rows
 from gateway.flows.read.jobs import find_job, find_owner
@@ -86,6 +87,8 @@ async def retry_job(job_id: FromPath[UUID], view: Injected[View]) -> Response[by
     key = f"console {once}" if once.isascii() and once.isprintable() and once else None
     again = await job_again(view.deps, tenant.id, job.id, idempotency_key=key)
     order = Order.of(again, tenant.limits, view.deps.policy)
+    actor = view.signed_in.actor
+    await note_before(view.deps, actor, "job.retried", str(job.id), tenant.id, newId=again.id)
     accepted = await view.context.acceptor.accept(order)
     return view.go(f"{PATH}/{accepted.id}")
 
@@ -95,6 +98,9 @@ async def cancel_job(job_id: FromPath[UUID], view: Injected[View]) -> Response[b
     """End an open job; it leaves the lists."""
     job = await _job(view, job_id)
     tenant = await _active_tenant(view, job)
+    if job.state in TERMINAL:
+        raise Conflict("The job has ended already, so there is nothing to cancel.")
+    await note_before(view.deps, view.signed_in.actor, "job.cancelled", str(job.id), tenant.id)
     await delete_job(view.deps, tenant.id, job.id, unless_ended=True)
     return view.go(f"{PATH}?told=cancelled")
 

@@ -1,5 +1,7 @@
 """Now: whether the gateway is healthy, and why not."""
 
+from collections.abc import Iterator, Sequence
+
 from litestar import Response, get
 
 from gateway.console.states import PROCESSES, Pill
@@ -20,6 +22,7 @@ _QUEUES = {
     "bulk": "bulk operations",
 }
 _REJECTED = "credential_rejected"
+_HALF_WAY = 50  # percent of the way to being disabled
 
 
 @get("/", opt={"scope": Scope.ADMIN_READ})
@@ -27,12 +30,15 @@ async def show_now(view: Injected[View]) -> Response[bytes]:
     """The state of the gateway as this process sees it."""
     found = await status(view.deps, view.context.overviews)
     overview = found.overview
+    reasons = [one.message for one in found.wrong]
+    reasons += [] if overview is None else _of_tenants(overview)
     return view.page(
         "now.html",
         status=200,
         found=found,
-        look=_LOOKS[found.word],
-        verdict=_verdict(found),
+        look=_LOOKS["degraded" if reasons and found.word == "ok" else found.word],
+        verdict=_verdict(found, reasons),
+        reasons=reasons,
         tiles=[] if overview is None else _tiles(overview),
         held=[] if overview is None else _held(overview),
         due=[] if overview is None else _due(overview),
@@ -42,10 +48,26 @@ async def show_now(view: Injected[View]) -> Response[bytes]:
     )
 
 
-def _verdict(found: GatewayStatus) -> str:
-    if found.word == "ok":
-        return "All is well."
-    return "No work is done." if found.word == "down" else "Needs attention."
+def _verdict(found: GatewayStatus, reasons: Sequence[str]) -> str:
+    if found.word == "down":
+        return "No work is done."
+    return "Needs attention." if reasons else "All is well."
+
+
+def _of_tenants(overview: Overview) -> Iterator[str]:
+    """What somebody has to look at though the gateway itself is well."""
+    refused = _refused(overview)
+    if tenants := sum(one.tenants for one in refused):
+        whose = "a tenant's credential" if tenants == 1 else f"the credentials of {tenants} tenants"
+        rows = count(sum(one.rows for one in refused))
+        yield f"The upstream refuses {whose}; {rows} jobs wait. Store a new one."
+    if failing := overview.failing.get(_HALF_WAY, 0):
+        what = "An endpoint fails and is" if failing == 1 else f"{failing} endpoints fail and are"
+        yield f"{what} disabled, or at least half way to it."
+
+
+def _refused(overview: Overview) -> list[QueueLine]:
+    return [one for one in overview.lines if one.reason == _REJECTED and one.queue == "accepted"]
 
 
 def _servers(found: GatewayStatus) -> list[tuple[str, Pill]]:
@@ -57,8 +79,7 @@ def _servers(found: GatewayStatus) -> list[tuple[str, Pill]]:
 def _tiles(overview: Overview) -> list[dict[str, str]]:
     workers = [one for one in overview.processes if one.kind == "worker" and one.state != "stopped"]
     alive = sum(one.state == "ok" for one in workers)
-    refused = [one for one in overview.lines if one.reason == _REJECTED and one.queue == "accepted"]
-    failing = overview.failing.get(50, 0)
+    refused, failing = _refused(overview), overview.failing.get(_HALF_WAY, 0)
     return [
         _tile("oldest due job", _since(overview, "accepted")),
         _tile("oldest due webhook", _since(overview, "deliver")),

@@ -1,6 +1,7 @@
 """Audit: note each administrative act in the transaction that carries it out.
 
-So there is no act without its entry, and no entry for an act that failed, also after a crash.
+So there is no act without its entry, and no entry for an act that failed, also after a crash. Acts of
+people on the jobs of tenants are noted just before.
 """
 
 import json
@@ -23,6 +24,8 @@ ACTIONS = (
     "key.created",
     "key.rotated",
     "key.revoked",
+    "job.retried",
+    "job.cancelled",
     "session.created",
     "session.ended",
     "portal_link.created",
@@ -44,6 +47,17 @@ async def note(tx: Tx, deps: Deps, actor: str, action: str, subject: str, **deta
         tenant_id=tenant_id if isinstance(tenant_id, UUID) else None,
         detail=json.dumps(detail, default=str),
     )
+
+
+async def note_before(
+    deps: Deps, actor: str, action: str, subject: str, tenant_id: UUID, **detail: object
+) -> None:
+    """Note an act of a person on a tenant's things, which other transactions carry out next.
+
+    An act that fails then has an entry, but none is without one.
+    """
+    async with deps.db.begin() as tx:
+        await note(tx, deps, actor, action, subject, tenant_id=tenant_id, **detail)
 
 
 async def list_audit(

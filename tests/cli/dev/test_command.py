@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -152,6 +153,18 @@ def test_dev_json_has_all_addresses_and_keys(facts: Facts) -> None:
     assert get(f"{facts['api']}/health/ready")
     assert get(f"{facts['api']}/admin/v1/tenant", facts["operatorKey"])
     assert get(f"{facts['api']}/v1/job", facts["serviceKey"]) == []
+    assert facts["dashboard"] == f"{facts['api']}/console"
+
+
+def test_it_prints_a_link_that_signs_in_to_the_console(dev: Dev, facts: Facts) -> None:
+    wait_for(lambda: "Receiver " in dev.said())
+    link = re.search(
+        rf"^Console +{facts['dashboard']} .*: (\S+token=(\S+))\)$", dev.said(), re.MULTILINE
+    )
+    assert link is not None, dev.said()
+    assert "Sign in" in httpx.get(link[1], timeout=20).text
+    used = httpx.post(f"{facts['dashboard']}/link", data={"token": link[2]}, timeout=20)
+    assert (used.status_code, used.headers["location"]) == (303, "/console")
 
 
 def test_its_secrets_are_its_own(dev: Dev, facts: Facts) -> None:
