@@ -54,7 +54,7 @@ def test_somebody_finds_a_failed_job_reads_why_and_retries_it(
     tenant = gateway.tenant()
     tenant.job("broken song", error="BAD_INPUT")
     tenant.job("fine song")
-    page = visitors.new("operator").open(f"/console/jobs?tenant={tenant.slug}")
+    page = visitors.new("support").open(f"/console/jobs?tenant={tenant.slug}")
     page.click(".presets >> text=failed")
     expect(page.locator("tr[data-row]")).to_have_count(1)
     page.click("text=broken song")

@@ -10,14 +10,13 @@ import httpx
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response
 
 from tests.browser.chromium import FOLDER
-from tests.cli.commands import call
+from tests.cli.commands import call, run, settings_for
 from tests.cli.conftest import Running
 
 _SECONDS = 60
 _ENDED = ("SUCCEEDED", "FAILED")
 _LOCAL = frozenset({"data", "blob", "about"})
 _GRAVE = frozenset({"serious", "critical"})
-_SCOPES = {"viewer": "admin:read", "support": "support"}
 _WIDTH, _HEIGHT = 1280, 800
 # A Chromium that is told of an error status writes that into its console, too.
 _STATUS = "Failed to load resource"
@@ -41,10 +40,20 @@ class Gateway:
     def key(self, role: str) -> str:
         """An operator key of a role: viewer, support or operator."""
         if role not in self._keys:
-            given = {"kind": "operator", "name": role, "scopes": [_SCOPES[role]]}
+            given = {"kind": "operator", "name": role, "role": role}
             made = self.admin("POST", "/key", given)
             self._keys[role] = made["accessKey"]
         return self._keys[role]
+
+    def console_link(self) -> str:
+        """A one-time link into the console, as `gateway dev` prints it."""
+        facts = self.running.facts
+        env = settings_for(facts["databaseUrl"], facts["redisUrl"])
+        env["GATEWAY_PUBLIC_URL"] = self.api
+        env["GATEWAY_MASTER_KEY"] = (self.running.folder / "master.key").read_text()
+        made = run("console", "link", env=env)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
 
     def admin(self, method: str, path: str, body: Any = None) -> Any:
         """The answer of /admin/v1."""
@@ -168,7 +177,10 @@ class Visitor:
         ]
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and _STATUS not in message.text:
+        told = [f"Status Error Code {status}" for status in self._expected]  # by htmx
+        if any(text in message.text for text in (_STATUS, *told)):
+            return
+        if message.type in ("error", "warning"):
             self._problems.append(f"{message.type} on {self.page.url}: {message.text}")
 
     def _on_request(self, request: Request) -> None:

@@ -13,7 +13,7 @@ function show(isAway) {
 export function stayWhileAway() {
   document.addEventListener("htmx:sendError", () => show(true));
   document.addEventListener("htmx:responseError", (event) => {
-    if (event.detail.xhr.status >= 502) show(true);
+    if (event.detail.xhr.status >= 500) show(true);
   });
   document.addEventListener("htmx:afterOnLoad", () => show(false));
 }

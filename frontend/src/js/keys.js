@@ -10,7 +10,7 @@ function walk(step) {
   const rows = [...document.querySelectorAll(ROWS)];
   const place = rows.findIndex((row) => row.contains(document.activeElement));
   const next = rows[place < 0 ? (step > 0 ? 0 : rows.length - 1) : place + step];
-  next?.querySelector("a")?.focus();
+  (next?.querySelector("a[data-open]") ?? next?.querySelector("a"))?.focus();
   next?.scrollIntoView({block: "nearest"});
 }
 

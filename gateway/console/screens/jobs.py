@@ -1,6 +1,8 @@
 """Jobs: the list, with its filters in the URL."""
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
 
 from litestar import Response, get
 
@@ -8,13 +10,21 @@ from gateway.console.screens.job_filters import SPANS, STATUSES, JobsView, filte
 from gateway.console.view import HOME, View
 from gateway.core.model import Scope
 from gateway.core.text.cursor import encode_cursor
-from gateway.flows.read.job_rows import job_rows
+from gateway.flows.read.job_rows import JobRow, job_rows
 from gateway.web.context import Injected
 from gateway.web.respond.paging import read_cursor
 
 PATH = f"{HOME}/jobs"
 _SIZE = 50
+_MOST_NEW = 100
+_NONE = UUID(int=0)
 _TOLD = {"cancelled": "The job is cancelled and deleted."}
+
+
+class NewJobsView(JobsView):
+    """A filter, and the newest job that the list shows."""
+
+    after: UUID = _NONE
 
 
 @get("/jobs", opt={"scope": Scope.JOBS_READ})
@@ -31,10 +41,31 @@ async def show_jobs(parameters: Injected[JobsView], view: Injected[View]) -> Res
         all_times=_with(view, span=""),
         all_statuses=_with(view, status=""),
         first=_with(view) if parameters.cursor else "",
+        watch="" if parameters.cursor else _watch(view, found.rows),
         older=_with(view, cursor=encode_cursor(found.next)) if found.next else "",
         is_filtered=is_filtered(parameters),
         told=_TOLD.get(parameters.told, ""),
     )
+
+
+@get("/jobs/new", opt={"scope": Scope.JOBS_READ})
+async def show_new_jobs(parameters: Injected[NewJobsView], view: Injected[View]) -> Response[bytes]:
+    """How many jobs of a filter are newer than the list that somebody looks at."""
+    wanted = await filter_of(view, parameters)
+    rows = (await job_rows(view.deps, wanted, None, _MOST_NEW)).rows
+    new = sum(one.id > parameters.after for one in rows)
+    return view.page(
+        "jobs_new.html",
+        count=f"{_MOST_NEW} or more" if new == _MOST_NEW else str(new or ""),
+        watch=view.url,
+        first=_with(view, after=""),
+    )
+
+
+def _watch(view: View, rows: Sequence[JobRow]) -> str:
+    """Where to ask for jobs that are newer than these."""
+    after = rows[0].id if rows else _NONE
+    return _with(view, after=str(after)).replace(PATH, f"{PATH}/new", 1)
 
 
 def _with(view: View, **changes: str) -> str:
@@ -46,4 +77,4 @@ def _with(view: View, **changes: str) -> str:
     return f"{PATH}?{urlencode(pairs)}" if pairs else PATH
 
 
-HANDLERS = [show_jobs]
+HANDLERS = [show_jobs, show_new_jobs]
