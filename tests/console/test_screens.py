@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from gateway.core.lifecycle import expired
+from gateway.core.lifecycle import Finish, expired
+from gateway.core.model import JobState
 from tests.console.conftest import signed_in
 from tests.web.conftest import NOBODY, World
 
@@ -87,6 +88,21 @@ async def test_an_open_job_says_what_it_waits_for_and_can_be_cancelled(
     gone = await console.post(f"/console/jobs/{job_id}/cancel")
     assert gone.headers["location"] == "/console/jobs?told=cancelled"
     assert (await client.get(f"/console/jobs/{job_id}")).status_code == 404
+
+
+async def test_a_result_of_5_mb_makes_no_large_page(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    slug = await world.tenant("acme")
+    job_id = await world.job(slug)
+    result = '{"text":"%s"}' % ("<b>&" * 1_250_000)
+    await world.finish(job_id, Finish(JobState.SUCCEEDED, result=result))
+    await signed_in(world, client)
+    for tab in ("timeline", "result", "raw"):
+        page = await client.get(f"/console/jobs/{job_id}?tab={tab}")
+        assert page.status_code == 200
+        assert len(page.content) < 2_000_000
+    assert "cut off here" in page.text
 
 
 async def test_acts_are_in_the_audit_with_the_persons_key(

@@ -1,9 +1,10 @@
 """Job: why it ended as it did, what happened when, its data and its webhooks; retry and cancel."""
 
+import asyncio
 import json
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -14,24 +15,23 @@ from gateway.console.screens.jobs import PATH
 from gateway.console.view import View
 from gateway.core.events import job_json
 from gateway.core.explain.explanation import explain_job
-from gateway.core.model import TERMINAL, Attempt, Delivery, Job, JobState, Scope, Tenant
-from gateway.errors import Conflict, NotFound, TenantSuspended
+from gateway.core.model import TERMINAL, Job, JobState, Scope, Tenant
+from gateway.errors import Conflict, TenantSuspended
 from gateway.flows.accept.acceptor import Order
 from gateway.flows.accept.retry_job import job_again
 from gateway.flows.admin.audit import note_before
-from gateway.flows.read.deliveries import find_delivery, list_deliveries
+from gateway.flows.read.deliveries import webhooks_of_job
 from gateway.flows.read.job_rows import job_rows
 from gateway.flows.read.jobs import find_job, find_owner
 from gateway.flows.read.timeline import timeline
 from gateway.flows.upstream.delete_job import delete_job
-from gateway.store.delivery_search.filter import DeliveryFilter
 from gateway.store.job_search.filter import JobFilter
 from gateway.web.context import Injected
 from gateway.web.schemas.requests import In
 
 Tab = Literal["timeline", "input", "result", "error", "metadata", "webhooks", "raw"]
-_MOST_WEBHOOKS = 20
 _MOST_OTHERS = 100
+_MOST_TO_COPY = 256 * 1024
 _HOUR = timedelta(hours=1)
 _READS = {"scope": Scope.JOBS_READ}
 _WRITES = {"scope": Scope.SUPPORT}
@@ -43,21 +43,18 @@ class JobView(In):
     tab: Tab | None = None
 
 
-class JobWebhook(NamedTuple):
-    """A webhook of a job with its attempts."""
-
-    delivery: Delivery
-    attempts: Sequence[Attempt]
-
-
 @get("/jobs/{job_id:uuid}", opt=_READS)
 async def show_job(
     job_id: FromPath[UUID], parameters: Injected[JobView], view: Injected[View]
 ) -> Response[bytes]:
     """One job."""
     job = await _job(view, job_id)
-    webhooks = await _webhooks(view, job)
-    told = await _told(view, job)
+    webhooks, told, others, entries = await asyncio.gather(
+        webhooks_of_job(view.deps, job.tenant_id, job.id),
+        _told(view, job),
+        _others(view, job),
+        timeline(view.deps, job.tenant_id, job.id),
+    )
     now = view.deps.clock.now()
     return view.page(
         "job.html",
@@ -65,11 +62,12 @@ async def show_job(
         told=told,
         explained=explain_job(told),
         error=told["error"],
-        others=await _others(view, job, told["error"]),
+        others=others,
         phases=phases(job, webhooks, now),
-        entries=await timeline(view.deps, job.tenant_id, job.id),
+        entries=entries,
         webhooks=webhooks,
         texts=_texts(job),
+        most_to_copy=_MOST_TO_COPY,
         tabs=get_args(Tab),
         tab=parameters.tab or "timeline",
         is_open=job.state not in TERMINAL,
@@ -127,32 +125,17 @@ async def _told(view: View, job: Job) -> dict[str, Any]:
         reads = view.context.watchers.reads
         place = await reads.ahead(job) if job.state is JobState.ACCEPTED else None
         wait = await reads.wait(job, place)
-    text = job_json(job, queue_position=place, waits_for=wait)
-    return json.loads(text)
+    small = replace(job, params="null", result=None, metadata="{}")
+    return json.loads(job_json(small, queue_position=place, waits_for=wait))
 
 
-async def _webhooks(view: View, job: Job) -> list[JobWebhook]:
-    wanted = DeliveryFilter(job.tenant_id, jobs=(job.id,))
-    found = await list_deliveries(view.deps, wanted, None, _MOST_WEBHOOKS)
-    logs = [await _log(view, one) for one in reversed(found)]
-    return [one for one in logs if one is not None]
-
-
-async def _log(view: View, delivery: Delivery) -> JobWebhook | None:
-    try:
-        found = await find_delivery(view.deps, delivery.tenant_id, delivery.id)
-    except NotFound:  # pruned meanwhile
-        return None
-    return JobWebhook(found.delivery, found.attempts)
-
-
-async def _others(view: View, job: Job, error: dict[str, Any] | None) -> str:
+async def _others(view: View, job: Job) -> str:
     """How many other jobs of the tenant failed with the same code in the last hour; empty for none."""
-    if error is None:
+    if job.error is None:
         return ""
     wanted = JobFilter(
         tenants=(job.tenant_id,),
-        error_codes=(error["code"],),
+        error_codes=(json.loads(job.error)["code"],),
         created_after=view.deps.clock.now() - _HOUR,
     )
     rows = (await job_rows(view.deps, wanted, None, _MOST_OTHERS + 1)).rows

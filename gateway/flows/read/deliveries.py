@@ -35,3 +35,13 @@ async def find_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> Deliv
     if found is None:
         raise NotFound("There is no such delivery.")
     return DeliveryLog(*found, [attempt for _, attempt in attempts])
+
+
+async def webhooks_of_job(
+    deps: Deps, tenant_id: UUID, job_id: UUID
+) -> list[tuple[Delivery, list[Attempt]]]:
+    """All deliveries of a job with their attempts, oldest first, without headers and bodies."""
+    async with deps.db.of(tenant_id) as tx:
+        found = await log.of_job(tx, tenant_id, job_id)
+        attempts = await log.attempts(tx, tenant_id, [one.id for one in found], most=0)
+    return [(one, [attempt for owner, attempt in attempts if owner == one.id]) for one in found]
