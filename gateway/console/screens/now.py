@@ -1,17 +1,23 @@
 """Now: whether the gateway is healthy, and why not."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from litestar import Response, get
 
+from gateway.console import charts
+from gateway.console.screens.now_charts import compared, drawn_charts
 from gateway.console.states import PROCESSES, Pill
-from gateway.console.view import View
+from gateway.console.view import HOME, View
 from gateway.console.words import count, duration
 from gateway.core.model import Scope
+from gateway.errors import Unavailable
 from gateway.flows.health.overview import Overview
 from gateway.flows.health.status import GatewayStatus, status
+from gateway.flows.read.throughput import WINDOWS, ThroughputReport, Window, read_throughput
 from gateway.store.work.queues import QueueLine
 from gateway.web.context import Injected
+from gateway.web.schemas.requests import In
 
 _LOOKS = {"ok": "good", "degraded": "needs", "down": "bad"}
 _QUEUES = {
@@ -25,11 +31,19 @@ _REJECTED = "credential_rejected"
 _HALF_WAY = 50  # percent of the way to being disabled
 
 
+class NowView(In):
+    """The window of the charts."""
+
+    window: Window = "1h"
+
+
 @get("/", opt={"scope": Scope.ADMIN_READ})
-async def show_now(view: Injected[View]) -> Response[bytes]:
+async def show_now(parameters: Injected[NowView], view: Injected[View]) -> Response[bytes]:
     """The state of the gateway as this process sees it."""
     found = await status(view.deps, view.context.overviews)
-    overview = found.overview
+    overview, report = found.overview, None
+    with suppress(Unavailable):
+        report = await read_throughput(view.deps, parameters.window)
     reasons = [one.message for one in found.wrong]
     reasons += [] if overview is None else _of_tenants(overview)
     return view.page(
@@ -39,7 +53,11 @@ async def show_now(view: Injected[View]) -> Response[bytes]:
         look=_LOOKS["degraded" if reasons and found.word == "ok" else found.word],
         verdict=_verdict(found, reasons),
         reasons=reasons,
-        tiles=[] if overview is None else _tiles(overview),
+        tiles=[*_of_hour(report), *([] if overview is None else _tiles(overview))],
+        charts=[] if report is None else drawn_charts(report),
+        size=charts,
+        window=parameters.window,
+        windows=WINDOWS,
         held=[] if overview is None else _held(overview),
         due=[] if overview is None else _due(overview),
         processes=[] if overview is None else overview.processes,
@@ -76,6 +94,29 @@ def _servers(found: GatewayStatus) -> list[tuple[str, Pill]]:
     return [("Postgres", postgres), ("Redis", redis)]
 
 
+def _of_hour(report: ThroughputReport | None) -> list[dict[str, str]]:
+    """Accepted, ended and failed in the last hour, beside the same hour yesterday."""
+    if report is None:
+        return []
+    now = report.totals
+    ended, before = now.succeeded + now.failed, now.succeeded_yesterday + now.failed_yesterday
+    share = f"{100 * now.failed / ended:.1f} % of those that ended" if ended else ""
+    return [
+        _tile(
+            "accepted, 1 h",
+            count(now.accepted),
+            more=compared(now.accepted, now.accepted_yesterday),
+        ),
+        _tile("ended, 1 h", count(ended), more=compared(ended, before)),
+        _tile(
+            "failed, 1 h",
+            count(now.failed),
+            more=share,
+            href=f"{HOME}/jobs?span=hour&status=FAILED",
+        ),
+    ]
+
+
 def _tiles(overview: Overview) -> list[dict[str, str]]:
     workers = [one for one in overview.processes if one.kind == "worker" and one.state != "stopped"]
     alive = sum(one.state == "ok" for one in workers)
@@ -99,8 +140,10 @@ def _tiles(overview: Overview) -> list[dict[str, str]]:
     ]
 
 
-def _tile(name: str, value: str, *, more: str = "", look: str = "") -> dict[str, str]:
-    return {"name": name, "value": value, "more": more, "look": look}
+def _tile(
+    name: str, value: str, *, more: str = "", look: str = "", href: str = ""
+) -> dict[str, str]:
+    return {"name": name, "value": value, "more": more, "look": look, "href": href}
 
 
 def _since(overview: Overview, queue: str) -> str:
