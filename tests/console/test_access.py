@@ -92,6 +92,16 @@ async def test_a_link_signs_in_once(world: World, client: httpx.AsyncClient) -> 
     assert "used already" in again.text
 
 
+async def test_a_link_into_the_portal_does_not_sign_in_here(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    tenant = await world.find(await world.tenant("acme"))
+    link = await sessions.make_portal_link(world.deps, tenant, key_id=None)
+    answer = await client.post("/console/link", data={"token": link.token})
+    assert answer.status_code == 401
+    assert SESSION not in client.cookies
+
+
 async def test_a_session_of_the_portal_opens_no_page_of_staff(
     world: World, client: httpx.AsyncClient
 ) -> None:
