@@ -4,11 +4,12 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
-from gateway.errors import BadRequest, Forbidden
+from gateway.errors import BadRequest, Forbidden, PayloadTooLarge
 from gateway.flows.admin.sessions import Session
 from gateway.web.asgi.request_context import RequestContext
 
 _MOST_FIELDS = 1_000
+_MOST_BYTES = 16_384
 _FIELD = "csrf"
 _HEADER = b"x-csrf-token"
 # What Sec-Fetch-Site says of a request that no other site caused.
@@ -30,6 +31,13 @@ async def read_form(request_context: RequestContext) -> Mapping[str, str]:
     if any("\0" in value for values in found.values() for value in values):
         raise BadRequest("A field of the form has a NUL character.")
     return {name: values[0] for name, values in found.items()}
+
+
+def require_small(request_context: RequestContext) -> None:
+    """Refuse a large form before it is read: from people who are not signed in; raises PayloadTooLarge."""
+    length = request_context.header(b"content-length")
+    if not length.isdigit() or int(length[:9]) > _MOST_BYTES:
+        raise PayloadTooLarge(f"The form is larger than {_MOST_BYTES} bytes, or has no length.")
 
 
 def require_own_site(request_context: RequestContext) -> None:

@@ -4,7 +4,7 @@ from litestar import Response
 from litestar.handlers.base import BaseRouteHandler
 
 from gateway.console.cookies import SESSION, cookie_of
-from gateway.console.form import read_form, require_own_site, require_token
+from gateway.console.form import read_form, require_own_site, require_small, require_token
 from gateway.console.view import View, sign_in_path, view_of
 from gateway.core.model import Scope
 from gateway.errors import Forbidden, Unauthorized
@@ -26,6 +26,7 @@ async def guard_open(connection: AnyConnection, _handler: BaseRouteHandler) -> N
     if view.request.method in (_READS, "HEAD"):
         return
     require_own_site(view.request)
+    require_small(view.request)
     view.form = await read_form(view.request)
 
 

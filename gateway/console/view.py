@@ -118,4 +118,5 @@ def sign_in_path(view: View) -> str:
 def own_path(text: str) -> str:
     """A path of the console that somebody named; its start for anything else, as a link to another site."""
     is_ours = text == HOME or text.startswith((f"{HOME}/", f"{HOME}?"))
-    return text if is_ours and text.isprintable() and "\\" not in text else HOME
+    is_plain = text.isascii() and text.isprintable() and "\\" not in text
+    return text if is_ours and is_plain else HOME

@@ -33,6 +33,10 @@ class Face(NamedTuple):
     routers: tuple[Router, ...]
     refuse: Callable[[AnyRequest, Exception], Response[bytes]]
 
+    def has(self, path: str) -> bool:
+        """Whether a path is one of its own."""
+        return path == self.path or path.startswith(f"{self.path}/")
+
 
 def create_app(
     deps: Deps,
@@ -72,7 +76,7 @@ def routing(*, metrics: bool, faces: tuple[Face, ...] = ()) -> App:
 
 def _inner(routers: list[Router], faces: Sequence[Face] = ()) -> App:
     def refuse(request: AnyRequest, error: Exception) -> Response[bytes]:
-        found = next((one for one in faces if request.scope["path"].startswith(one.path)), None)
+        found = next((face for face in faces if face.has(request.scope["path"])), None)
         return _problem(request, error) if found is None else found.refuse(request, error)
 
     inner = Litestar(

@@ -49,6 +49,8 @@ async def test_htmx_is_led_to_the_page_to_sign_in(client: httpx.AsyncClient) -> 
         "/consoleevil",
         "/console\\x",
         "/console/\n",
+        "/console/\u00fc",
+        "/console/\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
     ],
 )
 async def test_signing_in_leads_to_no_other_place(
@@ -90,6 +92,16 @@ async def test_a_link_signs_in_once(world: World, client: httpx.AsyncClient) -> 
     again = await client.post("/console/link", data={"token": token})
     assert again.status_code == 401
     assert "used already" in again.text
+
+
+async def test_a_link_into_the_portal_does_not_sign_in_here(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    tenant = await world.find(await world.tenant("acme"))
+    link = await sessions.make_portal_link(world.deps, tenant, key_id=None)
+    answer = await client.post("/console/link", data={"token": link.token})
+    assert answer.status_code == 401
+    assert SESSION not in client.cookies
 
 
 async def test_a_session_of_the_portal_opens_no_page_of_staff(
@@ -206,6 +218,27 @@ async def test_a_broken_form_is_refused(
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = await client.post("/console/theme", content=body, headers=headers)
     assert 400 <= answer.status_code < 500
+
+
+async def test_a_large_form_of_a_stranger_is_not_read(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/console/sign-in", data={"key": "x" * 20_000})
+    assert answer.status_code == 413
+
+
+async def test_methods_that_a_page_does_not_take(client: httpx.AsyncClient) -> None:
+    refused = await client.post("/console/jobs")
+    assert refused.status_code == 405
+    assert "GET" in refused.headers["allow"]
+    assert refused.headers["content-type"].startswith("text/html")
+    options = await client.options("/console/jobs")
+    assert (options.status_code, options.text) == (204, "")
+    head = await client.head("/console/sign-in")
+    assert (head.status_code, head.text) == (200, "")
+
+
+async def test_a_path_beside_the_console_is_not_its_own(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/consoles")
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_without_its_routers_there_is_no_console(world: World) -> None:

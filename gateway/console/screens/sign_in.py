@@ -41,7 +41,8 @@ async def show_link(view: Injected[View], request: AnyRequest) -> Response[bytes
 async def use_link(view: Injected[View], request: AnyRequest) -> Response[bytes]:
     """Make a session for a one-time link."""
     try:
-        _, token = await sessions.redeem(view.deps, view.form.get("token", ""), _address(request))
+        given, address = view.form.get("token", ""), _address(request)
+        _, token = await sessions.redeem(view.deps, given, address, kind="console")
     except GatewayError as error:
         return view.page("sign_in.html", status=error.status, next=HOME, fault=error.detail)
     return view.go(HOME, cookie=session_cookie(token))
