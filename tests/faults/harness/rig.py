@@ -29,7 +29,7 @@ from gateway.embedded import (
 )
 from gateway.embedded.part import PartFailedError, kill, spawn, stop, wait_ready
 from tests.bench.harness.parts import bare_environment
-from tests.faults.harness.fork_server import ForkServer, start_fork_server
+from tests.faults.harness.fork_server import ForkServer, Starter, start_fork_server
 from tests.faults.harness.fork_server_main import Order
 from tests.servers import make_folder
 
@@ -182,7 +182,7 @@ async def _make_template(rig: Rig) -> None:
     rig.operator_key = await make_template(rig, TEMPLATE, rig.fork_server)
 
 
-async def make_template(rig: Rig, name: str, fork_server: ForkServer) -> str:
+async def make_template(rig: Rig, name: str, fork_server: Starter) -> str:
     """Create and migrate a database with a fork server's code; the key of its operator."""
     await create_database(rig.postgres, name)
     env = rig.env(name)
@@ -192,7 +192,7 @@ async def make_template(rig: Rig, name: str, fork_server: ForkServer) -> str:
 
 
 async def run_command(
-    rig: Rig, env: dict[str, str], *arguments: str, fork_server: ForkServer | None = None
+    rig: Rig, env: dict[str, str], *arguments: str, fork_server: Starter | None = None
 ) -> str:
     """What a command of the gateway prints."""
     log = rig.folder / f"command-{next(_commands)}.log"

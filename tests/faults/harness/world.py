@@ -13,7 +13,7 @@ import httpx
 from gateway.core.webhooks.signing import format_secret
 from gateway.embedded import create_database, free_port
 from tests.bench.harness.parts import bare_environment
-from tests.faults.harness.fork_server import Child, ForkServer
+from tests.faults.harness.fork_server import Child, Starter
 from tests.faults.harness.fork_server_main import Order
 from tests.faults.harness.links import Links, linked
 from tests.faults.harness.rig import HOST, READY_SECONDS, STEP_SECONDS, TEMPLATE, Rig
@@ -48,7 +48,7 @@ class World:
     port: int
     env: dict[str, str]
     links: Links | None
-    fork_server: ForkServer
+    fork_server: Starter
     policy: dict[str, Any] = field(default_factory=dict[str, Any])
     tenants: list[Tenant] = field(default_factory=list[Tenant])
     api: Child | None = None
@@ -185,7 +185,7 @@ async def start_world(
     policy: Mapping[str, Any] | None = None,
     die_at: str = "",
     faults: Faults | None = None,
-    fork_server: ForkServer | None = None,
+    fork_server: Starter | None = None,
     make_database: Callable[[str], Awaitable[None]] | None = None,
     name: str = "",
     **env: str,
