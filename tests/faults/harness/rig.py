@@ -119,17 +119,18 @@ class Rig:
 
 
 @asynccontextmanager
-async def start_rig(**settings: str) -> AsyncGenerator[Rig]:
+async def start_rig(external: Postgres | None = None, **settings: str) -> AsyncGenerator[Rig]:
     """Servers, simulator and receiver of our own; all is ended and removed with the block.
 
-    `settings` are those of Postgres that differ from the usual ones.
+    `external` is a Postgres that somebody else starts and stops; `settings` are those of our own one
+    that differ from the usual ones.
     """
     folder = make_folder()
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for name in ("postgres", "valkey"):
             (folder / name).mkdir()
-        postgres = await prepare_postgres(folder / "postgres")
+        postgres = external or await prepare_postgres(folder / "postgres")
         more = [f"--{name}={value}" for name, value in settings.items()]  # the last one counts
         part = replace(postgres.part, argv=(*postgres.part.argv, *more))
         postgres = replace(postgres, part=part)
@@ -137,7 +138,7 @@ async def start_rig(**settings: str) -> AsyncGenerator[Rig]:
         servers = Server(postgres.part), Server(valkey.part)
         for server in servers:
             stack.push_async_callback(server.stop)
-        await asyncio.gather(*(server.start() for server in servers))
+        await asyncio.gather(*(server.start() for server in servers[1 if external else 0 :]))
         fork_server = await stack.enter_async_context(start_fork_server())
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=15))
         # httpx's own pool takes time that grows with the square of its connections.

@@ -159,6 +159,12 @@ class World:
         secrets = {tenant.slug: tenant.secrets}
         await self.rig.client.post(f"{self.rig.receiver}/secrets", json=secrets)
 
+    async def stop(self) -> None:
+        """End the workers and the API in order."""
+        for child in (*self.workers, *([self.api] if self.api else [])):
+            if child.alive:
+                await child.stop()
+
     async def end(self) -> None:
         """Kill what still runs."""
         for child in (*self.workers, *([self.api] if self.api else [])):
@@ -190,7 +196,10 @@ async def start_world(
     name: str = "",
     **env: str,
 ) -> AsyncGenerator[World]:
-    """A world with its API, which may die at a crash point, its tenants, and no worker yet."""
+    """A world with its API, which may die at a crash point, its tenants, and no worker yet.
+
+    `name` is that of its database, which may be there already.
+    """
     number = next(_numbers)
     name = name or f"w{number}"
     if make_database is None:
