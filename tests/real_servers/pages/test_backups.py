@@ -21,8 +21,8 @@ from tests.faults.harness.history import Entry, History
 from tests.faults.harness.rig import run_command, start_rig
 from tests.faults.harness.waiting import until
 from tests.faults.harness.world import Tenant, World, start_world
-from tests.real_servers.cluster import OWNER, Cluster
-from tests.real_servers.page import follow
+from tests.real_servers.pages.cluster import OWNER, Cluster
+from tests.real_servers.pages.page import follow
 
 # Each starts one or two clusters and a whole gateway.
 pytestmark = pytest.mark.timeout(300)

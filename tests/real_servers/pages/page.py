@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.bench.harness.parts import bare_environment
 from tests.conftest import ROOT
-from tests.real_servers.cluster import Cluster
+from tests.real_servers.pages.cluster import Cluster
 
 _COMMAND = re.compile(r"^(postgres)?\$ (.+)$")
 _ID = re.compile(r"\b[0-9a-f]{8}\b")

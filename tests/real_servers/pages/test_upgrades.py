@@ -1,7 +1,7 @@
 """The commands of docs/upgrades.md, on a database of a plain owner."""
 
-from tests.real_servers.cluster import Cluster
-from tests.real_servers.page import follow
+from tests.real_servers.pages.cluster import Cluster
+from tests.real_servers.pages.page import follow
 
 
 async def test_a_schema_goes_up_and_back_as_the_page_says(cluster: Cluster) -> None:

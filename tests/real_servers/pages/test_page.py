@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.real_servers.page import commands, matches
+from tests.real_servers.pages.page import commands, matches
 
 
 @pytest.mark.parametrize(
