@@ -73,15 +73,20 @@ async def submit(history: History, count: int, **job: Any) -> list[Entry]:
     return history.entries[before:]
 
 
-async def feed_after(world: World, tenant: Tenant, after: str) -> list[dict[str, Any]]:
-    """All that a reader of the feed gets who goes on after an event."""
-    return await world.told("GET", f"/v1/event?size=1000&after={after}", tenant.key)
+async def feed_after(world: World, tenant: Tenant, after: str = "") -> list[dict[str, Any]]:
+    """All that a reader of the feed gets who goes on after an event, page by page."""
+    found: list[dict[str, Any]] = []
+    while True:
+        place = f"&after={found[-1]['id'] if found else after}" if found or after else ""
+        page = await world.told("GET", f"/v1/event?size=1000{place}", tenant.key)
+        if not page:
+            return found
+        found += page
 
 
 async def last_of_feed(world: World, tenant: Tenant) -> str:
     """The event that a reader of the feed saw last."""
-    events = await world.told("GET", "/v1/event?size=1000", tenant.key)
-    return events[-1]["id"]
+    return (await feed_after(world, tenant))[-1]["id"]
 
 
 def jobs_told(events: Sequence[dict[str, Any]]) -> set[str]:
@@ -221,7 +226,7 @@ async def test_a_move_to_another_server_loses_nothing(
     async with deployed(cluster) as history:
         world = history.world
         await follow(other_cluster, _PAGE, "Prepare a new server")
-        async with steady_load(history, run=1):
+        async with steady_load(history, per_second=4, run=1):
             new = {"NEW_DATABASE_URL": other_cluster.url()}
             await follow(cluster, _PAGE, "Publish on the old server", **settings(world), **new)
             old = f"host=127.0.0.1 port={cluster.port} user=postgres dbname={OWNER}"
