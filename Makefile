@@ -65,7 +65,7 @@ site: .venv/.deploy-tools ## Build the documentation into dist/site, with a sear
 image-test: $(READY) ## Build the image and run it as in production (as root, with buildah, podman, runc, mmdebstrap; minutes)
 	@$(BIN)/pytest tests/deploy/check_image.py
 
-drills: $(READY) ## Inject each of the 44 faults once, and check; what fails is tried a second time, alone
+drills: $(READY) ## Inject each fault of docs/reliability.md once, and check; what fails is tried a second time, alone
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile --timeout 300 --durations 10 tests/faults/drills/drill_*.py || \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none --timeout 300 tests/faults/drills/drill_*.py
 

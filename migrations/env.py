@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from gateway.store.connection.connect import PostgresConnector
 from gateway.store.migration.migration_lock import turn
+from gateway.store.migration.revisions import UnknownRevisionError, known_revisions
 from gateway.store.schema import metadata
 
 
@@ -19,6 +20,14 @@ def _run(connection: Connection) -> None:
         compare_server_default=True,
         transaction_per_migration=True,
     )
+    # Within the turn: another version may have migrated until now.
+    present = context.get_context().get_current_revision()
+    known = known_revisions()
+    if present is not None and present not in known:
+        raise UnknownRevisionError(present)
+    floor = context.config.attributes.get("downgrade_to")
+    if floor is not None and (present is None or known.index(present) <= known.index(floor)):
+        return
     with context.begin_transaction():
         context.run_migrations()
 

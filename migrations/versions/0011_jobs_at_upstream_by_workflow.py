@@ -30,9 +30,20 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert."""
-    op.create_index(
-        "job_at_upstream", "job", ["credential_id", "submitted_at"], postgresql_where=_AT_UPSTREAM
-    )
-    op.create_index("job_in_flight", "job", ["tenant_id"], postgresql_where=_IN_FLIGHT)
-    op.drop_index("job_at_upstream_by_workflow", "job")
+    """Revert, without blocking writes."""
+    with op.get_context().autocommit_block():
+        for name, columns, where in (
+            ("job_at_upstream", ["credential_id", "submitted_at"], _AT_UPSTREAM),
+            ("job_in_flight", ["tenant_id"], _IN_FLIGHT),
+        ):
+            op.create_index(
+                name,
+                "job",
+                columns,
+                postgresql_where=where,
+                postgresql_concurrently=True,
+                if_not_exists=True,
+            )
+        op.drop_index(
+            "job_at_upstream_by_workflow", "job", postgresql_concurrently=True, if_exists=True
+        )

@@ -34,6 +34,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert."""
-    op.drop_column("beacon", "swept_at")
-    op.drop_table("process")
+    """Revert, one lock at a time."""
+    with op.get_context().autocommit_block():
+        op.drop_column("beacon", "swept_at", if_exists=True)
+        op.drop_table("process", if_exists=True)

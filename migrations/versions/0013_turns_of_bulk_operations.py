@@ -31,6 +31,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert."""
-    for name, _, _ in reversed(_INDEXES):
-        op.drop_index(name, "bulk")
+    """Revert, without blocking writes."""
+    with op.get_context().autocommit_block():
+        for name, _, _ in reversed(_INDEXES):
+            op.drop_index(name, "bulk", postgresql_concurrently=True, if_exists=True)

@@ -13,8 +13,8 @@ depends_on: Sequence[str] | None = None
 
 def upgrade() -> None:
     """Apply, without blocking writes."""
-    op.add_column("tenant", sa.Column("max_endpoints", sa.Integer()))
     with op.get_context().autocommit_block():
+        op.add_column("tenant", sa.Column("max_endpoints", sa.Integer()), if_not_exists=True)
         op.create_index(
             "audit_tenant_id_id",
             "audit",
@@ -25,6 +25,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert."""
-    op.drop_index("audit_tenant_id_id", "audit")
-    op.drop_column("tenant", "max_endpoints")
+    """Revert, one lock at a time."""
+    with op.get_context().autocommit_block():
+        op.drop_index("audit_tenant_id_id", "audit", postgresql_concurrently=True, if_exists=True)
+        op.drop_column("tenant", "max_endpoints", if_exists=True)

@@ -13,12 +13,16 @@ depends_on: Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Apply; no row is rewritten."""
-    op.add_column("job", sa.Column("traceparent", sa.Text()))
-    op.add_column("tenant", sa.Column("send_traceparent", postgresql.ARRAY(sa.Text())))
+    """Apply, one lock at a time: requests lock the two tables in another order. No row is rewritten."""
+    traceparent = sa.Column("traceparent", sa.Text())
+    receivers = sa.Column("send_traceparent", postgresql.ARRAY(sa.Text()))
+    with op.get_context().autocommit_block():
+        op.add_column("job", traceparent, if_not_exists=True)
+        op.add_column("tenant", receivers, if_not_exists=True)
 
 
 def downgrade() -> None:
-    """Take back."""
-    op.drop_column("tenant", "send_traceparent")
-    op.drop_column("job", "traceparent")
+    """Take back, one lock at a time."""
+    with op.get_context().autocommit_block():
+        op.drop_column("tenant", "send_traceparent", if_exists=True)
+        op.drop_column("job", "traceparent", if_exists=True)

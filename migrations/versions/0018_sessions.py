@@ -80,8 +80,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert; every session ends."""
-    op.drop_index("tenant_slug_prefix", "tenant")
-    op.drop_index("job_ended_upstream_id", "job")
-    op.drop_table("session_link")
-    op.drop_table("session")
+    """Revert, one lock at a time; every session ends."""
+    with op.get_context().autocommit_block():
+        for name, table in (("tenant_slug_prefix", "tenant"), ("job_ended_upstream_id", "job")):
+            op.drop_index(name, table, postgresql_concurrently=True, if_exists=True)
+        for table in ("session_link", "session"):
+            op.drop_table(table, if_exists=True)

@@ -67,7 +67,7 @@ FAULTS: dict[int, Fault] = {
     32: Fault("poison", "poison", ("a_job", "a_delivery", "a_secret", "a_result")),
     33: Fault("master key wrong", "processes", ("a_worker_with_the_wrong_master_key",)),
     34: Fault("out of files", "processes", ("the_api_runs_out", "a_worker_runs_out")),
-    35: Fault("deploy", "deploy", ("old_code", "tables_grow", "what_newer_code")),
+    35: Fault("deploy", "deploy", ("tables_grow", "what_newer_code")),
     36: Fault("one key many times at once", "processes", ("one_key_fifty_times",)),
     37: Fault("restore from a backup", "restore", ("a_restored_backup",)),
     38: Fault("sweeps amid claims", "busy", ("a_steady_load",)),
@@ -77,4 +77,6 @@ FAULTS: dict[int, Fault] = {
     42: Fault("receiver hangs amid a backlog", "busy", ("a_receiver_hangs",)),
     43: Fault("Valkey fails over", "valkey", ("a_replica_takes_over",)),
     44: Fault("one of two of each killed", "processes", ("one_of_two_of_each",)),
+    45: Fault("upgrade of the schema", "upgrade", ("old_code",)),
+    46: Fault("downgrade of the schema", "upgrade", ("the_schema_goes_back",)),
 }

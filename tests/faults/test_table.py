@@ -16,7 +16,7 @@ _ALL_POINTS = {f"{flow}.{point}" for flow, points in POINTS.items() for point in
 
 
 def test_every_fault_has_a_number_and_something_that_injects_it() -> None:
-    assert sorted(FAULTS) == list(range(1, 45))
+    assert list(FAULTS) == list(range(1, len(FAULTS) + 1))
     assert [number for number, one in FAULTS.items() if not (one.tests or one.points)] == []
 
 

@@ -87,11 +87,16 @@ def run_sql(url: str, *statements: str) -> list[object]:
     return asyncio.run(work())
 
 
+def debian() -> Path:
+    """Where the programs of Debian's newest PostgreSQL are; the test is skipped if they are nowhere."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parts[-2])
+    return Path(program("postgres", str(versions[-1] if versions else ""))).parent
+
+
 @contextmanager
 def real_postgres() -> Iterator[RealPostgres]:
     """A server of Debian's PostgreSQL on a free port."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parts[-2])
-    place = versions[-1] if versions else Path("/usr/lib/postgresql")
+    place = debian()
     postgres = program("postgres", str(place))
     with folder_of_server() as folder:
         certificates, port = issue(folder), free_port()

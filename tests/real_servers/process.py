@@ -84,7 +84,7 @@ def run(argv: Sequence[str], folder: Path, **environment: str) -> str:
     """Run a tool as the servers' account; its output."""
     done = subprocess.run(
         argv,
-        **_as_account(),
+        **as_account(),
         cwd=folder,
         env={"PATH": os.environ["PATH"], "LC_ALL": "C", **environment},
         capture_output=True,
@@ -106,7 +106,7 @@ def running(
     with file.open("ab") as output:
         process: subprocess.Popen[Any] = subprocess.Popen(
             argv,
-            **_as_account(),
+            **as_account(),
             cwd=folder,
             env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
@@ -145,7 +145,8 @@ def _account() -> pwd.struct_passwd | None:
     raise RuntimeError("there is no account that servers could run as")
 
 
-def _as_account() -> dict[str, Any]:
+def as_account() -> dict[str, Any]:
+    """The arguments of subprocess that start a program as the account of servers."""
     account = _account()
     if account is None:
         return {}

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from gateway.cli.operate.load_settings import (
     settings_of_environment,
 )
 from gateway.cli.terminal.failures import CommandError, ExitCode
-from gateway.cli.terminal.output import json_option, say, show
+from gateway.cli.terminal.output import confirm, json_option, say, show, yes_option
 from gateway.cli.terminal.table import Column
 from gateway.errors import DatabaseDenied, Unavailable
 from gateway.flows.maintain.check_usage import check_usage
@@ -25,9 +26,15 @@ from gateway.settings import Settings
 from gateway.store.database import open_database
 from gateway.store.migration.migrate import (
     DatabaseRefusedError,
+    downgrade_schema,
     newest_revision,
     present_revision,
     upgrade_schema,
+)
+from gateway.store.migration.revisions import (
+    UnknownRevisionError,
+    is_newer,
+    known_revisions,
 )
 from gateway.store.retention.prune import KINDS
 
@@ -64,24 +71,87 @@ def upgrade(wait: float) -> None:
     It is safe to run twice, and from several hosts at once: they take turns. It prints what it waits for.
     A migration that cannot lock its table within 5 seconds fails and changes nothing; run it again. The
     privileges of the login are checked before the first change. The exit status is 5 if Postgres refuses.
+    A schema that is newer than this version is left as it is.
     Behind PgBouncer set GATEWAY_MIGRATION_DATABASE_URL to Postgres itself.
     """
+    url = _migration_url()
+    before = _wait_for(url, wait)
+    _migrate(url, before, lambda: upgrade_schema(url, say))
+    after = _present(url)
+    if after is not None and is_newer(after):
+        say(f"Nothing to do: {_newer(after)}")
+    elif after == before:
+        say(f"Nothing to do: the schema is at {after} already.")
+    else:
+        say(f"The schema is at {after}.")
+
+
+@db.command()
+@click.argument("target", metavar="[REVISION]", required=False)
+@yes_option
+def downgrade(target: str | None, *, yes: bool) -> None:
+    """Take back the newest migration, or all after REVISION.
+
+    Seldom needed: the previous version of the gateway works on the newer schema. Replace all processes with
+    that version first, then run this command of the newer version. What only the newer version stored is
+    lost: the columns and tables that it added. The exit status is 5 if Postgres refuses.
+    """
+    known = known_revisions()
+    if target is not None and target not in known:
+        raise click.UsageError(f"'{target}' is no revision: they are {known[0]} to {known[-1]}.")
+    url = _migration_url()
+    before = _present(url)
+    if before is None:
+        say("Nothing to do: the database has no schema.")
+        return
+    target = target or _previous(before)
+    if before in known and known.index(before) <= known.index(target):
+        say(f"Nothing to do: the schema is at {before} already.")
+        return
+    confirm(f"Take back the migrations after {target}, with what they stored?", yes=yes)
+    _migrate(url, before, lambda: downgrade_schema(url, target, say))
+    say(f"The schema is at {_present(url)}.")
+
+
+def _previous(revision: str) -> str:
+    """The revision before one; the first one has none before it."""
+    known = known_revisions()
+    if revision not in known:
+        return known[-1]
+    if revision == known[0]:
+        raise CommandError(
+            f"{revision} is the first revision",
+            ExitCode.CONFLICT,
+            "To start anew, drop the database and create it again.",
+        )
+    return known[known.index(revision) - 1]
+
+
+def _migration_url() -> str:
     settings = settings_of_database()
-    url = (
+    return (
         settings.migration_database_url.get_secret_value()
         or settings.database_url.get_secret_value()
     )
-    before = _wait_for(url, wait)
-    newest = newest_revision()
+
+
+def _migrate(url: str, before: str | None, work: Callable[[], None]) -> None:
     try:
-        upgrade_schema(url, say)
+        work()
     except DatabaseRefusedError as error:
         raise CommandError(
             f"the database refuses: {error}",
             ExitCode.CONFLICT,
             " ".join(filter(None, (error.hint, _reached(before, _present(url))))),
         ) from None
-    say(f"The schema is at {newest}" + (" already." if before == newest else "."))
+
+
+def _newer(revision: str) -> str:
+    """Return the sentence about a schema that is newer than this version."""
+    return (
+        f"the schema is at {revision}, which is newer than {newest_revision()}, the newest that this "
+        "version of the gateway knows. docs/upgrades.md says which versions work on it."
+    )
 
 
 def _reached(before: str | None, after: str | None) -> str:
@@ -99,7 +169,10 @@ def _reached(before: str | None, after: str | None) -> str:
 def status(*, as_json: bool) -> None:
     """Print the revision of the schema; exit status 5 if it is behind."""
     url = database_url()
-    show({"revision": _present(url), "head": newest_revision()}, as_json=as_json)
+    present = _present(url)
+    show({"revision": present, "head": newest_revision()}, as_json=as_json)
+    if present is not None and is_newer(present):
+        say(f"Newer: {_newer(present)}")
     require_schema(url)
 
 
@@ -149,8 +222,12 @@ def prune(*, slug: str | None, dry_run: bool, as_json: bool) -> None:
         {"tenant": name, **{kind: counts[kind] for kind in KINDS}} for name, counts in sorted(found)
     ]
     show(rows, as_json=as_json, columns=("tenant", *KINDS))
-    totals = (f"{sum(counts[kind] for _, counts in found)} {kind}" for kind in KINDS)
-    say(f"{'Would delete' if dry_run else 'Deleted'}: {', '.join(totals)}.")
+    totals = {kind: sum(counts[kind] for _, counts in found) for kind in KINDS}
+    if not any(totals.values()):
+        say("Nothing is past its retention.")
+        return
+    counted = ", ".join(f"{count} {kind}" for kind, count in totals.items())
+    say(f"{'Would delete' if dry_run else 'Deleted'}: {counted}.")
 
 
 async def _prune(
@@ -172,14 +249,21 @@ async def _check(url: str, *, fix: bool) -> list[dict[str, Any]]:
 
 
 def require_schema(url: str) -> None:
-    """Raise CommandError unless the schema has the revision that this version needs."""
+    """Raise CommandError if the schema is older than this version needs, or unknown to it."""
     present, newest = _present(url), newest_revision()
-    if present != newest:
+    if present == newest or (present is not None and is_newer(present)):
+        return
+    if present is None or present in known_revisions():
         raise CommandError(
             f"the schema is at {present or 'nothing'}, not at {newest}",
             ExitCode.CONFLICT,
             "`gateway db upgrade` migrates it.",
         )
+    raise CommandError(
+        str(UnknownRevisionError(present)),
+        ExitCode.CONFLICT,
+        "Use the version of the gateway that made this schema.",
+    )
 
 
 def _wait_for(url: str, seconds: float) -> str | None:

@@ -99,7 +99,8 @@ def give_up(key: str, *, yes: bool, as_json: bool) -> None:
 
     confirm(f"Delete permanently all secrets of the key {key}?", yes=yes)
     done = _run(work)
-    show([{shown: done[kind] for kind, shown in _KINDS.items()}], as_json=as_json)
+    row = {shown: done[kind] for kind, shown in _KINDS.items()}
+    show([row], as_json=as_json, columns=tuple(row))
     if not any(done.values()):
         say(f"Nothing was done: the key {key} encrypts nothing.")
 

@@ -1,7 +1,8 @@
 """Which credential a polling round asks with.
 
 It is the one that the jobs were submitted with, also after a rotation: only that one is sure to see
-them. If the upstream rejected it, the tenant's present credential takes its place as a substitute.
+them. If the upstream rejected it, or it was given up with a lost master key, the tenant's present
+credential takes its place as a substitute.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def health_of(credential: ToPoll) -> CredentialHealth:
 
 
 async def choose_access(deps: Deps, credential: ToPoll) -> PollAccess:
-    """The credential's own access, or that of a substitute if it was rejected and there is one."""
+    """The credential's own access, or that of a substitute if it is of no use and there is one."""
     access = deps.access(
         credential.tenant_id,
         credential.id,
@@ -43,7 +44,7 @@ async def choose_access(deps: Deps, credential: ToPoll) -> PollAccess:
         credential.base_url,
         credential.sealed,
     )
-    if credential.rejected:
+    if credential.rejected or not credential.sealed:
         async with deps.db.single() as tx:
             stored = await tenants.credential_by_id(tx, credential.id)
             chosen = stored and await choose_credential(tx, deps, stored)

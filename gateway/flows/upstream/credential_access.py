@@ -30,8 +30,11 @@ def open_access(deps: Deps, credential: Credential) -> Access | Sealed:
 
 
 async def choose_credential(tx: Tx, deps: Deps, credential: Credential) -> UpstreamAccess:
-    """The credential itself, or the tenant's present one as a substitute if it was rejected."""
-    if credential.rejected_at is not None:
+    """The credential itself, or the tenant's present one as a substitute if it is of no use any more.
+
+    That is if the upstream rejected it, or if it was given up with a lost master key.
+    """
+    if credential.rejected_at is not None or not credential.sealed:
         present = await tenants.credential(tx, credential.tenant_id)
         if present is not None and present.version > credential.version:
             return UpstreamAccess(present, open_access(deps, present), is_substitute=True)

@@ -3,32 +3,32 @@
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
-import gateway
 from gateway.store.connection.connect import PostgresConnector
 from gateway.store.connection.failure_causes import Trouble, cause_of
 from gateway.store.database import Tx, open_database
 from gateway.store.migration.migration_lock import NoTurnError, Tell
 from gateway.store.migration.preflight import DatabaseRefusedError, check
+from gateway.store.migration.revisions import (
+    UnknownRevisionError,
+    alembic_config,
+    is_newer,
+    newest_revision,
+)
 
 __all__ = [
     "DatabaseRefusedError",
+    "downgrade_schema",
     "newest_revision",
     "present_revision",
     "revision",
     "upgrade_schema",
 ]
 
-
-def newest_revision() -> str | None:
-    """The revision that this version of the code needs."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
+_OTHER_VERSION = "Use the version of the gateway that made this schema."
 
 
 async def present_revision(url: str) -> str | None:
@@ -53,16 +53,40 @@ async def revision(tx: Tx) -> str | None:
 def upgrade_schema(url: str, tell: Tell = lambda _: None) -> None:
     """Apply the missing migrations, one process at a time; raises DatabaseRefusedError, Unavailable.
 
-    Checks before the first change whether the server would refuse one of them. `tell` gets a message about
-    each session that it waits for. Starts event loops of its own.
+    A schema that is newer than this version is left as it is. Checks before the first change whether the
+    server would refuse one of them. `tell` gets a message about each session that it waits for. Starts event
+    loops of its own.
     """
+    try:
+        _migrate(url, tell, newest_revision() or "head", down=False)
+    except UnknownRevisionError as error:
+        if not is_newer(error.revision):
+            raise DatabaseRefusedError(str(error), _OTHER_VERSION) from None
+
+
+def downgrade_schema(url: str, target: str, tell: Tell = lambda _: None) -> None:
+    """Take back all migrations after a revision that this version knows.
+
+    Otherwise as `upgrade_schema`. A schema that is not newer than the target is left as it is.
+    """
+    try:
+        _migrate(url, tell, target, down=True)
+    except UnknownRevisionError as error:
+        raise DatabaseRefusedError(str(error), _OTHER_VERSION) from None
+
+
+def _migrate(url: str, tell: Tell, target: str, *, down: bool) -> None:
     connector = PostgresConnector(url, "gateway db", guarded=False)
-    config = _config()
+    config = alembic_config()
     config.attributes["connector"] = connector
     config.attributes["tell"] = tell
     with _translated(connector):
         asyncio.run(_check(connector))
-        command.upgrade(config, "head")
+        if down:
+            config.attributes["downgrade_to"] = target
+            command.downgrade(config, target)
+        else:
+            command.upgrade(config, target)
 
 
 async def _check(connector: PostgresConnector) -> None:
@@ -73,28 +97,17 @@ async def _check(connector: PostgresConnector) -> None:
         session.terminate()
 
 
-def _scripts() -> Path:
-    """The folder of the migrations: inside an installed package, else beside it."""
-    package = Path(gateway.__path__[0])
-    inside = package / "migrations"
-    return inside if inside.is_dir() else package.parent / "migrations"
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
 @contextmanager
 def _translated(connector: PostgresConnector) -> Generator[None]:
-    """Raise DatabaseRefusedError or Unavailable for the errors of the driver and of SQLAlchemy."""
+    """Raise DatabaseRefusedError or Unavailable for the errors of the driver and of SQLAlchemy.
+
+    UnknownRevisionError is for the caller.
+    """
     try:
         yield
     except NoTurnError as error:
         raise DatabaseRefusedError(str(error)) from None
-    except DatabaseRefusedError:
+    except (DatabaseRefusedError, UnknownRevisionError):
         raise
     except Exception as error:
         cause = cause_of(error)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from gateway.store.migration.revisions import known_revisions, newest_revision
 from tests.cli.commands import bare_environment, call, run, settings_for
 from tests.conftest import at_database, run_sql
 
@@ -31,7 +32,7 @@ def test_upgrade_needs_only_the_address_of_the_database(empty_database: str) -> 
     assert re.fullmatch(r"The schema is at \w+\.\n", first.stderr)
     again = run("db", "upgrade", env=env)
     assert again.returncode == 0
-    assert "already" in again.stderr
+    assert re.fullmatch(r"Nothing to do: the schema is at \w+ already\.\n", again.stderr)
 
 
 def test_two_upgrades_at_once_take_turns(empty_database: str) -> None:
@@ -57,6 +58,71 @@ def test_status_tells_whether_the_schema_is_behind(empty_database: str, database
     good = call("db", "status", "--json", env=settings_for(database_url))
     assert good.exit_code == 0
     assert json.loads(good.stdout) == {"revision": shown["head"], "head": shown["head"]}
+
+
+def test_a_schema_that_is_newer_than_the_version_is_told_in_a_sentence(empty_database: str) -> None:
+    env = settings_for(empty_database)
+    assert call("db", "upgrade", env=env).exit_code == 0
+    head = newest_revision()
+    run_sql(empty_database, "UPDATE alembic_version SET version_num = '9999'")
+    sentence = f"the schema is at 9999, which is newer than {head}"
+    upgraded = call("db", "upgrade", env=env)
+    assert (upgraded.exit_code, upgraded.stdout) == (0, "")
+    assert upgraded.stderr.startswith(f"Nothing to do: {sentence}")
+    assert upgraded.stderr.count("\n") == 1
+    status = call("db", "status", "--json", env=env)
+    assert status.exit_code == 0
+    assert json.loads(status.stdout) == {"revision": "9999", "head": head}
+    assert sentence in status.stderr
+    refused = call("db", "downgrade", "--yes", env=env)
+    assert refused.exit_code == 5
+    assert "the schema is at 9999, which this version does not know" in refused.stderr
+    assert "Use the version of the gateway that made this schema." in refused.stderr
+    assert "still at 9999" in refused.stderr
+
+
+def test_a_schema_of_something_else_is_refused_in_a_sentence(empty_database: str) -> None:
+    env = settings_for(empty_database)
+    run_sql(
+        empty_database,
+        "CREATE TABLE alembic_version (version_num text)",
+        "INSERT INTO alembic_version VALUES ('00ff')",
+    )
+    for command in (("upgrade",), ("status",), ("downgrade", "--yes")):
+        refused = call("db", *command, env=env)
+        assert refused.exit_code == 5
+        assert "the schema is at 00ff, which this version does not know" in refused.stderr
+        assert "Use the version of the gateway that made this schema." in refused.stderr
+
+
+def test_a_downgrade_goes_back_by_one_or_to_a_revision(empty_database: str) -> None:
+    env = settings_for(empty_database)
+    nothing = call("db", "downgrade", "--yes", env=env)
+    assert (nothing.exit_code, nothing.stderr) == (
+        0,
+        "Nothing to do: the database has no schema.\n",
+    )
+    assert call("db", "upgrade", env=env).exit_code == 0
+    first, *_, third, second, _ = known_revisions()
+    unsure = call("db", "downgrade", env=env)
+    assert unsure.exit_code == 2
+    assert "Use --yes" in unsure.stderr
+    one = call("db", "downgrade", "--yes", env=env)
+    assert (one.exit_code, one.stderr) == (0, f"The schema is at {second}.\n")
+    two = call("db", "downgrade", third, "--yes", env=env)
+    assert (two.exit_code, two.stderr) == (0, f"The schema is at {third}.\n")
+    again = call("db", "downgrade", second, "--yes", env=env)
+    assert (again.exit_code, again.stderr) == (
+        0,
+        f"Nothing to do: the schema is at {third} already.\n",
+    )
+    unknown = call("db", "downgrade", "0999", "--yes", env=env)
+    assert unknown.exit_code == 2
+    assert f"'0999' is no revision: they are {first} to " in unknown.stderr
+    assert call("db", "downgrade", first, "--yes", env=env).exit_code == 0
+    last = call("db", "downgrade", "--yes", env=env)
+    assert last.exit_code == 5
+    assert f"{first} is the first revision" in last.stderr
 
 
 def test_a_percent_sign_in_the_address_does_no_harm(empty_database: str) -> None:
@@ -188,4 +254,5 @@ def test_rows_past_their_retention_are_counted_then_deleted(database_url: str) -
         assert told.stderr.startswith(word)
     left = call("db", "prune", "--tenant", "pruned-1", "--dry-run", "--json", env=env)
     assert [one["jobs"] for one in json.loads(left.stdout)] == [0]
+    assert left.stderr == "Nothing is past its retention.\n"
     assert call("db", "prune", "--tenant", "nobody", env=env).exit_code == 3

@@ -95,4 +95,7 @@ def test_a_key_that_is_lost_can_be_given_up(env: Mapping[str, str]) -> None:
     ]
     again = call("secret", "give-up", OLD_ID, "--yes", env=blind)
     assert f"Nothing was done: the key {OLD_ID} encrypts nothing." in again.stderr
+    heading, counts = again.stdout.splitlines()
+    assert heading.split() == ["CREDENTIALS", "SIGNING_SECRETS", "ENDPOINT_HEADERS"]
+    assert counts.split() == ["0", "0", "0"]
     assert status(blind) == [(NEW_ID, 1, 0, "seals")]

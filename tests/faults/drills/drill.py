@@ -1,6 +1,7 @@
 """What all drills share: a world under load, the end of its faults, and the check at the end."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -83,6 +84,32 @@ async def submit_many(history: History, count: int, seconds: float = 0.0, **chan
         await history.submit(tenants[number % len(tenants)], **changes)
 
     await asyncio.gather(*(one(number) for number in range(count)))
+
+
+@asynccontextmanager
+async def steady_load(
+    history: History, per_second: float = 12.0, **changes: Any
+) -> AsyncGenerator[None]:
+    """Jobs are submitted for the tenants in turn, for as long as the block runs."""
+    ended = asyncio.Event()
+
+    async def submit_on() -> None:
+        tenants = itertools.cycle(history.world.tenants)
+        async with asyncio.TaskGroup() as calls:
+            while not ended.is_set():
+                calls.create_task(history.submit(next(tenants), **changes))
+                await asyncio.sleep(1 / per_second)
+
+    load = asyncio.create_task(submit_on())
+    try:
+        yield
+    except BaseException:
+        load.cancel()
+        raise
+    finally:
+        ended.set()
+        await asyncio.wait([load])
+    load.result()
 
 
 async def until_refused(history: History, seconds: float) -> None:

@@ -1,28 +1,19 @@
-"""Deploys under load: old and new code side by side, and a migration beneath both."""
+"""Deploys under load: tables that grow, and rows of newer code. drill_upgrade.py has the migrations."""
 
 import asyncio
-import shutil
-import subprocess
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 import asyncpg
 import pytest
 
-from gateway.embedded import create_database
-from gateway.store.migration.migrate import newest_revision
-from tests.bench.harness.parts import ROOT
 from tests.faults.drills.drill import drill, query, submit_many
 from tests.faults.harness.drain import connect
-from tests.faults.harness.fork_server import ForkServer, start_fork_server
-from tests.faults.harness.rig import Rig, make_template, run_command
+from tests.faults.harness.rig import Rig
 from tests.faults.harness.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _TRIES = 5
-_OLD_TEMPLATE = "faults_old"
-_VERSIONS = "migrations/versions"
 # What an expanding migration does, by statements that each take their locks anew.
 _EXPANSION = (
     "ALTER TABLE job ADD COLUMN novelty text NOT NULL DEFAULT 'x'",
@@ -46,32 +37,6 @@ FROM made m JOIN endpoint p ON p.tenant_id = m.tenant_id"""
 _UNKNOWN_NOTES = """
 INSERT INTO job_event (id, tenant_id, job_id, type, detail)
 SELECT gen_random_uuid(), tenant_id, id, 'job.reinvented', 'by a newer version' FROM job"""
-
-
-async def test_35_old_code_goes_on_while_new_code_takes_over(rig: Rig) -> None:
-    async with _old(rig) as old:
-
-        async def make_database(name: str) -> None:
-            await create_database(rig.postgres, name, _OLD_TEMPLATE)
-
-        async with drill(
-            rig, "35 old and new", links=False, fork_server=old, make_database=make_database
-        ) as history:
-            world = history.world
-            elder, api = await world.work(), world.api
-            load = asyncio.create_task(submit_many(history, 160, 12.0, run=0.5))
-            await asyncio.sleep(2)
-            world.fork_server = rig.fork_server
-            await run_command(rig, world.env, "db", "upgrade")
-            await asyncio.sleep(2)  # the old code alone, on the new schema
-            younger = await world.work()
-            await world.move()
-            await asyncio.sleep(2)
-            assert api is not None
-            assert (await elder.stop(), await api.stop()) == (0, 0)
-            await load
-            assert younger.alive
-        assert history.calls["failed"] + history.calls["unknown"] <= len(world.tenants)
 
 
 async def test_35_tables_grow_while_they_are_used(rig: Rig) -> None:
@@ -98,43 +63,6 @@ async def test_35_what_newer_code_wrote_is_served(rig: Rig) -> None:
             for path in (f"job/{entry.job_id}", f"job/{entry.job_id}/event", "job"):
                 await world.told("GET", f"/v1/{path}", entry.tenant.key)
             await world.told("GET", f"/v1/delivery?job={entry.job_id}", entry.tenant.key)
-
-
-@asynccontextmanager
-async def _old(rig: Rig) -> AsyncGenerator[ForkServer]:
-    """A fork server with the code before the newest migration, and a database for it."""
-    commit = _before_newest_migration()
-    if commit is None:
-        pytest.skip("the history of the code is not here: a full clone has it")
-    tree = rig.folder / "old"
-    tree.mkdir()
-    packed = rig.folder / "old.zip"
-    _git("archive", f"--output={packed}", commit, "gateway", "migrations")
-    shutil.unpack_archive(packed, tree)
-    async with start_fork_server(tree) as fork_server:
-        usual = rig.operator_key
-        rig.operator_key = await make_template(rig, _OLD_TEMPLATE, fork_server)
-        try:
-            yield fork_server
-        finally:
-            rig.operator_key = usual
-
-
-def _before_newest_migration() -> str | None:
-    """The last commit without the newest migration."""
-    (newest,) = (ROOT / _VERSIONS).glob(f"{newest_revision()}_*.py")
-    try:
-        added = _git("log", "--diff-filter=A", "--format=%H", "--", f"{_VERSIONS}/{newest.name}")
-        return _git("rev-parse", "--verify", f"{added}~" if added else "HEAD")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 async def _apply(world: World, statement: str) -> None:

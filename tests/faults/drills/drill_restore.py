@@ -48,11 +48,7 @@ async def test_37_a_restored_backup_makes_no_second_submit(
 
 async def _pause(world: World) -> None:
     """Nobody may be connected to a database that is copied."""
-    for worker in world.workers:
-        if worker.alive:
-            await worker.stop()
-    assert world.api is not None
-    await world.api.stop()
+    await world.stop()
     for _ in range(50):
         open_ = "SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
         if not await query(world, open_, world.name):

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from tests.bench.harness.parts import ROOT, bare_environment
 from tests.faults.harness.fork_server_main import Order
@@ -55,6 +56,14 @@ class Child:
         except TimeoutError:
             await self.kill()
             return -signal.SIGKILL
+
+
+class Starter(Protocol):
+    """Starts processes of one version of the code."""
+
+    async def start(self, order: Order) -> Child:
+        """A new process; it may not answer yet."""
+        ...
 
 
 class ForkServer:

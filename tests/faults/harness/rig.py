@@ -30,7 +30,7 @@ from gateway.embedded import (
 from gateway.embedded.part import PartFailedError, kill, spawn, stop, wait_ready
 from tests.bench.harness.parts import bare_environment
 from tests.faults.harness.debian_postgres import create_data
-from tests.faults.harness.fork_server import ForkServer, start_fork_server
+from tests.faults.harness.fork_server import ForkServer, Starter, start_fork_server
 from tests.faults.harness.fork_server_main import Order
 from tests.servers import make_folder
 
@@ -120,10 +120,13 @@ class Rig:
 
 
 @asynccontextmanager
-async def start_rig(programs: Path | None = None, **settings: str) -> AsyncGenerator[Rig]:
+async def start_rig(
+    external: Postgres | None = None, *, programs: Path | None = None, **settings: str
+) -> AsyncGenerator[Rig]:
     """Servers, simulator and receiver of our own; all is ended and removed with the block.
 
-    `programs` is the folder of a Postgres in place of the embedded one, and `settings` are those of Postgres
+    `external` is a Postgres that somebody else starts and stops. `programs` is the folder of a Postgres in
+    place of the embedded one, and `settings` are those of our own
     that differ from the usual ones.
     """
     folder = make_folder()
@@ -131,12 +134,12 @@ async def start_rig(programs: Path | None = None, **settings: str) -> AsyncGener
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for name in ("postgres", "valkey"):
             (folder / name).mkdir()
-        postgres = await _prepare_postgres(folder / "postgres", programs, settings)
+        postgres = external or await _prepare_postgres(folder / "postgres", programs, settings)
         valkey = prepare_valkey(folder / "valkey")
         servers = Server(postgres.part), Server(valkey.part)
         for server in servers:
             stack.push_async_callback(server.stop)
-        await asyncio.gather(*(server.start() for server in servers))
+        await asyncio.gather(*(server.start() for server in servers[1 if external else 0 :]))
         fork_server = await stack.enter_async_context(start_fork_server())
         client = await stack.enter_async_context(httpx.AsyncClient(timeout=15))
         # httpx's own pool takes time that grows with the square of its connections.
@@ -194,7 +197,7 @@ async def _make_template(rig: Rig) -> None:
     rig.operator_key = await make_template(rig, TEMPLATE, rig.fork_server)
 
 
-async def make_template(rig: Rig, name: str, fork_server: ForkServer) -> str:
+async def make_template(rig: Rig, name: str, fork_server: Starter) -> str:
     """Create and migrate a database with a fork server's code; the key of its operator."""
     await create_database(rig.postgres, name)
     env = rig.env(name)
@@ -204,7 +207,7 @@ async def make_template(rig: Rig, name: str, fork_server: ForkServer) -> str:
 
 
 async def run_command(
-    rig: Rig, env: dict[str, str], *arguments: str, fork_server: ForkServer | None = None
+    rig: Rig, env: dict[str, str], *arguments: str, fork_server: Starter | None = None
 ) -> str:
     """What a command of the gateway prints."""
     log = rig.folder / f"command-{next(_commands)}.log"

@@ -13,7 +13,7 @@ import httpx
 from gateway.core.webhooks.signing import format_secret
 from gateway.embedded import create_database, free_port
 from tests.bench.harness.parts import bare_environment
-from tests.faults.harness.fork_server import Child, ForkServer
+from tests.faults.harness.fork_server import Child, Starter
 from tests.faults.harness.fork_server_main import Order
 from tests.faults.harness.links import Links, linked
 from tests.faults.harness.rig import HOST, READY_SECONDS, STEP_SECONDS, TEMPLATE, Rig
@@ -48,7 +48,7 @@ class World:
     port: int
     env: dict[str, str]
     links: Links | None
-    fork_server: ForkServer
+    fork_server: Starter
     policy: dict[str, Any] = field(default_factory=dict[str, Any])
     tenants: list[Tenant] = field(default_factory=list[Tenant])
     api: Child | None = None
@@ -159,6 +159,12 @@ class World:
         secrets = {tenant.slug: tenant.secrets}
         await self.rig.client.post(f"{self.rig.receiver}/secrets", json=secrets)
 
+    async def stop(self) -> None:
+        """End the workers and the API in order."""
+        for child in (*self.workers, *([self.api] if self.api else [])):
+            if child.alive:
+                await child.stop()
+
     async def end(self) -> None:
         """Kill what still runs."""
         for child in (*self.workers, *([self.api] if self.api else [])):
@@ -185,12 +191,15 @@ async def start_world(
     policy: Mapping[str, Any] | None = None,
     die_at: str = "",
     faults: Faults | None = None,
-    fork_server: ForkServer | None = None,
+    fork_server: Starter | None = None,
     make_database: Callable[[str], Awaitable[None]] | None = None,
     name: str = "",
     **env: str,
 ) -> AsyncGenerator[World]:
-    """A world with its API, which may die at a crash point, its tenants, and no worker yet."""
+    """A world with its API, which may die at a crash point, its tenants, and no worker yet.
+
+    `name` is that of its database, which may be there already.
+    """
     number = next(_numbers)
     name = name or f"w{number}"
     if make_database is None:

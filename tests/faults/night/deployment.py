@@ -147,7 +147,7 @@ def wrong(findings: list[Finding]) -> list[Finding]:
 async def start_night() -> AsyncGenerator[Night]:
     """The deployment for the time of the block, at rest."""
     async with AsyncExitStack() as stack:
-        rig = await stack.enter_async_context(start_rig(debian_postgres(), **_POSTGRES))
+        rig = await stack.enter_async_context(start_rig(programs=debian_postgres(), **_POSTGRES))
         disk = (
             stack.enter_context(small_disk(rig, "small", _DISK_MEGABYTES)) if may_mount() else None
         )

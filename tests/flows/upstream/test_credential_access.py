@@ -184,7 +184,32 @@ async def test_a_job_that_waits_goes_out_with_the_new_one(world: World):
 # --- Which one -------------------------------------------------------------------------------------
 
 
-async def test_only_a_rejected_credential_borrows_and_only_from_a_later_one(world: World):
+GIVE_UP = "UPDATE credential SET sealed = '' WHERE version = 1"
+
+
+async def test_jobs_of_a_credential_that_was_given_up_end_with_the_new_one(world: World):
+    await world.at_upstream(await world.tenant())
+    await world.run(GIVE_UP)
+    await world.poll()
+    assert world.upstream.count("status") == 0
+    await world.credential("acme", "new-key")
+    await world.pass_time(60)
+    await world.poll()
+    assert keys_of(world, "status") == ["new-key"]
+
+
+async def test_a_doubtful_job_of_a_credential_that_was_given_up_is_found_with_the_new_one(
+    world: World,
+):
+    (job_id,) = await in_doubt(world, await world.tenant(), taken=True)
+    await world.run(GIVE_UP)
+    await world.credential("acme", "new-key")
+    assert await world.look_up() == 1
+    assert keys_of(world, "page") == ["new-key"]
+    assert (await world.job(job_id)).state == "submitted"
+
+
+async def test_only_a_useless_credential_borrows_and_only_from_a_later_one(world: World):
     await world.tenant()
     await world.credential("acme", "second")
 
@@ -199,6 +224,9 @@ async def test_only_a_rejected_credential_borrows_and_only_from_a_later_one(worl
 
     assert [await asked(1), await asked(2)] == [("key-of-acme", False), ("second", False)]
     await revoke(world)
+    assert [await asked(1), await asked(2)] == [("second", True), ("second", False)]
+    await world.run("UPDATE credential SET rejected_at = NULL, rejected_reason = NULL")
+    await world.run(GIVE_UP)
     assert [await asked(1), await asked(2)] == [("second", True), ("second", False)]
 
 

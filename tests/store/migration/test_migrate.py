@@ -17,10 +17,12 @@ from gateway.errors import DatabaseDenied, Unavailable
 from gateway.store.migration import migration_lock
 from gateway.store.migration.migrate import (
     DatabaseRefusedError,
+    downgrade_schema,
     newest_revision,
     present_revision,
     upgrade_schema,
 )
+from gateway.store.migration.revisions import known_revisions
 from gateway.store.schema import metadata
 from tests.conftest import at_database, run_sql
 
@@ -85,6 +87,60 @@ def test_a_refused_migration_says_why_and_changes_nothing(empty: str) -> None:
     assert present(empty) is None
 
 
+# --- Versions beside each other -----------------------------------------------------------------
+
+
+def test_a_schema_that_is_newer_than_the_code_is_left_as_it_is(empty: str) -> None:
+    upgrade_schema(empty)
+    run_sql(empty, "UPDATE alembic_version SET version_num = '9999'")
+    upgrade_schema(empty)
+    assert present(empty) == "9999"
+    with pytest.raises(DatabaseRefusedError, match="9999, which this version does not know"):
+        downgrade_schema(empty, known_revisions()[-2])
+    assert present(empty) == "9999"
+
+
+def test_a_revision_of_something_else_is_refused(empty: str) -> None:
+    upgrade_schema(empty)
+    run_sql(empty, "UPDATE alembic_version SET version_num = '00ff'")
+    with pytest.raises(DatabaseRefusedError, match="00ff, which this version does not know"):
+        upgrade_schema(empty)
+    assert present(empty) == "00ff"
+
+
+def test_an_upgrade_that_waited_for_a_newer_version_leaves_its_schema(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration_lock, "_SILENT_SECONDS", 0.1)
+    upgrade_schema(empty)
+    run_sql(empty, f"UPDATE alembic_version SET version_num = '{known_revisions()[-2]}'")
+
+    def finish(_: str) -> None:
+        change = "UPDATE alembic_version SET version_num = '9999'"
+        other = threading.Thread(target=run_sql, args=(empty, change))
+        other.start()
+        other.join()
+        done.set()
+
+    with holding(empty, f"SELECT pg_advisory_lock({migration_lock.LOCK})") as done:
+        upgrade_schema(empty, finish)
+    assert present(empty) == "9999"
+
+
+def test_a_downgrade_takes_back_to_a_revision_and_no_further(empty: str) -> None:
+    upgrade_schema(empty)
+    *_, below, newest = known_revisions()
+    downgrade_schema(empty, newest)
+    assert present(empty) == newest
+    downgrade_schema(empty, below)
+    assert present(empty) == below
+    for higher in (newest, below):
+        downgrade_schema(empty, higher)
+        assert present(empty) == below
+    upgrade_schema(empty)
+    assert drift(empty) == []
+
+
 def test_a_wrong_password_is_named_as_the_cause_and_not_shown(postgres: str) -> None:
     password = urlsplit(postgres).password or ""
     with pytest.raises(DatabaseDenied) as refused:
@@ -102,8 +158,8 @@ def test_a_server_that_cannot_be_reached() -> None:
 
 
 @contextmanager
-def holding(url: str, *statements: str) -> Iterator[None]:
-    """Another session, with an open transaction that ran these statements."""
+def holding(url: str, *statements: str) -> Iterator[threading.Event]:
+    """Another session, with an open transaction that ran these statements; the event ends it."""
     ready, done = threading.Event(), threading.Event()
 
     async def hold() -> None:
@@ -120,7 +176,7 @@ def holding(url: str, *statements: str) -> Iterator[None]:
     thread.start()
     assert ready.wait(20)
     try:
-        yield
+        yield done
     finally:
         done.set()
         thread.join()
