@@ -134,6 +134,18 @@ def judge_guards(
         )
 
 
+def judge_replica(place: str, fault: str, lag: float | None) -> DoctorFinding:
+    """The read replica: why it is not used, empty if it is, and its lag."""
+    if not fault:
+        text = f"{place} is a standby of the primary, {lag or 0.0:.1f} s behind."
+        return DoctorFinding("read replica", Level.OK, text)
+    return _doubtful(
+        "read replica",
+        f"{place} is not used: {fault}. The primary serves all reads.",
+        "Check GATEWAY_READ_DATABASE_URL and the replication of that server.",
+    )
+
+
 def judge_tables(
     tables: Sequence[TableFacts], broken_indexes: Sequence[str]
 ) -> Iterator[DoctorFinding]:

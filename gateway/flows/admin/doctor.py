@@ -28,6 +28,7 @@ from gateway.store.database import Tx
 from gateway.store.tenancy import tenants
 
 _READY_SECONDS = 5.0
+_REPLICA_SECONDS = 3.0
 _ROUND_TRIPS = 5
 # Of thousands of tenants the first ones are tried, so that it ends soon and is no burden.
 _MOST_TENANTS = 20
@@ -81,6 +82,16 @@ async def _postgres(deps: Deps) -> AsyncIterator[DoctorFinding]:
     seconds, ahead = min(trips)
     yield diagnosis.judge_latency("postgres", seconds)
     yield diagnosis.judge_clock(ahead)
+
+
+async def _replica(deps: Deps) -> AsyncIterator[DoctorFinding]:
+    replica = deps.replica
+    if replica is None:
+        return
+    await replica.reach(deps.clock.now(), _REPLICA_SECONDS)
+    yield diagnosis.judge_replica(
+        replica.database.place, replica.fitness.cause if not replica.is_fit else "", replica.lag
+    )
 
 
 async def _round_trip(deps: Deps, tx: Tx) -> tuple[float, float]:
@@ -223,6 +234,7 @@ def _unusable(url: str, answer: Trouble) -> DoctorFinding:
 
 _CHECKS = {
     "postgres": _postgres,
+    "read replica": _replica,
     "tables": _tables,
     "master keys": _master_keys,
     "processes": _gateway,
