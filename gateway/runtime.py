@@ -183,9 +183,8 @@ async def open_deps(
     clock = PostgresClock(host)
     ids = SystemIds(clock)
     async with AsyncExitStack() as stack:
-        database = open_database(
-            settings.database_url.get_secret_value(), pool=settings.database_pool, name=name
-        )
+        url = settings.database_url.get_secret_value()
+        database = open_database(url, pool=settings.database_pool, name=name)
         stack.push_async_callback(database.close)
         database.availability.on_change(partial(_log_postgres, database.place))
         replica = _opening_replica(settings, name, database, clock)
