@@ -24,6 +24,13 @@ _STATES = ("ok", "stale", "replaced", "stopped")
 ProcessCollector(registry=metrics.REGISTRY)
 
 
+class ReplicaUse(NamedTuple):
+    """Whether reads go to the replica, and by how many seconds it is behind, None while unknown."""
+
+    is_fit: bool
+    lag: float | None
+
+
 class ProcessState(NamedTuple):
     """The state of one process."""
 
@@ -32,6 +39,7 @@ class ProcessState(NamedTuple):
     pool: PoolUse
     clock_ahead: float
     feed_lag: float
+    replica: ReplicaUse | None = None
 
 
 class _Gauges(Collector):
@@ -47,12 +55,18 @@ def process_state(deps: Deps, *, database_up: bool) -> ProcessState:
     """Collect the state of this process; `database_up` says whether Postgres answered recently."""
     ahead = -deps.clock.offset.total_seconds()
     use, lag = deps.db.use, deps.vitals.feed_lag
-    return ProcessState(database_up, deps.queue.connected, use, ahead, lag)
+    one = deps.replica
+    replica = None if one is None else ReplicaUse(one.is_fit, one.lag)
+    return ProcessState(database_up, deps.queue.connected, use, ahead, lag, replica)
 
 
 def exposition(process: ProcessState, overview: Overview | None = None) -> bytes:
     """Render the page in Prometheus's text format; only API processes pass an overview."""
-    families = [*_of_process(process), *(_of_gateway(process, overview) if overview else ())]
+    families = [
+        *_of_process(process),
+        *(_of_replica(process.replica) if process.replica else ()),
+        *(_of_gateway(process, overview) if overview else ()),
+    ]
     return generate_latest(metrics.REGISTRY) + generate_latest(_Gauges(families))
 
 
@@ -96,6 +110,22 @@ def _of_process(process: ProcessState) -> Iterator[Metric]:
         "second, set up NTP on this host.",
         ((), process.clock_ahead),
     )
+
+
+def _of_replica(replica: ReplicaUse) -> Iterator[Metric]:
+    yield _gauge(
+        "replica_in_use",
+        "1 while this process reads lists, exports and usage from the read replica. At 0 the log tells "
+        "the cause; the primary serves them.",
+        ((), float(replica.is_fit)),
+    )
+    if replica.lag is not None:
+        yield _gauge(
+            "replica_lag_seconds",
+            "By how many seconds the read replica is behind at most. It grows while either server does not "
+            "answer. Beyond GATEWAY_READ_MAX_LAG_SECONDS the primary serves reads.",
+            ((), replica.lag),
+        )
 
 
 def _of_gateway(process: ProcessState, overview: Overview) -> Iterator[Metric]:

@@ -21,13 +21,14 @@ from gateway.core.crypto.cipher import Cipher
 from gateway.core.policy import Policy
 from gateway.core.trace_context import trace_id_of
 from gateway.flows.deps import Deps, no_crash
+from gateway.flows.process.read_replica import Fitness, Replica
 from gateway.flows.process.slots import Slots
 from gateway.flows.process.vitals import Vitals
 from gateway.flows.upstream.workflow_names import WorkflowNames
-from gateway.ports import Clock, Ids, Span, Tracer
+from gateway.ports import Clock, Ids, SharedClock, Span, Tracer
 from gateway.settings import Settings, trace_settings_of_environment, unknown_settings
 from gateway.store.connection.failure_causes import Cause, Trouble
-from gateway.store.database import open_database
+from gateway.store.database import Database, open_database
 from gateway.store.processes import Identity
 
 _TROUBLES = {
@@ -40,6 +41,7 @@ _TROUBLES = {
     Trouble.SLOW: "postgres: a statement took too long",
 }
 _log = structlog.get_logger("gateway.postgres")
+_AGENT = f"job-gateway/{__version__}"
 # Not logged: work that found nothing to do, accept, which has the line of its request, and secrets that no
 # master key opens, which are logged once a minute instead of by each waiting job.
 _QUIET = frozenset(
@@ -127,6 +129,35 @@ def sender_of(settings: Settings) -> HttpSender:
     )
 
 
+@asynccontextmanager
+async def _opening_replica(
+    settings: Settings, name: str, primary: Database, clock: SharedClock
+) -> AsyncGenerator[Replica | None]:
+    """The read replica; None without a setting. It is used once something checks it."""
+    url = settings.read_database_url.get_secret_value()
+    if not url:
+        yield None
+        return
+    database = open_database(url, pool=settings.database_pool, name=name)
+    listener = partial(_log_replica, database.place)
+    try:
+        yield Replica(database, primary, clock, settings.read_max_lag_seconds, listener)
+    finally:
+        await database.close()
+
+
+def _log_replica(place: str, fitness: Fitness) -> None:
+    """Log when reads of history move to another server."""
+    if fitness.code:
+        _log.warning(
+            "history is read from the primary, not the replica",
+            cause=fitness.cause,
+            replica=place,
+        )
+    else:
+        _log.info("history is read from the replica", replica=place)
+
+
 def _log_postgres(place: str, cause: Cause | None) -> None:
     """Log when the database fails, and when it can be used again."""
     if cause is None:
@@ -152,13 +183,12 @@ async def open_deps(
     clock = PostgresClock(host)
     ids = SystemIds(clock)
     async with AsyncExitStack() as stack:
-        database = open_database(
-            settings.database_url.get_secret_value(), pool=settings.database_pool, name=name
-        )
+        url = settings.database_url.get_secret_value()
+        database = open_database(url, pool=settings.database_pool, name=name)
         stack.push_async_callback(database.close)
         database.availability.on_change(partial(_log_postgres, database.place))
-        agent = f"job-gateway/{__version__}"
-        upstream = MusicAi(clock, user_agent=agent, rate=settings.upstream_rate)
+        replica = _opening_replica(settings, name, database, clock)
+        upstream = MusicAi(clock, user_agent=_AGENT, rate=settings.upstream_rate)
         stack.push_async_callback(upstream.close)
         redis = settings.redis_url.get_secret_value()
         limiter = WindowLimiter(redis, host)
@@ -182,6 +212,7 @@ async def open_deps(
             slots=Slots(clock),
             vitals=vitals,
             tracer=await stack.enter_async_context(_tracing(clock, name)),
+            replica=await stack.enter_async_context(replica),
             crash_point=crash_point,
         )
         await stack.enter_async_context(_naming_workflows(deps))

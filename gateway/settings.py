@@ -30,7 +30,7 @@ from gateway.config.environment import (
     unknown_variables,
 )
 from gateway.config.opentelemetry import TraceSettings, trace_settings
-from gateway.config.postgres_url import read_url
+from gateway.config.postgres_url import read_url, read_url_of_standby
 from gateway.config.redis_url import parse_redis_url
 
 _KEY_BYTES = 32
@@ -53,6 +53,18 @@ class Settings(BaseSettings):
     migration_database_url: SecretStr = Field(
         SecretStr(""),
         description="Address for `gateway db upgrade` that bypasses PgBouncer; empty: `GATEWAY_DATABASE_URL`.",
+    )
+    read_database_url: SecretStr = Field(
+        SecretStr(""),
+        description="Address of one streaming standby, which API processes read lists, exports and usage "
+        "from; empty: they are read from the primary. See [Postgres](postgres.md#read-replica).",
+    )
+    read_max_lag_seconds: float = Field(
+        5,
+        ge=2,
+        le=300,
+        description="How far the standby of `GATEWAY_READ_DATABASE_URL` may be behind. Beyond it reads go "
+        "to the primary.",
     )
     redis_url: SecretStr = Field(
         description="Redis or Valkey: `redis://user:password@host:port/database`, `rediss://` for TLS, "
@@ -130,7 +142,11 @@ class Settings(BaseSettings):
         "in user and password percent-encoded. It must allow CONNECT to IP addresses.",
     )
     database_pool: int = Field(
-        10, ge=2, le=200, description="Most connections of one process to Postgres."
+        10,
+        ge=2,
+        le=200,
+        description="Most connections of one process to Postgres; an API process may have as many to the "
+        "standby.",
     )
     max_body_bytes: int = Field(
         1_048_576, ge=1024, le=67_108_864, description="Largest request body that is accepted."
@@ -243,6 +259,13 @@ class Settings(BaseSettings):
     def _database(cls, value: SecretStr, field: ValidationInfo) -> SecretStr:
         if value.get_secret_value() or field.field_name == "database_url":
             read_url(value.get_secret_value())
+        return value
+
+    @field_validator("read_database_url")
+    @classmethod
+    def _replica(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            read_url_of_standby(value.get_secret_value())
         return value
 
     @field_validator("redis_url")

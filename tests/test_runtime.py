@@ -121,6 +121,25 @@ async def test_parts_are_real(database_url: str, redis_url: str):
         assert deps.cipher.open(sealed, place) == b"plain"
 
 
+async def test_a_replica_is_opened_where_one_is_named(database_url: str, redis_url: str):
+    with capture_logs() as lines:
+        async with open_deps(settings(database_url, redis_url=redis_url), "test") as deps:
+            assert deps.replica is None
+        named = settings(
+            database_url,
+            redis_url=redis_url,
+            read_database_url="postgresql://u@127.0.0.1:1/d?target_session_attrs=any",
+        )
+        async with open_deps(named, "test") as deps:
+            assert deps.replica is not None
+            await deps.replica.check()
+            await deps.replica.check()
+    (line,) = [one for one in lines if "replica" in one]
+    assert line["event"] == "history is read from the primary, not the replica"
+    assert (line["log_level"], line["replica"]) == ("warning", "127.0.0.1:1")
+    assert line["cause"] == "connection refused"
+
+
 @pytest.fixture
 def report() -> Iterator[Report]:
     """A report that writes JSON; logging is left as it was."""

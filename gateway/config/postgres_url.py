@@ -119,6 +119,16 @@ def read_url(text: str) -> PostgresUrl:
     )
 
 
+def read_url_of_standby(text: str) -> PostgresUrl:
+    """Parse the URL of a read replica; raises BadUrlError."""
+    found = read_url(text)
+    if len(found.hosts) > 1:
+        raise BadUrlError("names several hosts; name one standby, because its lag is measured")
+    if found.driver.get("target_session_attrs", "any") != "any":
+        raise BadUrlError("the parameter target_session_attrs excludes standbys; leave it out")
+    return found
+
+
 def _split(text: str) -> SplitResult:
     scheme, _, rest = text.partition("://")
     if scheme not in SCHEMES or not rest:

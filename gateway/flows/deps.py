@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from gateway.core.crypto.cipher import AssociatedData, CannotOpenError, Cipher, Secret
 from gateway.core.policy import Policy
+from gateway.flows.process.history_reader import HistoryReader
+from gateway.flows.process.read_replica import Replica
 from gateway.flows.process.restore_detector import RestoreDetector
 from gateway.flows.process.session_memory import SessionMemory
 from gateway.flows.process.slots import Slots
@@ -27,6 +30,8 @@ from gateway.ports import (
 from gateway.store.database import Database
 
 _REPORT_AGAIN_SECONDS = 60.0
+# A download may wait so long until the replica holds what its caller has seen.
+_REACH_SECONDS = 1.0
 
 
 def credential_place(tenant_id: UUID, credential_id: UUID, version: int) -> AssociatedData:
@@ -47,7 +52,7 @@ def no_crash(_point: str) -> None:
 class Deps:
     """The adapters, the policy, and the in-memory state of one process."""
 
-    db: Database
+    db: Database  # the primary; reads of history ask `history` or `history_to_now` for one instead
     upstream: Upstream
     catalogue: Catalogue
     sender: Sender
@@ -68,6 +73,7 @@ class Deps:
     vitals: Vitals = field(default_factory=Vitals)
     sessions: SessionMemory = field(default_factory=SessionMemory)
     tracer: Tracer | None = None  # None while tracing is off
+    replica: Replica | None = None  # None without GATEWAY_READ_DATABASE_URL
     # Called with a name after every step that wrote or called out; tests kill the process there.
     crash_point: Callable[[str], None] = no_crash
 
@@ -82,6 +88,21 @@ class Deps:
             self.report_sealed(error)
             return Sealed()
         return Access(credential_id, base_url, Secret(key))
+
+    def history(self, complete_to: datetime | None = None) -> HistoryReader:
+        """For one page or report: rows as they were a few seconds ago, but complete to a moment."""
+        return HistoryReader(self.db, self.replica, complete_to)
+
+    async def history_to_now(self) -> HistoryReader:
+        """For a download, which must have everything that was committed before it was asked for."""
+        now = self.clock.now()
+        if self.replica is not None:
+            await self.replica.reach(now, _REACH_SECONDS)
+        return self.history(now)
+
+    def page_began(self) -> datetime | None:
+        """The moment that the cursors of a new list keep; None without a replica, which needs it."""
+        return None if self.replica is None else self.clock.now()
 
     def span(self, work: str, parent: str | None, *, ago: float = 0.0) -> Span | None:
         """Begin a span in the trace of a job; None if tracing is off or the job has no trace."""

@@ -15,6 +15,7 @@ from gateway import log
 from gateway.flows.admin.master_keys import require_keys
 from gateway.flows.deps import Deps, no_crash
 from gateway.flows.health.heartbeat import beating
+from gateway.flows.process.read_replica import watching
 from gateway.host import garbage_collection
 from gateway.host.descriptors import raise_limit
 from gateway.host.listening import ListenAddress, claimed
@@ -58,6 +59,7 @@ async def _serve(
         deps = await stack.enter_async_context(open_deps(settings, "gateway serve", crash_point))
         await require_keys(deps)
         await stack.enter_async_context(beating(deps, identity_of("api", deps.ids)))
+        await stack.enter_async_context(watching(deps.replica))
         address = stack.enter_context(
             claimed(settings.host, settings.port, shared=settings.share_port)
         )

@@ -19,6 +19,7 @@ from gateway.core.diagnosis.server import (
     judge_clock,
     judge_guards,
     judge_latency,
+    judge_replica,
     judge_schema,
     judge_server,
 )
@@ -234,3 +235,17 @@ def test_sizes(count: int, text: str) -> None:
 def test_there_is_advice_for_everything_that_a_job_may_wait_for() -> None:
     assert set(WAIT_ADVICE) == set(WaitCode)
     assert all(advice.who and advice.what for advice in WAIT_ADVICE.values())
+
+
+def test_a_replica_that_is_used_and_one_that_is_not():
+    used = judge_replica("db2:5432", "", 0.04)
+    assert (used.level, used.text) == (
+        Level.OK,
+        "db2:5432 is a standby of the primary, 0.0 s behind.",
+    )
+    left = judge_replica("db2:5432", "it lags by 7.1 s", 7.1)
+    assert (left.level, left.text) == (
+        Level.WARNING,
+        "db2:5432 is not used: it lags by 7.1 s. The primary serves all reads.",
+    )
+    assert "GATEWAY_READ_DATABASE_URL" in left.advice

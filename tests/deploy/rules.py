@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.exposition import ProcessState, exposition
+from gateway.exposition import ProcessState, ReplicaUse, exposition
 from gateway.flows.health.overview import Overview
 from gateway.store.database import PoolUse
 
@@ -50,7 +50,7 @@ def named_metrics(text: str) -> set[str]:
 
 def our_metrics() -> set[str]:
     """The metrics on the page of an API process."""
-    process = ProcessState(True, True, PoolUse(1, 0, 0), 0.0, 0.0)
+    process = ProcessState(True, True, PoolUse(1, 0, 0), 0.0, 0.0, ReplicaUse(True, 0.0))
     page = exposition(process, Overview({}, [], [], {}, None, None)).decode()
     return set(re.findall(r"^# TYPE (gw_\w+)", page, re.MULTILINE))
 

@@ -18,7 +18,7 @@ from gateway.core.events import EVENT_TYPES
 from gateway.core.explain.failure_advice import JOB_ADVICE, WAIT_ADVICE, WEBHOOK_ADVICE
 from gateway.core.waits_for import WaitCode
 from gateway.errors import GatewayError
-from gateway.exposition import ProcessState, exposition
+from gateway.exposition import ProcessState, ReplicaUse, exposition
 from gateway.flows.health.overview import Overview
 from gateway.store.database import PoolUse
 from gateway.store.work.queues import REASONS
@@ -212,7 +212,7 @@ def test_named_files_exist(page: Path) -> None:
 
 
 def _metrics() -> set[str]:
-    process = ProcessState(True, True, PoolUse(1, 0, 0), 0.0, 0.0)
+    process = ProcessState(True, True, PoolUse(1, 0, 0), 0.0, 0.0, ReplicaUse(True, 0.0))
     page = exposition(process, Overview({}, [], [], {}, None, None)).decode()
     names = set(re.findall(r"^# TYPE (gw_\w+)", page, re.MULTILINE))
     return {name for name in names if not name.endswith("_created")}

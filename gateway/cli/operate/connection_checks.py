@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from redis.asyncio import Redis
 
+from gateway.adapters.clock import PostgresClock, SystemClock
 from gateway.adapters.redis.client import LOST, connect
 from gateway.adapters.redis.failure_causes import diagnose
 from gateway.adapters.wakeups.redis_commands import probe
@@ -13,8 +14,11 @@ from gateway.config.redis_url import parse_redis_url
 from gateway.core.crypto.cipher import Cipher
 from gateway.flows.admin import master_keys
 from gateway.flows.health.readiness import readiness_of
+from gateway.flows.process.read_replica import Replica
 from gateway.settings import Settings
 from gateway.store.database import Database, open_database
+
+_REPLICA_SECONDS = 3.0
 
 
 class ConnectionCheck(NamedTuple):
@@ -34,6 +38,8 @@ async def checks(settings: Settings) -> AsyncIterator[ConnectionCheck]:
         is_well = found.status == "ok"
         why = database.place if is_well else f"{database.place}: {found.status}: {found.cause}"
         yield ConnectionCheck("postgres", is_well, why)
+        if settings.read_database_url.get_secret_value():
+            yield await _replica(settings, database)
         yield await _redis(settings.redis_url.get_secret_value())
         if is_well:
             yield await _keys(database, Cipher(settings.master_keys))
@@ -41,6 +47,18 @@ async def checks(settings: Settings) -> AsyncIterator[ConnectionCheck]:
             yield ConnectionCheck("master keys", False, "cannot be checked without Postgres")
     finally:
         await database.close()
+
+
+async def _replica(settings: Settings, primary: Database) -> ConnectionCheck:
+    url, clock = settings.read_database_url.get_secret_value(), PostgresClock(SystemClock())
+    database = open_database(url, pool=1, name="gateway config")
+    replica = Replica(database, primary, clock, settings.read_max_lag_seconds)
+    try:
+        await replica.reach(clock.now(), _REPLICA_SECONDS)
+    finally:
+        await database.close()
+    why = f"{database.place}: {replica.fitness.cause}" if replica.fitness.code else database.place
+    return ConnectionCheck("read replica", not replica.fitness.code, why)
 
 
 async def _redis(url: str) -> ConnectionCheck:

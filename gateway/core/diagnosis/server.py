@@ -161,3 +161,16 @@ def judge_latency(subject: str, seconds: float) -> DoctorFinding:
     if seconds <= _SLOW_SECONDS:
         return fine(subject, text)
     return doubtful(subject, text, "Run it nearer to the gateway: each job needs several.")
+
+
+def judge_replica(place: str, fault: str, lag: float | None) -> DoctorFinding:
+    """The read replica: why it is not used, empty if it is, and its lag."""
+    if not fault:
+        return fine(
+            "read replica", f"{place} is a standby of the primary, {lag or 0.0:.1f} s behind."
+        )
+    return doubtful(
+        "read replica",
+        f"{place} is not used: {fault}. The primary serves all reads.",
+        "Check GATEWAY_READ_DATABASE_URL and the replication of that server.",
+    )

@@ -8,8 +8,10 @@ import json
 from collections.abc import Mapping
 from uuid import UUID
 
+from gateway.core.replica.freshness import needed
+from gateway.core.text.cursor import PageCursor
 from gateway.flows.deps import Deps
-from gateway.store.database import Tx
+from gateway.store.database import Database, Tx
 from gateway.store.tenancy import audit
 from gateway.store.tenancy.audit import AuditEntry, AuditFilter
 
@@ -61,11 +63,16 @@ async def note_before(
 
 
 async def list_audit(
-    deps: Deps, wanted: AuditFilter, before: UUID | None, limit: int
+    deps: Deps, wanted: AuditFilter, cursor: PageCursor, limit: int
 ) -> list[AuditEntry]:
-    """Notes of a filter, newest first: those older than `before`."""
-    async with deps.db.single() as tx:
-        return await audit.page(tx, wanted, before=before, limit=limit)
+    """Notes of a filter, newest first, from a place in the list."""
+
+    async def read(database: Database) -> list[AuditEntry]:
+        async with database.single() as tx:
+            return await audit.page(tx, wanted, before=cursor.last, limit=limit)
+
+    made = (wanted.after, wanted.before)
+    return await deps.history(needed(deps.clock.now(), cursor, made)).read(read)
 
 
 def changes(

@@ -15,6 +15,7 @@ from gateway.core.diagnosis.server import (
     judge_clock,
     judge_guards,
     judge_latency,
+    judge_replica,
     judge_schema,
     judge_server,
 )
@@ -35,6 +36,7 @@ Check = Callable[[Deps], AsyncIterator[DoctorFinding]]
 _READY_SECONDS = 5.0
 # Statements end after ten seconds by themselves, but not a commit that waits for a standby.
 _CHECK_SECONDS = 15.0
+_REPLICA_SECONDS = 3.0
 _ROUND_TRIPS = 5
 _SCHEMA_ADVICE = "Run `gateway db upgrade`."
 _LONGEST = 300
@@ -94,6 +96,16 @@ async def _postgres(deps: Deps) -> AsyncIterator[DoctorFinding]:
         yield finding
 
 
+async def _replica(deps: Deps) -> AsyncIterator[DoctorFinding]:
+    replica = deps.replica
+    if replica is None:
+        return
+    await replica.reach(deps.clock.now(), _REPLICA_SECONDS)
+    yield judge_replica(
+        replica.database.place, replica.fitness.cause if not replica.is_fit else "", replica.lag
+    )
+
+
 async def _round_trip(deps: Deps, tx: Tx) -> tuple[float, float]:
     """Seconds of a round trip, and by how many seconds the clock of this host is ahead."""
     started, sent_at = deps.clock.monotonic(), deps.clock.now()
@@ -148,6 +160,7 @@ async def _master_keys(deps: Deps) -> AsyncIterator[DoctorFinding]:
 CHECKS: dict[str, Check] = {
     "postgres": _postgres,
     "disk": _disk,
+    "read replica": _replica,
     "tables": _tables,
     "master keys": _master_keys,
     "processes": check_gateway,

@@ -5,8 +5,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.model import Attempt, Delivery
+from gateway.core.replica.freshness import needed
+from gateway.core.text.cursor import PageCursor
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
+from gateway.store.database import Database
 from gateway.store.delivery_search import log
 from gateway.store.delivery_search.filter import DeliveryFilter
 
@@ -20,11 +23,16 @@ class DeliveryLog(NamedTuple):
 
 
 async def list_deliveries(
-    deps: Deps, wanted: DeliveryFilter, before: UUID | None, limit: int
+    deps: Deps, wanted: DeliveryFilter, cursor: PageCursor, limit: int
 ) -> list[Delivery]:
-    """Deliveries of a tenant, newest first: those older than `before`."""
-    async with deps.db.of(wanted.tenant_id) as tx:
-        return await log.page(tx, wanted, before=before, limit=limit)
+    """Deliveries of a tenant, newest first, from a place in the list."""
+
+    async def read(database: Database) -> list[Delivery]:
+        async with database.of(wanted.tenant_id) as tx:
+            return await log.page(tx, wanted, before=cursor.last, limit=limit)
+
+    made, sent = (wanted.created_after, wanted.created_before), (wanted.resent_after, None)
+    return await deps.history(needed(deps.clock.now(), cursor, made, sent)).read(read)
 
 
 async def find_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> DeliveryLog:

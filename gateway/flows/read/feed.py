@@ -46,7 +46,7 @@ async def read_page(
     """The next events of tenants, or of all for None; without `types`, events of all types."""
     if tenants is not None and not tenants:  # an empty list must not mean all tenants
         return FeedPage([], after)
-    async with reading(deps, tenants) as tx:
+    async with reading(deps.db, tenants) as tx:
         return await feed.page(tx, tenants, after, types=types, limit=limit, samples=samples)
 
 
@@ -60,7 +60,7 @@ async def find_place(
     """
     if tenants is not None and not tenants:  # as above
         return START
-    async with reading(deps, tenants) as tx:
+    async with reading(deps.db, tenants) as tx:
         place = await feed.place_of(tx, tenants, event_id)
         if place is not None:
             return place

@@ -61,7 +61,7 @@ async def search(deps: Deps, text: str, scope: SearchScope) -> list[Hit]:
     found: list[LookupMatch] = []
     async with deps.db.single() as tx:
         credentials = await lookup.credentials_of(tx, tenants)
-    async with reading(deps, scope.tenants) as tx:
+    async with reading(deps.db, scope.tenants) as tx:
         await keep_to_indexes(tx)
         if bounds := _id_bounds(wanted):
             first, last = bounds

@@ -15,7 +15,7 @@ from uuid import UUID
 from gateway.core.histogram import quantiles
 from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
-from gateway.store.database import Tx
+from gateway.store.database import Database, Tx
 from gateway.store.usage import read, rollups
 from gateway.store.usage.read import GROUPS, Sums
 from gateway.store.webhooks.attempts import Recorded
@@ -74,15 +74,32 @@ async def read_usage(
     first, last = _hour("from", since), _hour("to", until)
     if first and last and first >= last:
         raise BadRequest.of("to", "must be at least an hour after from; both are cut to their hour")
-    async with deps.db.single() if visible is None else deps.db.of(*visible) as tx:
-        span, most = (visible, first, last), MAX_GROUPS + 1
-        # One column has few values. Groups of several are counted first: summing costs much more.
-        many = len(group_by) > 1 and await read.count(tx, group_by, *span, limit=most) == most
-        found = [] if many else await read.read(tx, group_by, *span, limit=most)
-    if many or len(found) > MAX_GROUPS:
+    found = await _read(deps, group_by, visible, first, last)
+    if found is None or len(found) > MAX_GROUPS:
         reason = f"makes more than {MAX_GROUPS} groups; take fewer, or less time with from and to"
         raise BadRequest.of("groupBy", reason)
     return await in_turns(turn, _group, found)
+
+
+async def _read(
+    deps: Deps,
+    group_by: Sequence[str],
+    visible: Sequence[UUID] | None,
+    first: datetime | None,
+    last: datetime | None,
+) -> Sequence[Sums] | None:
+    """The sums of each group; None if there are clearly too many groups."""
+    span, most = (visible, first, last), MAX_GROUPS + 1
+
+    async def ask(database: Database) -> Sequence[Sums] | None:
+        async with database.single() if visible is None else database.of(*visible) as tx:
+            # One column has few values. Groups of several are counted first: summing costs much more.
+            if len(group_by) > 1 and await read.count(tx, group_by, *span, limit=most) == most:
+                return None
+            return await read.read(tx, group_by, *span, limit=most)
+
+    # Hours that have passed are complete in a report, as an invoice needs them.
+    return await deps.history(last and min(last, deps.clock.now())).read(ask)
 
 
 async def in_turns(turn: asyncio.Lock, write: Callable[[F], T], found: Sequence[F]) -> list[T]:

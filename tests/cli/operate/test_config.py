@@ -71,6 +71,18 @@ def test_everything_is_opened(database_url: str, redis_url: str) -> None:
     assert "master keys  ok" in result.stdout
 
 
+def test_a_replica_is_checked_too(database_url: str, redis_url: str) -> None:
+    ours = {
+        **settings_for(database_url, redis_url),
+        "GATEWAY_READ_DATABASE_URL": database_url.replace("+asyncpg", ""),
+    }
+    result = call("config", "validate", "--connect", env=ours)
+    assert result.exit_code == 7
+    (line,) = [one for one in result.stdout.splitlines() if one.startswith("read replica")]
+    assert "FAILED" in line
+    assert line.endswith("it is no standby: it was promoted, or follows no primary")
+
+
 def test_a_failed_check_is_named(unused_tcp_port: int) -> None:
     url = f"postgresql://gw:hunter2@127.0.0.1:{unused_tcp_port}/none"
     redis = f"redis://:hunter2@127.0.0.1:{unused_tcp_port}"

@@ -1,4 +1,5 @@
 import base64
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -7,9 +8,12 @@ from hypothesis import strategies as st
 
 from gateway.core.text.cursor import (
     BadCursorError,
+    PageCursor,
     decode_cursor,
+    decode_page,
     decode_sealed,
     encode_cursor,
+    encode_page,
     encode_sealed,
 )
 
@@ -73,3 +77,29 @@ def test_a_plain_cursor_is_not_sealed() -> None:
     assert decode_sealed(FULL) is None
     with pytest.raises(BadCursorError):
         decode_sealed(FULL + "=")
+
+
+@given(st.uuids(), st.timedeltas(timedelta(), timedelta(days=365 * 900)))
+def test_a_page_keeps_when_its_list_began_in_whole_milliseconds(last: UUID, age: timedelta) -> None:
+    at = datetime(1970, 1, 1, tzinfo=UTC) + age
+    text = encode_page(last, at)
+    found = decode_page(text)
+    assert found.last == last
+    assert found.began is not None
+    assert timedelta() <= at - found.began < timedelta(milliseconds=1)
+    with pytest.raises(BadCursorError):
+        decode_cursor(text)
+
+
+@given(st.uuids())
+def test_a_page_without_a_moment_is_a_plain_cursor(last: UUID) -> None:
+    assert encode_page(last, None) == encode_cursor(last)
+    assert decode_page(encode_cursor(last)) == PageCursor(last, None)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\x03" + bytes(16), b"\x03" + bytes(23), b"\x03" + bytes(16) + b"\xff" * 6, b"\x04"]
+)
+def test_what_is_no_place_of_a_list_is_refused(raw: bytes) -> None:
+    with pytest.raises(BadCursorError):
+        decode_page(base64.urlsafe_b64encode(raw).decode().rstrip("="))

@@ -31,6 +31,7 @@ MASTER_KEY = base64.b64encode(bytes(32)).decode()
 SECRET_VALUES = {
     "DATABASE_URL": "postgresql://gateway:hunter2@postgres:5432/gateway",
     "MIGRATION_DATABASE_URL": "postgresql://gateway:hunter2@primary:5432/gateway",
+    "READ_DATABASE_URL": "postgresql://gateway:hunter2@standby:5432/gateway",
     "REDIS_URL": "redis://:hunter3@valkey:6379/0",
     "MASTER_KEY": MASTER_KEY,
     "EGRESS_PROXY": "http://proxy:3128",

@@ -50,6 +50,10 @@ def test_one_missing_secret_is_named_alone() -> None:
             "secrets.migrationDatabaseUrl.value and secrets.migrationDatabaseUrl.existingSecret are set",
         ),
         (
+            {"secrets": {"readDatabaseUrl": {**VALUE, "file": "/b"}}},
+            "secrets.readDatabaseUrl.value and secrets.readDatabaseUrl.file are set: choose one.",
+        ),
+        (
             {"api": {"terminationGracePeriodSeconds": 25}},
             "GATEWAY_DRAIN_SECONDS together are 25: a longer time is needed, or 0 to let the chart",
         ),

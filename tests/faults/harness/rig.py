@@ -126,7 +126,7 @@ async def start_rig(
     """Servers, simulator and receiver of our own; all is ended and removed with the block.
 
     `external` is a Postgres that somebody else starts and stops. `programs` is the folder of a Postgres in
-    place of the embedded one, and `settings` are those of our own
+    place of the embedded one, and `settings` are those of our own Postgres
     that differ from the usual ones.
     """
     folder = make_folder()

@@ -11,6 +11,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from gateway.core.policy import Policy
+from gateway.core.text.cursor import PageCursor
 from gateway.flows.read.export import export_jobs, export_tenant, job_page
 from gateway.store.job_search import lists
 from gateway.store.job_search.filter import JobFilter
@@ -53,7 +54,7 @@ async def test_a_page_is_of_the_tenants_that_are_named(world: World):
 
     async def page(tenants: tuple[UUID, ...] | None, before: UUID | None = None) -> list[UUID]:
         wanted = JobFilter(tenants)
-        found = await job_page(world.deps, wanted, "json", before=before, offset=1, size=9)
+        found = await job_page(world.deps, wanted, "json", PageCursor(before), offset=1, size=9)
         return ids_in(found)
 
     assert await page(None) == sorted(ids + others, reverse=True)[1:]
@@ -66,7 +67,7 @@ async def test_an_empty_list_of_tenants_has_no_jobs(world: World):
     idle = await world.tenant("idle")
     for tenants in ((), (idle.id,)):
         wanted = JobFilter(tenants)
-        assert await job_page(world.deps, wanted, "json", before=None, size=9) == NOTHING
+        assert await job_page(world.deps, wanted, "json", PageCursor(), size=9) == NOTHING
         pages = export_jobs(world.deps, JobFilter(tenants), "csv", None)
         assert [page async for page in pages] == []
 

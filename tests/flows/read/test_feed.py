@@ -95,7 +95,7 @@ async def test_it_is_read_from_its_beginning_or_behind_an_event(world: World):
 async def test_row_level_security_binds_a_page_of_tenants_to_them(world: World):
     acme, globex = [await world.tenant(slug, credential=False) for slug in ("acme", "globex")]
     (mine,), (theirs,) = await added(world, acme), await added(world, globex)
-    async with reading(world.deps, [acme.id]) as tx:
+    async with reading(world.deps.db, [acme.id]) as tx:
         # As if the statements were asked for the events of all.
         found = await feed.page(tx, None, START, types=(), limit=9, samples=False)
         assert [event.id for event in found.events] == [mine]

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from gateway.core.model import KeyKind
+from gateway.core.text.cursor import PageCursor
 from gateway.errors import NotFound
 from gateway.flows.admin.access_keys import create_key, list_keys
 from gateway.flows.admin.audit import list_audit
@@ -49,8 +50,8 @@ async def test_deliveries(world: World) -> None:
     owed = await owe_rows(world, tenant, endpoint_id, 3, "exhausted")
     wanted = DeliveryFilter(tenant.id)
 
-    first = await list_deliveries(world.deps, wanted, None, 2)
-    rest = await list_deliveries(world.deps, wanted, first[-1].id, 2)
+    first = await list_deliveries(world.deps, wanted, PageCursor(), 2)
+    rest = await list_deliveries(world.deps, wanted, PageCursor(first[-1].id), 2)
     found = await find_delivery(world.deps, tenant.id, owed[0])
 
     assert [one.id for one in (*first, *rest)] == sorted(owed, reverse=True)
@@ -98,7 +99,7 @@ async def test_what_operators_read(world: World) -> None:
     assert own.key_id in [one.key_id for one in await list_keys(world.deps, "acme")]
     assert [one.key_id for one in await list_keys(world.deps, None)] == [service.key_id]
     notes = await list_audit(
-        world.deps, AuditFilter(None, ("key.created",), (), None, None), None, 9
+        world.deps, AuditFilter(None, ("key.created",), (), None, None), PageCursor(), 9
     )
     assert [one.subject for one in notes] == [service.key_id, own.key_id]
     for reading in (list_keys(world.deps, "nobody"), list_credentials(world.deps, "nobody")):

@@ -23,9 +23,9 @@ async def list_audit(
         parameters.created_after,
         parameters.created_before,
     )
-    before = read_cursor(parameters.cursor)
-    found = await audit.list_audit(deps, wanted, before, parameters.size + 1)
-    page, headers = one_page(request, found, parameters.size)
+    cursor = read_cursor(parameters.cursor, deps.page_began())
+    found = await audit.list_audit(deps, wanted, cursor, parameters.size + 1)
+    page, headers = one_page(request, found, parameters.size, cursor.began)
     return Response([AuditOut.of(one) for one in page], headers=headers)
 
 

@@ -10,6 +10,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from gateway.core.model import Scope
+from gateway.core.text.cursor import PageCursor
 from gateway.errors import BadRequest
 from gateway.flows.admin.tenants import tenant_ids
 from gateway.flows.deps import Deps
@@ -50,15 +51,13 @@ async def list_jobs(
     CSV and NDJSON hold all jobs of the filter, without pages.
     """
     kind = format_of(request, parameters.format)
-    before, offset = _place(parameters, kind)
+    cursor, offset = _place(context.deps, parameters, kind)
     wanted = job_filter(parameters, await visible_tenants(context.deps, caller, parameters.tenant))
     shown = partial(workflow_json, context, request.scope["path"])
     if kind != "json":
-        return jobs_download(context, request, kind, wanted=wanted, before=before, shown=shown)
-    page = await job_page(
-        context.deps, wanted, kind, before=before, offset=offset, size=parameters.size
-    )
-    headers = next_link(request, page.last) if page.more and page.last else {}
+        return jobs_download(context, request, kind, wanted=wanted, before=cursor.last, shown=shown)
+    page = await job_page(context.deps, wanted, kind, cursor, offset=offset, size=parameters.size)
+    headers = next_link(request, page.last, cursor.began) if page.more and page.last else {}
     body = await with_workflows(f"[{''.join(page.texts)[:-1]}]", {}, shown)
     answer = ASGIResponse(body=body, media_type=JSON, headers={**headers, "Vary": "Accept"})
     return cast("ASGIApp", answer)
@@ -75,13 +74,14 @@ async def visible_tenants(
     return tuple(one for one in found if allowed is None or one in allowed)
 
 
-def _place(parameters: JobsQuery, kind: Format) -> tuple[UUID | None, int]:
-    before, offset = read_cursor(parameters.cursor), parameters.page * parameters.size
+def _place(deps: Deps, parameters: JobsQuery, kind: Format) -> tuple[PageCursor, int]:
+    cursor = read_cursor(parameters.cursor, deps.page_began())
+    offset = parameters.page * parameters.size
     if kind != "json" and parameters.page:
         raise BadRequest.of("page", f"cannot be used with {kind}, which has no pages")
-    if before is not None and parameters.page:
+    if cursor.last is not None and parameters.page:
         raise BadRequest.of("page", "cannot be combined with cursor")
     if offset + parameters.size > _DEEPEST and parameters.page:
         reason = f"goes beyond the first {_DEEPEST} jobs; use the cursor in the header Link instead"
         raise BadRequest.of("page", reason)
-    return before, offset
+    return cursor, offset

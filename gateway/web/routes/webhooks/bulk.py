@@ -115,7 +115,7 @@ async def list_bulk_operations(
     request: AnyRequest,
 ) -> Response[list[BulkOut]]:
     """A bare array of the operations that the key may read; the header Link names the next page."""
-    before = read_cursor(parameters.cursor)
+    before = read_cursor(parameters.cursor).last
     readable = [kind for kind in KINDS | jobs.KINDS if _read_scope(kind) in caller.key.scopes]
     found = await deliveries.list_operations(
         deps, tenant.id, before, parameters.size + 1, kinds=readable

@@ -32,11 +32,11 @@ async def list_deliveries(
     request: AnyRequest,
 ) -> Response[list[DeliveryOut]]:
     """A bare array; the header Link names the next page whenever there is one."""
-    before = read_cursor(parameters.cursor)
+    cursor = read_cursor(parameters.cursor, deps.page_began())
     found = await deliveries.list_deliveries(
-        deps, _filter(parameters, tenant.id), before, parameters.size + 1
+        deps, _filter(parameters, tenant.id), cursor, parameters.size + 1
     )
-    page, headers = one_page(request, found, parameters.size)
+    page, headers = one_page(request, found, parameters.size, cursor.began)
     return Response([DeliveryOut.of(one) for one in page], headers=headers)
 
 

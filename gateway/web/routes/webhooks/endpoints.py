@@ -91,7 +91,7 @@ async def list_endpoints(
     request: AnyRequest,
 ) -> Response[list[EndpointOut]]:
     """Oldest first; the header Link names the next page."""
-    after = read_cursor(parameters.cursor)
+    after = read_cursor(parameters.cursor).last
     found = await endpoints.list_endpoints(deps, tenant.id, after, parameters.size + 1)
     page, headers = one_page(request, found, parameters.size)
     return Response([EndpointOut.of(one) for one in page], headers=headers)

@@ -8,8 +8,10 @@ import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
+from gateway.exposition import ProcessState, ReplicaUse, exposition
 from gateway.flows.health.heartbeat import Heart
-from gateway.store.database import open_database
+from gateway.flows.process.read_replica import Replica
+from gateway.store.database import PoolUse, open_database
 from gateway.store.processes import Identity
 from tests.web.conftest import World, fields_of, problem
 
@@ -139,6 +141,22 @@ async def test_the_metrics_show_the_gateway_and_the_process(world: World, acme: 
     assert found["gw_database_pool_connections", "waiting"] == 0
     assert found["process_resident_memory_bytes",] > 0
     assert 0 <= found["gw_feed_lag_seconds",] < 60
+
+
+async def test_the_metrics_of_a_replica_are_shown_where_there_is_one(
+    world: World, database_url: str
+) -> None:
+    assert ("gw_replica_in_use",) not in await scraped(world)
+    deps, database = world.deps, open_database(database_url, pool=1, name="replica")
+    replica = Replica(database, deps.db, deps.clock, 5.0)
+    world.client = await world.serve(replica=replica)
+    found = await scraped(world)
+    assert found["gw_replica_in_use",] == 0
+    assert ("gw_replica_lag_seconds",) not in found
+    await database.close()
+    used = ProcessState(True, True, PoolUse(1, 0, 0), 0.0, 0.0, ReplicaUse(True, 0.25))
+    lines = exposition(used).decode().splitlines()
+    assert {"gw_replica_in_use 1.0", "gw_replica_lag_seconds 0.25"} <= {*lines}
 
 
 async def test_only_a_silent_process_without_a_successor_is_counted_as_stale(world: World) -> None:

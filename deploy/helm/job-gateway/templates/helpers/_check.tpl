@@ -35,7 +35,7 @@
 {{- $secrets := .Values.secrets -}}
 {{- $required := splitList " " (include "job-gateway.requiredSecrets" .) -}}
 {{- $faults := list -}}
-{{- range $name := append $required "migrationDatabaseUrl" | concat (list "egressProxy") -}}
+{{- range $name := append $required "migrationDatabaseUrl" | concat (list "egressProxy" "readDatabaseUrl") -}}
 {{- $secret := get $secrets $name -}}
 {{- $given := list -}}
 {{- range tuple "value" "existingSecret" "file" -}}
@@ -109,7 +109,7 @@
 {{- $faults = append $faults "config.GATEWAY_ALLOW_PRIVATE_CALLBACKS works only with config.GATEWAY_ENV=dev: name the private networks in config.GATEWAY_CALLBACK_NETWORKS instead." -}}
 {{- end -}}
 {{- $taken := tuple "GATEWAY_HOST" "GATEWAY_PORT" "GATEWAY_METRICS_PORT" "GATEWAY_WORKER_PORT" -}}
-{{- range tuple "databaseUrl" "migrationDatabaseUrl" "redisUrl" "masterKey" "egressProxy" -}}
+{{- range tuple "databaseUrl" "migrationDatabaseUrl" "readDatabaseUrl" "redisUrl" "masterKey" "egressProxy" -}}
 {{- $setting := include "job-gateway.settingOf" . -}}
 {{- $taken = concat $taken (list $setting (printf "%s_FILE" $setting)) -}}
 {{- end -}}

@@ -1,6 +1,6 @@
 {{/* The secrets that an API or a worker needs, by the names of the values. */}}
 {{- define "job-gateway.processSecrets" -}}
-databaseUrl redisUrl masterKey egressProxy
+databaseUrl readDatabaseUrl redisUrl masterKey egressProxy
 {{- end -}}
 
 {{/* The secrets that the migration needs. */}}
