@@ -6,6 +6,7 @@ import "./css/table.css";
 import "./css/panels.css";
 import "./css/job.css";
 import "./css/charts.css";
+import "./css/bars.css";
 
 import htmx from "htmx.org";
 import {followTimes} from "./js/times.js";

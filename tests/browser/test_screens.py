@@ -31,6 +31,16 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "job": f"/console/jobs/{failed}",
         "job, raw": f"/console/jobs/{failed}?tab=raw",
         "waiting job": f"/console/jobs/{waiting}",
+        "tenants": "/console/tenants",
+        "no tenants": "/console/tenants?text=nobody-has-this",
+        "tenant": f"/console/tenants/{tenant.slug}",
+        "usage": f"/console/usage?tenant={tenant.slug}",
+        "no usage": "/console/usage?month=2020-02",
+        "activity": f"/console/activity?tenant={tenant.slug}",
+        "no activity": f"/console/activity?tenant={tenant.slug}&actor=nobody",
+        "account": "/console/account",
+        "queues": "/console/queues",
+        "system": "/console/system",
         "search": "/console/search?q=nothing",
     }
 

@@ -241,6 +241,12 @@ class TenantChange(In):
     send_traceparent: Trusted | UnsetType | None = UNSET
 
 
+class SuspensionIn(In):
+    """Why a tenant is suspended or resumed; the audit log keeps it."""
+
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
 class CredentialIn(In):
     """A tenant's key for the upstream."""
 
@@ -317,11 +323,19 @@ class PageQuery(In):
     size: Size = 100
 
 
+class FirstQuery(In):
+    """How many of the first rows of a short list."""
+
+    size: Size = 100
+
+
 class UsageQuery(In):
-    """How to group usage, of which tenants and which time; `groupBy` is a list with commas."""
+    """How to group usage, of which tenants, jobs and time; `groupBy` is a list with commas."""
 
     group_by: Annotated[str, Meta(max_length=200)] = ""
     tenant: Choice = field(default_factory=list[str])
+    workflow: Choice = field(default_factory=list[str])
+    status: Statuses = field(default_factory=list[Status])
     from_: Instant | None = field(default=None, name="from")
     to: Instant | None = None
     format: Literal["json", "csv"] | None = None
@@ -334,10 +348,11 @@ class ThroughputQuery(In):
 
 
 class TenantsQuery(In):
-    """Which page of tenants; the cursor is the last slug of the page before."""
+    """Which tenants: those with a text in slug or name; the cursor is the last slug of the page before."""
 
     aliases: ClassVar[Mapping[str, str]] = {"after": "cursor", "limit": "size"}
 
+    text: Annotated[str, Meta(max_length=200)] = ""
     cursor: str = ""
     size: Size = 100
 
