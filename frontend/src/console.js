@@ -7,6 +7,7 @@ import "./css/panels.css";
 import "./css/job.css";
 import "./css/charts.css";
 import "./css/bars.css";
+import "./css/webhooks.css";
 
 import htmx from "htmx.org";
 import {followTimes} from "./js/times.js";

@@ -23,4 +23,8 @@ SCREENS = (
     NavigationEntry("Queues", "/console/queues", "layers", "q", Scope.ADMIN_READ),
     NavigationEntry("Activity", "/console/activity", "history", "a", Scope.ADMIN_READ),
     NavigationEntry("System", "/console/system", "settings", "s", Scope.ADMIN_READ),
+    NavigationEntry("Deliveries", "/console/deliveries", "send", "d", Scope.ENDPOINTS_READ),
+    NavigationEntry("Endpoints", "/console/endpoints", "plug", "e", Scope.ENDPOINTS_READ),
+    NavigationEntry("Dead letters", "/console/dead-letters", "skull", "l", Scope.ENDPOINTS_READ),
+    NavigationEntry("Bulk operations", "/console/bulk", "layers", "b", Scope.ENDPOINTS_READ),
 )

@@ -11,6 +11,17 @@ from gateway.console.guards import SignInNeeded, ask_to_sign_in, guard_open, gua
 from gateway.console.screens import job, jobs, now, search, sign_in, static
 from gateway.console.screens.operations import account, activity, queues, system, usage
 from gateway.console.screens.tenancy import export, keys, tenant, tenant_changes, tenants
+from gateway.console.screens.webhooks import (
+    bulk,
+    dead_letters,
+    deliveries,
+    delivery,
+    endpoint,
+    endpoint_changes,
+    endpoints,
+    recover,
+    signature,
+)
 from gateway.console.view import HOME, provide_view, view_of
 from gateway.errors import NotFound
 from gateway.web.app import Face
@@ -34,6 +45,15 @@ _STAFF: list[Any] = [
     *activity.HANDLERS,
     *account.HANDLERS,
     *system.HANDLERS,
+    *deliveries.HANDLERS,
+    *delivery.HANDLERS,
+    *endpoints.HANDLERS,
+    *endpoint.HANDLERS,
+    *endpoint_changes.HANDLERS,
+    *recover.HANDLERS,
+    *signature.HANDLERS,
+    *dead_letters.HANDLERS,
+    *bulk.HANDLERS,
 ]
 _OPEN: list[Any] = [*sign_in.OPEN, *static.OPEN]
 

@@ -16,7 +16,16 @@ def tenant(gateway: Gateway) -> TenantOfGateway:
     made.job("failed", error="BAD_INPUT")
     made.job("good")
     made.waiting("waiting")
+    send_webhooks(made)
     return made
+
+
+def send_webhooks(tenant: TenantOfGateway) -> None:
+    """Have two endpoints that fail, each with a test delivery."""
+    for port in (1, 2):
+        given = {"url": f"http://127.0.0.1:{port}/hook", "schedule": []}
+        made = tenant.send("POST", "/v1/endpoint", given)
+        tenant.send("POST", f"/v1/endpoint/{made['id']}/test", {})
 
 
 def _paths(tenant: TenantOfGateway) -> dict[str, str]:
@@ -24,6 +33,9 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
     jobs = tenant.send("GET", "/v1/job")
     failed = next(one["id"] for one in jobs if one["name"] == "failed")
     waiting = next(one["id"] for one in jobs if one["name"] == "waiting")
+    delivery = tenant.send("GET", "/v1/delivery?status=exhausted")[0]["id"]
+    to = tenant.send("GET", "/v1/endpoint")[0]["id"]
+    operation = tenant.send("POST", "/v1/delivery/recover", {"since": "2001-01-01"})
     return {
         "now": "/console",
         "jobs": f"/console/jobs?tenant={tenant.slug}",
@@ -41,6 +53,19 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "account": "/console/account",
         "queues": "/console/queues",
         "system": "/console/system",
+        "deliveries": f"/console/deliveries?tenant={tenant.slug}",
+        "no deliveries": f"/console/deliveries?tenant={tenant.slug}&status=parked",
+        "delivery": f"/console/deliveries/{delivery}",
+        "signature": f"/console/signature?delivery={delivery}",
+        "endpoints": f"/console/endpoints?tenant={tenant.slug}",
+        "no endpoints": f"/console/endpoints?tenant={tenant.slug}&url=none",
+        "endpoint": f"/console/endpoints/{to}",
+        "endpoint, edit": f"/console/endpoints/{to}/edit",
+        "endpoint, count": f"/console/endpoints/{to}/send?since=2001-01-01",
+        "dead letters": f"/console/dead-letters?tenant={tenant.slug}",
+        "dead letters, count": f"/console/dead-letters/send?tenant={tenant.slug}",
+        "bulk": f"/console/bulk?tenant={tenant.slug}",
+        "bulk operation": f"/console/bulk/{operation['id']}",
         "search": "/console/search?q=nothing",
     }
 
