@@ -9,7 +9,7 @@ from litestar import Response, get
 from gateway.console.screens.job_filters import SPANS, STATUSES, JobsView, filter_of, is_filtered
 from gateway.console.view import HOME, View
 from gateway.core.model import Scope
-from gateway.core.text.cursor import encode_cursor
+from gateway.core.text.cursor import PageCursor, encode_page
 from gateway.flows.read.job_rows import JobRow, job_rows
 from gateway.web.context import Injected
 from gateway.web.respond.paging import read_cursor
@@ -31,7 +31,8 @@ class NewJobsView(JobsView):
 async def show_jobs(parameters: Injected[JobsView], view: Injected[View]) -> Response[bytes]:
     """One page of jobs, newest first."""
     wanted = await filter_of(view, parameters)
-    found = await job_rows(view.deps, wanted, read_cursor(parameters.cursor), _SIZE)
+    cursor = read_cursor(parameters.cursor, view.deps.page_began())
+    found = await job_rows(view.deps, wanted, cursor, _SIZE)
     return view.page(
         "jobs.html",
         found=found,
@@ -42,7 +43,7 @@ async def show_jobs(parameters: Injected[JobsView], view: Injected[View]) -> Res
         all_statuses=_with(view, status=""),
         first=_with(view) if parameters.cursor else "",
         watch="" if parameters.cursor else _watch(view, found.rows),
-        older=_with(view, cursor=encode_cursor(found.next)) if found.next else "",
+        older=_with(view, cursor=encode_page(found.next, cursor.began)) if found.next else "",
         is_filtered=is_filtered(parameters),
         told=_TOLD.get(parameters.told, ""),
     )
@@ -52,7 +53,7 @@ async def show_jobs(parameters: Injected[JobsView], view: Injected[View]) -> Res
 async def show_new_jobs(parameters: Injected[NewJobsView], view: Injected[View]) -> Response[bytes]:
     """How many jobs of a filter are newer than the list that somebody looks at."""
     wanted = await filter_of(view, parameters)
-    rows = (await job_rows(view.deps, wanted, None, _MOST_NEW)).rows
+    rows = (await job_rows(view.deps, wanted, PageCursor(), _MOST_NEW)).rows
     new = sum(one.id > parameters.after for one in rows)
     return view.page(
         "jobs_new.html",

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gateway.core.diagnosis import ServerFacts, TableFacts
+from gateway.core.diagnosis.disk import TableFacts
+from gateway.core.diagnosis.server import ServerFacts
 from gateway.flows.deps import Deps
 from gateway.flows.health.readiness import needed_revision
 from gateway.flows.maintain.prune import EVERY_SECONDS

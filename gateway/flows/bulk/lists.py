@@ -25,7 +25,7 @@ async def operations(
 ) -> list[Operation]:
     """Operations of a filter, newest first: those older than `before`."""
     tenants = None if wanted.tenant_id is None else (wanted.tenant_id,)
-    async with reading(deps, tenants) as tx:
+    async with reading(deps.db, tenants) as tx:
         return await bulk_operations.page_of(
             tx,
             tenant_id=wanted.tenant_id,

@@ -58,7 +58,7 @@ async def endpoint_rows(
 ) -> list[EndpointRow]:
     """Endpoints of a filter, newest first: those older than `before`."""
     tenants = None if wanted.tenant_id is None else (wanted.tenant_id,)
-    async with reading(deps, tenants) as tx:
+    async with reading(deps.db, tenants) as tx:
         return await endpoint_reads.page(
             tx,
             tenant_id=wanted.tenant_id,

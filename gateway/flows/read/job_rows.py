@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from gateway.core.text.cursor import PageCursor
 from gateway.flows.deps import Deps
 from gateway.flows.read.export import job_page
 from gateway.store.job_search.csv_and_json_columns import END
@@ -42,9 +43,9 @@ class JobRows(NamedTuple):
     next: UUID | None
 
 
-async def job_rows(deps: Deps, wanted: JobFilter, before: UUID | None, size: int) -> JobRows:
-    """The jobs of a filter that are older than `before`."""
-    page = await job_page(deps, wanted, "summary", before=before, size=size)
+async def job_rows(deps: Deps, wanted: JobFilter, cursor: PageCursor, size: int) -> JobRows:
+    """The jobs of a filter from a place in the list."""
+    page = await job_page(deps, wanted, "summary", cursor, size=size)
     lines = "".join(page.texts).split(END)[:-1]
     return JobRows([_row(json.loads(line)) for line in lines], page.last if page.more else None)
 

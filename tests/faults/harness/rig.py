@@ -121,7 +121,7 @@ class Rig:
 
 @asynccontextmanager
 async def start_rig(
-    external: Postgres | None = None, *, programs: Path | None = None, **settings: str
+    external: Postgres | None = None, /, *, programs: Path | None = None, **settings: str
 ) -> AsyncGenerator[Rig]:
     """Servers, simulator and receiver of our own; all is ended and removed with the block.
 

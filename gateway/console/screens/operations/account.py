@@ -32,7 +32,7 @@ class AccountView(In):
 @get("/account", opt={"scope": Scope.ADMIN_READ})
 async def show_account(parameters: Injected[AccountView], view: Injected[View]) -> Response[bytes]:
     """The own session, and all that are open, newest first."""
-    before = read_cursor(parameters.cursor)
+    before = read_cursor(parameters.cursor).last
     found = await sessions.list_sessions(view.deps, before=before, limit=_SIZE + 1)
     page = found[:_SIZE]
     return view.page(

@@ -10,7 +10,7 @@ from gateway.console.links import link_with
 from gateway.console.screens.job_filters import SPANS, Span, bounds
 from gateway.console.view import View
 from gateway.core.model import Scope
-from gateway.core.text.cursor import encode_cursor
+from gateway.core.text.cursor import encode_page
 from gateway.flows.admin.audit import ACTIONS, list_audit
 from gateway.store.tenancy.audit import AuditFilter
 from gateway.web.context import Injected
@@ -38,8 +38,9 @@ async def show_activity(
     parameters: Injected[ActivityView], view: Injected[View]
 ) -> Response[bytes]:
     """One page of acts, newest first."""
-    wanted, before = _filter(view, parameters), read_cursor(parameters.cursor)
-    found = await list_audit(view.deps, wanted, before, _SIZE + 1)
+    wanted = _filter(view, parameters)
+    cursor = read_cursor(parameters.cursor, view.deps.page_began())
+    found = await list_audit(view.deps, wanted, cursor, _SIZE + 1)
     page = found[:_SIZE]
     return view.page(
         "operations/activity.html",
@@ -49,7 +50,9 @@ async def show_activity(
         spans=[(span, word, link_with(view, span=span)) for span, word in SPANS.items()],
         all_times=link_with(view, span=""),
         first=link_with(view) if parameters.cursor else "",
-        older=link_with(view, cursor=encode_cursor(page[-1].id)) if len(found) > _SIZE else "",
+        older=link_with(view, cursor=encode_page(page[-1].id, cursor.began))
+        if len(found) > _SIZE
+        else "",
         is_filtered=wanted != AuditFilter(),
     )
 

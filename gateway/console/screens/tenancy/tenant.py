@@ -16,6 +16,7 @@ from gateway.console.states import Pill
 from gateway.console.view import View
 from gateway.core.model import AccessKey, Scope, Tenant
 from gateway.core.policy import Policy
+from gateway.core.text.cursor import PageCursor
 from gateway.flows.admin.access_keys import list_keys
 from gateway.flows.admin.audit import list_audit
 from gateway.flows.admin.tenant_load import limits_in_force, read_load
@@ -77,7 +78,7 @@ async def show_tenant(
     """One tenant."""
     deps, now = view.deps, view.deps.clock.now()
     tenant, load = await read_load(deps, slug)
-    acts = acts_of(await list_audit(deps, AuditFilter(tenant=slug), None, _MOST_ACTS))
+    acts = acts_of(await list_audit(deps, AuditFilter(tenant=slug), PageCursor(), _MOST_ACTS))
     return view.page(
         "tenancy/tenant.html",
         tenant=tenant,

@@ -62,7 +62,7 @@ class OperationRow(NamedTuple):
 async def show_bulk(parameters: Injected[BulkView], view: Injected[View]) -> Response[bytes]:
     """One page of operations, newest first."""
     wanted = OperationFilter(await chosen_tenant(view, parameters.tenant), parameters.state)
-    found = await operations(view.deps, wanted, read_cursor(parameters.cursor), _SIZE + 1)
+    found = await operations(view.deps, wanted, read_cursor(parameters.cursor).last, _SIZE + 1)
     page = found[:_SIZE]
     return view.page(
         "webhooks/bulk.html",

@@ -14,7 +14,7 @@ from gateway.console.screens.webhooks.delivery_filters import (
 from gateway.console.screens.webhooks.links import with_changes
 from gateway.console.view import View
 from gateway.core.model import Delivery, Scope
-from gateway.core.text.cursor import encode_cursor
+from gateway.core.text.cursor import encode_page
 from gateway.flows.read.deliveries import list_deliveries
 from gateway.web.context import Injected
 from gateway.web.respond.paging import read_cursor
@@ -42,10 +42,11 @@ async def show_deliveries(
     parameters: Injected[DeliveriesView], view: Injected[View]
 ) -> Response[bytes]:
     """One page of deliveries, newest first."""
-    wanted, before = await filter_of(view, parameters), read_cursor(parameters.cursor)
+    wanted = await filter_of(view, parameters)
+    cursor = read_cursor(parameters.cursor, view.deps.page_began())
     found: Sequence[Delivery] = []
     if wanted is not None:
-        found = await list_deliveries(view.deps, wanted, before, _SIZE + 1)
+        found = await list_deliveries(view.deps, wanted, cursor, _SIZE + 1)
     page = found[:_SIZE]
     return view.page(
         "webhooks/deliveries.html",
@@ -58,7 +59,9 @@ async def show_deliveries(
         outcomes=[one.value for one in Outcome],
         events=[one.value for one in EventName],
         first=with_changes(view) if parameters.cursor else "",
-        older=with_changes(view, cursor=encode_cursor(page[-1].id)) if len(found) > _SIZE else "",
+        older=with_changes(view, cursor=encode_page(page[-1].id, cursor.began))
+        if len(found) > _SIZE
+        else "",
         is_filtered=is_filtered(parameters),
     )
 

@@ -75,7 +75,7 @@ async def test_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Re
     if kind not in EVENT_TYPES:
         raise BadRequest.of("type", f"is not one of {', '.join(EVENT_TYPES)}")
     await noted(view, endpoint, "tested", type=kind)
-    with view.context.sample_slots.room(str(tenant.id)):
+    with view.context.samples.room(str(tenant.id)):
         trial = await try_endpoint(view.deps, tenant, endpoint.id, kind)
     return view.go(f"{DELIVERIES}/{trial.delivery_id}")
 

@@ -42,7 +42,7 @@ async def show_endpoints(
     """One page of endpoints, newest first."""
     tenant_id = await chosen_tenant(view, parameters.tenant)
     wanted = EndpointFilter(tenant_id, parameters.health, parameters.url)
-    found = await endpoint_rows(view.deps, wanted, read_cursor(parameters.cursor), _SIZE + 1)
+    found = await endpoint_rows(view.deps, wanted, read_cursor(parameters.cursor).last, _SIZE + 1)
     page = found[:_SIZE]
     return view.page(
         "webhooks/endpoints.html",

@@ -32,7 +32,7 @@ async def list_sessions(
     tenant = await get_tenant(deps, parameters.tenant) if parameters.tenant else None
     found = await sessions.list_sessions(
         deps,
-        before=read_cursor(parameters.cursor),
+        before=read_cursor(parameters.cursor).last,
         limit=parameters.size + 1,
         tenant_id=tenant and tenant.id,
         kind=_KINDS[parameters.kind],
