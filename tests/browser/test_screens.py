@@ -32,6 +32,7 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "job, raw": f"/console/jobs/{failed}?tab=raw",
         "waiting job": f"/console/jobs/{waiting}",
         "search": "/console/search?q=nothing",
+        "sign in": "/console/sign-in",
     }
 
 
