@@ -67,6 +67,7 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "bulk": f"/console/bulk?tenant={tenant.slug}",
         "bulk operation": f"/console/bulk/{operation['id']}",
         "search": "/console/search?q=nothing",
+        "sign in": "/console/sign-in",
     }
 
 
