@@ -32,6 +32,7 @@ _COLUMNS = (
 )
 
 _slug = click.argument("slug")
+_reason = click.option("--reason", default="", help="Why; the audit log keeps it.")
 _name = click.option("--name", help="Display name of the tenant.")
 _metadata = click.option(
     "--metadata",
@@ -141,20 +142,22 @@ def update(
 
 @tenant.command()
 @_slug
+@_reason
 @with_operator
 @json_option
-def suspend(api: Api, *, slug: str, as_json: bool) -> None:
+def suspend(api: Api, *, slug: str, reason: str, as_json: bool) -> None:
     """Suspend a tenant: refuse its requests and hold its waiting jobs."""
-    show(api.call("POST", f"{_path(slug)}/suspend"), as_json=as_json)
+    show(api.call("POST", f"{_path(slug)}/suspend", {"reason": reason}), as_json=as_json)
 
 
 @tenant.command()
 @_slug
+@_reason
 @with_operator
 @json_option
-def resume(api: Api, *, slug: str, as_json: bool) -> None:
+def resume(api: Api, *, slug: str, reason: str, as_json: bool) -> None:
     """Resume a suspended tenant."""
-    show(api.call("POST", f"{_path(slug)}/resume"), as_json=as_json)
+    show(api.call("POST", f"{_path(slug)}/resume", {"reason": reason}), as_json=as_json)
 
 
 @tenant.command()

@@ -91,10 +91,12 @@ async def get_tenant(deps: Deps, slug: str) -> Tenant:
         return await _find(tx, slug)
 
 
-async def list_tenants(deps: Deps, after: str | None, limit: int) -> list[Tenant]:
-    """Tenants in the order of their slugs: those after this one."""
+async def list_tenants(
+    deps: Deps, after: str | None, limit: int, *, text: str = ""
+) -> list[Tenant]:
+    """Tenants with `text` in slug or name, in the order of their slugs: those after this one."""
     async with deps.db.single() as tx:
-        return await tenants.page(tx, after, limit)
+        return await tenants.page(tx, after, limit, text=text)
 
 
 async def tenant_ids(deps: Deps, slugs: Sequence[str]) -> list[UUID]:
@@ -141,13 +143,19 @@ async def change_tenant(deps: Deps, actor: str, slug: str, change: TenantUpdate)
 
 
 @retry_on_deadlock
-async def suspend_tenant(deps: Deps, actor: str, slug: str, *, suspended: bool) -> Tenant:
-    """Refuse a tenant's requests and hold its waiting jobs, or resume it. Raises NotFound."""
+async def suspend_tenant(
+    deps: Deps, actor: str, slug: str, *, suspended: bool, reason: str = ""
+) -> Tenant:
+    """Refuse a tenant's requests and hold its waiting jobs, or resume it. Raises NotFound.
+
+    The reason is kept in the audit log.
+    """
     async with deps.db.begin() as tx:
         before = await _find(tx, slug)
         after = await tenants.suspend(tx, before.id, suspended=suspended)
         action = "tenant.suspended" if suspended else "tenant.resumed"
-        await audit.note(tx, deps, actor, action, slug, tenant_id=before.id)
+        detail = {"reason": reason} if reason else {}
+        await audit.note(tx, deps, actor, action, slug, tenant_id=before.id, **detail)
     deps.queue.announce(f"tenant:{slug}")
     if not suspended:
         deps.queue.wake("submit")

@@ -44,6 +44,7 @@ _LOCK = Statement("SELECT 1 FROM tenant WHERE id = :tenant_id FOR UPDATE")
 _PAGE = Statement(
     f"""
 SELECT {_COLUMNS} FROM tenant WHERE (:after::text IS NULL OR slug > :after)
+  AND (:text::text = '' OR position(:text IN slug) > 0 OR position(:text IN lower(name)) > 0)
 ORDER BY slug LIMIT :limit"""
 )
 
@@ -225,9 +226,13 @@ async def ids_of(tx: Tx, slugs: Sequence[str]) -> dict[str, UUID]:
     return {row.slug: row.id for row in await _IDS.rows(tx, slugs=list(slugs))}
 
 
-async def page(tx: Tx, after: str | None, limit: int) -> list[Tenant]:
-    """Tenants after the slug `after`, in the order of their slugs, by keyset paging."""
-    return [_tenant(row) for row in await _PAGE.rows(tx, after=after, limit=limit)]
+async def page(tx: Tx, after: str | None, limit: int, *, text: str = "") -> list[Tenant]:
+    """Tenants after the slug `after`, in the order of their slugs, by keyset paging.
+
+    With a text only those that have it in their slug or name, in upper or lower case.
+    """
+    rows = await _PAGE.rows(tx, after=after, limit=limit, text=text.lower())
+    return [_tenant(row) for row in rows]
 
 
 async def lock(tx: Tx, tenant_id: UUID) -> None:

@@ -9,7 +9,9 @@ from msgspec import Meta
 
 from gateway.core.model import AccessKey, KeyKind, Tenant
 from gateway.core.roles import role_of
+from gateway.flows.admin.tenant_load import LimitsInForce
 from gateway.store.tenancy.audit import AuditEntry
+from gateway.store.tenancy.load import TenantLoad
 from gateway.store.tenancy.tenants import CredentialInUse
 from gateway.web.schemas.requests import RoleName, ScopeName, TrustedName
 from gateway.web.schemas.responses import Address, Id, Out, Time, maybe_stamp, one_of, stamp
@@ -63,6 +65,36 @@ class TenantOut(Out):
             maybe_stamp(tenant.suspended_at),
             stamp(tenant.created_at),
             stamp(tenant.updated_at),
+        )
+
+
+class LimitUse(Out):
+    """How much of a limit is used."""
+
+    used: int
+    max: int
+
+
+class TenantLoadOut(Out):
+    """What a tenant uses of its limits; `maxRate` is requests a second, null for no limit."""
+
+    waiting: LimitUse
+    in_flight: LimitUse
+    endpoints: LimitUse
+    max_rate: int | None
+    credential: Annotated[
+        str, Meta(extra_json_schema={"enum": ["ok", "none", "refused", "paused"]})
+    ]
+
+    @classmethod
+    def of(cls, load: TenantLoad, limits: LimitsInForce) -> Self:
+        """The response for a tenant."""
+        return cls(
+            LimitUse(load.waiting, limits.waiting),
+            LimitUse(load.in_flight, limits.in_flight),
+            LimitUse(load.endpoints, limits.endpoints),
+            limits.rate or None,
+            load.credential,
         )
 
 

@@ -241,6 +241,12 @@ class TenantChange(In):
     send_traceparent: Trusted | UnsetType | None = UNSET
 
 
+class SuspensionIn(In):
+    """Why a tenant is suspended or resumed; the audit log keeps it."""
+
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
 class CredentialIn(In):
     """A tenant's key for the upstream."""
 
@@ -334,10 +340,11 @@ class ThroughputQuery(In):
 
 
 class TenantsQuery(In):
-    """Which page of tenants; the cursor is the last slug of the page before."""
+    """Which tenants: those with a text in slug or name; the cursor is the last slug of the page before."""
 
     aliases: ClassVar[Mapping[str, str]] = {"after": "cursor", "limit": "size"}
 
+    text: Annotated[str, Meta(max_length=200)] = ""
     cursor: str = ""
     size: Size = 100
 

@@ -1,6 +1,7 @@
 """/admin/v1: tenants and their credentials."""
 
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, delete, get, patch, post, put
@@ -11,16 +12,18 @@ from gateway.core.crypto.cipher import Secret
 from gateway.core.model import Limits
 from gateway.core.text.merge_patch import merge_patch
 from gateway.flows.admin import tenants
+from gateway.flows.admin.tenant_load import limits_in_force, read_load
 from gateway.flows.deps import Deps
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import Injected
 from gateway.web.parse.json_objects import read_metadata, read_object
 from gateway.web.parse.large_bodies import read_large
-from gateway.web.schemas.admin_responses import CredentialOut, TenantOut
+from gateway.web.schemas.admin_responses import CredentialOut, TenantLoadOut, TenantOut
 from gateway.web.schemas.requests import (
     CredentialIn,
     LimitsChange,
     LimitsIn,
+    SuspensionIn,
     TenantChange,
     TenantIn,
     TenantsQuery,
@@ -67,11 +70,16 @@ async def list_tenants(
     parameters: Injected[TenantsQuery], deps: Injected[Deps]
 ) -> Response[list[TenantOut]]:
     """In the order of their slugs; the header Link names the next page."""
-    found = await tenants.list_tenants(deps, parameters.cursor or None, parameters.size + 1)
+    text = parameters.text
+    found = await tenants.list_tenants(
+        deps, parameters.cursor or None, parameters.size + 1, text=text
+    )
     page = found[: parameters.size]
     headers: dict[str, str] = {}
     if len(found) > parameters.size:
-        headers["Link"] = f'<?cursor={page[-1].slug}&size={parameters.size}>; rel="next"'
+        place = {"cursor": page[-1].slug, "size": parameters.size}
+        query = urlencode({**({"text": text} if text else {}), **place})
+        headers["Link"] = f'<?{query}>; rel="next"'
     return Response([TenantOut.of(one) for one in page], headers=headers)
 
 
@@ -79,6 +87,18 @@ async def list_tenants(
 async def get_tenant(slug: FromPath[str], deps: Injected[Deps]) -> TenantOut:
     """By its slug."""
     return TenantOut.of(await tenants.get_tenant(deps, slug))
+
+
+@get(
+    "/tenant/{slug:str}/load",
+    operation_id="getTenantLoad",
+    summary="Read what a tenant uses of its limits",
+)
+async def get_tenant_load(slug: FromPath[str], deps: Injected[Deps]) -> TenantLoadOut:
+    """Waiting jobs, jobs in flight and endpoints, each with the limit in force."""
+    found = await read_load(deps, slug)
+    limits = limits_in_force(found.tenant.limits, deps.policy)
+    return TenantLoadOut.of(found.load, limits)
 
 
 @patch(
@@ -107,10 +127,16 @@ async def update_tenant(
     summary="Suspend a tenant",
 )
 async def suspend_tenant(
-    slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
+    slug: FromPath[str],
+    payload: Injected[SuspensionIn],
+    caller: Injected[Caller],
+    deps: Injected[Deps],
 ) -> TenantOut:
     """Its requests are refused, and its waiting jobs are held back."""
-    return TenantOut.of(await tenants.suspend_tenant(deps, caller.key.key_id, slug, suspended=True))
+    tenant = await tenants.suspend_tenant(
+        deps, caller.key.key_id, slug, suspended=True, reason=payload.reason
+    )
+    return TenantOut.of(tenant)
 
 
 @post(
@@ -120,12 +146,16 @@ async def suspend_tenant(
     summary="Resume a suspended tenant",
 )
 async def resume_tenant(
-    slug: FromPath[str], caller: Injected[Caller], deps: Injected[Deps]
+    slug: FromPath[str],
+    payload: Injected[SuspensionIn],
+    caller: Injected[Caller],
+    deps: Injected[Deps],
 ) -> TenantOut:
     """Its waiting jobs are submitted again at once."""
-    return TenantOut.of(
-        await tenants.suspend_tenant(deps, caller.key.key_id, slug, suspended=False)
+    tenant = await tenants.suspend_tenant(
+        deps, caller.key.key_id, slug, suspended=False, reason=payload.reason
     )
+    return TenantOut.of(tenant)
 
 
 @delete(
@@ -215,6 +245,7 @@ HANDLERS = [
     create_tenant,
     list_tenants,
     get_tenant,
+    get_tenant_load,
     update_tenant,
     suspend_tenant,
     resume_tenant,
