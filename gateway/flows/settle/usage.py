@@ -17,15 +17,18 @@ from gateway.errors import BadRequest
 from gateway.flows.deps import Deps
 from gateway.store.database import Tx
 from gateway.store.usage import read, rollups
-from gateway.store.usage.read import GROUPS, Sums
+from gateway.store.usage.read import ALL, GROUPS, Sums, UsageOnly
 from gateway.store.webhooks.attempts import Recorded
 
 F = TypeVar("F")
 T = TypeVar("T")
 
+_Span = tuple[Sequence[UUID] | None, datetime | None, datetime | None]
+
 MAX_GROUPS = 10_000
 # Reading the sums of a group takes about 0.1 ms.
 _TURN = 50
+_MOST = MAX_GROUPS + 1
 _YEARS = range(1970, 2200)
 
 
@@ -48,6 +51,7 @@ class Group:
     failed: int
     failed_by_code: dict[str, int]
     retried: int
+    submitted: int
     queue_wait: Spread | None
     run: Spread | None
     end_to_end: Spread | None
@@ -63,6 +67,7 @@ async def read_usage(
     until: datetime | None,
     *,
     turn: asyncio.Lock,
+    only: UsageOnly = ALL,
 ) -> list[Group]:
     """Usage of tenants, None meaning all, for hours from..until; both are cut to their hour.
 
@@ -75,14 +80,18 @@ async def read_usage(
     if first and last and first >= last:
         raise BadRequest.of("to", "must be at least an hour after from; both are cut to their hour")
     async with deps.db.single() if visible is None else deps.db.of(*visible) as tx:
-        span, most = (visible, first, last), MAX_GROUPS + 1
+        span: _Span = (visible, first, last)
         # One column has few values. Groups of several are counted first: summing costs much more.
-        many = len(group_by) > 1 and await read.count(tx, group_by, *span, limit=most) == most
-        found = [] if many else await read.read(tx, group_by, *span, limit=most)
+        many = len(group_by) > 1 and await _is_full(tx, group_by, span, only)
+        found = [] if many else await read.read(tx, group_by, *span, limit=_MOST, only=only)
     if many or len(found) > MAX_GROUPS:
         reason = f"makes more than {MAX_GROUPS} groups; take fewer, or less time with from and to"
         raise BadRequest.of("groupBy", reason)
     return await in_turns(turn, _group, found)
+
+
+async def _is_full(tx: Tx, group_by: Sequence[str], span: _Span, only: UsageOnly) -> bool:
+    return await read.count(tx, group_by, *span, limit=_MOST, only=only) == _MOST
 
 
 async def in_turns(turn: asyncio.Lock, write: Callable[[F], T], found: Sequence[F]) -> list[T]:
@@ -116,6 +125,7 @@ def _group(sums: Sums) -> Group:
         failed=sums.jobs - sums.succeeded,
         failed_by_code=dict(sorted(codes.items())),
         retried=sums.retries,
+        submitted=sums.submitted,
         queue_wait=_spread(sums.wait_microseconds, sums.jobs, sums.wait_histogram),
         run=_spread(sums.run_microseconds, sums.submitted, sums.run_histogram),
         end_to_end=_spread(sums.total_microseconds, sums.jobs, sums.total_histogram),

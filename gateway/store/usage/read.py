@@ -69,6 +69,16 @@ class Sums(NamedTuple):
     total_histogram: bytes
 
 
+class UsageOnly(NamedTuple):
+    """Which workflows and statuses are summed; an empty field does not filter."""
+
+    workflows: Sequence[str] = ()
+    statuses: Sequence[str] = ()
+
+
+ALL = UsageOnly()
+
+
 class UsageSpan(NamedTuple):
     """The hours or days of a roll-up from `since` until `until`, exclusive; None is unbounded."""
 
@@ -86,13 +96,14 @@ async def read(
     until: datetime | None,
     *,
     limit: int,
+    only: UsageOnly = ALL,
 ) -> list[Sums]:
     """Up to `limit` groups, in the order of their values. `group_by` has names of GROUPS; tenants None means all.
 
     `since` and `until` are starts of hours. Groups by status leave out webhooks about the start of jobs.
     """
     arguments = Arguments([limit])
-    source = _source(group_by, tenants, since, until, arguments)
+    source = _source(group_by, (tenants, only), since, until, arguments)
     places = ", ".join(str(place + 1) for place in range(len(group_by)))
     by = f" GROUP BY {places} HAVING {_NOT_EMPTY} ORDER BY {places}" if group_by else ""
     columns = "".join(f"{GROUPS[name]}, " for name in group_by)
@@ -108,10 +119,11 @@ async def count(
     until: datetime | None,
     *,
     limit: int,
+    only: UsageOnly = ALL,
 ) -> int:
     """How many groups `read` would return, up to `limit`; computes no sums."""
     arguments = Arguments([limit])
-    source = _source(group_by, tenants, since, until, arguments)
+    source = _source(group_by, (tenants, only), since, until, arguments)
     columns = ", ".join(GROUPS[name] for name in group_by)
     sql = f"SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {source} LIMIT $1) AS g"
     return (await tx.one(sql, *arguments))[0]
@@ -119,13 +131,13 @@ async def count(
 
 def _source(
     group_by: Sequence[str],
-    tenants: Sequence[UUID] | None,
+    of: tuple[Sequence[UUID] | None, UsageOnly],
     since: datetime | None,
     until: datetime | None,
     arguments: Arguments,
 ) -> str:
     """The rows `u` of the roll-ups, with their tenant `t` if it is grouped by."""
-    whose = _whose(tenants, arguments)
+    whose = [*_whose(of[0], arguments), *_which(of[1], arguments)]
     if "status" in group_by:
         # Only webhooks about the start of jobs are counted under STARTED.
         whose = [*whose, "status <> 'STARTED'"]
@@ -166,6 +178,15 @@ def _whose(tenants: Sequence[UUID] | None, arguments: Arguments) -> list[str]:
     if len(tenants) == 1:  # with = an index returns the days in order
         return [f"tenant_id = {arguments.add(tenants[0], 'uuid')}"]
     return [f"tenant_id = ANY({arguments.add(list(tenants), 'uuid[]')})"]
+
+
+def _which(only: UsageOnly, arguments: Arguments) -> list[str]:
+    columns = (("workflow", only.workflows), ("status", only.statuses))
+    return [
+        f"{column} = ANY({arguments.add(list(values), 'text[]')})"
+        for column, values in columns
+        if values
+    ]
 
 
 def _rows(span: UsageSpan, whose: Sequence[str], arguments: Arguments) -> str:

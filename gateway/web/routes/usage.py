@@ -1,6 +1,6 @@
 """GET /usage: totals of ended jobs, as JSON or CSV."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import cast
@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 
 from gateway.core.model import Scope
 from gateway.flows.settle import usage
-from gateway.flows.settle.usage import Group, Spread
+from gateway.flows.settle.usage import Group, Spread, UsageOnly
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import AnyRequest, Context, Injected, request_context_of
 from gateway.web.parse.accept_header import preferred
@@ -51,18 +51,23 @@ async def get_usage(
     deps, turn = context.deps, context.usage_lock
     groups = tuple(dict.fromkeys(name for name in parameters.group_by.split(",") if name))
     visible = await visible_tenants(deps, caller, parameters.tenant)
+    only = UsageOnly(parameters.workflow, [one.value for one in parameters.status])
     found = await usage.read_usage(
-        deps, groups, visible, parameters.from_, parameters.to, turn=turn
+        deps, groups, visible, parameters.from_, parameters.to, turn=turn, only=only
     )
-    headers, kind = {"Vary": "Accept"}, JSON
     if parameters.format == "csv" or (parameters.format is None and _wants_csv(request)):
-        kind, headers = CSV, headers | file_named("usage", deps.clock.now(), "csv")
-        lines = await usage.in_turns(turn, partial(_line, groups), found)
-        body = "".join([csv_head([*groups, *_COLUMNS]), *lines]).encode()
-    else:
-        rows = await usage.in_turns(turn, partial(_row_json, groups), found)
-        body = b'{"groupBy":%b,"rows":[%b]}' % (msgspec.json.encode(groups), b",".join(rows))
-    return cast("ASGIApp", ASGIResponse(body=body, media_type=kind, headers=headers))
+        return await usage_csv(context, groups, found)
+    rows = await usage.in_turns(turn, partial(_row_json, groups), found)
+    body = b'{"groupBy":%b,"rows":[%b]}' % (msgspec.json.encode(groups), b",".join(rows))
+    return cast("ASGIApp", ASGIResponse(body=body, media_type=JSON, headers={"Vary": "Accept"}))
+
+
+async def usage_csv(context: Context, groups: tuple[str, ...], found: Sequence[Group]) -> ASGIApp:
+    """Groups of usage as a CSV file."""
+    lines = await usage.in_turns(context.usage_lock, partial(_line, groups), found)
+    body = "".join([csv_head([*groups, *_COLUMNS]), *lines]).encode()
+    headers = {"Vary": "Accept", **file_named("usage", context.deps.clock.now(), "csv")}
+    return cast("ASGIApp", ASGIResponse(body=body, media_type=CSV, headers=headers))
 
 
 def _wants_csv(request: AnyRequest) -> bool:

@@ -324,10 +324,12 @@ class PageQuery(In):
 
 
 class UsageQuery(In):
-    """How to group usage, of which tenants and which time; `groupBy` is a list with commas."""
+    """How to group usage, of which tenants, jobs and time; `groupBy` is a list with commas."""
 
     group_by: Annotated[str, Meta(max_length=200)] = ""
     tenant: Choice = field(default_factory=list[str])
+    workflow: Choice = field(default_factory=list[str])
+    status: Statuses = field(default_factory=list[Status])
     from_: Instant | None = field(default=None, name="from")
     to: Instant | None = None
     format: Literal["json", "csv"] | None = None

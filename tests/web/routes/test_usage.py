@@ -43,6 +43,25 @@ async def test_usage_is_summed_by_group(world: World, acme: str) -> None:
     assert failed["runSeconds"] is None, "it was never submitted"
 
 
+@pytest.mark.parametrize(
+    ("given", "jobs"),
+    [
+        ("workflow=w", 2),
+        ("workflow=v&workflow=w", 3),
+        ("workflow=x", 0),
+        ("status=failed", 1),
+        ("status=SUCCEEDED&workflow=v", 0),
+        ("status=SUCCEEDED&workflow=w&groupBy=day,hour", 2),
+    ],
+)
+async def test_usage_of_some_jobs(world: World, acme: str, given: str, jobs: int) -> None:
+    await _ended(world, acme)
+
+    usage = await world.get(f"/v1/usage?{given}", acme)
+
+    assert sum(row["jobs"] for row in usage["rows"]) == jobs
+
+
 async def test_usage_is_as_described(world: World, acme: str) -> None:
     await _ended(world, acme)
     document = (await world.call("GET", "/schema/openapi.json")).json()
