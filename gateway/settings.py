@@ -32,6 +32,7 @@ from gateway.config.environment import (
 from gateway.config.opentelemetry import TraceSettings, trace_settings
 from gateway.config.postgres_url import read_url
 from gateway.config.redis_url import parse_redis_url
+from gateway.config.shown import ShownSetting, shown_settings
 
 _KEY_BYTES = 32
 _URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
@@ -293,6 +294,12 @@ class Settings(BaseSettings):
 SECRETS = tuple(
     name.upper() for name, field in Settings.model_fields.items() if field.annotation is SecretStr
 )
+
+
+def shown_settings_of_environment() -> list[ShownSetting]:
+    """Every setting with its value and origin, secrets hidden; raises InvalidSettingsError."""
+    given = [name for name, value in os.environ.items() if value]
+    return shown_settings(load_settings(), given)
 
 
 def load_settings() -> Settings:

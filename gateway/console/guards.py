@@ -9,6 +9,7 @@ from gateway.console.view import View, sign_in_path, view_of
 from gateway.core.model import Scope
 from gateway.errors import Forbidden, Unauthorized
 from gateway.flows.admin import sessions
+from gateway.flows.admin.sessions import Session
 from gateway.web.asgi.types import AnyRequest
 from gateway.web.auth import AnyConnection
 from gateway.web.parse.query_string import read_query
@@ -33,10 +34,7 @@ async def guard_open(connection: AnyConnection, _handler: BaseRouteHandler) -> N
 async def guard_staff(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Let those in who are signed in and whose role has the scope that the handler names in its `opt`."""
     view = _view(connection)
-    token = cookie_of(view.request, SESSION)
-    view.session = await sessions.find(view.deps, token) if token else None
-    if view.session is None:
-        raise SignInNeeded("Sign in first.")
+    view.session = await require_session(view)
     if view.session.kind != "console":
         raise Forbidden("This session is for the portal of a tenant.")
     scope: Scope | None = handler.opt["scope"]
@@ -48,6 +46,15 @@ async def guard_staff(connection: AnyConnection, handler: BaseRouteHandler) -> N
         require_own_site(view.request)
         view.form = await read_form(view.request)
         require_token(view.request, view.form, view.session)
+
+
+async def require_session(view: View) -> Session:
+    """The session of a request, as long as it lasts; raises SignInNeeded."""
+    token = cookie_of(view.request, SESSION)
+    session = await sessions.find(view.deps, token) if token else None
+    if session is None:
+        raise SignInNeeded("Sign in first.")
+    return session
 
 
 def ask_to_sign_in(request: AnyRequest, _error: Exception) -> Response[bytes]:

@@ -9,6 +9,8 @@ from litestar.exceptions import NotFoundException
 
 from gateway.console.guards import SignInNeeded, ask_to_sign_in, guard_open, guard_staff
 from gateway.console.screens import job, jobs, now, search, sign_in, static
+from gateway.console.screens.operations import account, activity, queues, system, usage
+from gateway.console.screens.tenancy import export, keys, tenant, tenant_changes, tenants
 from gateway.console.view import HOME, provide_view, view_of
 from gateway.errors import NotFound
 from gateway.web.app import Face
@@ -22,6 +24,16 @@ _STAFF: list[Any] = [
     *jobs.HANDLERS,
     *job.HANDLERS,
     *search.HANDLERS,
+    *tenants.HANDLERS,
+    *tenant.HANDLERS,
+    *tenant_changes.HANDLERS,
+    *keys.HANDLERS,
+    *export.HANDLERS,
+    *usage.HANDLERS,
+    *queues.HANDLERS,
+    *activity.HANDLERS,
+    *account.HANDLERS,
+    *system.HANDLERS,
 ]
 _OPEN: list[Any] = [*sign_in.OPEN, *static.OPEN]
 

@@ -27,6 +27,7 @@ def environment() -> Environment:
     )
     filters: dict[str, Any] = {
         "absolute": words.absolute,
+        "bytes": words.size,
         "code": words.code,
         "count": words.count,
         "delivery_pill": delivery_pill,

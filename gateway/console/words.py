@@ -9,6 +9,7 @@ from gateway.core.text.printable import printable, printable_lines
 
 _SHORT_ID = 16
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_SIZES, _KILO = ("bytes", "kB", "MB", "GB", "TB"), 1000
 _UNITS = ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"))
 
 
@@ -56,6 +57,14 @@ def short_id(text: str) -> str:
 def count(number: int) -> str:
     """A number with its thousands apart."""
     return f"{number:,}"
+
+
+def size(number: int) -> str:
+    """A number of bytes, in the largest unit that leaves a whole digit."""
+    amount, unit = float(number), 0
+    while amount >= _KILO and unit < len(_SIZES) - 1:
+        amount, unit = amount / _KILO, unit + 1
+    return f"{amount:.0f} {_SIZES[unit]}" if unit == 0 else f"{amount:.1f} {_SIZES[unit]}"
 
 
 def shown(text: object, most: int = 10_000) -> str:

@@ -1,24 +1,18 @@
 """`gateway config`: show, check and explain the settings."""
 
 import asyncio
-import os
-from collections.abc import Collection
-from urllib.parse import urlsplit
 
 import click
-from pydantic import SecretStr
 from rich_click import RichGroup
 
 from gateway.cli.operate.connection_checks import checks
 from gateway.cli.operate.load_settings import settings_of_environment
-from gateway.cli.operate.settings_page import settings_page, written
+from gateway.cli.operate.settings_page import settings_page
 from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.output import json_option, print_line, say, show
 from gateway.cli.terminal.table import Column
-from gateway.config.environment import PREFIX
-from gateway.settings import Settings, unknown_settings
+from gateway.settings import Settings, shown_settings_of_environment, unknown_settings
 
-_HIDDEN = "[hidden]"
 _COLUMNS = (Column("name"), Column("value", least=20, folds=True), Column("origin", rank=1))
 
 
@@ -36,17 +30,7 @@ def show_(*, as_json: bool) -> None:
 
 def setting_rows() -> list[dict[str, str]]:
     """Every setting of this environment with its value and origin; secrets are hidden."""
-    settings = settings_of_environment()
-    given = {name.upper() for name, value in os.environ.items() if value}
-    return [
-        {
-            "name": name,
-            "value": _shown(getattr(settings, field)),
-            "origin": _origin(name, given),
-        }
-        for field in Settings.model_fields
-        for name in (PREFIX + field.upper(),)
-    ]
+    return [one._asdict() for one in shown_settings_of_environment()]
 
 
 @config.command()
@@ -85,23 +69,3 @@ async def _try(settings: Settings) -> bool:
 def docs() -> None:
     """Print the reference of all settings as Markdown."""
     click.echo(settings_page(), nl=False)
-
-
-def _origin(name: str, given: Collection[str]) -> str:
-    if f"{name}_FILE" in given and name not in given:
-        return "file"
-    return "environment" if name in given else "default"
-
-
-def _shown(value: object) -> str:
-    return _address(value.get_secret_value()) if isinstance(value, SecretStr) else written(value)
-
-
-def _address(secret: str) -> str:
-    """Return a URL without user, password and query; hide any other secret."""
-    if "://" not in secret:
-        return _HIDDEN
-    parts = urlsplit(secret)
-    user, at, host = parts.netloc.rpartition("@")
-    hidden = f"{_HIDDEN}@" if user or at else ""
-    return f"{parts.scheme}://{hidden}{host}{parts.path}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from types import UnionType
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import SecretStr
@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from gateway.cli.api.client_settings import CLIENT_SETTINGS
 from gateway.config.environment import PREFIX
+from gateway.config.shown import written
 from gateway.settings import Settings
 
 _HEAD = """\
@@ -71,19 +72,6 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - any annotation of a field
     if get_origin(annotation) in (Union, UnionType):
         return _kind(arguments[0])
     return f"list of {_kind(arguments[0])}s"
-
-
-def written(value: object) -> str:
-    """Return the value of a setting as it is written in the environment."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, frozenset):
-        return written(tuple(sorted(cast("frozenset[int]", value))))
-    if isinstance(value, tuple):
-        return ",".join(written(item) for item in cast("tuple[object, ...]", value))
-    return str(value)
 
 
 def _default(field: FieldInfo) -> str:

@@ -13,7 +13,7 @@ from gateway.flows.accept.queue_cap import max_queued_of
 from gateway.flows.deps import Deps
 from gateway.store.database import Tx
 from gateway.store.tenancy import load, tenants
-from gateway.store.tenancy.load import TenantLoad
+from gateway.store.tenancy.load import HeldTenant, TenantLoad
 
 
 class ListedTenant(NamedTuple):
@@ -57,6 +57,12 @@ async def list_loads(deps: Deps, text: str, after: str | None, limit: int) -> li
     async with deps.db.single() as tx:
         found = await tenants.page(tx, after, limit, text=text)
         return await _with_loads(tx, found)
+
+
+async def held_tenants(deps: Deps, limit: int) -> list[HeldTenant]:
+    """Tenants whose credential is missing, refused, paused or failing: those with most waiting jobs first."""
+    async with deps.db.single() as tx:
+        return await load.held(tx, limit)
 
 
 async def _with_loads(tx: Tx, found: Sequence[Tenant]) -> list[ListedTenant]:

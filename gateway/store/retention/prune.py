@@ -55,6 +55,12 @@ ORDER BY pruned_at NULLS FIRST, id LIMIT :limit""",
     Keeping,
 )
 
+_NEXT = Statement(
+    """
+SELECT EXTRACT(epoch FROM min(COALESCE(pruned_at, now() - :every * interval '1 second')) - now())::float8
+  + :every::float8 AS seconds FROM tenant"""
+)
+
 _CURSOR = Statement("SELECT cursor FROM prune_cursor WHERE tenant_id = :tenant_id AND kind = :rule")
 
 _KEEP_CURSOR = Statement(
@@ -73,6 +79,11 @@ _COUNT = {
 }
 _EXAMINED = {name: Statement(rule.examined_rows()) for name, rule in RULES.items()}
 _DO = {name: tuple(map(Statement, rule.do)) for name, rule in RULES.items()}
+
+
+async def next_round(tx: Tx, every: float) -> float | None:
+    """In how many seconds the next tenant is due, negative if it is late; None without tenants."""
+    return (await _NEXT.one(tx, every=every)).seconds
 
 
 async def tenants(tx: Tx, slug: str | None, every: float, limit: int) -> list[Keeping]:

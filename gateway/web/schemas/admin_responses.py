@@ -11,7 +11,7 @@ from gateway.core.model import AccessKey, KeyKind, Tenant
 from gateway.core.roles import role_of
 from gateway.flows.admin.tenant_load import LimitsInForce
 from gateway.store.tenancy.audit import AuditEntry
-from gateway.store.tenancy.load import TenantLoad
+from gateway.store.tenancy.load import HeldTenant, TenantLoad
 from gateway.store.tenancy.tenants import CredentialInUse
 from gateway.web.schemas.requests import RoleName, ScopeName, TrustedName
 from gateway.web.schemas.responses import Address, Id, Out, Time, maybe_stamp, one_of, stamp
@@ -95,6 +95,33 @@ class TenantLoadOut(Out):
             LimitUse(load.endpoints, limits.endpoints),
             limits.rate or None,
             load.credential,
+        )
+
+
+class HeldTenantOut(Out):
+    """A tenant whose newest credential holds its jobs back, or may soon; without a version it has none."""
+
+    tenant: str
+    version: int | None
+    rejected_at: Time | None
+    rejected_reason: str | None
+    failures: int
+    paused_until: Time | None
+    waiting: int
+    in_flight: int
+
+    @classmethod
+    def of(cls, held: HeldTenant) -> Self:
+        """The response for a tenant."""
+        return cls(
+            held.tenant,
+            held.version,
+            maybe_stamp(held.rejected_at),
+            held.rejected_reason,
+            held.failures,
+            maybe_stamp(held.paused_until),
+            held.waiting,
+            held.in_flight,
         )
 
 

@@ -323,6 +323,12 @@ class PageQuery(In):
     size: Size = 100
 
 
+class FirstQuery(In):
+    """How many of the first rows of a short list."""
+
+    size: Size = 100
+
+
 class UsageQuery(In):
     """How to group usage, of which tenants, jobs and time; `groupBy` is a list with commas."""
 

@@ -2,11 +2,13 @@
 
 from litestar import get
 
+from gateway.flows.admin.tenant_load import held_tenants
 from gateway.flows.deps import Deps
 from gateway.flows.health.status import status
 from gateway.flows.read.throughput import read_throughput
 from gateway.web.context import Context, Injected
-from gateway.web.schemas.requests import ThroughputQuery
+from gateway.web.schemas.admin_responses import HeldTenantOut
+from gateway.web.schemas.requests import FirstQuery, ThroughputQuery
 from gateway.web.schemas.status_responses import QueueOut, StatusOut, ThroughputOut
 
 
@@ -33,4 +35,17 @@ async def get_throughput(
     return ThroughputOut.of(await read_throughput(deps, parameters.window))
 
 
-HANDLERS = [get_status, get_queue, get_throughput]
+@get(
+    "/queue/credential",
+    operation_id="listHeldTenants",
+    summary="List the tenants whose credential holds jobs back",
+)
+async def list_held_tenants(
+    parameters: Injected[FirstQuery], context: Injected[Context]
+) -> list[HeldTenantOut]:
+    """Those without one, and those whose newest one is refused, paused or failing; most waiting jobs first."""
+    found = await held_tenants(context.deps, parameters.size)
+    return [HeldTenantOut.of(one) for one in found]
+
+
+HANDLERS = [get_status, get_queue, get_throughput, list_held_tenants]

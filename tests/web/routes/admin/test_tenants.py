@@ -2,6 +2,8 @@
 
 import pytest
 
+from gateway.store.tenancy import tenants
+from gateway.store.work import circuit_breaker
 from tests.web.conftest import World, next_page, problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -75,3 +77,29 @@ async def test_the_reason_of_a_suspension_is_in_the_audit_log(world: World) -> N
     ]
     long = await world.call("POST", f"{path}/suspend", world.operator, json={"reason": "x" * 501})
     problem(long, 400, "BAD_REQUEST")
+
+
+async def test_a_tenant_whose_credential_is_refused_holds_its_jobs_back(
+    world: World, acme: str
+) -> None:
+    await world.job(acme)
+    idle = await _tenant(world, "idle")
+    async with world.deps.db.begin() as tx:
+        owner = await tenants.by_slug(tx, acme)
+        assert owner is not None
+        credential = await tenants.credential(tx, owner.id)
+        assert credential is not None
+        await circuit_breaker.reject(tx, credential.id, "HTTP 401", 60.0)
+
+    held = await world.get("/admin/v1/queue/credential?size=1000", world.operator)
+
+    mine = {one["tenant"]: one for one in held}
+    assert idle not in mine, "nothing of it waits"
+    assert (mine[acme]["version"], mine[acme]["rejectedReason"]) == (1, "HTTP 401")
+    assert (mine[acme]["waiting"], mine[acme]["inFlight"]) == (1, 0)
+    assert mine[acme]["pausedUntil"] > mine[acme]["rejectedAt"]
+    used = await world.get(f"/admin/v1/tenant/{acme}/load", world.operator)
+    assert used["credential"] == "refused"
+    await world.send("POST", f"/admin/v1/tenant/{acme}/suspend", world.operator)
+    again = await world.get("/admin/v1/queue/credential?size=1000", world.operator)
+    assert acme not in {one["tenant"] for one in again}

@@ -1,0 +1,1 @@
+"""Tenants: the list, one tenant, and what operators change of it."""

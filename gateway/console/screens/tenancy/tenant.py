@@ -1,0 +1,150 @@
+"""One tenant: what it uses of its limits, its credential, its keys, and who changed what."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+from litestar import Response, get
+from litestar.params import FromPath
+from msgspec import Meta
+
+from gateway.console.acts import Act, acts_of
+from gateway.console.screens.tenancy.limit_fields import LIMIT_FIELDS, LimitField
+from gateway.console.screens.tenancy.tenants import PATH, tenant_pill
+from gateway.console.states import Pill
+from gateway.console.view import View
+from gateway.core.model import AccessKey, Scope, Tenant
+from gateway.core.policy import Policy
+from gateway.flows.admin.access_keys import list_keys
+from gateway.flows.admin.audit import list_audit
+from gateway.flows.admin.tenant_load import limits_in_force, read_load
+from gateway.flows.admin.tenants import list_credentials
+from gateway.store.tenancy.audit import AuditFilter
+from gateway.store.tenancy.load import TenantLoad
+from gateway.store.tenancy.tenants import CredentialInUse
+from gateway.web.context import Injected
+from gateway.web.schemas.requests import In
+
+READS = {"scope": Scope.ADMIN_READ}
+_MOST_ACTS = 12
+_TOLD = {
+    "limits": "The limits are changed.",
+    "suspended": "The tenant is suspended: its requests are refused, and its waiting jobs are held.",
+    "resumed": "The tenant is resumed: its waiting jobs go on.",
+    "credential": "The upstream accepted the key; new jobs are submitted with it.",
+    "revoked": "The key is revoked.",
+}
+
+
+class TenantView(In):
+    """What was done just now."""
+
+    told: Annotated[str, Meta(max_length=20)] = ""
+
+
+class LimitUse(NamedTuple):
+    """How much of a limit is used; `part` is of 1000, and `look` the class of its bar."""
+
+    name: str
+    used: int
+    most: int
+    is_own: bool
+
+    @property
+    def part(self) -> int:
+        """The width of the bar."""
+        return min(1000, round(1000 * self.used / max(self.most, 1)))
+
+    @property
+    def look(self) -> str:
+        """A bar that is nearly full needs somebody."""
+        return "bad" if self.part >= 1000 else "needs" if self.part >= 800 else "runs"  # noqa: PLR2004
+
+
+class Retention(NamedTuple):
+    """How long something is kept."""
+
+    name: str
+    days: int
+    is_own: bool
+
+
+@get("/tenants/{slug:str}", opt=READS)
+async def show_tenant(
+    slug: FromPath[str], parameters: Injected[TenantView], view: Injected[View]
+) -> Response[bytes]:
+    """One tenant."""
+    deps, now = view.deps, view.deps.clock.now()
+    tenant, load = await read_load(deps, slug)
+    acts = acts_of(await list_audit(deps, AuditFilter(tenant=slug), None, _MOST_ACTS))
+    return view.page(
+        "tenancy/tenant.html",
+        tenant=tenant,
+        pill=tenant_pill(tenant, load),
+        path=f"{PATH}/{tenant.slug}",
+        uses=_uses(tenant, load, deps.policy),
+        rate=limits_in_force(tenant.limits, deps.policy).rate,
+        kept=_kept(tenant, deps.policy),
+        limit_fields=_fields(tenant),
+        credentials=[
+            (one, _credential_pill(one, now)) for one in await list_credentials(deps, slug)
+        ],
+        keys=[(one, key_pill(one, now)) for one in await list_keys(deps, slug)],
+        acts=acts,
+        suspension=_suspension(tenant, acts),
+        told=_TOLD.get(parameters.told, ""),
+    )
+
+
+def key_pill(key: AccessKey, now: datetime) -> Pill:
+    """Whether a key may be used."""
+    if key.revoked_at is not None:
+        return Pill("bad", "revoked")
+    if key.expires_at is not None and key.expires_at <= now:
+        return Pill("waits", "expired")
+    return Pill("good", "active") if key.expires_at is None else Pill("needs", "ends")
+
+
+def _uses(tenant: Tenant, load: TenantLoad, policy: Policy) -> list[LimitUse]:
+    most, own = limits_in_force(tenant.limits, policy), tenant.limits
+    return [
+        LimitUse("Waiting jobs", load.waiting, most.waiting, own.max_queued is not None),
+        LimitUse("In flight", load.in_flight, most.in_flight, own.max_in_flight is not None),
+        LimitUse("Endpoints", load.endpoints, most.endpoints, own.max_endpoints is not None),
+    ]
+
+
+def _kept(tenant: Tenant, policy: Policy) -> list[Retention]:
+    own = asdict(tenant.limits)
+    return [
+        Retention(
+            kind,
+            days if own[f"keep_{kind}"] is None else own[f"keep_{kind}"],
+            own[f"keep_{kind}"] is not None,
+        )
+        for kind, days in policy.keep_days.items()
+    ]
+
+
+def _fields(tenant: Tenant) -> list[tuple[LimitField, str]]:
+    own = asdict(tenant.limits)
+    return [(one, "" if own[one.limit] is None else str(own[one.limit])) for one in LIMIT_FIELDS]
+
+
+def _credential_pill(one: CredentialInUse, now: datetime) -> Pill:
+    if one.rejected_at is not None:
+        return Pill("bad", "refused")
+    if one.paused_until is not None and one.paused_until > now:
+        return Pill("needs", "upstream rests")
+    return Pill("needs", "failing") if one.failures else Pill("good", "accepted")
+
+
+def _suspension(tenant: Tenant, acts: Sequence[Act]) -> Act | None:
+    """The act that suspended a tenant, with its reason, if it is among the last ones."""
+    if tenant.suspended_at is None:
+        return None
+    return next((one for one in acts if one.entry.action == "tenant.suspended"), None)
+
+
+HANDLERS = [show_tenant]
