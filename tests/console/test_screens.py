@@ -162,6 +162,6 @@ async def test_search_lists_several_hits_or_none(world: World, client: httpx.Asy
     slugs = [await world.tenant("several") for _ in range(2)]
     await signed_in(world, client)
     page = (await client.get("/console/search?q=several-")).text
-    assert all(f"tenant={slug}" in page for slug in slugs)
+    assert all(f"/console/tenants/{slug}" in page for slug in slugs)
     assert "Nothing found" in (await client.get("/console/search?q=nothing")).text
     assert "What are you looking for?" in (await client.get("/console/search?q=")).text

@@ -48,11 +48,15 @@ LEFT JOIN {LATEST_CREDENTIAL} AS c ON true
 WHERE t.id = ANY(:tenant_ids::uuid[])"""
 )
 
+# Few tenants have trouble or jobs that wait, so only those are looked at closely.
 _HELD = Query(
     f"""
 SELECT t.slug AS tenant, c.version, c.rejected_at, c.rejected_reason,
   COALESCE(c.failures, 0) AS failures, c.paused_until, load.waiting, load.in_flight
-FROM tenant t CROSS JOIN {_LOAD}
+FROM (SELECT tenant_id FROM credential
+    WHERE rejected_at IS NOT NULL OR paused_until > now() OR failures > 0
+  UNION SELECT tenant_id FROM tenant_load WHERE waiting > 0) AS maybe
+JOIN tenant t ON t.id = maybe.tenant_id CROSS JOIN {_LOAD}
 LEFT JOIN {LATEST_CREDENTIAL} AS c ON true
 WHERE t.suspended_at IS NULL AND (c.id IS NULL AND load.waiting > 0
   OR c.rejected_at IS NOT NULL OR c.paused_until > now() OR c.failures > 0)
