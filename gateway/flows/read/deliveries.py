@@ -1,14 +1,16 @@
 """Reads of deliveries: pages of a filter, and one delivery with all of its attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from gateway.core.model import Attempt, Delivery
-from gateway.errors import NotFound
+from gateway.core.webhooks.judge_reply import error_class
+from gateway.errors import BadRequest, NotFound
 from gateway.flows.deps import Deps
+from gateway.flows.read.export import reading
 from gateway.store.delivery_search import log
-from gateway.store.delivery_search.filter import DeliveryFilter
+from gateway.store.delivery_search.filter import ALL_TENANTS, DeliveryFilter
 
 
 class DeliveryLog(NamedTuple):
@@ -22,9 +24,28 @@ class DeliveryLog(NamedTuple):
 async def list_deliveries(
     deps: Deps, wanted: DeliveryFilter, before: UUID | None, limit: int
 ) -> list[Delivery]:
-    """Deliveries of a tenant, newest first: those older than `before`."""
-    async with deps.db.of(wanted.tenant_id) as tx:
+    """Deliveries of a tenant, newest first: those older than `before`. Raises BadRequest."""
+    check_statuses(wanted.statuses)
+    is_of_all = wanted.tenant_id == ALL_TENANTS
+    async with reading(deps, None if is_of_all else (wanted.tenant_id,)) as tx:
         return await log.page(tx, wanted, before=before, limit=limit)
+
+
+def check_statuses(statuses: Sequence[int]) -> None:
+    """Refuse the statuses of successes, of which there is no index; raises BadRequest."""
+    if any(error_class(status) is None for status in statuses):
+        raise BadRequest.of("httpStatus", "must be the status of a failure; 2xx is `delivered`")
+
+
+async def find_delivery_owner(
+    deps: Deps, delivery_id: UUID, allowed: Collection[UUID] | None
+) -> UUID:
+    """The tenant that owns a delivery, if it is one of those allowed (None: all); raises NotFound."""
+    async with deps.db.single() as tx:
+        tenant_id = await log.owner(tx, delivery_id)
+    if tenant_id is None or (allowed is not None and tenant_id not in allowed):
+        raise _missing()
+    return tenant_id
 
 
 async def find_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> DeliveryLog:
@@ -33,7 +54,7 @@ async def find_delivery(deps: Deps, tenant_id: UUID, delivery_id: UUID) -> Deliv
         found = await log.find(tx, tenant_id, delivery_id)
         attempts = await log.attempts(tx, tenant_id, [delivery_id])
     if found is None:
-        raise NotFound("There is no such delivery.")
+        raise _missing()
     return DeliveryLog(*found, [attempt for _, attempt in attempts])
 
 
@@ -45,3 +66,7 @@ async def webhooks_of_job(
         found = await log.of_job(tx, tenant_id, job_id)
         attempts = await log.attempts(tx, tenant_id, [one.id for one in found], most=0)
     return [(one, [attempt for owner, attempt in attempts if owner == one.id]) for one in found]
+
+
+def _missing() -> NotFound:
+    return NotFound("There is no such delivery.")

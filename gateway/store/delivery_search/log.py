@@ -30,6 +30,8 @@ SELECT {_COLUMNS}, e.body FROM delivery d JOIN event e ON e.id = d.event_id
 WHERE d.tenant_id = :tenant_id AND d.id = :delivery_id"""
 )
 
+_OWNER = Statement("SELECT tenant_id FROM delivery WHERE id = :delivery_id")
+
 _OF_JOB = Query(
     f"""
 SELECT {_COLUMNS} FROM delivery d
@@ -70,6 +72,12 @@ async def find(tx: Tx, tenant_id: UUID, delivery_id: UUID) -> tuple[Delivery, st
     """Find a delivery, with the frozen body that it sends."""
     row = await _ONE.row(tx, tenant_id=tenant_id, delivery_id=delivery_id)
     return (_delivery(tuple(row)[:-1]), row.body) if row else None
+
+
+async def owner(tx: Tx, delivery_id: UUID) -> UUID | None:
+    """The tenant of a delivery."""
+    row = await _OWNER.row(tx, delivery_id=delivery_id)
+    return row.tenant_id if row else None
 
 
 async def of_job(tx: Tx, tenant_id: UUID, job_id: UUID) -> list[Delivery]:

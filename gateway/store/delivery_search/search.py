@@ -7,8 +7,14 @@ each row. Of several indexes the one that leads to the fewest deliveries is used
 from typing import NamedTuple
 from uuid import UUID
 
+from gateway.core.webhooks.judge_reply import error_class
 from gateway.store.database import Tx
-from gateway.store.delivery_search.filter import DELIVERED, DeliveryFilter, conditions_of
+from gateway.store.delivery_search.filter import (
+    ALL_TENANTS,
+    DELIVERED,
+    DeliveryFilter,
+    conditions_of,
+)
 
 # The deliveries of each index are counted up to this number.
 _FEW = 3_000
@@ -40,6 +46,8 @@ async def search(
     tx: Tx, wanted: DeliveryFilter, *, before: UUID | None, limit: int
 ) -> tuple[str, list[object]]:
     """A statement for this transaction that returns ids, newest first, and its arguments."""
+    if wanted.tenant_id == ALL_TENANTS:
+        return await _search_all(tx, wanted, before=before, limit=limit)
     conditions, arguments = conditions_of(wanted, before)
     if wanted.jobs or wanted.resent_after:  # few rows, so their order does not matter
         index = None
@@ -60,6 +68,28 @@ async def search(
     values = f"unnest(${len(arguments)}::{index.type}[]) AS v"
     found = f"SELECT d.id FROM {values} CROSS JOIN LATERAL ({each}) AS d {order} LIMIT {limit:d}"
     return found, arguments
+
+
+async def _search_all(
+    tx: Tx, wanted: DeliveryFilter, *, before: UUID | None, limit: int
+) -> tuple[str, list[object]]:
+    """The same over all tenants: an index is probed for each of them, and without one the ids are walked."""
+    await tx.prepare(_PROBE_INDEXES)
+    conditions, arguments = conditions_of(wanted, before)
+    which, order = " AND ".join(conditions), f"ORDER BY d.id DESC LIMIT {limit:d}"
+    indexes = [one for one in _indexes_of(wanted) if one.type == "text"]
+    if not indexes:
+        return f"SELECT d.id FROM delivery d WHERE {which} {order}", arguments
+    index = indexes[0]
+    arguments.append(index.values)
+    span = [one for one in conditions if one.startswith("d.id")]
+    on_index = " AND ".join(["d.tenant_id = t.id", index.condition, *span])
+    each = (
+        f"SELECT d.id FROM (SELECT d.* FROM delivery d WHERE {on_index} ORDER BY d.id DESC OFFSET 0)"
+        f" AS d WHERE {which} LIMIT {limit:d}"
+    )
+    probes = f"tenant t CROSS JOIN unnest(${len(arguments)}::text[]) AS v"
+    return f"SELECT d.id FROM {probes} CROSS JOIN LATERAL ({each}) AS d {order}", arguments
 
 
 async def next_rows(
@@ -105,6 +135,9 @@ async def _choose(tx: Tx, wanted: DeliveryFilter) -> _Index | None:
 def _indexes_of(wanted: DeliveryFilter) -> list[_Index]:
     """The indexes that lead to fewer deliveries than all; of equal ones the first is better."""
     endpoints, outcomes = set(wanted.endpoints), set(wanted.outcomes)
+    # A status has one class, of which there is an index.
+    classes = {error_class(status) or DELIVERED for status in wanted.statuses}
+    outcomes = outcomes or classes
     states, events = set(wanted.states), set(wanted.events)
     failed = " AND d.state IN ('exhausted', 'parked')" if states and states <= _FAILED else ""
     if failed and endpoints:

@@ -93,6 +93,8 @@ WHERE tenant_id = :tenant_id AND id = :endpoint_id AND deleted_at IS NULL"""
 _ONE = Query(_FIND, Endpoint, _endpoint)
 _HOLD = Query(f"{_FIND} FOR UPDATE", Endpoint, _endpoint)
 
+_OWNER = Statement("SELECT tenant_id FROM endpoint WHERE id = :endpoint_id")
+
 _SEALED_HEADERS = Statement("SELECT headers_sealed FROM endpoint WHERE id = :endpoint_id")
 
 _ENABLE = Query(
@@ -224,6 +226,12 @@ async def find(tx: Tx, tenant_id: UUID, endpoint_id: UUID) -> Endpoint | None:
 async def hold(tx: Tx, tenant_id: UUID, endpoint_id: UUID) -> Endpoint | None:
     """Find an endpoint that was not deleted, and lock it until the transaction ends."""
     return await _HOLD.row(tx, tenant_id=tenant_id, endpoint_id=endpoint_id)
+
+
+async def owner(tx: Tx, endpoint_id: UUID) -> UUID | None:
+    """The tenant of an endpoint, also of a deleted one."""
+    row = await _OWNER.row(tx, endpoint_id=endpoint_id)
+    return row.tenant_id if row else None
 
 
 async def sealed_headers(tx: Tx, endpoint_id: UUID) -> bytes | None:

@@ -74,6 +74,9 @@ Ids = Annotated[list[UUID], Meta(min_length=1, max_length=1_000)]
 # Values of filters; not empty, because an empty list could mean nothing or everything.
 EventNames = Annotated[list[EventName], Meta(min_length=1, max_length=MAX_VALUES)]
 Outcomes = Annotated[list[Outcome], Meta(min_length=1, max_length=MAX_VALUES)]
+HttpStatuses = Annotated[
+    list[Annotated[int, Meta(ge=100, le=999)]], Meta(min_length=1, max_length=MAX_VALUES)
+]
 DeliveryStatuses = Annotated[list[DeliveryStatus], Meta(min_length=1, max_length=MAX_VALUES)]
 
 _ROTATE = "cannot be changed here; use POST /endpoint/{id}/rotate-secret"
@@ -158,6 +161,7 @@ class ResendFilter(In):
     event: EventNames = field(default_factory=list[EventName])
     job: Ids = field(default_factory=list[UUID])
     outcome: Outcomes = field(default_factory=list[Outcome])
+    http_status: HttpStatuses = field(default_factory=list[int])
     created_after: Instant | None = None
     created_before: Instant | None = None
 
@@ -177,6 +181,7 @@ class DeliveriesQuery(In):
     event: EventNames = field(default_factory=list[EventName])
     job: Ids = field(default_factory=list[UUID])
     outcome: Outcomes = field(default_factory=list[Outcome])
+    http_status: HttpStatuses = field(default_factory=list[int])
     created_after: Instant | None = None
     created_before: Instant | None = None
     resent_after: Instant | None = None

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from gateway.store.database import AnyRow, Tx
 from gateway.store.delivery_search import log
-from gateway.store.delivery_search.filter import DeliveryFilter
+from gateway.store.delivery_search.filter import ALL_TENANTS, DeliveryFilter
 from gateway.store.work import settlement
 from gateway.store.work.settlement import NewDelivery, NewEvent
 from tests.builders import add_tenant, id_at
@@ -19,7 +19,7 @@ from tests.builders import add_tenant, id_at
 ENDPOINTS = (uuid7(), uuid7())
 STATES = ("pending", "delivered", "exhausted", "parked")
 TYPES = ("job.succeeded", "job.failed", "test.ping")
-CLASSES = ("dns", "timeout", None)
+CLASSES = ("dns", "timeout", "http_4xx", "http_5xx", None)
 COUNT = 150
 
 
@@ -41,7 +41,9 @@ async def lay_out(tx: Tx, chance: random.Random) -> list[AnyRow]:
         )
         await settlement.add_deliveries(tx, [owed])
         klass = chance.choice(CLASSES)
-        await tx.run("UPDATE delivery SET last_class = $2 WHERE id = $1", made, klass)
+        status = {"http_4xx": chance.choice((404, 422)), "http_5xx": 503}.get(klass or "")
+        sql = "UPDATE delivery SET last_class = $2, last_status = $3 WHERE id = $1"
+        await tx.run(sql, made, klass, status)
     sql = "SELECT * FROM delivery WHERE tenant_id = $1 ORDER BY id DESC"
     return list(await tx.rows(sql, tenants[0]))
 
@@ -55,6 +57,8 @@ def is_wanted(row: AnyRow, wanted: DeliveryFilter, before: UUID | None) -> bool:
         and (not wanted.states or row.state in wanted.states)
         and (not wanted.events or row.type in wanted.events)
         and (not wanted.outcomes or outcome)
+        and (not wanted.statuses or row.last_status in wanted.statuses)
+        and not (wanted.callbacks and row.endpoint_id)
         and (before is None or row.id < before)
     )
 
@@ -91,3 +95,37 @@ async def test_the_type_of_the_event_is_looked_up_if_it_is_not_given(tx: Tx) -> 
     wanted = DeliveryFilter(tenant, events=("job.deleted",))
     (found,) = await log.page(tx, wanted, before=None, limit=9)
     assert (found.id, found.event_type) == (owed.id, "job.deleted")
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_statuses_callbacks_and_all_tenants_find_what_matches(tx: Tx, seed: int) -> None:
+    chance = random.Random(seed)
+    own = (await lay_out(tx, chance))[0].tenant_id
+    rows = list(await tx.rows("SELECT * FROM delivery ORDER BY id DESC"))
+    choices = itertools.product(
+        (own, ALL_TENANTS),
+        ((), ("exhausted",), ("delivered",), ("pending", "parked")),
+        ((), ("http_4xx",), ("delivered", "dns")),
+        ((), (404,), (404, 503)),
+        (False, True),
+    )
+    for tenant, states, classes, statuses, callbacks in choices:
+        wanted = DeliveryFilter(
+            tenant, (), states, outcomes=classes, statuses=statuses, callbacks=callbacks
+        )
+        before = chance.choice([None, chance.choice(rows).id])
+        visible = [row for row in rows if tenant in (ALL_TENANTS, row.tenant_id)]
+        expected = [row.id for row in visible if is_wanted(row, wanted, before)]
+        limit = chance.choice([1, 5, COUNT])
+        found = await log.page(tx, wanted, before=before, limit=limit)
+        assert [one.id for one in found] == expected[:limit], wanted
+
+
+async def test_the_id_of_all_tenants_is_nobodys_under_row_security(tx: Tx) -> None:
+    await lay_out(tx, random.Random(0))
+    sql = (
+        "SELECT set_config('role', 'gateway_tenant', true),"
+        f" set_config('gateway.tenants', '{ALL_TENANTS.hex}', true)"
+    )
+    await tx.rows(sql)
+    assert await log.page(tx, DeliveryFilter(ALL_TENANTS), before=None, limit=9) == []

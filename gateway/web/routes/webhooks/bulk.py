@@ -11,6 +11,7 @@ from gateway.flows.bulk import deliveries, jobs
 from gateway.flows.bulk.deliveries import KINDS, DeliverySpan
 from gateway.flows.bulk.start import DryRun
 from gateway.flows.deps import Deps
+from gateway.flows.read.deliveries import check_statuses
 from gateway.store.delivery_search.filter import DeliveryFilter
 from gateway.store.work.bulk_operations import Operation
 from gateway.web.asgi.request_context import Caller
@@ -95,6 +96,7 @@ async def resend_deliveries(
 ) -> BulkOut | DeliveriesDryRunOut:
     """Delivered or not; those that are being sent right now are skipped. The filter must not be empty."""
     wanted = _filter(payload.filter, tenant.id)
+    check_statuses(wanted.statuses)
     if wanted == DeliveryFilter(tenant.id):
         reason = "is empty, which would resend every delivery; name at least one field"
         raise BadRequest.of("filter", reason)
@@ -186,6 +188,7 @@ def _filter(payload: ResendFilter, tenant_id: UUID) -> DeliveryFilter:
         tuple(payload.outcome),
         payload.created_after and plain(payload.created_after),
         payload.created_before and plain(payload.created_before),
+        statuses=tuple(payload.http_status),
     )
 
 

@@ -80,6 +80,7 @@ def _filter(parameters: DeliveriesQuery, tenant_id: UUID) -> DeliveryFilter:
         parameters.created_after,
         parameters.created_before,
         parameters.resent_after,
+        tuple(parameters.http_status),
     )
 
 
