@@ -5,6 +5,7 @@ import "./css/controls.css";
 import "./css/table.css";
 import "./css/panels.css";
 import "./css/job.css";
+import "./css/webhooks.css";
 
 import htmx from "htmx.org";
 import {followTimes} from "./js/times.js";

@@ -18,4 +18,5 @@ class NavigationEntry(NamedTuple):
 SCREENS = (
     NavigationEntry("Now", "/console", "gauge", "n", Scope.ADMIN_READ),
     NavigationEntry("Jobs", "/console/jobs", "list", "j", Scope.JOBS_READ),
+    NavigationEntry("Deliveries", "/console/deliveries", "send", "d", Scope.ENDPOINTS_READ),
 )

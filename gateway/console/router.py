@@ -9,6 +9,7 @@ from litestar.exceptions import NotFoundException
 
 from gateway.console.guards import SignInNeeded, ask_to_sign_in, guard_open, guard_staff
 from gateway.console.screens import job, jobs, now, search, sign_in, static
+from gateway.console.screens.webhooks import deliveries, delivery
 from gateway.console.view import HOME, provide_view, view_of
 from gateway.errors import NotFound
 from gateway.web.app import Face
@@ -22,6 +23,8 @@ _STAFF: list[Any] = [
     *jobs.HANDLERS,
     *job.HANDLERS,
     *search.HANDLERS,
+    *deliveries.HANDLERS,
+    *delivery.HANDLERS,
 ]
 _OPEN: list[Any] = [*sign_in.OPEN, *static.OPEN]
 

@@ -16,7 +16,16 @@ def tenant(gateway: Gateway) -> TenantOfGateway:
     made.job("failed", error="BAD_INPUT")
     made.job("good")
     made.waiting("waiting")
+    send_webhooks(made)
     return made
+
+
+def send_webhooks(tenant: TenantOfGateway) -> None:
+    """Have two endpoints that fail, each with a test delivery."""
+    for port in (1, 2):
+        given = {"url": f"http://127.0.0.1:{port}/hook", "schedule": []}
+        made = tenant.send("POST", "/v1/endpoint", given)
+        tenant.send("POST", f"/v1/endpoint/{made['id']}/test", {})
 
 
 def _paths(tenant: TenantOfGateway) -> dict[str, str]:
@@ -24,6 +33,7 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
     jobs = tenant.send("GET", "/v1/job")
     failed = next(one["id"] for one in jobs if one["name"] == "failed")
     waiting = next(one["id"] for one in jobs if one["name"] == "waiting")
+    delivery = tenant.send("GET", "/v1/delivery?status=exhausted")[0]["id"]
     return {
         "now": "/console",
         "jobs": f"/console/jobs?tenant={tenant.slug}",
@@ -31,6 +41,9 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "job": f"/console/jobs/{failed}",
         "job, raw": f"/console/jobs/{failed}?tab=raw",
         "waiting job": f"/console/jobs/{waiting}",
+        "deliveries": f"/console/deliveries?tenant={tenant.slug}",
+        "no deliveries": f"/console/deliveries?tenant={tenant.slug}&status=parked",
+        "delivery": f"/console/deliveries/{delivery}",
         "search": "/console/search?q=nothing",
     }
 

@@ -29,6 +29,14 @@ ACTIONS = (
     "session.created",
     "session.ended",
     "portal_link.created",
+    "delivery.resent",
+    "endpoint.changed",
+    "endpoint.enabled",
+    "endpoint.disabled",
+    "endpoint.tested",
+    "endpoint.secret_rotated",
+    "bulk.started",
+    "bulk.stopped",
 )
 
 

@@ -5,7 +5,7 @@ stored: an SSRF guard decides which addresses may be called. Each act is one tra
 leaves an endpoint as it was before or as it is after.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -163,6 +163,17 @@ async def find_endpoint(deps: Deps, tenant_id: UUID, endpoint_id: UUID) -> Endpo
     if endpoint is None:
         raise missing()
     return endpoint
+
+
+async def find_endpoint_owner(
+    deps: Deps, endpoint_id: UUID, allowed: Collection[UUID] | None
+) -> UUID:
+    """The tenant that owns an endpoint, if it is one of those allowed (None: all); raises NotFound."""
+    async with deps.db.single() as tx:
+        tenant_id = await endpoints.owner(tx, endpoint_id)
+    if tenant_id is None or (allowed is not None and tenant_id not in allowed):
+        raise missing()
+    return tenant_id
 
 
 async def check_callback(deps: Deps, field: str, url: str) -> None:

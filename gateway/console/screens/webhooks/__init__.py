@@ -1,0 +1,1 @@
+"""The screens about webhooks: deliveries, endpoints, signatures, dead letters, bulk operations."""
