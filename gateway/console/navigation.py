@@ -19,4 +19,6 @@ SCREENS = (
     NavigationEntry("Now", "/console", "gauge", "n", Scope.ADMIN_READ),
     NavigationEntry("Jobs", "/console/jobs", "list", "j", Scope.JOBS_READ),
     NavigationEntry("Deliveries", "/console/deliveries", "send", "d", Scope.ENDPOINTS_READ),
+    NavigationEntry("Endpoints", "/console/endpoints", "plug", "e", Scope.ENDPOINTS_READ),
+    NavigationEntry("Bulk operations", "/console/bulk", "layers", "b", Scope.ENDPOINTS_READ),
 )

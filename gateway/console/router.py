@@ -9,7 +9,15 @@ from litestar.exceptions import NotFoundException
 
 from gateway.console.guards import SignInNeeded, ask_to_sign_in, guard_open, guard_staff
 from gateway.console.screens import job, jobs, now, search, sign_in, static
-from gateway.console.screens.webhooks import deliveries, delivery
+from gateway.console.screens.webhooks import (
+    bulk,
+    deliveries,
+    delivery,
+    endpoint,
+    endpoint_changes,
+    endpoints,
+    recover,
+)
 from gateway.console.view import HOME, provide_view, view_of
 from gateway.errors import NotFound
 from gateway.web.app import Face
@@ -25,6 +33,11 @@ _STAFF: list[Any] = [
     *search.HANDLERS,
     *deliveries.HANDLERS,
     *delivery.HANDLERS,
+    *endpoints.HANDLERS,
+    *endpoint.HANDLERS,
+    *endpoint_changes.HANDLERS,
+    *recover.HANDLERS,
+    *bulk.HANDLERS,
 ]
 _OPEN: list[Any] = [*sign_in.OPEN, *static.OPEN]
 

@@ -34,6 +34,8 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
     failed = next(one["id"] for one in jobs if one["name"] == "failed")
     waiting = next(one["id"] for one in jobs if one["name"] == "waiting")
     delivery = tenant.send("GET", "/v1/delivery?status=exhausted")[0]["id"]
+    to = tenant.send("GET", "/v1/endpoint")[0]["id"]
+    operation = tenant.send("POST", "/v1/delivery/recover", {"since": "2001-01-01"})
     return {
         "now": "/console",
         "jobs": f"/console/jobs?tenant={tenant.slug}",
@@ -44,6 +46,13 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "deliveries": f"/console/deliveries?tenant={tenant.slug}",
         "no deliveries": f"/console/deliveries?tenant={tenant.slug}&status=parked",
         "delivery": f"/console/deliveries/{delivery}",
+        "endpoints": f"/console/endpoints?tenant={tenant.slug}",
+        "no endpoints": f"/console/endpoints?tenant={tenant.slug}&url=none",
+        "endpoint": f"/console/endpoints/{to}",
+        "endpoint, edit": f"/console/endpoints/{to}/edit",
+        "endpoint, count": f"/console/endpoints/{to}/send?since=2001-01-01",
+        "bulk": f"/console/bulk?tenant={tenant.slug}",
+        "bulk operation": f"/console/bulk/{operation['id']}",
         "search": "/console/search?q=nothing",
     }
 

@@ -79,6 +79,19 @@ ORDER BY id DESC LIMIT :limit""",
     Operation,
 )
 
+_PAGE_OF = Query(
+    f"""
+SELECT {_COLUMNS} FROM bulk
+WHERE (:tenant_id::uuid IS NULL OR tenant_id = :tenant_id::uuid)
+  AND (:state::text IS NULL OR state = :state::text)
+  AND (:endpoint_id::uuid IS NULL OR endpoint_id = :endpoint_id::uuid)
+  AND (:before::uuid IS NULL OR id < :before::uuid)
+ORDER BY id DESC LIMIT :limit""",
+    Operation,
+)
+
+_OWNER = Statement("SELECT tenant_id FROM bulk WHERE id = :operation_id")
+
 _STOP = Query(
     f"""
 UPDATE bulk SET state = 'stopped', completed_at = now()
@@ -161,6 +174,27 @@ async def page(
 ) -> list[Operation]:
     """A tenant's operations of some kinds, newest first, by keyset paging."""
     return await _PAGE.rows(tx, tenant_id=tenant_id, before=before, limit=limit, kinds=list(kinds))
+
+
+async def page_of(
+    tx: Tx,
+    *,
+    tenant_id: UUID | None,
+    state: str | None,
+    endpoint_id: UUID | None,
+    before: UUID | None,
+    limit: int,
+) -> list[Operation]:
+    """Operations older than `before`, newest first; None stands for any tenant, state or endpoint."""
+    return await _PAGE_OF.rows(
+        tx, tenant_id=tenant_id, state=state, endpoint_id=endpoint_id, before=before, limit=limit
+    )
+
+
+async def owner(tx: Tx, operation_id: UUID) -> UUID | None:
+    """The tenant of an operation."""
+    row = await _OWNER.row(tx, operation_id=operation_id)
+    return row.tenant_id if row else None
 
 
 async def stop(tx: Tx, tenant_id: UUID, operation_id: UUID) -> Operation | None:

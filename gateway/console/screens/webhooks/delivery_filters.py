@@ -7,9 +7,9 @@ from msgspec import field, structs
 
 from gateway.console.screens.job_filters import Span, bounds
 from gateway.console.screens.webhooks.links import Cursor, Told
+from gateway.console.screens.webhooks.tenant_filter import chosen_tenant
 from gateway.console.view import View
-from gateway.errors import BadRequest, NotFound
-from gateway.flows.admin.tenants import tenant_ids
+from gateway.errors import NotFound
 from gateway.flows.deliver.endpoints import find_endpoint_owner
 from gateway.flows.read.jobs import find_owner
 from gateway.store.delivery_search.filter import ALL_TENANTS, DeliveryFilter
@@ -70,15 +70,11 @@ async def tenant_of(
 ) -> UUID | None:
     """The tenant that a filter is about: the session's own, the one named, or the owner of what is named.
 
-    ALL_TENANTS without any, None if there is no such tenant, endpoint or job.
+    ALL_TENANTS without any, None if there is no such endpoint or job. Raises BadRequest, NotFound.
     """
-    own = view.signed_in.tenant
-    if own is not None:
-        return own.id
-    if len(slugs) > 1:
-        raise BadRequest.of("tenant", "must be one tenant")
-    if slugs:
-        return next(iter(await tenant_ids(view.deps, slugs)), None)
+    tenant_id = await chosen_tenant(view, slugs)
+    if tenant_id is not None:
+        return tenant_id
     try:
         if endpoints:
             return await find_endpoint_owner(view.deps, endpoints[0], None)
