@@ -69,7 +69,7 @@ def test_an_operator_edits_rotates_and_disables(
     page.check("input[name='event.job.failed']")
     page.click("text=Store")
     expect(page.get_by_role("status").first).to_contain_text("stored")
-    expect(page.locator(".facts")).to_contain_text("9 a second")
+    expect(page.locator("main .facts")).to_contain_text("9 a second")
     page.click("text=Rotate the secret")
     expect(page.locator("#secret")).to_contain_text("whsec_")
     page.click("text=Back to the endpoint >> nth=-1")
