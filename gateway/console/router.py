@@ -17,6 +17,7 @@ from gateway.console.screens.webhooks import (
     endpoint_changes,
     endpoints,
     recover,
+    signature,
 )
 from gateway.console.view import HOME, provide_view, view_of
 from gateway.errors import NotFound
@@ -37,6 +38,7 @@ _STAFF: list[Any] = [
     *endpoint.HANDLERS,
     *endpoint_changes.HANDLERS,
     *recover.HANDLERS,
+    *signature.HANDLERS,
     *bulk.HANDLERS,
 ]
 _OPEN: list[Any] = [*sign_in.OPEN, *static.OPEN]

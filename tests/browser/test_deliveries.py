@@ -136,3 +136,25 @@ def test_a_delivery_that_does_not_exist_is_told(visitors: Visitors) -> None:
     visitor.expect(404)
     page = visitor.open("/console/deliveries/01a22dd7-b20a-77a7-be21-65293828e74d")
     expect(page.get_by_role("alert")).to_contain_text("There is no such delivery.")
+
+
+def test_a_signature_is_checked_against_what_was_sent(
+    visitors: Visitors, gateway: Gateway, hooks: Receiver
+) -> None:
+    tenant = gateway.tenant()
+    given = {"url": f"{hooks.url}/200/signed", "schedule": []}
+    made = tenant.send("POST", "/v1/endpoint", given)
+    tested = tenant.send("POST", f"/v1/endpoint/{made['id']}/test", {})
+    page = visitors.new("support").open(f"/console/deliveries/{tested['deliveryId']}")
+    page.click("text=Check a signature")
+    page.fill("input[name=secret]", made["secret"])
+    page.click("main button:has-text('Check')")
+    findings = page.locator(".findings")
+    expect(findings).to_contain_text("The signature is right")
+    expect(page.locator("input[name=secret]")).to_have_value("")
+    page.fill("textarea[name=body]", page.locator("textarea[name=body]").input_value() + "\n")
+    page.fill("input[name=secret]", made["secret"])
+    page.click("main button:has-text('Check')")
+    expect(findings).to_contain_text("The body was changed")
+    expect(findings).to_contain_text("The secret is the right one.")
+    assert made["secret"] not in page.content()

@@ -46,6 +46,7 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "deliveries": f"/console/deliveries?tenant={tenant.slug}",
         "no deliveries": f"/console/deliveries?tenant={tenant.slug}&status=parked",
         "delivery": f"/console/deliveries/{delivery}",
+        "signature": f"/console/signature?delivery={delivery}",
         "endpoints": f"/console/endpoints?tenant={tenant.slug}",
         "no endpoints": f"/console/endpoints?tenant={tenant.slug}&url=none",
         "endpoint": f"/console/endpoints/{to}",
