@@ -20,5 +20,6 @@ SCREENS = (
     NavigationEntry("Jobs", "/console/jobs", "list", "j", Scope.JOBS_READ),
     NavigationEntry("Deliveries", "/console/deliveries", "send", "d", Scope.ENDPOINTS_READ),
     NavigationEntry("Endpoints", "/console/endpoints", "plug", "e", Scope.ENDPOINTS_READ),
+    NavigationEntry("Dead letters", "/console/dead-letters", "skull", "l", Scope.ENDPOINTS_READ),
     NavigationEntry("Bulk operations", "/console/bulk", "layers", "b", Scope.ENDPOINTS_READ),
 )

@@ -11,6 +11,7 @@ from gateway.console.guards import SignInNeeded, ask_to_sign_in, guard_open, gua
 from gateway.console.screens import job, jobs, now, search, sign_in, static
 from gateway.console.screens.webhooks import (
     bulk,
+    dead_letters,
     deliveries,
     delivery,
     endpoint,
@@ -39,6 +40,7 @@ _STAFF: list[Any] = [
     *endpoint_changes.HANDLERS,
     *recover.HANDLERS,
     *signature.HANDLERS,
+    *dead_letters.HANDLERS,
     *bulk.HANDLERS,
 ]
 _OPEN: list[Any] = [*sign_in.OPEN, *static.OPEN]

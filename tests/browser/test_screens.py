@@ -52,6 +52,8 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "endpoint": f"/console/endpoints/{to}",
         "endpoint, edit": f"/console/endpoints/{to}/edit",
         "endpoint, count": f"/console/endpoints/{to}/send?since=2001-01-01",
+        "dead letters": f"/console/dead-letters?tenant={tenant.slug}",
+        "dead letters, count": f"/console/dead-letters/send?tenant={tenant.slug}",
         "bulk": f"/console/bulk?tenant={tenant.slug}",
         "bulk operation": f"/console/bulk/{operation['id']}",
         "search": "/console/search?q=nothing",

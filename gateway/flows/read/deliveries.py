@@ -9,8 +9,11 @@ from gateway.core.webhooks.judge_reply import error_class
 from gateway.errors import BadRequest, NotFound
 from gateway.flows.deps import Deps
 from gateway.flows.read.export import reading
-from gateway.store.delivery_search import log
+from gateway.store.delivery_search import dead_letters, log
+from gateway.store.delivery_search.dead_letters import DeadLetterGroup
 from gateway.store.delivery_search.filter import ALL_TENANTS, DeliveryFilter
+
+_MOST_DEAD = 10_000
 
 
 class DeliveryLog(NamedTuple):
@@ -19,6 +22,14 @@ class DeliveryLog(NamedTuple):
     delivery: Delivery
     body: str
     attempts: Sequence[Attempt]
+
+
+class DeadLetters(NamedTuple):
+    """Groups of dead letters, the largest first; `has_more` says that not all of them were counted."""
+
+    groups: Sequence[DeadLetterGroup]
+    total: int
+    has_more: bool
 
 
 async def list_deliveries(
@@ -66,6 +77,15 @@ async def webhooks_of_job(
         found = await log.of_job(tx, tenant_id, job_id)
         attempts = await log.attempts(tx, tenant_id, [one.id for one in found], most=0)
     return [(one, [attempt for owner, attempt in attempts if owner == one.id]) for one in found]
+
+
+async def dead_letter_groups(deps: Deps, tenant_id: UUID | None) -> DeadLetters:
+    """The dead letters of a tenant (None: of all) by their reason."""
+    tenants = None if tenant_id is None else (tenant_id,)
+    async with reading(deps, tenants) as tx:
+        found = await dead_letters.groups(tx, tenant_id, most=_MOST_DEAD + 1)
+    counted = sum(one.count for one in found)
+    return DeadLetters(found, min(counted, _MOST_DEAD), has_more=counted > _MOST_DEAD)
 
 
 def _missing() -> NotFound:
