@@ -8,6 +8,7 @@ from litestar import Response, get
 from msgspec import Meta
 
 from gateway.console.screens.jobs import PATH
+from gateway.console.screens.webhooks.links import DELIVERIES
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.flows.read.search import LONGEST, Hit, SearchScope
@@ -18,6 +19,7 @@ from gateway.web.schemas.requests import In
 # Where each kind of thing is shown.
 _PLACES: Mapping[str, Callable[[Hit], str]] = {
     "job": lambda hit: f"{PATH}/{hit.id}",
+    "delivery": lambda hit: f"{DELIVERIES}/{hit.id}",
     "batch": lambda hit: _jobs(tenant=hit.tenant, batchName=hit.id),
     "tenant": lambda hit: _jobs(tenant=hit.id),
 }
