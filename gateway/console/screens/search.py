@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from gateway.console.screens.jobs import PATH
 from gateway.console.screens.tenancy.tenants import PATH as TENANTS
+from gateway.console.screens.webhooks.links import DELIVERIES
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.flows.read.search import LONGEST, Hit, SearchScope
@@ -19,6 +20,7 @@ from gateway.web.schemas.requests import In
 # Where each kind of thing is shown.
 _PLACES: Mapping[str, Callable[[Hit], str]] = {
     "job": lambda hit: f"{PATH}/{hit.id}",
+    "delivery": lambda hit: f"{DELIVERIES}/{hit.id}",
     "batch": lambda hit: _jobs(tenant=hit.tenant, batchName=hit.id),
     "tenant": lambda hit: f"{TENANTS}/{hit.id}",
 }

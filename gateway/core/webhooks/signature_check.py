@@ -18,7 +18,7 @@ _AROUND = 24
 Look = Literal["good", "needs", "bad"]
 
 
-class Finding(NamedTuple):
+class SignatureFinding(NamedTuple):
     """One result of the check."""
 
     look: Look
@@ -47,17 +47,17 @@ def read_headers(text: str) -> dict[str, str]:
 
 def check_signature(
     headers: Mapping[str, str], body: str, secret: str, sent: Sequence[SentWebhook], now: float
-) -> list[Finding]:
+) -> list[SignatureFinding]:
     """What is right and what is wrong with a request that somebody got; `sent` is what we sent, if it is known."""
     missing = [name for name in _NAMES if not headers.get(name)]
     if missing:
-        return [Finding("bad", "headers", f"{', '.join(missing)}: is missing.")]
+        return [SignatureFinding("bad", "headers", f"{', '.join(missing)}: is missing.")]
     try:
         read_key(secret)
     except WebhookVerificationError as error:
-        return [Finding("bad", "secret", f"The secret cannot be one: {error}.")]
+        return [SignatureFinding("bad", "secret", f"The secret cannot be one: {error}.")]
     if not _is_time(headers[_TIMESTAMP]):
-        return [Finding("bad", "timestamp", "The timestamp is not whole seconds.")]
+        return [SignatureFinding("bad", "timestamp", "The timestamp is not whole seconds.")]
     given = {name: headers[name] for name in _NAMES}
     findings = list(_judge(given, body, secret, sent))
     return [*findings, *_judge_time(headers[_TIMESTAMP], now)]
@@ -65,42 +65,46 @@ def check_signature(
 
 def _judge(
     given: Mapping[str, str], body: str, secret: str, sent: Sequence[SentWebhook]
-) -> Iterator[Finding]:
+) -> Iterator[SignatureFinding]:
     if _proves(given, body, secret):
-        yield Finding("good", "signature", "The signature is right for this body and this secret.")
+        yield SignatureFinding(
+            "good", "signature", "The signature is right for this body and this secret."
+        )
         return
     if change := _usual_change(given, body, secret):
-        yield Finding("bad", "body", f"The body was changed: {change}.")
-        yield Finding("good", "secret", "The secret is the right one.")
+        yield SignatureFinding("bad", "body", f"The body was changed: {change}.")
+        yield SignatureFinding("good", "secret", "The secret is the right one.")
         return
     if not sent:
         reason = "The signature fits neither this body nor this secret. Open the delivery in the console and check there: then what was sent is known."
-        yield Finding("bad", "signature", reason)
+        yield SignatureFinding("bad", "signature", reason)
         return
     yield from _compare(given, body, secret, sent)
 
 
 def _compare(
     given: Mapping[str, str], body: str, secret: str, sent: Sequence[SentWebhook]
-) -> Iterator[Finding]:
+) -> Iterator[SignatureFinding]:
     """Compare with the attempt that the request is most likely from."""
     one = _nearest(given, sent)
     if given[_ID] != one.headers[_ID]:
         text = f"The webhook-id is {given[_ID]}, and that of this delivery is {one.headers[_ID]}."
-        yield Finding("bad", "id", text)
+        yield SignatureFinding("bad", "id", text)
     if body != one.body:
-        yield Finding("bad", "body", f"The body was changed: {_difference(body, one.body)}.")
+        yield SignatureFinding(
+            "bad", "body", f"The body was changed: {_difference(body, one.body)}."
+        )
     if given[_TIMESTAMP] != one.headers[_TIMESTAMP]:
         text = f"The timestamp is {given[_TIMESTAMP]}; attempt {one.number} was sent with {one.headers[_TIMESTAMP]}. Each attempt has its own timestamp and signature."
-        yield Finding("bad", "timestamp", text)
+        yield SignatureFinding("bad", "timestamp", text)
     if given[_SIGNATURE] != one.headers[_SIGNATURE]:
         text = f"The signature is not the one that attempt {one.number} was sent with."
-        yield Finding("bad", "signature", text)
+        yield SignatureFinding("bad", "signature", text)
     if any(_proves(each.headers, each.body, secret) for each in sent):
-        yield Finding("good", "secret", "The secret is the right one.")
+        yield SignatureFinding("good", "secret", "The secret is the right one.")
     else:
         text = "The secret is another one than those that this delivery was signed with. Take the secret of this endpoint, or the tenant's default secret for a callbackUrl; after a rotation take the new one."
-        yield Finding("bad", "secret", text)
+        yield SignatureFinding("bad", "secret", text)
 
 
 def _nearest(given: Mapping[str, str], sent: Sequence[SentWebhook]) -> SentWebhook:
@@ -111,13 +115,13 @@ def _nearest(given: Mapping[str, str], sent: Sequence[SentWebhook]) -> SentWebho
     return max(sent, key=likeness)
 
 
-def _judge_time(stamp: str, now: float) -> Iterator[Finding]:
+def _judge_time(stamp: str, now: float) -> Iterator[SignatureFinding]:
     away = now - int(stamp)
     if abs(away) <= TOLERANCE_SECONDS:
-        yield Finding("good", "timestamp", "The timestamp is within five minutes of now.")
+        yield SignatureFinding("good", "timestamp", "The timestamp is within five minutes of now.")
         return
     side = "in the past" if away > 0 else "in the future"
-    yield Finding(
+    yield SignatureFinding(
         "needs",
         "timestamp",
         f"The timestamp is {abs(away):.0f} seconds {side}. Receivers refuse more than {TOLERANCE_SECONDS}."

@@ -11,8 +11,8 @@ from gateway.console.screens.webhooks.links import DELIVERIES, SIGNATURE
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.core.webhooks.signature_check import (
-    Finding,
     SentWebhook,
+    SignatureFinding,
     check_signature,
     read_headers,
 )
@@ -63,7 +63,7 @@ def _page(
     view: View,
     found: DeliveryLog | None,
     fields: Mapping[str, str],
-    findings: Sequence[Finding],
+    findings: Sequence[SignatureFinding],
 ) -> Response[bytes]:
     return view.page(
         "webhooks/signature.html",
