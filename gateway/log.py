@@ -36,10 +36,9 @@ _MOST_HELD = 500
 
 
 class _Output:
-    """A stream that can hold lines for a moment; the order of all lines stays."""
+    """Standard error, which can hold lines for a moment; the order of all lines stays."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._held: list[str] = []
 
     def hold(self, line: str) -> None:
@@ -58,20 +57,20 @@ class _Output:
     def write(self, text: str) -> int:
         """Write at once, after the held lines."""
         held, self._held = self._held, []
-        return self._stream.write("".join([*held, text]))
+        return sys.stderr.write("".join([*held, text]))
 
     def flush(self) -> None:
         """Write the held lines."""
         if self._held:
             self.write("")
-        self._stream.flush()
+        sys.stderr.flush()
 
 
 @dataclass(slots=True)
 class _Wide:
     is_json: bool = False
     least: int = 0
-    output: _Output = field(default_factory=lambda: _Output(sys.stderr))
+    output: _Output = field(default_factory=_Output)
 
 
 _wide = _Wide()
@@ -85,7 +84,7 @@ def _write_held() -> None:
 
 def configure(level: str, style: str) -> None:
     """Set up logging for this process; `style` is json or console."""
-    _wide.is_json, _wide.least, _wide.output = style == "json", _LEVELS[level], _Output(sys.stderr)
+    _wide.is_json, _wide.least, _wide.output = style == "json", _LEVELS[level], _Output()
     output = cast("TextIO", _wide.output)
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,

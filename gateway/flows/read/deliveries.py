@@ -92,7 +92,7 @@ async def dead_letter_groups(deps: Deps, tenant_id: UUID | None) -> DeadLetters:
     tenants = None if tenant_id is None else (tenant_id,)
     async with reading(deps.db, tenants) as tx:
         found = await dead_letters.groups(tx, tenant_id, most=_MOST_DEAD + 1)
-    counted = sum(one.count for one in found)
+    counted = sum(one.letters for one in found)
     return DeadLetters(found, min(counted, _MOST_DEAD), has_more=counted > _MOST_DEAD)
 
 

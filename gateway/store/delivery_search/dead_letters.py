@@ -18,7 +18,7 @@ class DeadLetterGroup(NamedTuple):
     is_deleted: bool
     error_class: str | None
     status: int | None
-    count: int
+    letters: int
     oldest: datetime
     newest: datetime
 
@@ -32,14 +32,14 @@ WITH dead AS MATERIALIZED (SELECT t.slug, d.* FROM tenant t CROSS JOIN LATERAL (
       OR (SELECT e.is_sample FROM event e WHERE e.id = d.event_id) IS NOT TRUE)
     ORDER BY d.id DESC LIMIT :most) AS d
   WHERE :tenant_id::uuid IS NULL OR t.id = :tenant_id::uuid LIMIT :most),
-groups AS (SELECT slug, endpoint_id, last_class, last_status, count(*) AS count,
+groups AS (SELECT slug, endpoint_id, last_class, last_status, count(*) AS letters,
     min(created_at) AS oldest, max(created_at) AS newest
   FROM dead GROUP BY slug, endpoint_id, last_class, last_status)
 SELECT g.slug AS tenant, g.endpoint_id, p.url, p.disabled_at IS NOT NULL AS is_disabled,
   p.deleted_at IS NOT NULL AS is_deleted, g.last_class AS error_class, g.last_status AS status,
-  g.count, g.oldest, g.newest
+  g.letters, g.oldest, g.newest
 FROM groups g LEFT JOIN endpoint p ON p.id = g.endpoint_id
-ORDER BY g.count DESC, g.newest DESC""",
+ORDER BY g.letters DESC, g.newest DESC""",
     DeadLetterGroup,
 )
 
