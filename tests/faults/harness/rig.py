@@ -119,7 +119,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def start_rig(external: Postgres | None = None, **settings: str) -> AsyncGenerator[Rig]:
+async def start_rig(external: Postgres | None = None, /, **settings: str) -> AsyncGenerator[Rig]:
     """Servers, simulator and receiver of our own; all is ended and removed with the block.
 
     `external` is a Postgres that somebody else starts and stops; `settings` are those of our own one
