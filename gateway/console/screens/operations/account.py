@@ -8,7 +8,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from gateway.console.cookies import no_session_cookie
-from gateway.console.links import link_with
+from gateway.console.screens.links import link_with
 from gateway.console.view import HOME, View
 from gateway.core.model import Scope
 from gateway.core.text.cursor import encode_cursor

@@ -5,9 +5,9 @@ from typing import Annotated
 from litestar import Response, get
 from msgspec import Meta
 
-from gateway.console.acts import acts_of
-from gateway.console.links import link_with
+from gateway.console.screens.acts import acts_of
 from gateway.console.screens.job_filters import SPANS, Span, bounds
+from gateway.console.screens.links import link_with
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.core.text.cursor import encode_page

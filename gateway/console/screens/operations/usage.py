@@ -9,7 +9,7 @@ from litestar import Response, get
 from litestar.types import ASGIApp
 from msgspec import Meta
 
-from gateway.console.bars import DayBar, day_bars
+from gateway.console.screens.operations.day_bars import DayBar, day_bars
 from gateway.console.view import HOME, View
 from gateway.core.model import Scope
 from gateway.errors import BadRequest

@@ -9,7 +9,7 @@ from litestar import Response, get
 from litestar.params import FromPath
 from msgspec import Meta
 
-from gateway.console.acts import Act, acts_of
+from gateway.console.screens.acts import Act, acts_of
 from gateway.console.screens.tenancy.limit_fields import LIMIT_FIELDS, LimitField
 from gateway.console.screens.tenancy.tenants import PATH, tenant_pill
 from gateway.console.states import Pill
@@ -44,7 +44,7 @@ class TenantView(In):
     told: Annotated[str, Meta(max_length=20)] = ""
 
 
-class LimitUse(NamedTuple):
+class LimitBar(NamedTuple):
     """How much of a limit is used; `part` is of 1000, and `look` the class of its bar."""
 
     name: str
@@ -107,12 +107,12 @@ def key_pill(key: AccessKey, now: datetime) -> Pill:
     return Pill("good", "active") if key.expires_at is None else Pill("needs", "ends")
 
 
-def _uses(tenant: Tenant, load: TenantLoad, policy: Policy) -> list[LimitUse]:
+def _uses(tenant: Tenant, load: TenantLoad, policy: Policy) -> list[LimitBar]:
     most, own = limits_in_force(tenant.limits, policy), tenant.limits
     return [
-        LimitUse("Waiting jobs", load.waiting, most.waiting, own.max_queued is not None),
-        LimitUse("In flight", load.in_flight, most.in_flight, own.max_in_flight is not None),
-        LimitUse("Endpoints", load.endpoints, most.endpoints, own.max_endpoints is not None),
+        LimitBar("Waiting jobs", load.waiting, most.waiting, own.max_queued is not None),
+        LimitBar("In flight", load.in_flight, most.in_flight, own.max_in_flight is not None),
+        LimitBar("Endpoints", load.endpoints, most.endpoints, own.max_endpoints is not None),
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from litestar import Response, get
 from msgspec import Meta
 
-from gateway.console.links import link_with
+from gateway.console.screens.links import link_with
 from gateway.console.states import Pill
 from gateway.console.view import HOME, View
 from gateway.core.model import Scope, Tenant
