@@ -16,6 +16,7 @@ from gateway.console.view import View
 from gateway.core.events import job_json
 from gateway.core.explain.explanation import explain_job
 from gateway.core.model import TERMINAL, Job, JobState, Scope, Tenant
+from gateway.core.text.cursor import PageCursor
 from gateway.errors import Conflict, TenantSuspended
 from gateway.flows.accept.acceptor import Order
 from gateway.flows.accept.retry_job import job_again
@@ -138,7 +139,7 @@ async def _others(view: View, job: Job) -> str:
         error_codes=(json.loads(job.error)["code"],),
         created_after=view.deps.clock.now() - _HOUR,
     )
-    rows = (await job_rows(view.deps, wanted, None, _MOST_OTHERS + 1)).rows
+    rows = (await job_rows(view.deps, wanted, PageCursor(), _MOST_OTHERS + 1)).rows
     others = sum(one.id != job.id for one in rows)
     return f"more than {_MOST_OTHERS}" if others > _MOST_OTHERS else str(others or "")
 

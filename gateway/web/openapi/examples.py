@@ -135,6 +135,7 @@ EXAMPLES: dict[str, list[Any]] = {
         }
     ],
     "RotationIn": [{"overlapSeconds": 3600}],
+    "SuspensionIn": [{"reason": "invoice 2026-11 is open"}],
     "JobOut": [JOB],
     "JobMade": [{"id": _JOB_ID}],
     "JobStatus": [{"id": _JOB_ID, "status": "SUCCEEDED"}],

@@ -10,7 +10,7 @@ import psutil
 
 from tests.real_servers.postgres import RealPostgres, real_postgres, run_sql
 from tests.real_servers.process import run
-from tests.real_servers.standby import standby_of
+from tests.real_servers.replication.standby import standby_of
 
 _SECONDS = 30.0
 _NAME = "confirms"

@@ -15,8 +15,8 @@ from gateway.store.migration.migrate import upgrade_schema
 from tests.cli.commands import bare_environment, run, settings_for
 from tests.real_servers.postgres import RealPostgres, make_owner, pgbouncer
 from tests.real_servers.process import NEWER, free_port
-from tests.real_servers.replica_scene import JOBS, LOGIN, Servers
-from tests.real_servers.standby import standby_of
+from tests.real_servers.replication.replica_scene import JOBS, LOGIN, Servers
+from tests.real_servers.replication.standby import standby_of
 
 pytestmark = pytest.mark.timeout(180)
 

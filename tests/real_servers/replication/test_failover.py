@@ -17,7 +17,7 @@ from tests.faults.harness.rig import Rig, run_command, start_rig
 from tests.faults.harness.waiting import until
 from tests.faults.harness.world import World
 from tests.real_servers.postgres import make_owner
-from tests.real_servers.replicated import Pair, replicated
+from tests.real_servers.replication.replicated import Pair, replicated
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 

@@ -22,8 +22,16 @@ from tests.builders import ids_in
 from tests.cli.commands import run, settings_for
 from tests.real_servers.postgres import RealPostgres, make_owner, real_postgres
 from tests.real_servers.process import running
-from tests.real_servers.replica_scene import JOBS, LOGIN, Servers, Watched, jobs, sql, watched
-from tests.real_servers.standby import standby_of
+from tests.real_servers.replication.replica_scene import (
+    JOBS,
+    LOGIN,
+    Servers,
+    Watched,
+    jobs,
+    sql,
+    watched,
+)
+from tests.real_servers.replication.standby import standby_of
 from tests.web.conftest import World
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]

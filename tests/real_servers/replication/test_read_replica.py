@@ -8,8 +8,15 @@ import pytest_asyncio
 
 from gateway.store.migration.migrate import upgrade_schema
 from tests.real_servers.postgres import RealPostgres, make_owner
-from tests.real_servers.replica_scene import JOBS, LOGIN, Servers, Watched, jobs, watched
-from tests.real_servers.standby import standby_of
+from tests.real_servers.replication.replica_scene import (
+    JOBS,
+    LOGIN,
+    Servers,
+    Watched,
+    jobs,
+    watched,
+)
+from tests.real_servers.replication.standby import standby_of
 from tests.web.conftest import World, next_page
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
