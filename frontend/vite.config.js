@@ -7,7 +7,7 @@ const ICONS = [
   "activity", "arrow-left", "check", "chevron-right", "circle-check", "circle-help", "circle-x", "copy", "gauge",
   "inbox", "key-round", "layers", "list", "log-out", "menu", "monitor", "moon", "octagon-alert", "plug", "refresh-cw",
   "rotate-cw", "search", "send", "server", "settings", "skull", "sun", "triangle-alert", "users", "waypoints", "x",
-  "chart-column", "ban", "download", "history", "user-round", "database", "radio", "tags", "pause", "play",
+  "chart-column", "ban", "download", "history", "user-round", "radio", "tags", "pause", "play",
 ];
 
 // One SVG file with a symbol for each icon: templates show one with <use href="...#name">.

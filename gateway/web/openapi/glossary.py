@@ -119,6 +119,7 @@ _TEXTS = {
     "RequestOut.headers": "The headers that were sent.",
     "ResponseOut.headers": "The headers of the response.",
     "hour": "The first moment of the hour.",
+    "httpStatus": "Only deliveries whose last attempt failed with one of these HTTP statuses.",
     "id": "The id.",
     "ids": "The ids of the jobs, in the order given.",
     "inFlight": "Jobs that were submitted with this version and have not ended.",
