@@ -221,6 +221,19 @@ async def test_a_disabled_endpoint_says_why_and_is_enabled(
     assert "It is well." in (await client.get(path)).text
 
 
+async def test_a_test_event_leads_to_its_delivery(world: World, client: httpx.AsyncClient) -> None:
+    slug = await world.tenant("acme")
+    to = await endpoint(world, slug)
+    console = await signed_in(world, client, "support")
+    path = f"/console/endpoints/{to}/test"
+    assert (await console.post(path, {"type": "job.exploded"})).status_code == 400
+    sent = await console.post(path, {"type": "job.failed"})
+    assert sent.status_code == 303, sent.text
+    [listed] = await world.get(f"/v1/delivery?endpoint={to}", slug)
+    assert sent.headers["location"] == f"/console/deliveries/{listed['id']}"
+    assert "This is a test" in (await client.get(sent.headers["location"])).text
+
+
 @pytest.mark.parametrize(
     ("act", "role"),
     [

@@ -165,6 +165,7 @@ _TEXTS = {
     "oldestSeconds": "The age of the oldest one, in seconds.",
     "origin": "Who caused the failure.",
     "outcome": "How the last attempt ended.",
+    "httpStatus": "Only deliveries whose last attempt failed with one of these HTTP statuses.",
     "overlapSeconds": "How many seconds the previous one stays valid.",
     "p50": "The median.",
     "p95": "The 95th percentile.",
