@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup assets fmt lint type test check drills demo dev bench faults map rules chart lock deploy-tools image-test site night
+.PHONY: help setup assets fmt lint type test check drills demo dev bench faults map rules chart lock deploy-tools image-test site night screenshots
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,9 @@ check: ## Lint, type, test
 
 site: .venv/.deploy-tools ## Build the documentation into dist/site, with a search that needs no network
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --clean
+
+screenshots: $(READY) ## Make the pictures of the console in docs/images, from a gateway with jobs (needs a Chromium)
+	@$(BIN)/pytest -q tests/browser/screenshots.py
 
 image-test: $(READY) ## Build the image and run it as in production (as root, with buildah, podman, runc, mmdebstrap; minutes)
 	@$(BIN)/pytest tests/deploy/check_image.py

@@ -41,7 +41,7 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _SESSION_PID = os.getppid() if _WORKER else os.getpid()
 _TEMPLATE = "gateway_test_template"
 _COVERED = ("gateway.core", "gateway.store", "gateway.flows")
-_MEASURED = frozenset({"core", "flows", "model", "store"})
+_MEASURED = frozenset({"console", "core", "flows", "model", "store", "web"})
 # Where single files take longest: they start processes, servers or compilers.
 _LONG = frozenset(
     {"browser", "cli", "deploy", "e2e", "embedded", "faults", "model", "project", "real_servers"}

@@ -201,6 +201,15 @@ WEBHOOKS = (
         {"behind": "max(gw_feed_lag_seconds{NS})"},
         "A transaction on the Postgres server holds it up.",
     ),
+    Panel(
+        "Read replica: in use, and seconds behind",
+        "short",
+        {
+            "processes that use it": "sum(gw_replica_in_use{NS})",
+            "seconds behind": "max(gw_replica_lag_seconds{NS})",
+        },
+        "Only where GATEWAY_READ_DATABASE_URL is set. At 0 processes the log says why.",
+    ),
 )
 
 ENGINE = (

@@ -70,6 +70,8 @@ def test_keys(visitors: Visitors, gateway: Gateway) -> None:
     page.keyboard.press("/")
     page.keyboard.type(tenant.slug)
     page.keyboard.press("Enter")
+    page.wait_for_url(f"**/console/tenants/{tenant.slug}")
+    page.goto(f"/console/jobs?tenant={tenant.slug}")
     expect(page.locator("tr[data-row]")).to_have_count(2)
     for key in "jjk":
         page.keyboard.press(key)

@@ -82,3 +82,8 @@ def test_what_is_longer_than_two_years_is_in_the_last_bucket():
     found = quantiles(sent({bucket_of(1000 * _YEAR): 1}))
     assert found is not None
     assert found[0] > 2 * _YEAR
+
+
+def test_what_is_shorter_than_the_finest_bucket_counts_as_no_time():
+    assert bucket_of(0.0) == bucket_of(FINEST_SECONDS / 2) == 0
+    assert quantiles(sent({bucket_of(0.0): 1})) == (0.0, 0.0, 0.0)

@@ -14,7 +14,7 @@ from gateway.errors import (
     Unauthorized,
     Unavailable,
 )
-from gateway.flows.accept.acceptor import Acceptor
+from gateway.flows.accept.acceptor import Acceptor, refusals_reported
 from gateway.flows.accept.idempotency import Accepted
 from gateway.flows.admin.tenants import delete_tenant
 from gateway.store.database import open_database
@@ -273,3 +273,9 @@ async def test_a_caller_that_goes_away_leaves_its_job(world: World):
         return await count(world) == 2
 
     await until(are_there)
+
+
+async def test_a_refusal_is_reported_by_its_code(world: World):
+    with pytest.raises(QueueFull), refusals_reported(world.deps):
+        raise QueueFull("The queue is full.", quota=1, room=0, retry_after=5)
+    assert world.observer.seen[-1][:2] == ("accept", "QUEUE_FULL")

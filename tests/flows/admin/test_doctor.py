@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from gateway.flows.deliver.endpoint_health import REASONS
 from gateway.flows.deps import Deps
 from gateway.flows.health import status
 from gateway.flows.health.heartbeat import Heart
+from gateway.flows.process.read_replica import Replica
 from gateway.ports import Busy, Denied, Unknown, UpstreamProblem
 from gateway.store.database import open_database
 from gateway.store.processes import Identity
@@ -231,3 +233,13 @@ async def test_without_postgres_each_check_says_so(world: World):
     ]
     assert all(level is Level.ERROR for _, level, _ in found)
     assert "database away" in found[0][2]
+
+
+async def test_a_replica_that_is_away_is_named(world: World):
+    database = open_database("postgresql://u@127.0.0.1:1/d", pool=1, name="test")
+    replica = Replica(database, world.deps.db, world.clock, 5.0)
+    found = await examined(replace(world.deps, replica=replica))
+    (one,) = [finding for finding in found if finding.subject == "read replica"]
+    assert one.level is Level.WARNING
+    assert "127.0.0.1:1 is not used: connection refused" in one.text
+    await database.close()
