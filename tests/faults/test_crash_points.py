@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
 import pytest
+from asyncpg import LockNotAvailableError
 from redis.asyncio import Redis
 
 from gateway.adapters.wakeups.redis_commands import BEACON
@@ -181,8 +183,7 @@ async def _lose_connections(history: History) -> None:
     """Jobs whose claims are held up and lose their connections, as long as the worker lives."""
     (worker,) = history.world.workers
     while worker.alive:
-        await history.submit(history.world.tenants[0], run=1)
-        await _cut_claims(history.world)
+        await _cut_a_claim(history, worker)
         with suppress(TimeoutError):  # a new connection gives back what the last one took
             await worker.ended(5)
 
@@ -192,15 +193,24 @@ SELECT EXISTS (SELECT FROM pg_stat_activity
   WHERE datname = current_database() AND wait_event_type = 'Lock')"""
 
 
-async def _cut_claims(world: World) -> None:
+async def _cut_a_claim(history: History, worker: Child) -> None:
+    """The worker stands still until a job is there and the table is locked, so its claim meets the lock."""
+    world = history.world
     connection = await connect(world)
     try:
         async with connection.transaction():
+            worker.signal(signal.SIGSTOP)
+            await history.submit(world.tenants[0], run=1)
+            await connection.execute("SET LOCAL lock_timeout = '1s'")
             await connection.execute("LOCK TABLE job IN EXCLUSIVE MODE")
-            with suppress(TimeoutError):  # it may have claimed just before
+            worker.signal(signal.SIGCONT)
+            with suppress(TimeoutError):
                 await until(partial(_holds, world, _IS_HELD_UP), 5)
             await connection.execute(TERMINATE)
+    except LockNotAvailableError:
+        return  # it stopped while it was writing
     finally:
+        worker.signal(signal.SIGCONT)
         await connection.close()
 
 
