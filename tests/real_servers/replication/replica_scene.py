@@ -80,8 +80,8 @@ class Servers:
 
 
 @asynccontextmanager
-async def watched(world: World, url: str, most_lag: float = 2.0) -> AsyncIterator[Watched]:
-    """An application of its own, with this server as its replica."""
+async def watched(world: World, url: str, most_lag: float = 15.0) -> AsyncIterator[Watched]:
+    """An application of its own, with this server as its replica; a busy machine makes it lag by seconds."""
     deps, told = world.deps, list[Fitness]()
     database = open_database(url, pool=5, name="history reads")
     replica = Replica(database, deps.db, deps.clock, most_lag, told.append)
