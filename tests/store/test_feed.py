@@ -11,6 +11,7 @@ import pytest
 from gateway.store import feed
 from gateway.store.database import Database, Tx
 from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
+from gateway.store.work import restore_detection
 from tests.builders import add_event, add_tenant
 from tests.store.blocking import until
 
@@ -327,6 +328,26 @@ async def test_events_stored_before_a_move_is_noticed_come_after_the_moved_ones(
     assert await begin_epoch(db) == 2
     assert await shown(db, [tenant], lost, count=2) == here
     assert await shown(db, [tenant], count=3) == [*restored, *here]
+
+
+async def test_the_beat_that_notices_a_move_hides_no_event_from_it(db: Database) -> None:
+    """The kept horizon is of the old cluster, and lower: a beat here must not raise it before it is used."""
+    tenant = await tenant_of(db)
+    async with db.begin() as tx:
+        await tx.run("UPDATE beacon SET horizon = 1, cluster = 1")
+    lost = FeedPosition((await end_of(db)).xact + 500, LAST_ID)
+    here = await added(db, tenant, 2)
+    async with db.begin() as tx:
+        cluster = await restore_detection.cluster_of(tx)
+        assert await restore_detection.has_moved(tx, cluster)
+        await restore_detection.beat(tx, cluster)
+    async with db.begin() as tx:
+        assert await restore_detection.has_moved(tx, cluster)
+        assert await feed.begin_epoch(tx, cluster) == 2
+    assert await shown(db, [tenant], lost, count=2) == here
+    async with db.begin() as tx:  # from now on it is kept up again
+        await restore_detection.beat(tx, cluster)
+        assert (await tx.one("SELECT horizon > 1 FROM beacon"))[0]
 
 
 async def test_a_new_epoch_waits_for_open_writers_and_blocks_new_ones(db: Database) -> None:

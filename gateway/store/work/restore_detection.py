@@ -32,10 +32,12 @@ WHERE id = ANY(:job_ids::uuid[]) AND state = 'submitting' AND lease_token = :tok
 )
 
 _HORIZON = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-# A horizon that is ahead is kept until the epoch of the feed has been raised for it.
+# The horizon of another cluster, or one that is ahead, is kept until the epoch of the feed has been raised for
+# it: events that this cluster has stored since are found by it.
 _BEAT = Statement(
     f"""
-UPDATE beacon SET count = count + 1, swept_at = now(), horizon = GREATEST(horizon, {_HORIZON}),
+UPDATE beacon SET count = count + 1, swept_at = now(),
+  horizon = CASE WHEN cluster <> :cluster::bigint THEN horizon ELSE GREATEST(horizon, {_HORIZON}) END,
   cluster = COALESCE(cluster, :cluster) RETURNING id, count"""
 )
 _MOVED = Statement(
