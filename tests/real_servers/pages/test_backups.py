@@ -235,6 +235,8 @@ async def test_a_move_to_another_server_loses_nothing(
             await follow(cluster, _PAGE, "Publish on the old server", **settings(world), **new)
             old = f"host=127.0.0.1 port={cluster.port} user=postgres dbname={OWNER}"
             await follow(other_cluster, _PAGE, "Subscribe on the new server", OLD_SERVER=old)
+            # The first round of the sweep stores which cluster this is.
+            await until(lambda: query(world, "SELECT 1 FROM beacon WHERE cluster IS NOT NULL"), 30)
             await asyncio.sleep(2)
         seen = await last_of_feed(world, world.tenants[0])
         began = time.monotonic()
