@@ -100,9 +100,14 @@ async def test_a_replica_that_lags_is_left_and_used_again_when_it_is_near(
         assert await jobs(world, acme) == [job]
         assert servers.who_answered(JOBS) == {"primary"}
         await servers.resume()
-        await api.becomes("")
-        assert await jobs(world, acme) == [job]
-    assert "late" in api.codes
+        answered = set[str]()
+        async with asyncio.timeout(20):  # a busy machine may make it late once more
+            while answered != {"standby"}:
+                servers.forget()
+                assert await jobs(world, acme) == [job]
+                answered = set(servers.who_answered(JOBS))
+                await asyncio.sleep(0.1)
+    assert api.codes[:3] == ["", "late", ""]
 
 
 async def test_a_page_after_a_cursor_misses_nothing_that_the_first_page_could_show(
