@@ -11,8 +11,6 @@ from gateway.console import words
 from gateway.console.json_view import json_view
 from gateway.console.states import delivery_pill, job_pill
 
-ASSETS_PATH = "/console/assets"
-
 
 @cache
 def environment() -> Environment:
@@ -41,7 +39,7 @@ def environment() -> Environment:
     }
     untyped: Any = made
     untyped.filters |= filters
-    untyped.globals |= {"version": __version__, "assets_path": ASSETS_PATH}
+    untyped.globals |= {"version": __version__}
     return made
 
 

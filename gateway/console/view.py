@@ -21,6 +21,7 @@ from gateway.web.asgi.types import AnyRequest
 from gateway.web.context import Context
 
 HOME = "/console"
+PORTAL = "/portal"
 _HTML = "text/html"
 _SEE_OTHER = 303
 _IN_STATE = "console_view"
@@ -47,6 +48,21 @@ class View:
         if self.session is None:
             raise RuntimeError("a handler without a guard asked for its session")
         return self.session
+
+    @property
+    def home(self) -> str:
+        """The start of all paths of this face: the console's or the portal's."""
+        return PORTAL if self.path == PORTAL or self.path.startswith(f"{PORTAL}/") else HOME
+
+    def at(self, path: str) -> str:
+        """The address of a screen of this face."""
+        return self.home + path
+
+    def own_path(self, text: str) -> str:
+        """A path of this face that somebody named; its start for anything else, as a link to another site."""
+        is_ours = text == self.home or text.startswith((f"{self.home}/", f"{self.home}?"))
+        is_plain = text.isascii() and text.isprintable() and "\\" not in text
+        return text if is_ours and is_plain else self.home
 
     @property
     def url(self) -> str:
@@ -82,7 +98,11 @@ class View:
     def page(self, template: str, *, status: int = 200, **values: object) -> Response[bytes]:
         """A page, rendered from a template that gets this view as `view`."""
         found = assets.load()
-        body = rendered(template, self.deps.clock.now(), {"view": self, "assets": found, **values})
+        body = rendered(
+            template,
+            self.deps.clock.now(),
+            {"view": self, "home": self.home, "assets": found, **values},
+        )
         return Response(body, status_code=status, media_type=_HTML, headers=dict(page_headers()))
 
     def go(self, to: str, *, cookie: str = "") -> Response[bytes]:
@@ -112,11 +132,4 @@ def sign_in_path(view: View) -> str:
     if view.is_fragment:  # the page around it is what to come back to
         current = view.request.header(b"hx-current-url")
         wanted = current[current.find(HOME) :] if HOME in current else HOME
-    return f"{HOME}/sign-in?next={quote(own_path(wanted), safe='/')}"
-
-
-def own_path(text: str) -> str:
-    """A path of the console that somebody named; its start for anything else, as a link to another site."""
-    is_ours = text == HOME or text.startswith((f"{HOME}/", f"{HOME}?"))
-    is_plain = text.isascii() and text.isprintable() and "\\" not in text
-    return text if is_ours and is_plain else HOME
+    return f"{HOME}/sign-in?next={quote(view.own_path(wanted), safe='/')}"

@@ -10,8 +10,8 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import FromPath
 
+from gateway.console.links import JOBS
 from gateway.console.phases import phases
-from gateway.console.screens.jobs import PATH
 from gateway.console.view import View
 from gateway.core.events import job_json
 from gateway.core.explain.explanation import explain_job
@@ -72,7 +72,7 @@ async def show_job(
         tabs=get_args(Tab),
         tab=parameters.tab or "timeline",
         is_open=job.state not in TERMINAL,
-        path=f"{PATH}/{job.id}",
+        path=view.at(f"{JOBS}/{job.id}"),
         once=view.deps.ids.uuid(),
     )
 
@@ -89,7 +89,7 @@ async def retry_job(job_id: FromPath[UUID], view: Injected[View]) -> Response[by
     actor = view.signed_in.actor
     await note_before(view.deps, actor, "job.retried", str(job.id), tenant.id, newId=again.id)
     accepted = await view.context.acceptor.accept(order)
-    return view.go(f"{PATH}/{accepted.id}")
+    return view.go(view.at(f"{JOBS}/{accepted.id}"))
 
 
 @post("/jobs/{job_id:uuid}/cancel", status_code=200, opt=_WRITES)
@@ -101,7 +101,7 @@ async def cancel_job(job_id: FromPath[UUID], view: Injected[View]) -> Response[b
         raise Conflict("The job has ended already, so there is nothing to cancel.")
     await note_before(view.deps, view.signed_in.actor, "job.cancelled", str(job.id), tenant.id)
     await delete_job(view.deps, tenant.id, job.id, unless_ended=True)
-    return view.go(f"{PATH}?told=cancelled")
+    return view.go(view.at(f"{JOBS}?told=cancelled"))
 
 
 async def _job(view: View, job_id: UUID) -> Job:

@@ -1,20 +1,19 @@
 """Jobs: the list, with its filters in the URL."""
 
 from collections.abc import Sequence
-from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from litestar import Response, get
 
+from gateway.console.links import JOBS, with_changes
 from gateway.console.screens.job_filters import SPANS, STATUSES, JobsView, filter_of, is_filtered
-from gateway.console.view import HOME, View
+from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.core.text.cursor import PageCursor, encode_page
 from gateway.flows.read.job_rows import JobRow, job_rows
 from gateway.web.context import Injected
 from gateway.web.respond.paging import read_cursor
 
-PATH = f"{HOME}/jobs"
 _SIZE = 50
 _MOST_NEW = 100
 _NONE = UUID(int=0)
@@ -37,13 +36,15 @@ async def show_jobs(parameters: Injected[JobsView], view: Injected[View]) -> Res
         "jobs.html",
         found=found,
         given=parameters,
-        spans=[(span, word, _with(view, span=span)) for span, word in SPANS.items()],
-        statuses=[(one.value, _with(view, status=one.value)) for one in STATUSES],
-        all_times=_with(view, span=""),
-        all_statuses=_with(view, status=""),
-        first=_with(view) if parameters.cursor else "",
+        spans=[(span, word, with_changes(view, span=span)) for span, word in SPANS.items()],
+        statuses=[(one.value, with_changes(view, status=one.value)) for one in STATUSES],
+        all_times=with_changes(view, span=""),
+        all_statuses=with_changes(view, status=""),
+        first=with_changes(view) if parameters.cursor else "",
         watch="" if parameters.cursor else _watch(view, found.rows),
-        older=_with(view, cursor=encode_page(found.next, cursor.began)) if found.next else "",
+        older=with_changes(view, cursor=encode_page(found.next, cursor.began))
+        if found.next
+        else "",
         is_filtered=is_filtered(parameters),
         told=_TOLD.get(parameters.told, ""),
     )
@@ -59,23 +60,14 @@ async def show_new_jobs(parameters: Injected[NewJobsView], view: Injected[View])
         "jobs_new.html",
         count=f"{_MOST_NEW} or more" if new == _MOST_NEW else str(new or ""),
         watch=view.url,
-        first=_with(view, after=""),
+        first=with_changes(view, view.at(JOBS), after=""),
     )
 
 
 def _watch(view: View, rows: Sequence[JobRow]) -> str:
     """Where to ask for jobs that are newer than these."""
     after = rows[0].id if rows else _NONE
-    return _with(view, after=str(after)).replace(PATH, f"{PATH}/new", 1)
-
-
-def _with(view: View, **changes: str) -> str:
-    """This view's URL with other values; the page starts anew."""
-    query = view.request.query.decode("latin-1")
-    gone = {*changes, "cursor", "told"}
-    kept = [pair for pair in parse_qsl(query) if pair[0] not in gone]
-    pairs = [*kept, *((name, value) for name, value in changes.items() if value)]
-    return f"{PATH}?{urlencode(pairs)}" if pairs else PATH
+    return with_changes(view, view.at(f"{JOBS}/new"), after=str(after))
 
 
 HANDLERS = [show_jobs, show_new_jobs]

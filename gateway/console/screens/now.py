@@ -6,9 +6,10 @@ from contextlib import suppress
 from litestar import Response, get
 
 from gateway.console import charts
+from gateway.console.links import JOBS
 from gateway.console.screens.now_charts import compared, drawn_charts
 from gateway.console.states import PROCESSES, Pill
-from gateway.console.view import HOME, View
+from gateway.console.view import View
 from gateway.console.words import count, duration
 from gateway.core.model import Scope
 from gateway.errors import Unavailable
@@ -53,7 +54,10 @@ async def show_now(parameters: Injected[NowView], view: Injected[View]) -> Respo
         look=_LOOKS["degraded" if reasons and found.word == "ok" else found.word],
         verdict=_verdict(found, reasons),
         reasons=reasons,
-        tiles=[*_of_hour(report), *([] if overview is None else _tiles(overview))],
+        tiles=[
+            *_of_hour(report, view.at(f"{JOBS}?span=hour&status=FAILED")),
+            *([] if overview is None else _tiles(overview)),
+        ],
         charts=[] if report is None else drawn_charts(report),
         size=charts,
         window=parameters.window,
@@ -94,7 +98,7 @@ def _servers(found: GatewayStatus) -> list[tuple[str, Pill]]:
     return [("Postgres", postgres), ("Redis", redis)]
 
 
-def _of_hour(report: ThroughputReport | None) -> list[dict[str, str]]:
+def _of_hour(report: ThroughputReport | None, failed_jobs: str) -> list[dict[str, str]]:
     """Accepted, ended and failed in the last hour, beside the same hour yesterday."""
     if report is None:
         return []
@@ -112,7 +116,7 @@ def _of_hour(report: ThroughputReport | None) -> list[dict[str, str]]:
             "failed, 1 h",
             count(now.failed),
             more=share,
-            href=f"{HOME}/jobs?span=hour&status=FAILED",
+            href=failed_jobs,
         ),
     ]
 

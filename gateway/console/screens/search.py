@@ -7,9 +7,7 @@ from urllib.parse import urlencode
 from litestar import Response, get
 from msgspec import Meta
 
-from gateway.console.screens.jobs import PATH
-from gateway.console.screens.tenancy.tenants import PATH as TENANTS
-from gateway.console.screens.webhooks.links import DELIVERIES
+from gateway.console.links import DELIVERIES, JOBS, TENANTS
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.flows.read.search import LONGEST, Hit, SearchScope
@@ -19,7 +17,7 @@ from gateway.web.schemas.requests import In
 
 # Where each kind of thing is shown.
 _PLACES: Mapping[str, Callable[[Hit], str]] = {
-    "job": lambda hit: f"{PATH}/{hit.id}",
+    "job": lambda hit: f"{JOBS}/{hit.id}",
     "delivery": lambda hit: f"{DELIVERIES}/{hit.id}",
     "batch": lambda hit: _jobs(tenant=hit.tenant, batchName=hit.id),
     "tenant": lambda hit: f"{TENANTS}/{hit.id}",
@@ -43,14 +41,14 @@ async def show_search(parameters: Injected[SearchView], view: Injected[View]) ->
         every_tenant=own is None,
     )
     found = await find(view.deps, text, scope)
-    hits = [(hit, _PLACES[hit.kind](hit) if hit.kind in _PLACES else "") for hit in found]
+    hits = [(hit, view.at(_PLACES[hit.kind](hit)) if hit.kind in _PLACES else "") for hit in found]
     if len(hits) == 1 and hits[0][1]:
         return view.go(hits[0][1])
     return view.page("search.html", q=text, hits=hits)
 
 
 def _jobs(**query: str) -> str:
-    return f"{PATH}?{urlencode(query)}"
+    return f"{JOBS}?{urlencode(query)}"
 
 
 HANDLERS = [show_search]

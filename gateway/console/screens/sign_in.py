@@ -3,7 +3,7 @@
 from litestar import Response, get, post
 
 from gateway.console.cookies import THEMES, no_session_cookie, session_cookie, theme_cookie
-from gateway.console.view import HOME, View, own_path
+from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.errors import BadRequest, GatewayError
 from gateway.flows.admin import sessions
@@ -16,14 +16,14 @@ _NOBODYS: dict[str, Scope | None] = {"scope": None}  # every role may
 @get("/sign-in")
 async def show_sign_in(view: Injected[View], request: AnyRequest) -> Response[bytes]:
     """The form; it leads to the page that was asked for."""
-    wanted = own_path(request.query_params.get("next", HOME))
+    wanted = view.own_path(request.query_params.get("next", ""))
     return view.page("sign_in.html", next=wanted, fault="")
 
 
 @post("/sign-in", status_code=200)
 async def sign_in(view: Injected[View], request: AnyRequest) -> Response[bytes]:
     """Make a session for an operator key."""
-    wanted, key = own_path(view.form.get("next", HOME)), view.form.get("key", "").strip()
+    wanted, key = view.own_path(view.form.get("next", "")), view.form.get("key", "").strip()
     try:
         _, token = await sessions.sign_in(view.deps, key, _address(request))
     except GatewayError as error:
@@ -44,15 +44,15 @@ async def use_link(view: Injected[View], request: AnyRequest) -> Response[bytes]
         given, address = view.form.get("token", ""), _address(request)
         _, token = await sessions.redeem(view.deps, given, address, kind="console")
     except GatewayError as error:
-        return view.page("sign_in.html", status=error.status, next=HOME, fault=error.detail)
-    return view.go(HOME, cookie=session_cookie(token))
+        return view.page("sign_in.html", status=error.status, next=view.home, fault=error.detail)
+    return view.go(view.home, cookie=session_cookie(token))
 
 
 @post("/sign-out", status_code=200, opt=_NOBODYS)
 async def sign_out(view: Injected[View]) -> Response[bytes]:
     """End the session."""
     await sessions.end(view.deps, view.signed_in.id)
-    return view.go(f"{HOME}/sign-in", cookie=no_session_cookie())
+    return view.go(view.at("/sign-in"), cookie=no_session_cookie())
 
 
 @post("/theme", status_code=200, opt=_NOBODYS)
@@ -61,7 +61,7 @@ async def choose_theme(view: Injected[View]) -> Response[bytes]:
     theme = view.form.get("theme", "")
     if theme not in THEMES:
         raise BadRequest.of("theme", f"must be one of {', '.join(THEMES)}")
-    return view.go(own_path(view.form.get("next", HOME)), cookie=theme_cookie(theme))
+    return view.go(view.own_path(view.form.get("next", "")), cookie=theme_cookie(theme))
 
 
 def _address(request: AnyRequest) -> str | None:

@@ -8,8 +8,8 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from gateway.console.cookies import no_session_cookie
-from gateway.console.screens.links import link_with
-from gateway.console.view import HOME, View
+from gateway.console.links import ACCOUNT, with_changes
+from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.core.text.cursor import encode_cursor
 from gateway.flows.admin import sessions
@@ -17,7 +17,6 @@ from gateway.web.context import Injected
 from gateway.web.respond.paging import read_cursor
 from gateway.web.schemas.requests import In
 
-PATH = f"{HOME}/account"
 _SIZE = 50
 _TOLD = {"ended": "The session is ended.", "gone": "That session had ended already."}
 
@@ -39,8 +38,8 @@ async def show_account(parameters: Injected[AccountView], view: Injected[View]) 
         "operations/account.html",
         own=view.signed_in,
         sessions=page,
-        first=link_with(view) if parameters.cursor else "",
-        older=link_with(view, cursor=encode_cursor(page[-1].id)) if len(found) > _SIZE else "",
+        first=with_changes(view) if parameters.cursor else "",
+        older=with_changes(view, cursor=encode_cursor(page[-1].id)) if len(found) > _SIZE else "",
         told=_TOLD.get(parameters.told, ""),
     )
 
@@ -53,8 +52,8 @@ async def end_session(session_id: FromPath[UUID], view: Injected[View]) -> Respo
         view.require(Scope.ADMIN)
     is_ended = await sessions.end(view.deps, session_id, actor=own.actor)
     if session_id == own.id:
-        return view.go(f"{HOME}/sign-in", cookie=no_session_cookie())
-    return view.go(f"{PATH}?told={'ended' if is_ended else 'gone'}")
+        return view.go(view.at("/sign-in"), cookie=no_session_cookie())
+    return view.go(view.at(f"{ACCOUNT}?told={'ended' if is_ended else 'gone'}"))
 
 
 HANDLERS = [show_account, end_session]

@@ -5,9 +5,9 @@ from typing import Annotated
 from litestar import Response, get
 from msgspec import Meta
 
+from gateway.console.links import with_changes
 from gateway.console.screens.acts import acts_of
 from gateway.console.screens.job_filters import SPANS, Span, bounds
-from gateway.console.screens.links import link_with
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.core.text.cursor import encode_page
@@ -47,10 +47,10 @@ async def show_activity(
         acts=acts_of(page),
         given=parameters,
         actions=ACTIONS,
-        spans=[(span, word, link_with(view, span=span)) for span, word in SPANS.items()],
-        all_times=link_with(view, span=""),
-        first=link_with(view) if parameters.cursor else "",
-        older=link_with(view, cursor=encode_page(page[-1].id, cursor.began))
+        spans=[(span, word, with_changes(view, span=span)) for span, word in SPANS.items()],
+        all_times=with_changes(view, span=""),
+        first=with_changes(view) if parameters.cursor else "",
+        older=with_changes(view, cursor=encode_page(page[-1].id, cursor.began))
         if len(found) > _SIZE
         else "",
         is_filtered=wanted != AuditFilter(),

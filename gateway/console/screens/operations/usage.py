@@ -10,7 +10,7 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from gateway.console.screens.operations.day_bars import DayBar, day_bars
-from gateway.console.view import HOME, View
+from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.errors import BadRequest
 from gateway.flows.admin.tenants import tenant_ids
@@ -19,7 +19,6 @@ from gateway.web.context import Injected
 from gateway.web.routes.usage import usage_csv
 from gateway.web.schemas.requests import In
 
-PATH = f"{HOME}/usage"
 _READS = {"scope": Scope.USAGE_READ}
 _MONTHS_SHOWN = 25
 _MOST_CODES = 10

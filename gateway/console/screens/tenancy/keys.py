@@ -7,7 +7,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from gateway.console.form import form_as
-from gateway.console.screens.tenancy.tenants import PATH
+from gateway.console.links import TENANTS
 from gateway.console.view import View
 from gateway.core.model import AccessKey, KeyKind, Scope
 from gateway.errors import NotFound
@@ -67,7 +67,7 @@ async def revoke_key(
     """End a key at once."""
     await _require(view, slug, key_id)
     await access_keys.revoke_key(view.deps, view.signed_in.actor, key_id)
-    return view.go(f"{PATH}/{slug}?told=revoked")
+    return view.go(view.at(f"{TENANTS}/{slug}?told=revoked"))
 
 
 async def _require(view: View, slug: str, key_id: str) -> None:
@@ -77,7 +77,9 @@ async def _require(view: View, slug: str, key_id: str) -> None:
 
 
 def _shown_once(view: View, slug: str, key: AccessKey, text: str) -> Response[bytes]:
-    return view.page("tenancy/key_made.html", key=key, text=text, slug=slug, back=f"{PATH}/{slug}")
+    return view.page(
+        "tenancy/key_made.html", key=key, text=text, slug=slug, back=view.at(f"{TENANTS}/{slug}")
+    )
 
 
 HANDLERS = [create_key, rotate_key, revoke_key]

@@ -9,9 +9,10 @@ from litestar import Response, get
 from litestar.params import FromPath
 from msgspec import Meta
 
+from gateway.console.links import TENANTS
 from gateway.console.screens.acts import Act, acts_of
 from gateway.console.screens.tenancy.limit_fields import LIMIT_FIELDS, LimitField
-from gateway.console.screens.tenancy.tenants import PATH, tenant_pill
+from gateway.console.screens.tenancy.tenants import tenant_pill
 from gateway.console.states import Pill
 from gateway.console.view import View
 from gateway.core.model import AccessKey, Scope, Tenant
@@ -83,7 +84,7 @@ async def show_tenant(
         "tenancy/tenant.html",
         tenant=tenant,
         pill=tenant_pill(tenant, load),
-        path=f"{PATH}/{tenant.slug}",
+        path=view.at(f"{TENANTS}/{tenant.slug}"),
         uses=_uses(tenant, load, deps.policy),
         rate=limits_in_force(tenant.limits, deps.policy).rate,
         kept=_kept(tenant, deps.policy),

@@ -4,8 +4,8 @@ from litestar import Response, post
 from litestar.params import FromPath
 
 from gateway.console.form import form_as
+from gateway.console.links import TENANTS
 from gateway.console.screens.tenancy.limit_fields import changed_limits
-from gateway.console.screens.tenancy.tenants import PATH
 from gateway.console.view import View
 from gateway.core.crypto.cipher import Secret
 from gateway.core.model import Scope
@@ -22,7 +22,7 @@ async def change_limits(slug: FromPath[str], view: Injected[View]) -> Response[b
     """Change the limits that differ from what the page showed."""
     change = tenants.TenantUpdate(limits=changed_limits(view.form))
     tenant = await tenants.change_tenant(view.deps, view.signed_in.actor, slug, change)
-    return view.go(f"{PATH}/{tenant.slug}?told=limits")
+    return view.go(view.at(f"{TENANTS}/{tenant.slug}?told=limits"))
 
 
 @post("/tenants/{slug:str}/suspend", status_code=200, opt=_WRITES)
@@ -48,7 +48,7 @@ async def put_credential(slug: FromPath[str], view: Injected[View]) -> Response[
         api_key=Secret(given.api_key),
         base_url=None if given.base_url is None else given.base_url.rstrip("/"),
     )
-    return view.go(f"{PATH}/{slug}?told=credential")
+    return view.go(view.at(f"{TENANTS}/{slug}?told=credential"))
 
 
 @post("/tenants/{slug:str}/erase", status_code=200, opt=_WRITES)
@@ -58,7 +58,7 @@ async def erase(slug: FromPath[str], view: Injected[View]) -> Response[bytes]:
     if view.form.get("confirm", "").strip() != tenant.slug:
         raise BadRequest.of("confirm", f"must be '{tenant.slug}', the slug of the tenant to erase")
     await tenants.delete_tenant(view.deps, view.signed_in.actor, tenant.slug)
-    return view.go(f"{PATH}?told=erased")
+    return view.go(view.at(f"{TENANTS}?told=erased"))
 
 
 async def _suspend(view: View, slug: str, *, suspended: bool) -> Response[bytes]:
@@ -66,7 +66,9 @@ async def _suspend(view: View, slug: str, *, suspended: bool) -> Response[bytes]
     tenant = await tenants.suspend_tenant(
         view.deps, view.signed_in.actor, slug, suspended=suspended, reason=reason
     )
-    return view.go(f"{PATH}/{tenant.slug}?told={'suspended' if suspended else 'resumed'}")
+    return view.go(
+        view.at(f"{TENANTS}/{tenant.slug}?told={'suspended' if suspended else 'resumed'}")
+    )
 
 
 HANDLERS = [change_limits, suspend, resume, put_credential, erase]

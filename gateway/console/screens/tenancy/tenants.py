@@ -5,16 +5,15 @@ from typing import Annotated
 from litestar import Response, get
 from msgspec import Meta
 
-from gateway.console.screens.links import link_with
+from gateway.console.links import with_changes
 from gateway.console.states import Pill
-from gateway.console.view import HOME, View
+from gateway.console.view import View
 from gateway.core.model import Scope, Tenant
 from gateway.flows.admin.tenant_load import ListedTenant, list_loads
 from gateway.store.tenancy.load import TenantLoad
 from gateway.web.context import Injected
 from gateway.web.schemas.requests import In
 
-PATH = f"{HOME}/tenants"
 _SIZE = 50
 _TOLD = {"erased": "The tenant and all of its data are erased. Its usage is kept without its name."}
 _CREDENTIALS = {
@@ -43,8 +42,8 @@ async def show_tenants(parameters: Injected[TenantsView], view: Injected[View]) 
         "tenancy/tenants.html",
         rows=[(one.tenant, one.load, tenant_pill(*one)) for one in page],
         text=text,
-        first=link_with(view) if parameters.cursor else "",
-        more=link_with(view, cursor=_last(page)) if len(found) > _SIZE else "",
+        first=with_changes(view) if parameters.cursor else "",
+        more=with_changes(view, cursor=_last(page)) if len(found) > _SIZE else "",
         told=_TOLD.get(parameters.told, ""),
     )
 

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from msgspec import field, structs
 
 from gateway.console.json_view import json_view
-from gateway.console.screens.webhooks.links import BULK, Cursor, with_changes
+from gateway.console.links import BULK, Cursor, with_changes
 from gateway.console.screens.webhooks.tenant_filter import chosen_tenant
 from gateway.console.states import Pill
 from gateway.console.view import View
@@ -84,7 +84,7 @@ async def show_operation(operation_id: FromPath[UUID], view: Injected[View]) -> 
     return view.page(
         "webhooks/operation.html",
         row=await row_of(view, operation),
-        path=f"{BULK}/{operation.id}",
+        path=view.at(f"{BULK}/{operation.id}"),
         filter=json_view(msgspec.json.encode(chosen).decode()),
     )
 
@@ -104,7 +104,7 @@ async def stop_operation(operation_id: FromPath[UUID], view: Injected[View]) -> 
         done=operation.done,
     )
     await deliveries.stop(view.deps, operation.tenant_id, operation.id)
-    return view.go(f"{BULK}/{operation.id}")
+    return view.go(view.at(f"{BULK}/{operation.id}"))
 
 
 async def row_of(view: View, operation: Operation) -> OperationRow:

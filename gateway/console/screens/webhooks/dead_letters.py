@@ -7,7 +7,7 @@ from uuid import UUID
 from litestar import Response, get, post
 from msgspec import field
 
-from gateway.console.screens.webhooks.links import DEAD_LETTERS, DELIVERIES, link
+from gateway.console.links import DEAD_LETTERS, DELIVERIES, link
 from gateway.console.screens.webhooks.recover import noted_start, read_time
 from gateway.console.screens.webhooks.tenant_filter import chosen_tenant
 from gateway.console.view import View
@@ -63,10 +63,10 @@ async def show_dead_letters(
     slug = found.groups[0].tenant if found.groups else ""
     return view.page(
         "webhooks/dead_letters.html",
-        rows=[_row(one) for one in found.groups],
+        rows=[_row(view, one) for one in found.groups],
         found=found,
         given=parameters,
-        all_of_tenant=link(_SEND, tenant=slug) if tenant_id and found.groups else "",
+        all_of_tenant=link(view.at(_SEND), tenant=slug) if tenant_id and found.groups else "",
     )
 
 
@@ -83,7 +83,7 @@ async def count_group(parameters: Injected[GroupView], view: Injected[View]) -> 
         counted=counted,
         now_is=now,
         path=view.url,
-        back=DEAD_LETTERS,
+        back=view.at(DEAD_LETTERS),
         fields={"until": machine(now)},
     )
 
@@ -112,7 +112,7 @@ async def _filter(view: View, given: GroupView) -> DeliveryFilter:
     )
 
 
-def _row(group: DeadLetterGroup) -> GroupRow:
+def _row(view: View, group: DeadLetterGroup) -> GroupRow:
     pairs = {
         "tenant": group.tenant,
         "endpoint": str(group.endpoint_id or ""),
@@ -124,8 +124,8 @@ def _row(group: DeadLetterGroup) -> GroupRow:
     return GroupRow(
         group,
         failure_cause(group.error_class) if group.error_class else None,
-        link(DELIVERIES, status=_DEAD, **pairs),
-        link(_SEND, **pairs) if can_be_sent else "",
+        link(view.at(DELIVERIES), status=_DEAD, **pairs),
+        link(view.at(_SEND), **pairs) if can_be_sent else "",
     )
 
 

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from litestar import Response, get
 
+from gateway.console.links import with_changes
 from gateway.console.screens.job_filters import SPANS
 from gateway.console.screens.webhooks.delivery_filters import (
     DeliveriesView,
     filter_of,
     is_filtered,
 )
-from gateway.console.screens.webhooks.links import with_changes
 from gateway.console.view import View
 from gateway.core.model import Delivery, Scope
 from gateway.core.text.cursor import encode_page

@@ -9,8 +9,8 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
+from gateway.console.links import DELIVERIES, SIGNATURE, Told, link
 from gateway.console.screens.webhooks.deliveries import slug_of
-from gateway.console.screens.webhooks.links import DELIVERIES, SIGNATURE, Told, link
 from gateway.console.screens.webhooks.timings import timing_parts
 from gateway.console.view import View
 from gateway.core.model import Attempt, DeliveryState, Endpoint, Scope
@@ -56,8 +56,8 @@ async def show_delivery(
         cause=failure_cause(delivery.last_class) if delivery.last_class else None,
         is_open=delivery.state is DeliveryState.PENDING,
         may_resend=_may_resend(found, endpoint),
-        path=f"{DELIVERIES}/{delivery.id}",
-        signature=link(SIGNATURE, delivery=str(delivery.id)),
+        path=view.at(f"{DELIVERIES}/{delivery.id}"),
+        signature=link(view.at(SIGNATURE), delivery=str(delivery.id)),
         told=_TOLD.get(parameters.told, ""),
     )
 
@@ -69,7 +69,7 @@ async def resend_delivery(delivery_id: FromPath[UUID], view: Injected[View]) -> 
     owner = await find_delivery_owner(view.deps, delivery_id, None if own is None else (own.id,))
     await note_before(view.deps, view.signed_in.actor, "delivery.resent", str(delivery_id), owner)
     await send_again(view.deps, owner, delivery_id)
-    return view.go(f"{DELIVERIES}/{delivery_id}?told=resent")
+    return view.go(view.at(f"{DELIVERIES}/{delivery_id}?told=resent"))
 
 
 async def delivery_of(view: View, delivery_id: UUID) -> DeliveryLog:

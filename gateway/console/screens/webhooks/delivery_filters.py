@@ -5,8 +5,8 @@ from uuid import UUID
 
 from msgspec import field, structs
 
+from gateway.console.links import Cursor, Told
 from gateway.console.screens.job_filters import Span, bounds
-from gateway.console.screens.webhooks.links import Cursor, Told
 from gateway.console.screens.webhooks.tenant_filter import chosen_tenant
 from gateway.console.view import View
 from gateway.errors import NotFound

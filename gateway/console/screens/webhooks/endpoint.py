@@ -6,8 +6,8 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import FromPath
 
+from gateway.console.links import DELIVERIES, ENDPOINTS, Told, link
 from gateway.console.screens.webhooks.endpoints import health_pill, health_since
-from gateway.console.screens.webhooks.links import DELIVERIES, ENDPOINTS, Told, link
 from gateway.console.screens.webhooks.strip import strip
 from gateway.console.view import View
 from gateway.core.events import EVENT_TYPES, TEST_PING
@@ -61,8 +61,8 @@ async def show_endpoint(
         test_ping=TEST_PING,
         undelivered_since=endpoint.failing_since or endpoint.disabled_at or now - _DAY,
         ends_at=_ends_at(endpoint),
-        path=f"{ENDPOINTS}/{endpoint.id}",
-        deliveries=link(DELIVERIES, endpoint=str(endpoint.id)),
+        path=view.at(f"{ENDPOINTS}/{endpoint.id}"),
+        deliveries=link(view.at(DELIVERIES), endpoint=str(endpoint.id)),
         told=_TOLD.get(parameters.told, ""),
     )
 
@@ -77,7 +77,7 @@ async def test_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Re
     await noted(view, endpoint, "tested", type=kind)
     with view.context.samples.room(str(tenant.id)):
         trial = await try_endpoint(view.deps, tenant, endpoint.id, kind)
-    return view.go(f"{DELIVERIES}/{trial.delivery_id}")
+    return view.go(view.at(f"{DELIVERIES}/{trial.delivery_id}"))
 
 
 @post("/endpoints/{endpoint_id:uuid}/enable", status_code=200, opt={"scope": Scope.ADMIN})
@@ -86,7 +86,7 @@ async def enable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> 
     endpoint = await endpoint_of(view, endpoint_id)
     await noted(view, endpoint, "enabled")
     await flow.enable_endpoint(view.deps, endpoint.tenant_id, endpoint.id)
-    return view.go(f"{ENDPOINTS}/{endpoint.id}?told=enabled")
+    return view.go(view.at(f"{ENDPOINTS}/{endpoint.id}?told=enabled"))
 
 
 @post("/endpoints/{endpoint_id:uuid}/disable", status_code=200, opt={"scope": Scope.ADMIN})
@@ -98,7 +98,7 @@ async def disable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) ->
         raise BadRequest.of("reason", f"must have at most {_REASON} characters")
     await noted(view, endpoint, "disabled", reason=reason)
     await flow.disable_endpoint(view.deps, endpoint.tenant_id, endpoint.id, reason)
-    return view.go(f"{ENDPOINTS}/{endpoint.id}?told=disabled")
+    return view.go(view.at(f"{ENDPOINTS}/{endpoint.id}?told=disabled"))
 
 
 async def endpoint_of(view: View, endpoint_id: UUID) -> Endpoint:

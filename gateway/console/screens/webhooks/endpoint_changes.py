@@ -8,8 +8,8 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 
+from gateway.console.links import ENDPOINTS
 from gateway.console.screens.webhooks.endpoint import endpoint_of, noted, tenant_of
-from gateway.console.screens.webhooks.links import ENDPOINTS
 from gateway.console.view import View
 from gateway.core.events import EVENT_TYPES
 from gateway.core.model import Endpoint, Scope
@@ -49,7 +49,7 @@ async def change(endpoint_id: FromPath[UUID], view: Injected[View]) -> Response[
             await change_endpoint(view.deps, endpoint.tenant_id, endpoint.id, given)
     except BadRequest as error:
         return await _form(view, endpoint, dict(view.form), error)
-    return view.go(f"{ENDPOINTS}/{endpoint.id}?told=changed")
+    return view.go(view.at(f"{ENDPOINTS}/{endpoint.id}?told=changed"))
 
 
 @post("/endpoints/{endpoint_id:uuid}/rotate", status_code=200, opt=_OPERATOR)
@@ -65,7 +65,7 @@ async def rotate(endpoint_id: FromPath[UUID], view: Injected[View]) -> Response[
     return view.page(
         "webhooks/secret.html",
         endpoint=endpoint,
-        path=f"{ENDPOINTS}/{endpoint.id}",
+        path=view.at(f"{ENDPOINTS}/{endpoint.id}"),
         is_secret="secret" in shown,
         text=shown.get("secret") or shown["public_key"],
         overlap=OVERLAPS[overlap] if overlap != "0" else "",
@@ -85,7 +85,7 @@ async def _form(
         events=EVENT_TYPES,
         faults=faults,
         fault=error.detail if error else "",
-        path=f"{ENDPOINTS}/{endpoint.id}",
+        path=view.at(f"{ENDPOINTS}/{endpoint.id}"),
     )
 
 

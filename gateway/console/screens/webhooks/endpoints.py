@@ -6,7 +6,7 @@ from typing import Annotated
 from litestar import Response, get
 from msgspec import Meta, field, structs
 
-from gateway.console.screens.webhooks.links import Cursor, with_changes
+from gateway.console.links import Cursor, with_changes
 from gateway.console.screens.webhooks.tenant_filter import chosen_tenant
 from gateway.console.states import Pill
 from gateway.console.view import View

@@ -7,8 +7,8 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import FromPath
 
+from gateway.console.links import BULK, ENDPOINTS
 from gateway.console.screens.webhooks.endpoint import endpoint_of, tenant_of
-from gateway.console.screens.webhooks.links import BULK, ENDPOINTS
 from gateway.console.view import View
 from gateway.console.words import machine
 from gateway.core.model import Endpoint, Scope
@@ -49,7 +49,7 @@ async def show_recover(
         span=span,
         now_is=now,
         counted=counted,
-        path=f"{ENDPOINTS}/{endpoint.id}",
+        path=view.at(f"{ENDPOINTS}/{endpoint.id}"),
         fields={"kind": parameters.kind, "since": machine(span.since), "until": machine(now)},
     )
 
@@ -74,7 +74,7 @@ async def noted_start(view: View, tenant_id: UUID, begun: Operation | DryRun) ->
     await note_before(
         view.deps, view.signed_in.actor, "bulk.started", str(begun.id), tenant_id, **detail
     )
-    return f"{BULK}/{begun.id}"
+    return view.at(f"{BULK}/{begun.id}")
 
 
 def read_time(view: View, name: str) -> datetime:

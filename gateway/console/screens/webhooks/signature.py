@@ -6,8 +6,8 @@ from uuid import UUID
 
 from litestar import Response, get, post
 
+from gateway.console.links import DELIVERIES, SIGNATURE
 from gateway.console.screens.webhooks.delivery import delivery_of
-from gateway.console.screens.webhooks.links import DELIVERIES, SIGNATURE
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.core.webhooks.signature_check import (
@@ -69,8 +69,8 @@ def _page(
         "webhooks/signature.html",
         found=found,
         fields=fields,
-        path=SIGNATURE,
-        back=f"{DELIVERIES}/{found.delivery.id}" if found else DELIVERIES,
+        path=view.at(SIGNATURE),
+        back=view.at(f"{DELIVERIES}/{found.delivery.id}" if found else DELIVERIES),
         findings=findings,
     )
 

@@ -1,17 +1,21 @@
-"""Paths of the screens about webhooks, and links to a view with other filters."""
+"""Paths of the screens below their home, and links to a view with other filters."""
 
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
 
 from msgspec import Meta
 
-from gateway.console.view import HOME, View
+from gateway.console.view import View
 
-DELIVERIES = f"{HOME}/deliveries"
-ENDPOINTS = f"{HOME}/endpoints"
-SIGNATURE = f"{HOME}/signature"
-DEAD_LETTERS = f"{HOME}/dead-letters"
-BULK = f"{HOME}/bulk"
+JOBS = "/jobs"
+DELIVERIES = "/deliveries"
+ENDPOINTS = "/endpoints"
+SIGNATURE = "/signature"
+DEAD_LETTERS = "/dead-letters"
+BULK = "/bulk"
+USAGE = "/usage"
+TENANTS = "/tenants"
+ACCOUNT = "/account"
 # Of a page with others before it, and of what was just done.
 _OF_ONE_PAGE = ("cursor", "told")
 
@@ -19,13 +23,16 @@ Cursor = Annotated[str, Meta(max_length=100)]
 Told = Annotated[str, Meta(max_length=20)]
 
 
-def with_changes(view: View, **changes: str) -> str:
-    """This view's URL with other values of its query; an empty one drops the field. It starts at the first page."""
+def with_changes(view: View, path: str = "", /, **changes: str) -> str:
+    """This view's URL, or another path, with other values of its query; an empty one drops the field.
+
+    It starts at the first page.
+    """
     gone = {*changes, *_OF_ONE_PAGE}
     query = view.request.query.decode("latin-1")
     kept = [pair for pair in parse_qsl(query) if pair[0] not in gone]
     pairs = [*kept, *((name, value) for name, value in changes.items() if value)]
-    return link(view.path, *pairs)
+    return link(path or view.path, *pairs)
 
 
 def link(path: str, *pairs: tuple[str, str], **query: str) -> str:
