@@ -18,6 +18,7 @@ from tests.builders import (
     add_jobs,
     add_submitted,
     add_tenant,
+    add_view,
     claim_deliveries,
     credential_of,
     key_of,
@@ -193,6 +194,7 @@ async def fill(tx: Tx) -> None:
     session = session_of(tenant_id=tenant)
     await sessions.add(tx, session, uuid7().bytes)
     await sessions.add_link(tx, session, uuid7().bytes)
+    await add_view(tx, tenant)
 
 
 USAGE = ("usage_hourly", "usage_daily")  # its tenant is unknown
