@@ -65,13 +65,17 @@ async def choose_columns(
 
 
 def columns_of(view: View, keys: Sequence[str]) -> list[Column]:
-    """The columns of these keys, or the usual ones; none of the tenant in its portal. Raises BadRequest."""
+    """The columns of these keys, or the usual ones; none of the tenant in its portal. Raises BadRequest.
+
+    One of them leads to the job: its name, if neither that nor the id is chosen.
+    """
     found = [_column(key) for key in dict.fromkeys(keys or _DEFAULT)]
     if len(found) > _MOST:
         raise BadRequest.of("columns", f"has {len(found)} columns; at most {_MOST} are allowed")
     is_portal = view.signed_in.tenant is not None
     shown = [one for one in found if not (is_portal and one.key == "tenant")]
-    return shown or [COLUMNS["name"]]
+    leads = any(one.key in ("name", "id") for one in shown)
+    return shown if leads else [COLUMNS["name"], *shown]
 
 
 def offered(view: View, chosen: Sequence[Column]) -> list[tuple[Column, bool]]:
