@@ -39,8 +39,15 @@ from tests.builders import (
 )
 
 # Statements for tenants have no rights on these tables.
-CLOSED = {"access_key", "audit", "credential", "saved_view", "session", "session_link"} | {
-    "usage_hour"
+CLOSED = {
+    "access_key",
+    "audit",
+    "credential",
+    "portal_look",
+    "saved_view",
+    "session",
+    "session_link",
+    "usage_hour",
 }
 # Tables without rows of tenants.
 COMMON = {"alembic_version", "beacon", "process", "throughput"}
