@@ -42,6 +42,9 @@ ACTIONS = (
     "endpoint.secret_rotated",
     "bulk.started",
     "bulk.stopped",
+    "view.saved",
+    "view.changed",
+    "view.deleted",
 )
 
 

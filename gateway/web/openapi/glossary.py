@@ -154,6 +154,7 @@ _TEXTS = {
     "TenantIn.metadata": "Sent upstream with each job of the tenant. At most 100 keys and 16 KiB.",
     "TenantChange.metadata": "Sent upstream with each job of the tenant. At most 100 keys and 16 KiB.",
     "TenantOut.metadata": "Sent upstream with each job of the tenant.",
+    "JobsFilterIn.id": "Jobs with these ids, at most 100; ids that are not known select nothing.",
     "JobsFilterIn.metadata": "Jobs whose metadata has one of these values at each of these keys.",
     "JobsQuery.metadata": "Jobs whose metadata has this value at this key: `metadata[order]=4711`, or `metadata.order=4711`. Repeat it for one of several values. A generator that writes the keys of an object as they are needs `metadata.order` as the key.",
     "month": "The first moment of the month, in UTC.",
