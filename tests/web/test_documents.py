@@ -25,7 +25,7 @@ _MODULE = re.compile(
 _VERBS = (
     *("create", "list", "get", "update", "delete", "retry", "cancel", "test", "enable", "disable"),
     *("rotate", "recover", "replay", "resend", "stop", "stream", "suspend", "resume", "put"),
-    *("export", "revoke", "whoami", "search", "end"),
+    *("export", "revoke", "whoami", "search", "end", "check"),
 )
 
 

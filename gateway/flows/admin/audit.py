@@ -36,6 +36,7 @@ ACTIONS = (
     "endpoint.enabled",
     "endpoint.disabled",
     "endpoint.tested",
+    "endpoint.checked",
     "endpoint.secret_rotated",
     "bulk.started",
     "bulk.stopped",
