@@ -20,6 +20,8 @@ SCREENS = (
     NavigationEntry("Jobs", "/console/jobs", "list", "j", Scope.JOBS_READ),
     NavigationEntry("Deliveries", "/console/deliveries", "send", "d", Scope.ENDPOINTS_READ),
     NavigationEntry("Endpoints", "/console/endpoints", "plug", "e", Scope.ENDPOINTS_READ),
+    NavigationEntry("Feed", "/console/feed", "radio", "f", Scope.JOBS_READ),
+    NavigationEntry("Event types", "/console/events", "tags", "v", Scope.ENDPOINTS_READ),
     NavigationEntry("Tenants", "/console/tenants", "users", "t", Scope.ADMIN_READ),
     NavigationEntry("Usage", "/console/usage", "chart-column", "u", Scope.USAGE_READ),
     NavigationEntry("Queues", "/console/queues", "layers", "q", Scope.ADMIN_READ),

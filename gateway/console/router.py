@@ -9,6 +9,7 @@ from litestar.exceptions import NotFoundException
 
 from gateway.console.guards import SignInNeeded, ask_to_sign_in, guard_open, guard_staff
 from gateway.console.screens import job, jobs, now, search, sign_in, static
+from gateway.console.screens.events import catalogue, feed
 from gateway.console.screens.operations import account, activity, queues, system, usage
 from gateway.console.screens.tenancy import export, keys, tenant, tenant_changes, tenants
 from gateway.console.screens.webhooks import (
@@ -52,6 +53,8 @@ _STAFF: list[Any] = [
     *endpoint_changes.HANDLERS,
     *recover.HANDLERS,
     *signature.HANDLERS,
+    *catalogue.HANDLERS,
+    *feed.HANDLERS,
     *dead_letters.HANDLERS,
     *bulk.HANDLERS,
 ]
