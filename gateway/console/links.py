@@ -10,6 +10,8 @@ from gateway.console.view import View
 JOBS = "/jobs"
 DELIVERIES = "/deliveries"
 ENDPOINTS = "/endpoints"
+EVENTS = "/events"
+FEED = "/feed"
 SIGNATURE = "/signature"
 DEAD_LETTERS = "/dead-letters"
 BULK = "/bulk"
