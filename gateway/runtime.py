@@ -188,7 +188,8 @@ async def open_deps(
         stack.push_async_callback(database.close)
         database.availability.on_change(partial(_log_postgres, database.place))
         replica = _opening_replica(settings, name, database, clock)
-        upstream = MusicAi(clock, user_agent=_AGENT, rate=settings.upstream_rate)
+        rate, listener = settings.upstream_rate, vitals.note_call
+        upstream = MusicAi(clock, user_agent=_AGENT, rate=rate, listener=listener)
         stack.push_async_callback(upstream.close)
         redis = settings.redis_url.get_secret_value()
         limiter = WindowLimiter(redis, host)
