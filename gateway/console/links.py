@@ -16,6 +16,7 @@ SIGNATURE = "/signature"
 DEAD_LETTERS = "/dead-letters"
 BULK = "/bulk"
 USAGE = "/usage"
+QUEUES = "/queues"
 TENANTS = "/tenants"
 ACCOUNT = "/account"
 # Of a page with others before it, and of what was just done.
