@@ -10,7 +10,7 @@ import pytest
 
 from gateway.console.screens.job_list import selection
 from tests.console.conftest import Console, signed_in
-from tests.console.test_endpoints import hidden
+from tests.console.webhooks.test_endpoints import hidden
 from tests.console.test_job_list import failed
 from tests.web.conftest import NOBODY, World
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.receiver import Receiver, receiver
-from tests.browser.test_deliveries import endpoint
+from tests.browser.webhooks.test_deliveries import endpoint
 from tests.browser.visitor import Gateway, Visitors
 
 pytestmark = pytest.mark.timeout(600)
