@@ -11,7 +11,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 
 from gateway.console.links import JOBS
-from gateway.console.phases import phases
+from gateway.console.show.phases import phases
 from gateway.console.view import View
 from gateway.core.events import job_json
 from gateway.core.explain.explanation import explain_job
