@@ -16,8 +16,8 @@ from msgspec import field
 from gateway.console.links import BULK, JOBS, pairs_of, with_changes
 from gateway.console.screens.job_filters import JobsView, filter_of
 from gateway.console.screens.webhooks.recover import noted_start, read_time
+from gateway.console.show.words import machine
 from gateway.console.view import View
-from gateway.console.words import machine
 from gateway.core.model import STATUS_STATES, TERMINAL, JobState, Scope, Tenant
 from gateway.core.text.cursor import PageCursor
 from gateway.errors import BadRequest, NotFound, TenantSuspended
