@@ -39,7 +39,7 @@ async def measure(servers: Servers, options: Options) -> dict[str, Any]:
         key = json.loads(made)["accessKey"]
         load = os.getloadavg()[0]
         async with gateway.api() as api:
-            pages = await measure_pages(api, key, examples, max(options.page_samples // 2, 10))
+            pages = await measure_pages(api, key, examples, max(options.page_samples // 3, 10))
     return {
         "rows": ROWS,
         "fillSeconds": round(filled, 1),
