@@ -18,7 +18,7 @@ from gateway.console.guards import (
 from gateway.console.screens import job, jobs, now, search, sign_in, static, theme
 from gateway.console.screens.operations import account, activity, queues, system, usage
 from gateway.console.screens.portal import accent, enter, overview
-from gateway.console.screens.tenancy import export, keys, tenant, tenant_changes, tenants
+from gateway.console.screens.tenancy import export, keys, portal, tenant, tenant_changes, tenants
 from gateway.console.screens.webhooks import (
     bulk,
     dead_letters,
@@ -49,6 +49,7 @@ _STAFF: list[Any] = [
     *tenant.HANDLERS,
     *tenant_changes.HANDLERS,
     *keys.HANDLERS,
+    *portal.HANDLERS,
     *export.HANDLERS,
     *usage.HANDLERS,
     *queues.HANDLERS,

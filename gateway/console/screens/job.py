@@ -13,7 +13,7 @@ from litestar.params import FromPath
 
 from gateway.console.headers import page_headers
 from gateway.console.links import JOBS
-from gateway.console.phases import phases
+from gateway.console.show.phases import phases
 from gateway.console.view import View
 from gateway.core.events import job_json
 from gateway.core.explain.explanation import explain_job

@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from litestar import Response, get
 
-from gateway.console import charts
 from gateway.console.links import BULK, DELIVERIES, ENDPOINTS, JOBS, QUEUES
 from gateway.console.screens.now_charts import compared, drawn_charts
-from gateway.console.states import PROCESSES, Pill
+from gateway.console.show import charts
+from gateway.console.show.states import PROCESSES, Pill
+from gateway.console.show.words import count, duration
 from gateway.console.view import View
-from gateway.console.words import count, duration
 from gateway.core.model import Scope
 from gateway.errors import Unavailable
 from gateway.flows.health.overview import Overview

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gateway.console import charts
-from gateway.console.charts import Chart, Series
-from gateway.console.words import count, duration
+from gateway.console.show import charts
+from gateway.console.show.charts import Chart, Series
+from gateway.console.show.words import count, duration
 from gateway.flows.read.throughput import Percentiles, Point, ThroughputReport
 
 _SPANS = {60: "minute", 600: "ten minutes", 3600: "hour"}

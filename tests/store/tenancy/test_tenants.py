@@ -1,11 +1,12 @@
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import Credential, Limits, Tenant
+from gateway.core.portal.look import PortalLook
 from gateway.store.database import Database, Tx
 from gateway.store.job_search import lists
 from gateway.store.job_search.lists import NewNote
 from gateway.store.schema import metadata
-from gateway.store.tenancy import access_keys, audit, sessions, tenants
+from gateway.store.tenancy import access_keys, audit, portal_looks, sessions, tenants
 from gateway.store.tenancy.tenants import CredentialInUse
 from gateway.store.usage import drift, rollups
 from gateway.store.webhooks import attempts, endpoints
@@ -193,6 +194,7 @@ async def fill(tx: Tx) -> None:
     session = session_of(tenant_id=tenant)
     await sessions.add(tx, session, uuid7().bytes)
     await sessions.add_link(tx, session, uuid7().bytes)
+    await portal_looks.put(tx, tenant, PortalLook(mode="dark"))
 
 
 USAGE = ("usage_hourly", "usage_daily")  # its tenant is unknown

@@ -15,13 +15,14 @@ from gateway.console.screens.acts import Act, acts_of
 from gateway.console.screens.tenancy.limit_bars import limit_bars
 from gateway.console.screens.tenancy.limit_fields import LIMIT_FIELDS, LimitField
 from gateway.console.screens.tenancy.tenants import tenant_pill
-from gateway.console.states import Pill
+from gateway.console.show.states import Pill
 from gateway.console.view import View
 from gateway.core.model import AccessKey, Scope, Tenant
 from gateway.core.policy import Policy
 from gateway.core.text.cursor import PageCursor
 from gateway.flows.admin.access_keys import list_keys
 from gateway.flows.admin.audit import list_audit
+from gateway.flows.admin.portal_look import get_look
 from gateway.flows.admin.tenant_load import limits_in_force, read_load
 from gateway.flows.admin.tenants import list_credentials
 from gateway.store.tenancy.audit import AuditFilter
@@ -37,6 +38,7 @@ _TOLD = {
     "resumed": "The tenant is resumed: its waiting jobs go on.",
     "credential": "The upstream accepted the key; new jobs are submitted with it.",
     "revoked": "The key is revoked.",
+    "portal": "The look of the portal is stored.",
 }
 
 
@@ -79,6 +81,7 @@ async def show_tenant(
         credentials=[(one, _credential_pill(one, now)) for one in credentials],
         keys=[(one, key_pill(one, now)) for one in keys],
         acts=acts,
+        look=await get_look(deps, slug),
         suspension=_suspension(tenant, acts),
         told=_TOLD.get(parameters.told, ""),
     )

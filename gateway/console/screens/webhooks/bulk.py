@@ -8,10 +8,10 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from msgspec import field, structs
 
-from gateway.console.json_view import json_view
 from gateway.console.links import BULK, Cursor, with_changes
 from gateway.console.screens.webhooks.tenant_filter import chosen_tenant
-from gateway.console.states import Pill
+from gateway.console.show.json_view import json_view
+from gateway.console.show.states import Pill
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.core.text.cursor import encode_cursor
