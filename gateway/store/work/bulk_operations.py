@@ -61,7 +61,7 @@ SELECT :id, :tenant_id::uuid, :kind, :endpoint_id, :filter, :total, :until,
   CASE WHEN :total::bigint = 0 THEN now() END
 WHERE :total::bigint = 0 OR (SELECT count(*) FROM bulk
   WHERE tenant_id = :tenant_id::uuid AND state = 'running') < :most::int
-RETURNING {_COLUMNS}""",
+ON CONFLICT (id) DO NOTHING RETURNING {_COLUMNS}""",
     Operation,
 )
 
@@ -158,7 +158,7 @@ async def add(
 ) -> Operation | None:
     """Store an operation that is due at once; an operation without rows is done at once.
 
-    None where the tenant has `most` running operations. Holds the tenant's advisory lock until the end
+    None where the tenant has `most` running operations, or the id is taken. Holds the tenant's advisory lock until the end
     of the transaction.
     """
     await _LOCK_TENANT.row(tx, tenant_id=tenant_id)

@@ -19,6 +19,7 @@ from tests.builders import (
     add_jobs,
     add_submitted,
     add_tenant,
+    add_view,
     claim_deliveries,
     credential_of,
     key_of,
@@ -195,6 +196,7 @@ async def fill(tx: Tx) -> None:
     await sessions.add(tx, session, uuid7().bytes)
     await sessions.add_link(tx, session, uuid7().bytes)
     await portal_looks.put(tx, tenant, PortalLook(mode="dark"))
+    await add_view(tx, tenant)
 
 
 USAGE = ("usage_hourly", "usage_daily")  # its tenant is unknown

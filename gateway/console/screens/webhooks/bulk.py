@@ -37,6 +37,7 @@ KINDS = {
     "replay-missing": "send missing events",
     "cancel-jobs": "cancel jobs",
     "retry-jobs": "retry jobs",
+    "resend-webhooks": "resend webhooks of jobs",
 }
 _READS = {"scope": Scope.ENDPOINTS_READ}
 
