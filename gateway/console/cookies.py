@@ -1,5 +1,6 @@
-"""The cookies of the console: the session, and the theme that somebody chose."""
+"""The cookies of the console: the session, an attempt to sign in elsewhere, and the theme that somebody chose."""
 
+from datetime import timedelta
 from http.cookies import CookieError, SimpleCookie
 
 from gateway.web.asgi.request_context import RequestContext
@@ -7,6 +8,7 @@ from gateway.web.asgi.request_context import RequestContext
 # The prefix binds a cookie to this host: no other host can set it, and it never leaves TLS. Chrome and Firefox
 # keep such cookies at http://localhost, too.
 SESSION = "__Host-gateway-console"
+ATTEMPT = "__Host-gateway-sign-in"
 THEME = "__Host-gateway-theme"
 THEMES = ("auto", "light", "dark")
 _COMMON = "Path=/; Secure; HttpOnly; SameSite=Lax"
@@ -30,6 +32,11 @@ def session_cookie(token: str) -> str:
 def no_session_cookie() -> str:
     """The header that drops it."""
     return f"{SESSION}=; {_COMMON}; Max-Age=0"
+
+
+def attempt_cookie(sealed: str, lifetime: timedelta) -> str:
+    """The header that keeps an attempt to sign in elsewhere for its time."""
+    return f"{ATTEMPT}={sealed}; {_COMMON}; Max-Age={int(lifetime.total_seconds())}"
 
 
 def theme_cookie(theme: str) -> str:

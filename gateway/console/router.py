@@ -8,7 +8,7 @@ from litestar.di import Provide
 from litestar.exceptions import NotFoundException
 
 from gateway.console.guards import SignInNeeded, ask_to_sign_in, guard_open, guard_staff
-from gateway.console.screens import job, jobs, now, search, sign_in, static
+from gateway.console.screens import job, jobs, now, oidc, search, sign_in, static
 from gateway.console.screens.operations import account, activity, queues, system, usage
 from gateway.console.screens.tenancy import export, keys, tenant, tenant_changes, tenants
 from gateway.console.screens.webhooks import (
@@ -55,7 +55,7 @@ _STAFF: list[Any] = [
     *dead_letters.HANDLERS,
     *bulk.HANDLERS,
 ]
-_OPEN: list[Any] = [*sign_in.OPEN, *static.OPEN]
+_OPEN: list[Any] = [*sign_in.OPEN, *oidc.OPEN, *static.OPEN]
 
 for _handler in (*_STAFF, *_OPEN):
     declare_inputs(_handler)
