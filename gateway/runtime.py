@@ -132,11 +132,16 @@ def sender_of(settings: Settings) -> HttpSender:
     )
 
 
-def _primary(settings: Settings, name: str) -> Database:
+@asynccontextmanager
+async def _opening_primary(settings: Settings, name: str) -> AsyncGenerator[Database]:
+    """The database, which need not answer yet."""
     url = settings.database_url.get_secret_value()
     database = open_database(url, pool=settings.database_pool, name=name)
     database.availability.on_change(partial(_log_postgres, database.place))
-    return database
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 @asynccontextmanager
@@ -193,8 +198,7 @@ async def open_deps(
     clock = PostgresClock(host)
     ids = SystemIds(clock)
     async with AsyncExitStack() as stack:
-        database = _primary(settings, name)
-        stack.push_async_callback(database.close)
+        database = await stack.enter_async_context(_opening_primary(settings, name))
         replica = _opening_replica(settings, name, database, clock)
         upstream = MusicAi(clock, user_agent=_AGENT, rate=settings.upstream_rate)
         stack.push_async_callback(upstream.close)
@@ -217,6 +221,7 @@ async def open_deps(
             policy=policy_of(settings),
             upstream_url=settings.upstream_url,
             public_url=settings.public_url,
+            frame_ancestors=settings.portal_frame_ancestors,
             slots=Slots(clock),
             vitals=vitals,
             identity_provider=await stack.enter_async_context(_identity_provider(settings, clock)),

@@ -26,25 +26,17 @@ from gateway.config.environment import (
     unknown_variables,
 )
 from gateway.config.master_key import decode_keys
-from gateway.config.openid_connect import (
-    ClientId,
-    ClientSecret,
-    Issuer,
-    NameClaim,
-    ProviderName,
-    RoleMap,
-    RolesClaim,
-    Scopes,
-    why_incomplete,
-)
+from gateway.config.openid_connect import why_incomplete
 from gateway.config.opentelemetry import TraceSettings, trace_settings
+from gateway.config.page_settings import PageSettings
+from gateway.config.parts import split
 from gateway.config.postgres_url import read_url, read_url_of_standby
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.shown import ShownSetting, shown_settings
 from gateway.config.web_address import checked_url, is_proxy
 
 
-class Settings(BaseSettings):
+class Settings(PageSettings, BaseSettings):
     """The settings, read from environment variables and from the files that they name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
@@ -122,18 +114,6 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         "", description="Address that `GATEWAY_METRICS_PORT` listens on; empty: `GATEWAY_HOST`."
     )
-    console: bool = Field(
-        True,
-        description="Serves the [console](console.md) at `/console`; `off` leaves its routes out.",
-    )
-    oidc_issuer: Issuer = ""
-    oidc_client_id: ClientId = ""
-    oidc_client_secret: ClientSecret = SecretStr("")
-    oidc_scopes: Scopes = "openid email profile"
-    oidc_roles_claim: RolesClaim = "groups"
-    oidc_roles: RoleMap = {}
-    oidc_name_claim: NameClaim = ""
-    oidc_provider_name: ProviderName = ""
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level of log lines that are written."
     )
@@ -255,11 +235,7 @@ class Settings(BaseSettings):
     @field_validator("callback_networks", "callback_ports", "delivery_delays", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()]
-            if isinstance(value, str)
-            else value
-        )
+        return split(value)
 
     @field_validator("callback_networks", mode="after")
     @classmethod

@@ -3,7 +3,7 @@
 from litestar import Response, get
 from litestar.datastructures import Cookie
 
-from gateway.console.cookies import ATTEMPT, attempt_cookie, cookie_of, session_cookie
+from gateway.console.cookies import ATTEMPT, SESSION, cookie_of, kept, kept_for
 from gateway.console.screens.sign_in import address_of, form_page
 from gateway.console.view import View
 from gateway.errors import GatewayError
@@ -24,7 +24,7 @@ async def start(view: Injected[View], request: AnyRequest) -> Response[bytes]:
         way = await staff_sign_in.begin(view.deps, wanted, address_of(request))
     except GatewayError as error:
         return form_page(view, wanted, error)
-    return view.go(way.url, cookie=attempt_cookie(way.sealed, staff_sign_in.ATTEMPT_LIFETIME))
+    return view.go(way.url, cookie=kept_for(ATTEMPT, way.sealed, staff_sign_in.ATTEMPT_LIFETIME))
 
 
 @get("/oidc/callback")
@@ -40,7 +40,7 @@ async def come_back(view: Injected[View], request: AnyRequest) -> Response[bytes
     except GatewayError as error:
         page = form_page(view, wanted, error)
     else:
-        page = view.go(wanted, cookie=session_cookie(token))
+        page = view.go(wanted, cookie=kept(SESSION, token))
     page.set_cookie(
         Cookie(key=ATTEMPT, value="", max_age=0, secure=True, httponly=True, samesite="lax")
     )

@@ -1,11 +1,11 @@
-"""Sign in with an operator key or by a one-time link, sign out, choose a theme."""
+"""Sign in with an operator key or by a one-time link, and sign out."""
 
 from litestar import Response, get, post
 
-from gateway.console.cookies import THEMES, no_session_cookie, session_cookie, theme_cookie
+from gateway.console.cookies import SESSION, dropped, kept
 from gateway.console.view import View
 from gateway.core.model import Scope
-from gateway.errors import BadRequest, GatewayError
+from gateway.errors import GatewayError
 from gateway.flows.admin import sessions
 from gateway.web.asgi.types import AnyRequest
 from gateway.web.context import Injected
@@ -31,7 +31,7 @@ async def sign_in(view: Injected[View], request: AnyRequest) -> Response[bytes]:
         _, token = await sessions.sign_in(view.deps, key, address_of(request))
     except GatewayError as error:
         return form_page(view, wanted, error)
-    return view.go(wanted, cookie=session_cookie(token))
+    return view.go(wanted, cookie=kept(SESSION, token))
 
 
 @get("/link")
@@ -48,7 +48,7 @@ async def use_link(view: Injected[View], request: AnyRequest) -> Response[bytes]
         _, token = await sessions.redeem(view.deps, given, address, kind="console")
     except GatewayError as error:
         return form_page(view, view.home, error)
-    return view.go(view.home, cookie=session_cookie(token))
+    return view.go(view.home, cookie=kept(SESSION, token))
 
 
 @post("/sign-out", status_code=200, opt=_NOBODYS)
@@ -56,16 +56,7 @@ async def sign_out(view: Injected[View]) -> Response[bytes]:
     """End the session; who may be signed in at an identity provider, too, is offered its page for that."""
     await sessions.end(view.deps, view.signed_in.id)
     left = "" if view.signed_in.key_id else "?left=provider"
-    return view.go(view.at(f"/sign-in{left}"), cookie=no_session_cookie())
-
-
-@post("/theme", status_code=200, opt=_NOBODYS)
-async def choose_theme(view: Injected[View]) -> Response[bytes]:
-    """Keep the theme in a cookie of this browser."""
-    theme = view.form.get("theme", "")
-    if theme not in THEMES:
-        raise BadRequest.of("theme", f"must be one of {', '.join(THEMES)}")
-    return view.go(view.own_path(view.form.get("next", "")), cookie=theme_cookie(theme))
+    return view.go(view.at(f"/sign-in{left}"), cookie=dropped(SESSION))
 
 
 def form_page(
@@ -84,4 +75,4 @@ def address_of(request: AnyRequest) -> str | None:
 
 
 OPEN = [show_sign_in, sign_in, show_link, use_link]
-HANDLERS = [sign_out, choose_theme]
+HANDLERS = [sign_out]

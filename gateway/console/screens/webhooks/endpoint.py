@@ -80,7 +80,7 @@ async def test_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Re
     return view.go(view.at(f"{DELIVERIES}/{trial.delivery_id}"))
 
 
-@post("/endpoints/{endpoint_id:uuid}/enable", status_code=200, opt={"scope": Scope.ADMIN})
+@post("/endpoints/{endpoint_id:uuid}/enable", status_code=200, opt={"scope": Scope.ENDPOINTS_WRITE})
 async def enable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
     """Deliver to it again."""
     endpoint = await endpoint_of(view, endpoint_id)
@@ -89,7 +89,9 @@ async def enable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> 
     return view.go(view.at(f"{ENDPOINTS}/{endpoint.id}?told=enabled"))
 
 
-@post("/endpoints/{endpoint_id:uuid}/disable", status_code=200, opt={"scope": Scope.ADMIN})
+@post(
+    "/endpoints/{endpoint_id:uuid}/disable", status_code=200, opt={"scope": Scope.ENDPOINTS_WRITE}
+)
 async def disable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
     """Deliver nothing more to it."""
     endpoint = await endpoint_of(view, endpoint_id)

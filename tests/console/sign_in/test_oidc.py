@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from gateway.adapters.oidc.provider import OidcProvider, ProviderClient
 from gateway.console.cookies import ATTEMPT, SESSION
-from gateway.console.router import face
+from gateway.console.router import console_face
 from gateway.core.crypto.cipher import Secret
 from gateway.core.roles import Role
 from gateway.core.sign_in.staff_rules import StaffRules
@@ -105,7 +105,7 @@ async def visiting(
 ) -> AsyncGenerator[Staff]:
     known = OidcProvider(client, world.deps.clock, user_agent="test")
     deps = replace(world.deps, identity_provider=known, staff_rules=rules, **changes)
-    transport = httpx.ASGITransport(create_app(deps, faces=[face()]))
+    transport = httpx.ASGITransport(create_app(deps, faces=[console_face()]))
     try:
         async with httpx.AsyncClient(transport=transport, base_url=HOME) as made:
             yield Staff(made, deps)
