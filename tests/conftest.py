@@ -1,6 +1,7 @@
 """Real Postgres and Valkey for every test that asks: one of each a session, shared by all workers.
 
 `GATEWAY_TEST_DATABASE_URL` (a superuser's) and `GATEWAY_TEST_REDIS_URL` name servers to use instead.
+With `GATEWAY_TEST_PARTITIONS=1` the jobs of every test are in partitions by month.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -28,6 +30,11 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from hypothesis import HealthCheck, settings
+
+from gateway import __version__
+from gateway.adapters.clock import SystemClock
+from gateway.core.months import Month
+from gateway.store.partitions.operations import turn_on
 
 ROOT = Path(__file__).parent.parent
 _configure = structlog.configure
@@ -182,9 +189,19 @@ def migrated_template(shared: Shared, postgres: str) -> str:
             f"CREATE DATABASE {_TEMPLATE}",
         )
         _migrate(at_database(postgres, _TEMPLATE))
+        if os.environ.get("GATEWAY_TEST_PARTITIONS"):
+            asyncio.run(partition_jobs(at_database(postgres, _TEMPLATE)))
         answer.write_text(_TEMPLATE)
 
     return shared.once("template", make)
+
+
+async def partition_jobs(url: str, months_before: int = 1) -> None:
+    """Partition the jobs of a database so that those made now have a month of their own."""
+    month = Month.of(SystemClock().now())
+    for _ in range(months_before):
+        month = Month.of(month.begins - timedelta(days=1))
+    await turn_on(url, lambda _: None, month, __version__)
 
 
 def _migrate(url: str) -> None:
