@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -30,11 +29,6 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from hypothesis import HealthCheck, settings
-
-from gateway import __version__
-from gateway.adapters.clock import SystemClock
-from gateway.core.months import Month
-from gateway.store.partitions.operations import turn_on
 
 ROOT = Path(__file__).parent.parent
 _configure = structlog.configure
@@ -190,18 +184,11 @@ def migrated_template(shared: Shared, postgres: str) -> str:
         )
         _migrate(at_database(postgres, _TEMPLATE))
         if os.environ.get("GATEWAY_TEST_PARTITIONS"):
-            asyncio.run(partition_jobs(at_database(postgres, _TEMPLATE)))
+            partitioned = import_module("tests.partitioned")  # not before coverage is measured
+            asyncio.run(partitioned.partition_jobs(at_database(postgres, _TEMPLATE)))
         answer.write_text(_TEMPLATE)
 
     return shared.once("template", make)
-
-
-async def partition_jobs(url: str, months_before: int = 1) -> None:
-    """Partition the jobs of a database so that those made now have a month of their own."""
-    month = Month.of(SystemClock().now())
-    for _ in range(months_before):
-        month = Month.of(month.begins - timedelta(days=1))
-    await turn_on(url, lambda _: None, month, __version__)
 
 
 def _migrate(url: str) -> None:

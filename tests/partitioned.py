@@ -1,0 +1,21 @@
+"""Databases whose jobs are in partitions by month."""
+
+from datetime import timedelta
+
+from gateway import __version__
+from gateway.adapters.clock import SystemClock
+from gateway.core.months import Month
+from gateway.store.partitions.operations import turn_on
+
+
+def month_before(count: int) -> Month:
+    """The month that was so many months ago."""
+    month = Month.of(SystemClock().now())
+    for _ in range(count):
+        month = Month.of(month.begins - timedelta(days=1))
+    return month
+
+
+async def partition_jobs(url: str) -> None:
+    """Partition the jobs of a database so that those made now have a month of their own."""
+    await turn_on(url, lambda _: None, month_before(1), __version__)
