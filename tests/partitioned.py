@@ -16,6 +16,9 @@ def month_before(count: int) -> Month:
     return month
 
 
-async def partition_jobs(url: str) -> None:
-    """Partition the jobs of a database so that those made now have a month of their own."""
-    await turn_on(url, lambda _: None, month_before(1), __version__)
+async def partition_jobs(url: str, count: int = 5) -> None:
+    """Partition the jobs of a database so that those made now have a month of their own.
+
+    Of the `count` partitions one has what was before last month, and one the rest.
+    """
+    await turn_on(url, lambda _: None, month_before(1), __version__, ahead=count - 2)

@@ -20,7 +20,7 @@ from gateway.store.partitions.layout import (
 )
 from gateway.store.partitions.months import Maintained, MonthKeeper
 from gateway.store.partitions.session import owner_session
-from gateway.store.partitions.switch_on import Switched
+from gateway.store.partitions.switch_on import MONTHS_AHEAD, Switched
 
 # A process of another version may insert jobs with a statement that needs the unique index.
 _OTHERS = """
@@ -54,8 +54,10 @@ async def layout(url: str, tell: Tell) -> Layout:
         return await _layout(session)
 
 
-async def turn_on(url: str, tell: Tell, month: Month, version: str) -> Switched | None:
-    """Partition the jobs from a month on; None if they are partitioned already."""
+async def turn_on(
+    url: str, tell: Tell, month: Month, version: str, *, ahead: int = MONTHS_AHEAD
+) -> Switched | None:
+    """Partition the jobs from a month on, `ahead` months at first; None if they are partitioned already."""
     async with owner_session(url, tell) as session:
         if await is_partitioned(session):
             return None
@@ -64,7 +66,7 @@ async def turn_on(url: str, tell: Tell, month: Month, version: str) -> Switched 
                 f"a process of version {other} is alive, and only {version} is known to work on partitions",
                 "Replace or stop it first; `gateway status` names it.",
             )
-        return await switch_on.switch_on(session, tell, month)
+        return await switch_on.switch_on(session, tell, month, ahead)
 
 
 async def turn_off(url: str, tell: Tell) -> float | None:

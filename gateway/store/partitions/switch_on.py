@@ -57,8 +57,8 @@ def month_to_begin(now: datetime) -> Month:
     return first_own_month(now, _LEAST)
 
 
-async def switch_on(session: Any, tell: Tell, month: Month) -> Switched:  # noqa: ANN401
-    """Partition the three tables from a month on; the session is that of `owner_session`."""
+async def switch_on(session: Any, tell: Tell, month: Month, ahead: int) -> Switched:  # noqa: ANN401
+    """Partition the three tables, with `ahead` months from one on; the session is that of `owner_session`."""
     for table in KEY_OF:
         if what := await session.fetchval(_IN_THE_WAY, table):
             raise DatabaseRefusedError(
@@ -69,7 +69,7 @@ async def switch_on(session: Any, tell: Tell, month: Month) -> Switched:  # noqa
     try:
         for table, key in KEY_OF.items():
             await _prove(session, tell, table, key, month.first)
-        seconds = await briefly(session, tell, lambda: _switch(session, month))
+        seconds = await briefly(session, tell, lambda: _switch(session, month, ahead))
         switched = True
     finally:
         if not switched:
@@ -109,10 +109,10 @@ async def _prove(session: Any, tell: Tell, table: str, key: str, bound: UUID) ->
     await session.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {_proof(table)}")
 
 
-async def _switch(session: Any, month: Month) -> None:  # noqa: ANN401
+async def _switch(session: Any, month: Month, ahead: int) -> None:  # noqa: ANN401
     await session.execute(f"LOCK TABLE {', '.join(KEY_OF)} IN ACCESS EXCLUSIVE MODE")
     months = [month]
-    while len(months) < MONTHS_AHEAD:
+    while len(months) < ahead:
         months.append(months[-1].next)
     for table in KEY_OF:
         found = await definition_of(session, table)
