@@ -4,15 +4,15 @@ from datetime import timedelta
 
 from gateway import __version__
 from gateway.adapters.clock import SystemClock
-from gateway.core.months import Month
+from gateway.core.months import PartitionMonth
 from gateway.store.partitions.operations import turn_on
 
 
-def month_before(count: int) -> Month:
+def month_before(count: int) -> PartitionMonth:
     """The month that was so many months ago."""
-    month = Month.of(SystemClock().now())
+    month = PartitionMonth.of(SystemClock().now())
     for _ in range(count):
-        month = Month.of(month.begins - timedelta(days=1))
+        month = PartitionMonth.of(month.begins - timedelta(days=1))
     return month
 
 

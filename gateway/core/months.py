@@ -9,7 +9,7 @@ from gateway.core.uuid7 import first_id
 _DECEMBER = 12
 
 
-class Month(NamedTuple):
+class PartitionMonth(NamedTuple):
     """A month of UTC."""
 
     year: int
@@ -22,7 +22,7 @@ class Month(NamedTuple):
         return cls(at.year, at.month)
 
     @classmethod
-    def named(cls, name: str) -> "Month | None":
+    def named(cls, name: str) -> "PartitionMonth | None":
         """The month of a name, None where the name is none of a month."""
         year, _, number = name.partition("_")
         if not (year.isdecimal() and number.isdecimal() and 1 <= int(number) <= _DECEMBER):
@@ -48,21 +48,23 @@ class Month(NamedTuple):
     def next(self) -> "Month":
         """The month after it."""
         if self.number == _DECEMBER:
-            return Month(self.year + 1, 1)
-        return Month(self.year, self.number + 1)
+            return PartitionMonth(self.year + 1, 1)
+        return PartitionMonth(self.year, self.number + 1)
 
 
-def first_own_month(now: datetime, least: timedelta) -> Month:
+def first_own_month(now: datetime, least: timedelta) -> PartitionMonth:
     """The first month that begins at least so much later."""
-    return Month.of(now + least).next
+    return PartitionMonth.of(now + least).next
 
 
-def months_between(last: Month, present: Month, ahead: int) -> list[Month]:
+def months_between(
+    last: PartitionMonth, present: PartitionMonth, ahead: int
+) -> list[PartitionMonth]:
     """The months after `last`, up to so many after the present one."""
     until = present
     for _ in range(ahead):
         until = until.next
-    found: list[Month] = []
+    found: list[PartitionMonth] = []
     while last < until:
         last = last.next
         found.append(last)

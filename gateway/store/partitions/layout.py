@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.core.months import Month
+from gateway.core.months import PartitionMonth
 
 OLD, DEFAULT = "old", "default"
 _KIND = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)"
@@ -32,9 +32,9 @@ class Partition:
         return f"{self.table}_{self.suffix}"
 
     @property
-    def month(self) -> Month | None:
+    def month(self) -> PartitionMonth | None:
         """Its month; None for what came before, and for the rest."""
-        return Month.named(self.suffix)
+        return PartitionMonth.named(self.suffix)
 
 
 async def is_partitioned(session: Any) -> bool:  # noqa: ANN401

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from gateway.core.months import Month, months_between
+from gateway.core.months import PartitionMonth, months_between
 from gateway.core.uuid7 import time_of
 from gateway.store.conditions import OPEN_STATES
 from gateway.store.migration.migration_lock import Tell
@@ -62,7 +62,7 @@ SELECT id FROM next ORDER BY id DESC LIMIT 1"""
 class Maintained(NamedTuple):
     """The months that were made and dropped, and for the oldest that stays, why."""
 
-    made: Sequence[Month]
+    made: Sequence[PartitionMonth]
     dropped: Sequence[str]
     oldest: str
     because: str
@@ -84,7 +84,7 @@ class MonthKeeper:
         """Do all that is due, or only say what."""
         found = await partitions_of(self.session, "job")
         known = [one.month for one in found if one.month is not None]
-        made = months_between(max(known), Month.of(self.now), MONTHS_AHEAD)
+        made = months_between(max(known), PartitionMonth.of(self.now), MONTHS_AHEAD)
         if not dry_run:
             for month in made:
                 await briefly(self.session, self.tell, partial(self._make, month))
@@ -100,7 +100,7 @@ class MonthKeeper:
                 await self._drop(one, end)
         return Maintained(made, dropped, "", "")
 
-    async def _make(self, month: Month) -> None:
+    async def _make(self, month: PartitionMonth) -> None:
         for table in KEY_OF:
             of = await definition_of(self.session, table, partition=f"{table}_{DEFAULT}")
             await run_all(self.session, new_partition(of, month.name))
@@ -148,7 +148,7 @@ class MonthKeeper:
             await self.session.execute(f"DROP TABLE {name}")
 
 
-def _taken_from_default(of: Definition, month: Month) -> str:
+def _taken_from_default(of: Definition, month: PartitionMonth) -> str:
     """The statement that moves the rows of a month whose partition was not made in time."""
     return (
         f"WITH late AS (DELETE FROM {of.partition(DEFAULT)} WHERE {of.key} >= '{month.first}'"

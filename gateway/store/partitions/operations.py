@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gateway.core.months import Month
+from gateway.core.months import PartitionMonth
 from gateway.store.migration.migration_lock import Tell
 from gateway.store.migration.preflight import DatabaseRefusedError
 from gateway.store.partitions import switch_off, switch_on
@@ -55,7 +55,7 @@ async def layout(url: str, tell: Tell) -> Layout:
 
 
 async def turn_on(
-    url: str, tell: Tell, month: Month, version: str, *, ahead: int = MONTHS_AHEAD
+    url: str, tell: Tell, month: PartitionMonth, version: str, *, ahead: int = MONTHS_AHEAD
 ) -> Switched | None:
     """Partition the jobs from a month on, `ahead` months at first; None if they are partitioned already."""
     async with owner_session(url, tell) as session:

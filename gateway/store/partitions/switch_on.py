@@ -17,7 +17,7 @@ from uuid import UUID
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
-from gateway.core.months import Month, first_own_month
+from gateway.core.months import PartitionMonth, first_own_month
 from gateway.store.migration.migration_lock import Tell
 from gateway.store.migration.preflight import DatabaseRefusedError
 from gateway.store.partitions import keys
@@ -48,16 +48,16 @@ SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conname = ANY($1::text[])
 class Switched(NamedTuple):
     """The first month with a partition of its own, and how many seconds the tables were locked at most."""
 
-    month: Month
+    month: PartitionMonth
     seconds: float
 
 
-def month_to_begin(now: datetime) -> Month:
+def month_to_begin(now: datetime) -> PartitionMonth:
     """The first month that gets a partition of its own."""
     return first_own_month(now, _LEAST)
 
 
-async def switch_on(session: Any, tell: Tell, month: Month, ahead: int) -> Switched:  # noqa: ANN401
+async def switch_on(session: Any, tell: Tell, month: PartitionMonth, ahead: int) -> Switched:  # noqa: ANN401
     """Partition the three tables, with `ahead` months from one on; the session is that of `owner_session`."""
     for table in KEY_OF:
         if what := await session.fetchval(_IN_THE_WAY, table):
@@ -109,7 +109,7 @@ async def _prove(session: Any, tell: Tell, table: str, key: str, bound: UUID) ->
     await session.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {_proof(table)}")
 
 
-async def _switch(session: Any, month: Month, ahead: int) -> None:  # noqa: ANN401
+async def _switch(session: Any, month: PartitionMonth, ahead: int) -> None:  # noqa: ANN401
     await session.execute(f"LOCK TABLE {', '.join(KEY_OF)} IN ACCESS EXCLUSIVE MODE")
     months = [month]
     while len(months) < ahead:
@@ -161,7 +161,7 @@ def new_partition(of: Definition, suffix: str) -> Sequence[str]:
     ]
 
 
-def attach_month(of: Definition, month: Month) -> str:
+def attach_month(of: Definition, month: PartitionMonth) -> str:
     """The statement that attaches the partition of a month."""
     return (
         f"ALTER TABLE {of.name} ATTACH PARTITION {of.partition(month.name)}"

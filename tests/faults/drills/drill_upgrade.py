@@ -10,7 +10,7 @@ import pytest
 from typing_extensions import override
 
 from gateway import __version__
-from gateway.core.months import Month
+from gateway.core.months import PartitionMonth
 from gateway.core.uuid7 import first_id
 from gateway.embedded import create_database
 from gateway.store.partitions.operations import turn_on
@@ -94,7 +94,7 @@ async def test_46_the_schema_goes_back_beneath_old_code(rig: Rig, release: Relea
         await _nothing_failed(history)
 
 
-class _Soon(Month):
+class _Soon(PartitionMonth):
     """A month that begins in a few seconds, as far as a test can wait for."""
 
     @property

@@ -9,7 +9,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import Limits, NewJob, Tenant
-from gateway.errors import IdempotencyKeyReused, QueueFull, Unauthorized
+from gateway.errors import GatewayError, IdempotencyKeyReused, QueueFull, Unauthorized
 from gateway.flows.accept.batch import BatchAccepted, accept_batch, key_in_batch
 from gateway.flows.admin.tenants import delete_tenant
 from gateway.store.work import jobs
@@ -56,7 +56,7 @@ async def test_one_bad_job_leaves_none(world: World):
     tenant = await world.tenant()
     good = batch_of(world, tenant, 3)
     bad = replace(good[0], id=uuid7(), params="{")
-    with pytest.raises(Exception, match="json"):
+    with pytest.raises(GatewayError, match="cannot be stored"):
         await accept(world, [*good, bad])
     assert await stored(world) == []
 

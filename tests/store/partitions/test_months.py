@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from gateway.core.months import Month
+from gateway.core.months import PartitionMonth
 from gateway.store import diagnostics
 from gateway.store.database import Database, Tx, open_database
 from gateway.store.partitions.months import Maintained
@@ -160,7 +160,7 @@ async def test_work_that_is_not_done_keeps_the_month(
 async def test_a_month_that_nobody_made_in_time_is_made_and_takes_its_jobs(
     database_url: str, months: Database
 ) -> None:
-    later = Month.of(LAST.begins + timedelta(days=150))
+    later = PartitionMonth.of(LAST.begins + timedelta(days=150))
     async with months.begin() as tx:
         tenant = await add_tenant(tx)
         (job,) = await add_jobs(tx, tenant, id=id_at(later.begins), batch_name="b")

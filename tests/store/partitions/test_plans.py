@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from uuid_utils.compat import uuid7
 
-from gateway.core.months import Month
+from gateway.core.months import PartitionMonth
 from gateway.store.database import Database, Tx, open_database
 from gateway.store.statement import Query, Statement
 from gateway.store.work import jobs, submits
@@ -19,6 +19,7 @@ from tests.builders import add_jobs, add_tenant, id_at
 from tests.partitioned import month_before, partition_jobs
 
 MONTHS = 24
+JOBS, SUBMITS = vars(jobs), vars(submits)
 NEXT = month_before(0).next
 _FILL = """
 INSERT INTO job (id, tenant_id, state, name, workflow, params, metadata, deadline_at, completed_at, created_at)
@@ -83,7 +84,7 @@ def partitions(found: list[Any]) -> set[str]:
     } - {"job_key"}
 
 
-async def one_of(tx: Tx, month: Month) -> tuple[UUID, UUID]:
+async def one_of(tx: Tx, month: PartitionMonth) -> tuple[UUID, UUID]:
     row = await tx.one(
         "SELECT id, tenant_id FROM job WHERE id >= $1 AND id < $2 LIMIT 1",
         month.first,
@@ -101,17 +102,19 @@ async def test_a_look_up_by_id_reads_one_partition(tx: Tx) -> None:
     month = NEXT.next
     job, tenant = await one_of(tx, month)
     for found in (
-        await explain(tx, jobs._ONE, tenant_id=tenant, job_id=job),
-        await explain(tx, jobs._OWNER, job_id=job),
-        await explain(tx, jobs._ALL, job_ids=[job]),
-        await explain(tx, jobs._VERSIONS, job_ids=[job]),
+        await explain(tx, JOBS["_ONE"], tenant_id=tenant, job_id=job),
+        await explain(tx, JOBS["_OWNER"], job_id=job),
+        await explain(tx, JOBS["_ALL"], job_ids=[job]),
+        await explain(tx, JOBS["_VERSIONS"], job_ids=[job]),
     ):
         assert partitions(found) == {f"job_{month.name}"}
 
 
 async def test_what_is_written_of_a_job_reads_one_partition(tx: Tx) -> None:
     job, _ = await one_of(tx, NEXT)
-    found = await explain(tx, submits._SUBMITTED, ids=[job], tokens=[uuid7()], upstream_ids=["up"])
+    found = await explain(
+        tx, SUBMITS["_SUBMITTED"], ids=[job], tokens=[uuid7()], upstream_ids=["up"]
+    )
     assert partitions(found) == {f"job_{NEXT.name}"}
 
 

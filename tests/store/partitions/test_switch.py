@@ -11,7 +11,7 @@ import pytest_asyncio
 from uuid_utils.compat import uuid7
 
 from gateway import __version__
-from gateway.core.months import Month
+from gateway.core.months import PartitionMonth
 from gateway.errors import Unavailable
 from gateway.store.database import Database, open_database
 from gateway.store.migration.migrate import downgrade_schema, upgrade_schema
@@ -23,7 +23,7 @@ from gateway.store.work import jobs, submits
 from tests.builders import add_jobs, add_tenant, claim_jobs, id_at
 from tests.partitioned import month_before, partition_jobs
 
-NOW = Month.of(datetime.now().astimezone()).begins
+NOW = PartitionMonth.of(datetime.now().astimezone()).begins
 # Everything that the three tables, their partitions and their keys are made of.
 _MADE_OF = """
 SELECT tablename || ' ' || indexdef FROM pg_indexes WHERE schemaname = 'public'
@@ -259,6 +259,29 @@ async def test_a_column_and_an_index_that_come_later_go_with_the_tables(
             "CREATE INDEX job_later ON public.job USING btree (later, id)"
         ]
         await tx.rows("ALTER TABLE job DROP COLUMN later")
+
+
+async def test_an_index_is_built_on_each_partition_and_then_taken_over(
+    database_url: str, plain: Database
+) -> None:
+    """As docs/upgrades.md tells the writers of migrations."""
+    await partition_jobs(database_url)
+    nodes = "SELECT relfilenode FROM pg_class WHERE relname LIKE 'job_late_%' ORDER BY relname"
+    async with plain.single() as tx:
+        parts = await tx.rows(
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'job'::regclass"
+        )
+        for (part,) in parts:
+            name = part.replace("job_", "job_late_", 1)
+            await tx.rows(f"CREATE INDEX CONCURRENTLY {name} ON {part} (deadline_at)")
+        built = await tx.rows(nodes)
+        await tx.rows("CREATE INDEX job_late ON job (deadline_at)")
+        assert await tx.rows(nodes) == built
+        taken = await tx.one(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'job_late'::regclass"
+        )
+        assert taken[0] == len(parts)
+        await tx.rows("DROP INDEX job_late")
 
 
 async def test_a_process_that_knows_the_single_table_goes_on(
