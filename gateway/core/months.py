@@ -16,7 +16,7 @@ class PartitionMonth(NamedTuple):
     number: int
 
     @classmethod
-    def of(cls, at: datetime) -> "Month":
+    def of(cls, at: datetime) -> "PartitionMonth":
         """The month of a time."""
         at = at.astimezone(UTC)
         return cls(at.year, at.month)
@@ -45,7 +45,7 @@ class PartitionMonth(NamedTuple):
         return first_id(self.begins)
 
     @property
-    def next(self) -> "Month":
+    def next(self) -> "PartitionMonth":
         """The month after it."""
         if self.number == _DECEMBER:
             return PartitionMonth(self.year + 1, 1)
