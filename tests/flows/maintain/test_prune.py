@@ -32,6 +32,12 @@ DAY = 86_400.0
 TABLES = ("job", "job_event", "event", "delivery", "attempt")
 
 
+@pytest.fixture(autouse=True)
+def by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs go by row where those of all tests are partitioned as well."""
+    monkeypatch.setattr("gateway.flows.maintain.prune._MONTH_DAYS", 0)
+
+
 async def counts(world: World) -> dict[str, int]:
     return {name: await world.value(f"SELECT count(*) FROM {name}") for name in TABLES}
 
