@@ -188,7 +188,7 @@ async def open_deps(
         stack.push_async_callback(database.close)
         database.availability.on_change(partial(_log_postgres, database.place))
         replica = _opening_replica(settings, name, database, clock)
-        upstream, sender = await stack.enter_async_context(_calling_out(settings, clock))
+        upstream, sender = await stack.enter_async_context(_calling_out(settings, clock, vitals))
         redis = settings.redis_url.get_secret_value()
         limiter = WindowLimiter(redis, host)
         stack.push_async_callback(limiter.aclose)
@@ -219,10 +219,11 @@ async def open_deps(
 
 @asynccontextmanager
 async def _calling_out(
-    settings: Settings, clock: Clock
+    settings: Settings, clock: Clock, vitals: Vitals
 ) -> AsyncGenerator[tuple[MusicAi, HttpSender]]:
     """Open what calls other servers: the client of the upstream, and the sender of webhooks."""
-    upstream = MusicAi(clock, user_agent=_AGENT, rate=settings.upstream_rate)
+    rate, listener = settings.upstream_rate, vitals.note_call
+    upstream = MusicAi(clock, user_agent=_AGENT, rate=rate, listener=listener)
     sender = sender_of(settings)
     try:
         yield upstream, sender

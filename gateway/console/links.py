@@ -10,10 +10,13 @@ from gateway.console.view import View
 JOBS = "/jobs"
 DELIVERIES = "/deliveries"
 ENDPOINTS = "/endpoints"
+EVENTS = "/events"
+FEED = "/feed"
 SIGNATURE = "/signature"
 DEAD_LETTERS = "/dead-letters"
 BULK = "/bulk"
 USAGE = "/usage"
+QUEUES = "/queues"
 TENANTS = "/tenants"
 ACCOUNT = "/account"
 # Of a page with others before it, and of what was just done.

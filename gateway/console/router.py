@@ -16,6 +16,7 @@ from gateway.console.guards import (
     guard_staff,
 )
 from gateway.console.screens import job, jobs, now, search, sign_in, static, theme
+from gateway.console.screens.events import catalogue, feed
 from gateway.console.screens.operations import account, activity, queues, system, usage
 from gateway.console.screens.portal import accent, enter, overview
 from gateway.console.screens.tenancy import export, keys, portal, tenant, tenant_changes, tenants
@@ -63,6 +64,8 @@ _STAFF: list[Any] = [
     *endpoint_changes.HANDLERS,
     *recover.HANDLERS,
     *signature.HANDLERS,
+    *catalogue.HANDLERS,
+    *feed.HANDLERS,
     *dead_letters.HANDLERS,
     *bulk.HANDLERS,
 ]
@@ -91,6 +94,7 @@ _PORTAL: Sequence[tuple[tuple[PortalPage, ...], list[Any]]] = (
         ],
     ),
     ((PortalPage.JOBS, PortalPage.DELIVERIES, PortalPage.ENDPOINTS), bulk.HANDLERS),
+    ((PortalPage.EVENTS,), [*catalogue.HANDLERS, *feed.HANDLERS]),
     ((PortalPage.USAGE,), usage.HANDLERS),
 )
 _PORTAL_OPEN: list[Any] = [*enter.OPEN, *accent.OPEN, *static.OPEN]

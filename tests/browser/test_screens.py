@@ -39,6 +39,7 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
     waiting = next(one["id"] for one in jobs if one["name"] == "waiting")
     delivery = tenant.send("GET", "/v1/delivery?status=exhausted")[0]["id"]
     to = tenant.send("GET", "/v1/endpoint")[0]["id"]
+    event = tenant.send("GET", "/v1/event?wait=10")[0]["id"]
     operation = tenant.send("POST", "/v1/delivery/recover", {"since": "2001-01-01"})
     return {
         "now": "/console",
@@ -75,6 +76,10 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "dead letters, count": f"/console/dead-letters/send?tenant={tenant.slug}",
         "bulk": f"/console/bulk?tenant={tenant.slug}",
         "bulk operation": f"/console/bulk/{operation['id']}",
+        "event types": f"/console/events?tenant={tenant.slug}&type=job.failed",
+        "feed": f"/console/feed?tenant={tenant.slug}",
+        "no events": f"/console/feed?tenant={tenant.slug}&type=job.deleted",
+        "event": f"/console/feed/{event}",
         "search": "/console/search?q=nothing",
         "sign in": "/console/sign-in",
     }

@@ -39,6 +39,7 @@ ACTIONS = (
     "endpoint.enabled",
     "endpoint.disabled",
     "endpoint.tested",
+    "endpoint.checked",
     "endpoint.secret_rotated",
     "bulk.started",
     "bulk.stopped",

@@ -184,10 +184,10 @@ async def test_an_erased_tenant_leaves_nothing_and_takes_nothing_of_others(world
         # On a slow machine it would be due again while the next tenant's jobs are submitted.
         await world.run("UPDATE job SET next_at = now() + interval '1 h' WHERE state = 'accepted'")
         await create_key(world.deps, "t", kind=KeyKind.TENANT, name="k", tenant=slug)
+        await put_look(world.deps, "test", tenant.slug, PortalLook(mode="dark"))
         await save_view(
             world.deps, "t", ViewOwner(tenant.id, ""), name="v", query="q", is_shared=False
         )
-        await put_look(world.deps, "test", tenant.slug, PortalLook(mode="dark"))
         link = await make_portal_link(world.deps, tenant, key_id=None)
         await redeem(world.deps, link.token, None)
         await resend(world.deps, DeliveryFilter(tenant.id))

@@ -195,8 +195,8 @@ async def fill(tx: Tx) -> None:
     session = session_of(tenant_id=tenant)
     await sessions.add(tx, session, uuid7().bytes)
     await sessions.add_link(tx, session, uuid7().bytes)
-    await add_view(tx, tenant)
     await portal_looks.put(tx, tenant, PortalLook(mode="dark"))
+    await add_view(tx, tenant)
 
 
 USAGE = ("usage_hourly", "usage_daily")  # its tenant is unknown

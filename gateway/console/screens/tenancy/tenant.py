@@ -1,5 +1,6 @@
 """One tenant: what it uses of its limits, its credential, its keys, and who changed what."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -61,8 +62,13 @@ async def show_tenant(
 ) -> Response[bytes]:
     """One tenant."""
     deps, now = view.deps, view.deps.clock.now()
-    tenant, load = await read_load(deps, slug)
-    acts = acts_of(await list_audit(deps, AuditFilter(tenant=slug), PageCursor(), _MOST_ACTS))
+    (tenant, load), found, credentials, keys = await asyncio.gather(
+        read_load(deps, slug),
+        list_audit(deps, AuditFilter(tenant=slug), PageCursor(), _MOST_ACTS),
+        list_credentials(deps, slug),
+        list_keys(deps, slug),
+    )
+    acts = acts_of(found)
     return view.page(
         "tenancy/tenant.html",
         tenant=tenant,
@@ -72,10 +78,8 @@ async def show_tenant(
         rate=limits_in_force(tenant.limits, deps.policy).rate,
         kept=_kept(tenant, deps.policy),
         limit_fields=_fields(tenant),
-        credentials=[
-            (one, _credential_pill(one, now)) for one in await list_credentials(deps, slug)
-        ],
-        keys=[(one, key_pill(one, now)) for one in await list_keys(deps, slug)],
+        credentials=[(one, _credential_pill(one, now)) for one in credentials],
+        keys=[(one, key_pill(one, now)) for one in keys],
         acts=acts,
         look=await get_look(deps, slug),
         suspension=_suspension(tenant, acts),
