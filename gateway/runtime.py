@@ -209,6 +209,7 @@ async def open_deps(
             policy=policy_of(settings),
             upstream_url=settings.upstream_url,
             public_url=settings.public_url,
+            frame_ancestors=settings.portal_frame_ancestors,
             slots=Slots(clock),
             vitals=vitals,
             tracer=await stack.enter_async_context(_tracing(clock, name)),

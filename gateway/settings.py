@@ -30,6 +30,8 @@ from gateway.config.environment import (
     unknown_variables,
 )
 from gateway.config.opentelemetry import TraceSettings, trace_settings
+from gateway.config.page_settings import PageSettings
+from gateway.config.parts import split
 from gateway.config.postgres_url import read_url, read_url_of_standby
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.shown import ShownSetting, shown_settings
@@ -39,7 +41,7 @@ _URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
 _PROXY = re.compile(r"http://(?:[^/?#@\s]+@)?(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+/?")
 
 
-class Settings(BaseSettings):
+class Settings(PageSettings, BaseSettings):
     """The settings, read from environment variables and from the files that they name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
@@ -116,10 +118,6 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field(
         "", description="Address that `GATEWAY_METRICS_PORT` listens on; empty: `GATEWAY_HOST`."
-    )
-    console: bool = Field(
-        True,
-        description="Serves the [console](console.md) at `/console`; `off` leaves its routes out.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level of log lines that are written."
@@ -242,11 +240,7 @@ class Settings(BaseSettings):
     @field_validator("callback_networks", "callback_ports", "delivery_delays", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()]
-            if isinstance(value, str)
-            else value
-        )
+        return split(value)
 
     @field_validator("callback_networks", mode="after")
     @classmethod

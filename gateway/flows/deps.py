@@ -67,6 +67,8 @@ class Deps:
     slots: Slots
     # Where people reach the gateway, for links that are handed out; empty: the links are relative.
     public_url: str = ""
+    # Origins whose pages may show a portal in a frame, unless the tenant has its own.
+    frame_ancestors: tuple[str, ...] = ()
     # When a missing master key is reported again, by its number.
     next_reports: dict[str, float] = field(default_factory=dict[str, float])
     restore_detector: RestoreDetector = field(default_factory=RestoreDetector)

@@ -43,6 +43,7 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "no jobs": f"/console/jobs?tenant={tenant.slug}&name=none",
         "job": f"/console/jobs/{failed}",
         "job, raw": f"/console/jobs/{failed}?tab=raw",
+        "job, request": f"/console/jobs/{failed}?tab=request",
         "waiting job": f"/console/jobs/{waiting}",
         "tenants": "/console/tenants",
         "no tenants": "/console/tenants?text=nobody-has-this",

@@ -39,7 +39,15 @@ from tests.builders import (
 )
 
 # Statements for tenants have no rights on these tables.
-CLOSED = {"access_key", "audit", "credential", "session", "session_link", "usage_hour"}
+CLOSED = {
+    "access_key",
+    "audit",
+    "credential",
+    "portal_look",
+    "session",
+    "session_link",
+    "usage_hour",
+}
 # Tables without rows of tenants.
 COMMON = {"alembic_version", "beacon", "process", "throughput"}
 

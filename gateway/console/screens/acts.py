@@ -19,6 +19,7 @@ _WORDS = {
     "session.created": "signed in",
     "session.ended": "ended a session",
     "portal_link.created": "made a portal link for",
+    "portal.changed": "changed the portal of",
 }
 _COMMAND_LINE = "cli"
 

@@ -25,6 +25,7 @@ from gateway.core.crypto.session_tokens import (
 )
 from gateway.core.events import instant
 from gateway.core.model import KeyKind, Tenant
+from gateway.core.portal.look import PortalLook
 from gateway.core.roles import Role, role_of
 from gateway.errors import Forbidden, RateLimited, TenantSuspended, Unauthorized
 from gateway.flows.accept.authenticate import Authenticator
@@ -34,7 +35,7 @@ from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deps import Deps
 from gateway.flows.process.session_memory import KnownSession
 from gateway.store.database import Tx
-from gateway.store.tenancy import sessions, tenants
+from gateway.store.tenancy import portal_looks, sessions, tenants
 from gateway.store.tenancy.sessions import Grant, SessionFilter, StoredLink, StoredSession
 
 SessionKind = Literal["console", "portal"]
@@ -62,7 +63,7 @@ class Session:
     csrf_token: str  # empty in lists
     pages: tuple[str, ...]
     return_url: str | None
-    theme: dict[str, str]
+    look: PortalLook
     created_at: datetime
     last_seen_at: datetime
     expires_at: datetime
@@ -189,7 +190,7 @@ async def find(deps: Deps, token: str) -> Session | None:
         if known is None:
             return None
         keep(known)
-    return None if _is_over(known.stored, now) else _shown(known.stored, known.tenant, token)
+    return None if _is_over(known.stored, now) else _shown(known, token)
 
 
 @retry_on_deadlock
@@ -234,7 +235,7 @@ async def list_sessions(
         owners: dict[UUID | None, Tenant | None] = {
             one: await tenants.by_id(tx, one) for one in of_portals
         }
-    return [_shown(one, owners.get(one.tenant_id), None) for one in found]
+    return [_shown(KnownSession(one, owners.get(one.tenant_id)), None) for one in found]
 
 
 async def _count(deps: Deps, act: str, address: str | None, per_second: int) -> None:
@@ -272,7 +273,7 @@ async def _look_up(deps: Deps, digest: bytes, now: datetime) -> KnownSession | N
             return None
         if now - stored.last_seen_at >= _NOTE_USE:
             await sessions.seen(tx, stored.id, now)
-    return KnownSession(stored, tenant)
+    return KnownSession(stored, tenant, await _look(tx, stored))
 
 
 def _is_over(stored: StoredSession, now: datetime) -> bool:
@@ -291,7 +292,7 @@ async def _begin(
         **{**granted, **born}, last_seen_at=now, address=address, is_key_ended=False
     )
     await sessions.add(tx, stored, digest)
-    begun = _shown(stored, tenant, text)
+    begun = _shown(KnownSession(stored, tenant, await _look(tx, stored)), text)
     detail = {
         "kind": begun.kind,
         "role": begun.role,
@@ -330,18 +331,26 @@ async def _tenant(tx: Tx, grant: Grant) -> Tenant | None:
     return None if grant.tenant_id is None else await tenants.by_id(tx, grant.tenant_id)
 
 
-def _shown(stored: StoredSession, tenant: Tenant | None, token: str | None) -> Session:
+async def _look(tx: Tx, grant: Grant) -> PortalLook:
+    """What the tenant has stored, which a link can name otherwise."""
+    if grant.tenant_id is None:
+        return PortalLook()
+    return (await portal_looks.find(tx, grant.tenant_id)).under(json.loads(grant.theme))
+
+
+def _shown(known: KnownSession, token: str | None) -> Session:
+    stored = known.stored
     return Session(
         id=stored.id,
         kind=cast("SessionKind", stored.kind),
         role=Role(stored.role),
         who=stored.who,
         key_id=stored.key_id,
-        tenant=tenant,
+        tenant=known.tenant,
         csrf_token=csrf_token(token) if token else "",
         pages=tuple(stored.pages),
         return_url=stored.return_url,
-        theme=json.loads(stored.theme),
+        look=known.look,
         created_at=stored.created_at,
         last_seen_at=stored.last_seen_at,
         expires_at=stored.expires_at,

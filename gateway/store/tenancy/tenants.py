@@ -90,6 +90,7 @@ _ERASE = tuple(
             "DELETE FROM tenant_load WHERE tenant_id = :tenant_id",
             "DELETE FROM signing_secret WHERE tenant_id = :tenant_id",
             "DELETE FROM endpoint WHERE tenant_id = :tenant_id",
+            "DELETE FROM portal_look WHERE tenant_id = :tenant_id",
             "DELETE FROM session_link WHERE tenant_id = :tenant_id",
             "DELETE FROM session WHERE tenant_id = :tenant_id",
             "DELETE FROM access_key WHERE tenant_id = :tenant_id",

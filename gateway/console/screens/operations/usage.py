@@ -20,6 +20,7 @@ from gateway.web.routes.usage import usage_csv
 from gateway.web.schemas.requests import In
 
 _READS = {"scope": Scope.USAGE_READ}
+_FILES = (("day", "CSV by day"), ("workflow", "CSV by workflow"), ("tenant", "CSV by tenant"))
 _MONTHS_SHOWN = 25
 _MOST_CODES = 10
 _CSV_GROUPS = {"day": ("day",), "tenant": ("tenant",), "workflow": ("workflow", "status")}
@@ -66,6 +67,7 @@ async def show_usage(parameters: Injected[UsageView], view: Injected[View]) -> R
         months=_months(month, now),
         total=total,
         run_hours=_run_hours(total),
+        files=_FILES[: None if view.signed_in.tenant is None else -1],
         codes=_codes(total),
         days=[(day, _run_hours(day)) for day in days],
         bars=_bars(days, month, now),

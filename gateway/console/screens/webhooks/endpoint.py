@@ -98,7 +98,7 @@ async def check_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> R
     )
 
 
-@post("/endpoints/{endpoint_id:uuid}/enable", status_code=200, opt={"scope": Scope.ADMIN})
+@post("/endpoints/{endpoint_id:uuid}/enable", status_code=200, opt={"scope": Scope.ENDPOINTS_WRITE})
 async def enable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
     """Deliver to it again."""
     endpoint = await endpoint_of(view, endpoint_id)
@@ -107,7 +107,9 @@ async def enable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> 
     return view.go(view.at(f"{ENDPOINTS}/{endpoint.id}?told=enabled"))
 
 
-@post("/endpoints/{endpoint_id:uuid}/disable", status_code=200, opt={"scope": Scope.ADMIN})
+@post(
+    "/endpoints/{endpoint_id:uuid}/disable", status_code=200, opt={"scope": Scope.ENDPOINTS_WRITE}
+)
 async def disable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
     """Deliver nothing more to it."""
     endpoint = await endpoint_of(view, endpoint_id)
