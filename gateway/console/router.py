@@ -19,7 +19,7 @@ from gateway.console.screens import job, jobs, now, search, sign_in, static, the
 from gateway.console.screens.events import catalogue, feed
 from gateway.console.screens.operations import account, activity, queues, system, usage
 from gateway.console.screens.portal import accent, enter, overview
-from gateway.console.screens.tenancy import export, keys, tenant, tenant_changes, tenants
+from gateway.console.screens.tenancy import export, keys, portal, tenant, tenant_changes, tenants
 from gateway.console.screens.webhooks import (
     bulk,
     dead_letters,
@@ -51,6 +51,7 @@ _STAFF: list[Any] = [
     *tenant.HANDLERS,
     *tenant_changes.HANDLERS,
     *keys.HANDLERS,
+    *portal.HANDLERS,
     *export.HANDLERS,
     *usage.HANDLERS,
     *queues.HANDLERS,
@@ -93,8 +94,8 @@ _PORTAL: Sequence[tuple[tuple[PortalPage, ...], list[Any]]] = (
             *recover.HANDLERS,
         ],
     ),
-    ((PortalPage.EVENTS,), [*catalogue.HANDLERS, *feed.HANDLERS]),
     ((PortalPage.JOBS, PortalPage.DELIVERIES, PortalPage.ENDPOINTS), bulk.HANDLERS),
+    ((PortalPage.EVENTS,), [*catalogue.HANDLERS, *feed.HANDLERS]),
     ((PortalPage.USAGE,), usage.HANDLERS),
 )
 _PORTAL_OPEN: list[Any] = [*enter.OPEN, *accent.OPEN, *static.OPEN]

@@ -4,9 +4,13 @@ from typing import Literal
 
 import pytest
 
+from gateway.console.screens.job_list.columns import COLUMNS
 from tests.browser.visitor import Gateway, TenantOfGateway, Visitors
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for npm and for a whole gateway
+
+
+_COLUMNS = "".join(f"&columns={key}" for key in [*COLUMNS, "label:customer"])
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,11 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "now": "/console",
         "jobs": f"/console/jobs?tenant={tenant.slug}",
         "no jobs": f"/console/jobs?tenant={tenant.slug}&name=none",
+        "jobs, all columns": f"/console/jobs?tenant={tenant.slug}{_COLUMNS}&live=off",
+        "jobs, counts": f"/console/jobs/counts?tenant={tenant.slug}",
+        "jobs, views": "/console/jobs/views",
+        "jobs, retry": f"/console/jobs/act?tenant={tenant.slug}&act=retry&id={failed}",
+        "jobs, choose a tenant": "/console/jobs/act?act=cancel",
         "job": f"/console/jobs/{failed}",
         "job, raw": f"/console/jobs/{failed}?tab=raw",
         "job, request": f"/console/jobs/{failed}?tab=request",

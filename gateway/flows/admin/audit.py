@@ -43,6 +43,9 @@ ACTIONS = (
     "endpoint.secret_rotated",
     "bulk.started",
     "bulk.stopped",
+    "view.saved",
+    "view.changed",
+    "view.deleted",
 )
 
 

@@ -1,5 +1,6 @@
 """Endpoint: how it is doing, what it has not received, and what can be done about it."""
 
+import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -45,18 +46,22 @@ async def show_endpoint(
 ) -> Response[bytes]:
     """One endpoint."""
     endpoint = await endpoint_of(view, endpoint_id)
-    record = await endpoint_record(view.deps, endpoint.tenant_id, endpoint.id)
     running = OperationFilter(endpoint.tenant_id, "running", endpoint.id)
+    record, begun, tenant = await asyncio.gather(
+        endpoint_record(view.deps, endpoint.tenant_id, endpoint.id),
+        operations(view.deps, running, None, _MOST_RUNNING),
+        tenant_of(view, endpoint),
+    )
     now = view.deps.clock.now()
     return view.page(
         "webhooks/endpoint.html",
         endpoint=endpoint,
-        tenant=(await tenant_of(view, endpoint)).slug,
+        tenant=tenant.slug,
         pill=health_pill(endpoint),
         since=health_since(endpoint),
         record=record,
         bars=strip(record.attempts),
-        running=await operations(view.deps, running, None, _MOST_RUNNING),
+        running=begun,
         most=MOST_COUNTED,
         events=EVENT_TYPES,
         test_ping=TEST_PING,
