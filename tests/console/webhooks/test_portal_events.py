@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from gateway.core.webhooks.receiver_probe import FoundAddresses, ReceiverProbe, TriedAddress
-from tests.console.events.test_event_screens import listed, rows
 from tests.console.test_portal import entered
+from tests.console.webhooks.test_events import listed, rows
 from tests.web.conftest import World
 from tests.web.webhooks import endpoint, event
 
