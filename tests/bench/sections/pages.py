@@ -65,7 +65,7 @@ async def measure_pages(
     api: Running, key: str, examples: Examples, samples: int
 ) -> dict[str, dict[str, Any]]:
     """The times of each page; the pages take turns, so that a slow moment of the machine meets all of them."""
-    asked = {_ALL: _of_all(), LARGEST: _of_largest(examples)}
+    asked = {_ALL: paths_of_all(), LARGEST: paths_of_largest(examples)}
     times = {(who, name): list[float]() for who, paths in asked.items() for name in paths}
     sizes: dict[tuple[str, str], int] = {}
     async with aiohttp.ClientSession(api.url, cookie_jar=aiohttp.DummyCookieJar()) as client:
@@ -107,7 +107,7 @@ def _shares(ordered: list[float]) -> dict[str, float]:
     }
 
 
-def _of_all() -> dict[str, str]:
+def paths_of_all() -> dict[str, str]:
     """Pages of the gateway, and lists of all tenants."""
     now = datetime.now(UTC)
     last_month = (now.replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
@@ -129,6 +129,11 @@ def _of_all() -> dict[str, str]:
         "usage, CSV by tenant": f"/usage.csv?month={last_month}&by=tenant",
         "search, a tenant": "/search?q=tenant-01",
         "search, nothing": "/search?q=nothing-has-this-name",
+        "event types": "/events",
+        "feed": "/feed",
+        "feed, a type": "/feed?type=job.failed",
+        "saved views": "/jobs/views",
+        "columns of the list of jobs": "/jobs/columns",
         "signature checker": "/signature",
         "sign in": "/sign-in",
         "activity, an action": "/activity?action=tenant.deleted",
@@ -137,7 +142,7 @@ def _of_all() -> dict[str, str]:
     }
 
 
-def _of_largest(examples: Examples) -> dict[str, str]:
+def paths_of_largest(examples: Examples) -> dict[str, str]:
     """Pages of one thing, and lists of the largest tenant."""
     now = datetime.now(UTC)
     last_month = (now.replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
@@ -146,6 +151,7 @@ def _of_largest(examples: Examples) -> dict[str, str]:
     return {
         "job": job,
         **{f"job, {tab}": f"{job}?tab={tab}" for tab in ("input", "error", "webhooks", "raw")},
+        "job, as a file": f"{job}/data/raw",
         "tenant": f"/tenants/{LARGEST}",
         "delivery": f"/deliveries/{examples.delivery}",
         "dead letter": f"/deliveries/{examples.dead_letter}",
@@ -157,6 +163,10 @@ def _of_largest(examples: Examples) -> dict[str, str]:
         "deliveries of a job": f"/deliveries?job={examples.job}",
         "dead letters, count": f"/dead-letters/send?tenant={LARGEST}&outcome=connect",
         "bulk operation": f"/bulk/{examples.operation}",
+        "act on jobs, count": f"/jobs/act?act=retry&tenant={LARGEST}&errorCode=UPSTREAM_LOST",
+        "endpoint, new": f"/endpoints/new?tenant={LARGEST}",
+        "feed": f"/feed?tenant={LARGEST}",
+        "event": f"/feed/{examples.event}",
         "usage": f"/usage?tenant={LARGEST}&month={last_month}",
         "search, a job": f"/search?q={examples.job}",
         "search, an upstream id": f"/search?q={examples.upstream_id}",
@@ -213,7 +223,17 @@ def _lists(tenant: str) -> dict[str, str]:
         "activity": {},
         "activity, last night": {"span": "night"},
     }
-    places = {"jobs": jobs, "deliveries": deliveries}
+    counts: dict[str, dict[str, str]] = {
+        "counts of jobs": {},
+        "counts of jobs, failed": {"status": "FAILED"},
+        "counts of jobs, a label": {"label": "source=web"},
+    }
+    places = {
+        "jobs": jobs,
+        "jobs/new": {"new jobs": {}},
+        "jobs/counts": counts,
+        "deliveries": deliveries,
+    }
     found = {
         name: ("/" + place, query) for place, all_ in places.items() for name, query in all_.items()
     }

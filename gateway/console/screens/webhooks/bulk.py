@@ -69,7 +69,7 @@ async def show_bulk(parameters: Injected[BulkView], view: Injected[View]) -> Res
     slugs = await tenant_slugs(view.deps, {one.tenant_id for one in page})
     return view.page(
         "webhooks/bulk.html",
-        rows=[_row(view, one, slugs.get(one.tenant_id, "")) for one in page],
+        rows=[row_of(view, one, slugs.get(one.tenant_id, "")) for one in page],
         given=parameters,
         states=[(pill.word, with_changes(view, state=name)) for name, pill in _STATES.items()],
         all_states=with_changes(view, state=""),
@@ -87,7 +87,7 @@ async def show_operation(operation_id: FromPath[UUID], view: Injected[View]) -> 
     chosen = {name: value for name, value in _chosen(operation).items() if value}
     return view.page(
         "webhooks/operation.html",
-        row=_row(view, operation, identity.tenant.slug),
+        row=row_of(view, operation, identity.tenant.slug),
         path=view.at(f"{BULK}/{operation.id}"),
         filter=json_view(msgspec.json.encode(chosen).decode()),
     )
@@ -111,7 +111,7 @@ async def stop_operation(operation_id: FromPath[UUID], view: Injected[View]) -> 
     return view.go(view.at(f"{BULK}/{operation.id}"))
 
 
-def _row(view: View, operation: Operation, tenant: str) -> OperationRow:
+def row_of(view: View, operation: Operation, tenant: str) -> OperationRow:
     """An operation with its words, and how long it lasts at most."""
     left = (operation.total - operation.done) / view.deps.policy.bulk_rate
     return OperationRow(
