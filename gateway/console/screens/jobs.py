@@ -11,11 +11,10 @@ from gateway.console.screens.job_filters import SPANS, STATUSES, JobsView, filte
 from gateway.console.screens.job_list import columns, counts, export, saved_views, selection
 from gateway.console.screens.job_list.columns import columns_of, offered
 from gateway.console.screens.job_list.saved_views import may_keep, query_of, view_chips
-from gateway.console.screens.webhooks.bulk import OperationRow, row_of
+from gateway.console.screens.webhooks.bulk import OperationRow, operation_rows
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.core.text.cursor import PageCursor, encode_page
-from gateway.flows.admin.tenants import tenant_slugs
 from gateway.flows.bulk import jobs as bulk_jobs
 from gateway.flows.bulk.lists import OperationFilter, operations
 from gateway.flows.read.job_rows import JobRow, job_rows
@@ -104,9 +103,7 @@ async def _running(view: View) -> list[OperationRow]:
     own = view.signed_in.tenant
     wanted = OperationFilter(own.id if own else None, state="running")
     found = await operations(view.deps, wanted, None, _MOST_RUNNING)
-    begun = [one for one in found if one.kind in _OF_JOBS]
-    slugs = await tenant_slugs(view.deps, {one.tenant_id for one in begun})
-    return [row_of(view, one, slugs.get(one.tenant_id, "")) for one in begun]
+    return await operation_rows(view, [one for one in found if one.kind in _OF_JOBS])
 
 
 def _watch(view: View, rows: Sequence[JobRow]) -> str:

@@ -1,5 +1,6 @@
 """Bulk operations: the list, and one with its progress; stop."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -66,10 +67,9 @@ async def show_bulk(parameters: Injected[BulkView], view: Injected[View]) -> Res
     wanted = OperationFilter(await chosen_tenant(view, parameters.tenant), parameters.state)
     found = await operations(view.deps, wanted, read_cursor(parameters.cursor).last, _SIZE + 1)
     page = found[:_SIZE]
-    slugs = await tenant_slugs(view.deps, {one.tenant_id for one in page})
     return view.page(
         "webhooks/bulk.html",
-        rows=[row_of(view, one, slugs.get(one.tenant_id, "")) for one in page],
+        rows=await operation_rows(view, page),
         given=parameters,
         states=[(pill.word, with_changes(view, state=name)) for name, pill in _STATES.items()],
         all_states=with_changes(view, state=""),
@@ -87,7 +87,7 @@ async def show_operation(operation_id: FromPath[UUID], view: Injected[View]) -> 
     chosen = {name: value for name, value in _chosen(operation).items() if value}
     return view.page(
         "webhooks/operation.html",
-        row=row_of(view, operation, identity.tenant.slug),
+        row=_row(view, operation, identity.tenant.slug),
         path=view.at(f"{BULK}/{operation.id}"),
         filter=json_view(msgspec.json.encode(chosen).decode()),
     )
@@ -111,7 +111,13 @@ async def stop_operation(operation_id: FromPath[UUID], view: Injected[View]) -> 
     return view.go(view.at(f"{BULK}/{operation.id}"))
 
 
-def row_of(view: View, operation: Operation, tenant: str) -> OperationRow:
+async def operation_rows(view: View, found: Sequence[Operation]) -> list[OperationRow]:
+    """Operations with the names of their tenants."""
+    slugs = await tenant_slugs(view.deps, {one.tenant_id for one in found})
+    return [_row(view, one, slugs.get(one.tenant_id, "")) for one in found]
+
+
+def _row(view: View, operation: Operation, tenant: str) -> OperationRow:
     """An operation with its words, and how long it lasts at most."""
     left = (operation.total - operation.done) / view.deps.policy.bulk_rate
     return OperationRow(
