@@ -2,15 +2,25 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from gateway.config.openid_connect import (
+    ClientId,
+    ClientSecret,
+    Issuer,
+    NameClaim,
+    ProviderName,
+    RoleMap,
+    RolesClaim,
+    Scopes,
+)
 from gateway.config.origins import why_no_frame_ancestor
 from gateway.config.parts import split
 
 
 class PageSettings(BaseSettings):
-    """Which pages are served, and who may show them in a frame."""
+    """Which pages are served, how staff sign in, and who may show them in a frame."""
 
     console: bool = Field(
         True,
@@ -25,6 +35,15 @@ class PageSettings(BaseSettings):
         description="Origins whose pages may show a portal in a frame, such as `https://app.example.com`, "
         "separated by commas; a tenant can have its own instead. Empty: none.",
     )
+
+    oidc_issuer: Issuer = ""
+    oidc_client_id: ClientId = ""
+    oidc_client_secret: ClientSecret = SecretStr("")
+    oidc_scopes: Scopes = "openid email profile"
+    oidc_roles_claim: RolesClaim = "groups"
+    oidc_roles: RoleMap = {}
+    oidc_name_claim: NameClaim = ""
+    oidc_provider_name: ProviderName = ""
 
     @field_validator("portal_frame_ancestors", mode="before")
     @classmethod

@@ -1,5 +1,6 @@
-"""The cookies of pages: the session of each face, and the theme that somebody chose."""
+"""The cookies of pages: the session of each face, an attempt to sign in elsewhere, and the theme that somebody chose."""
 
+from datetime import timedelta
 from http.cookies import CookieError, SimpleCookie
 
 from gateway.web.asgi.request_context import RequestContext
@@ -7,6 +8,7 @@ from gateway.web.asgi.request_context import RequestContext
 # The prefix binds a cookie to this host: no other host can set it, and it never leaves TLS. Chrome and Firefox
 # keep such cookies at http://localhost, too.
 SESSION = "__Host-gateway-console"
+ATTEMPT = "__Host-gateway-sign-in"
 PORTAL_SESSION = "__Host-gateway-portal"
 THEME = "__Host-gateway-theme"
 PORTAL_THEME = "__Host-gateway-portal-theme"
@@ -15,11 +17,12 @@ _COMMON = "Path=/; Secure; HttpOnly"
 # A portal works in a frame of another site. A partitioned cookie is kept for that site alone.
 _SAME_SITE = {
     SESSION: "SameSite=Lax",
+    ATTEMPT: "SameSite=Lax",
     THEME: "SameSite=Lax",
     PORTAL_SESSION: "SameSite=None; Partitioned",
     PORTAL_THEME: "SameSite=None; Partitioned",
 }
-_YEAR = 365 * 86_400
+_YEAR = timedelta(days=365)
 
 
 def cookie_of(request_context: RequestContext, name: str) -> str:
@@ -36,9 +39,14 @@ def kept(name: str, value: str) -> str:
     return f"{name}={value}; {_COMMON}; {_SAME_SITE[name]}"
 
 
+def kept_for(name: str, value: str, lifetime: timedelta) -> str:
+    """The header that stores a cookie for some time."""
+    return f"{kept(name, value)}; Max-Age={int(lifetime.total_seconds())}"
+
+
 def kept_for_good(name: str, value: str) -> str:
     """The header that stores a cookie for a year."""
-    return f"{kept(name, value)}; Max-Age={_YEAR}"
+    return kept_for(name, value, _YEAR)
 
 
 def dropped(name: str) -> str:

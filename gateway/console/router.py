@@ -15,7 +15,7 @@ from gateway.console.guards import (
     guard_portal,
     guard_staff,
 )
-from gateway.console.screens import job, jobs, now, search, sign_in, static, theme
+from gateway.console.screens import job, jobs, now, oidc, search, sign_in, static, theme
 from gateway.console.screens.events import catalogue, feed
 from gateway.console.screens.operations import account, activity, queues, system, usage
 from gateway.console.screens.portal import accent, enter, overview
@@ -69,7 +69,7 @@ _STAFF: list[Any] = [
     *dead_letters.HANDLERS,
     *bulk.HANDLERS,
 ]
-_OPEN: list[Any] = [*sign_in.OPEN, *static.OPEN]
+_OPEN: list[Any] = [*sign_in.OPEN, *oidc.OPEN, *static.OPEN]
 
 # A link into a portal can name its pages; any of the named ones opens these screens.
 _PORTAL: Sequence[tuple[tuple[PortalPage, ...], list[Any]]] = (

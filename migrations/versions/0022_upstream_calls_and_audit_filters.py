@@ -1,4 +1,4 @@
-"""Calls of the upstream in the throughput, and indexes for pages of the audit log and of dead letters."""
+"""Calls of the upstream in the throughput, and indexes for pages: the audit log, dead letters, usage."""
 
 from collections.abc import Sequence
 
@@ -40,6 +40,13 @@ def upgrade() -> None:
             postgresql_concurrently=True,
             if_not_exists=True,
         )
+        op.create_index(
+            "usage_daily_day",
+            "usage_daily",
+            ["day"],
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
         for name, (columns, where) in _INDEXES.items():
             op.create_index(
                 name,
@@ -54,6 +61,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Revert."""
     with op.get_context().autocommit_block():
+        op.drop_index(
+            "usage_daily_day", "usage_daily", postgresql_concurrently=True, if_exists=True
+        )
         op.drop_index("delivery_dead", "delivery", postgresql_concurrently=True, if_exists=True)
         for name in _INDEXES:
             op.drop_index(name, "audit", postgresql_concurrently=True, if_exists=True)

@@ -113,7 +113,7 @@ def test_counts_columns_and_a_saved_view(visitors: Visitors, gateway: Gateway) -
     expect(other.locator(ROWS)).to_contain_text("c-7")
     page.click("text=Manage views")
     page.click("button:has-text('Delete')")
-    expect(page.locator(".notice")).to_have_text("The view is deleted.")
+    expect(page.locator(".notice.good")).to_have_text("The view is deleted.")
 
 
 def test_a_list_is_paused_and_goes_on(visitors: Visitors, gateway: Gateway) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.console.screens.job_list import selection
 from tests.console.conftest import Console, signed_in
-from tests.console.test_endpoints import hidden
 from tests.console.test_job_list import failed
+from tests.console.webhooks.test_endpoints import hidden
 from tests.web.conftest import NOBODY, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

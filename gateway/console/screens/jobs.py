@@ -11,7 +11,7 @@ from gateway.console.screens.job_filters import SPANS, STATUSES, JobsView, filte
 from gateway.console.screens.job_list import columns, counts, export, saved_views, selection
 from gateway.console.screens.job_list.columns import columns_of, offered
 from gateway.console.screens.job_list.saved_views import may_keep, query_of, view_chips
-from gateway.console.screens.webhooks.bulk import OperationRow, row_of
+from gateway.console.screens.webhooks.bulk import OperationRow, operation_rows
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.core.text.cursor import PageCursor, encode_page
@@ -103,7 +103,7 @@ async def _running(view: View) -> list[OperationRow]:
     own = view.signed_in.tenant
     wanted = OperationFilter(own.id if own else None, state="running")
     found = await operations(view.deps, wanted, None, _MOST_RUNNING)
-    return [await row_of(view, one) for one in found if one.kind in _OF_JOBS]
+    return await operation_rows(view, [one for one in found if one.kind in _OF_JOBS])
 
 
 def _watch(view: View, rows: Sequence[JobRow]) -> str:

@@ -17,7 +17,10 @@ _NOBODYS: dict[str, Scope | None] = {"scope": None}  # every role may
 async def show_sign_in(view: Injected[View], request: AnyRequest) -> Response[bytes]:
     """The form; it leads to the page that was asked for."""
     wanted = view.own_path(request.query_params.get("next", ""))
-    return view.page("sign_in.html", next=wanted, fault="")
+    provider, url = view.deps.identity_provider, None
+    if provider is not None and request.query_params.get("left"):
+        url = await provider.sign_out_url()
+    return form_page(view, wanted, sign_out_url=url)
 
 
 @post("/sign-in", status_code=200)
@@ -27,7 +30,7 @@ async def sign_in(view: Injected[View], request: AnyRequest) -> Response[bytes]:
     try:
         _, token = await sessions.sign_in(view.deps, key, address_of(request))
     except GatewayError as error:
-        return view.page("sign_in.html", status=error.status, next=wanted, fault=error.detail)
+        return form_page(view, wanted, error)
     return view.go(wanted, cookie=kept(SESSION, token))
 
 
@@ -44,15 +47,26 @@ async def use_link(view: Injected[View], request: AnyRequest) -> Response[bytes]
         given, address = view.form.get("token", ""), address_of(request)
         _, token = await sessions.redeem(view.deps, given, address, kind="console")
     except GatewayError as error:
-        return view.page("sign_in.html", status=error.status, next=view.home, fault=error.detail)
+        return form_page(view, view.home, error)
     return view.go(view.home, cookie=kept(SESSION, token))
 
 
 @post("/sign-out", status_code=200, opt=_NOBODYS)
 async def sign_out(view: Injected[View]) -> Response[bytes]:
-    """End the session."""
+    """End the session; who may be signed in at an identity provider, too, is offered its page for that."""
     await sessions.end(view.deps, view.signed_in.id)
-    return view.go(view.at("/sign-in"), cookie=dropped(SESSION))
+    left = "" if view.signed_in.key_id else "?left=provider"
+    return view.go(view.at(f"/sign-in{left}"), cookie=dropped(SESSION))
+
+
+def form_page(
+    view: View, wanted: str, error: GatewayError | None = None, *, sign_out_url: str | None = None
+) -> Response[bytes]:
+    """The page to sign in, with why the last attempt failed; it leads to the page that was asked for."""
+    status, fault = (error.status, error.detail) if error else (200, "")
+    return view.page(
+        "sign_in.html", status=status, next=wanted, fault=fault, sign_out_url=sign_out_url
+    )
 
 
 def address_of(request: AnyRequest) -> str | None:

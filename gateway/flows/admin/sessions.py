@@ -1,4 +1,4 @@
-"""Sessions of people: signed in to the console with an operator key, or let in by a one-time link.
+"""Sessions of people: signed in to the console with an operator key or elsewhere, or let in by a one-time link.
 
 A link makes a session of the console (role) or of the portal (tenant), once and within five minutes. A
 session ends after twelve hours, after an hour without use, when somebody ends it, and with the access
@@ -7,7 +7,7 @@ key or the tenant that it depends on: processes hear of that by a wake-up, or wi
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ from uuid import UUID
 from gateway.core.crypto.session_tokens import (
     LINK,
     SESSION,
+    STATE,
     TOKEN_BYTES,
     NewToken,
     TokenKind,
@@ -75,6 +76,15 @@ class Session:
         return self.key_id or self.who
 
 
+class Person(NamedTuple):
+    """Somebody whom an identity provider knows: with a name, and the subject that stays when it changes."""
+
+    name: str
+    role: Role
+    issuer: str
+    subject: str
+
+
 class PortalLink(NamedTuple):
     """A one-time link into the portal."""
 
@@ -87,7 +97,7 @@ async def sign_in(deps: Deps, key_text: str, address: str | None) -> tuple[Sessi
 
     Raises Unauthorized, Forbidden, RateLimited.
     """
-    await _count(deps, "sign-in", address, _SIGN_INS)
+    await count_sign_in(deps, address)
     key = await Authenticator(deps).identify(key_text.strip())
     role = role_of(key.scopes)
     if key.kind is not KeyKind.OPERATOR:
@@ -97,6 +107,26 @@ async def sign_in(deps: Deps, key_text: str, address: str | None) -> tuple[Sessi
     async with deps.db.begin() as tx:
         grant = _console_grant(deps, role, key.name, key_id=key.key_id)
         return await _begin(tx, deps, grant, None, address)
+
+
+async def admit(
+    deps: Deps, person: Person, state: str, address: str | None
+) -> tuple[Session, str] | None:
+    """Open a session of the console for a person; None if one was opened for the same state before."""
+    digest, now = digest_of(STATE, state), deps.clock.now()
+    grant = _console_grant(deps, person.role, person.name, key_id=None)
+    # The state is kept as a used link, for longer than it can come again.
+    used = replace(grant, id=deps.ids.uuid(), expires_at=now + _LIFETIME)
+    async with deps.db.begin() as tx:
+        if digest is None or not await sessions.add_used(tx, used, digest, now):
+            return None
+        origin = {"issuer": person.issuer, "sub": person.subject}
+        return await _begin(tx, deps, grant, None, address, **origin)
+
+
+async def count_sign_in(deps: Deps, address: str | None) -> None:
+    """Count an attempt to sign in; raises RateLimited for too many of one address."""
+    await _count(deps, "sign-in", address, _SIGN_INS)
 
 
 async def make_console_link(deps: Deps, *, who: str, role: Role) -> str:
@@ -282,7 +312,12 @@ def _is_over(stored: StoredSession, now: datetime) -> bool:
 
 
 async def _begin(
-    tx: Tx, deps: Deps, grant: Grant, tenant: Tenant | None, address: str | None
+    tx: Tx,
+    deps: Deps,
+    grant: Grant,
+    tenant: Tenant | None,
+    address: str | None,
+    **origin: str,
 ) -> tuple[Session, str]:
     """Store a session with what was granted, and its audit entry; returns it and its token."""
     (text, digest), now = _token(deps, SESSION), deps.clock.now()
@@ -299,6 +334,7 @@ async def _begin(
         "who": begun.who,
         "address": address,
         "expiresAt": instant(begun.expires_at)[1:-1],
+        **origin,
     }
     await audit.note(
         tx, deps, begun.actor, "session.created", str(begun.id), tenant_id=grant.tenant_id, **detail

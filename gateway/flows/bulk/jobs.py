@@ -126,7 +126,9 @@ def _progress(deps: Deps, found: Sequence[tuple[UUID, UUID]]) -> Progress:
 async def _begin_on_jobs(
     deps: Deps, kind: str, wanted: JobFilter, *, dry_run: bool, once: UUID | None
 ) -> Operation | DryRun:
-    [tenant_id] = wanted.tenants or ()
+    if wanted.tenants is None or len(wanted.tenants) != 1:
+        raise ValueError("an operation is of one tenant")
+    tenant_id = wanted.tenants[0]
     async with deps.db.of(tenant_id) as tx:
         if not dry_run:
             await require_room(tx, deps, tenant_id)

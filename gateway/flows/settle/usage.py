@@ -75,26 +75,14 @@ async def read_usage(
     Thousands of groups are converted in short turns, so other requests are not held up.
     Raises BadRequest that names the parameter which is wrong.
     """
-    found = await _read_sums(deps, group_by, (visible, since, until), only)
+    found = await read_sums(deps, group_by, (visible, since, until), only)
     return await in_turns(turn, _group, found)
 
 
-async def read_days(
-    deps: Deps,
-    visible: Sequence[UUID] | None,
-    since: datetime | None,
-    until: datetime | None,
-    *,
-    only: UsageOnly = ALL,
-) -> tuple[list[Group], Group | None]:
-    """Usage by day, and that of all these days, None without any: the roll-ups are read once for both."""
-    found = await _read_sums(deps, ("day",), (visible, since, until), only)
-    return [_group(one) for one in found], _together((), found) if found else None
-
-
-async def _read_sums(
+async def read_sums(
     deps: Deps, group_by: Sequence[str], span: _Span, only: UsageOnly
 ) -> Sequence[Sums]:
+    """The sums of each group as they are stored. Raises BadRequest that names the parameter which is wrong."""
     visible, since, until = span
     if unknown := [name for name in group_by if name not in GROUPS]:
         raise BadRequest.of("groupBy", f"'{unknown[0]}' is not one of {', '.join(GROUPS)}")
@@ -150,10 +138,10 @@ def _hour(name: str, at: datetime | None) -> datetime | None:
 # Past hours do not change, so a repeated query finds nearly all groups here.
 @lru_cache(maxsize=4096)
 def _group(sums: Sums) -> Group:
-    return _together(sums.group, (sums,))
+    return group_of(sums.group, (sums,))
 
 
-def _together(by: tuple[object, ...], parts: Sequence[Sums]) -> Group:
+def group_of(by: tuple[object, ...], parts: Sequence[Sums]) -> Group:
     """The group of some sums that are added up."""
     codes = Counter[str]()
     for one in parts:

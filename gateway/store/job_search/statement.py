@@ -109,19 +109,21 @@ class SearchStatement:
         within = [*source.match, *self._owner(source.owner)]
         within += self._bounds(source.key, None) if in_order else []
         order = f"ORDER BY {source.key} {self._order}" if in_order else ""
+        # An argument: of a constant the planner might think that another index finds enough, too.
+        limit = self.arguments.add(most, "bigint")
         fits, where = " AND ".join(rest) or "TRUE", " AND ".join(within) or "TRUE"
         if path.kind == "label":
-            near = f"(SELECT {source.key} AS id FROM {source.table} WHERE {where} {order} LIMIT {most})"
+            near = f"(SELECT {source.key} AS id FROM {source.table} WHERE {where} {order} LIMIT {limit})"
             each = (
                 f"(SELECT c.* FROM {near} AS n CROSS JOIN LATERAL"
                 f" (SELECT {group} AS key, {fits} AS fits FROM job j WHERE j.id = n.id OFFSET 0) AS c)"
             )
         else:
             shown = f"{group} AS key, {fits} AS fits"
-            each = f"(SELECT {shown} FROM {source.table} WHERE {where} {order} LIMIT {most})"
+            each = f"(SELECT {shown} FROM {source.table} WHERE {where} {order} LIMIT {limit})"
         return (
             f"SELECT p.key, count(*) FILTER (WHERE p.fits) AS jobs, count(*) AS looked FROM (SELECT q.*"
-            f" FROM {tenants} CROSS JOIN {source.values} CROSS JOIN LATERAL {each} AS q LIMIT {most}) AS p"
+            f" FROM {tenants} CROSS JOIN {source.values} CROSS JOIN LATERAL {each} AS q LIMIT {limit}) AS p"
             " GROUP BY 1 ORDER BY 2 DESC, 1"
         )
 

@@ -25,6 +25,8 @@ from tests.bench.sections.pages_data import Examples, fill_pages
 _WARM_UP = 3
 # What a page is of: nobody, every tenant, or the largest one.
 _ALL = "all tenants"
+# A file that somebody keeps, and no page that somebody waits for.
+_FILE = "CSV"
 
 
 async def measure(servers: Servers, options: Options) -> dict[str, Any]:
@@ -39,7 +41,7 @@ async def measure(servers: Servers, options: Options) -> dict[str, Any]:
         key = json.loads(made)["accessKey"]
         load = os.getloadavg()[0]
         async with gateway.api() as api:
-            pages = await measure_pages(api, key, examples, max(options.page_samples // 2, 10))
+            pages = await measure_pages(api, key, examples, max(options.page_samples // 3, 10))
     return {
         "rows": ROWS,
         "fillSeconds": round(filled, 1),
@@ -47,7 +49,12 @@ async def measure(servers: Servers, options: Options) -> dict[str, Any]:
         "loadAfter": round(os.getloadavg()[0], 2),
         "pages": pages,
         "slowest": {
-            share: max(row[share] for rows in pages.values() for row in rows.values())
+            share: max(
+                row[share]
+                for rows in pages.values()
+                for name, row in rows.items()
+                if _FILE not in name
+            )
             for share in ("p50Ms", "p95Ms", "p99Ms")
         },
         "assets": {kind: _gzipped_kb(f".{kind}") for kind in ("js", "css")},

@@ -86,7 +86,7 @@ FROM told d JOIN endpoint e ON e.id = d.endpoint_id
 CROSS JOIN LATERAL (SELECT CASE WHEN e.disabled_at IS NOT NULL AND d.chance % 7 = 0 THEN 'parked'
   WHEN d.chance % 40 = 4 THEN 'exhausted'
   WHEN d.at > now() - interval '3 days' AND d.chance % 20 = 6 THEN 'pending' ELSE 'delivered' END AS state,
-  (ARRAY[503, 500, 404, NULL, 429])[1 + d.chance % 5]::smallint AS status) AS s
+  (ARRAY[503, 500, 404, NULL, 429])[1 + d.chance / 40 % 5]::smallint AS status) AS s
 ORDER BY d.n"""
 
 _ATTEMPTS = f"""

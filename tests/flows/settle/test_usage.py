@@ -18,7 +18,7 @@ from gateway.flows.maintain.prune import prune_now
 from gateway.flows.process.slots import Slots
 from gateway.flows.settle import usage
 from gateway.flows.settle.settlement import ending, settle
-from gateway.flows.settle.usage import Group, read_days, read_usage
+from gateway.flows.settle.usage import Group, read_usage
 from gateway.flows.upstream.delete_job import delete_job
 from tests.flows.fakes import reply
 from tests.flows.scenes import owe
@@ -85,21 +85,6 @@ async def test_of_what_never_ran_no_time_is_told(world: World):
     (group,) = await read(world, tenant=tenant)
     assert group.queue_wait is not None
     assert group.run is None
-
-
-async def test_days_come_with_their_total(world: World):
-    tenant = await world.tenant()
-    assert await read_days(world.deps, [tenant.id], None, None) == ([], None)
-    await world.ended(tenant, 3)
-    await settle_all(world, [await world.accept_one(tenant)], cancelled())
-    days, total = await read_days(world.deps, [tenant.id], None, None)
-    (whole,) = await read(world, tenant=tenant)
-    assert sum(day.jobs for day in days) == 4
-    assert total is not None
-    names = [name for name in Group.__slots__ if name != "by"]
-    assert {name: getattr(total, name) for name in names} == {
-        name: getattr(whole, name) for name in names
-    }
 
 
 async def test_a_tenant_sees_its_own_usage(world: World):

@@ -17,7 +17,7 @@ _LONGEST_KEY = 128
 _MOST = 20
 
 
-class Column(NamedTuple):
+class JobColumn(NamedTuple):
     """A column; `look` is the class of its heading, and `label` the key of the metadata that it shows."""
 
     key: str
@@ -26,20 +26,20 @@ class Column(NamedTuple):
     label: str = ""
 
 
-COLUMNS: Mapping[str, Column] = {
+COLUMNS: Mapping[str, JobColumn] = {
     one.key: one
     for one in (
-        Column("accepted", "Accepted"),
-        Column("tenant", "Tenant"),
-        Column("name", "Name", "middle"),
-        Column("workflow", "Workflow", "middle"),
-        Column("state", "State"),
-        Column("why", "Why", "wide"),
-        Column("took", "Took", "number"),
-        Column("batch", "Batch", "middle"),
-        Column("upstream", "Upstream id", "middle"),
-        Column("ended", "Ended"),
-        Column("id", "Id"),
+        JobColumn("accepted", "Accepted"),
+        JobColumn("tenant", "Tenant"),
+        JobColumn("name", "Name", "middle"),
+        JobColumn("workflow", "Workflow", "middle"),
+        JobColumn("state", "State"),
+        JobColumn("why", "Why", "wide"),
+        JobColumn("took", "Took", "number"),
+        JobColumn("batch", "Batch", "middle"),
+        JobColumn("upstream", "Upstream id", "middle"),
+        JobColumn("ended", "Ended"),
+        JobColumn("id", "Id"),
     )
 }
 _DEFAULT = ("accepted", "tenant", "name", "workflow", "state", "why", "took")
@@ -64,7 +64,7 @@ async def choose_columns(
     return view.go(link(view.at(JOBS), *pairs))
 
 
-def columns_of(view: View, keys: Sequence[str]) -> list[Column]:
+def columns_of(view: View, keys: Sequence[str]) -> list[JobColumn]:
     """The columns of these keys, or the usual ones; none of the tenant in its portal. Raises BadRequest.
 
     One of them leads to the job: its name, if neither that nor the id is chosen.
@@ -78,14 +78,14 @@ def columns_of(view: View, keys: Sequence[str]) -> list[Column]:
     return shown if leads else [COLUMNS["name"], *shown]
 
 
-def offered(view: View, chosen: Sequence[Column]) -> list[tuple[Column, bool]]:
+def offered(view: View, chosen: Sequence[JobColumn]) -> list[tuple[JobColumn, bool]]:
     """Each column that a form offers, and whether it is chosen."""
     is_portal = view.signed_in.tenant is not None
     known = [one for one in COLUMNS.values() if not (is_portal and one.key == "tenant")]
     return [(one, one in chosen) for one in [*known, *(one for one in chosen if one.label)]]
 
 
-def _column(key: str) -> Column:
+def _column(key: str) -> JobColumn:
     if key in COLUMNS:
         return COLUMNS[key]
     label = key.removeprefix(LABEL)
@@ -93,7 +93,7 @@ def _column(key: str) -> Column:
         known = ", ".join(COLUMNS)
         reason = f"must be one of {known}, or {LABEL}KEY with a key of the metadata"
         raise BadRequest.of("columns", reason)
-    return Column(key, label, "middle", label)
+    return JobColumn(key, label, "middle", label)
 
 
 HANDLERS = [choose_columns]

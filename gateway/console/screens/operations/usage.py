@@ -14,7 +14,7 @@ from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.errors import BadRequest
 from gateway.flows.admin.tenants import tenant_ids
-from gateway.flows.settle.usage import Group, UsageOnly, read_days, read_usage
+from gateway.flows.settle.usage import Group, UsageOnly, read_usage
 from gateway.web.context import Injected
 from gateway.web.routes.usage import usage_csv
 from gateway.web.schemas.requests import In
@@ -59,8 +59,8 @@ async def show_usage(parameters: Injected[UsageView], view: Injected[View]) -> R
     now = view.deps.clock.now()
     month = month_of(parameters.month, now)
     visible = await _visible(view, parameters.tenant)
-    which = _only(parameters)
-    days, total = await read_days(view.deps, visible, month.since, month.until, only=which)
+    read = view.context.usage_days.read
+    days, total = await read(visible, month.since, month.until, only=_only(parameters))
     return view.page(
         "operations/usage.html",
         given=parameters,

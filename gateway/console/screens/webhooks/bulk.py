@@ -1,5 +1,6 @@
 """Bulk operations: the list, and one with its progress; stop."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -66,10 +67,9 @@ async def show_bulk(parameters: Injected[BulkView], view: Injected[View]) -> Res
     wanted = OperationFilter(await chosen_tenant(view, parameters.tenant), parameters.state)
     found = await operations(view.deps, wanted, read_cursor(parameters.cursor).last, _SIZE + 1)
     page = found[:_SIZE]
-    slugs = await tenant_slugs(view.deps, {one.tenant_id for one in page})
     return view.page(
         "webhooks/bulk.html",
-        rows=[_row(view, one, slugs.get(one.tenant_id, "")) for one in page],
+        rows=await operation_rows(view, page),
         given=parameters,
         states=[(pill.word, with_changes(view, state=name)) for name, pill in _STATES.items()],
         all_states=with_changes(view, state=""),
@@ -109,6 +109,12 @@ async def stop_operation(operation_id: FromPath[UUID], view: Injected[View]) -> 
     )
     await deliveries.stop(view.deps, operation.tenant_id, operation.id)
     return view.go(view.at(f"{BULK}/{operation.id}"))
+
+
+async def operation_rows(view: View, found: Sequence[Operation]) -> list[OperationRow]:
+    """Operations with the names of their tenants."""
+    slugs = await tenant_slugs(view.deps, {one.tenant_id for one in found})
+    return [_row(view, one, slugs.get(one.tenant_id, "")) for one in found]
 
 
 def _row(view: View, operation: Operation, tenant: str) -> OperationRow:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.console.conftest import signed_in
-from tests.console.test_endpoints import hidden
+from tests.console.webhooks.test_endpoints import hidden
 from tests.web.conftest import World
 from tests.web.webhooks import delivery, endpoint, tried
 
