@@ -5,7 +5,7 @@ from datetime import timedelta
 from gateway import __version__
 from gateway.adapters.clock import SystemClock
 from gateway.core.months import PartitionMonth
-from gateway.store.partitions.operations import turn_on
+from gateway.store.partitions.operations import turn_off, turn_on
 
 
 def month_before(count: int) -> PartitionMonth:
@@ -21,4 +21,5 @@ async def partition_jobs(url: str, count: int = 5) -> None:
 
     Of the `count` partitions one has what was before last month, and one the rest.
     """
+    await turn_off(url, lambda _: None)  # where those of all tests are partitioned
     await turn_on(url, lambda _: None, month_before(1), __version__, ahead=count - 2)

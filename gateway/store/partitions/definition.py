@@ -5,7 +5,6 @@ not the code: indexes, triggers, policies, privileges and storage parameters of 
 partitioned table and to each partition.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +41,6 @@ _OPTIONS = """
 SELECT array_to_string(reloptions, ', ') AS options, quote_ident(relowner::regrole::text) AS owner,
   relreplident::text AS identity, quote_ident(relnamespace::regnamespace::text) AS schema
 FROM pg_class WHERE oid = $1::regclass"""
-_INDEX = re.compile(r"^CREATE (UNIQUE )?INDEX (\S+) ON (?:ONLY )?\S+ (.*)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +125,10 @@ def protection(of: Definition, table: str) -> list[str]:
 
 
 def _index(row: Any) -> Index:  # noqa: ANN401
-    found = _INDEX.match(row["made_by"])
-    if found is None:
-        raise RuntimeError(f"an index of an unknown form: {row['made_by']}")
     return Index(
         name=row["name"],
-        unique=found[1] or "",
-        columns=found[3],
+        unique="UNIQUE " if row["is_unique"] else "",
+        columns=f"USING {row['made_by'].partition(' USING ')[2]}",
         is_primary=row["is_primary"],
         is_local=row["is_unique"] and not row["has_key"],
     )
