@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from gateway.core.crypto.cipher import Secret
+from gateway.core.webhooks.receiver_probe import ReceiverProbe
 from gateway.core.webhooks.signed_request import Reply, SendFault, Webhook
 
 
@@ -170,7 +171,13 @@ class Catalogue(Protocol):
 class Sender(Protocol):
     """Posts webhooks to receivers, and only to addresses that may be called."""
 
-    async def send(self, webhook: Webhook) -> Reply | SendFault: ...
+    async def send(self, webhook: Webhook, within: float | None = None) -> Reply | SendFault:
+        """Post a webhook, within the sender's own timeout and `within` seconds."""
+        ...
+
+    async def probe(self, url: str, within: float) -> ReceiverProbe:
+        """Look at the way to a receiver, for at most `within` seconds; no request is sent."""
+        ...
 
     async def refusal(self, url: str) -> str | None:
         """Why this URL may not be called, for the person who gave it; None when it may."""

@@ -200,13 +200,10 @@ async def open_deps(
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_opening_primary(settings, name))
         replica = _opening_replica(settings, name, database, clock)
-        upstream = MusicAi(clock, user_agent=_AGENT, rate=settings.upstream_rate)
-        stack.push_async_callback(upstream.close)
+        upstream, sender = await stack.enter_async_context(_calling_out(settings, clock, vitals))
         redis = settings.redis_url.get_secret_value()
         limiter = WindowLimiter(redis, host)
         stack.push_async_callback(limiter.aclose)
-        sender = sender_of(settings)
-        stack.push_async_callback(sender.aclose)
         deps = Deps(
             db=database,
             upstream=upstream,
@@ -263,6 +260,21 @@ async def _identity_provider(
         yield provider
     finally:
         await provider.close()
+
+
+@asynccontextmanager
+async def _calling_out(
+    settings: Settings, clock: Clock, vitals: Vitals
+) -> AsyncGenerator[tuple[MusicAi, HttpSender]]:
+    """Open what calls other servers: the client of the upstream, and the sender of webhooks."""
+    rate, listener = settings.upstream_rate, vitals.note_call
+    upstream = MusicAi(clock, user_agent=_AGENT, rate=rate, listener=listener)
+    sender = sender_of(settings)
+    try:
+        yield upstream, sender
+    finally:
+        await sender.aclose()
+        await upstream.close()
 
 
 @asynccontextmanager

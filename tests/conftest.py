@@ -41,7 +41,8 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _SESSION_PID = os.getppid() if _WORKER else os.getpid()
 _TEMPLATE = "gateway_test_template"
 _COVERED = ("gateway.core", "gateway.store", "gateway.flows")
-_MEASURED = frozenset({"console", "core", "flows", "model", "store", "web"})
+# Together they reach all of it; of the tests of the API those of the routes do.
+_MEASURED = ("console", "core", "flows", "model", "store", "web/routes")
 # Where single files take longest: they start processes, servers or compilers.
 _LONG = frozenset(
     {"browser", "cli", "deploy", "e2e", "embedded", "faults", "model", "project", "real_servers"}
@@ -99,7 +100,7 @@ def pytest_runtest_protocol(
 ) -> Generator[None, object, object]:
     """Measure only the tests of what must be covered whole: it doubles the time they take."""
     coverage = _coverage(item.config)
-    is_measured = _folder(item) in _MEASURED
+    is_measured = any(item.path.is_relative_to(ROOT / "tests" / part) for part in _MEASURED)
     if not coverage or coverage.started == is_measured:
         return (yield)
     if is_measured:

@@ -21,6 +21,8 @@ SCREENS = (
     NavigationEntry("Jobs", "/jobs", "list", "j", Scope.JOBS_READ),
     NavigationEntry("Deliveries", "/deliveries", "send", "d", Scope.ENDPOINTS_READ),
     NavigationEntry("Endpoints", "/endpoints", "plug", "e", Scope.ENDPOINTS_READ),
+    NavigationEntry("Feed", "/feed", "radio", "f", Scope.JOBS_READ),
+    NavigationEntry("Event types", "/events", "tags", "v", Scope.ENDPOINTS_READ),
     NavigationEntry("Tenants", "/tenants", "users", "t", Scope.ADMIN_READ),
     NavigationEntry("Usage", "/usage", "chart-column", "u", Scope.USAGE_READ),
     NavigationEntry("Queues", "/queues", "layers", "q", Scope.ADMIN_READ),
@@ -39,5 +41,7 @@ PORTAL_SCREENS: tuple[tuple[PortalPage, NavigationEntry], ...] = (
     (PortalPage.DELIVERIES, _SHARED["Dead letters"]),
     (PortalPage.DELIVERIES, _SHARED["Bulk operations"]),
     (PortalPage.ENDPOINTS, _SHARED["Endpoints"]),
+    (PortalPage.EVENTS, _SHARED["Feed"]),
+    (PortalPage.EVENTS, _SHARED["Event types"]),
     (PortalPage.USAGE, _SHARED["Usage"]),
 )

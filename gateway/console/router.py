@@ -16,9 +16,10 @@ from gateway.console.guards import (
     guard_staff,
 )
 from gateway.console.screens import job, jobs, now, oidc, search, sign_in, static, theme
+from gateway.console.screens.events import catalogue, feed
 from gateway.console.screens.operations import account, activity, queues, system, usage
 from gateway.console.screens.portal import accent, enter, overview
-from gateway.console.screens.tenancy import export, keys, tenant, tenant_changes, tenants
+from gateway.console.screens.tenancy import export, keys, portal, tenant, tenant_changes, tenants
 from gateway.console.screens.webhooks import (
     bulk,
     dead_letters,
@@ -49,6 +50,7 @@ _STAFF: list[Any] = [
     *tenant.HANDLERS,
     *tenant_changes.HANDLERS,
     *keys.HANDLERS,
+    *portal.HANDLERS,
     *export.HANDLERS,
     *usage.HANDLERS,
     *queues.HANDLERS,
@@ -62,6 +64,8 @@ _STAFF: list[Any] = [
     *endpoint_changes.HANDLERS,
     *recover.HANDLERS,
     *signature.HANDLERS,
+    *catalogue.HANDLERS,
+    *feed.HANDLERS,
     *dead_letters.HANDLERS,
     *bulk.HANDLERS,
 ]
@@ -90,6 +94,7 @@ _PORTAL: Sequence[tuple[tuple[PortalPage, ...], list[Any]]] = (
         ],
     ),
     ((PortalPage.JOBS, PortalPage.DELIVERIES, PortalPage.ENDPOINTS), bulk.HANDLERS),
+    ((PortalPage.EVENTS,), [*catalogue.HANDLERS, *feed.HANDLERS]),
     ((PortalPage.USAGE,), usage.HANDLERS),
 )
 _PORTAL_OPEN: list[Any] = [*enter.OPEN, *accent.OPEN, *static.OPEN]

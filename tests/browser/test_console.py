@@ -40,7 +40,7 @@ def test_a_wrong_key_is_told(visitors: Visitors) -> None:
 
 def test_signing_out_ends_the_session(visitors: Visitors) -> None:
     visitor = visitors.new("operator")
-    page = visitor.page
+    page = visitor.open("/console")
     page.click("#account")
     page.click("button:has-text('Sign out')")
     expect(page).to_have_title("Sign in · job gateway")

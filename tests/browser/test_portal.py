@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from typing_extensions import override
 
 from tests.browser.visitor import Gateway, TenantOfGateway, Visitors
 
@@ -30,7 +31,8 @@ class Site:
                 self.end_headers()
                 self.wfile.write(page.encode())
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the library
+            @override
+            def log_message(self, format: str, *args: Any) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

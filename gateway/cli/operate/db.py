@@ -19,9 +19,6 @@ from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.output import confirm, json_option, say, show, yes_option
 from gateway.cli.terminal.table import Column
 from gateway.errors import DatabaseDenied, Unavailable
-from gateway.flows.maintain.check_usage import check_usage
-from gateway.flows.maintain.prune import prune_now
-from gateway.runtime import open_deps
 from gateway.settings import Settings
 from gateway.store.database import open_database
 from gateway.store.migration.migrate import (
@@ -233,11 +230,17 @@ def prune(*, slug: str | None, dry_run: bool, as_json: bool) -> None:
 async def _prune(
     settings: Settings, slug: str | None, *, dry_run: bool
 ) -> list[tuple[str, Counter[str]]]:
+    # Only this command needs the whole gateway, whose import takes longer than an upgrade.
+    from gateway.flows.maintain.prune import prune_now  # noqa: PLC0415
+    from gateway.runtime import open_deps  # noqa: PLC0415
+
     async with open_deps(settings, "gateway db") as deps:
         return list((await prune_now(deps, slug, dry_run=dry_run)).items())
 
 
 async def _check(url: str, *, fix: bool) -> list[dict[str, Any]]:
+    from gateway.flows.maintain.check_usage import check_usage  # noqa: PLC0415 - as in _prune
+
     database = open_database(url, pool=1, name="gateway db")
     try:
         return [

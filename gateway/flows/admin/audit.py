@@ -39,9 +39,13 @@ ACTIONS = (
     "endpoint.enabled",
     "endpoint.disabled",
     "endpoint.tested",
+    "endpoint.checked",
     "endpoint.secret_rotated",
     "bulk.started",
     "bulk.stopped",
+    "view.saved",
+    "view.changed",
+    "view.deleted",
 )
 
 

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType, field
 
+from gateway.store.delivery_search.filter import DeliveryFilter
 from gateway.web.schemas.requests import MAX_VALUES, Choice, Description, In, Size, Url, Wait, Word
-from gateway.web.schemas.timestamps import Instant
+from gateway.web.schemas.timestamps import Instant, plain
 
 _WEEK = 604_800
 _OVERLAP = 86_400.0
@@ -153,8 +154,8 @@ class SinceIn(In):
     dry_run: bool = False
 
 
-class ResendFilter(In):
-    """Which deliveries to resend; it must have at least one field."""
+class DeliverySelection(In):
+    """What every filter of deliveries can choose by."""
 
     endpoint: Ids = field(default_factory=list[UUID])
     status: DeliveryStatuses = field(default_factory=list[DeliveryStatus])
@@ -164,6 +165,24 @@ class ResendFilter(In):
     http_status: HttpStatuses = field(default_factory=list[int])
     created_after: Instant | None = None
     created_before: Instant | None = None
+
+    def of_tenant(self, tenant_id: UUID) -> DeliveryFilter:
+        """The filter of the deliveries of a tenant."""
+        return DeliveryFilter(
+            tenant_id,
+            endpoints=tuple(self.endpoint),
+            states=tuple(one.value for one in self.status),
+            events=tuple(one.value for one in self.event),
+            jobs=tuple(self.job),
+            outcomes=tuple(one.value for one in self.outcome),
+            created_after=self.created_after and plain(self.created_after),
+            created_before=self.created_before and plain(self.created_before),
+            statuses=tuple(self.http_status),
+        )
+
+
+class ResendFilter(DeliverySelection):
+    """Which deliveries to resend; it must have at least one field."""
 
 
 class ResendIn(In):
@@ -173,17 +192,9 @@ class ResendIn(In):
     dry_run: bool = False
 
 
-class DeliveriesQuery(In):
+class DeliveriesQuery(DeliverySelection):
     """Which deliveries to list."""
 
-    endpoint: Ids = field(default_factory=list[UUID])
-    status: DeliveryStatuses = field(default_factory=list[DeliveryStatus])
-    event: EventNames = field(default_factory=list[EventName])
-    job: Ids = field(default_factory=list[UUID])
-    outcome: Outcomes = field(default_factory=list[Outcome])
-    http_status: HttpStatuses = field(default_factory=list[int])
-    created_after: Instant | None = None
-    created_before: Instant | None = None
     resent_after: Instant | None = None
     size: Size = 100
     cursor: str = ""

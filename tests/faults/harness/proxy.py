@@ -18,7 +18,7 @@ class Proxy:
     `delay` is seconds added to each piece, `stalled` holds all pieces back, `cut` turns connections
     away. `reset_on` resets the connection in place of forwarding the client's piece that holds
     these bytes, or with `after` once the piece was forwarded, so that only the answer is lost.
-    `limit` resets each connection after so many bytes from the server.
+    `limit` resets each connection after so many bytes from the server. `accepted` counts connections.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -28,6 +28,7 @@ class Proxy:
         self.after = False
         self.limit: int | None = None
         self.hits = 0
+        self.accepted = 0
         self.is_cut = False
         self._target = host, port
         self._flowing = asyncio.Event()
@@ -71,6 +72,7 @@ class Proxy:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self.accepted += 1
         self._clients[writer] = task
         try:
             if not self.is_cut:

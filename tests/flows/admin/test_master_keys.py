@@ -147,6 +147,8 @@ async def test_on_an_older_schema_nothing_is_refused(world: World):
     await stocked(world)
     async with older_schema(world):
         await require_keys(with_keys(world, NEW))
+    with pytest.raises(InvalidSettingsError):
+        await require_keys(with_keys(world, NEW))
 
 
 async def test_secrets_of_a_lost_key_can_be_given_up(world: World):

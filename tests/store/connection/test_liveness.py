@@ -44,8 +44,11 @@ async def sleep(database: Database, seconds: float) -> None:
         await tx.row("SELECT pg_sleep($1)", seconds)
 
 
-async def test_a_slow_statement_on_a_working_link_is_waited_for(far: Database) -> None:
+async def test_a_slow_statement_on_a_working_link_is_waited_for(far: Database, link: Proxy) -> None:
+    await sleep(far, 0.0)
+    before = link.accepted
     await sleep(far, 0.3)
+    assert link.accepted > before, "nobody asked whether the link works"
 
 
 async def test_statements_on_a_silent_link_fail_until_it_works_again(
@@ -72,8 +75,10 @@ async def test_a_statement_that_ends_during_a_probe_is_not_cut_off(
     far: Database, link: Proxy
 ) -> None:
     await sleep(far, 0.0)
+    before = link.accepted
     link.delay = 0.05
     await sleep(far, 0.0)
+    assert link.accepted > before, "it ended before a probe had begun"
     await sleep(far, 0.0)
 
 

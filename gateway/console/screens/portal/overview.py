@@ -48,7 +48,7 @@ async def show_overview(view: Injected[View]) -> Response[bytes]:
         failed=failed.rows,
         endpoints=endpoints[:_FEW],
         more_endpoints=len(endpoints) > _FEW,
-        dead=sum(one.letters for one in dead.groups),
+        dead=dead.total,
         running=running,
         to_failed=link(view.at(JOBS), status="FAILED", span="week"),
         to_endpoints=link(view.at(ENDPOINTS), health="failing"),

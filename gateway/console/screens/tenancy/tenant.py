@@ -1,5 +1,6 @@
 """One tenant: what it uses of its limits, its credential, its keys, and who changed what."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -14,13 +15,14 @@ from gateway.console.screens.acts import Act, acts_of
 from gateway.console.screens.tenancy.limit_bars import limit_bars
 from gateway.console.screens.tenancy.limit_fields import LIMIT_FIELDS, LimitField
 from gateway.console.screens.tenancy.tenants import tenant_pill
-from gateway.console.states import Pill
+from gateway.console.show.states import Pill
 from gateway.console.view import View
 from gateway.core.model import AccessKey, Scope, Tenant
 from gateway.core.policy import Policy
 from gateway.core.text.cursor import PageCursor
 from gateway.flows.admin.access_keys import list_keys
 from gateway.flows.admin.audit import list_audit
+from gateway.flows.admin.portal_look import get_look
 from gateway.flows.admin.tenant_load import limits_in_force, read_load
 from gateway.flows.admin.tenants import list_credentials
 from gateway.store.tenancy.audit import AuditFilter
@@ -36,6 +38,7 @@ _TOLD = {
     "resumed": "The tenant is resumed: its waiting jobs go on.",
     "credential": "The upstream accepted the key; new jobs are submitted with it.",
     "revoked": "The key is revoked.",
+    "portal": "The look of the portal is stored.",
 }
 
 
@@ -59,8 +62,13 @@ async def show_tenant(
 ) -> Response[bytes]:
     """One tenant."""
     deps, now = view.deps, view.deps.clock.now()
-    tenant, load = await read_load(deps, slug)
-    acts = acts_of(await list_audit(deps, AuditFilter(tenant=slug), PageCursor(), _MOST_ACTS))
+    (tenant, load), found, credentials, keys = await asyncio.gather(
+        read_load(deps, slug),
+        list_audit(deps, AuditFilter(tenant=slug), PageCursor(), _MOST_ACTS),
+        list_credentials(deps, slug),
+        list_keys(deps, slug),
+    )
+    acts = acts_of(found)
     return view.page(
         "tenancy/tenant.html",
         tenant=tenant,
@@ -70,11 +78,10 @@ async def show_tenant(
         rate=limits_in_force(tenant.limits, deps.policy).rate,
         kept=_kept(tenant, deps.policy),
         limit_fields=_fields(tenant),
-        credentials=[
-            (one, _credential_pill(one, now)) for one in await list_credentials(deps, slug)
-        ],
-        keys=[(one, key_pill(one, now)) for one in await list_keys(deps, slug)],
+        credentials=[(one, _credential_pill(one, now)) for one in credentials],
+        keys=[(one, key_pill(one, now)) for one in keys],
         acts=acts,
+        look=await get_look(deps, slug),
         suspension=_suspension(tenant, acts),
         told=_TOLD.get(parameters.told, ""),
     )

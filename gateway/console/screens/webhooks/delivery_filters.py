@@ -1,6 +1,6 @@
 """The filters of the list of deliveries as they stand in its URL."""
 
-from datetime import datetime
+from dataclasses import replace
 from uuid import UUID
 
 from msgspec import field, structs
@@ -13,34 +13,16 @@ from gateway.errors import NotFound
 from gateway.flows.deliver.endpoints import find_endpoint_owner
 from gateway.flows.read.jobs import find_owner
 from gateway.store.delivery_search.filter import ALL_TENANTS, DeliveryFilter
-from gateway.web.schemas.requests import Choice, In
-from gateway.web.schemas.timestamps import Instant, plain
-from gateway.web.schemas.webhook_requests import (
-    DeliveryStatus,
-    DeliveryStatuses,
-    EventName,
-    EventNames,
-    HttpStatuses,
-    Ids,
-    Outcome,
-    Outcomes,
-)
+from gateway.web.schemas.requests import Choice
+from gateway.web.schemas.webhook_requests import DeliverySelection
 
 
-class DeliveriesView(In):
+class DeliveriesView(DeliverySelection):
     """Which deliveries the list shows; names are those of `GET /v1/delivery`."""
 
-    status: DeliveryStatuses = field(default_factory=list[DeliveryStatus])
-    outcome: Outcomes = field(default_factory=list[Outcome])
-    http_status: HttpStatuses = field(default_factory=list[int])
-    event: EventNames = field(default_factory=list[EventName])
-    endpoint: Ids = field(default_factory=list[UUID])
-    job: Ids = field(default_factory=list[UUID])
     tenant: Choice = field(default_factory=list[str])
     callbacks: bool = False
     span: Span | None = None
-    created_after: Instant | None = None
-    created_before: Instant | None = None
     cursor: Cursor = ""
     told: Told = ""
 
@@ -50,17 +32,12 @@ async def filter_of(view: View, given: DeliveriesView) -> DeliveryFilter | None:
     tenant_id = await tenant_of(view, given.tenant, given.endpoint, given.job)
     if tenant_id is None:
         return None
+    wanted = given.of_tenant(tenant_id)
     after, before = bounds(given.span, view.deps.clock.now())
-    return DeliveryFilter(
-        tenant_id,
-        endpoints=tuple(given.endpoint),
-        states=tuple(one.value for one in given.status),
-        events=tuple(one.value for one in given.event),
-        jobs=tuple(given.job),
-        outcomes=tuple(one.value for one in given.outcome),
-        created_after=_first(given.created_after, after),
-        created_before=_first(given.created_before, before),
-        statuses=tuple(given.http_status),
+    return replace(
+        wanted,
+        created_after=wanted.created_after or after,
+        created_before=wanted.created_before or before,
         callbacks=given.callbacks,
     )
 
@@ -88,7 +65,3 @@ async def tenant_of(
 def is_filtered(given: DeliveriesView) -> bool:
     """Whether anything is chosen but the page."""
     return structs.replace(given, cursor="", told="") != DeliveriesView()
-
-
-def _first(given: Instant | None, preset: datetime | None) -> datetime | None:
-    return plain(given) if given else preset

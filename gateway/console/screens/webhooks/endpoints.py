@@ -8,7 +8,7 @@ from msgspec import Meta, field, structs
 
 from gateway.console.links import Cursor, Told, with_changes
 from gateway.console.screens.webhooks.tenant_filter import chosen_tenant
-from gateway.console.states import Pill
+from gateway.console.show.states import Pill
 from gateway.console.view import View
 from gateway.core.model import Endpoint, Scope
 from gateway.core.text.cursor import encode_cursor

@@ -19,7 +19,7 @@ from gateway.web.auth import require_scope
 from gateway.web.context import AnyRequest, Injected
 from gateway.web.respond.paging import one_page, read_cursor
 from gateway.web.schemas.timestamps import plain
-from gateway.web.schemas.webhook_requests import BulkQuery, ResendFilter, ResendIn, SinceIn
+from gateway.web.schemas.webhook_requests import BulkQuery, ResendIn, SinceIn
 from gateway.web.schemas.webhook_responses import BulkOut, DeliveriesDryRunOut, DryRunOut
 
 # One scope is for operations on deliveries, the other for those on jobs; handlers check which.
@@ -95,7 +95,7 @@ async def resend_deliveries(
     payload: Injected[ResendIn], tenant: Injected[Tenant], deps: Injected[Deps]
 ) -> BulkOut | DeliveriesDryRunOut:
     """Delivered or not; those that are being sent right now are skipped. The filter must not be empty."""
-    wanted = _filter(payload.filter, tenant.id)
+    wanted = payload.filter.of_tenant(tenant.id)
     check_statuses(wanted.statuses)
     if wanted == DeliveryFilter(tenant.id):
         reason = "is empty, which would resend every delivery; name at least one field"
@@ -176,20 +176,6 @@ def _span(deps: Deps, payload: SinceIn) -> DeliverySpan:
     if until is not None and until <= since:
         raise BadRequest.of("until", "is not after since")
     return DeliverySpan(since, until)
-
-
-def _filter(payload: ResendFilter, tenant_id: UUID) -> DeliveryFilter:
-    return DeliveryFilter(
-        tenant_id,
-        tuple(payload.endpoint),
-        tuple(payload.status),
-        tuple(payload.event),
-        tuple(payload.job),
-        tuple(payload.outcome),
-        payload.created_after and plain(payload.created_after),
-        payload.created_before and plain(payload.created_before),
-        statuses=tuple(payload.http_status),
-    )
 
 
 def _shown(begun: Operation | DryRun) -> BulkOut | DeliveriesDryRunOut:

@@ -1,5 +1,6 @@
 """Deliveries: list them, read one with its attempts, resend one."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -9,7 +10,6 @@ from gateway.core.model import Scope, Tenant
 from gateway.flows.deliver import resend
 from gateway.flows.deps import Deps
 from gateway.flows.read import deliveries
-from gateway.store.delivery_search.filter import DeliveryFilter
 from gateway.web.context import AnyRequest, Injected
 from gateway.web.respond.paging import one_page, read_cursor
 from gateway.web.schemas.delivery_responses import DeliveryOut, DeliveryWithAttempts
@@ -33,9 +33,8 @@ async def list_deliveries(
 ) -> Response[list[DeliveryOut]]:
     """A bare array; the header Link names the next page whenever there is one."""
     cursor = read_cursor(parameters.cursor, deps.page_began())
-    found = await deliveries.list_deliveries(
-        deps, _filter(parameters, tenant.id), cursor, parameters.size + 1
-    )
+    wanted = replace(parameters.of_tenant(tenant.id), resent_after=parameters.resent_after)
+    found = await deliveries.list_deliveries(deps, wanted, cursor, parameters.size + 1)
     page, headers = one_page(request, found, parameters.size, cursor.began)
     return Response([DeliveryOut.of(one) for one in page], headers=headers)
 
@@ -67,21 +66,6 @@ async def resend_delivery(
 ) -> DeliveryOut:
     """At once, with the same webhook-id and the same bytes, whether it was delivered before or not."""
     return DeliveryOut.of(await resend.resend_delivery(deps, tenant.id, delivery_id))
-
-
-def _filter(parameters: DeliveriesQuery, tenant_id: UUID) -> DeliveryFilter:
-    return DeliveryFilter(
-        tenant_id,
-        tuple(parameters.endpoint),
-        tuple(parameters.status),
-        tuple(parameters.event),
-        tuple(parameters.job),
-        tuple(parameters.outcome),
-        parameters.created_after,
-        parameters.created_before,
-        parameters.resent_after,
-        tuple(parameters.http_status),
-    )
 
 
 HANDLERS = [list_deliveries, get_delivery, resend_delivery]
