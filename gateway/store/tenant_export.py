@@ -91,6 +91,11 @@ _SOURCES = {
         ),
         "session",
     ),
+    "portal": _Source(
+        _shown("accent logo_url mode frame_ancestors"),
+        "portal_look",
+        order=(("tenant_id", "uuid"),),
+    ),
     "view": _Source(_shown("id name query", times="created_at"), "saved_view"),
     "credential": _Source(
         _shown("id version base_url rejected_reason", times="created_at rejected_at"), "credential"

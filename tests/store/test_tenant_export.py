@@ -7,12 +7,13 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from gateway.core.portal.look import PortalLook
 from gateway.store import tenant_export
 from gateway.store.database import Tx
 from gateway.store.job_search import lists
 from gateway.store.job_search.lists import NewNote
 from gateway.store.schema import metadata
-from gateway.store.tenancy import access_keys, audit, sessions
+from gateway.store.tenancy import access_keys, audit, portal_looks, sessions
 from gateway.store.usage import rollups
 from gateway.store.webhooks import attempts
 from gateway.store.work import bulk_operations, settlement
@@ -39,6 +40,7 @@ INTERNAL = {"signing_secret", "job_label", "prune_cursor", "usage_hour", "usage_
 TABLES = {
     "access_key": "key",
     "job_event": "note",
+    "portal_look": "portal",
     "saved_view": "view",
     "usage_hourly": "usage",
 }
@@ -58,6 +60,7 @@ async def fill(tx: Tx) -> UUID:
     await attempts.record(tx, [recorded_of(one, token, "delivered") for one in claimed])
     await access_keys.add(tx, key_of(tenant_id=tenant))
     await sessions.add(tx, session_of(tenant_id=tenant), uuid7().bytes)
+    await portal_looks.put(tx, tenant, PortalLook(mode="dark"))
     for _ in range(2):
         await add_view(tx, tenant)
     await audit.add(tx, uuid7(), key_id="k", action="a", subject="s", tenant_id=tenant, detail="{}")

@@ -2,9 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
-
-from gateway.core.portal.accent import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +13,7 @@ class PortalLook:
 
     accent: str | None = None
     logo_url: str | None = None
-    mode: Mode | None = None
+    mode: str | None = None  # a Mode
     frame_ancestors: tuple[str, ...] = ()
 
     def under(self, theme: Mapping[str, str]) -> "PortalLook":
@@ -24,6 +21,6 @@ class PortalLook:
         return PortalLook(
             theme.get("accent", self.accent),
             theme.get("logoUrl", self.logo_url),
-            cast("Mode | None", theme.get("mode", self.mode)),
+            theme.get("mode", self.mode),
             self.frame_ancestors,
         )

@@ -104,6 +104,14 @@ EXAMPLES: dict[str, list[Any]] = {
             "theme": {"accent": "#1f4fd8", "mode": "light"},
         }
     ],
+    "PortalLookIn": [
+        {
+            "accent": "#1f4fd8",
+            "logoUrl": "https://cdn.example.com/logo.svg",
+            "mode": "auto",
+            "frameAncestors": ["https://app.example.com"],
+        }
+    ],
     "PortalLinkOut": [
         {
             "url": "https://jobs.example.com/portal/link?token=jgl_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",

@@ -15,6 +15,7 @@ _TEXTS = {
     "HitOut.path": "Where the API shows it; a tenant's own things need `Gateway-Tenant`.",
     "KeyIn.role": "The role of an operator key, in the place of `scopes`.",
     "lastSeenAt": "When it was last used, to the minute.",
+    "frameAncestors": "The origins whose pages may show the portal in a frame, such as `https://app.example.com` or `https://*.example.com`; empty: those of `GATEWAY_PORTAL_FRAME_ANCESTORS`.",
     "logoUrl": "An https address of a picture that the portal shows at its top.",
     "mode": "`light`, `dark`, or `auto`: as the reader's system says.",
     "pages": "The pages of the portal that are shown; empty is all.",
