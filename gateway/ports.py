@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from gateway.core.crypto.cipher import Secret
+from gateway.core.webhooks.receiver_probe import ReceiverProbe
 from gateway.core.webhooks.signed_request import Reply, SendFault, Webhook
 
 
@@ -170,7 +171,13 @@ class Catalogue(Protocol):
 class Sender(Protocol):
     """Posts webhooks to receivers, and only to addresses that may be called."""
 
-    async def send(self, webhook: Webhook) -> Reply | SendFault: ...
+    async def send(self, webhook: Webhook, within: float | None = None) -> Reply | SendFault:
+        """Post a webhook, within the sender's own timeout and `within` seconds."""
+        ...
+
+    async def probe(self, url: str, within: float) -> ReceiverProbe:
+        """Look at the way to a receiver, for at most `within` seconds; no request is sent."""
+        ...
 
     async def refusal(self, url: str) -> str | None:
         """Why this URL may not be called, for the person who gave it; None when it may."""
@@ -229,6 +236,62 @@ class Limiter(Protocol):
     """Counts requests of a subject over all processes. Never raises."""
 
     async def hit(self, subject: str, per_second: int) -> Allowance: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFault:
+    """Why an identity provider gives no person: a sentence for people, and the cause for the log.
+
+    `away` is worth another attempt, `refused` is the provider's decision, `distrusted` is an answer that
+    may be forged.
+    """
+
+    kind: Literal["away", "refused", "distrusted"]
+    text: str
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAnswer:
+    """What a provider sends the browser back with; empty where it says nothing."""
+
+    state: str = ""
+    code: str = ""
+    issuer: str = ""
+    error: str = ""
+    error_text: str = ""
+
+
+class IdentityProvider(Protocol):
+    """An OpenID Connect provider that staff sign in with. Every call has a time limit."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def issuer(self) -> str: ...
+
+    async def authorization_url(
+        self, *, state: str, nonce: str, verifier: str
+    ) -> str | ProviderFault:
+        """Where the browser is sent to sign in; `verifier` is PKCE's."""
+        ...
+
+    async def claims(
+        self, answer: ProviderAnswer, *, nonce: str, verifier: str
+    ) -> Mapping[str, object] | ProviderFault:
+        """The claims of the ID token that an answer stands for, each of them checked."""
+        ...
+
+    async def sign_out_url(self) -> str | None:
+        """Where a person ends the session at the provider; None if it has no such page."""
+        ...
+
+    async def check(self) -> ProviderFault | None:
+        """Ask the provider for its description and its keys now; None if both can be used."""
+        ...
 
 
 class Clock(Protocol):

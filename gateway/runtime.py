@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib import import_module
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -17,15 +18,17 @@ from gateway.adapters.tenant_rate_limit import WindowLimiter
 from gateway.adapters.wakeups.queue import ArqQueue
 from gateway.adapters.webhooks.proxy_tunnel import Proxy
 from gateway.adapters.webhooks.sender import HttpSender
-from gateway.core.crypto.cipher import Cipher
+from gateway.core.crypto.cipher import Cipher, Secret
 from gateway.core.policy import Policy
+from gateway.core.roles import Role
+from gateway.core.sign_in.staff_rules import StaffRules
 from gateway.core.trace_context import trace_id_of
 from gateway.flows.deps import Deps, no_crash
 from gateway.flows.process.read_replica import Fitness, Replica
 from gateway.flows.process.slots import Slots
 from gateway.flows.process.vitals import Vitals
 from gateway.flows.upstream.workflow_names import WorkflowNames
-from gateway.ports import Clock, Ids, SharedClock, Span, Tracer
+from gateway.ports import Clock, IdentityProvider, Ids, SharedClock, Span, Tracer
 from gateway.settings import Settings, trace_settings_of_environment, unknown_settings
 from gateway.store.connection.failure_causes import Cause, Trouble
 from gateway.store.database import Database, open_database
@@ -130,6 +133,18 @@ def sender_of(settings: Settings) -> HttpSender:
 
 
 @asynccontextmanager
+async def _opening_primary(settings: Settings, name: str) -> AsyncGenerator[Database]:
+    """The database, which need not answer yet."""
+    url = settings.database_url.get_secret_value()
+    database = open_database(url, pool=settings.database_pool, name=name)
+    database.availability.on_change(partial(_log_postgres, database.place))
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
 async def _opening_replica(
     settings: Settings, name: str, primary: Database, clock: SharedClock
 ) -> AsyncGenerator[Replica | None]:
@@ -183,18 +198,12 @@ async def open_deps(
     clock = PostgresClock(host)
     ids = SystemIds(clock)
     async with AsyncExitStack() as stack:
-        url = settings.database_url.get_secret_value()
-        database = open_database(url, pool=settings.database_pool, name=name)
-        stack.push_async_callback(database.close)
-        database.availability.on_change(partial(_log_postgres, database.place))
+        database = await stack.enter_async_context(_opening_primary(settings, name))
         replica = _opening_replica(settings, name, database, clock)
-        upstream = MusicAi(clock, user_agent=_AGENT, rate=settings.upstream_rate)
-        stack.push_async_callback(upstream.close)
+        upstream, sender = await stack.enter_async_context(_calling_out(settings, clock, vitals))
         redis = settings.redis_url.get_secret_value()
         limiter = WindowLimiter(redis, host)
         stack.push_async_callback(limiter.aclose)
-        sender = sender_of(settings)
-        stack.push_async_callback(sender.aclose)
         deps = Deps(
             db=database,
             upstream=upstream,
@@ -209,14 +218,63 @@ async def open_deps(
             policy=policy_of(settings),
             upstream_url=settings.upstream_url,
             public_url=settings.public_url,
+            frame_ancestors=settings.portal_frame_ancestors,
             slots=Slots(clock),
             vitals=vitals,
+            identity_provider=await stack.enter_async_context(_identity_provider(settings, clock)),
+            staff_rules=_staff_rules(settings),
             tracer=await stack.enter_async_context(_tracing(clock, name)),
             replica=await stack.enter_async_context(replica),
             crash_point=crash_point,
         )
         await stack.enter_async_context(_naming_workflows(deps))
         yield deps
+
+
+def _staff_rules(settings: Settings) -> StaffRules:
+    roles = {value: Role(role) for value, role in settings.oidc_roles.items()}
+    return StaffRules(settings.oidc_roles_claim, roles, settings.oidc_name_claim)
+
+
+@asynccontextmanager
+async def _identity_provider(
+    settings: Settings, clock: Clock
+) -> AsyncGenerator[IdentityProvider | None]:
+    """The provider that staff sign in with; None without a setting. It is asked when it is first needed."""
+    issuer = settings.oidc_issuer
+    if not issuer:
+        yield None
+        return
+    adapter = import_module("gateway.adapters.oidc.provider")  # 5 MB, which only this setting costs
+    client = adapter.ProviderClient(
+        issuer=issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=Secret(settings.oidc_client_secret.get_secret_value()),
+        scopes=settings.oidc_scopes,
+        redirect_uri=f"{settings.public_url}/console/oidc/callback",
+        left_uri=f"{settings.public_url}/console/sign-in",
+        name=settings.oidc_provider_name or urlsplit(issuer).hostname,
+    )
+    provider = adapter.OidcProvider(client, clock, user_agent=_AGENT)
+    try:
+        yield provider
+    finally:
+        await provider.close()
+
+
+@asynccontextmanager
+async def _calling_out(
+    settings: Settings, clock: Clock, vitals: Vitals
+) -> AsyncGenerator[tuple[MusicAi, HttpSender]]:
+    """Open what calls other servers: the client of the upstream, and the sender of webhooks."""
+    rate, listener = settings.upstream_rate, vitals.note_call
+    upstream = MusicAi(clock, user_agent=_AGENT, rate=rate, listener=listener)
+    sender = sender_of(settings)
+    try:
+        yield upstream, sender
+    finally:
+        await sender.aclose()
+        await upstream.close()
 
 
 @asynccontextmanager

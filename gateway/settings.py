@@ -4,13 +4,9 @@ Every setting is an environment variable with the prefix GATEWAY_. A process rep
 settings at once, and does not start until they are valid.
 """
 
-import base64
-import binascii
 import os
-import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -29,17 +25,18 @@ from gateway.config.environment import (
     read_files,
     unknown_variables,
 )
+from gateway.config.master_key import decode_keys
+from gateway.config.openid_connect import why_incomplete
 from gateway.config.opentelemetry import TraceSettings, trace_settings
+from gateway.config.page_settings import PageSettings
+from gateway.config.parts import split
 from gateway.config.postgres_url import read_url, read_url_of_standby
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.shown import ShownSetting, shown_settings
-
-_KEY_BYTES = 32
-_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
-_PROXY = re.compile(r"http://(?:[^/?#@\s]+@)?(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+/?")
+from gateway.config.web_address import checked_url, is_proxy
 
 
-class Settings(BaseSettings):
+class Settings(PageSettings, BaseSettings):
     """The settings, read from environment variables and from the files that they name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
@@ -116,10 +113,6 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field(
         "", description="Address that `GATEWAY_METRICS_PORT` listens on; empty: `GATEWAY_HOST`."
-    )
-    console: bool = Field(
-        True,
-        description="Serves the [console](console.md) at `/console`; `off` leaves its routes out.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level of log lines that are written."
@@ -242,11 +235,7 @@ class Settings(BaseSettings):
     @field_validator("callback_networks", "callback_ports", "delivery_delays", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()]
-            if isinstance(value, str)
-            else value
-        )
+        return split(value)
 
     @field_validator("callback_networks", mode="after")
     @classmethod
@@ -278,28 +267,24 @@ class Settings(BaseSettings):
     @field_validator("egress_proxy")
     @classmethod
     def _egress(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value() and not _is_proxy(value.get_secret_value()):
+        if value.get_secret_value() and not is_proxy(value.get_secret_value()):
             raise ValueError("must be http://host:port or http://user:password@host:port")
         return value
 
     @field_validator("upstream_url")
     @classmethod
     def _upstream(cls, value: str) -> str:
-        if not _URL.fullmatch(value):
-            raise ValueError("must be an http or https URL without user, query or fragment")
-        return value.rstrip("/")
+        return checked_url(value)
 
     @field_validator("public_url")
     @classmethod
     def _public(cls, value: str) -> str:
-        if value and not _URL.fullmatch(value):
-            raise ValueError("must be an http or https URL without user, query or fragment")
-        return value.rstrip("/")
+        return checked_url(value) if value else ""
 
     @field_validator("master_key")
     @classmethod
     def _master(cls, value: SecretStr) -> SecretStr:
-        _decode_keys(value)
+        decode_keys(value.get_secret_value())
         return value
 
     @model_validator(mode="after")
@@ -308,10 +293,17 @@ class Settings(BaseSettings):
             raise ValueError("allow_private_callbacks is for dev only; use callback_networks")
         return self
 
+    @model_validator(mode="after")
+    def _whole_sign_in(self) -> "Settings":
+        values = {name.removeprefix("oidc_"): value for name, value in self if "oidc_" in name}
+        if fault := why_incomplete(values, self.public_url):
+            raise ValueError(fault)
+        return self
+
     @property
     def master_keys(self) -> list[bytes]:
         """The decoded master keys; the first one seals."""
-        return _decode_keys(self.master_key)
+        return decode_keys(self.master_key.get_secret_value())
 
 
 SECRETS = tuple(
@@ -367,23 +359,3 @@ def _line(name: str, kind: str, message: str, *, is_file: bool) -> str:
     if os.environ.get(variable, "").startswith("tcp://"):
         said = "Kubernetes has set this for a service of that name: enableServiceLinks: false"
     return f"{variable}: {said}"
-
-
-def _is_proxy(url: str) -> bool:
-    try:
-        return _PROXY.fullmatch(url) is not None and bool(urlsplit(url).port)
-    except ValueError:
-        return False
-
-
-def _decode_keys(value: SecretStr) -> list[bytes]:
-    try:
-        keys = [base64.b64decode(k, validate=True) for k in value.get_secret_value().split(",")]
-    except (binascii.Error, ValueError):
-        raise ValueError("must be base64") from None
-    if any(len(key) != _KEY_BYTES for key in keys):
-        raise ValueError(
-            "must be the base64 of 32 random bytes: python3 -c "
-            "'import base64,os;print(base64.b64encode(os.urandom(32)).decode())'"
-        )
-    return keys

@@ -11,7 +11,8 @@ from uuid_utils.compat import uuid7
 from gateway.core.model import AccessKey, Attempt, Job, JobState, KeyKind, Limits, NewJob
 from gateway.store.database import AnyRow, Tx
 from gateway.store.job_search.lists import Page
-from gateway.store.tenancy import tenants
+from gateway.store.tenancy import saved_views, tenants
+from gateway.store.tenancy.saved_views import ViewOwner
 from gateway.store.tenancy.sessions import StoredSession
 from gateway.store.webhooks import deliveries, endpoints
 from gateway.store.webhooks.attempts import Recorded
@@ -84,6 +85,13 @@ def attempt_of(number: int = 1, **changes: Any) -> Attempt:
         detail=None,
     )
     return replace(tried, **changes)
+
+
+async def add_view(tx: Tx, tenant: UUID) -> None:
+    """Add a saved view of a tenant."""
+    await saved_views.put(
+        tx, uuid7(), ViewOwner(tenant, ""), name=str(uuid7()), query="q", is_shared=False, most=9
+    )
 
 
 def session_of(**changes: Any) -> StoredSession:

@@ -10,6 +10,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from gateway.core.trace_context import parse_traceparent, trace_id_of
+from gateway.core.webhooks.receiver_probe import FoundAddresses, ReceiverProbe, TriedAddress
 from gateway.ports import (
     Absent,
     Access,
@@ -218,10 +219,15 @@ class FakeSender:
 
     refused: dict[str, str] = field(default_factory=dict)
     sent: list[Webhook] = field(default_factory=list)
+    probed: dict[str, ReceiverProbe] = field(default_factory=dict)
 
-    async def send(self, webhook: Webhook) -> Reply:
+    async def send(self, webhook: Webhook, within: float | None = None) -> Reply:
         self.sent.append(webhook)
         return Reply(200, (), b"", 0.01)
+
+    async def probe(self, url: str, within: float) -> ReceiverProbe:
+        lookup, tried = FoundAddresses(("192.0.2.1",), 0.01), (TriedAddress("192.0.2.1", 0.01),)
+        return self.probed.get(url, ReceiverProbe(lookup=lookup, tried=tried))
 
     async def refusal(self, url: str) -> str | None:
         return self.refused.get(url)

@@ -44,10 +44,12 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch):
     settings = load(
         monkeypatch,
         CALLBACK_NETWORKS="10.0.0.0/8, fd00::/8,",
+        PORTAL_FRAME_ANCESTORS="https://a.example, https://*.b.example:8443,",
         CALLBACK_PORTS="443, 9443",
         DELIVERY_DELAYS="1,2.5",
         MASTER_KEY=f"{KEY},{OTHER_KEY}",
     )
+    assert settings.portal_frame_ancestors == ("https://a.example", "https://*.b.example:8443")
     assert settings.callback_networks == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
     assert settings.callback_ports == {443, 9443}
     assert settings.delivery_delays == (1.0, 2.5)
@@ -121,6 +123,7 @@ def test_everything_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyP
         ("PORT", "70000", "less than or equal to 65535"),
         ("ENV", "prod", "'production' or 'dev'"),
         ("CALLBACK_NETWORKS", "10.0.0.0/99", "not a valid IPv4 network"),
+        ("PORTAL_FRAME_ANCESTORS", "https://a.example,*", "* must be an origin such as"),
         ("CALLBACK_PORTS", "https", "valid integer"),
         ("DELIVERY_TIMEOUT_SECONDS", "21", "less than or equal to 20"),
     ],

@@ -1,6 +1,7 @@
 """Settings as they are shown to people: their values, where they come from, and secrets hidden."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -37,6 +38,8 @@ def written(value: object) -> str:
         return str(int(value))
     if isinstance(value, frozenset):
         return written(tuple(sorted(cast("frozenset[Any]", value))))
+    if isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False) if value else ""
     if isinstance(value, tuple):
         return ",".join(written(item) for item in cast("tuple[object, ...]", value))
     return str(value)

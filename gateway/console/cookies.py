@@ -1,5 +1,6 @@
-"""The cookies of the console: the session, and the theme that somebody chose."""
+"""The cookies of pages: the session of each face, an attempt to sign in elsewhere, and the theme that somebody chose."""
 
+from datetime import timedelta
 from http.cookies import CookieError, SimpleCookie
 
 from gateway.web.asgi.request_context import RequestContext
@@ -7,10 +8,21 @@ from gateway.web.asgi.request_context import RequestContext
 # The prefix binds a cookie to this host: no other host can set it, and it never leaves TLS. Chrome and Firefox
 # keep such cookies at http://localhost, too.
 SESSION = "__Host-gateway-console"
+ATTEMPT = "__Host-gateway-sign-in"
+PORTAL_SESSION = "__Host-gateway-portal"
 THEME = "__Host-gateway-theme"
+PORTAL_THEME = "__Host-gateway-portal-theme"
 THEMES = ("auto", "light", "dark")
-_COMMON = "Path=/; Secure; HttpOnly; SameSite=Lax"
-_YEAR = 365 * 86_400
+_COMMON = "Path=/; Secure; HttpOnly"
+# A portal works in a frame of another site. A partitioned cookie is kept for that site alone.
+_SAME_SITE = {
+    SESSION: "SameSite=Lax",
+    ATTEMPT: "SameSite=Lax",
+    THEME: "SameSite=Lax",
+    PORTAL_SESSION: "SameSite=None; Partitioned",
+    PORTAL_THEME: "SameSite=None; Partitioned",
+}
+_YEAR = timedelta(days=365)
 
 
 def cookie_of(request_context: RequestContext, name: str) -> str:
@@ -22,16 +34,21 @@ def cookie_of(request_context: RequestContext, name: str) -> str:
     return found.value if found else ""
 
 
-def session_cookie(token: str) -> str:
-    """The header that stores a session, until the browser ends: the gateway ends it earlier."""
-    return f"{SESSION}={token}; {_COMMON}"
+def kept(name: str, value: str) -> str:
+    """The header that stores a cookie until the browser ends; of a session, the gateway ends it earlier."""
+    return f"{name}={value}; {_COMMON}; {_SAME_SITE[name]}"
 
 
-def no_session_cookie() -> str:
-    """The header that drops it."""
-    return f"{SESSION}=; {_COMMON}; Max-Age=0"
+def kept_for(name: str, value: str, lifetime: timedelta) -> str:
+    """The header that stores a cookie for some time."""
+    return f"{kept(name, value)}; Max-Age={int(lifetime.total_seconds())}"
 
 
-def theme_cookie(theme: str) -> str:
-    """The header that keeps a theme."""
-    return f"{THEME}={theme}; {_COMMON}; Max-Age={_YEAR}"
+def kept_for_good(name: str, value: str) -> str:
+    """The header that stores a cookie for a year."""
+    return kept_for(name, value, _YEAR)
+
+
+def dropped(name: str) -> str:
+    """The header that takes a cookie away."""
+    return f"{kept(name, '')}; Max-Age=0"

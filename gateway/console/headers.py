@@ -1,17 +1,18 @@
 """The headers of every page: a strict content security policy, and what else keeps a page to itself."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 
 FRAMES_NONE = "'none'"
+FRAMES_ANY = "*"
 
 
-@cache
-def page_headers(frame_ancestors: str = FRAMES_NONE) -> Mapping[str, str]:
-    """The headers of a page that the named origins may show in a frame."""
+@lru_cache(256)
+def page_headers(frame_ancestors: str = FRAMES_NONE, images: str = "") -> Mapping[str, str]:
+    """The headers of a page that the named origins may show in a frame; `images` is the origin of a logo."""
     policy = (
         "default-src 'self'",
-        "img-src 'self' data:",
+        f"img-src 'self' data: {images}".rstrip(),
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",

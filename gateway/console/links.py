@@ -10,10 +10,13 @@ from gateway.console.view import View
 JOBS = "/jobs"
 DELIVERIES = "/deliveries"
 ENDPOINTS = "/endpoints"
+EVENTS = "/events"
+FEED = "/feed"
 SIGNATURE = "/signature"
 DEAD_LETTERS = "/dead-letters"
 BULK = "/bulk"
 USAGE = "/usage"
+QUEUES = "/queues"
 TENANTS = "/tenants"
 ACCOUNT = "/account"
 # Of a page with others before it, and of what was just done.
@@ -28,11 +31,17 @@ def with_changes(view: View, path: str = "", /, **changes: str) -> str:
 
     It starts at the first page.
     """
-    gone = {*changes, *_OF_ONE_PAGE}
-    query = view.request.query.decode("latin-1")
-    kept = [pair for pair in parse_qsl(query) if pair[0] not in gone]
-    pairs = [*kept, *((name, value) for name, value in changes.items() if value)]
+    pairs = [
+        *pairs_of(view, *changes),
+        *((name, value) for name, value in changes.items() if value),
+    ]
     return link(path or view.path, *pairs)
+
+
+def pairs_of(view: View, *without: str) -> list[tuple[str, str]]:
+    """The fields of this view's query, but not those of one page, and not these."""
+    gone = {*without, *_OF_ONE_PAGE}
+    return [pair for pair in parse_qsl(view.request.query.decode("latin-1")) if pair[0] not in gone]
 
 
 def link(path: str, *pairs: tuple[str, str], **query: str) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gateway import __version__
-from gateway.console import words
-from gateway.console.json_view import json_view
-from gateway.console.states import delivery_pill, job_pill
+from gateway.console.show import words
+from gateway.console.show.json_view import json_view
+from gateway.console.show.states import delivery_pill, job_pill
 
 
 @cache

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from litestar import Response
 
 from gateway.console import assets
-from gateway.console.cookies import THEME, THEMES, cookie_of
-from gateway.console.headers import page_headers
-from gateway.console.navigation import SCREENS, NavigationEntry
+from gateway.console.cookies import PORTAL_THEME, THEME, THEMES, cookie_of
+from gateway.console.headers import FRAMES_ANY, FRAMES_NONE, page_headers
+from gateway.console.navigation import PORTAL_SCREENS, SCREENS, NavigationEntry
 from gateway.console.templating import rendered
 from gateway.core.model import Scope
-from gateway.core.roles import scopes_of
+from gateway.core.portal.pages import PortalPage
+from gateway.core.roles import portal_scopes, scopes_of
 from gateway.errors import Forbidden
 from gateway.flows.admin.sessions import Session
 from gateway.flows.deps import Deps
@@ -52,7 +53,12 @@ class View:
     @property
     def home(self) -> str:
         """The start of all paths of this face: the console's or the portal's."""
-        return PORTAL if self.path == PORTAL or self.path.startswith(f"{PORTAL}/") else HOME
+        return PORTAL if self.is_portal else HOME
+
+    @property
+    def is_portal(self) -> bool:
+        """Whether this is a page of a tenant's portal."""
+        return self.path == PORTAL or self.path.startswith(f"{PORTAL}/")
 
     def at(self, path: str) -> str:
         """The address of a screen of this face."""
@@ -77,18 +83,30 @@ class View:
 
     @property
     def theme(self) -> str:
-        """The theme that the person chose."""
-        chosen = cookie_of(self.request, THEME)
-        return chosen if chosen in THEMES else "auto"
+        """The theme that the person chose, or that the portal has."""
+        chosen = cookie_of(self.request, PORTAL_THEME if self.is_portal else THEME)
+        if chosen in THEMES:
+            return chosen
+        return (self.session.look.mode if self.session else None) or "auto"
 
     @property
     def screens(self) -> list[NavigationEntry]:
-        """The navigation: the screens that the role may see."""
+        """The navigation: the screens that the session may see."""
+        if self.is_portal:
+            return [screen for page, screen in PORTAL_SCREENS if self.shows(page)]
         return [screen for screen in SCREENS if self.may(screen.scope)]
+
+    def shows(self, page: str) -> bool:
+        """Whether a page is among those that the link into the portal named."""
+        pages = self.session.pages if self.session else ()
+        return not pages or PortalPage(page) in pages
 
     def may(self, scope: str) -> bool:
         """Whether the role of the session has a scope."""
-        return self.session is not None and Scope(scope) in scopes_of(self.session.role)
+        if self.session is None:
+            return False
+        scopes = portal_scopes if self.is_portal else scopes_of
+        return Scope(scope) in scopes(self.session.role)
 
     def require(self, scope: Scope) -> None:
         """Raise Forbidden for a role that lacks a scope."""
@@ -103,14 +121,31 @@ class View:
             self.deps.clock.now(),
             {"view": self, "home": self.home, "assets": found, **values},
         )
-        return Response(body, status_code=status, media_type=_HTML, headers=dict(page_headers()))
+        return Response(body, status_code=status, media_type=_HTML, headers=self._headers())
 
     def go(self, to: str, *, cookie: str = "") -> Response[bytes]:
         """Send the browser to another page of ours, by GET."""
-        headers = {**page_headers(), **({"Set-Cookie": cookie} if cookie else {})}
+        headers = {**self._headers(), **({"Set-Cookie": cookie} if cookie else {})}
         if self.is_fragment:
             return Response(b"", status_code=200, headers={**headers, "HX-Redirect": to})
         return Response(b"", status_code=_SEE_OTHER, headers={**headers, "Location": to})
+
+    def _headers(self) -> dict[str, str]:
+        if not self.is_portal:
+            return dict(page_headers(FRAMES_NONE))
+        if self.session is None:  # nothing can be done there but to begin
+            return dict(page_headers(FRAMES_ANY))
+        look = self.session.look
+        origins = look.frame_ancestors or self.deps.frame_ancestors
+        return dict(page_headers(" ".join(origins) or FRAMES_NONE, origin_of(look.logo_url)))
+
+
+def origin_of(url: str | None) -> str:
+    """The origin of an address that was checked; empty for none."""
+    if url is None:
+        return ""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def view_of(request: AnyRequest) -> View:

@@ -8,6 +8,7 @@ order. What is read here is the form in which Postgres sends such a number.
 import math
 import struct
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -44,15 +45,26 @@ def bucket_of(seconds: float) -> int:
     return min(LAST, 1 + int(math.log(seconds / FINEST_SECONDS) * _PER_LOG))
 
 
-def quantiles(sent: bytes) -> tuple[float, ...] | None:
-    """The seconds at QUANTILES of all durations, by nearest rank; None where there are none."""
-    counts, top = _read(sent)
+def quantiles(*sent: bytes) -> tuple[float, ...] | None:
+    """The seconds at QUANTILES of all durations of some histograms, by nearest rank; None where there are none."""
+    counts, top = _read(sent[0]) if len(sent) == 1 else _added_up(sent)
     if not counts:
         return None
     from_longest = list(accumulate(counts))
     total = from_longest[-1]
     places = [total - math.ceil(one * total) + 1 for one in QUANTILES]
     return tuple([_MIDDLES[top - bisect_left(from_longest, place)] for place in places])
+
+
+def _added_up(sent: Sequence[bytes]) -> tuple[Sequence[int], int]:
+    """The same as `_read`, of several histograms together."""
+    sums = Counter[int]()
+    for one in sent:
+        counts, top = _read(one)
+        for place, count in enumerate(counts):
+            sums[top - place] += count
+    top = max(sums, default=0)
+    return [sums[bucket] for bucket in range(top, min(sums, default=1) - 1, -1)], top
 
 
 def _read(sent: bytes) -> tuple[Sequence[int], int]:

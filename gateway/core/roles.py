@@ -38,6 +38,14 @@ def scopes_of(role: Role) -> frozenset[Scope]:
     return _SCOPES[role]
 
 
+def portal_scopes(role: Role) -> frozenset[Scope]:
+    """What a session of a tenant's portal may do with what the tenant has; only a viewer's changes nothing."""
+    reads = frozenset({Scope.JOBS_READ, Scope.ENDPOINTS_READ, Scope.USAGE_READ})
+    if role is Role.VIEWER:
+        return reads
+    return reads | {Scope.SUPPORT, Scope.JOBS_WRITE, Scope.ENDPOINTS_WRITE}
+
+
 def role_of(scopes: frozenset[str]) -> Role | None:
     """The highest role that these scopes cover; None where they cover none."""
     held = [role for role, mark in _MARKS.items() if mark in scopes]

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from gateway.core.crypto.cipher import AssociatedData, CannotOpenError, Cipher, Secret
 from gateway.core.policy import Policy
+from gateway.core.sign_in.staff_rules import StaffRules
 from gateway.flows.process.history_reader import HistoryReader
 from gateway.flows.process.read_replica import Replica
 from gateway.flows.process.restore_detector import RestoreDetector
@@ -16,6 +17,7 @@ from gateway.flows.process.vitals import Vitals
 from gateway.ports import (
     Access,
     Catalogue,
+    IdentityProvider,
     Ids,
     Limiter,
     Observer,
@@ -67,6 +69,8 @@ class Deps:
     slots: Slots
     # Where people reach the gateway, for links that are handed out; empty: the links are relative.
     public_url: str = ""
+    # Origins whose pages may show a portal in a frame, unless the tenant has its own.
+    frame_ancestors: tuple[str, ...] = ()
     # When a missing master key is reported again, by its number.
     next_reports: dict[str, float] = field(default_factory=dict[str, float])
     restore_detector: RestoreDetector = field(default_factory=RestoreDetector)
@@ -74,6 +78,8 @@ class Deps:
     sessions: SessionMemory = field(default_factory=SessionMemory)
     tracer: Tracer | None = None  # None while tracing is off
     replica: Replica | None = None  # None without GATEWAY_READ_DATABASE_URL
+    identity_provider: IdentityProvider | None = None  # None without GATEWAY_OIDC_ISSUER
+    staff_rules: StaffRules = field(default_factory=StaffRules)
     # Called with a name after every step that wrote or called out; tests kill the process there.
     crash_point: Callable[[str], None] = no_crash
 

@@ -113,8 +113,33 @@ WHERE id = :event_id AND (:tenants::uuid[] IS NULL OR tenant_id = ANY(:tenants))
 )
 
 
+# Newest first, for people. The newest events of all tenants are among those of the tenants with the newest
+# last events. A filter by type looks at `window` events of each, so it costs the same however rare the type is.
+_NEWEST = f"""
+SELECT f.id, f.tenant_id, t.slug AS tenant, f.type, f.job_id, f.endpoint_id, f.created_at AS at
+FROM (SELECT t.id, t.slug FROM tenant t
+  CROSS JOIN LATERAL (SELECT l.xact, l.id FROM event l WHERE l.tenant_id = t.id
+      AND (l.xact, l.id) < (:xact::bigint, :id::uuid) AND l.xact < {_HORIZON}
+    ORDER BY l.xact DESC, l.id DESC LIMIT 1) AS last
+  WHERE :tenants::uuid[] IS NULL OR t.id = ANY(:tenants)
+  ORDER BY last.xact DESC, last.id DESC LIMIT :limit) AS t
+CROSS JOIN LATERAL (SELECT w.* FROM (SELECT id, tenant_id, type, job_id, endpoint_id, created_at, xact, is_sample
+    FROM event w WHERE w.tenant_id = t.id
+      AND (w.xact, w.id) < (:xact::bigint, :id::uuid) AND w.xact < {_HORIZON}
+    ORDER BY w.xact DESC, w.id DESC LIMIT :window) AS w
+  WHERE (:types::text[] IS NULL OR w.type = ANY(:types))
+    AND (NOT w.is_sample OR :samples AND w.endpoint_id IS NULL)
+  ORDER BY w.xact DESC, w.id DESC LIMIT :limit) AS f
+ORDER BY f.xact DESC, f.id DESC LIMIT :limit"""
+
+_ONE = """
+SELECT e.id, e.tenant_id, t.slug AS tenant, e.type, e.job_id, e.created_at AS at, e.body, e.xact
+FROM event e JOIN tenant t ON t.id = e.tenant_id
+WHERE e.id = :event_id AND (:tenants::uuid[] IS NULL OR e.tenant_id = ANY(:tenants))"""
+
 LAST_ID = UUID(int=2**128 - 1)
 START = FeedPosition(-1, UUID(int=0))
+END = FeedPosition(2**63 - 1, LAST_ID)
 
 
 class FeedEvent(NamedTuple):
@@ -133,6 +158,22 @@ class FeedEvent(NamedTuple):
     def place(self) -> FeedPosition:
         """The position after this event."""
         return FeedPosition(self.xact, self.id)
+
+
+class EventHead(NamedTuple):
+    """An event without its body."""
+
+    id: UUID
+    tenant_id: UUID
+    tenant: str
+    type: str
+    job_id: UUID | None
+    endpoint_id: UUID | None
+    at: datetime
+
+
+_NEWEST_EVENTS = Query(_NEWEST, EventHead)
+_ONE_EVENT = Query(_ONE, FeedEvent)
 
 
 class FeedPage(NamedTuple):
@@ -173,6 +214,37 @@ async def page(
         return FeedPage(events, events[-1].place, more=True)
     # Everything up to the horizon of the same snapshot was read, and nothing can be added there.
     return FeedPage(events, max(after, _before(rows[0].horizon)))
+
+
+async def newest(
+    tx: Tx,
+    tenants: Sequence[UUID] | None,
+    before: FeedPosition,
+    *,
+    types: Sequence[str],
+    limit: int,
+    window: int,
+    samples: bool = False,
+) -> Sequence[EventHead]:
+    """The newest events before a position, newest first; with `types` among `window` events of each tenant.
+
+    Only events that readers of the feed can be shown now, so the first one is a place to go on from.
+    """
+    return await _NEWEST_EVENTS.rows(
+        tx,
+        tenants=_ids(tenants),
+        xact=before.xact,
+        id=before.id,
+        types=list(types) or None,
+        limit=limit,
+        window=window,
+        samples=samples,
+    )
+
+
+async def find(tx: Tx, tenants: Sequence[UUID] | None, event_id: UUID) -> FeedEvent | None:
+    """An event with its body; None where these tenants have no event of that id."""
+    return await _ONE_EVENT.row(tx, tenants=_ids(tenants), event_id=event_id)
 
 
 async def grown(tx: Tx, tenants: Sequence[UUID] | None, since: int) -> tuple[int, Sequence[UUID]]:

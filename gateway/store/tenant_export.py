@@ -91,6 +91,7 @@ _SOURCES = {
         ),
         "session",
     ),
+    "view": _Source(_shown("id name query", times="created_at"), "saved_view"),
     "credential": _Source(
         _shown("id version base_url rejected_reason", times="created_at rejected_at"), "credential"
     ),

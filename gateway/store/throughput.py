@@ -14,8 +14,11 @@ from gateway.store.statement import Query, Statement
 
 # The lengths of the spans in minutes, and how long their rows are kept.
 STEPS: Mapping[int, str] = {1: "48 hours", 10: "48 hours", 60: "35 days"}
-_COUNTS = ("accepted", "refused", "succeeded", "failed", "delivered", "undelivered")
-_DURATIONS = ("wait", "run", "total", "attempt")
+_COUNTS = (
+    *("accepted", "refused", "succeeded", "failed", "delivered", "undelivered"),
+    *("calls_answered", "calls_limited", "calls_failed"),
+)
+_DURATIONS = ("wait", "run", "total", "attempt", "call")
 _HISTOGRAMS = tuple(f"{name}_histogram" for name in _DURATIONS)
 _SUMS = (*_COUNTS, *_HISTOGRAMS)
 
@@ -30,14 +33,18 @@ class ThroughputSpan(NamedTuple):
     failed: int
     delivered: int
     undelivered: int
+    calls_answered: int
+    calls_limited: int
+    calls_failed: int
     wait_histogram: bytes
     run_histogram: bytes
     total_histogram: bytes
     attempt_histogram: bytes
+    call_histogram: bytes
 
 
 class ThroughputTotals(NamedTuple):
-    """Counts of the last hour, and of the same hour yesterday."""
+    """Counts of the last hour, and of the same hour yesterday; calls of the upstream are of the last hour."""
 
     accepted: int
     succeeded: int
@@ -45,6 +52,10 @@ class ThroughputTotals(NamedTuple):
     accepted_yesterday: int
     succeeded_yesterday: int
     failed_yesterday: int
+    calls_answered: int
+    calls_limited: int
+    calls_failed: int
+    call_histogram: bytes
 
 
 def _sum_of(place: int) -> str:
@@ -84,10 +95,16 @@ def _counted(name: str, when: str) -> str:
 
 
 _TODAY, _YESTERDAY = "at > now() - interval '1 hour'", "at <= now() - interval '1 day'"
+_JOBS, _CALLS = (
+    ("accepted", "succeeded", "failed"),
+    ("calls_answered", "calls_limited", "calls_failed"),
+)
 _TOTALS = Query(
     f"""
-SELECT {", ".join(f"{_counted(name, _TODAY)} AS {name}" for name in ("accepted", "succeeded", "failed"))},
-  {", ".join(f"{_counted(name, _YESTERDAY)} AS {name}_yesterday" for name in ("accepted", "succeeded", "failed"))}
+SELECT {", ".join(f"{_counted(name, _TODAY)} AS {name}" for name in _JOBS)},
+  {", ".join(f"{_counted(name, _YESTERDAY)} AS {name}_yesterday" for name in _JOBS)},
+  {", ".join(f"{_counted(name, _TODAY)} AS {name}" for name in _CALLS)},
+  numeric_send(COALESCE(histogram_sum(call_histogram) FILTER (WHERE {_TODAY}), 0)) AS call_histogram
 FROM throughput WHERE step = 1 AND (at > now() - interval '1 hour'
   OR at > now() - interval '25 hours' AND at <= now() - interval '1 day')""",
     ThroughputTotals,

@@ -13,6 +13,7 @@ from gateway.flows.accept.acceptor import Acceptor
 from gateway.flows.accept.authenticate import Authenticator
 from gateway.flows.deps import Deps
 from gateway.flows.health.overview import Overviews
+from gateway.flows.settle.usage_days import UsageDays
 from gateway.flows.settle.watchers import Watchers
 from gateway.flows.upstream.passthrough import Workflows
 from gateway.web.asgi.read_body import BodyRoom
@@ -52,6 +53,7 @@ class Context:
     bodies: BodyRoom
     long_requests: LongRequests
     samples: ConcurrencyLimit
+    usage_days: UsageDays
     # Held while a large usage report is computed.
     usage_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -77,6 +79,7 @@ class Context:
             BodyRoom(limits.max_body_bytes, limits.body_memory_bytes),
             long_requests,
             sample_limit(),
+            UsageDays(deps),
         )
 
 

@@ -12,7 +12,7 @@ from gateway.web.routes import (
     usage,
     whoami,
 )
-from gateway.web.routes.admin import access_keys, audit, sessions, status, tenants
+from gateway.web.routes.admin import access_keys, audit, portal_looks, sessions, status, tenants
 from gateway.web.routes.admin import jobs as admin_jobs
 from gateway.web.routes.jobs import batch, export, job, list_jobs
 from gateway.web.routes.webhooks import bulk, deliveries, endpoints, signing_secrets
@@ -41,6 +41,7 @@ OPERATOR: Groups = {
         *search.OPERATOR_HANDLERS,
         *sessions.HANDLERS,
         *portal_links.OPERATOR_HANDLERS,
+        *portal_looks.HANDLERS,
     ],
 }
 # At the root, without a key.

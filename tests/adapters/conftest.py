@@ -14,7 +14,7 @@ SENDING = {
     f"test_{name}"
     for name in (
         *("canary", "connections", "connector", "egress", "exchange", "heads"),
-        *("sender", "sender_again", "sender_tls", "timings", "vetting"),
+        *("probe", "sender", "sender_again", "sender_tls", "timings", "vetting"),
     )
 }
 

@@ -25,6 +25,7 @@ from tests.bench.sections import (
     idle,
     isolation,
     latency,
+    pages,
     scale,
 )
 
@@ -40,6 +41,7 @@ _SECTIONS = {
     "isolation": isolation,
     "burst": burst,
     "history": history,
+    "pages": pages,
     "scale": scale,
 }
 

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.bench.figures import GOALS
 from tests.bench.harness.parts import ROOT, bare_environment
 
@@ -60,3 +62,23 @@ def test_a_small_burst_is_reported_beside_plain_arq(tmp_path: Path) -> None:
     judged = [figure["figure"] for figure in report["figures"]]
     assert judged == [place for place in GOALS if place.startswith("burst.burst300.")]
     assert "300 at once, p50 to plain arq's" in printed
+
+
+def test_each_page_of_the_console_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROWS", "5000")
+    report, printed = _run(tmp_path, "--only", "pages")
+    pages = report["pages"]["pages"]
+    assert set(pages) == {"all tenants", "tenant-0000"}
+    for rows in pages.values():
+        for row in rows.values():
+            assert 0 < row["p50Ms"] <= row["p95Ms"] <= row["p99Ms"]
+    # What is measured has something to show: an empty list is a smaller page.
+    for name in ("jobs", "deliveries", "endpoints", "bulk", "activity", "dead letters"):
+        assert (
+            pages["all tenants"][name]["bytes"] > 2 * pages["all tenants"]["jobs, nothing"]["bytes"]
+        )
+    judged = [figure["figure"] for figure in report["figures"]]
+    assert judged == [place for place in GOALS if place.startswith("pages.")]
+    assert "slowest page of the console" in printed

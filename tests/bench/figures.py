@@ -29,6 +29,7 @@ class Goal:
 
 
 _PAGE_MS = 10.0 if ROWS <= 1_000_000 else 20.0
+_SCREEN_MS = 50.0 if ROWS <= 1_000_000 else 100.0
 
 
 def _large_burst(name: str, called: str) -> dict[str, tuple[str, str, Goal]]:
@@ -118,6 +119,9 @@ GOALS: Mapping[str, tuple[str, str, Goal]] = {
     ),
     "history.export.csv.jobsPerSecond": ("export as csv", "jobs/s", Goal(30_000, at_least=True)),
     "history.export.ndjson.memoryGrowthMb": ("export, growth of memory", "MB", Goal(20.0)),
+    "pages.slowest.p95Ms": ("slowest page of the console, p95", "ms", Goal(_SCREEN_MS)),
+    "pages.assets.js": ("scripts of the console, gzipped", "kB", Goal(60.0)),
+    "pages.assets.css": ("styles of the console, gzipped", "kB", Goal(20.0)),
 }
 _NAMES = {OURS: "accept", FLOOR: "floor", REPLAY: "replay"}
 _TURNS = {ALL_WELL: "all well", SOME_DEAD: "ten dead", QUIET: "alone", NOISY: "with noise"}
@@ -190,6 +194,7 @@ def _plain(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
     yield from _bursts(report.get("burst", {}))
     yield from _bursts(report.get("scale", {}))
     yield from _history(report.get("history", {}))
+    yield from _console(report.get("pages", {}))
 
 
 def _bursts(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
@@ -220,6 +225,13 @@ def _history(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
     for name, row in report.get("export", {}).items():
         yield f"export as {name}, CPU of the API", row["cpuUsPerJob"], "us per job"
         yield f"export as {name}, memory", row["memoryMb"], "MB"
+
+
+def _console(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
+    for who, pages in report.get("pages", {}).items():
+        for name, row in pages.items():
+            for share in ("p50", "p95", "p99"):
+                yield f"{who}, {name}, {share}", row[f"{share}Ms"], "ms"
 
 
 def _contests(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:

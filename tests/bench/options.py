@@ -7,7 +7,7 @@ from pathlib import Path
 
 SECTIONS = (
     *("accept", "drain", "latency", "idle", "delivery", "isolation", "burst", "history"),
-    "scale",
+    *("pages", "scale"),
 )
 FIRST_BURST = "burst300"
 DRAINS = {"drainOne": 1, "drainTen": 10}  # with so many tenants

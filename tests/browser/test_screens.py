@@ -5,11 +5,15 @@ from typing import Literal
 
 import pytest
 
+from gateway.console.screens.job_list.columns import COLUMNS
 from tests.browser.visitor import Gateway, TenantOfGateway, Visitors
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for npm and for a whole gateway
 _THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _WIDTHS = (360, 800, 1440)
+
+
+_COLUMNS = "".join(f"&columns={key}" for key in [*COLUMNS, "label:customer"])
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +42,17 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
     waiting = next(one["id"] for one in jobs if one["name"] == "waiting")
     delivery = tenant.send("GET", "/v1/delivery?status=exhausted")[0]["id"]
     to = tenant.send("GET", "/v1/endpoint")[0]["id"]
+    event = tenant.send("GET", "/v1/event?wait=10")[0]["id"]
     operation = tenant.send("POST", "/v1/delivery/recover", {"since": "2001-01-01"})
     return {
         "now": "/console",
         "jobs": f"/console/jobs?tenant={tenant.slug}",
         "no jobs": f"/console/jobs?tenant={tenant.slug}&name=none",
+        "jobs, all columns": f"/console/jobs?tenant={tenant.slug}{_COLUMNS}&live=off",
+        "jobs, counts": f"/console/jobs/counts?tenant={tenant.slug}",
+        "jobs, views": "/console/jobs/views",
+        "jobs, retry": f"/console/jobs/act?tenant={tenant.slug}&act=retry&id={failed}",
+        "jobs, choose a tenant": "/console/jobs/act?act=cancel",
         "job": f"/console/jobs/{failed}",
         "job, raw": f"/console/jobs/{failed}?tab=raw",
         "waiting job": f"/console/jobs/{waiting}",
@@ -69,6 +79,10 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "dead letters, count": f"/console/dead-letters/send?tenant={tenant.slug}",
         "bulk": f"/console/bulk?tenant={tenant.slug}",
         "bulk operation": f"/console/bulk/{operation['id']}",
+        "event types": f"/console/events?tenant={tenant.slug}&type=job.failed",
+        "feed": f"/console/feed?tenant={tenant.slug}",
+        "no events": f"/console/feed?tenant={tenant.slug}&type=job.deleted",
+        "event": f"/console/feed/{event}",
         "search": "/console/search?q=nothing",
         "sign in": "/console/sign-in",
     }

@@ -141,9 +141,10 @@ class Visitor:
     def __init__(self, page: Page, gateway: Gateway, problems: list[str]) -> None:
         self.page = page
         self.gateway = gateway
-        self._origin = gateway.api
         self._problems = problems
         self._expected: set[int] = set()
+        self._allowed = {gateway.api}
+        self._expected_texts: list[str] = []
         page.set_default_timeout(30_000)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: problems.append(f"error on {page.url}: {error}"))
@@ -160,6 +161,14 @@ class Visitor:
     def expect(self, *statuses: int) -> None:
         """Allow answers of these error statuses."""
         self._expected.update(statuses)
+
+    def allow(self, origin: str) -> None:
+        """Allow requests to another origin, too."""
+        self._allowed.add(origin)
+
+    def expect_console(self, text: str) -> None:
+        """Allow messages of the browser's console that have this text."""
+        self._expected_texts.append(text)
 
     def open(self, path: str) -> Page:
         """Go to a path of the console; an error is a problem unless it is expected."""
@@ -179,14 +188,14 @@ class Visitor:
 
     def _on_console(self, message: ConsoleMessage) -> None:
         told = [f"Status Error Code {status}" for status in self._expected]  # by htmx
-        if any(text in message.text for text in (_STATUS, *told)):
+        if any(text in message.text for text in (_STATUS, *told, *self._expected_texts)):
             return
         if message.type in ("error", "warning"):
             self._problems.append(f"{message.type} on {self.page.url}: {message.text}")
 
     def _on_request(self, request: Request) -> None:
         parts = urlsplit(request.url)
-        if parts.scheme not in _LOCAL and f"{parts.scheme}://{parts.netloc}" != self._origin:
+        if parts.scheme not in _LOCAL and f"{parts.scheme}://{parts.netloc}" not in self._allowed:
             self._problems.append(f"{self.page.url} asks {request.url}")
 
     def _on_response(self, response: Response) -> None:

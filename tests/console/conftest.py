@@ -7,14 +7,14 @@ import httpx
 import pytest_asyncio
 
 from gateway.console.cookies import SESSION
-from gateway.console.router import face
+from gateway.console.router import console_face, portal_face
 from gateway.core.model import KeyKind
 from gateway.core.roles import Role
 from gateway.flows.admin import sessions
 from gateway.web.app import create_app
-from tests.web.conftest import World, module_world, world
+from tests.web.conftest import World, acme, module_world, world
 
-__all__ = ["module_world", "world"]
+__all__ = ["acme", "module_world", "world"]
 
 
 class Console:
@@ -36,7 +36,7 @@ class Console:
 @pytest_asyncio.fixture(loop_scope="module")
 async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody who is not signed in; the address is HTTPS, as the cookies need."""
-    app = create_app(world.deps, faces=[face()])
+    app = create_app(world.deps, faces=[console_face(), portal_face()])
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="https://gateway") as made:
         yield made

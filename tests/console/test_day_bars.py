@@ -8,7 +8,7 @@ import pytest
 from gateway.console.screens.acts import acts_of
 from gateway.console.screens.operations.day_bars import HEIGHT, WIDTH, day_bars
 from gateway.console.screens.operations.usage import month_of
-from gateway.console.words import size
+from gateway.console.show.words import size
 from gateway.store.tenancy.audit import AuditEntry
 
 DAY = datetime(2026, 11, 1, tzinfo=UTC)

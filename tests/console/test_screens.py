@@ -105,6 +105,25 @@ async def test_a_result_of_5_mb_makes_no_large_page(
     assert "cut off here" in page.text
 
 
+async def test_each_part_of_a_job_can_be_kept_as_a_file(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    slug = await world.tenant("acme")
+    job_id = await world.job(slug, metadata={"a": "\u00e9"})
+    await world.finish(job_id, Finish(JobState.SUCCEEDED, result='{"size":1.10}'))
+    await signed_in(world, client, "viewer")
+    whole = await client.get(f"/console/jobs/{job_id}/data/result")
+    assert whole.text == '{"size":1.10}'
+    assert whole.headers["content-type"] == "application/json"
+    assert whole.headers["content-disposition"].startswith(f'attachment; filename="job-{job_id}-')
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    assert (await client.get(f"/console/jobs/{job_id}/data/raw")).json()["id"] == job_id
+    assert (await client.get(f"/console/jobs/{job_id}/data/metadata")).json() == {"a": "\u00e9"}
+    for none in ("error", "timeline", "nonsense", "..%2f"):
+        assert (await client.get(f"/console/jobs/{job_id}/data/{none}")).status_code == 404, none
+    assert (await client.get(f"/console/jobs/{NOBODY}/data/raw")).status_code == 404
+
+
 async def test_acts_are_in_the_audit_with_the_persons_key(
     world: World, client: httpx.AsyncClient
 ) -> None:

@@ -74,6 +74,16 @@ def test_counts_of_any_size_are_read(counts: dict[int, int]):
     assert quantiles(sent(counts)) == pytest.approx(tuple(expected.values()), rel=1e-5)
 
 
+@given(
+    st.lists(st.dictionaries(st.integers(0, LAST), st.integers(1, 10**9), max_size=5), max_size=4)
+)
+def test_several_histograms_are_as_their_sum(several: list[dict[int, int]]):
+    together = Counter[int]()
+    for one in several:
+        together.update(one)
+    assert quantiles(*map(sent, several)) == quantiles(sent(together))
+
+
 def test_what_is_too_short_to_tell_counts_as_no_time():
     assert quantiles(sent({0: 3})) == (0.0, 0.0, 0.0)
 

@@ -11,6 +11,7 @@ from typing import Any
 from typing_extensions import override
 from uuid_utils.compat import uuid7
 
+from gateway.core.webhooks.receiver_probe import FoundAddresses, ReceiverProbe, TriedAddress
 from gateway.flows.process.slots import Slots
 from gateway.ports import (
     Absent,
@@ -259,13 +260,16 @@ class ScriptedSender:
     def to(self, url: str) -> list[Webhook]:
         return [webhook for webhook in self.sent if webhook.url == url]
 
-    async def send(self, webhook: Webhook) -> Reply | SendFault:
+    async def send(self, webhook: Webhook, within: float | None = None) -> Reply | SendFault:
         self.sent.append(webhook)
         if self.gate:
             await self.gate()
         if self.script[webhook.url]:
             return self.script[webhook.url].popleft()
         return self.always.get(webhook.url, reply(200))
+
+    async def probe(self, url: str, within: float) -> ReceiverProbe:
+        return ReceiverProbe(lookup=FoundAddresses(()), tried=(TriedAddress("192.0.2.1", 0.01),))
 
     async def refusal(self, url: str) -> str | None:
         return self.refused.get(url)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.store import feed
 from gateway.store.database import Database, Tx
-from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
+from gateway.store.feed import END, LAST_ID, START, FeedEvent, FeedPage, FeedPosition
 from gateway.store.work import restore_detection
 from tests.builders import add_event, add_tenant
 from tests.store.blocking import until
@@ -66,6 +66,23 @@ async def added(db: Database, tenant: UUID, count: int = 1, kind: str = "test.pi
     return ids
 
 
+async def newest(
+    db: Database,
+    tenants: Sequence[UUID] | None,
+    before: FeedPosition = END,
+    *,
+    types: Sequence[str] = (),
+    limit: int = 100,
+    window: int = 1000,
+    samples: bool = False,
+) -> list[UUID]:
+    async with db.single() as tx:
+        found = await feed.newest(
+            tx, tenants, before, types=types, limit=limit, window=window, samples=samples
+        )
+    return [event.id for event in found]
+
+
 async def end_of(db: Database) -> FeedPosition:
     async with db.single() as tx:
         return await feed.end(tx)
@@ -76,6 +93,40 @@ async def place_of(
 ) -> FeedPosition | None:
     async with db.single() as tx:
         return await feed.place_of(tx, tenants, event_id)
+
+
+# --- Newest first -------------------------------------------------------------------------------
+
+
+async def test_the_newest_events_are_the_feed_from_its_end(db: Database) -> None:
+    tenants = [await tenant_of(db) for _ in range(3)]
+    made = [(await added(db, tenants[n % 3]))[0] for n in range(12)]
+    assert await shown(db, tenants, count=12) == made
+    assert await newest(db, tenants) == made[::-1]
+    assert await newest(db, tenants, limit=2) == [made[11], made[10]]
+    assert await newest(db, tenants[:1]) == [made[n] for n in (9, 6, 3, 0)]
+    place = await place_of(db, tenants, made[7])
+    assert place is not None
+    assert await newest(db, tenants, place, limit=3) == [made[6], made[5], made[4]]
+
+
+async def test_the_newest_events_of_a_type_are_among_those_that_it_looks_at(db: Database) -> None:
+    tenant = await tenant_of(db)
+    (rare,) = await added(db, tenant, kind="job.failed")
+    await added(db, tenant, 3)
+    await shown(db, [tenant], count=4)
+    assert await newest(db, [tenant], types=["job.failed"]) == [rare]
+    assert await newest(db, [tenant], types=["job.failed"], window=3) == []
+
+
+async def test_the_newest_events_leave_out_what_a_follower_is_not_shown_yet(db: Database) -> None:
+    tenant = await tenant_of(db)
+    (first,) = await added(db, tenant)
+    await shown(db, [tenant], count=1)
+    async with db.begin() as early:
+        await add_event(early, tenant)
+        await added(db, tenant)
+        assert await newest(db, [tenant]) == [first]
 
 
 # --- Order of commits ----------------------------------------------------------------------------

@@ -39,7 +39,16 @@ from tests.builders import (
 )
 
 # Statements for tenants have no rights on these tables.
-CLOSED = {"access_key", "audit", "credential", "session", "session_link", "usage_hour"}
+CLOSED = {
+    "access_key",
+    "audit",
+    "credential",
+    "portal_look",
+    "saved_view",
+    "session",
+    "session_link",
+    "usage_hour",
+}
 # Tables without rows of tenants.
 COMMON = {"alembic_version", "beacon", "process", "throughput"}
 
@@ -115,6 +124,7 @@ async def fill(db: Database) -> UUID:
             "INSERT INTO audit VALUES (gen_random_uuid(), now(), 'k', 'a', 's', $1, '{}')",
             "INSERT INTO usage_horizon VALUES ($1, now())",
             "INSERT INTO usage_hour VALUES ($1, now(), 'w', 's', '', 1, 0, 0)",
+            "INSERT INTO saved_view VALUES (gen_random_uuid(), $1, '', 'v', 'q', false)",
             _ADD_SESSION.format(table="session", more=", last_seen_at", value=", now()"),
             _ADD_SESSION.format(table="session_link", more="", value=""),
         ):

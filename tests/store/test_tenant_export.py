@@ -22,6 +22,7 @@ from tests.builders import (
     add_endpoint,
     add_jobs,
     add_tenant,
+    add_view,
     claim_deliveries,
     key_of,
     recorded_of,
@@ -35,7 +36,12 @@ INTERNAL = {"signing_secret", "job_label", "prune_cursor", "usage_hour", "usage_
     "beacon",
     "tenant_load",
 }
-TABLES = {"access_key": "key", "job_event": "note", "usage_hourly": "usage"}
+TABLES = {
+    "access_key": "key",
+    "job_event": "note",
+    "saved_view": "view",
+    "usage_hourly": "usage",
+}
 
 
 async def fill(tx: Tx) -> UUID:
@@ -52,6 +58,8 @@ async def fill(tx: Tx) -> UUID:
     await attempts.record(tx, [recorded_of(one, token, "delivered") for one in claimed])
     await access_keys.add(tx, key_of(tenant_id=tenant))
     await sessions.add(tx, session_of(tenant_id=tenant), uuid7().bytes)
+    for _ in range(2):
+        await add_view(tx, tenant)
     await audit.add(tx, uuid7(), key_id="k", action="a", subject="s", tenant_id=tenant, detail="{}")
     await bulk_operations.add(
         tx,

@@ -17,6 +17,8 @@ def done(**counts: int) -> Throughput:
     made = Throughput(Counter(counts))
     made.note("job", "succeeded", 2.0, {"queue_seconds": 0.5, "upstream_seconds": 1.5})
     made.note("deliver", "delivered", 0.02, {})
+    for outcome in ("answered", "limited", "failed"):
+        made.note_call(outcome, 0.25)
     return made
 
 
@@ -34,9 +36,10 @@ async def test_processes_and_heartbeats_add_up(tx: Tx) -> None:
         await add(tx, process, done(accepted=2, refused=1))
     for step, spans in ((1, 60), (10, 144), (60, 168)):
         (span,) = await throughput.read(tx, step, spans)
-        assert span[1:7] == (6, 3, 3, 0, 3, 0)
+        assert span[1:10] == (6, 3, 3, 0, 3, 0, 3, 3, 3)
         assert quantiles(span.run_histogram) == pytest.approx((1.5, 1.5, 1.5), RELATIVE_ERROR)
         assert quantiles(span.attempt_histogram) == pytest.approx((0.02,) * 3, RELATIVE_ERROR)
+        assert quantiles(span.call_histogram) == pytest.approx((0.25,) * 3, RELATIVE_ERROR)
         assert span.at.second == span.at.minute % step == 0
 
 
@@ -48,7 +51,7 @@ async def test_a_process_that_did_nothing_writes_nothing(tx: Tx) -> None:
 async def test_a_span_in_which_nothing_was_measured_has_no_quantiles(tx: Tx) -> None:
     await add(tx, uuid7(), Throughput(Counter(accepted=1)))
     (span,) = await throughput.read(tx, 1, 60)
-    assert [quantiles(one) for one in span[-4:]] == [None] * 4
+    assert [quantiles(one) for one in span[-5:]] == [None] * 5
 
 
 async def test_spans_before_the_window_are_left_out(tx: Tx) -> None:
@@ -63,11 +66,26 @@ async def test_the_last_hour_is_compared_with_the_same_hour_yesterday(tx: Tx) ->
     await age(tx, "24 hours 30 minutes")
     await add(tx, uuid7(), done(accepted=3, failed=2))
     await age(tx, "20 minutes")
-    assert await throughput.totals(tx) == (3, 1, 2, 4, 1, 1)
+    found = await throughput.totals(tx)
+    assert found[:6] == (3, 1, 2, 4, 1, 1)
+    assert found[6:9] == (1, 1, 1)
+    assert quantiles(found.call_histogram) == pytest.approx((0.25,) * 3, RELATIVE_ERROR)
 
 
 async def test_no_work_at_all_is_all_zeros(tx: Tx) -> None:
-    assert await throughput.totals(tx) == (0, 0, 0, 0, 0, 0)
+    found = await throughput.totals(tx)
+    assert found[:9] == (0,) * 9
+    assert quantiles(found.call_histogram) is None
+
+
+async def test_rows_of_the_previous_version_have_no_calls(tx: Tx) -> None:
+    await tx.run(
+        "INSERT INTO throughput (step, at, process_id, accepted, refused, succeeded, failed, delivered,"
+        " undelivered, wait_histogram, run_histogram, total_histogram, attempt_histogram)"
+        " VALUES (1, now(), gen_random_uuid(), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
+    )
+    (span,) = await throughput.read(tx, 1, 60)
+    assert span[1:10] == (1, *(0,) * 8)
 
 
 async def test_minutes_are_kept_for_two_days_and_hours_for_weeks(tx: Tx) -> None:

@@ -53,6 +53,7 @@ async def _endpoints(ask: _Described) -> None:
     await ask("GET", one, **ids)
     await ask("PATCH", one, {"concurrency": 5}, **ids)
     await ask("POST", f"{one}/test", **ids)
+    await ask("POST", f"{one}/check", **ids)
     await ask("POST", f"{one}/disable", {"reason": "why not"}, **ids)
     await ask("POST", f"{one}/enable", **ids)
     await ask("POST", f"{one}/rotate-secret", {}, **ids)

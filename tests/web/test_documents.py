@@ -10,6 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from typing_extensions import override
 
 from gateway.core.events import EVENT_TYPES
+from gateway.web.openapi.catalogue import CataloguedEvent, event_catalogue
 from gateway.web.openapi.document import main_document, older_document
 from gateway.web.openapi.events import WEBHOOK, event_name
 from tests.web.conftest import World
@@ -25,7 +26,7 @@ _MODULE = re.compile(
 _VERBS = (
     *("create", "list", "get", "update", "delete", "retry", "cancel", "test", "enable", "disable"),
     *("rotate", "recover", "replay", "resend", "stop", "stream", "suspend", "resume", "put"),
-    *("export", "revoke", "whoami", "search", "end"),
+    *("export", "revoke", "whoami", "search", "end", "check"),
 )
 
 
@@ -219,3 +220,18 @@ async def test_the_first_page_leads_to_the_reference(world: World) -> None:
     assert {"docs", "schema/openapi.json"} <= looked.links
     for link in looked.links:
         assert (await world.call("GET", f"/{link}")).status_code == 200, link
+
+
+@pytest.mark.parametrize("event", event_catalogue(), ids=lambda one: one.type)
+async def test_the_catalogue_has_a_schema_that_stands_alone(event: CataloguedEvent) -> None:
+    schema, example = json.loads(event.schema), json.loads(event.example)
+    alone = {"components": {"schemas": schema["$defs"]}}
+    assert misfits(alone, schema, example) == []
+    assert misfits(alone, schema, example | {"data": {}}) != []
+    assert misfits(alone, schema, example | {"type": "job.exploded"}) != []
+    assert "#/components" not in event.schema
+    assert event.meaning.endswith(".")
+
+
+async def test_the_catalogue_has_every_type() -> None:
+    assert [one.type for one in event_catalogue()] == list(EVENT_TYPES)

@@ -2,7 +2,7 @@
 
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"]];
 
-// The same words as `ago` of gateway/console/words.py.
+// The same words as `ago` of gateway/console/show/words.py.
 export function ago(seconds) {
   const away = Math.abs(seconds);
   const [size, unit] = UNITS.find(([least]) => away >= least) ?? [1, "s"];

@@ -22,7 +22,7 @@ from gateway.adapters.musicai.codec import (
     read_workflows,
     submission_body,
 )
-from gateway.adapters.musicai.http import UpstreamAnswer, UpstreamCall, UpstreamHttp
+from gateway.adapters.musicai.http import CallListener, UpstreamAnswer, UpstreamCall, UpstreamHttp
 from gateway.core.schedule.retry_after import parse_retry_after
 from gateway.ports import (
     Absent,
@@ -67,7 +67,7 @@ class Deadlines:
 class MusicAi:
     """Calls the upstream over one connection pool; key and base URL come with each call.
 
-    `rate` limits the calls per second of one credential; 0 means no limit.
+    `rate` limits the calls per second of one credential; 0 means no limit. The listener is told of each call.
     """
 
     def __init__(
@@ -79,15 +79,18 @@ class MusicAi:
         connections: int = 500,
         connections_per_host: int = 0,
         rate: float = 0.0,
+        listener: CallListener = lambda _outcome, _seconds: None,
     ) -> None:
         self._clock = clock
         self._deadlines = deadlines or Deadlines()
         self._http = UpstreamHttp(
+            clock,
             user_agent=user_agent,
             connections=connections,
             connections_per_host=connections_per_host,
             connect_seconds=self._deadlines.connect,
             rate=rate,
+            listener=listener,
         )
 
     async def submit(self, access: Access, submission: Submission) -> Submitted | Refused | Trouble:

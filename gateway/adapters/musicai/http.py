@@ -6,6 +6,7 @@ upstream job per accepted job). Every error that is not in NEVER_SENT is Unknown
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
@@ -16,7 +17,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from gateway.adapters.musicai.token_bucket import TokenBucket
 from gateway.adapters.tls import shared_authorities
-from gateway.ports import Access, Busy, Denied, Unknown, UpstreamProblem
+from gateway.ports import Access, Busy, Clock, Denied, Unknown, UpstreamProblem
 
 # aiohttp raises these before it has a connection, so no byte of the request was written. Later it raises
 # ClientOSError, ServerDisconnectedError and others. httpx-aiohttp turns both kinds into ConnectTimeout,
@@ -30,6 +31,10 @@ NEVER_SENT = (
 _KEEP_ALIVE_SECONDS = 15.0
 # Beyond this number, the buckets of credentials without a call in the last second are dropped.
 _BUCKETS = 1_000
+_LIMITED, _BROKEN = 429, 500
+
+# Told of each call that was sent: `answered`, `limited` (429) or `failed` (5xx, or no whole answer), and its seconds.
+CallListener = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,17 @@ class UpstreamHttp:
 
     def __init__(
         self,
+        clock: Clock,
         *,
         user_agent: str,
         connections: int,
         connections_per_host: int,
         connect_seconds: float,
         rate: float = 0.0,
+        listener: CallListener,
     ) -> None:
+        self._clock = clock
+        self._listener = listener
         self._rate = rate
         self._buckets: dict[UUID, TokenBucket] = {}
         self._context = shared_authorities()
@@ -98,6 +107,9 @@ class UpstreamHttp:
             url = _url(access.base_url + call.path)
         except (httpx.InvalidURL, ValueError) as error:
             return Busy(f"the upstream's base URL cannot be used: {error}")
+        return await self._sent(access.credential_id, self._request(key, url, call), call)
+
+    def _request(self, key: str, url: httpx.URL, call: UpstreamCall) -> httpx.Request:
         # Prepared streams and headers save httpx 50 us a request.
         headers = httpx.Headers(self._headers if call.content else self._bare_headers)
         headers["authorization"] = key
@@ -111,21 +123,34 @@ class UpstreamHttp:
             extensions=self._extensions,
         )
         request.read()
-        is_sent = False
+        return request
+
+    async def _sent(
+        self, credential_id: UUID, request: httpx.Request, call: UpstreamCall
+    ) -> UpstreamAnswer | Busy | Unknown:
+        began: float | None = None
         try:
             async with asyncio.timeout(call.seconds):
                 if self._rate:
-                    await self._bucket(access.credential_id).take(urgent=call.is_urgent)
-                is_sent = True
-                return await self._exchange(request, call.max_bytes)
+                    await self._bucket(credential_id).take(urgent=call.is_urgent)
+                began = self._clock.monotonic()
+                answer = await self._exchange(request, call.max_bytes)
         except TimeoutError:
-            if not is_sent:
+            if began is None:
                 return Busy(
                     f"no call was free within {call.seconds:g} s at {self._rate:g} a second"
                 )
+            self._tell("failed", began)
             return Unknown(f"no answer within {call.seconds:g} s")
         except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
+            self._tell("failed", began)
             return _busy_or_unknown(error)
+        self._tell(_outcome_of(answer), began)
+        return answer
+
+    def _tell(self, outcome: str, began: float | None) -> None:
+        if began is not None:
+            self._listener(outcome, self._clock.monotonic() - began)
 
     def _bucket(self, credential_id: UUID) -> TokenBucket:
         bucket = self._buckets.get(credential_id)
@@ -159,6 +184,12 @@ class UpstreamHttp:
             ssl=self._context,
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _outcome_of(answer: UpstreamAnswer) -> str:
+    if answer.status == _LIMITED:
+        return "limited"
+    return "failed" if answer.flaw or answer.status >= _BROKEN else "answered"
 
 
 _UNUSABLE_KEY = UpstreamProblem(

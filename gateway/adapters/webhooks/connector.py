@@ -34,7 +34,7 @@ class WebhookConnector:
     async def open(self, origin: Origin, timer: PhaseTimer) -> WebhookConnection:
         """Open a connection; raises the OSError of the last address, or ProxyTunnelError."""
         addresses = await self._addresses(origin, timer)
-        untried = [_info(address, origin.port) for address in addresses]
+        untried = [address_info(address, origin.port) for address in addresses]
         tunnels = self._tunnels
         connect = partial(self._connect_through, tunnels) if tunnels else self._connect_directly
         while True:
@@ -94,7 +94,7 @@ class WebhookConnector:
 
     async def _addresses(self, origin: Origin, timer: PhaseTimer) -> list[str]:
         """Return the admitted addresses of a host, each time starting with another one."""
-        if _is_address(origin.host):
+        if is_address(origin.host):
             return [origin.host]
         until, addresses = self._cached.get(origin.host, (0.0, []))
         if until < now():
@@ -111,7 +111,8 @@ class WebhookConnector:
         return [first, *addresses[:-1]]
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Return whether a host is an address and not a name."""
     try:
         ip_address(host)
     except ValueError:
@@ -119,7 +120,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _info(address: str, port: int) -> AddressInfo:
+def address_info(address: str, port: int) -> AddressInfo:
+    """Return an address in the form that sockets are opened with."""
     stream = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
     if ":" in address:
         return (socket.AF_INET6, *stream, (address, port, 0, 0))

@@ -17,9 +17,11 @@ from gateway.adapters.webhooks.connection_pool import ConnectionPool
 from gateway.adapters.webhooks.connector import WebhookConnector
 from gateway.adapters.webhooks.errors import SEND_ERRORS
 from gateway.adapters.webhooks.exchange import Exchange
+from gateway.adapters.webhooks.probe import ProbeRun
 from gateway.adapters.webhooks.proxy_tunnel import Proxy, ProxyTunnels
 from gateway.adapters.webhooks.request import RequestTarget, request_of
 from gateway.adapters.webhooks.ssrf_guard import Lookup, SsrfGuard
+from gateway.core.webhooks.receiver_probe import ReceiverProbe
 from gateway.core.webhooks.signed_request import Reply, SendFault, Webhook
 from gateway.core.webhooks.ssrf_rules import NEVER_PUBLIC, Network, check_url
 
@@ -67,13 +69,17 @@ class HttpSender:
         self._closed = frozenset[str]() if may_be_private else NEVER_PUBLIC
         allowed = (*allowed_networks, *(_DEV_NETWORKS if allow_private else ()))
         self._guard = SsrfGuard(allowed, lookup)
-        tunnels = None if proxy is None else ProxyTunnels(proxy, self._guard)
-        connector = WebhookConnector(self._guard, tls or shared_authorities(), tunnels)
+        self._tunnels = None if proxy is None else ProxyTunnels(proxy, self._guard)
+        self._tls = tls or shared_authorities()
+        connector = WebhookConnector(self._guard, self._tls, self._tunnels)
         self._connections = ConnectionPool(connector.open, _MAX_CONNECTIONS)
         self._check = lru_cache(_CHECKED_URLS)(self._check_now)
 
-    async def send(self, webhook: Webhook) -> Reply | SendFault:
-        """Post a webhook; retries once at once if the connection failed or was stale."""
+    async def send(self, webhook: Webhook, within: float | None = None) -> Reply | SendFault:
+        """Post a webhook; retries once at once if the connection failed or was stale.
+
+        `within` shortens the timeout.
+        """
         target = self._check(webhook.url)
         if isinstance(target, str):
             return SendFault("blocked", target, 0.0)
@@ -82,7 +88,8 @@ class HttpSender:
             return SendFault("blocked", request, 0.0)
         exchange = Exchange(self._connections, target.origin, request)
         try:
-            async with asyncio.timeout(self._timeout):
+            limit = self._timeout if within is None else min(within, self._timeout)
+            async with asyncio.timeout(limit):
                 return await exchange.run()
         except SEND_ERRORS as error:
             return exchange.after(error)
@@ -95,6 +102,13 @@ class HttpSender:
         """
         target = self._check(url)
         return target if isinstance(target, str) else None
+
+    async def probe(self, url: str, within: float) -> ReceiverProbe:
+        """Look at the way to a receiver for at most `within` seconds; no request is sent."""
+        target = self._check(url)
+        if isinstance(target, str):
+            return ReceiverProbe(url_fault=target)
+        return await ProbeRun(target.origin, self._guard, self._tls, self._tunnels).run(within)
 
     async def aclose(self) -> None:
         """Close every connection; no send may be under way."""

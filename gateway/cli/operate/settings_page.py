@@ -1,6 +1,6 @@
 """Generate docs/settings.md from the settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -71,6 +71,8 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - any annotation of a field
         return ", ".join(f"`{choice}`" for choice in arguments)
     if get_origin(annotation) in (Union, UnionType):
         return _kind(arguments[0])
+    if get_origin(annotation) is Mapping:
+        return "JSON object"
     return f"list of {_kind(arguments[0])}s"
 
 

@@ -22,4 +22,5 @@ def serve(host: str | None, port: int | None) -> None:
     listening.check(settings.host, settings.port, shared=settings.share_port)
     if settings.metrics_port:
         listening.check(settings.metrics_host or settings.host, settings.metrics_port)
-    server.run(settings, faces=(router.face(),) if settings.console else ())
+    faces = [router.console_face()] if settings.console else []
+    server.run(settings, faces=[*faces, *([router.portal_face()] if settings.portal else [])])

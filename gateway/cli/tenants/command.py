@@ -15,6 +15,7 @@ from gateway.cli.api.access import with_operator
 from gateway.cli.api.client import Api
 from gateway.cli.api.lists import ListOptions, Source, listing_options, show_listing
 from gateway.cli.tenants.limits import with_limits
+from gateway.cli.tenants.portal import look, portal_link
 from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.option_types import json_object
 from gateway.cli.terminal.output import confirm, json_option, show, yes_option
@@ -211,3 +212,7 @@ def _printer() -> Callable[[bytes], None]:
 
 def _path(slug: str) -> str:
     return f"/admin/v1/tenant/{quote(slug, safe='')}"
+
+
+tenant.add_command(look)
+tenant.add_command(portal_link)

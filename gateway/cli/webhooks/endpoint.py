@@ -35,6 +35,13 @@ _COLUMNS = (
     Column("description", least=10, rank=3),
     Column("createdAt", rank=4),
 )
+_STEPS = (
+    Column("step"),
+    Column("result"),
+    Column("found", least=20, rank=1),
+    Column("toDo", least=10, rank=2),
+    Column("durationMs", rank=3),
+)
 _DEFAULT = "default"
 
 _id = click.argument("endpoint_id", metavar="ID")
@@ -176,6 +183,22 @@ def test(api: Api, *, endpoint_id: str, kind: str, as_json: bool) -> None:
     if not found["delivered"]:
         why = found["detail"] or found["errorClass"]
         raise CommandError(f"the endpoint did not accept it: {why}", hint=_hint(found))
+
+
+@endpoint.command()
+@_id
+@with_tenant
+@json_option
+def check(api: Api, *, endpoint_id: str, as_json: bool) -> None:
+    """Check the way to the receiver step by step; exit status 1 if a step fails."""
+    found = api.call("POST", f"{_path(endpoint_id)}/check")
+    if as_json:
+        show(found, as_json=True)
+    else:
+        print_table(found["steps"], _STEPS)
+    failed = next((one for one in found["steps"] if one["result"] == "fail"), None)
+    if failed is not None:
+        raise CommandError(f"{failed['step']}: {failed['found']}", hint=failed["toDo"])
 
 
 @endpoint.command()

@@ -19,6 +19,10 @@ _WORDS = {
     "session.created": "signed in",
     "session.ended": "ended a session",
     "portal_link.created": "made a portal link for",
+    "portal.changed": "changed the portal of",
+    "view.saved": "saved the view",
+    "view.changed": "changed the view",
+    "view.deleted": "deleted the view",
 }
 _COMMAND_LINE = "cli"
 

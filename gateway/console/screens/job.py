@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal, get_args
@@ -10,27 +11,37 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import FromPath
 
+from gateway.console.headers import page_headers
 from gateway.console.links import JOBS
-from gateway.console.phases import phases
+from gateway.console.show.phases import phases
 from gateway.console.view import View
 from gateway.core.events import job_json
 from gateway.core.explain.explanation import explain_job
 from gateway.core.model import TERMINAL, Job, JobState, Scope, Tenant
 from gateway.core.text.cursor import PageCursor
-from gateway.errors import Conflict, TenantSuspended
+from gateway.errors import Conflict, NotFound, TenantSuspended
 from gateway.flows.accept.acceptor import Order
 from gateway.flows.accept.retry_job import job_again
 from gateway.flows.admin.audit import note_before
 from gateway.flows.read.deliveries import webhooks_of_job
 from gateway.flows.read.job_rows import job_rows
 from gateway.flows.read.jobs import find_job, find_owner
-from gateway.flows.read.timeline import timeline
+from gateway.flows.read.timeline import timeline_of
 from gateway.flows.upstream.delete_job import delete_job
 from gateway.store.job_search.filter import JobFilter
 from gateway.web.context import Injected
+from gateway.web.respond.csv import file_named
 from gateway.web.schemas.requests import In
 
 Tab = Literal["timeline", "input", "result", "error", "metadata", "webhooks", "raw"]
+_JSON = "application/json"
+_DATA: Mapping[str, Callable[[Job], str | None]] = {
+    "input": lambda job: job.params,
+    "result": lambda job: job.result,
+    "error": lambda job: job.error,
+    "metadata": lambda job: job.metadata,
+    "raw": job_json,
+}
 _MOST_OTHERS = 100
 _MOST_TO_COPY = 256 * 1024
 _HOUR = timedelta(hours=1)
@@ -54,9 +65,9 @@ async def show_job(
         webhooks_of_job(view.deps, job.tenant_id, job.id),
         _told(view, job),
         _others(view, job),
-        timeline(view.deps, job.tenant_id, job.id),
+        timeline_of(view.deps, job),
     )
-    now = view.deps.clock.now()
+    now, tab = view.deps.clock.now(), parameters.tab or "timeline"
     return view.page(
         "job.html",
         job=job,
@@ -67,14 +78,26 @@ async def show_job(
         phases=phases(job, webhooks, now),
         entries=entries,
         webhooks=webhooks,
-        texts=_texts(job),
+        text=_text(job, tab) if tab in _DATA else "",
         most_to_copy=_MOST_TO_COPY,
-        tabs=get_args(Tab),
-        tab=parameters.tab or "timeline",
+        tabs=_tabs(job),
+        tab=tab,
         is_open=job.state not in TERMINAL,
         path=view.at(f"{JOBS}/{job.id}"),
         once=view.deps.ids.uuid(),
     )
+
+
+@get("/jobs/{job_id:uuid}/data/{tab:str}", opt=_READS)
+async def job_file(
+    job_id: FromPath[UUID], tab: FromPath[str], view: Injected[View]
+) -> Response[bytes]:
+    """The JSON of a tab as a file: all of it, however long."""
+    job = await _job(view, job_id)
+    if tab not in _DATA or tab not in _tabs(job):
+        raise NotFound("There is no such part of the job.")
+    named = file_named(f"job-{job.id}-{tab}", view.deps.clock.now(), "json")
+    return Response(_text(job, tab).encode(), media_type=_JSON, headers={**page_headers(), **named})
 
 
 @post("/jobs/{job_id:uuid}/retry", status_code=200, opt=_WRITES)
@@ -144,15 +167,16 @@ async def _others(view: View, job: Job) -> str:
     return f"more than {_MOST_OTHERS}" if others > _MOST_OTHERS else str(others or "")
 
 
-def _texts(job: Job) -> dict[str, str | None]:
-    """The JSON of each tab."""
-    return {
-        "input": job.params,
-        "result": job.result,
-        "error": job.error,
-        "metadata": job.metadata,
-        "raw": job_json(job),
-    }
+def _tabs(job: Job) -> list[str]:
+    """The tabs that the job has something for."""
+    without = {"result": job.result is None, "error": job.error is None}
+    return [tab for tab in get_args(Tab) if not without.get(tab)]
 
 
-HANDLERS = [show_job, retry_job, cancel_job]
+def _text(job: Job, tab: str) -> str:
+    """The JSON of a tab, which is made only where it is shown: a result may have megabytes."""
+    read = _DATA[tab]
+    return read(job) or "null"
+
+
+HANDLERS = [show_job, job_file, retry_job, cancel_job]

@@ -26,7 +26,7 @@ _MORNING, _EVENING = 8, 18
 
 
 class JobsView(In):
-    """Which jobs the list shows; a label is `key=value` of their metadata."""
+    """Which jobs the list shows, and how; a label is `key=value` of their metadata."""
 
     status: Statuses = field(default_factory=list[StatusWord])
     tenant: Choice = field(default_factory=list[str])
@@ -38,17 +38,19 @@ class JobsView(In):
     span: Span | None = None
     created_after: Instant | None = None
     created_before: Instant | None = None
+    columns: Choice = field(default_factory=list[str])
+    live: Literal["off"] | None = None
     cursor: Annotated[str, Meta(max_length=100)] = ""
     told: Annotated[str, Meta(max_length=20)] = ""
 
 
-async def filter_of(view: View, given: JobsView) -> JobFilter:
-    """The filter for what the session may see; raises BadRequest."""
+async def filter_of(view: View, given: JobsView, now: datetime | None = None) -> JobFilter:
+    """The filter for what the session may see, as of a moment (None: now); raises BadRequest."""
     own = view.signed_in.tenant
     tenants = (own.id,) if own else None
     if own is None and given.tenant:
         tenants = tuple(await tenant_ids(view.deps, given.tenant))
-    after, before = bounds(given.span, view.deps.clock.now())
+    after, before = bounds(given.span, now or view.deps.clock.now())
     return JobFilter(
         tenants=tenants,
         states=tuple(state.value for status in given.status for state in STATUS_STATES[status]),
@@ -87,8 +89,8 @@ def _label(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def is_filtered(given: JobsView) -> bool:
-    """Whether anything is chosen but the page."""
-    return structs.replace(given, cursor="", told="") != JobsView()
+    """Whether anything is chosen but the page and how it looks."""
+    return structs.replace(given, cursor="", told="", columns=[], live=None) != JobsView()
 
 
 STATUSES = tuple(StatusWord)

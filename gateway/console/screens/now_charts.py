@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gateway.console import charts
-from gateway.console.charts import Chart, Series
-from gateway.console.words import count, duration
+from gateway.console.show import charts
+from gateway.console.show.charts import Chart, Series
+from gateway.console.show.words import count, duration
 from gateway.flows.read.throughput import Percentiles, Point, ThroughputReport
 
 _SPANS = {60: "minute", 600: "ten minutes", 3600: "hour"}
@@ -24,12 +24,13 @@ class DrawnChart(NamedTuple):
 
 
 def drawn_charts(report: ThroughputReport) -> list[DrawnChart]:
-    """The three charts of a window."""
+    """The charts of a window."""
     span = _SPANS[report.step_seconds]
     return [
         _counts(report, "jobs", f"Jobs that ended, per {span}", _JOBS),
         _durations(report, "durations", "End to end, from accept to the end of a job"),
         _counts(report, "attempts", f"Attempts to deliver webhooks, per {span}", _ATTEMPTS),
+        _counts(report, "calls", f"Calls of the upstream, per {span}", _CALLS),
     ]
 
 
@@ -42,6 +43,11 @@ _ATTEMPTS: Sequence[_Count] = (
     ("delivered", "good", lambda point: point.delivered),
     ("failed", "bad", lambda point: point.undelivered),
 )
+_CALLS: Sequence[_Count] = (
+    ("answered", "good", lambda point: point.answered),
+    ("told to slow down", "needs", lambda point: point.limited),
+    ("failed", "bad", lambda point: point.unanswered),
+)
 _Figure = Callable[[Percentiles], float]
 _FIGURES: Sequence[tuple[str, str, _Figure]] = (
     ("p50", "runs", lambda found: found.p50),
@@ -52,6 +58,7 @@ _PARTS: Sequence[tuple[str, Callable[[Point], Percentiles | None]]] = (
     ("queue wait", lambda point: point.wait),
     ("run", lambda point: point.run),
     ("end to end", lambda point: point.total),
+    ("upstream answers", lambda point: point.call),
 )
 
 

@@ -1,11 +1,11 @@
-"""Sign in with an operator key or by a one-time link, sign out, choose a theme."""
+"""Sign in with an operator key or by a one-time link, and sign out."""
 
 from litestar import Response, get, post
 
-from gateway.console.cookies import THEMES, no_session_cookie, session_cookie, theme_cookie
+from gateway.console.cookies import SESSION, dropped, kept
 from gateway.console.view import View
 from gateway.core.model import Scope
-from gateway.errors import BadRequest, GatewayError
+from gateway.errors import GatewayError
 from gateway.flows.admin import sessions
 from gateway.web.asgi.types import AnyRequest
 from gateway.web.context import Injected
@@ -17,7 +17,10 @@ _NOBODYS: dict[str, Scope | None] = {"scope": None}  # every role may
 async def show_sign_in(view: Injected[View], request: AnyRequest) -> Response[bytes]:
     """The form; it leads to the page that was asked for."""
     wanted = view.own_path(request.query_params.get("next", ""))
-    return view.page("sign_in.html", next=wanted, fault="")
+    provider, url = view.deps.identity_provider, None
+    if provider is not None and request.query_params.get("left"):
+        url = await provider.sign_out_url()
+    return form_page(view, wanted, sign_out_url=url)
 
 
 @post("/sign-in", status_code=200)
@@ -25,10 +28,10 @@ async def sign_in(view: Injected[View], request: AnyRequest) -> Response[bytes]:
     """Make a session for an operator key."""
     wanted, key = view.own_path(view.form.get("next", "")), view.form.get("key", "").strip()
     try:
-        _, token = await sessions.sign_in(view.deps, key, _address(request))
+        _, token = await sessions.sign_in(view.deps, key, address_of(request))
     except GatewayError as error:
-        return view.page("sign_in.html", status=error.status, next=wanted, fault=error.detail)
-    return view.go(wanted, cookie=session_cookie(token))
+        return form_page(view, wanted, error)
+    return view.go(wanted, cookie=kept(SESSION, token))
 
 
 @get("/link")
@@ -41,32 +44,35 @@ async def show_link(view: Injected[View], request: AnyRequest) -> Response[bytes
 async def use_link(view: Injected[View], request: AnyRequest) -> Response[bytes]:
     """Make a session for a one-time link."""
     try:
-        given, address = view.form.get("token", ""), _address(request)
+        given, address = view.form.get("token", ""), address_of(request)
         _, token = await sessions.redeem(view.deps, given, address, kind="console")
     except GatewayError as error:
-        return view.page("sign_in.html", status=error.status, next=view.home, fault=error.detail)
-    return view.go(view.home, cookie=session_cookie(token))
+        return form_page(view, view.home, error)
+    return view.go(view.home, cookie=kept(SESSION, token))
 
 
 @post("/sign-out", status_code=200, opt=_NOBODYS)
 async def sign_out(view: Injected[View]) -> Response[bytes]:
-    """End the session."""
+    """End the session; who may be signed in at an identity provider, too, is offered its page for that."""
     await sessions.end(view.deps, view.signed_in.id)
-    return view.go(view.at("/sign-in"), cookie=no_session_cookie())
+    left = "" if view.signed_in.key_id else "?left=provider"
+    return view.go(view.at(f"/sign-in{left}"), cookie=dropped(SESSION))
 
 
-@post("/theme", status_code=200, opt=_NOBODYS)
-async def choose_theme(view: Injected[View]) -> Response[bytes]:
-    """Keep the theme in a cookie of this browser."""
-    theme = view.form.get("theme", "")
-    if theme not in THEMES:
-        raise BadRequest.of("theme", f"must be one of {', '.join(THEMES)}")
-    return view.go(view.own_path(view.form.get("next", "")), cookie=theme_cookie(theme))
+def form_page(
+    view: View, wanted: str, error: GatewayError | None = None, *, sign_out_url: str | None = None
+) -> Response[bytes]:
+    """The page to sign in, with why the last attempt failed; it leads to the page that was asked for."""
+    status, fault = (error.status, error.detail) if error else (200, "")
+    return view.page(
+        "sign_in.html", status=status, next=wanted, fault=fault, sign_out_url=sign_out_url
+    )
 
 
-def _address(request: AnyRequest) -> str | None:
+def address_of(request: AnyRequest) -> str | None:
+    """The address that a request came from."""
     return request.client.host if request.client else None
 
 
 OPEN = [show_sign_in, sign_in, show_link, use_link]
-HANDLERS = [sign_out, choose_theme]
+HANDLERS = [sign_out]

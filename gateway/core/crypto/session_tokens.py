@@ -1,4 +1,6 @@
-"""Tokens of sessions (`jgs_...`) and of one-time links (`jgl_...`): 256 random bits, known by digest.
+"""Tokens of sessions (`jgs_...`), of one-time links (`jgl_...`) and of sign-ins elsewhere (`jgo_...`).
+
+Each has 256 random bits, and is known by its digest.
 
 As with access keys, SHA-256 is enough for a random secret of that length, and it is looked up by
 its digest, so no comparison shows how much of a guess was right.
@@ -12,13 +14,14 @@ from typing import Literal, NamedTuple
 
 TOKEN_BYTES = 32
 
-_PATTERN = re.compile(r"(jg[sl])_[0-9A-Za-z_-]{43}")
+_PATTERN = re.compile(r"(jg[slo])_[0-9A-Za-z_-]{43}")
 # Separates the CSRF token from anything else that may once be derived from the same token.
 _CSRF = b"csrf"
 
-TokenKind = Literal["jgs", "jgl"]
+TokenKind = Literal["jgs", "jgl", "jgo"]
 SESSION: TokenKind = "jgs"
 LINK: TokenKind = "jgl"
+STATE: TokenKind = "jgo"  # what OpenID Connect calls the state
 
 
 class NewToken(NamedTuple):

@@ -1,1 +1,1 @@
-"""What a link into the portal may carry: its pages, its look, and the address to go back to."""
+"""The portal of a tenant: its pages, its look, and the addresses that it may name."""

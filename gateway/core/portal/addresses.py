@@ -4,8 +4,9 @@ They come from callers and end up in `href` and `src`, so only a plain address o
 """
 
 import re
-from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from gateway.config.origins import is_loopback
 
 _LONGEST = 2048
 # Visible ASCII without what browsers and parsers read in different ways, such as the backslash.
@@ -32,7 +33,7 @@ def _why_not(url: str, *, allows_loopback: bool) -> str | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return "is not a URL"
-    if parts.scheme == "http" and allows_loopback and _is_loopback(host or ""):
+    if parts.scheme == "http" and allows_loopback and is_loopback(host or ""):
         pass
     elif parts.scheme != "https":
         return "must begin with https://" + (
@@ -41,12 +42,3 @@ def _why_not(url: str, *, allows_loopback: bool) -> str | None:
     if not host or port == 0 or "@" in parts.netloc:
         return "must name a host, without a user"
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -31,14 +31,21 @@ ACTIONS = (
     "session.created",
     "session.ended",
     "portal_link.created",
+    "portal.changed",
     "delivery.resent",
+    "endpoint.created",
     "endpoint.changed",
+    "endpoint.deleted",
     "endpoint.enabled",
     "endpoint.disabled",
     "endpoint.tested",
+    "endpoint.checked",
     "endpoint.secret_rotated",
     "bulk.started",
     "bulk.stopped",
+    "view.saved",
+    "view.changed",
+    "view.deleted",
 )
 
 

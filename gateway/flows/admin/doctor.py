@@ -1,7 +1,8 @@
 """Doctor: use every part of the gateway once, and say what is wrong and what to do about it.
 
 It runs for `gateway doctor`, on the settings of a process. It reads, writes one temporary table of Postgres
-that goes at once, and asks the upstream for the name of the application of some credentials. A part that
+that goes at once, asks the upstream for the name of the application of some credentials, and the identity
+provider for its description. A part that
 cannot be reached is a finding, and the other parts are checked all the same. Each check has a time limit.
 """
 
@@ -43,7 +44,7 @@ _LONGEST = 300
 
 
 async def diagnose(deps: Deps) -> AsyncIterator[DoctorFinding]:
-    """Check Postgres, master keys, processes, queues, endpoints and the upstream, one by one."""
+    """Check Postgres, master keys, sign-in, processes, queues, endpoints and the upstream, one by one."""
     ready = await readiness_of(deps.db, _READY_SECONDS)
     if ready.status == "ok":
         yield fine("postgres", "The login may take on the role of tenants; the encoding is UTF8.")
@@ -157,12 +158,27 @@ async def _master_keys(deps: Deps) -> AsyncIterator[DoctorFinding]:
         yield doubtful("master keys", text, "Run `gateway secret reseal`.")
 
 
+async def _sign_in(deps: Deps) -> AsyncIterator[DoctorFinding]:
+    provider = deps.identity_provider
+    if provider is None:
+        return
+    fault = await provider.check()
+    if fault is None:
+        yield fine("sign-in", f"{provider.name} answers with a description and keys that fit.")
+    else:
+        advice = "People can sign in with keys meanwhile. See docs/console.md, Sign in with OpenID Connect."
+        yield doubtful(
+            "sign-in", f"{provider.name} cannot be used: {fault.cause or fault.text}", advice
+        )
+
+
 CHECKS: dict[str, Check] = {
     "postgres": _postgres,
     "disk": _disk,
     "read replica": _replica,
     "tables": _tables,
     "master keys": _master_keys,
+    "sign-in": _sign_in,
     "processes": check_gateway,
     "upstream": check_upstream,
 }

@@ -1,4 +1,4 @@
-"""Sessions of people: signed in to the console with an operator key, or let in by a one-time link.
+"""Sessions of people: signed in to the console with an operator key or elsewhere, or let in by a one-time link.
 
 A link makes a session of the console (role) or of the portal (tenant), once and within five minutes. A
 session ends after twelve hours, after an hour without use, when somebody ends it, and with the access
@@ -7,7 +7,7 @@ key or the tenant that it depends on: processes hear of that by a wake-up, or wi
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ from uuid import UUID
 from gateway.core.crypto.session_tokens import (
     LINK,
     SESSION,
+    STATE,
     TOKEN_BYTES,
     NewToken,
     TokenKind,
@@ -25,6 +26,7 @@ from gateway.core.crypto.session_tokens import (
 )
 from gateway.core.events import instant
 from gateway.core.model import KeyKind, Tenant
+from gateway.core.portal.look import PortalLook
 from gateway.core.roles import Role, role_of
 from gateway.errors import Forbidden, RateLimited, TenantSuspended, Unauthorized
 from gateway.flows.accept.authenticate import Authenticator
@@ -34,7 +36,7 @@ from gateway.flows.claim.retry_deadlock import retry_on_deadlock
 from gateway.flows.deps import Deps
 from gateway.flows.process.session_memory import KnownSession
 from gateway.store.database import Tx
-from gateway.store.tenancy import sessions, tenants
+from gateway.store.tenancy import portal_looks, sessions, tenants
 from gateway.store.tenancy.sessions import Grant, SessionFilter, StoredLink, StoredSession
 
 SessionKind = Literal["console", "portal"]
@@ -62,7 +64,7 @@ class Session:
     csrf_token: str  # empty in lists
     pages: tuple[str, ...]
     return_url: str | None
-    theme: dict[str, str]
+    look: PortalLook
     created_at: datetime
     last_seen_at: datetime
     expires_at: datetime
@@ -72,6 +74,15 @@ class Session:
     def actor(self) -> str:
         """Who acts, for the audit: the id of the key, or the name where there is none."""
         return self.key_id or self.who
+
+
+class Person(NamedTuple):
+    """Somebody whom an identity provider knows: with a name, and the subject that stays when it changes."""
+
+    name: str
+    role: Role
+    issuer: str
+    subject: str
 
 
 class PortalLink(NamedTuple):
@@ -86,7 +97,7 @@ async def sign_in(deps: Deps, key_text: str, address: str | None) -> tuple[Sessi
 
     Raises Unauthorized, Forbidden, RateLimited.
     """
-    await _count(deps, "sign-in", address, _SIGN_INS)
+    await count_sign_in(deps, address)
     key = await Authenticator(deps).identify(key_text.strip())
     role = role_of(key.scopes)
     if key.kind is not KeyKind.OPERATOR:
@@ -96,6 +107,26 @@ async def sign_in(deps: Deps, key_text: str, address: str | None) -> tuple[Sessi
     async with deps.db.begin() as tx:
         grant = _console_grant(deps, role, key.name, key_id=key.key_id)
         return await _begin(tx, deps, grant, None, address)
+
+
+async def admit(
+    deps: Deps, person: Person, state: str, address: str | None
+) -> tuple[Session, str] | None:
+    """Open a session of the console for a person; None if one was opened for the same state before."""
+    digest, now = digest_of(STATE, state), deps.clock.now()
+    grant = _console_grant(deps, person.role, person.name, key_id=None)
+    # The state is kept as a used link, for longer than it can come again.
+    used = replace(grant, id=deps.ids.uuid(), expires_at=now + _LIFETIME)
+    async with deps.db.begin() as tx:
+        if digest is None or not await sessions.add_used(tx, used, digest, now):
+            return None
+        origin = {"issuer": person.issuer, "sub": person.subject}
+        return await _begin(tx, deps, grant, None, address, **origin)
+
+
+async def count_sign_in(deps: Deps, address: str | None) -> None:
+    """Count an attempt to sign in; raises RateLimited for too many of one address."""
+    await _count(deps, "sign-in", address, _SIGN_INS)
 
 
 async def make_console_link(deps: Deps, *, who: str, role: Role) -> str:
@@ -189,7 +220,7 @@ async def find(deps: Deps, token: str) -> Session | None:
         if known is None:
             return None
         keep(known)
-    return None if _is_over(known.stored, now) else _shown(known.stored, known.tenant, token)
+    return None if _is_over(known.stored, now) else _shown(known, token)
 
 
 @retry_on_deadlock
@@ -234,7 +265,7 @@ async def list_sessions(
         owners: dict[UUID | None, Tenant | None] = {
             one: await tenants.by_id(tx, one) for one in of_portals
         }
-    return [_shown(one, owners.get(one.tenant_id), None) for one in found]
+    return [_shown(KnownSession(one, owners.get(one.tenant_id)), None) for one in found]
 
 
 async def _count(deps: Deps, act: str, address: str | None, per_second: int) -> None:
@@ -272,7 +303,7 @@ async def _look_up(deps: Deps, digest: bytes, now: datetime) -> KnownSession | N
             return None
         if now - stored.last_seen_at >= _NOTE_USE:
             await sessions.seen(tx, stored.id, now)
-    return KnownSession(stored, tenant)
+    return KnownSession(stored, tenant, await _look(tx, stored))
 
 
 def _is_over(stored: StoredSession, now: datetime) -> bool:
@@ -281,7 +312,12 @@ def _is_over(stored: StoredSession, now: datetime) -> bool:
 
 
 async def _begin(
-    tx: Tx, deps: Deps, grant: Grant, tenant: Tenant | None, address: str | None
+    tx: Tx,
+    deps: Deps,
+    grant: Grant,
+    tenant: Tenant | None,
+    address: str | None,
+    **origin: str,
 ) -> tuple[Session, str]:
     """Store a session with what was granted, and its audit entry; returns it and its token."""
     (text, digest), now = _token(deps, SESSION), deps.clock.now()
@@ -291,13 +327,14 @@ async def _begin(
         **{**granted, **born}, last_seen_at=now, address=address, is_key_ended=False
     )
     await sessions.add(tx, stored, digest)
-    begun = _shown(stored, tenant, text)
+    begun = _shown(KnownSession(stored, tenant, await _look(tx, stored)), text)
     detail = {
         "kind": begun.kind,
         "role": begun.role,
         "who": begun.who,
         "address": address,
         "expiresAt": instant(begun.expires_at)[1:-1],
+        **origin,
     }
     await audit.note(
         tx, deps, begun.actor, "session.created", str(begun.id), tenant_id=grant.tenant_id, **detail
@@ -330,18 +367,26 @@ async def _tenant(tx: Tx, grant: Grant) -> Tenant | None:
     return None if grant.tenant_id is None else await tenants.by_id(tx, grant.tenant_id)
 
 
-def _shown(stored: StoredSession, tenant: Tenant | None, token: str | None) -> Session:
+async def _look(tx: Tx, grant: Grant) -> PortalLook:
+    """What the tenant has stored, which a link can name otherwise."""
+    if grant.tenant_id is None:
+        return PortalLook()
+    return (await portal_looks.find(tx, grant.tenant_id)).under(json.loads(grant.theme))
+
+
+def _shown(known: KnownSession, token: str | None) -> Session:
+    stored = known.stored
     return Session(
         id=stored.id,
         kind=cast("SessionKind", stored.kind),
         role=Role(stored.role),
         who=stored.who,
         key_id=stored.key_id,
-        tenant=tenant,
+        tenant=known.tenant,
         csrf_token=csrf_token(token) if token else "",
         pages=tuple(stored.pages),
         return_url=stored.return_url,
-        theme=json.loads(stored.theme),
+        look=known.look,
         created_at=stored.created_at,
         last_seen_at=stored.last_seen_at,
         expires_at=stored.expires_at,

@@ -6,7 +6,7 @@ leaves the tenant suspended, and a second deletion goes on.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from uuid import UUID
 
@@ -103,6 +103,14 @@ async def tenant_ids(deps: Deps, slugs: Sequence[str]) -> list[UUID]:
     """The ids of the tenants that exist among these slugs."""
     async with deps.db.single() as tx:
         return list((await tenants.ids_of(tx, slugs)).values())
+
+
+async def tenant_slugs(deps: Deps, tenant_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The slugs of those of these tenants that exist, as a list of rows of several tenants names them."""
+    if not tenant_ids:
+        return {}
+    async with deps.db.single() as tx:
+        return await tenants.slugs_of(tx, tenant_ids)
 
 
 async def list_credentials(deps: Deps, slug: str) -> list[CredentialInUse]:

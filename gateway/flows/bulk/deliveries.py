@@ -27,7 +27,7 @@ from gateway.store.work import bulk_operations
 from gateway.store.work.bulk_operations import Operation, Progress
 
 RESEND, RECOVER, REPLAY_MISSING = "resend", "recover", "replay-missing"
-KINDS = frozenset({RESEND, RECOVER, REPLAY_MISSING})
+KINDS = frozenset({RESEND, RECOVER, REPLAY_MISSING, jobs.RESEND})
 UNDELIVERED = ("pending", "exhausted", "parked")
 _BATCH = 200
 _RUNNING = "running"
@@ -194,6 +194,8 @@ async def _count(tx: Tx, kind: str, wanted: DeliveryFilter) -> Counted:
 
 async def _batch(tx: Tx, deps: Deps, operation: Operation) -> Progress:
     """Make the next rows due."""
+    if operation.kind == jobs.RESEND:
+        return await jobs.webhooks_again(tx, deps, operation)
     wanted = msgspec.json.decode(operation.filter, type=DeliveryFilter)
     after, until = operation.cursor, operation.until
     if operation.kind != REPLAY_MISSING:

@@ -50,11 +50,16 @@ async def begin(
     total: int,
     until: UUID | None,
     endpoint_id: UUID | None = None,
+    once: UUID | None = None,
 ) -> Operation:
-    """Store an operation on `total` rows, up to the id `until`; raises BulkFull."""
+    """Store an operation on `total` rows, up to the id `until`; raises BulkFull.
+
+    With `once` as its id it begins once, however often it is asked for.
+    """
+    operation_id = once or deps.ids.uuid()
     operation = await bulk_operations.add(
         tx,
-        deps.ids.uuid(),
+        operation_id,
         tenant_id,
         kind=kind,
         endpoint_id=endpoint_id,
@@ -63,6 +68,8 @@ async def begin(
         until=until,
         most=deps.policy.bulk_running,
     )
+    if operation is None and once is not None:
+        operation = await bulk_operations.find(tx, tenant_id, once)
     if operation is None:
         raise _full(deps.policy.bulk_running)
     deps.queue.wake(VERB, after=_SOON_SECONDS)  # by then this is committed

@@ -49,9 +49,14 @@ class SampleDelivery:
 
 
 async def try_endpoint(
-    deps: Deps, tenant: Tenant, endpoint_id: UUID, kind: str = TEST_PING
+    deps: Deps,
+    tenant: Tenant,
+    endpoint_id: UUID,
+    kind: str = TEST_PING,
+    *,
+    within: float | None = None,
 ) -> SampleDelivery:
-    """Send a sample event of a type to an endpoint, once.
+    """Send a sample event of a type to an endpoint, once, for at most `within` seconds.
 
     It is logged like any delivery. Raises NotFound, BadRequest, and Conflict or SecretSealed if no
     secret can sign it.
@@ -74,7 +79,7 @@ async def try_endpoint(
     event = NewEvent(deps.ids.uuid(), tenant.id, None, kind, body, endpoint_id, is_sample=True)
     one = _to_deliver(deps, endpoint, event, at)
     webhook = signed_webhook(one, keys, custom, at)
-    answer = await deps.sender.send(webhook)
+    answer = await deps.sender.send(webhook, within)
     attempt = attempt_of(one, webhook, custom, answer, at)
     delivered = isinstance(answer, Reply) and error_class(answer.status) is None
     result = AttemptResult(one, token, attempt, Delivered() if delivered else Exhausted())

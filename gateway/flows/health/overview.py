@@ -16,7 +16,7 @@ from gateway.flows.deps import Deps
 from gateway.store import processes
 from gateway.store.processes import SeenProcess
 from gateway.store.webhooks import endpoints
-from gateway.store.work import queues
+from gateway.store.work import bulk_operations, queues
 from gateway.store.work.queues import QueueLine
 
 FAILING_PERCENTS = (50, 70, 90, 100)
@@ -28,7 +28,10 @@ _SHARE = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The gateway at one moment; `since_...` are seconds, None if there was no such round yet."""
+    """The gateway at one moment; `since_...` are seconds, None if there was no such round yet.
+
+    `operations` are the bulk operations that run.
+    """
 
     states: Mapping[str, int]
     lines: Sequence[QueueLine]
@@ -36,6 +39,7 @@ class Overview:
     failing: Mapping[int, int]
     since_sweep: float | None
     since_prune: float | None
+    operations: int = 0
 
     @property
     def tenants_waiting(self) -> int:
@@ -99,6 +103,7 @@ async def overview(deps: Deps) -> Overview:
             failing=_counted(failing),
             since_sweep=since_sweep,
             since_prune=since_prune,
+            operations=await bulk_operations.running_of_all(tx),
         )
 
 

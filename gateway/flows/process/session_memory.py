@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.core.model import Tenant
+from gateway.core.portal.look import PortalLook
 from gateway.store.tenancy.sessions import StoredSession
 
 _TTL_SECONDS = 5.0
@@ -13,10 +14,11 @@ _SUBJECTS = frozenset({"session", "key", "tenant", "*"})
 
 
 class KnownSession(NamedTuple):
-    """A session as it is stored, and the tenant whose portal it is for."""
+    """A session as it is stored, the tenant whose portal it is for, and how that looks."""
 
     stored: StoredSession
     tenant: Tenant | None
+    look: PortalLook = PortalLook()
 
 
 class SessionMemory:

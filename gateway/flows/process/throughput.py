@@ -26,7 +26,7 @@ class Throughput:
     """Counts by name, and durations by name and bucket (core/histogram.py); store/throughput.py has the names.
 
     `refused` are requests for a job that were answered with an error, `undelivered` are attempts that
-    failed, `failed` are all jobs that ended without success.
+    failed, `failed` are all jobs that ended without success. Calls are those of the upstream.
     """
 
     counts: Counter[str] = field(default_factory=_counts)
@@ -46,6 +46,12 @@ class Throughput:
         elif work == "deliver":
             self.counts["delivered" if outcome == "delivered" else "undelivered"] += 1
             self.durations["attempt", bucket_of(seconds)] += 1
+
+    def note_call(self, outcome: str, seconds: float) -> None:
+        """Count a call of the upstream: `answered`, `limited` or `failed`; only answers have a duration."""
+        self.counts[f"calls_{outcome}"] += 1
+        if outcome == "answered":
+            self.durations["call", bucket_of(seconds)] += 1
 
     def add(self, other: "Throughput") -> None:
         """Add the sums of another one, which could not be written."""

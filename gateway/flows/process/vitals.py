@@ -25,3 +25,7 @@ class Vitals:
     def note(self, work: str, outcome: str, at: float) -> None:
         """Note a finished unit of work."""
         self.did, self.did_at = f"{work} {outcome}", at
+
+    def note_call(self, outcome: str, seconds: float) -> None:
+        """Note a call of the upstream."""
+        self.throughput.note_call(outcome, seconds)

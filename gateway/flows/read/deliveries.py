@@ -17,6 +17,7 @@ from gateway.store.delivery_search.dead_letters import DeadLetterGroup
 from gateway.store.delivery_search.filter import ALL_TENANTS, DeliveryFilter
 
 _MOST_DEAD = 10_000
+_MOST_GROUPS = 100
 
 
 class DeliveryLog(NamedTuple):
@@ -28,11 +29,15 @@ class DeliveryLog(NamedTuple):
 
 
 class DeadLetters(NamedTuple):
-    """Groups of dead letters, the largest first; `has_more` says that not all of them were counted."""
+    """Groups of dead letters, the largest first; `has_more` says that not all of them were counted.
+
+    `hidden` is how many smaller groups there are.
+    """
 
     groups: Sequence[DeadLetterGroup]
     total: int
     has_more: bool
+    hidden: int
 
 
 async def list_deliveries(
@@ -93,7 +98,9 @@ async def dead_letter_groups(deps: Deps, tenant_id: UUID | None) -> DeadLetters:
     async with reading(deps.db, tenants) as tx:
         found = await dead_letters.groups(tx, tenant_id, most=_MOST_DEAD + 1)
     counted = sum(one.letters for one in found)
-    return DeadLetters(found, min(counted, _MOST_DEAD), has_more=counted > _MOST_DEAD)
+    hidden = max(len(found) - _MOST_GROUPS, 0)
+    shown = found[:_MOST_GROUPS]
+    return DeadLetters(shown, min(counted, _MOST_DEAD), counted > _MOST_DEAD, hidden)
 
 
 def _missing() -> NotFound:

@@ -42,17 +42,21 @@ async def job_page(
     *,
     offset: int = 0,
     size: int,
+    keys: Sequence[str] = (),
 ) -> Page:
     """A page of a list of jobs, newest first, from a place in it, after the first `offset` jobs.
 
-    It ends at `size` jobs or about 4 MB, but has at least one job if there is any.
+    It ends at `size` jobs or about 4 MB, but has at least one job if there is any. A summary has the
+    values of these `keys` of the metadata.
     """
     now = deps.clock.now()
     made = (wanted.created_after, wanted.created_before)
     ended = (wanted.completed_after, wanted.completed_before)
     # An offset counts rows, and skips some where the newest are missing.
     reader = deps.history(now if offset else needed(now, cursor, made, ended))
-    return await _page(reader, wanted, form, before=cursor.last, offset=offset, size=size)
+    return await _page(
+        reader, wanted, form, before=cursor.last, offset=offset, size=size, keys=keys
+    )
 
 
 async def _page(
@@ -64,6 +68,7 @@ async def _page(
     offset: int = 0,
     size: int,
     most: int = lists.PAGE_BYTES,
+    keys: Sequence[str] = (),
 ) -> Page:
     if wanted.tenants == ():  # an empty list must not mean all tenants
         return NOTHING
@@ -71,7 +76,7 @@ async def _page(
     async def read(database: Database) -> Page:
         async with reading(database, wanted.tenants) as tx:
             return await lists.page(
-                tx, wanted, form, before=before, offset=offset, size=size, most=most
+                tx, wanted, form, before=before, offset=offset, size=size, most=most, keys=keys
             )
 
     return await reader.read(read)

@@ -11,12 +11,12 @@ from uuid import UUID
 from gateway.core.crypto.cipher import NONCE_BYTES, AssociatedData, CannotOpenError
 from gateway.core.text.cursor import BadCursorError, decode_cursor, decode_sealed, encode_sealed
 from gateway.core.uuid7 import time_of
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, NotFound
 from gateway.flows.deps import Deps
 from gateway.flows.read.export import reading
 from gateway.flows.settle.watchers import Watchers
 from gateway.store import feed
-from gateway.store.feed import LAST_ID, START, FeedEvent, FeedPage, FeedPosition
+from gateway.store.feed import END, LAST_ID, START, EventHead, FeedEvent, FeedPage, FeedPosition
 from gateway.store.job_search.filter import OUR_CLOCKS
 
 # UUID versions of event ids. Events of jobs have version 8, which begins with the job's time.
@@ -30,6 +30,9 @@ _LARGEST = 2**63 - 1
 # Marks of earlier versions were plain numbers. They are rounded down, so that made-up marks do not
 # reveal the number of transactions; some events are shown again for it.
 _COARSE = 2**16
+
+# How many events a filter by type looks at: of one tenant, and of each tenant where there are more.
+WINDOW_OF_ONE, WINDOW_OF_EACH = 5_000, 200
 
 _Tenants = Sequence[UUID] | None
 
@@ -48,6 +51,37 @@ async def read_page(
         return FeedPage([], after)
     async with reading(deps.db, tenants) as tx:
         return await feed.page(tx, tenants, after, types=types, limit=limit, samples=samples)
+
+
+async def newest_events(
+    deps: Deps,
+    tenants: _Tenants,
+    before: FeedPosition = END,
+    *,
+    types: Sequence[str] = (),
+    limit: int,
+    samples: bool = False,
+) -> Sequence[EventHead]:
+    """The newest events before a position, newest first; a filter by type looks at a bounded number."""
+    if tenants is not None and not tenants:  # as above
+        return []
+    is_one = tenants is not None and len(tenants) == 1
+    window = (WINDOW_OF_ONE if is_one else WINDOW_OF_EACH) if types or not samples else limit
+    async with reading(deps.db, tenants) as tx:
+        return await feed.newest(
+            tx, tenants, before, types=types, limit=limit, window=window, samples=samples
+        )
+
+
+async def find_event(deps: Deps, tenants: _Tenants, event_id: UUID) -> FeedEvent:
+    """An event with its body, tests of endpoints included; raises NotFound."""
+    found = None
+    if tenants is None or tenants:  # as above
+        async with reading(deps.db, tenants) as tx:
+            found = await feed.find(tx, tenants, event_id)
+    if found is None:
+        raise NotFound("There is no such event, or it is not kept any more.")
+    return found
 
 
 async def find_place(

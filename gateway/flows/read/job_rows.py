@@ -1,7 +1,7 @@
 """Rows of jobs for people: what a list shows of each, without input and result."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from gateway.store.job_search.filter import JobFilter
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One job of a list; long texts are cut."""
+    """One job of a list; long texts are cut. `metadata` has the values of the keys that were asked for."""
 
     id: UUID
     tenant: str
@@ -25,8 +25,11 @@ class JobRow:
     state: str
     error_code: str | None
     error_message: str | None
+    batch_name: str | None
+    upstream_id: str | None
     created_at: datetime
     completed_at: datetime | None
+    metadata: Mapping[str, str | None]
 
     @property
     def seconds(self) -> float | None:
@@ -43,9 +46,11 @@ class JobRows(NamedTuple):
     next: UUID | None
 
 
-async def job_rows(deps: Deps, wanted: JobFilter, cursor: PageCursor, size: int) -> JobRows:
-    """The jobs of a filter from a place in the list."""
-    page = await job_page(deps, wanted, "summary", cursor, size=size)
+async def job_rows(
+    deps: Deps, wanted: JobFilter, cursor: PageCursor, size: int, keys: Sequence[str] = ()
+) -> JobRows:
+    """The jobs of a filter from a place in the list, with the values of these keys of their metadata."""
+    page = await job_page(deps, wanted, "summary", cursor, size=size, keys=keys)
     lines = "".join(page.texts).split(END)[:-1]
     return JobRows([_row(json.loads(line)) for line in lines], page.last if page.more else None)
 
@@ -60,6 +65,9 @@ def _row(told: dict[str, Any]) -> JobRow:
         told["state"],
         told["errorCode"],
         told["errorMessage"],
+        told["batchName"],
+        told["upstreamId"],
         datetime.fromisoformat(told["createdAt"]),
         datetime.fromisoformat(ended) if ended else None,
+        told["metadata"] or {},
     )

@@ -28,7 +28,10 @@ class Percentiles(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What all processes did in one span; Percentiles are None where nothing was measured."""
+    """What all processes did in one span; Percentiles are None where nothing was measured.
+
+    Calls of the upstream were `answered`, `limited` (429), or `unanswered`: a 5xx, or no whole answer.
+    """
 
     at: datetime
     accepted: int = 0
@@ -41,6 +44,10 @@ class Point:
     run: Percentiles | None = None
     total: Percentiles | None = None
     attempt: Percentiles | None = None
+    answered: int = 0
+    limited: int = 0
+    unanswered: int = 0
+    call: Percentiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,11 @@ class ThroughputReport:
     step_seconds: int
     points: Sequence[Point]
     totals: ThroughputTotals
+
+    @property
+    def call(self) -> Percentiles | None:
+        """How long the upstream took to answer in the last hour."""
+        return _percentiles(self.totals.call_histogram)
 
 
 async def read_throughput(deps: Deps, window: Window) -> ThroughputReport:
@@ -81,7 +93,11 @@ def _point(span: ThroughputSpan) -> Point:
         span.failed,
         span.delivered,
         span.undelivered,
-        *(_percentiles(one) for one in span[-4:]),
+        *(_percentiles(one) for one in span[-5:-1]),
+        answered=span.calls_answered,
+        limited=span.calls_limited,
+        unanswered=span.calls_failed,
+        call=_percentiles(span.call_histogram),
     )
 
 

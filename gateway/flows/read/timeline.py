@@ -6,10 +6,10 @@ For a job that has not ended, the last entry says what it waits for.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from gateway.core.events import instant
@@ -17,6 +17,7 @@ from gateway.core.model import TERMINAL, Attempt, Delivery, DeliveryState, Job, 
 from gateway.core.waits_for import Wait, wait_of
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
+from gateway.store.database import Tx
 from gateway.store.delivery_search import log
 from gateway.store.job_search import lists
 from gateway.store.work import jobs, wait_reasons
@@ -51,16 +52,43 @@ async def timeline(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[TimelineEn
         job = await jobs.find(tx, tenant_id, job_id)
         if job is None:
             raise NotFound("There is no such job.")
-        notes = await lists.notes(tx, tenant_id, job_id)
-        owed = await log.of_job(tx, tenant_id, job_id)
-        attempts = await log.attempts(tx, tenant_id, [delivery.id for delivery in owed], most=0)
-        is_queued = job.state is JobState.ACCEPTED
-        places = await jobs.ahead(tx, [job]) if is_queued else {}
-    by_id = {delivery.id: delivery for delivery in owed}
-    entries = [*_in_order(_of_job(job)), *map(_of_note, notes)]
-    entries += [_of_attempt(by_id[delivery_id], attempt) for delivery_id, attempt in attempts]
+        told = await _read(tx, job)
+    return await _entries(deps, job, told)
+
+
+async def timeline_of(deps: Deps, job: Job) -> list[TimelineEntry]:
+    """The same of a job that was read already: its result may be large."""
+    async with deps.db.of(job.tenant_id) as tx:
+        told = await _read(tx, job)
+    return await _entries(deps, job, told)
+
+
+class _Told(NamedTuple):
+    """What a timeline tells beside the job itself."""
+
+    notes: Sequence[lists.Note]
+    owed: Sequence[Delivery]
+    attempts: Sequence[tuple[UUID, Attempt]]
+    place: int | None
+
+
+async def _read(tx: Tx, job: Job) -> _Told:
+    owed = await log.of_job(tx, job.tenant_id, job.id)
+    is_queued = job.state is JobState.ACCEPTED
+    return _Told(
+        await lists.notes(tx, job.tenant_id, job.id),
+        owed,
+        await log.attempts(tx, job.tenant_id, [delivery.id for delivery in owed], most=0),
+        (await jobs.ahead(tx, [job])).get(job.id) if is_queued else None,
+    )
+
+
+async def _entries(deps: Deps, job: Job, told: _Told) -> list[TimelineEntry]:
+    by_id = {delivery.id: delivery for delivery in told.owed}
+    entries = [*_in_order(_of_job(job)), *map(_of_note, told.notes)]
+    entries += [_of_attempt(by_id[delivery_id], attempt) for delivery_id, attempt in told.attempts]
     if job.state not in TERMINAL:
-        entries += await _waiting(deps, job, places.get(job.id))
+        entries += await _waiting(deps, job, told.place)
     return sorted(entries, key=lambda entry: entry.at)
 
 

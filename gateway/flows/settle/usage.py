@@ -5,6 +5,7 @@ the history; maintain/check_usage.py verifies that.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,6 +75,15 @@ async def read_usage(
     Thousands of groups are converted in short turns, so other requests are not held up.
     Raises BadRequest that names the parameter which is wrong.
     """
+    found = await read_sums(deps, group_by, (visible, since, until), only)
+    return await in_turns(turn, _group, found)
+
+
+async def read_sums(
+    deps: Deps, group_by: Sequence[str], span: _Span, only: UsageOnly
+) -> Sequence[Sums]:
+    """The sums of each group as they are stored. Raises BadRequest that names the parameter which is wrong."""
+    visible, since, until = span
     if unknown := [name for name in group_by if name not in GROUPS]:
         raise BadRequest.of("groupBy", f"'{unknown[0]}' is not one of {', '.join(GROUPS)}")
     first, last = _hour("from", since), _hour("to", until)
@@ -83,7 +93,7 @@ async def read_usage(
     if found is None or len(found) > MAX_GROUPS:
         reason = f"makes more than {MAX_GROUPS} groups; take fewer, or less time with from and to"
         raise BadRequest.of("groupBy", reason)
-    return await in_turns(turn, _group, found)
+    return found
 
 
 async def _read(
@@ -128,27 +138,37 @@ def _hour(name: str, at: datetime | None) -> datetime | None:
 # Past hours do not change, so a repeated query finds nearly all groups here.
 @lru_cache(maxsize=4096)
 def _group(sums: Sums) -> Group:
-    codes: dict[str, int] = {}
-    for code, jobs in zip(sums.codes, sums.code_jobs, strict=True):
-        codes[code] = codes.get(code, 0) + jobs
+    return group_of(sums.group, (sums,))
+
+
+def group_of(by: tuple[object, ...], parts: Sequence[Sums]) -> Group:
+    """The group of some sums that are added up."""
+    codes = Counter[str]()
+    for one in parts:
+        for code, jobs in zip(one.codes, one.code_jobs, strict=True):
+            codes[code] += jobs
+    jobs = sum([one.jobs for one in parts])
+    submitted = sum([one.submitted for one in parts])
+    succeeded = sum([one.succeeded for one in parts])
     return Group(
-        by=sums.group,
-        jobs=sums.jobs,
-        succeeded=sums.succeeded,
-        failed=sums.jobs - sums.succeeded,
+        by=by,
+        jobs=jobs,
+        succeeded=succeeded,
+        failed=jobs - succeeded,
         failed_by_code=dict(sorted(codes.items())),
-        retried=sums.retries,
-        submitted=sums.submitted,
-        queue_wait=_spread(sums.wait_microseconds, sums.jobs, sums.wait_histogram),
-        run=_spread(sums.run_microseconds, sums.submitted, sums.run_histogram),
-        end_to_end=_spread(sums.total_microseconds, sums.jobs, sums.total_histogram),
-        webhooks_delivered=sums.webhooks_delivered,
-        webhooks_failed=sums.webhooks_failed,
+        retried=sum([one.retries for one in parts]),
+        submitted=submitted,
+        queue_wait=_spread([(one.wait_microseconds, one.wait_histogram) for one in parts], jobs),
+        run=_spread([(one.run_microseconds, one.run_histogram) for one in parts], submitted),
+        end_to_end=_spread([(one.total_microseconds, one.total_histogram) for one in parts], jobs),
+        webhooks_delivered=sum([one.webhooks_delivered for one in parts]),
+        webhooks_failed=sum([one.webhooks_failed for one in parts]),
     )
 
 
-def _spread(microseconds: int, count: int, histogram: bytes) -> Spread | None:
-    found = quantiles(histogram)
+def _spread(parts: Sequence[tuple[int, bytes]], count: int) -> Spread | None:
+    found = quantiles(*(histogram for _, histogram in parts))
+    microseconds = sum([took for took, _ in parts])
     return Spread(microseconds / count / 1e6, *found) if found and count else None
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.store.database import Tx
+from gateway.store.delivery_search.search import PROBE_INDEXES
 from gateway.store.statement import Query
 
 
@@ -23,27 +24,31 @@ class DeadLetterGroup(NamedTuple):
     newest: datetime
 
 
-# Tests are left out: they are sent once, and never again.
-_GROUPS = Query(
-    """
-WITH dead AS MATERIALIZED (SELECT t.slug, d.* FROM tenant t CROSS JOIN LATERAL (
-    SELECT d.endpoint_id, d.last_class, d.last_status, d.created_at FROM delivery d
-    WHERE d.tenant_id = t.id AND d.state = 'exhausted' AND (d.job_id IS NOT NULL
-      OR (SELECT e.is_sample FROM event e WHERE e.id = d.event_id) IS NOT TRUE)
-    ORDER BY d.id DESC LIMIT :most) AS d
-  WHERE :tenant_id::uuid IS NULL OR t.id = :tenant_id::uuid LIMIT :most),
-groups AS (SELECT slug, endpoint_id, last_class, last_status, count(*) AS letters,
+def _groups(of_tenant: str) -> str:
+    """The groups of the newest dead letters; tests are left out: they are sent once, and never again."""
+    return f"""
+WITH dead AS MATERIALIZED (
+  SELECT d.tenant_id, d.endpoint_id, d.last_class, d.last_status, d.created_at FROM delivery d
+  WHERE {of_tenant}d.state = 'exhausted' AND (d.job_id IS NOT NULL
+    OR (SELECT e.is_sample FROM event e WHERE e.id = d.event_id) IS NOT TRUE)
+  ORDER BY d.id DESC LIMIT :most),
+groups AS (SELECT tenant_id, endpoint_id, last_class, last_status, count(*) AS letters,
     min(created_at) AS oldest, max(created_at) AS newest
-  FROM dead GROUP BY slug, endpoint_id, last_class, last_status)
-SELECT g.slug AS tenant, g.endpoint_id, p.url, p.disabled_at IS NOT NULL AS is_disabled,
+  FROM dead GROUP BY tenant_id, endpoint_id, last_class, last_status)
+SELECT t.slug AS tenant, g.endpoint_id, p.url, p.disabled_at IS NOT NULL AS is_disabled,
   p.deleted_at IS NOT NULL AS is_deleted, g.last_class AS error_class, g.last_status AS status,
   g.letters, g.oldest, g.newest
-FROM groups g LEFT JOIN endpoint p ON p.id = g.endpoint_id
-ORDER BY g.letters DESC, g.newest DESC""",
-    DeadLetterGroup,
-)
+FROM groups g JOIN tenant t ON t.id = g.tenant_id LEFT JOIN endpoint p ON p.id = g.endpoint_id
+ORDER BY g.letters DESC, g.newest DESC"""
+
+
+_OF_ALL = Query(_groups(""), DeadLetterGroup)
+_OF_ONE = Query(_groups("d.tenant_id = :tenant_id AND "), DeadLetterGroup)
 
 
 async def groups(tx: Tx, tenant_id: UUID | None, *, most: int) -> list[DeadLetterGroup]:
-    """The groups of a tenant (None: of all), the largest first; at most `most` dead letters are counted."""
-    return await _GROUPS.rows(tx, tenant_id=tenant_id, most=most)
+    """The groups of a tenant (None: of all), the largest first; the newest `most` dead letters are counted."""
+    await tx.prepare(PROBE_INDEXES)
+    if tenant_id is None:
+        return await _OF_ALL.rows(tx, most=most)
+    return await _OF_ONE.rows(tx, tenant_id=tenant_id, most=most)

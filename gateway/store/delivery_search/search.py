@@ -24,7 +24,7 @@ _FAILED = frozenset({"exhausted", "parked"})
 
 # Until the end of the transaction the planner may only probe indexes in their order, without parallel workers,
 # whose start takes longer than a page.
-_PROBE_INDEXES = "SELECT " + ", ".join(
+PROBE_INDEXES = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)"
     for name, value in {
         **{f"enable_{method}": "off" for method in ("seqscan", "bitmapscan", "sort")},
@@ -52,7 +52,7 @@ async def search(
     if wanted.jobs or wanted.resent_after:  # few rows, so their order does not matter
         index = None
     else:
-        await tx.prepare(_PROBE_INDEXES)
+        await tx.prepare(PROBE_INDEXES)
         index = await _choose(tx, wanted)
     order = "ORDER BY d.id DESC"
     if index is None:
@@ -73,8 +73,12 @@ async def search(
 async def _search_all(
     tx: Tx, wanted: DeliveryFilter, *, before: UUID | None, limit: int
 ) -> tuple[str, list[object]]:
-    """The same over all tenants: an index is probed for each of them, and without one the ids are walked."""
-    await tx.prepare(_PROBE_INDEXES)
+    """The same over all tenants: an index is probed for each of them, and without one the ids are walked.
+
+    The newest rows of all can only belong to the tenants whose own newest row is among the newest, so the others
+    are read no further than that row.
+    """
+    await tx.prepare(PROBE_INDEXES)
     conditions, arguments = conditions_of(wanted, before)
     which, order = " AND ".join(conditions), f"ORDER BY d.id DESC LIMIT {limit:d}"
     indexes = [one for one in _indexes_of(wanted) if one.type == "text"]
@@ -86,10 +90,12 @@ async def _search_all(
     on_index = " AND ".join(["d.tenant_id = t.id", index.condition, *span])
     each = (
         f"SELECT d.id FROM (SELECT d.* FROM delivery d WHERE {on_index} ORDER BY d.id DESC OFFSET 0)"
-        f" AS d WHERE {which} LIMIT {limit:d}"
+        f" AS d WHERE {which}"
     )
     probes = f"tenant t CROSS JOIN unnest(${len(arguments)}::text[]) AS v"
-    return f"SELECT d.id FROM {probes} CROSS JOIN LATERAL ({each}) AS d {order}", arguments
+    newest = f"SELECT t.id, v FROM {probes} CROSS JOIN LATERAL ({each} LIMIT 1) AS d {order}"
+    rows = f"({newest}) AS t CROSS JOIN LATERAL ({each} LIMIT {limit:d}) AS d"
+    return f"SELECT d.id FROM {rows} {order}", arguments
 
 
 async def next_rows(
@@ -105,7 +111,7 @@ async def next_rows(
     if wanted.jobs:  # few rows, so their order does not matter
         index = _Index(list(wanted.jobs), "uuid", "d.job_id = v")
     else:
-        await tx.prepare(_PROBE_INDEXES)
+        await tx.prepare(PROBE_INDEXES)
         index = await _choose(tx, wanted) or _Index([1], "int", "TRUE")
     arguments.append(index.values)
     span = [one for one in conditions if one.startswith(("d.tenant_id", "d.id"))]

@@ -120,7 +120,9 @@ _COMMA = ", ',', "
 # What a row of a page shows; the texts of a job are cut, because a hundred of them make a page.
 _SUMMARY = f"""json_build_object('id', j.id, 'tenant', t.slug, 'name', left(j.name, 300), 'workflow', left(j.workflow, 300),
   'state', j.state, 'errorCode', left(j.error->>'code', 100), 'errorMessage', left(j.error->>'message', 300),
-  'createdAt', {stamp("j.created_at")}, 'completedAt', {stamp("j.completed_at")})::text"""
+  'batchName', left(j.batch_name, 300), 'upstreamId', left(j.upstream_id, 300),
+  'createdAt', {stamp("j.created_at")}, 'completedAt', {stamp("j.completed_at")}, 'metadata',
+  (SELECT json_object_agg(k, left(j.metadata->>k, 300)) FROM unnest(%s) AS k))::text"""
 
 Form = Literal["csv", "json", "ndjson", "summary"]
 # The JSON that callers see, except for the workflow.
@@ -130,5 +132,10 @@ LINES: Final[Mapping[Form, str]] = {
     "csv": f"concat({_COMMA.join(_CELLS.values())}, E'\\r\\n')",
     "json": f"{_JSON} || ','",
     "ndjson": f"{_JSON} || chr({ord(END)})",
-    "summary": f"{_SUMMARY} || chr({ord(END)})",
+    "summary": f"{_SUMMARY % 'ARRAY[]::text[]'} || chr({ord(END)})",
 }
+
+
+def summary_with(keys: str) -> str:
+    """A row of a page with some of its metadata; `keys` is SQL of an array of texts."""
+    return f"{_SUMMARY % keys} || chr({ord(END)})"

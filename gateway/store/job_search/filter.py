@@ -34,6 +34,7 @@ class JobFilter:
     created_before: datetime | None = None
     completed_after: datetime | None = None
     completed_before: datetime | None = None
+    ids: tuple[UUID, ...] = ()
 
 
 def narrowed(wanted: JobFilter) -> JobFilter:
@@ -78,6 +79,7 @@ def conditions_of(wanted: JobFilter, arguments: Arguments) -> list[str]:
         ("j.completed_at <", before_shown(wanted.completed_before)),
     ]
     return [
+        *([f"j.id = ANY({arguments.add(list(wanted.ids), 'uuid[]')})"] if wanted.ids else []),
         *(f"{field} = ANY({arguments.add(list(v), 'text[]')})" for field, v in choices if v),
         *(f"{field} {arguments.add(at, 'timestamptz')}" for field, at in times if at is not None),
     ]

@@ -23,6 +23,8 @@ class IndexPath(NamedTuple):
 
 def paths_of(wanted: JobFilter) -> list[IndexPath]:
     """All index paths to the jobs of a filter; of paths that lead to equally many, the better one is first."""
+    if wanted.ids:  # so few that no other index is better
+        return [IndexPath("id", replace(wanted, ids=()))]
     found = [IndexPath("label", rest, values) for values, rest in labels_of(wanted)]
     if wanted.workflows and is_per_tenant(wanted):
         rest = replace(wanted, workflows=(), states=())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.store.database import Tx
-from gateway.store.job_search.csv_and_json_columns import LINES, Form, size_of
+from gateway.store.job_search.csv_and_json_columns import LINES, Form, size_of, summary_with
 from gateway.store.job_search.filter import JobFilter
 from gateway.store.job_search.search import search
 from gateway.store.job_search.statement import StatementPart
@@ -100,17 +100,20 @@ async def page(
     offset: int = 0,
     size: int,
     most: int = PAGE_BYTES,
+    keys: Sequence[str] = (),
 ) -> Page:
     """Jobs older than the id `before`, newest first, by keyset paging; `offset` of them are skipped.
 
     Up to `size` jobs, fewer where they come to more than about `most` bytes, but at least one. The rest of
-    the transaction is planned without sorts and scans of whole tables.
+    the transaction is planned without sorts and scans of whole tables. A summary has the values of these
+    `keys` of the metadata.
     """
     found, arguments = await search(
         tx, wanted, StatementPart(size + 1, offset=offset, below=before)
     )
     caps = {"size": arguments.add(size, "int"), "most": arguments.add(most, "bigint")}
-    sql = _PAGE.format(found=found, line=LINES[form], **caps)
+    line = summary_with(arguments.add(list(keys), "text[]")) if keys else LINES[form]
+    sql = _PAGE.format(found=found, line=line, **caps)
     rows = await tx.rows(sql, *arguments)
     if not rows:
         return NOTHING

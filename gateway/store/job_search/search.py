@@ -87,6 +87,22 @@ async def _count(tx: Tx, wanted: JobFilter) -> int:
     return row[0]
 
 
+async def path_to_tally(tx: Tx, wanted: JobFilter) -> tuple[IndexPath, JobFilter]:
+    """The index to tally the jobs of a filter with, and the filter with only its possible states.
+
+    The transaction is planned as for a search. Of indexes that lead to many, it is one in the order of ids,
+    so that the newest jobs are read.
+    """
+    wanted = await _prepare(tx, wanted)
+    paths = paths_of(wanted)
+    if len(paths) == 1:
+        return paths[0], wanted
+    path, jobs = await _shortest(tx, wanted, paths, _FEW)
+    if jobs >= _FEW:
+        path = next((one for one in paths if is_in_order(one, wanted)), path)
+    return path, wanted
+
+
 async def _prepare(tx: Tx, wanted: JobFilter) -> JobFilter:
     await keep_to_indexes(tx)
     if not (wanted.completed_after or wanted.completed_before):

@@ -97,6 +97,36 @@ class SearchStatement:
             f" CROSS JOIN LATERAL (SELECT count(*) AS jobs FROM ({near}) AS found) AS n"
         )
 
+    def select_tally(self, path: IndexPath, most: int, group: str) -> str:
+        """Select (group, jobs that fit, jobs read) of the first `most` jobs that an index leads to.
+
+        It reads no more than these, however few of them fit. In an index that is in another order than
+        the ids these are any jobs, and the times of the filter are checked on each.
+        """
+        tenants, source = self._tenants(), self._source(path)
+        rest = conditions_of(path.rest, self.arguments)
+        in_order = is_in_order(path, self._wanted)
+        within = [*source.match, *self._owner(source.owner)]
+        within += self._bounds(source.key, None) if in_order else []
+        order = f"ORDER BY {source.key} {self._order}" if in_order else ""
+        # An argument: of a constant the planner might think that another index finds enough, too.
+        limit = self.arguments.add(most, "bigint")
+        fits, where = " AND ".join(rest) or "TRUE", " AND ".join(within) or "TRUE"
+        if path.kind == "label":
+            near = f"(SELECT {source.key} AS id FROM {source.table} WHERE {where} {order} LIMIT {limit})"
+            each = (
+                f"(SELECT c.* FROM {near} AS n CROSS JOIN LATERAL"
+                f" (SELECT {group} AS key, {fits} AS fits FROM job j WHERE j.id = n.id OFFSET 0) AS c)"
+            )
+        else:
+            shown = f"{group} AS key, {fits} AS fits"
+            each = f"(SELECT {shown} FROM {source.table} WHERE {where} {order} LIMIT {limit})"
+        return (
+            f"SELECT p.key, count(*) FILTER (WHERE p.fits) AS jobs, count(*) AS looked FROM (SELECT q.*"
+            f" FROM {tenants} CROSS JOIN {source.values} CROSS JOIN LATERAL {each} AS q LIMIT {limit}) AS p"
+            " GROUP BY 1 ORDER BY 2 DESC, 1"
+        )
+
     def _tenants(self) -> str:
         if not self._is_per_tenant:
             return "(VALUES (0)) AS tenants(nothing)"
@@ -189,6 +219,9 @@ class SearchStatement:
             values = f"unnest(ARRAY({hashes})) AS v(label)"
             return _Source(values, "job_label l", "l.job_id", "l", ["l.label = v.label"])
         values, match = "(VALUES (0)) AS s(nothing)", ["j.deleted_at IS NULL"]
+        if path.kind == "id":
+            ids = add(list(dict.fromkeys(self._wanted.ids)), "uuid[]")
+            return _Source(f"unnest({ids}) AS v(id)", "job j", "j.id", "j", [*match, "j.id = v.id"])
         if path.kind == "ended":
             wanted = self._wanted
             after, before = wanted.completed_after, wanted.completed_before

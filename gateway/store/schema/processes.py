@@ -50,6 +50,12 @@ throughput = Table(
         Column(f"{name}_histogram", Numeric, nullable=False)
         for name in ("wait", "run", "total", "attempt")
     ),
+    # Calls of the upstream. Processes of the previous version write none.
+    *(
+        Column(f"calls_{outcome}", BigInteger, nullable=False, server_default="0")
+        for outcome in ("answered", "limited", "failed")
+    ),
+    Column("call_histogram", Numeric, nullable=False, server_default="0"),
     PrimaryKeyConstraint("step", "at", "process_id"),
     postgresql_with={"fillfactor": "50", "toast_tuple_target": "8160"},
 )

@@ -1,4 +1,4 @@
-"""Sessions of the console and of the portal, and the one-time links that open them."""
+"""Sessions of the console and of the portal, the one-time links that open them, and the looks of portals."""
 
 from sqlalchemy import Column, ForeignKey, LargeBinary, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -27,5 +27,14 @@ def _table(name: str, *more: Column[object]) -> Table:
     )
 
 
+portal_look = Table(
+    "portal_look",
+    metadata,
+    Column("tenant_id", Uuid, ForeignKey("tenant.id"), primary_key=True),
+    Column("accent", Text),
+    Column("logo_url", Text),
+    Column("mode", Text),
+    Column("frame_ancestors", ARRAY(Text), nullable=False),
+)
 session = _table("session", Column("last_seen_at", Time, nullable=False), Column("address", Text))
 session_link = _table("session_link", Column("used_at", Time))

@@ -116,4 +116,8 @@ audit = Table(
     Column("tenant_id", Uuid),
     Column("detail", JSONB, nullable=False),
     Index("audit_tenant_id_id", "tenant_id", "id"),
+    Index("audit_action_id", "action", "id"),
+    Index("audit_key_id_id", "key_id", "id"),
+    # The acts on tenants that were erased.
+    Index("audit_of_tenants", "subject", "id", postgresql_where=text("action LIKE 'tenant.%'")),
 )

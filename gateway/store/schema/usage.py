@@ -3,6 +3,7 @@
 from sqlalchemy import (
     BigInteger,
     Column,
+    Index,
     Numeric,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -67,6 +68,7 @@ usage_daily = Table(
     Column("shard", SmallInteger, nullable=False),
     *_sum_columns(),
     PrimaryKeyConstraint("tenant_id", "day", "workflow", "status", "error_code", "shard"),
+    Index("usage_daily_day", "day"),
     postgresql_with=_STORED,
 )
 

@@ -31,6 +31,9 @@ _CAPPED = "rate_limit IS NOT NULL OR concurrency IS NOT NULL"
 _FAILED = "state IN ('exhausted', 'parked')"
 _UNDELIVERED = "state <> 'delivered'"
 _UNUSUAL = "type <> 'job.succeeded'"
+_OF_DEAD = (
+    *("tenant_id", "event_id", "job_id", "endpoint_id", "last_class", "last_status", "created_at"),
+)
 XACT = text("pg_current_xact_id()::text::bigint")
 
 endpoint = Table(
@@ -128,6 +131,13 @@ delivery = Table(
         "endpoint_id",
         "id",
         postgresql_where=text("endpoint_id IS NOT NULL"),
+    ),
+    # The page of dead letters reads this index alone.
+    Index(
+        "delivery_dead",
+        "id",
+        postgresql_where=text("state = 'exhausted'"),
+        postgresql_include=_OF_DEAD,
     ),
     # An event has at most one delivery to each endpoint.
     Index("delivery_event_id_endpoint_id", "event_id", "endpoint_id", unique=True),

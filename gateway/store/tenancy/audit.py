@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from gateway.core.uuid7 import first_id
 from gateway.store.database import Tx
+from gateway.store.job_search.filter import Arguments
 from gateway.store.statement import Statement
 
 _ADD = Statement(
@@ -15,14 +17,25 @@ INSERT INTO audit (id, key_id, action, subject, tenant_id, detail)
 VALUES (:entry_id, :key_id, :action, :subject, :tenant_id, :detail)"""
 )
 
-# The acts on an erased tenant are found by its name.
-_OF_TENANT = """(a.tenant_id = (SELECT id FROM tenant WHERE slug = $)
-  OR a.subject = $ AND a.action LIKE 'tenant.%')"""
+# The acts on an erased tenant are found by its name. Each part has an index of its own.
+_OF_TENANT = "a.tenant_id = (SELECT id FROM tenant WHERE slug = $)"
+_OF_NAME = """a.subject = $ AND a.action LIKE 'tenant.%'
+  AND (a.tenant_id = (SELECT id FROM tenant WHERE slug = $)) IS NOT TRUE"""
 
+_PART = "(SELECT a.* FROM audit a WHERE {conditions} ORDER BY a.id DESC LIMIT $1)"
 _PAGE = """
 SELECT a.id, a.at, a.key_id, k.name AS key_name, a.action, a.subject, t.slug AS tenant, a.detail
-FROM audit a LEFT JOIN access_key k ON k.key_id = a.key_id LEFT JOIN tenant t ON t.id = a.tenant_id
-WHERE {conditions} ORDER BY a.id DESC LIMIT $1"""
+FROM ({parts}) AS a
+LEFT JOIN access_key k ON k.key_id = a.key_id LEFT JOIN tenant t ON t.id = a.tenant_id
+ORDER BY a.id DESC LIMIT $1"""
+# The ids of keys that have one of these names, and these texts themselves as ids.
+_KEYS_OF = Statement(
+    """
+SELECT key_id FROM access_key WHERE name = ANY(:actors::text[])
+UNION SELECT unnest(:actors::text[])"""
+)
+# How much earlier or later an id may be than the time beside it: the clocks of their hosts differ.
+_SLACK = timedelta(hours=1)
 
 
 class AuditEntry(NamedTuple):
@@ -76,19 +89,37 @@ async def add(
 
 async def page(tx: Tx, wanted: AuditFilter, *, before: UUID | None, limit: int) -> list[AuditEntry]:
     """Acts older than the id `before`, newest first, by keyset paging."""
-    arguments: list[object] = [limit]
-    conditions = ["TRUE"]
-    choices: list[tuple[str, object]] = [
-        (_OF_TENANT, wanted.tenant),
-        ("a.action = ANY($::text[])", list(wanted.actions)),
-        ("(a.key_id = ANY($::text[]) OR k.name = ANY($::text[]))", list(wanted.actors)),
-        ("a.at > $", wanted.after),
-        ("a.at < $", wanted.before),
-        ("a.id < $", before),
+    arguments = Arguments([limit])
+    shared = [
+        f"a.{column} {sign} ({arguments.add(value, type_)})"
+        for column, sign, value, type_ in await _choices(tx, wanted, before)
+        if value
     ]
-    for condition, value in choices:
-        if value:
-            arguments.append(value)
-            conditions.append(condition.replace("$", f"${len(arguments)}"))
-    sql = _PAGE.format(conditions=" AND ".join(conditions))
-    return [AuditEntry(*row) for row in await tx.rows(sql, *arguments)]
+    parts = [shared or ["TRUE"]]
+    if wanted.tenant is not None:
+        slug = arguments.add(wanted.tenant, "text")
+        parts = [[one.replace("$", slug), *shared] for one in (_OF_TENANT, _OF_NAME)]
+    union = " UNION ALL ".join(_PART.format(conditions=" AND ".join(one)) for one in parts)
+    return [AuditEntry(*row) for row in await tx.rows(_PAGE.format(parts=union), *arguments)]
+
+
+async def _choices(
+    tx: Tx, wanted: AuditFilter, before: UUID | None
+) -> list[tuple[str, str, object, str]]:
+    """A column, an operator, a value and its type for each condition; without a value it does not filter."""
+    after, until = wanted.after, wanted.before
+    return [
+        ("action", "= ANY", list(wanted.actions), "text[]"),
+        ("key_id", "= ANY", await _key_ids(tx, wanted.actors), "text[]"),
+        ("at", ">", after, "timestamptz"),
+        ("at", "<", until, "timestamptz"),
+        ("id", ">=", after and first_id(after, -_SLACK), "uuid"),
+        ("id", "<", until and first_id(until, _SLACK), "uuid"),
+        ("id", "<", before, "uuid"),
+    ]
+
+
+async def _key_ids(tx: Tx, actors: Sequence[str]) -> list[str]:
+    if not actors:
+        return []
+    return [row.key_id for row in await _KEYS_OF.rows(tx, actors=list(actors))]

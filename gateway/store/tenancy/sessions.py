@@ -71,6 +71,7 @@ def _insert(table: str, *more: str) -> str:
 
 _ADD = Statement(_insert("session", "last_seen_at", "address"))
 _ADD_LINK = Statement(_insert("session_link"))
+_ADD_USED = Statement(_insert("session_link", "used_at") + " ON CONFLICT (digest) DO NOTHING")
 
 _FIND = Query(
     f"""
@@ -133,6 +134,11 @@ async def add(tx: Tx, session: StoredSession, digest: bytes) -> None:
 async def add_link(tx: Tx, grant: Grant, digest: bytes) -> None:
     """Store a new one-time link."""
     await _ADD_LINK.run(tx, **_values(grant), digest=digest)
+
+
+async def add_used(tx: Tx, grant: Grant, digest: bytes, now: datetime) -> bool:
+    """Store a link that is used at once; False if it was used before."""
+    return await _ADD_USED.run(tx, **_values(grant), digest=digest, used_at=now) == 1
 
 
 async def find(tx: Tx, digest: bytes, now: datetime) -> StoredSession | None:

@@ -1,6 +1,6 @@
 """Tenants and their credentials for the upstream."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import NamedTuple
@@ -39,6 +39,7 @@ UPDATE tenant SET suspended_at = CASE WHEN :suspended THEN COALESCE(suspended_at
 _BY_SLUG = Statement(f"SELECT {_COLUMNS} FROM tenant WHERE slug = :slug")
 _BY_ID = Statement(f"SELECT {_COLUMNS} FROM tenant WHERE id = :tenant_id")
 _IDS = Statement("SELECT slug, id FROM tenant WHERE slug = ANY(:slugs::text[])")
+_SLUGS = Statement("SELECT id, slug FROM tenant WHERE id = ANY(:tenant_ids::uuid[])")
 _LOCK = Statement("SELECT 1 FROM tenant WHERE id = :tenant_id FOR UPDATE")
 
 _PAGE = Statement(
@@ -90,6 +91,8 @@ _ERASE = tuple(
             "DELETE FROM tenant_load WHERE tenant_id = :tenant_id",
             "DELETE FROM signing_secret WHERE tenant_id = :tenant_id",
             "DELETE FROM endpoint WHERE tenant_id = :tenant_id",
+            "DELETE FROM saved_view WHERE tenant_id = :tenant_id",
+            "DELETE FROM portal_look WHERE tenant_id = :tenant_id",
             "DELETE FROM session_link WHERE tenant_id = :tenant_id",
             "DELETE FROM session WHERE tenant_id = :tenant_id",
             "DELETE FROM access_key WHERE tenant_id = :tenant_id",
@@ -224,6 +227,12 @@ async def by_id(tx: Tx, tenant_id: UUID) -> Tenant | None:
 async def ids_of(tx: Tx, slugs: Sequence[str]) -> dict[str, UUID]:
     """The ids of those of these slugs that exist."""
     return {row.slug: row.id for row in await _IDS.rows(tx, slugs=list(slugs))}
+
+
+async def slugs_of(tx: Tx, tenant_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The slugs of those of these tenants that exist."""
+    rows = await _SLUGS.rows(tx, tenant_ids=list(tenant_ids))
+    return {row.id: row.slug for row in rows}
 
 
 async def page(tx: Tx, after: str | None, limit: int, *, text: str = "") -> list[Tenant]:

@@ -4,7 +4,7 @@ Used by `resend` and by bulk operations. The statements built from a filter have
 since their number varies; the others are declared below.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
@@ -51,6 +51,15 @@ _RECEIVED = """NOT EXISTS (SELECT 1 FROM endpoint p WHERE p.id = d.endpoint_id
 
 # The deliveries of a batch are due in their order, all of them before now.
 _IN_TURN = "now() - interval '1 second' + held.place * interval '1 microsecond'"
+
+_RESEND_OF_JOBS = Statement(
+    f"""
+WITH held AS MATERIALIZED (SELECT d.id FROM delivery d
+  WHERE d.tenant_id = :tenant_id AND d.job_id = ANY(:job_ids::uuid[]) AND {_NOT_UNDER_WAY} AND {_RECEIVED}
+  ORDER BY d.id FOR UPDATE OF d)
+UPDATE delivery d SET {_AGAIN.format(now=_IN_TURN)}
+FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM held) AS held WHERE d.id = held.id"""
+)
 
 # How many rows a batch reads of each state, type or receiver of the filter.
 _MOST_READ = 1_000
@@ -187,6 +196,15 @@ SELECT (SELECT count(*) FROM again) AS rows, (SELECT count(*) FROM pick) < {limi
     if row.through:
         return Batch(row.rows, row.reach, finished=row.reach >= until)
     return Batch(row.rows, row.last, finished=False)
+
+
+async def resend_of_jobs(tx: Tx, tenant_id: UUID, job_ids: Sequence[UUID]) -> int:
+    """Have all deliveries of some jobs sent again, and end the pauses of their endpoints; returns how many.
+
+    Those under a lease and those of a disabled or deleted endpoint stay as they are.
+    """
+    await end_rests(tx, DeliveryFilter(tenant_id, jobs=tuple(job_ids)))
+    return await _RESEND_OF_JOBS.run(tx, tenant_id=tenant_id, job_ids=list(job_ids))
 
 
 async def count_missing(

@@ -14,6 +14,8 @@ from gateway.store.database import Tx
 from gateway.store.statement import Query, Statement
 
 _FIRST = UUID(int=0)
+# Running operations of all tenants are counted up to this number.
+MOST_RUNNING = 1_000
 
 _COLUMNS = """id, tenant_id, kind, endpoint_id, filter, state, total, done, cursor, until, created_at,
   completed_at"""
@@ -59,7 +61,7 @@ SELECT :id, :tenant_id::uuid, :kind, :endpoint_id, :filter, :total, :until,
   CASE WHEN :total::bigint = 0 THEN now() END
 WHERE :total::bigint = 0 OR (SELECT count(*) FROM bulk
   WHERE tenant_id = :tenant_id::uuid AND state = 'running') < :most::int
-RETURNING {_COLUMNS}""",
+ON CONFLICT (id) DO NOTHING RETURNING {_COLUMNS}""",
     Operation,
 )
 
@@ -79,15 +81,29 @@ ORDER BY id DESC LIMIT :limit""",
     Operation,
 )
 
+_WHICH = """(:tenant_id::uuid IS NULL OR tenant_id = :tenant_id::uuid)
+  AND (:endpoint_id::uuid IS NULL OR endpoint_id = :endpoint_id::uuid)
+  AND (:before::uuid IS NULL OR id < :before::uuid)"""
+
 _PAGE_OF = Query(
     f"""
-SELECT {_COLUMNS} FROM bulk
-WHERE (:tenant_id::uuid IS NULL OR tenant_id = :tenant_id::uuid)
-  AND (:state::text IS NULL OR state = :state::text)
-  AND (:endpoint_id::uuid IS NULL OR endpoint_id = :endpoint_id::uuid)
-  AND (:before::uuid IS NULL OR id < :before::uuid)
+SELECT {_COLUMNS} FROM bulk WHERE {_WHICH} AND (:state::text IS NULL OR state = :state::text)
 ORDER BY id DESC LIMIT :limit""",
     Operation,
+)
+
+# Few are running, and there is an index of these alone.
+_PAGE_OF_RUNNING = Query(
+    f"""
+SELECT {_COLUMNS} FROM (SELECT * FROM bulk WHERE state = 'running' OFFSET 0) AS b WHERE {_WHICH}
+ORDER BY id DESC LIMIT :limit""",
+    Operation,
+)
+
+_RUNNING_OF_ALL = Statement(
+    f"""
+SELECT count(*) AS count
+FROM (SELECT 1 FROM bulk WHERE state = 'running' LIMIT {MOST_RUNNING}) AS b"""
 )
 
 _OWNER = Statement("SELECT tenant_id FROM bulk WHERE id = :operation_id")
@@ -142,7 +158,7 @@ async def add(
 ) -> Operation | None:
     """Store an operation that is due at once; an operation without rows is done at once.
 
-    None where the tenant has `most` running operations. Holds the tenant's advisory lock until the end
+    None where the tenant has `most` running operations, or the id is taken. Holds the tenant's advisory lock until the end
     of the transaction.
     """
     await _LOCK_TENANT.row(tx, tenant_id=tenant_id)
@@ -186,9 +202,15 @@ async def page_of(
     limit: int,
 ) -> list[Operation]:
     """Operations older than `before`, newest first; None stands for any tenant, state or endpoint."""
-    return await _PAGE_OF.rows(
-        tx, tenant_id=tenant_id, state=state, endpoint_id=endpoint_id, before=before, limit=limit
-    )
+    which = {"tenant_id": tenant_id, "endpoint_id": endpoint_id, "before": before, "limit": limit}
+    if state == "running":
+        return await _PAGE_OF_RUNNING.rows(tx, **which)
+    return await _PAGE_OF.rows(tx, state=state, **which)
+
+
+async def running_of_all(tx: Tx) -> int:
+    """How many operations of all tenants are running; counted up to MOST_RUNNING."""
+    return (await _RUNNING_OF_ALL.one(tx)).count
 
 
 async def owner(tx: Tx, operation_id: UUID) -> UUID | None:

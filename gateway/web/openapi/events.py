@@ -75,6 +75,11 @@ def webhooks() -> Json:
     return {type_: {"post": _webhook(type_)} for type_ in EVENT_TYPES}
 
 
+def event_meaning(type_: str) -> str:
+    """When an event of a type is sent, as the end of a sentence."""
+    return _MEANINGS[type_]
+
+
 def event_name(type_: str, family: str = WEBHOOK) -> str:
     """The name of the schema for one type of event."""
     words = "".join(word.title() for word in type_.split("."))

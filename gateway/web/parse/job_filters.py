@@ -20,6 +20,7 @@ def job_filter(
 
     return JobFilter(
         tenants=tenants,
+        ids=tuple(given.id) if isinstance(given, JobsFilterIn) else (),
         states=tuple(state.value for status in given.status for state in STATUS_STATES[status]),
         workflows=tuple(given.workflow),
         batch_names=tuple(given.batch_name),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self
+from uuid import UUID
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 from typing_extensions import override
@@ -127,6 +128,7 @@ Scopes = Annotated[list[ScopeName], Meta(min_length=1, max_length=20)]
 Choice = Annotated[
     list[Annotated[str, Meta(max_length=4096)]], Meta(min_length=1, max_length=MAX_VALUES)
 ]
+JobIds = Annotated[list[UUID], Meta(min_length=1, max_length=MAX_VALUES)]
 Statuses = Annotated[list[Status], Meta(min_length=1, max_length=MAX_VALUES)]
 Labels = Annotated[
     dict[Annotated[str, Meta(max_length=128)], Choice],
@@ -177,6 +179,7 @@ class BatchIn(In):
 class JobsFilterIn(In):
     """Which jobs a bulk operation changes; it must have at least one field."""
 
+    id: JobIds = field(default_factory=list[UUID])
     status: Statuses = field(default_factory=list[Status])
     workflow: Choice = field(default_factory=list[str])
     batch_name: Choice = field(default_factory=list[str])

@@ -30,12 +30,15 @@ class SessionKindName(Word):
 Link = Annotated[str, Meta(max_length=4096, extra_json_schema={"format": "uri"})]
 
 
+ThemeMode = Literal["light", "dark", "auto"]
+
+
 class ThemeIn(In):
-    """The look of a portal; what is left out is the gateway's own."""
+    """The look of a portal; what is left out is what the tenant has stored, or the gateway's own."""
 
     accent: Annotated[str, Meta(max_length=32)] | None = None
     logo_url: Link | None = None
-    mode: Literal["light", "dark", "auto"] = "auto"
+    mode: ThemeMode | None = None
 
 
 class PortalLinkIn(In):
@@ -47,6 +50,14 @@ class PortalLinkIn(In):
     )
     return_url: Link | None = None
     theme: ThemeIn | None = None
+
+
+class PortalLookIn(ThemeIn):
+    """The look of a tenant's portal, and the origins whose pages may show it in a frame."""
+
+    frame_ancestors: Annotated[list[Annotated[str, Meta(max_length=300)]], Meta(max_length=20)] = (
+        field(default_factory=list[str])
+    )
 
 
 class SearchQuery(In):

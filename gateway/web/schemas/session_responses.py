@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from msgspec import Meta
 
+from gateway.core.portal.look import PortalLook
 from gateway.flows.admin.sessions import Session
 from gateway.flows.read.search import Hit
 from gateway.web.schemas.admin_responses import RoleText
@@ -55,6 +56,20 @@ class PortalLinkOut(Out):
 
     url: Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
     expires_at: Time
+
+
+class PortalLookOut(Out):
+    """The look of a tenant's portal, and the origins whose pages may show it in a frame."""
+
+    accent: str | None
+    logo_url: str | None
+    mode: str | None
+    frame_ancestors: list[str]
+
+    @classmethod
+    def of(cls, look: PortalLook) -> Self:
+        """The response for a look."""
+        return cls(look.accent, look.logo_url, look.mode, list(look.frame_ancestors))
 
 
 class HitOut(Out):

@@ -209,6 +209,10 @@ class PointOut(Out):
     run_seconds: PercentilesOut | None
     end_to_end_seconds: PercentilesOut | None
     attempt_seconds: PercentilesOut | None
+    calls_answered: int
+    calls_limited: int
+    calls_failed: int
+    call_seconds: PercentilesOut | None
 
     @classmethod
     def of(cls, point: Point) -> Self:
@@ -225,6 +229,10 @@ class PointOut(Out):
             PercentilesOut.of(point.run),
             PercentilesOut.of(point.total),
             PercentilesOut.of(point.attempt),
+            point.answered,
+            point.limited,
+            point.unanswered,
+            PercentilesOut.of(point.call),
         )
 
 
@@ -252,6 +260,6 @@ class ThroughputOut(Out):
             report.window,
             report.step_seconds,
             HourOut(*report.totals[:3]),
-            HourOut(*report.totals[3:]),
+            HourOut(*report.totals[3:6]),
             [PointOut.of(point) for point in report.points],
         )

@@ -684,6 +684,43 @@ async def test_the_key_shows_in_no_value(upstream: MusicAi) -> None:
     assert KEY not in repr(access(server.url))
 
 
+# --- What is told of calls ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("act", "outcome"),
+    [
+        (reply(200, '{"status":"QUEUED"}'), "answered"),
+        (reply(404, "{}"), "answered"),
+        (reply(429, "{}"), "limited"),
+        (reply(503, "{}"), "failed"),
+        (reset, "failed"),
+    ],
+    ids=["200", "404", "429", "503", "reset"],
+)
+async def test_each_call_that_was_sent_is_told_once(act: Act, outcome: str) -> None:
+    told: list[tuple[str, float]] = []
+    upstream = MusicAi(SystemClock(), user_agent="x", listener=lambda *call: told.append(call))
+    try:
+        async with serving(act) as server:
+            await upstream.status(access(server.url), ID)
+    finally:
+        await upstream.close()
+    assert [one[0] for one in told] == [outcome]
+    assert told[0][1] > 0
+
+
+async def test_a_call_that_cannot_be_sent_is_not_told() -> None:
+    told: list[tuple[str, float]] = []
+    upstream = MusicAi(SystemClock(), user_agent="x", listener=lambda *call: told.append(call))
+    try:
+        assert isinstance(await upstream.status(access("nonsense"), ID), Busy)
+        assert isinstance(await upstream.status(access("http://127.0.0.1:1", "k\n"), ID), Denied)
+    finally:
+        await upstream.close()
+    assert told == []
+
+
 # --- The rate of an upstream with a limit ---------------------------------------------------------
 
 

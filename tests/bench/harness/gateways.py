@@ -22,7 +22,7 @@ TENANTS = 10
 IN_FLIGHT = 500
 # A gateway's place in here leads to the number of its Valkey database.
 _DATABASES = (
-    *("accept", "drain", "latency", "idle", "delivery", "isolation", "history"),
+    *("accept", "drain", "latency", "idle", "delivery", "isolation", "history", "pages"),
     *("burst300", "burst5000", "burst10000", "plainArq"),
     *("drainOne", "drainTen", "backlog", "sweeps", "scale"),
 )

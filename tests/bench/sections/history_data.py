@@ -18,12 +18,12 @@ DAYS = 90
 WORKFLOWS = 6
 
 # Ids carry the time as those of the gateway do; `r` gives each row chance that is its own.
-_ID = """(lpad(to_hex(floor(EXTRACT(epoch FROM {at}) * 1000)::bigint), 12, '0') || '7'
+ID = """(lpad(to_hex(floor(EXTRACT(epoch FROM {at}) * 1000)::bigint), 12, '0') || '7'
   || substr({r}, 1, 3) || '8' || substr({r}, 4, 15))::uuid"""
 
 _TENANTS = f"""
 INSERT INTO tenant (id, slug, name, metadata, created_at)
-SELECT {_ID.format(at="at", r="md5(n::text)")}, 'tenant-' || lpad(n::text, 4, '0'),
+SELECT {ID.format(at="at", r="md5(n::text)")}, 'tenant-' || lpad(n::text, 4, '0'),
   'Tenant ' || n, '{{}}', at
 FROM generate_series(0, {TENANTS - 1}) AS n, (SELECT now() - interval '{DAYS} days' AS at) AS t"""
 
@@ -32,7 +32,7 @@ _JOBS = f"""
 INSERT INTO job (id, tenant_id, state, name, batch_name, workflow, params, metadata,
   idempotency_key, retry_of, created_at, deadline_at, next_at, submit_attempts, sent_at,
   submitted_at, upstream_id, started_at, completed_at, result, error, version)
-SELECT {_ID.format(at="s.at", r="s.r")}, t.id, s.state, 'Track ' || s.n,
+SELECT {ID.format(at="s.at", r="s.r")}, t.id, s.state, 'Track ' || s.n,
   CASE WHEN s.n % 5 = 0 THEN 'release-' || s.n / 5000 END,
   'music-ai/workflow-' || floor(power(s.d, 2) * {WORKFLOWS}),
   '{{"inputUrl":"https://media.example.com/uploads/2026/a-song-with-a-usual-name.wav",'
@@ -74,7 +74,7 @@ async def fill(url: str, rows: int = ROWS) -> UUID:
             await connection.execute("SET LOCAL jit = off")
             await connection.execute("SELECT setseed(0.5)")
             await connection.execute(_TENANTS)
-            indexes = await _take_indexes_away(connection)
+            indexes = await take_indexes_away(connection, "job", "job_label")
             await connection.execute(_JOBS, rows, timeout=None)
             for index in indexes:
                 await connection.execute(index)
@@ -87,11 +87,12 @@ async def fill(url: str, rows: int = ROWS) -> UUID:
         await connection.close()
 
 
-async def _take_indexes_away(connection: asyncpg.Connection) -> list[str]:
-    """Each row would pay for them one by one; answers what makes them again."""
+async def take_indexes_away(connection: asyncpg.Connection, *tables: str) -> list[str]:
+    """Drop the indexes, for which each row would pay one by one; answers what makes them again."""
     found = await connection.fetch(
-        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('job', 'job_label')"
-        " AND schemaname = 'public' AND indexname <> 'job_pkey'"
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY($1)"
+        " AND schemaname = 'public' AND indexname <> tablename || '_pkey'",
+        tables,
     )
     for row in found:
         await connection.execute(f"DROP INDEX {row['indexname']}")

@@ -45,6 +45,21 @@ def test_the_life_of_a_tenant(running: Running) -> None:
     assert call("tenant", "get", "hooli", env=running.operator).exit_code == 3
 
 
+def test_the_portal_of_a_tenant(running: Running) -> None:
+    shown(running, "tenant", "create", "piper")
+    own = {"accent": None, "logoUrl": None, "mode": None, "frameAncestors": []}
+    assert shown(running, "tenant", "portal", "piper") == own
+    given = ("--accent", "#1f4fd8", "--frame-ancestor", "https://a.example")
+    changed = shown(running, "tenant", "portal", "piper", *given)
+    assert changed == own | {"accent": "#1f4fd8", "frameAncestors": ["https://a.example"]}
+    only = shown(running, "tenant", "portal", "piper", "--mode", "dark", "--accent", "")
+    assert only == changed | {"mode": "dark", "accent": None}
+    refused = call("tenant", "portal", "piper", "--accent", "#111111", env=running.operator)
+    assert (refused.exit_code, "has a contrast of" in refused.stderr) == (2, True)
+    made = shown(running, "tenant", "portal-link", "piper", "--read-only", "--page", "jobs")
+    assert "/portal/link?token=jgl_" in made["url"]
+
+
 def test_an_update_leaves_the_rest_as_it_was(running: Running) -> None:
     shown(running, "tenant", "create", "umbrella", "--max-in-flight", "3")
     updated = shown(running, "tenant", "update", "umbrella", "--max-queued", "5")

@@ -32,6 +32,20 @@ def test_the_life_of_an_endpoint(running: Running) -> None:
     assert call("endpoint", "get", made["id"], env=running.tenant).exit_code == 3
 
 
+def test_a_receiver_is_checked_step_by_step(running: Running) -> None:
+    seeded = shown(running, "list")[0]["id"]
+    steps = {one["step"]: one["result"] for one in shown(running, "check", seeded)["steps"]}
+    assert (steps["connect"], steps["request"]) == ("ok", "ok")
+    table = call("endpoint", "check", seeded, env=running.tenant)
+    assert table.exit_code == 0
+    assert "Connected to" in table.stdout
+    made = shown(running, "create", "http://127.0.0.1:1/nobody")
+    failed = call("endpoint", "check", made["id"], env=running.tenant)
+    assert failed.exit_code == 1
+    assert "connect:" in failed.stderr
+    shown(running, "delete", made["id"], "--yes")
+
+
 def test_a_secret_of_ones_own(running: Running, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text(f"{SECRET}\n")

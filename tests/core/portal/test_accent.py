@@ -1,8 +1,18 @@
 """The accent of a portal: a colour that can be read on its page."""
 
+import re
+
 import pytest
 
-from gateway.core.portal.accent import DARK, LIGHT, Mode, contrast, why_no_accent
+from gateway.core.portal.accent import (
+    DARK,
+    LEAST_CONTRAST,
+    LIGHT,
+    Mode,
+    accent_style,
+    contrast,
+    why_no_accent,
+)
 
 
 def test_the_contrast_of_black_on_white_is_21_in_both_directions():
@@ -47,3 +57,25 @@ def test_a_colour_that_cannot_be_read_is_refused(colour: str, mode: Mode, told: 
 )
 def test_anything_else_is_no_colour(colour: str):
     assert why_no_accent(colour, "auto") == "must be a colour such as #1f6feb"
+
+
+@pytest.mark.parametrize(
+    "colour", ["#1f4fd8", "#000000", "#767676", "#8a2be2", "#0a7a3f", "#b00020"]
+)
+def test_a_style_is_readable_on_light_and_dark_pages(colour: str) -> None:
+    style = accent_style(colour, "auto")
+    assert style is not None
+    accents, texts, _ = re.findall(r"light-dark\((#\w{6}),(#\w{6})\)", style)
+    for accent, text, pages in zip(
+        accents, texts, (("#ffffff", "#f0f2f4"), ("#131518", "#23272c")), strict=True
+    ):
+        assert contrast(accent, text) >= LEAST_CONTRAST
+        for page in pages:
+            assert contrast(accent, page) >= LEAST_CONTRAST, (accent, page)
+
+
+@pytest.mark.parametrize(
+    ("colour", "mode"), [("#ffff00", "light"), ("red", "auto"), ("#1f4fd8", "sepia")]
+)
+def test_what_cannot_be_an_accent_has_no_style(colour: str, mode: str) -> None:
+    assert accent_style(colour, mode) is None

@@ -93,6 +93,8 @@ def _setting(field: dict[str, Any]) -> dict[str, Any]:
     found = {key: field[key] for key in _BOUNDS if key in field}
     if found.get("type") == "array":  # as text, separated by commas; a single number is allowed
         found["type"] = ["string", "number"]
+    if found.get("type") == "object":  # as text, too
+        found["type"] = "string"
     return found
 
 

@@ -199,9 +199,9 @@ class _PoisonedUpstream(MusicAi):
 
 class _PoisonedSender(HttpSender):
     @override
-    async def send(self, webhook: Webhook) -> Reply | SendFault:
+    async def send(self, webhook: Webhook, within: float | None = None) -> Reply | SendFault:
         _swallow(webhook.url.rpartition("/poison-")[2])
-        return await super().send(webhook)
+        return await super().send(webhook, within)
 
 
 def _poison(_: object) -> None:

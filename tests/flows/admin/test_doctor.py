@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway import __version__
-from gateway.core.crypto.cipher import Cipher
+from gateway.adapters.oidc.provider import OidcProvider, ProviderClient
+from gateway.core.crypto.cipher import Cipher, Secret
 from gateway.core.diagnosis.findings import DoctorFinding, Level
 from gateway.flows.admin.doctor import diagnose, examine
 from gateway.flows.admin.doctor_gateway import RUNBOOKS
@@ -24,6 +25,7 @@ from gateway.store.processes import Identity
 from gateway.store.work import sweeps
 from tests.flows.database_faults import older_schema, without_database
 from tests.flows.world import World
+from tests.identity_provider import provider_on_loopback
 
 NO = Denied(401, UpstreamProblem("", "", "no"))
 SUBJECTS = [
@@ -243,3 +245,25 @@ async def test_a_replica_that_is_away_is_named(world: World):
     assert one.level is Level.WARNING
     assert "127.0.0.1:1 is not used: connection refused" in one.text
     await database.close()
+
+
+async def test_the_provider_that_staff_sign_in_with(world: World):
+    with provider_on_loopback() as answering:
+        client = ProviderClient(
+            issuer=answering.issuer,
+            client_id="gateway",
+            client_secret=Secret("hush"),
+            scopes="openid",
+            redirect_uri="https://gateway/console/oidc/callback",
+            left_uri="https://gateway/console/sign-in",
+            name="Example",
+        )
+        provider = OidcProvider(client, world.deps.clock, user_agent="test")
+        deps = replace(world.deps, identity_provider=provider)
+        (good,) = [one for one in await examined(deps) if one.subject == "sign-in"]
+        answering.metadata = {"issuer": "https://other.example"}
+        (bad,) = [one for one in await examined(deps) if one.subject == "sign-in"]
+        await provider.close()
+    assert good.level is Level.OK
+    assert bad.level is Level.WARNING
+    assert "GATEWAY_OIDC_ISSUER must be that, letter by letter" in bad.text

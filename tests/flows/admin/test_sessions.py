@@ -9,6 +9,7 @@ import pytest
 
 from gateway.core.crypto.session_tokens import csrf_token
 from gateway.core.model import KeyKind, Tenant
+from gateway.core.portal.look import PortalLook
 from gateway.core.roles import Role
 from gateway.errors import Forbidden, RateLimited, Unauthorized
 from gateway.flows.admin.access_keys import create_key, revoke_key
@@ -168,7 +169,10 @@ async def test_a_portal_link_carries_everything_into_its_session(world: World):
     assert session.tenant == tenant
     assert (session.kind, session.role, session.who) == ("portal", Role.SUPPORT, "link")
     assert (session.key_id, session.pages) == (key_id, ("jobs", "endpoints"))
-    assert (session.return_url, session.theme) == ("https://app.example.com/", {"mode": "dark"})
+    assert (session.return_url, session.look) == (
+        "https://app.example.com/",
+        PortalLook(mode="dark"),
+    )
     assert await find(world.deps, token) == session
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.core.crypto.cipher import Cipher, Secret
 from gateway.core.model import KeyKind, Limits
+from gateway.core.portal.look import PortalLook
 from gateway.core.webhooks.signing import parse_secret
 from gateway.errors import (
     BadRequest,
@@ -18,6 +19,8 @@ from gateway.errors import (
     UpstreamUnavailable,
 )
 from gateway.flows.admin.access_keys import create_key
+from gateway.flows.admin.portal_look import put_look
+from gateway.flows.admin.saved_views import ViewOwner, save_view
 from gateway.flows.admin.sessions import make_portal_link, redeem
 from gateway.flows.admin.tenants import (
     TenantUpdate,
@@ -181,6 +184,10 @@ async def test_an_erased_tenant_leaves_nothing_and_takes_nothing_of_others(world
         # On a slow machine it would be due again while the next tenant's jobs are submitted.
         await world.run("UPDATE job SET next_at = now() + interval '1 h' WHERE state = 'accepted'")
         await create_key(world.deps, "t", kind=KeyKind.TENANT, name="k", tenant=slug)
+        await put_look(world.deps, "test", tenant.slug, PortalLook(mode="dark"))
+        await save_view(
+            world.deps, "t", ViewOwner(tenant.id, ""), name="v", query="q", is_shared=False
+        )
         link = await make_portal_link(world.deps, tenant, key_id=None)
         await redeem(world.deps, link.token, None)
         await resend(world.deps, DeliveryFilter(tenant.id))

@@ -13,7 +13,7 @@ from gateway.core.model import JobState, Limits, Tenant
 from gateway.core.policy import Policy
 from gateway.errors import BadRequest
 from gateway.flows.bulk.deliveries import step, stop
-from gateway.flows.bulk.jobs import act, cancel_jobs, retry_jobs
+from gateway.flows.bulk.jobs import act, cancel_jobs, resend_webhooks, retry_jobs
 from gateway.flows.bulk.start import DryRun
 from gateway.flows.settle.settlement import ending, settle
 from gateway.flows.upstream.delete_job import delete_job
@@ -210,6 +210,56 @@ async def test_a_retry_that_fails_at_once_is_not_run_again_by_the_same_operation
         await settle(tx, world.deps, [ending(row.id, ENDS[JobState.FAILED]) for row in rows])
     await run_all(world)
     assert await retries(world) == failed
+
+
+async def test_jobs_can_be_named_by_their_ids(world: World):
+    tenant, other = await world.tenant(), await world.tenant("other")
+    first, second, _ = await ended(world, tenant, 3)
+    (theirs,) = await ended(world, other, 1)
+    wanted = JobFilter(None, ids=(second, first, theirs))
+    await retry_jobs(world.deps, tenant.id, wanted)
+    await run_all(world)
+    assert await retries(world) == [first, second]
+
+
+async def test_what_is_asked_for_twice_begins_once(world: World):
+    tenant = await world.tenant()
+    failed, once = await ended(world, tenant, 2), world.deps.ids.uuid()
+    begun = await asyncio.gather(
+        *(retry_jobs(world.deps, tenant.id, ALL, once=once) for _ in range(3))
+    )
+    assert {began(one).id for one in begun} == {once}
+    await run_all(world)
+    assert await retries(world) == failed
+
+
+# --- Resend --------------------------------------------------------------------------------------
+
+
+async def test_all_webhooks_of_jobs_are_sent_again(world: World):
+    tenant = await world.tenant(hook=HOOK)
+    jobs_ = await ended(world, tenant, 3)
+    await world.run("UPDATE delivery SET state = 'delivered', completed_at = now(), attempts = 1")
+    wanted = JobFilter(None, ids=tuple(jobs_[:2]))
+    assert await resend_webhooks(world.deps, tenant.id, wanted, dry_run=True) == DryRun(2)
+    made = began(await resend_webhooks(world.deps, tenant.id, wanted))
+    assert (made.kind, made.total) == ("resend-webhooks", 2)
+    await run_all(world)
+    row = await operation(world)
+    assert (row.state, row.done) == ("done", 2)
+    rows = await world.rows("SELECT job_id, state, resent_at FROM delivery ORDER BY job_id")
+    assert {row.job_id for row in rows if row.state == "pending"} == set(jobs_[:2])
+    assert [row.resent_at is None for row in rows if row.job_id == jobs_[2]] == [True]
+
+
+async def test_webhooks_of_a_disabled_endpoint_stay(world: World):
+    tenant = await world.tenant(hook=HOOK)
+    await ended(world, tenant, 1)
+    await world.run("UPDATE delivery SET state = 'exhausted', completed_at = now()")
+    await world.run("UPDATE endpoint SET disabled_at = now()")
+    await resend_webhooks(world.deps, tenant.id, ALL)
+    await run_all(world)
+    assert await world.value("SELECT state FROM delivery") == "exhausted"
 
 
 # --- Progress ------------------------------------------------------------------------------------

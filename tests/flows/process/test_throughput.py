@@ -28,6 +28,14 @@ def test_every_attempt_but_a_delivered_one_has_failed():
     assert made.durations == {("attempt", bucket_of(2.0)): 3}
 
 
+def test_only_calls_that_were_answered_have_a_duration():
+    made = Throughput()
+    for outcome in ("answered", "limited", "failed", "answered"):
+        made.note_call(outcome, 0.25)
+    assert made.counts == {"calls_answered": 2, "calls_limited": 1, "calls_failed": 1}
+    assert made.durations == {("call", bucket_of(0.25)): 2}
+
+
 def test_other_work_is_not_counted():
     assert noted(("http", "200"), ("sweep", "late"), ("poll", "ok")) == Throughput()
 

@@ -83,6 +83,8 @@ def any_filter(chance: random.Random, past: Past) -> JobFilter:
         "completed_before": before,
     }
     chosen = chance.sample(sorted(options), k=chance.randrange(5))
+    if chance.random() < 0.1:
+        chosen, options["ids"] = [*chosen, "ids"], tuple(row.id for row in past.jobs[::3])
     tenants = chance.sample(past.tenants, k=chance.randrange(1, 5))
     return JobFilter(tuple(tenants), **{name: options[name] for name in chosen})
 
@@ -102,6 +104,7 @@ def fits(wanted: JobFilter, row: AnyRow) -> bool:
     ended = row.completed_at
     return (
         all(value in values for value, values in choices if values)
+        and (not wanted.ids or row.id in wanted.ids)
         and (wanted.created_after or START - HOUR) < row.created_at
         and row.created_at < (wanted.created_before or longest)
         and (ended is not None or not (wanted.completed_after or wanted.completed_before))

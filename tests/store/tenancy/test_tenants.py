@@ -1,11 +1,12 @@
 from uuid_utils.compat import uuid7
 
 from gateway.core.model import Credential, Limits, Tenant
+from gateway.core.portal.look import PortalLook
 from gateway.store.database import Database, Tx
 from gateway.store.job_search import lists
 from gateway.store.job_search.lists import NewNote
 from gateway.store.schema import metadata
-from gateway.store.tenancy import access_keys, audit, sessions, tenants
+from gateway.store.tenancy import access_keys, audit, portal_looks, sessions, tenants
 from gateway.store.tenancy.tenants import CredentialInUse
 from gateway.store.usage import drift, rollups
 from gateway.store.webhooks import attempts, endpoints
@@ -18,6 +19,7 @@ from tests.builders import (
     add_jobs,
     add_submitted,
     add_tenant,
+    add_view,
     claim_deliveries,
     credential_of,
     key_of,
@@ -193,6 +195,8 @@ async def fill(tx: Tx) -> None:
     session = session_of(tenant_id=tenant)
     await sessions.add(tx, session, uuid7().bytes)
     await sessions.add_link(tx, session, uuid7().bytes)
+    await portal_looks.put(tx, tenant, PortalLook(mode="dark"))
+    await add_view(tx, tenant)
 
 
 USAGE = ("usage_hourly", "usage_daily")  # its tenant is unknown

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from gateway.core.model import KeyKind
+from gateway.core.portal.look import PortalLook
 from gateway.core.roles import Role
 from gateway.flows.admin.sessions import Session, redeem
 from gateway.flows.admin.tenants import suspend_tenant
@@ -29,7 +30,7 @@ async def test_a_tenant_makes_a_link_for_itself(world: World, acme: str) -> None
     session = await opened(world, answer.json()["url"])
     assert session.tenant
     assert (session.kind, session.tenant.slug, session.role) == ("portal", acme, Role.SUPPORT)
-    assert (session.who, session.pages, session.theme) == ("test", (), {"mode": "auto"})
+    assert (session.who, session.pages, session.look) == ("test", (), PortalLook())
 
 
 async def test_the_url_begins_with_the_public_one(world: World, acme: str) -> None:
@@ -54,7 +55,7 @@ async def test_everything_it_may_carry(world: World, acme: str) -> None:
     assert session.role is Role.VIEWER
     assert session.pages == ("jobs", "deliveries")
     assert session.return_url == "http://localhost:3000/orders?a=b"
-    assert session.theme == theme
+    assert session.look == PortalLook(theme["accent"], theme["logoUrl"], "light")
 
 
 @pytest.mark.parametrize("path", ["/v1/portal-link", "/admin/v1/tenant/{slug}/portal-link"])

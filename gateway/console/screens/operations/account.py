@@ -7,7 +7,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from msgspec import Meta
 
-from gateway.console.cookies import no_session_cookie
+from gateway.console.cookies import SESSION, dropped
 from gateway.console.links import ACCOUNT, with_changes
 from gateway.console.view import View
 from gateway.core.model import Scope
@@ -52,7 +52,7 @@ async def end_session(session_id: FromPath[UUID], view: Injected[View]) -> Respo
         view.require(Scope.ADMIN)
     is_ended = await sessions.end(view.deps, session_id, actor=own.actor)
     if session_id == own.id:
-        return view.go(view.at("/sign-in"), cookie=no_session_cookie())
+        return view.go(view.at("/sign-in"), cookie=dropped(SESSION))
     return view.go(view.at(f"{ACCOUNT}?told={'ended' if is_ended else 'gone'}"))
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from litestar import Response, get
 
-from gateway.console.states import PROCESSES, Pill
+from gateway.console.show.states import PROCESSES, Pill
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.flows.admin.tenant_load import held_tenants

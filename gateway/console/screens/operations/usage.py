@@ -20,6 +20,7 @@ from gateway.web.routes.usage import usage_csv
 from gateway.web.schemas.requests import In
 
 _READS = {"scope": Scope.USAGE_READ}
+_FILES = (("day", "CSV by day"), ("workflow", "CSV by workflow"), ("tenant", "CSV by tenant"))
 _MONTHS_SHOWN = 25
 _MOST_CODES = 10
 _CSV_GROUPS = {"day": ("day",), "tenant": ("tenant",), "workflow": ("workflow", "status")}
@@ -57,8 +58,9 @@ async def show_usage(parameters: Injected[UsageView], view: Injected[View]) -> R
     """The usage of one month."""
     now = view.deps.clock.now()
     month = month_of(parameters.month, now)
-    days = await _read(view, parameters, month, ("day",))
-    (total,) = await _read(view, parameters, month, ()) or [None]
+    visible = await _visible(view, parameters.tenant)
+    read = view.context.usage_days.read
+    days, total = await read(visible, month.since, month.until, only=_only(parameters))
     return view.page(
         "operations/usage.html",
         given=parameters,
@@ -66,6 +68,7 @@ async def show_usage(parameters: Injected[UsageView], view: Injected[View]) -> R
         months=_months(month, now),
         total=total,
         run_hours=_run_hours(total),
+        files=_FILES[: None if view.signed_in.tenant is None else -1],
         codes=_codes(total),
         days=[(day, _run_hours(day)) for day in days],
         bars=_bars(days, month, now),
@@ -97,13 +100,16 @@ def month_of(text: str, now: datetime) -> Month:
 
 
 async def _read(view: View, given: UsageView, month: Month, groups: tuple[str, ...]) -> list[Group]:
-    only = UsageOnly(
-        (given.workflow,) if given.workflow else (), (given.status,) if given.status else ()
-    )
     visible = await _visible(view, given.tenant)
-    turn = view.context.usage_lock
+    turn, only = view.context.usage_lock, _only(given)
     return await read_usage(
         view.deps, groups, visible, month.since, month.until, turn=turn, only=only
+    )
+
+
+def _only(given: UsageView) -> UsageOnly:
+    return UsageOnly(
+        (given.workflow,) if given.workflow else (), (given.status,) if given.status else ()
     )
 
 

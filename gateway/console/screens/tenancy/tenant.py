@@ -1,5 +1,6 @@
 """One tenant: what it uses of its limits, its credential, its keys, and who changed what."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -11,19 +12,20 @@ from msgspec import Meta
 
 from gateway.console.links import TENANTS
 from gateway.console.screens.acts import Act, acts_of
+from gateway.console.screens.tenancy.limit_bars import limit_bars
 from gateway.console.screens.tenancy.limit_fields import LIMIT_FIELDS, LimitField
 from gateway.console.screens.tenancy.tenants import tenant_pill
-from gateway.console.states import Pill
+from gateway.console.show.states import Pill
 from gateway.console.view import View
 from gateway.core.model import AccessKey, Scope, Tenant
 from gateway.core.policy import Policy
 from gateway.core.text.cursor import PageCursor
 from gateway.flows.admin.access_keys import list_keys
 from gateway.flows.admin.audit import list_audit
+from gateway.flows.admin.portal_look import get_look
 from gateway.flows.admin.tenant_load import limits_in_force, read_load
 from gateway.flows.admin.tenants import list_credentials
 from gateway.store.tenancy.audit import AuditFilter
-from gateway.store.tenancy.load import TenantLoad
 from gateway.store.tenancy.tenants import CredentialInUse
 from gateway.web.context import Injected
 from gateway.web.schemas.requests import In
@@ -36,6 +38,7 @@ _TOLD = {
     "resumed": "The tenant is resumed: its waiting jobs go on.",
     "credential": "The upstream accepted the key; new jobs are submitted with it.",
     "revoked": "The key is revoked.",
+    "portal": "The look of the portal is stored.",
 }
 
 
@@ -43,25 +46,6 @@ class TenantView(In):
     """What was done just now."""
 
     told: Annotated[str, Meta(max_length=20)] = ""
-
-
-class LimitBar(NamedTuple):
-    """How much of a limit is used; `part` is of 1000, and `look` the class of its bar."""
-
-    name: str
-    used: int
-    most: int
-    is_own: bool
-
-    @property
-    def part(self) -> int:
-        """The width of the bar."""
-        return min(1000, round(1000 * self.used / max(self.most, 1)))
-
-    @property
-    def look(self) -> str:
-        """A bar that is nearly full needs somebody."""
-        return "bad" if self.part >= 1000 else "needs" if self.part >= 800 else "runs"  # noqa: PLR2004
 
 
 class Retention(NamedTuple):
@@ -78,22 +62,26 @@ async def show_tenant(
 ) -> Response[bytes]:
     """One tenant."""
     deps, now = view.deps, view.deps.clock.now()
-    tenant, load = await read_load(deps, slug)
-    acts = acts_of(await list_audit(deps, AuditFilter(tenant=slug), PageCursor(), _MOST_ACTS))
+    (tenant, load), found, credentials, keys = await asyncio.gather(
+        read_load(deps, slug),
+        list_audit(deps, AuditFilter(tenant=slug), PageCursor(), _MOST_ACTS),
+        list_credentials(deps, slug),
+        list_keys(deps, slug),
+    )
+    acts = acts_of(found)
     return view.page(
         "tenancy/tenant.html",
         tenant=tenant,
         pill=tenant_pill(tenant, load),
         path=view.at(f"{TENANTS}/{tenant.slug}"),
-        uses=_uses(tenant, load, deps.policy),
+        uses=limit_bars(tenant, load, deps.policy),
         rate=limits_in_force(tenant.limits, deps.policy).rate,
         kept=_kept(tenant, deps.policy),
         limit_fields=_fields(tenant),
-        credentials=[
-            (one, _credential_pill(one, now)) for one in await list_credentials(deps, slug)
-        ],
-        keys=[(one, key_pill(one, now)) for one in await list_keys(deps, slug)],
+        credentials=[(one, _credential_pill(one, now)) for one in credentials],
+        keys=[(one, key_pill(one, now)) for one in keys],
         acts=acts,
+        look=await get_look(deps, slug),
         suspension=_suspension(tenant, acts),
         told=_TOLD.get(parameters.told, ""),
     )
@@ -106,15 +94,6 @@ def key_pill(key: AccessKey, now: datetime) -> Pill:
     if key.expires_at is not None and key.expires_at <= now:
         return Pill("waits", "expired")
     return Pill("good", "active") if key.expires_at is None else Pill("needs", "ends")
-
-
-def _uses(tenant: Tenant, load: TenantLoad, policy: Policy) -> list[LimitBar]:
-    most, own = limits_in_force(tenant.limits, policy), tenant.limits
-    return [
-        LimitBar("Waiting jobs", load.waiting, most.waiting, own.max_queued is not None),
-        LimitBar("In flight", load.in_flight, most.in_flight, own.max_in_flight is not None),
-        LimitBar("Endpoints", load.endpoints, most.endpoints, own.max_endpoints is not None),
-    ]
 
 
 def _kept(tenant: Tenant, policy: Policy) -> list[Retention]:

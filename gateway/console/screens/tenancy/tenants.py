@@ -6,7 +6,7 @@ from litestar import Response, get
 from msgspec import Meta
 
 from gateway.console.links import with_changes
-from gateway.console.states import Pill
+from gateway.console.show.states import Pill
 from gateway.console.view import View
 from gateway.core.model import Scope, Tenant
 from gateway.flows.admin.tenant_load import ListedTenant, list_loads

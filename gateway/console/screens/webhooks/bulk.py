@@ -1,5 +1,6 @@
 """Bulk operations: the list, and one with its progress; stop."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -8,14 +9,15 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from msgspec import field, structs
 
-from gateway.console.json_view import json_view
 from gateway.console.links import BULK, Cursor, with_changes
 from gateway.console.screens.webhooks.tenant_filter import chosen_tenant
-from gateway.console.states import Pill
+from gateway.console.show.json_view import json_view
+from gateway.console.show.states import Pill
 from gateway.console.view import View
 from gateway.core.model import Scope
 from gateway.core.text.cursor import encode_cursor
 from gateway.flows.admin.audit import note_before
+from gateway.flows.admin.tenants import tenant_slugs
 from gateway.flows.bulk import deliveries
 from gateway.flows.bulk.lists import OperationFilter, find_operation_owner, operations
 from gateway.store.work.bulk_operations import Operation
@@ -36,6 +38,7 @@ KINDS = {
     "replay-missing": "send missing events",
     "cancel-jobs": "cancel jobs",
     "retry-jobs": "retry jobs",
+    "resend-webhooks": "resend webhooks of jobs",
 }
 _READS = {"scope": Scope.ENDPOINTS_READ}
 
@@ -66,7 +69,7 @@ async def show_bulk(parameters: Injected[BulkView], view: Injected[View]) -> Res
     page = found[:_SIZE]
     return view.page(
         "webhooks/bulk.html",
-        rows=[await row_of(view, one) for one in page],
+        rows=await operation_rows(view, page),
         given=parameters,
         states=[(pill.word, with_changes(view, state=name)) for name, pill in _STATES.items()],
         all_states=with_changes(view, state=""),
@@ -80,10 +83,11 @@ async def show_bulk(parameters: Injected[BulkView], view: Injected[View]) -> Res
 async def show_operation(operation_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
     """One operation with its progress."""
     operation = await _operation(view, operation_id)
+    identity = await view.context.identities.tenant_by_id(operation.tenant_id)
     chosen = {name: value for name, value in _chosen(operation).items() if value}
     return view.page(
         "webhooks/operation.html",
-        row=await row_of(view, operation),
+        row=_row(view, operation, identity.tenant.slug),
         path=view.at(f"{BULK}/{operation.id}"),
         filter=json_view(msgspec.json.encode(chosen).decode()),
     )
@@ -107,13 +111,18 @@ async def stop_operation(operation_id: FromPath[UUID], view: Injected[View]) -> 
     return view.go(view.at(f"{BULK}/{operation.id}"))
 
 
-async def row_of(view: View, operation: Operation) -> OperationRow:
-    """An operation with the name of its tenant, its words, and how long it lasts at most."""
-    identity = await view.context.identities.tenant_by_id(operation.tenant_id)
+async def operation_rows(view: View, found: Sequence[Operation]) -> list[OperationRow]:
+    """Operations with the names of their tenants."""
+    slugs = await tenant_slugs(view.deps, {one.tenant_id for one in found})
+    return [_row(view, one, slugs.get(one.tenant_id, "")) for one in found]
+
+
+def _row(view: View, operation: Operation, tenant: str) -> OperationRow:
+    """An operation with its words, and how long it lasts at most."""
     left = (operation.total - operation.done) / view.deps.policy.bulk_rate
     return OperationRow(
         operation,
-        identity.tenant.slug,
+        tenant,
         KINDS.get(operation.kind, operation.kind),
         _STATES.get(operation.state, Pill("waits", operation.state)),  # type: ignore[call-overload]
         max(left, 0.0) if operation.state == "running" else None,

@@ -10,8 +10,8 @@ from msgspec import field
 from gateway.console.links import DEAD_LETTERS, DELIVERIES, link
 from gateway.console.screens.webhooks.recover import noted_start, read_time
 from gateway.console.screens.webhooks.tenant_filter import chosen_tenant
+from gateway.console.show.words import machine
 from gateway.console.view import View
-from gateway.console.words import machine
 from gateway.core.model import DeliveryState, Scope
 from gateway.core.webhooks.failure_causes import FailureCause, failure_cause
 from gateway.errors import BadRequest

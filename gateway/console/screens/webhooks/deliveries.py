@@ -15,6 +15,7 @@ from gateway.console.screens.webhooks.delivery_filters import (
 from gateway.console.view import View
 from gateway.core.model import Delivery, Scope
 from gateway.core.text.cursor import encode_page
+from gateway.flows.admin.tenants import tenant_slugs
 from gateway.flows.read.deliveries import list_deliveries
 from gateway.web.context import Injected
 from gateway.web.respond.paging import read_cursor
@@ -48,9 +49,10 @@ async def show_deliveries(
     if wanted is not None:
         found = await list_deliveries(view.deps, wanted, cursor, _SIZE + 1)
     page = found[:_SIZE]
+    slugs = await tenant_slugs(view.deps, {one.tenant_id for one in page})
     return view.page(
         "webhooks/deliveries.html",
-        rows=[DeliveryRow(one, await slug_of(view, one)) for one in page],
+        rows=[DeliveryRow(one, slugs.get(one.tenant_id, "")) for one in page],
         given=parameters,
         states=[(word, state, with_changes(view, status=state)) for state, word in STATES.items()],
         spans=[(span, word, with_changes(view, span=span)) for span, word in SPANS.items()],

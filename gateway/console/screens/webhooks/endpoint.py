@@ -1,5 +1,6 @@
 """Endpoint: how it is doing, what it has not received, and what can be done about it."""
 
+import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from gateway.errors import BadRequest
 from gateway.flows.admin.audit import note_before
 from gateway.flows.bulk.lists import OperationFilter, operations
 from gateway.flows.deliver import endpoints as flow
+from gateway.flows.deliver.check_receiver import check_receiver
 from gateway.flows.deliver.sample import try_endpoint
 from gateway.flows.read.endpoints import MOST_COUNTED, endpoint_record
 from gateway.web.context import Injected
@@ -44,18 +46,22 @@ async def show_endpoint(
 ) -> Response[bytes]:
     """One endpoint."""
     endpoint = await endpoint_of(view, endpoint_id)
-    record = await endpoint_record(view.deps, endpoint.tenant_id, endpoint.id)
     running = OperationFilter(endpoint.tenant_id, "running", endpoint.id)
+    record, begun, tenant = await asyncio.gather(
+        endpoint_record(view.deps, endpoint.tenant_id, endpoint.id),
+        operations(view.deps, running, None, _MOST_RUNNING),
+        tenant_of(view, endpoint),
+    )
     now = view.deps.clock.now()
     return view.page(
         "webhooks/endpoint.html",
         endpoint=endpoint,
-        tenant=(await tenant_of(view, endpoint)).slug,
+        tenant=tenant.slug,
         pill=health_pill(endpoint),
         since=health_since(endpoint),
         record=record,
         bars=strip(record.attempts),
-        running=await operations(view.deps, running, None, _MOST_RUNNING),
+        running=begun,
         most=MOST_COUNTED,
         events=EVENT_TYPES,
         test_ping=TEST_PING,
@@ -80,7 +86,24 @@ async def test_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Re
     return view.go(view.at(f"{DELIVERIES}/{trial.delivery_id}"))
 
 
-@post("/endpoints/{endpoint_id:uuid}/enable", status_code=200, opt={"scope": Scope.ADMIN})
+@post("/endpoints/{endpoint_id:uuid}/check", status_code=200, opt={"scope": Scope.SUPPORT})
+async def check_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
+    """Check the way to the receiver, and show each step."""
+    endpoint = await endpoint_of(view, endpoint_id)
+    tenant = await tenant_of(view, endpoint)
+    await noted(view, endpoint, "checked")
+    is_staff = view.signed_in.tenant is None
+    with view.context.samples.room(str(tenant.id)):
+        check = await check_receiver(view.deps, tenant, endpoint.id, sees_inside=is_staff)
+    return view.page(
+        "webhooks/check.html",
+        endpoint=endpoint,
+        check=check,
+        path=view.at(f"{ENDPOINTS}/{endpoint.id}"),
+    )
+
+
+@post("/endpoints/{endpoint_id:uuid}/enable", status_code=200, opt={"scope": Scope.ENDPOINTS_WRITE})
 async def enable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
     """Deliver to it again."""
     endpoint = await endpoint_of(view, endpoint_id)
@@ -89,7 +112,9 @@ async def enable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> 
     return view.go(view.at(f"{ENDPOINTS}/{endpoint.id}?told=enabled"))
 
 
-@post("/endpoints/{endpoint_id:uuid}/disable", status_code=200, opt={"scope": Scope.ADMIN})
+@post(
+    "/endpoints/{endpoint_id:uuid}/disable", status_code=200, opt={"scope": Scope.ENDPOINTS_WRITE}
+)
 async def disable_endpoint(endpoint_id: FromPath[UUID], view: Injected[View]) -> Response[bytes]:
     """Deliver nothing more to it."""
     endpoint = await endpoint_of(view, endpoint_id)
@@ -133,4 +158,4 @@ def _ends_at(endpoint: Endpoint) -> datetime | None:
     return endpoint.failing_since + timedelta(seconds=DISABLE_AFTER_SECONDS)
 
 
-HANDLERS = [show_endpoint, test_endpoint, enable_endpoint, disable_endpoint]
+HANDLERS = [show_endpoint, test_endpoint, check_endpoint, enable_endpoint, disable_endpoint]

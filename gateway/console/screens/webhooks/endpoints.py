@@ -6,9 +6,9 @@ from typing import Annotated
 from litestar import Response, get
 from msgspec import Meta, field, structs
 
-from gateway.console.links import Cursor, with_changes
+from gateway.console.links import Cursor, Told, with_changes
 from gateway.console.screens.webhooks.tenant_filter import chosen_tenant
-from gateway.console.states import Pill
+from gateway.console.show.states import Pill
 from gateway.console.view import View
 from gateway.core.model import Endpoint, Scope
 from gateway.core.text.cursor import encode_cursor
@@ -23,6 +23,7 @@ from gateway.web.respond.paging import read_cursor
 from gateway.web.schemas.requests import Choice, In
 
 _SIZE = 50
+_TOLD = {"deleted": "The endpoint is deleted. What was sent to it stays in the lists."}
 _HEALTH: dict[EndpointHealth, str] = {"failing": "failing", "disabled": "disabled", "well": "well"}
 
 
@@ -33,6 +34,7 @@ class EndpointsView(In):
     health: EndpointHealth | None = None
     url: Annotated[str, Meta(max_length=200)] = ""
     cursor: Cursor = ""
+    told: Told = ""
 
 
 @get("/endpoints", opt={"scope": Scope.ENDPOINTS_READ})
@@ -52,7 +54,8 @@ async def show_endpoints(
         all_healths=with_changes(view, health=""),
         first=with_changes(view) if parameters.cursor else "",
         older=with_changes(view, cursor=encode_cursor(page[-1].id)) if len(found) > _SIZE else "",
-        is_filtered=structs.replace(parameters, cursor="") != EndpointsView(),
+        is_filtered=structs.replace(parameters, cursor="", told="") != EndpointsView(),
+        told=_TOLD.get(parameters.told, ""),
     )
 
 

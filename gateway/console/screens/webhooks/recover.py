@@ -9,8 +9,8 @@ from litestar.params import FromPath
 
 from gateway.console.links import BULK, ENDPOINTS
 from gateway.console.screens.webhooks.endpoint import endpoint_of, tenant_of
+from gateway.console.show.words import machine
 from gateway.console.view import View
-from gateway.console.words import machine
 from gateway.core.model import Endpoint, Scope
 from gateway.errors import BadRequest
 from gateway.flows.admin.audit import note_before

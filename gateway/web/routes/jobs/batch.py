@@ -126,6 +126,21 @@ async def retry_jobs(
     return _shown(await bulk_jobs.retry_jobs(deps, tenant.id, wanted, dry_run=payload.dry_run))
 
 
+@post(
+    "/job/resend",
+    opt={"scope": Scope.ENDPOINTS_WRITE, "or_scopes": (Scope.SUPPORT,)},
+    status_code=200,
+    operation_id="resendWebhooksOfJobs",
+    summary="Resend all webhooks of jobs",
+)
+async def resend_webhooks(
+    payload: Injected[JobsBulkIn], tenant: Injected[Tenant], deps: Injected[Deps]
+) -> BulkOut | DryRunOut:
+    """Starts a bulk operation on the jobs of a filter, in any state; it counts jobs, not webhooks."""
+    wanted = _filter(payload.filter)
+    return _shown(await bulk_jobs.resend_webhooks(deps, tenant.id, wanted, dry_run=payload.dry_run))
+
+
 def _replayed(*, is_replay: bool) -> dict[str, str]:
     return {"Idempotency-Replayed": "true"} if is_replay else {}
 
@@ -167,4 +182,4 @@ def _shown(begun: Operation | DryRun) -> BulkOut | DryRunOut:
     return DryRunOut(True, begun.count) if isinstance(begun, DryRun) else BulkOut.of(begun)
 
 
-HANDLERS = [create_batch, retry_job, cancel_jobs, retry_jobs]
+HANDLERS = [create_batch, retry_job, cancel_jobs, retry_jobs, resend_webhooks]

@@ -48,10 +48,16 @@ def jobs_download(
     shown: ShowWorkflow,
 ) -> ASGIApp:
     """Jobs of a filter as CSV with a header row, or as NDJSON."""
-    pages = export_jobs(context.deps, wanted, kind, before)
-    if kind == "csv":
-        return _download(context, request, CSV_TYPE, _csv(pages), name="jobs")
-    return _download(context, request, NDJSON, _ndjson(pages, shown), name="jobs")
+    media_type, chunks = jobs_as(context.deps, kind, wanted=wanted, before=before, shown=shown)
+    return _download(context, request, media_type, chunks, name="jobs")
+
+
+def jobs_as(
+    deps: Deps, kind: Form, *, wanted: JobFilter, before: UUID | None, shown: ShowWorkflow
+) -> tuple[str, AsyncGenerator[bytes]]:
+    """The media type and the pieces of an export of jobs; nothing is read before they are asked for."""
+    pages = export_jobs(deps, wanted, kind, before)
+    return (CSV_TYPE, _csv(pages)) if kind == "csv" else (NDJSON, _ndjson(pages, shown))
 
 
 @get(

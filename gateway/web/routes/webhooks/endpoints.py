@@ -1,4 +1,4 @@
-"""Webhook endpoints: create, read, change, delete, test, enable and disable them."""
+"""Webhook endpoints: create, read, change, delete, test, check, enable and disable them."""
 
 from uuid import UUID
 
@@ -10,11 +10,13 @@ from gateway.core.model import Scope, Tenant
 from gateway.core.webhooks.custom_headers import HIDDEN
 from gateway.errors import BadRequest
 from gateway.flows.deliver import endpoints
+from gateway.flows.deliver.check_receiver import check_receiver
 from gateway.flows.deliver.endpoints import DISABLED, EndpointSpec
 from gateway.flows.deliver.sample import try_endpoint
 from gateway.flows.deps import Deps
 from gateway.web.context import AnyRequest, Context, Injected
 from gateway.web.respond.paging import one_page, read_cursor
+from gateway.web.schemas.check_responses import EndpointCheckOut
 from gateway.web.schemas.delivery_responses import TrialOut
 from gateway.web.schemas.responses import Deleted
 from gateway.web.schemas.webhook_requests import (
@@ -172,6 +174,24 @@ async def test_endpoint(
 
 
 @post(
+    "/endpoint/{endpoint_id:uuid}/check",
+    opt=_TEST,
+    status_code=200,
+    operation_id="checkEndpoint",
+    summary="Check the way to the receiver step by step",
+)
+async def check_endpoint(
+    endpoint_id: FromPath[UUID], tenant: Injected[Tenant], context: Injected[Context]
+) -> EndpointCheckOut:
+    """Name, SSRF guard, connection, certificate, and a signed test event, within 10 seconds in all.
+
+    The status is 200 whatever is found. Redirects are not followed. Disabled endpoints are checked too.
+    """
+    with context.samples.room(str(tenant.id)):
+        return EndpointCheckOut.of(await check_receiver(context.deps, tenant, endpoint_id))
+
+
+@post(
     "/endpoint/{endpoint_id:uuid}/enable",
     opt=_WRITE,
     status_code=200,
@@ -219,6 +239,7 @@ HANDLERS = [
     update_endpoint,
     delete_endpoint,
     test_endpoint,
+    check_endpoint,
     enable_endpoint,
     disable_endpoint,
 ]

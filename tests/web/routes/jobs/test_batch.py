@@ -278,6 +278,8 @@ class TestBulk:
             ({"createdBefore": "2001-01-01T00:00:00Z"}, 0),
             ({"completedAfter": "2001-01-01T00:00:00Z"}, 2),
             ({"completedBefore": "2001-01-01T00:00:00Z"}, 0),
+            ({"id": [jobs[0], jobs[2], NOBODY]}, 1),
+            ({"id": jobs, "metadata": {"n": ["1", "2"]}}, 1),
         ]
 
         for wanted, count in cases:
@@ -289,6 +291,15 @@ class TestBulk:
         listed = await world.get("/v1/job", acme)
         retried = [job["gateway"]["retryOf"] for job in listed if job["gateway"]["retryOf"]]
         assert sorted(retried) == sorted(jobs[:2])
+
+    async def test_webhooks_of_jobs_are_sent_again(self, world: World, acme: str) -> None:
+        jobs = [await world.job(acme) for _ in range(2)]
+        given = {"filter": {"id": jobs}}
+        dry = await world.send("POST", "/v1/job/resend", acme, {**given, "dryRun": True})
+        assert dry == {"dryRun": True, "count": 2}
+        begun = await world.send("POST", "/v1/job/resend", acme, given)
+        assert (begun["kind"], begun["total"]) == ("resend-webhooks", 2)
+        assert (await _finished(world, acme, begun))["done"] == 2
 
     @pytest.mark.parametrize(
         ("path", "body", "field"),
@@ -305,6 +316,9 @@ class TestBulk:
             ("cancel", {"filter": {"createdBefore": _NEVER}}, "filter.createdBefore"),
             ("retry", {"filter": {"completedAfter": _NEVER}}, "filter.completedAfter"),
             ("retry", {"filter": {"completedBefore": "soon"}}, "filter.completedBefore"),
+            ("retry", {"filter": {"id": []}}, "filter.id"),
+            ("resend", {"filter": {"id": ["x"]}}, "filter.id[0]"),
+            ("resend", {"filter": {}}, "filter"),
         ],
     )
     async def test_a_bad_filter_is_named(
@@ -333,6 +347,7 @@ class TestBulk:
             ("batch", batch_of({})),
             ("job/cancel", {"filter": {"name": ["x"]}}),
             ("job/retry", {"filter": {"name": ["x"]}}),
+            ("job/resend", {"filter": {"name": ["x"]}}),
             (f"job/{job_id}/retry", None),
         ):
             answer = await world.call("POST", f"/v1/{path}", key, json=body)

@@ -394,7 +394,7 @@ async def test_a_tenant_has_a_limit_of_tests_under_way(world: World, acme: str) 
     held, send = asyncio.Event(), world.sender.send
     news: asyncio.Queue[str] = asyncio.Queue()
 
-    async def hang(webhook: Any) -> Any:
+    async def hang(webhook: Any, within: float | None = None) -> Any:
         news.put_nowait("held")
         await held.wait()
         return await send(webhook)
@@ -410,6 +410,8 @@ async def test_a_tenant_has_a_limit_of_tests_under_way(world: World, acme: str) 
             answer = await one
             assert "5 tests" in problem(answer, 429, "RATE_LIMITED")["detail"]
             assert answer.headers["retry-after"] == "5"
+        check = await world.call("POST", path.replace("/test", "/check"), acme)
+        problem(check, 429, "RATE_LIMITED")  # checks take the same room
         of_other = asyncio.create_task(world.call("POST", theirs, other, json={}))
         of_other.add_done_callback(lambda _: news.put_nowait("answered"))
         assert await news.get() == "held"
@@ -419,3 +421,18 @@ async def test_a_tenant_has_a_limit_of_tests_under_way(world: World, acme: str) 
     finally:
         held.set()
         world.client = first
+
+
+async def test_a_check_tells_each_step_and_needs_the_right_key(world: World, acme: str) -> None:
+    to = await endpoint(world, acme)
+    found = await world.send("POST", f"/v1/endpoint/{to}/check", acme)
+
+    steps = {one["step"]: one["result"] for one in found["steps"]}
+    assert steps == {"dns": "ok", "guard": "ok", "connect": "ok", "tls": "warn", "request": "ok"}
+    assert (found["result"], found["status"], found["location"]) == ("warn", 200, None)
+    delivery_of = await world.get(f"/v1/delivery/{found['deliveryId']}", acme)
+    assert delivery_of["test"] is True
+    reader = await world.key(KeyKind.TENANT, tenant=acme, scopes=frozenset({"endpoints:read"}))
+    problem(await world.call("POST", f"/v1/endpoint/{to}/check", reader), 403, "FORBIDDEN")
+    other = await world.tenant("other")
+    problem(await world.call("POST", f"/v1/endpoint/{to}/check", other), 404, "NOT_FOUND")

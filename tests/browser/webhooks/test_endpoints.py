@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.receiver import Receiver, receiver
-from tests.browser.test_deliveries import delivery, endpoint, eventually
 from tests.browser.visitor import Gateway, Visitors
+from tests.browser.webhooks.test_deliveries import delivery, endpoint, eventually
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +79,25 @@ def test_an_operator_edits_rotates_and_disables(
     expect(page.locator(".verdict")).to_contain_text("it moves")
     page.click("button:has-text('Enable')")
     expect(page.locator(".verdict")).to_contain_text("It is well.")
+
+
+def test_a_receiver_is_checked_and_the_page_says_what_to_do(
+    visitors: Visitors, gateway: Gateway, hooks: Receiver
+) -> None:
+    tenant = gateway.tenant()
+    to = endpoint(tenant, f"{hooks.url}/503/checked")
+    page = visitors.new("support", java_script_enabled=False).open(f"/console/endpoints/{to}")
+    page.click("button:has-text('Check receiver')")
+    expect(page.locator(".verdict")).to_contain_text("Webhooks do not arrive.")
+    expect(page.locator("tr:has-text('TCP connection') .pill")).to_have_text("ok")
+    request = page.locator("tr:has-text('Test event')")
+    expect(request.locator(".pill")).to_have_text("fail")
+    expect(request).to_contain_text("HTTP 503")
+    hooks.status = 200
+    try:
+        page.click("button:has-text('Check again')")
+    finally:
+        hooks.status = None
+    expect(page.locator(".verdict")).to_contain_text("The receiver works")
+    page.click("text=The test event with the whole answer")
+    expect(page.locator("main")).to_contain_text("This is a test")

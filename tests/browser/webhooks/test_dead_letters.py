@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.receiver import Receiver, receiver
-from tests.browser.test_deliveries import endpoint, eventually
 from tests.browser.visitor import Gateway, Visitors
+from tests.browser.webhooks.test_deliveries import endpoint, eventually
 
 
 @pytest.fixture(scope="module")

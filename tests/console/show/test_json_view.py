@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.console.json_view import json_view
+from gateway.console.show.json_view import json_view
 
 
 @pytest.mark.parametrize(

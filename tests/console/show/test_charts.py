@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.console.charts import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Series, lines, stacked
+from gateway.console.show.charts import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Series, lines, stacked
 
 _START = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 _FLOOR = HEIGHT - BOTTOM

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.console import words
+from gateway.console.show import words
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from gateway.console.phases import AXIS, phases
+from gateway.console.show.phases import AXIS, phases
 from gateway.core.model import Attempt, Delivery, DeliveryState, Job, JobState
 from tests.builders import attempt_of, job_of
 

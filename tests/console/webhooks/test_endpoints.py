@@ -2,10 +2,18 @@
 
 import html
 import re
+from datetime import timedelta
 
 import httpx
 import pytest
 
+from gateway.core.webhooks.receiver_probe import (
+    FoundAddresses,
+    ProbedTls,
+    ReceiverProbe,
+    ServerCertificate,
+    TriedAddress,
+)
 from tests.console.conftest import signed_in
 from tests.web.conftest import NOBODY, World
 from tests.web.webhooks import delivery, endpoint, failed, succeeded
@@ -234,10 +242,38 @@ async def test_a_test_event_leads_to_its_delivery(world: World, client: httpx.As
     assert "This is a test" in (await client.get(sent.headers["location"])).text
 
 
+async def test_a_check_shows_each_step_and_is_audited(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    slug = await world.tenant("acme")
+    to = await endpoint(world, slug)
+    names = ("<b>hooks</b>.example", "hooks.example.com")
+    certificate = ServerCertificate(names, "<i>CA", world.deps.clock.now() + timedelta(days=3))
+    world.sender.probed["https://hooks.example.com/a"] = ReceiverProbe(
+        is_tls=True,
+        lookup=FoundAddresses(("192.0.2.1",), 0.01),
+        tried=(TriedAddress("192.0.2.1", 0.01),),
+        tls=ProbedTls(0.01, "TLSv1.3", certificate),
+    )
+    console = await signed_in(world, client, "support")
+    answer = await console.post(f"/console/endpoints/{to}/check")
+    assert answer.status_code == 200
+    page = answer.text
+    assert "somebody has to look at something soon" in page
+    assert "&lt;b&gt;hooks" in page
+    assert "<i>CA" not in page
+    assert re.findall(r'class="pill \w+">(\w+)<', page) == ["ok", "ok", "ok", "warn", "ok"]
+    [listed] = await world.get(f"/v1/delivery?endpoint={to}", slug)
+    assert f"/console/deliveries/{listed['id']}" in page
+    notes = await world.get(f"/admin/v1/audit?tenant={slug}", world.operator)
+    assert next(one["action"] for one in notes) == "endpoint.checked"
+
+
 @pytest.mark.parametrize(
     ("act", "role"),
     [
         ("test", "viewer"),
+        ("check", "viewer"),
         ("send", "viewer"),
         ("enable", "support"),
         ("disable", "support"),

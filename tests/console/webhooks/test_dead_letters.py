@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.console.conftest import signed_in
-from tests.console.test_endpoints import hidden
+from tests.console.webhooks.test_endpoints import hidden
 from tests.web.conftest import World
 from tests.web.webhooks import delivery, endpoint, tried
 
@@ -88,3 +88,18 @@ async def test_a_viewer_may_not_send_and_an_empty_list_says_so(
         f"/console/dead-letters/send?tenant={slug}", {"until": "2030-01-01"}
     )
     assert answer.status_code == 403
+
+
+async def test_only_the_largest_groups_are_shown(
+    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.flows.read.deliveries._MOST_GROUPS", 2)
+    slug = await world.tenant("acme")
+    to = await endpoint(world, slug)
+    for status, count in ((500, 3), (503, 2), (404, 1)):
+        await dead(world, slug, to, status, count)
+    await signed_in(world, client, "support")
+    page = (await client.get(f"/console/dead-letters?tenant={slug}")).text
+    assert counts(page) == [3, 2]
+    assert "6 webhooks that no attempt follows" in page
+    assert "1 smaller ones are not shown" in page

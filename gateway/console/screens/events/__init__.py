@@ -1,0 +1,1 @@
+"""Screens about events: the catalogue of their types, and the feed."""

@@ -1,0 +1,1 @@
+"""How pages show values: words, states, JSON, phases and charts. Pure."""
