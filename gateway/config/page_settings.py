@@ -36,6 +36,17 @@ class PageSettings(BaseSettings):
         "separated by commas; a tenant can have its own instead. Empty: none.",
     )
 
+    console_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Separate port for the console and the portal, with health checks. `GATEWAY_PORT` then "
+        "answers neither, and this port nothing of the API. 0: on `GATEWAY_PORT`. Each process on a host needs "
+        "its own port.",
+    )
+    console_host: str = Field(
+        "", description="Address that `GATEWAY_CONSOLE_PORT` listens on; empty: `GATEWAY_HOST`."
+    )
     oidc_issuer: Issuer = ""
     oidc_client_id: ClientId = ""
     oidc_client_secret: ClientSecret = SecretStr("")

@@ -56,7 +56,15 @@ def create_app(
 
 def create_metrics_app(app: FrontDoor) -> FrontDoor:
     """The application for a separate port: health, and the metrics of the main application."""
-    return FrontDoor(app.context, _inner([_open_router([*health.HANDLERS, *health.METRICS])]))
+    inner = _inner([_open_router([*health.HANDLERS, *health.METRICS])])
+    return FrontDoor(app.context, inner, accepts_jobs=False)
+
+
+def create_pages_app(app: FrontDoor, faces: Sequence[Face]) -> FrontDoor:
+    """The application for a separate port: health, and faces that the main application lacks."""
+    routers = [router for face in faces for router in face.routers]
+    inner = _inner([_open_router(health.HANDLERS), *routers], faces)
+    return FrontDoor(app.context, inner, accepts_jobs=False)
 
 
 @cache

@@ -1,5 +1,7 @@
 """The outermost ASGI layer: request ids, POST /job, conditional requests, the access log."""
 
+from collections.abc import Collection
+
 from gateway.web.asgi.etags import names_tag
 from gateway.web.asgi.read_body import Incoming
 from gateway.web.asgi.request_context import (
@@ -35,10 +37,14 @@ _BODY_HEADERS = frozenset({b"content-length", b"content-type"})
 
 
 class FrontDoor:
-    """The ASGI application; `in_flight` counts the requests that have no response yet."""
+    """The ASGI application; `in_flight` counts the requests that have no response yet.
 
-    def __init__(self, context: Context, inner: App) -> None:
+    With `accepts_jobs` it answers POST /job itself.
+    """
+
+    def __init__(self, context: Context, inner: App, *, accepts_jobs: bool = True) -> None:
         self.in_flight = 0
+        self._own_paths = PATHS if accepts_jobs else frozenset[str]()
         self.context = context
         self._inner = inner
 
@@ -49,7 +55,7 @@ class FrontDoor:
             return
         self.in_flight += 1
         incoming = Incoming(scope, receive, self.context.bodies)
-        exchange = _Exchange(self.context, scope, send, incoming)
+        exchange = _Exchange(self.context, scope, send, incoming, self._own_paths)
         try:
             await exchange.run(receive, self._inner)
         finally:
@@ -63,7 +69,14 @@ class FrontDoor:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, context: Context, scope: Scope, send: Send, incoming: Incoming) -> None:
+    def __init__(
+        self,
+        context: Context,
+        scope: Scope,
+        send: Send,
+        incoming: Incoming,
+        own_paths: Collection[str],
+    ) -> None:
         deps = context.deps
         self._context = context
         self._scope = scope
@@ -80,7 +93,7 @@ class _Exchange:
         self._is_unreported = path.startswith(_UNREPORTED)
         if deps.tracer and not self._is_unreported:
             self._request_context.span = deps.tracer.start("http", traceparent_of(scope["headers"]))
-        self._route = path if self._method == "POST" and path in PATHS else ""
+        self._route = path if self._method == "POST" and path in own_paths else ""
 
     async def run(self, receive: Receive, inner: App) -> None:
         """Answer the request; every error becomes a response."""

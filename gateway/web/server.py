@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from typing import NamedTuple
 
 import structlog
 import uvloop
@@ -21,7 +22,7 @@ from gateway.host.descriptors import raise_limit
 from gateway.host.listening import ListenAddress, claimed
 from gateway.runtime import identity_of, open_deps, warn_of_unknown_settings
 from gateway.settings import Settings
-from gateway.web.app import Face, create_app, create_metrics_app
+from gateway.web.app import Face, create_app, create_metrics_app, create_pages_app
 from gateway.web.capacity.limits import HttpLimits
 from gateway.web.front_door import FrontDoor
 
@@ -42,7 +43,7 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way.
 
-    `crash_point` is called with the name of each crash point; `faces` are served beside the API.
+    `crash_point` is called with the name of each crash point; `faces` are served beside the API, on its port or their own.
     """
     log.configure(settings.log_level, settings.log_format)
     warn_of_unknown_settings()
@@ -60,31 +61,33 @@ async def _serve(
         await require_keys(deps)
         await stack.enter_async_context(beating(deps, identity_of("api", deps.ids)))
         await stack.enter_async_context(watching(deps.replica))
-        address = stack.enter_context(
-            claimed(settings.host, settings.port, shared=settings.share_port)
-        )
-        app = create_app(
-            deps, HttpLimits.of(settings), metrics=not settings.metrics_port, faces=faces
-        )
+        doors = _doors(stack, deps, settings, faces)
         garbage_collection.relax()
-        server = _server(app, settings, address)
-        serving = asyncio.create_task(server.serve())
+        serving = [asyncio.create_task(door.server.serve()) for door in doors]
         if settings.metrics_port:
             host = settings.metrics_host or settings.host
-            metrics_address = stack.enter_context(claimed(host, settings.metrics_port))
-            metrics = _server(create_metrics_app(app), settings, metrics_address)
-            stack.callback(asyncio.create_task(metrics.serve()).cancel)
+            metrics = create_metrics_app(doors[0].app)
+            beside = _open(stack, metrics, settings, host, settings.metrics_port)
+            stack.callback(asyncio.create_task(beside.server.serve()).cancel)
         stopping = asyncio.create_task(stop.asked.wait())
-        _log.info("api started", host=address.address, port=address.port)
-        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        _log.info("api started", host=doors[0].address.address, port=doors[0].address.port)
+        await asyncio.wait((*serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         deps.slots.draining = True
         await stop.wait_or_skip(settings.drain_delay_seconds)
-        await _drain(deps, app, server, settings.drain_seconds)
+        await _drain(deps, doors, settings.drain_seconds)
         # The server itself would wait forever for a client that does not read its response.
-        ended, _ = await asyncio.wait((serving,), timeout=_FLUSH_SECONDS)
+        ended, _ = await asyncio.wait(serving, timeout=_FLUSH_SECONDS)
         for task in ended:
             task.result()
+
+
+class _Door(NamedTuple):
+    """An application, and the server of its port."""
+
+    app: FrontDoor
+    server: Server
+    address: ListenAddress
 
 
 class _Stop:
@@ -108,6 +111,38 @@ class _Stop:
         self.asked.set()
 
 
+def _doors(
+    stack: AsyncExitStack, deps: Deps, settings: Settings, faces: Sequence[Face]
+) -> list[_Door]:
+    """The API, and the pages where they have a port of their own."""
+    app = create_app(
+        deps,
+        HttpLimits.of(settings),
+        metrics=not settings.metrics_port,
+        faces=() if settings.console_port else faces,
+    )
+    doors = [_open(stack, app, settings, settings.host, settings.port, shared=settings.share_port)]
+    if settings.console_port:
+        host = settings.console_host or settings.host
+        pages = create_pages_app(app, faces)
+        doors.append(_open(stack, pages, settings, host, settings.console_port))
+    return doors
+
+
+def _open(
+    stack: AsyncExitStack,
+    app: FrontDoor,
+    settings: Settings,
+    host: str,
+    port: int,
+    *,
+    shared: bool = False,
+) -> _Door:
+    """Reserve a port until the stack is closed, for a server that starts later."""
+    address = stack.enter_context(claimed(host, port, shared=shared))
+    return _Door(app, _server(app, settings, address), address)
+
+
 def _server(app: FrontDoor, settings: Settings, address: ListenAddress) -> Server:
     return Server(
         app,
@@ -127,11 +162,12 @@ def _server(app: FrontDoor, settings: Settings, address: ListenAddress) -> Serve
     )
 
 
-async def _drain(deps: Deps, app: FrontDoor, server: Server, seconds: float) -> None:
-    """Close the listening socket, answer long polls at once, and let other requests finish."""
+async def _drain(deps: Deps, doors: Sequence[_Door], seconds: float) -> None:
+    """Close the listening sockets, answer long polls at once, and let other requests finish."""
     end = deps.clock.monotonic() + seconds
     deps.slots.closing = True
-    server.stop()
-    while app.in_flight and deps.clock.monotonic() < end:
+    for door in doors:
+        door.server.stop()
+    while (left := sum(door.app.in_flight for door in doors)) and deps.clock.monotonic() < end:
         await deps.clock.sleep(_STEP_SECONDS)
-    _log.info("api stopped", cut_off=app.in_flight)
+    _log.info("api stopped", cut_off=left)

@@ -62,6 +62,15 @@ async def api(database_url: str) -> AsyncIterator[Api]:
         yield started
 
 
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 async def _until_ready(process: asyncio.subprocess.Process, client: httpx.AsyncClient) -> None:
     async with asyncio.timeout(_SECONDS):
         while process.returncode is None:
@@ -181,6 +190,72 @@ async def test_metrics_may_have_a_separate_port(world: World, database_url: str)
     assert [one.status_code for one in other] == [200, 200, 404, 404]
     assert "gw_http_request_duration_seconds" in other[1].text
     problem(other[2], 404, "NOT_FOUND")
+
+
+async def test_the_metrics_port_accepts_no_job(world: World, database_url: str, acme: str) -> None:
+    port = free_port()
+    headers = {"Authorization": world.keys[acme]}
+    async with (
+        serving(database_url, {"GATEWAY_METRICS_PORT": str(port)}),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as beside,
+    ):
+        problem(await beside.post("/v1/job", headers=headers, json=GOOD), 404, "NOT_FOUND")
+    assert await world.count(acme) == 0
+
+
+async def test_pages_may_have_a_separate_port(world: World, database_url: str, acme: str) -> None:
+    port = free_port()
+    settings = {"GATEWAY_CONSOLE_PORT": str(port), "GATEWAY_CONSOLE_HOST": "127.0.0.1"}
+    key = {"Authorization": world.keys[acme]}
+    pages = ("/console/sign-in", "/portal/link", "/console/none")
+    async with serving(database_url, settings) as api:
+        here = [await api.client.get(path) for path in (*pages, "/health/ready", "/v1/job")]
+        made = await api.client.post("/v1/job", headers=key, json=GOOD)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as beside:
+            there = [await beside.get(path) for path in (*pages, "/health/ready")]
+            closed = [
+                await beside.get("/v1/job", headers=key),
+                await beside.post("/v1/job", headers=key, json=GOOD),
+                await beside.post("/api/job", headers=key, json=GOOD),
+                await beside.get("/admin/v1/tenant", headers={"Authorization": world.operator}),
+                await beside.get("/metrics"),
+                await beside.get("/docs"),
+            ]
+
+    assert [one.status_code for one in here] == [404, 404, 404, 200, 401]
+    assert made.status_code == 200
+    assert [one.status_code for one in there] == [200, 200, 404, 200]
+    assert "form" in there[0].text
+    assert there[2].headers["content-type"].startswith("text/html")
+    for answer in closed:
+        problem(answer, 404, "NOT_FOUND")
+    assert await world.count(acme) == 1
+
+
+async def test_a_page_that_is_under_way_is_finished_on_its_own_port(
+    world: World, database_url: str
+) -> None:
+    port = free_port()
+    settings = {"GATEWAY_CONSOLE_PORT": str(port)}
+    async with serving(database_url, settings) as api, asyncio.timeout(_SECONDS):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        form = b"key=x"
+        head = (
+            "POST /console/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+        )
+        writer.write(head.encode() + form[:1])
+        await writer.drain()
+        api.process.send_signal(signal.SIGTERM)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as beside:
+            while (await beside.get("/health/ready")).is_success:
+                pass
+        while await _listens(port):
+            pass
+        writer.write(form[1:])
+        assert b" 401 " in await reader.readline()
+        writer.close()
+        assert await api.process.wait() == 0
 
 
 async def test_streams_do_not_keep_it_from_stopping(

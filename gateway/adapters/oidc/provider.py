@@ -59,6 +59,13 @@ class _Kept(NamedTuple):
     at: float
 
 
+class _Failed(NamedTuple):
+    """Why the last read failed, and the monotonic time of its end."""
+
+    fault: ProviderFault
+    at: float
+
+
 class OidcProvider:
     """One provider, and what this process knows of it."""
 
@@ -67,6 +74,7 @@ class OidcProvider:
         self._clock = clock
         self._http = ProviderHttp(client.name, user_agent=user_agent)
         self._kept: _Kept | None = None
+        self._failed: _Failed | None = None
         self._reading = asyncio.Lock()
 
     @property
@@ -142,13 +150,21 @@ class OidcProvider:
         return found if isinstance(found, ProviderFault) else None
 
     async def _known(self) -> _Kept | ProviderFault:
-        """What is kept; read first if there is nothing, or it is old. An old one is better than none."""
+        """What is kept; read first if there is nothing, or it is old. An old one is better than none.
+
+        Those who wait for a read share its fault, so that a provider that hangs does not make a queue.
+        """
+        asked = self._clock.monotonic()
         async with self._reading:
-            kept = self._kept
-            if kept is not None and self._clock.monotonic() - kept.at < _KEPT_SECONDS:
+            kept, failed = self._kept, self._failed
+            if kept is not None and asked - kept.at < _KEPT_SECONDS:
                 return kept
-            found = await self._read()
-            return kept if kept is not None and isinstance(found, ProviderFault) else found
+            if failed is None or failed.at < asked:
+                found = await self._read()
+                if not isinstance(found, ProviderFault):
+                    return found
+                failed = self._failed = _Failed(found, self._clock.monotonic())
+            return failed.fault if kept is None else kept
 
     async def _verified(self, token: object, known: _Kept) -> Token | ProviderFault:
         """The token, by the keys that are known, or else by those that the provider has now."""

@@ -22,5 +22,7 @@ def serve(host: str | None, port: int | None) -> None:
     listening.check(settings.host, settings.port, shared=settings.share_port)
     if settings.metrics_port:
         listening.check(settings.metrics_host or settings.host, settings.metrics_port)
+    if settings.console_port:
+        listening.check(settings.console_host or settings.host, settings.console_port)
     faces = [router.console_face()] if settings.console else []
     server.run(settings, faces=[*faces, *([router.portal_face()] if settings.portal else [])])

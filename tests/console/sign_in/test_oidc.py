@@ -1,5 +1,6 @@
 """Sign-in with OpenID Connect, against a provider that answers over HTTP."""
 
+import asyncio
 import json
 import re
 import time
@@ -415,6 +416,17 @@ async def test_a_provider_that_is_away(world: World) -> None:
     (told_operators,) = [one for one in world.observer.seen if one[0] == "sign_in"]
     assert told_operators[1] == "away"
     assert "ConnectorError" in str(told_operators[2]["cause"])
+
+
+async def test_people_who_wait_share_the_fault_of_a_provider(
+    staff: Staff, provider: Provider
+) -> None:
+    provider.answers = {"/.well-known/openid-configuration": (500, b"{}")}
+    answers = await asyncio.gather(*(staff.client.get("/console/oidc/start") for _ in range(9)))
+    assert {one.status_code for one in answers} == {502}
+    assert len(provider.asked) < 9
+    provider.answers = {}
+    assert (await staff.sign_in()).status_code == 303
 
 
 async def test_a_provider_that_goes_away_meanwhile(staff: Staff, provider: Provider) -> None:

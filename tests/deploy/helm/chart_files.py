@@ -22,7 +22,12 @@ README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"
 HEADING = "\n## Values\n"
 # The chart sets these itself: its probes, its Services and its monitors depend on them.
-OWNED = frozenset({"HOST", "PORT", "SHARE_PORT", "WORKER_PORT", "METRICS_PORT", "METRICS_HOST"})
+OWNED = frozenset(
+    {
+        *("HOST", "PORT", "SHARE_PORT", "WORKER_PORT", "METRICS_PORT", "METRICS_HOST"),
+        *("CONSOLE_PORT", "CONSOLE_HOST"),
+    }
+)
 _BOUNDS = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "description")
 
 

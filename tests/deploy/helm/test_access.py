@@ -10,6 +10,8 @@ from gateway.web.route_table import OPEN, OPERATOR, TENANT, flat
 from tests.deploy.helm.chart import (
     NAME,
     Manifest,
+    container,
+    environment,
     find,
     kinds,
     merged,
@@ -143,3 +145,22 @@ def test_policies_select_the_pods_of_their_component() -> None:
         labels = find(manifests, "Deployment", component)["spec"]["selector"]["matchLabels"]
         assert _policy(manifests, component)["podSelector"]["matchLabels"] == labels
         assert _policy(manifests, component)["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_pages_may_have_a_port_and_a_service_of_their_own() -> None:
+    peers = [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
+    policy = {"enabled": True, "visitors": peers}
+    apart = with_least({"pages": {"separate": True, "port": 8080}, "networkPolicy": policy})
+    assert environment(apart, "api")["GATEWAY_CONSOLE_PORT"] == "8001"
+    ports = {one["name"]: one["containerPort"] for one in container(apart, "api")["ports"]}
+    assert ports == {"http": 8000, "metrics": 9000, "pages": 8001}
+    service, api = find(apart, "Service", "pages")["spec"], find(apart, "Service", "")["spec"]
+    assert [(one["port"], one["targetPort"]) for one in service["ports"]] == [(8080, "pages")]
+    assert [one["targetPort"] for one in api["ports"]] == ["http"]
+    assert service["selector"] == api["selector"]
+    rules = find(apart, "NetworkPolicy", "api")["spec"]["ingress"]
+    (rule,) = [one for one in rules if one["ports"] == [{"port": "pages", "protocol": "TCP"}]]
+    assert rule["from"] == peers
+    together = with_least({"networkPolicy": policy})
+    assert "GATEWAY_CONSOLE_PORT" not in environment(together, "api")
+    assert "pages" not in json.dumps(together)

@@ -70,6 +70,7 @@ def test_the_environment_makes_valid_settings(
     expected = {"metrics": settings.worker_port}
     if component == "api":
         expected = {"http": settings.port, "metrics": settings.metrics_port}
+        expected |= {"pages": settings.console_port} if settings.console_port else {}
     assert ports == expected
     assert not settings.share_port
 

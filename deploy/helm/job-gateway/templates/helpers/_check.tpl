@@ -108,7 +108,7 @@
 {{- if and (get $all.config "GATEWAY_ALLOW_PRIVATE_CALLBACKS") (ne (get $all.config "GATEWAY_ENV") "dev") -}}
 {{- $faults = append $faults "config.GATEWAY_ALLOW_PRIVATE_CALLBACKS works only with config.GATEWAY_ENV=dev: name the private networks in config.GATEWAY_CALLBACK_NETWORKS instead." -}}
 {{- end -}}
-{{- $taken := tuple "GATEWAY_HOST" "GATEWAY_PORT" "GATEWAY_METRICS_PORT" "GATEWAY_WORKER_PORT" -}}
+{{- $taken := tuple "GATEWAY_HOST" "GATEWAY_PORT" "GATEWAY_METRICS_PORT" "GATEWAY_WORKER_PORT" "GATEWAY_CONSOLE_PORT" -}}
 {{- range tuple "databaseUrl" "migrationDatabaseUrl" "readDatabaseUrl" "redisUrl" "masterKey" "egressProxy" -}}
 {{- $setting := include "job-gateway.settingOf" . -}}
 {{- $taken = concat $taken (list $setting (printf "%s_FILE" $setting)) -}}
