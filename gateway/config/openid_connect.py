@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
+
+from gateway.config.origins import is_loopback
 
 _ROLES = ("viewer", "support", "operator")
 _EXAMPLE = '{"gateway-operators": "operator", "everyone": "viewer"}'
@@ -27,7 +28,7 @@ def is_safe_url(url: str) -> bool:
         return False
     if not host or "@" in parts.netloc or parts.fragment or not _VISIBLE.fullmatch(url):
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
 def why_incomplete(values: Mapping[str, Any], public_url: str) -> str | None:
@@ -96,15 +97,6 @@ def _visible(value: str) -> str:
     if not value.isprintable():
         raise ValueError("must be printable characters")
     return value
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _plain(value: object) -> object:

@@ -9,7 +9,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from gateway.adapters.tls import trusted_authorities
+from gateway.adapters.tls import shared_authorities
 from gateway.ports import ProviderFault
 
 _SECONDS = 10.0
@@ -29,7 +29,7 @@ class ProviderHttp:
 
     def __init__(self, name: str, *, user_agent: str) -> None:
         self._name = name
-        self._context = trusted_authorities()
+        self._context = shared_authorities()
         # Identity: a compressed answer could be larger than what is read of it.
         headers = {"user-agent": user_agent, "accept-encoding": "identity"}
         self._client = httpx.AsyncClient(
