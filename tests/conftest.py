@@ -1,6 +1,7 @@
 """Real Postgres and Valkey for every test that asks: one of each a session, shared by all workers.
 
 `GATEWAY_TEST_DATABASE_URL` (a superuser's) and `GATEWAY_TEST_REDIS_URL` name servers to use instead.
+With `GATEWAY_TEST_PARTITIONS=1` the jobs of every test are in partitions by month.
 """
 
 import asyncio
@@ -183,6 +184,9 @@ def migrated_template(shared: Shared, postgres: str) -> str:
             f"CREATE DATABASE {_TEMPLATE}",
         )
         _migrate(at_database(postgres, _TEMPLATE))
+        if os.environ.get("GATEWAY_TEST_PARTITIONS"):
+            partitioned = import_module("tests.partitioned")  # not before coverage is measured
+            asyncio.run(partitioned.partition_jobs(at_database(postgres, _TEMPLATE)))
         answer.write_text(_TEMPLATE)
 
     return shared.once("template", make)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from gateway.core.diagnosis.disk import DiskFacts, SlotFacts, TableFacts
+from gateway.core.diagnosis.partitions import PartitionFacts
 from gateway.core.diagnosis.server import ServerFacts
 from gateway.core.diagnosis.transactions import OpenTransaction
 from gateway.store.connection.connect import GUARDS
@@ -47,11 +48,12 @@ WHERE d.datname = current_database()""",
 
 _SIZES = Query(
     """
-SELECT t.relname::text AS name, pg_total_relation_size(t.relid) AS size, t.n_live_tup AS rows,
-  t.n_dead_tup AS dead,
-  EXTRACT(epoch FROM now() - GREATEST(t.last_vacuum, t.last_autovacuum))::float8 AS vacuumed
-FROM pg_stat_user_tables t
-WHERE t.schemaname = current_schema() AND t.relname = ANY(:tables::text[]) ORDER BY t.relname""",
+SELECT c.relname::text AS name, sum(pg_total_relation_size(t.relid))::bigint AS size,
+  sum(t.n_live_tup)::bigint AS rows, sum(t.n_dead_tup)::bigint AS dead,
+  EXTRACT(epoch FROM now() - max(GREATEST(t.last_vacuum, t.last_autovacuum)))::float8 AS vacuumed
+FROM pg_stat_user_tables t JOIN pg_class c ON c.oid = COALESCE(pg_partition_root(t.relid), t.relid)
+WHERE t.schemaname = current_schema() AND c.relname = ANY(:tables::text[])
+GROUP BY c.relname ORDER BY c.relname""",
     TableFacts,
 )
 
@@ -96,10 +98,21 @@ SELECT repeat('x', 1000) AS filler FROM generate_series(1, 1000)"""
 _INVALID = Statement(
     """
 SELECT i.relname::text AS name FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
-  JOIN pg_class t ON t.oid = x.indrelid
+  JOIN pg_class t ON t.oid = COALESCE(pg_partition_root(x.indrelid), x.indrelid)
 WHERE NOT x.indisvalid AND t.relnamespace = current_schema()::regnamespace
   AND t.relname = ANY(:tables::text[]) ORDER BY i.relname"""
 )
+
+_PARTITIONS = Statement(
+    """
+SELECT (SELECT max(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''([^'']+)''\\)'))::uuid
+    FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
+    WHERE h.inhparent = 'job'::regclass) AS end_id,
+  EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = 'job'::regclass
+    AND conname = 'job_old_bound') AS unfinished"""
+)
+# Only the default partition has such ids.
+_LATE = Statement("SELECT EXISTS (SELECT 1 FROM job WHERE id >= :end_id) AS found")
 
 _OPEN = Query(
     """
@@ -197,6 +210,13 @@ async def full_queues(tx: Tx, most: int) -> Sequence[FullQueue]:
 async def invalid_indexes(tx: Tx) -> Sequence[str]:
     """The names of the gateway's indexes that Postgres does not use."""
     return [row.name for row in await _INVALID.rows(tx, tables=_TABLES)]
+
+
+async def partitions(tx: Tx) -> PartitionFacts:
+    """The partitions of the jobs."""
+    found = await _PARTITIONS.one(tx)
+    late = found.end_id is not None and (await _LATE.one(tx, end_id=found.end_id)).found
+    return PartitionFacts(found.end_id, late, found.unfinished)
 
 
 async def open_transactions(tx: Tx) -> Sequence[OpenTransaction]:

@@ -1,6 +1,7 @@
 """What the doctor says of facts: the level, and advice wherever something is wrong."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,6 +14,7 @@ from gateway.core.diagnosis.disk import (
     judge_tables,
 )
 from gateway.core.diagnosis.findings import DoctorFinding, Level, size_text
+from gateway.core.diagnosis.partitions import PartitionFacts, judge_partitions
 from gateway.core.diagnosis.server import (
     ServerFacts,
     away_advice,
@@ -29,6 +31,7 @@ from gateway.core.diagnosis.transactions import (
     judge_transactions,
 )
 from gateway.core.explain.failure_advice import WAIT_ADVICE
+from gateway.core.months import PartitionMonth
 from gateway.core.waits_for import WaitCode
 
 SOUND = ServerFacts(
@@ -235,6 +238,24 @@ def test_sizes(count: int, text: str) -> None:
 def test_there_is_advice_for_everything_that_a_job_may_wait_for() -> None:
     assert set(WAIT_ADVICE) == set(WaitCode)
     assert all(advice.who and advice.what for advice in WAIT_ADVICE.values())
+
+
+def test_partitions_that_are_there_and_that_are_missing() -> None:
+    now = datetime(2026, 11, 30, tzinfo=UTC)
+    end = PartitionMonth(2027, 3).first
+
+    def judged(facts: PartitionFacts) -> list[tuple[Level, str]]:
+        return [(one.level, one.text) for one in judge_partitions(facts, now)]
+
+    assert judged(PartitionFacts(None, False, False)) == []
+    ((level, text),) = judged(PartitionFacts(end, False, False))
+    assert (level, "until 2027-03-01" in text) == (Level.OK, True)
+    ((level, text),) = judged(PartitionFacts(PartitionMonth(2026, 12).first, False, False))
+    assert (level, "after 2026-12-01" in text) == (Level.WARNING, True)
+    ((level, text),) = judged(PartitionFacts(end, True, False))
+    assert (level, "default partition" in text) == (Level.ERROR, True)
+    ((level, text),) = judged(PartitionFacts(None, False, True))
+    assert (level, "half way" in text) == (Level.ERROR, True)
 
 
 def test_a_replica_that_is_used_and_one_that_is_not():

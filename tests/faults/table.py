@@ -79,4 +79,5 @@ FAULTS: dict[int, Fault] = {
     44: Fault("one of two of each killed", "processes", ("one_of_two_of_each",)),
     45: Fault("upgrade of the schema", "upgrade", ("old_code",)),
     46: Fault("downgrade of the schema", "upgrade", ("the_schema_goes_back",)),
+    47: Fault("partitions on and off", "upgrade", ("the_jobs_are_partitioned",)),
 }

@@ -17,7 +17,7 @@ from gateway.store.connection import connect
 from gateway.store.database import Database, Tx, open_database
 from gateway.store.tenancy import tenants
 from gateway.store.work import jobs
-from tests.builders import add_tenant, new_job
+from tests.builders import add_event, add_tenant, new_job
 from tests.conftest import at_database
 from tests.store.blocking import until
 
@@ -504,9 +504,9 @@ async def test_a_defect_of_ours_is_not_translated(db: Database) -> None:
 
     async def repeat_an_id() -> None:
         async with db.begin() as tx:
-            tenant, new = await add_tenant(tx), uuid7()
+            event = uuid7()
             for _ in range(2):
-                await jobs.insert(tx, [new_job(tenant, id=new)])
+                await add_event(tx, await add_tenant(tx), id=event)
 
     with pytest.raises(asyncpg.UndefinedFunctionError):
         await ask_nonsense()

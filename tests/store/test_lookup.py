@@ -1,6 +1,7 @@
 """Look-ups for the search box: what each one finds, and that it reads through an index."""
 
 import json
+import os
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -117,6 +118,9 @@ _ARGUMENTS: dict[str, Any] = {
 _READ_WHOLE = {"_CREDENTIALS": "credential", "_BATCHES": "tenant", "_BY_IDEMPOTENCY_KEY": "tenant"}
 
 
+@pytest.mark.skipif(
+    "GATEWAY_TEST_PARTITIONS" in os.environ, reason="partitions without rows are read whole"
+)
 @pytest.mark.parametrize("name", QUERIES)
 @pytest.mark.parametrize("all_tenants", [True, False])
 async def test_each_lookup_reads_through_an_index(tx: Tx, name: str, all_tenants: bool) -> None:

@@ -60,6 +60,7 @@ SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS 
   EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id'
     AND NOT a.attisdropped) OR c.relname = 'tenant' AS owned
 FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace
+  AND NOT c.relispartition
 ORDER BY 1"""
 
 
@@ -92,7 +93,7 @@ async def fill(db: Database) -> UUID:
     """Add a tenant with a row in every table."""
     async with db.begin() as tx:
         tenant = await add_tenant(tx)
-        (job_id,) = await add_submitted(tx, tenant)
+        (job_id,) = await add_submitted(tx, tenant, idempotency_key="k", request_hash=b"h")
         await put(tx, "job", job_id, state="succeeded", completed_at=0)
         endpoint_id = await add_endpoint(tx, tenant)
         event_id = await add_event(tx, tenant, job_id=job_id)

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from gateway import log
 from gateway.cli.keys.ports import Shown, WantedKey
-from gateway.cli.operate.db import require_schema
 from gateway.cli.operate.load_settings import settings_of_database
+from gateway.cli.operate.required_schema import require_schema
 from gateway.core.model import AccessKey, KeyKind
 from gateway.core.roles import Role, role_of
 from gateway.flows.admin.access_keys import create_key, revoke_key, rotate_key

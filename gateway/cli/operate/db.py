@@ -12,9 +12,11 @@ from rich_click import RichGroup
 from gateway import log
 from gateway.cli.operate.load_settings import (
     database_url,
-    settings_of_database,
+    migration_url,
     settings_of_environment,
 )
+from gateway.cli.operate.partition import partition
+from gateway.cli.operate.required_schema import present, require_schema
 from gateway.cli.terminal.failures import CommandError, ExitCode
 from gateway.cli.terminal.output import confirm, json_option, say, show, yes_option
 from gateway.cli.terminal.table import Column
@@ -25,11 +27,9 @@ from gateway.store.migration.migrate import (
     DatabaseRefusedError,
     downgrade_schema,
     newest_revision,
-    present_revision,
     upgrade_schema,
 )
 from gateway.store.migration.revisions import (
-    UnknownRevisionError,
     is_newer,
     known_revisions,
 )
@@ -71,10 +71,10 @@ def upgrade(wait: float) -> None:
     A schema that is newer than this version is left as it is.
     Behind PgBouncer set GATEWAY_MIGRATION_DATABASE_URL to Postgres itself.
     """
-    url = _migration_url()
+    url = migration_url()
     before = _wait_for(url, wait)
     _migrate(url, before, lambda: upgrade_schema(url, say))
-    after = _present(url)
+    after = present(url)
     if after is not None and is_newer(after):
         say(f"Nothing to do: {_newer(after)}")
     elif after == before:
@@ -96,8 +96,8 @@ def downgrade(target: str | None, *, yes: bool) -> None:
     known = known_revisions()
     if target is not None and target not in known:
         raise click.UsageError(f"'{target}' is no revision: they are {known[0]} to {known[-1]}.")
-    url = _migration_url()
-    before = _present(url)
+    url = migration_url()
+    before = present(url)
     if before is None:
         say("Nothing to do: the database has no schema.")
         return
@@ -107,7 +107,7 @@ def downgrade(target: str | None, *, yes: bool) -> None:
         return
     confirm(f"Take back the migrations after {target}, with what they stored?", yes=yes)
     _migrate(url, before, lambda: downgrade_schema(url, target, say))
-    say(f"The schema is at {_present(url)}.")
+    say(f"The schema is at {present(url)}.")
 
 
 def _previous(revision: str) -> str:
@@ -124,14 +124,6 @@ def _previous(revision: str) -> str:
     return known[known.index(revision) - 1]
 
 
-def _migration_url() -> str:
-    settings = settings_of_database()
-    return (
-        settings.migration_database_url.get_secret_value()
-        or settings.database_url.get_secret_value()
-    )
-
-
 def _migrate(url: str, before: str | None, work: Callable[[], None]) -> None:
     try:
         work()
@@ -139,7 +131,7 @@ def _migrate(url: str, before: str | None, work: Callable[[], None]) -> None:
         raise CommandError(
             f"the database refuses: {error}",
             ExitCode.CONFLICT,
-            " ".join(filter(None, (error.hint, _reached(before, _present(url))))),
+            " ".join(filter(None, (error.hint, _reached(before, present(url))))),
         ) from None
 
 
@@ -166,10 +158,10 @@ def _reached(before: str | None, after: str | None) -> str:
 def status(*, as_json: bool) -> None:
     """Print the revision of the schema; exit status 5 if it is behind."""
     url = database_url()
-    present = _present(url)
-    show({"revision": present, "head": newest_revision()}, as_json=as_json)
-    if present is not None and is_newer(present):
-        say(f"Newer: {_newer(present)}")
+    found = present(url)
+    show({"revision": found, "head": newest_revision()}, as_json=as_json)
+    if found is not None and is_newer(found):
+        say(f"Newer: {_newer(found)}")
     require_schema(url)
 
 
@@ -251,34 +243,15 @@ async def _check(url: str, *, fix: bool) -> list[dict[str, Any]]:
         await database.close()
 
 
-def require_schema(url: str) -> None:
-    """Raise CommandError if the schema is older than this version needs, or unknown to it."""
-    present, newest = _present(url), newest_revision()
-    if present == newest or (present is not None and is_newer(present)):
-        return
-    if present is None or present in known_revisions():
-        raise CommandError(
-            f"the schema is at {present or 'nothing'}, not at {newest}",
-            ExitCode.CONFLICT,
-            "`gateway db upgrade` migrates it.",
-        )
-    raise CommandError(
-        str(UnknownRevisionError(present)),
-        ExitCode.CONFLICT,
-        "Use the version of the gateway that made this schema.",
-    )
-
-
 def _wait_for(url: str, seconds: float) -> str | None:
     end = time.monotonic() + seconds
     while True:
         try:
-            return _present(url)
+            return present(url)
         except Unavailable as error:
             if isinstance(error, DatabaseDenied) or time.monotonic() >= end:
                 raise
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _present(url: str) -> str | None:
-    return asyncio.run(present_revision(url))
+db.add_command(partition)

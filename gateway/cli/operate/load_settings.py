@@ -28,3 +28,10 @@ def settings_of_database() -> Settings:
 def database_url() -> str:
     """Return the database's URL; other settings may be unset."""
     return settings_of_database().database_url.get_secret_value()
+
+
+def migration_url() -> str:
+    """Return the address of the login that owns the tables; other settings may be unset."""
+    settings = settings_of_database()
+    own = settings.migration_database_url.get_secret_value()
+    return own or settings.database_url.get_secret_value()

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 
 from gateway.core.diagnosis.disk import judge_disk, judge_free, judge_tables
 from gateway.core.diagnosis.findings import DoctorFinding, doubtful, fine, wrong
+from gateway.core.diagnosis.partitions import judge_partitions
 from gateway.core.diagnosis.server import (
     away_advice,
     judge_clock,
@@ -132,8 +133,10 @@ async def _disk(deps: Deps) -> AsyncIterator[DoctorFinding]:
 async def _tables(deps: Deps) -> AsyncIterator[DoctorFinding]:
     async with deps.db.single() as tx:
         tables, invalid = await diagnostics.tables(tx), await diagnostics.invalid_indexes(tx)
-        held = await diagnostics.open_transactions(tx)
+        months, held = await diagnostics.partitions(tx), await diagnostics.open_transactions(tx)
     for finding in judge_tables(tables, invalid):
+        yield finding
+    for finding in judge_partitions(months, deps.clock.now()):
         yield finding
     for finding in judge_transactions(held):
         yield finding

@@ -2,7 +2,8 @@
 
 It runs for a second in each sweep, one tenant after the other, and to the end for `gateway db prune`.
 Each batch and its cursor are one transaction, with a rest after it, so pruning never slows down
-work. Rows that must stay (open jobs, deletions that wait) are passed over and looked at again.
+work. Rows that must stay (open jobs, deletions that wait) are passed over and looked at again. Where jobs are
+partitioned by month, those that are kept longest wait for `gateway db partition maintain` to drop their month.
 A crash leaves the cursor at the last batch, and the next round goes on from there.
 """
 
@@ -113,9 +114,13 @@ async def _bound(deps: Deps, keeping: Keeping, rule: PruneRule) -> UUID | None:
     days = deps.policy.keep_days[rule.kind] if own is None else own
     if not days:
         return None
-    bound = first_id(deps.clock.now() - timedelta(days=days))
     if rule.table != "job":
-        return bound
+        return first_id(deps.clock.now() - timedelta(days=days))
     async with deps.db.single() as tx:
         oldest = await prune.oldest_open(tx, keeping.tenant_id)
+        if rule.kind == "jobs" and days == await prune.whole_months(
+            tx, deps.policy.keep_days["jobs"]
+        ):
+            days += deps.policy.month_grace_days
+    bound = first_id(deps.clock.now() - timedelta(days=days))
     return bound if oldest is None else min(bound, oldest)

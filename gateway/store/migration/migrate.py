@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 from alembic import command
 from sqlalchemy.exc import DBAPIError
@@ -28,6 +29,7 @@ __all__ = [
     "upgrade_schema",
 ]
 
+_IS_PARTITIONED = "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass('job')"
 _OTHER_VERSION = "Use the version of the gateway that made this schema."
 
 
@@ -81,7 +83,7 @@ def _migrate(url: str, tell: Tell, target: str, *, down: bool) -> None:
     config.attributes["connector"] = connector
     config.attributes["tell"] = tell
     with _translated(connector):
-        asyncio.run(_check(connector))
+        asyncio.run(_check(connector, down=down))
         if down:
             config.attributes["downgrade_to"] = target
             command.downgrade(config, target)
@@ -89,10 +91,16 @@ def _migrate(url: str, tell: Tell, target: str, *, down: bool) -> None:
             command.upgrade(config, target)
 
 
-async def _check(connector: PostgresConnector) -> None:
+async def _check(connector: PostgresConnector, *, down: bool) -> None:
     session = await connector.connect()
+    untyped: Any = session
     try:
         await check(session)
+        if down and await untyped.fetchval(_IS_PARTITIONED):
+            raise DatabaseRefusedError(
+                "the jobs are in partitions, which older schemas do not have",
+                "`gateway db partition off` puts them into one table again.",
+            )
     finally:
         session.terminate()
 

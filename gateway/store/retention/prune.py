@@ -69,6 +69,14 @@ INSERT INTO prune_cursor (tenant_id, kind, cursor) VALUES (:tenant_id, :rule, :c
 ON CONFLICT (tenant_id, kind) DO UPDATE SET cursor = excluded.cursor"""
 )
 
+# The retention of those tenants whose jobs go with their month: that of the tenants that keep them longest.
+_WHOLE_MONTHS = Statement(
+    """
+SELECT max(COALESCE(t.keep_jobs, :keep_days::int)) AS days FROM tenant t
+WHERE (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = 'job'::regclass)
+HAVING bool_and(COALESCE(t.keep_jobs, :keep_days::int) > 0)"""
+)
+
 _DONE = Statement("UPDATE tenant SET pruned_at = now() WHERE id = :tenant_id")
 
 # By rule.
@@ -95,6 +103,15 @@ async def oldest_open(tx: Tx, tenant_id: UUID) -> UUID | None:
     """The oldest job of a tenant that has not ended: nothing from its time on is pruned."""
     row = await _OLDEST_OPEN.row(tx, tenant_id=tenant_id)
     return row.id if row else None
+
+
+async def whole_months(tx: Tx, keep_days: int) -> int | None:
+    """The retention in days after which jobs go with their month and not by row.
+
+    None where jobs are not partitioned by month, or a tenant keeps them for ever, so that no month goes.
+    """
+    row = await _WHOLE_MONTHS.row(tx, keep_days=keep_days)
+    return row.days if row else None
 
 
 async def cursor(tx: Tx, tenant_id: UUID, rule: str) -> UUID:

@@ -84,7 +84,7 @@ FROM unnest(:id::uuid[], :tenant_id::uuid[], :name::text[], :workflow::text[], :
     place)
 WHERE EXISTS (SELECT 1 FROM tenant t WHERE t.id = u.tenant_id)
 ORDER BY u.place
-ON CONFLICT (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING job.id"""
 )
 

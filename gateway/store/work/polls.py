@@ -197,7 +197,7 @@ _ASK_LATER = Statement(
     f"""
 UPDATE job SET next_at = now() + u.delay * interval '1 second', absences = u.absences
 FROM unnest(:ids::uuid[], :delays::float8[], :absences::smallint[]) AS u(id, delay, absences)
-WHERE job.id = u.id AND job.state IN {UPSTREAM_STATES}"""
+WHERE job.id = u.id AND job.id = ANY(:ids::uuid[]) AND job.state IN {UPSTREAM_STATES}"""
 )
 
 _STARTED = Query(
@@ -206,7 +206,7 @@ UPDATE job j SET state = 'running', version = j.version + 1,
   started_at = COALESCE({our_time("u.at")}, now())
 FROM unnest(:ids::uuid[], :starts::timestamptz[], :made::timestamptz[]) AS u(id, at, made_at),
   tenant t
-WHERE j.id = u.id AND j.state = 'submitted' AND t.id = j.tenant_id RETURNING {COLUMNS}""",
+WHERE j.id = u.id AND j.id = ANY(:ids::uuid[]) AND j.state = 'submitted' AND t.id = j.tenant_id RETURNING {COLUMNS}""",
     Job,
     job_of,
 )

@@ -86,7 +86,7 @@ UPDATE job j SET state = u.state, result = u.result, error = u.error, lease_toke
 FROM unnest(:id::uuid[], :state::text[], :result::json[], :error::json[], :started_at::timestamptz[],
   :completed_at::timestamptz[], :token::uuid[], :made_at::timestamptz[])
   AS u(id, state, result, error, started_at, completed_at, token, made_at), tenant t
-WHERE j.id = u.id AND j.state IN {OPEN_STATES}
+WHERE j.id = u.id AND j.id = ANY(:id::uuid[]) AND j.state IN {OPEN_STATES}
   AND (u.token IS NULL OR j.lease_token = u.token) AND t.id = j.tenant_id
 RETURNING {COLUMNS}""",
     Job,

@@ -221,12 +221,14 @@ WHERE id = ANY(:job_ids::uuid[]) AND sent_at IS NOT NULL AND submitted_at IS NOT
     TakenAt,
 )
 
+# The ids are given twice in statements like this one: as a list they let the planner leave out all other months,
+# where the jobs are in partitions.
 _SUBMITTED = Statement(
     """
 UPDATE job SET state = 'submitted', upstream_id = u.upstream_id, submitted_at = now(),
   next_at = now(), lease_token = NULL, strikes = 0, version = version + 1
 FROM unnest(:ids::uuid[], :tokens::uuid[], :upstream_ids::text[]) AS u(id, token, upstream_id)
-WHERE job.id = u.id AND job.state = 'submitting' AND job.lease_token = u.token
+WHERE job.id = u.id AND job.id = ANY(:ids::uuid[]) AND job.state = 'submitting' AND job.lease_token = u.token
 RETURNING job.id"""
 )
 
@@ -235,7 +237,7 @@ _ORPHANED = Statement(
     """
 UPDATE job SET upstream_id = u.upstream_id, upstream_delete_at = now()
 FROM unnest(:ids::uuid[], :upstream_ids::text[]) AS u(id, upstream_id)
-WHERE job.id = u.id AND job.deleted_at IS NOT NULL AND job.upstream_id IS NULL"""
+WHERE job.id = u.id AND job.id = ANY(:ids::uuid[]) AND job.deleted_at IS NOT NULL AND job.upstream_id IS NULL"""
 )
 
 _BACK = Statement(
@@ -245,7 +247,7 @@ UPDATE job SET state = 'accepted', next_at = now() + u.delay * interval '1 secon
   submit_attempts = submit_attempts - CASE WHEN u.counted THEN 0 ELSE 1 END
 FROM unnest(:id::uuid[], :token::uuid[], :delay::float8[], :counted::bool[], :strikes::smallint[])
   AS u(id, token, delay, counted, strikes)
-WHERE job.id = u.id AND job.state = 'submitting' AND job.lease_token = u.token"""
+WHERE job.id = u.id AND job.id = ANY(:id::uuid[]) AND job.state = 'submitting' AND job.lease_token = u.token"""
 )
 
 _DOUBT = Statement(
@@ -254,7 +256,7 @@ UPDATE job SET next_at = now() + u.delay * interval '1 second', lease_token = NU
   lookups = u.lookups, strikes = u.strikes, sent_until = COALESCE(job.sent_until, now())
 FROM unnest(:id::uuid[], :token::uuid[], :delay::float8[], :lookups::smallint[],
   :strikes::smallint[]) AS u(id, token, delay, lookups, strikes)
-WHERE job.id = u.id AND job.state = 'submitting' AND job.lease_token = u.token"""
+WHERE job.id = u.id AND job.id = ANY(:id::uuid[]) AND job.state = 'submitting' AND job.lease_token = u.token"""
 )
 
 

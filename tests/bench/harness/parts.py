@@ -29,9 +29,12 @@ from gateway.embedded import (
 )
 from gateway.embedded.part import running
 from tests.bench.harness.load import Load, Outcome
+from tests.partitioned import partition_jobs
 
 ROOT = Path(__file__).parents[3]
 _TEMPLATE = "bench_template"
+# In the environment: how many partitions the jobs are in; unset: one table.
+_PARTITIONS = "BENCH_PARTITIONS"
 _LOOK_AGAIN_SECONDS = 0.1
 # How the upstream lists jobs, as far as is known: newest first, in pages of 100.
 LISTS = {"listOrder": "desc", "maxPageSize": 100}
@@ -72,7 +75,10 @@ async def start_servers(folder: Path) -> AsyncGenerator[Servers]:
         start_valkey(folder / "valkey") as valkey,
     ):
         servers = Servers(folder, postgres, valkey)
-        await asyncio.to_thread(_migrate, await servers.database(_TEMPLATE, migrated=False))
+        template = await servers.database(_TEMPLATE, migrated=False)
+        await asyncio.to_thread(_migrate, template)
+        if count := os.environ.get(_PARTITIONS):
+            await partition_jobs(template, int(count))
         yield servers
 
 

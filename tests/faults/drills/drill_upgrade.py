@@ -1,15 +1,23 @@
-"""Upgrades and downgrades of the schema under load, with old and new code side by side."""
+"""Upgrades, downgrades and partitions under load, with old and new code side by side."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
+from typing_extensions import override
 
+from gateway import __version__
+from gateway.core.months import PartitionMonth
+from gateway.core.uuid7 import first_id
 from gateway.embedded import create_database
+from gateway.store.partitions.operations import turn_on
+from gateway.store.partitions.switch_on import month_to_begin
 from tests.faults.drills.drill import drill, query, steady_load
 from tests.faults.harness.drain import drain
-from tests.faults.harness.history import History
+from tests.faults.harness.history import History, job
 from tests.faults.harness.old_code import OldCode, Release, old_code, releases
 from tests.faults.harness.rig import Rig, make_template, run_command
 from tests.faults.harness.waiting import until
@@ -26,6 +34,7 @@ _NO_HISTORY = pytest.param(
 )
 _TRIES = 5
 _PHASE_SECONDS = 1.0
+_SOON_SECONDS = 8.0
 _FAILED = "SELECT * FROM attempt WHERE status IS DISTINCT FROM 200"
 _PRESENT = "SELECT version_num FROM alembic_version"
 
@@ -83,6 +92,55 @@ async def test_46_the_schema_goes_back_beneath_old_code(rig: Rig, release: Relea
             await _downgrade(rig, world, release.revision)
             await asyncio.sleep(_PHASE_SECONDS)
         await _nothing_failed(history)
+
+
+class _Soon(PartitionMonth):
+    """A month that begins in a few seconds, as far as a test can wait for."""
+
+    @property
+    @override
+    def first(self) -> UUID:
+        return first_id(self.begins_at)
+
+    begins_at = datetime.min.replace(tzinfo=UTC)
+
+
+async def test_47_the_jobs_are_partitioned_and_put_together_again(rig: Rig) -> None:
+    """Beneath an API and a worker: jobs fall into two partitions, and come back into one table."""
+    async with drill(rig, "47 partitions", links=False) as history:
+        world = history.world
+        await world.work()
+        async with steady_load(history, run=0.5):
+            await _works(world)
+            for _ in range(2):
+                await _partition(world)
+                await asyncio.sleep(_PHASE_SECONDS)
+                await _repeat_the_first(history)
+                await run_command(rig, world.env, "db", "partition", "off", "--yes")
+                await _repeat_the_first(history)
+                await asyncio.sleep(_PHASE_SECONDS)
+        await _nothing_failed(history)
+
+
+async def _partition(world: World) -> None:
+    """Partition the jobs, and wait until some are in the second partition."""
+    _Soon.begins_at = datetime.now(UTC) + timedelta(seconds=_SOON_SECONDS)
+    soon = _Soon(*month_to_begin(_Soon.begins_at))
+    switched = await turn_on(world.database, print, soon, __version__)
+    assert switched is not None
+    print(f"locked for {switched.seconds:.2f} s")
+    await until(lambda: query(world, "SELECT 1 FROM job WHERE id >= $1", soon.first), 60)
+    places = await query(world, "SELECT DISTINCT tableoid::regclass::text FROM job")
+    assert {row[0] for row in places} == {"job_old", f"job_{soon.name}"}
+
+
+async def _repeat_the_first(history: History) -> None:
+    """The first job of all, asked for again with its key: the answer is its id."""
+    first = history.entries[0]
+    answer = await history.world.ask(
+        "POST", "/v1/job", first.tenant.key, job(run=0.5), idempotency_key=first.given_key
+    )
+    assert (answer.status_code, answer.json()["id"]) == (200, str(first.job_id))
 
 
 @asynccontextmanager

@@ -56,7 +56,7 @@ async def test_a_gateway_in_order(world: World):
     await world.tenant()
     found = await examined(world)
     assert wrong(found) == []
-    assert [one.subject for one in found] == SUBJECTS
+    assert [one.subject for one in found if one.subject != "partitions"] == SUBJECTS
     texts = [one.text for one in found]
     assert any(text.startswith("They open all of 2 secrets: ") for text in texts)
     assert f"Alive: no API process, 1 worker of version {__version__}." in texts
