@@ -1,6 +1,7 @@
 """The certificate authorities that the gateway trusts when it calls the upstream or a receiver."""
 
 import ssl
+from functools import cache
 
 import certifi
 
@@ -16,3 +17,9 @@ def trusted_authorities() -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+@cache
+def shared_authorities() -> ssl.SSLContext:
+    """The context of all calls of this process, because to read the authorities takes 40 ms."""
+    return trusted_authorities()

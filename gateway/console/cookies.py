@@ -1,4 +1,4 @@
-"""The cookies of pages: the session of each face, an attempt to sign in elsewhere, and the theme that somebody chose."""
+"""The cookies of pages: the session of each face, an attempt to sign in elsewhere, the theme and the times that somebody chose."""
 
 from datetime import timedelta
 from http.cookies import CookieError, SimpleCookie
@@ -12,6 +12,9 @@ ATTEMPT = "__Host-gateway-sign-in"
 PORTAL_SESSION = "__Host-gateway-portal"
 THEME = "__Host-gateway-theme"
 PORTAL_THEME = "__Host-gateway-portal-theme"
+TIMES = "__Host-gateway-times"
+PORTAL_TIMES = "__Host-gateway-portal-times"
+TIMES_SHOWN = ("utc", "local")
 THEMES = ("auto", "light", "dark")
 _COMMON = "Path=/; Secure; HttpOnly"
 # A portal works in a frame of another site. A partitioned cookie is kept for that site alone.
@@ -19,8 +22,10 @@ _SAME_SITE = {
     SESSION: "SameSite=Lax",
     ATTEMPT: "SameSite=Lax",
     THEME: "SameSite=Lax",
+    TIMES: "SameSite=Lax",
     PORTAL_SESSION: "SameSite=None; Partitioned",
     PORTAL_THEME: "SameSite=None; Partitioned",
+    PORTAL_TIMES: "SameSite=None; Partitioned",
 }
 _YEAR = timedelta(days=365)
 

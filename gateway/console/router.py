@@ -15,7 +15,7 @@ from gateway.console.guards import (
     guard_portal,
     guard_staff,
 )
-from gateway.console.screens import job, jobs, now, oidc, search, sign_in, static, theme
+from gateway.console.screens import job, jobs, now, oidc, search, sign_in, static, theme, times
 from gateway.console.screens.events import catalogue, feed
 from gateway.console.screens.operations import account, activity, queues, system, usage
 from gateway.console.screens.portal import accent, enter, overview
@@ -42,6 +42,7 @@ from gateway.web.respond.problem_details import problem_of
 _STAFF: list[Any] = [
     *sign_in.HANDLERS,
     *theme.HANDLERS,
+    *times.HANDLERS,
     *now.HANDLERS,
     *jobs.HANDLERS,
     *job.HANDLERS,
@@ -73,7 +74,7 @@ _OPEN: list[Any] = [*sign_in.OPEN, *oidc.OPEN, *static.OPEN]
 
 # A link into a portal can name its pages; any of the named ones opens these screens.
 _PORTAL: Sequence[tuple[tuple[PortalPage, ...], list[Any]]] = (
-    ((), [*enter.HANDLERS, *overview.HANDLERS, *theme.HANDLERS, *search.HANDLERS]),
+    ((), [*enter.HANDLERS, *overview.HANDLERS, *theme.HANDLERS, *times.HANDLERS, *search.HANDLERS]),
     ((PortalPage.JOBS,), [*jobs.HANDLERS, *job.HANDLERS]),
     (
         (PortalPage.DELIVERIES,),

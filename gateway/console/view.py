@@ -7,7 +7,15 @@ from urllib.parse import quote, urlsplit
 from litestar import Response
 
 from gateway.console import assets
-from gateway.console.cookies import PORTAL_THEME, THEME, THEMES, cookie_of
+from gateway.console.cookies import (
+    PORTAL_THEME,
+    PORTAL_TIMES,
+    THEME,
+    THEMES,
+    TIMES,
+    TIMES_SHOWN,
+    cookie_of,
+)
 from gateway.console.headers import FRAMES_ANY, FRAMES_NONE, page_headers
 from gateway.console.navigation import PORTAL_SCREENS, SCREENS, NavigationEntry
 from gateway.console.templating import rendered
@@ -88,6 +96,12 @@ class View:
         if chosen in THEMES:
             return chosen
         return (self.session.look.mode if self.session else None) or "auto"
+
+    @property
+    def times(self) -> str:
+        """Whether scripts show times in UTC or by the browser's clock; pages without scripts have UTC."""
+        chosen = cookie_of(self.request, PORTAL_TIMES if self.is_portal else TIMES)
+        return chosen if chosen in TIMES_SHOWN else "utc"
 
     @property
     def screens(self) -> list[NavigationEntry]:

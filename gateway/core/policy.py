@@ -81,6 +81,9 @@ class Policy:
     prune_batch: int = 500
     erase_batch: int = 1_000
     bulk_batch: int = 100
+    # A month of partitioned jobs goes as a whole when its last day is past the retention. If nobody drops it within
+    # so many days more, its jobs are pruned by row.
+    month_grace_days: int = 35
     # Batches that a round of pruning looks at behind the first row that cannot go yet.
     prune_ahead: int = 20
     # How many events a follower of the feed is given at a time.

@@ -9,9 +9,7 @@ from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from functools import cache
 
-from gateway.adapters.tls import trusted_authorities
 from gateway.adapters.webhooks.proxy_tunnel import Proxy
 from gateway.adapters.webhooks.sender import HttpSender
 from gateway.adapters.webhooks.ssrf_guard import Lookup
@@ -129,19 +127,13 @@ async def sending(
         allow_http=True,
         timeout=timeout,
         lookup=lookup if names is None else look_up,
-        tls=tls or public_authorities(),
+        tls=tls,
         proxy=proxy,
     )
     try:
         yield sender
     finally:
         await sender.aclose()
-
-
-@cache
-def public_authorities() -> ssl.SSLContext:
-    """What a sender would load by itself, loaded once."""
-    return trusted_authorities()
 
 
 async def send_to(talk: Talk, timeout: float = 10.0, body: bytes = b"{}") -> Reply | SendFault:

@@ -232,6 +232,7 @@ def _console(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
         for name, row in pages.items():
             for share in ("p50", "p95", "p99"):
                 yield f"{who}, {name}, {share}", row[f"{share}Ms"], "ms"
+            yield f"{who}, {name}, CPU", row["cpuMs"], "ms"
 
 
 def _contests(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:

@@ -1,5 +1,7 @@
 """The console in a real browser, before a whole gateway."""
 
+import json
+
 import pytest
 from playwright.sync_api import expect
 
@@ -107,3 +109,24 @@ def test_reads_work_without_scripts(visitors: Visitors, gateway: Gateway) -> Non
     page.click("text=plain")
     page.click(".tabs >> text=Input")
     expect(page.locator(".json")).to_contain_text("simulate")
+
+
+def test_a_job_is_copied_as_code_and_bundled(visitors: Visitors, gateway: Gateway) -> None:
+    tenant = gateway.tenant()
+    job = tenant.job("it's <b>bold</b>", error="BAD_INPUT")
+    visitor = visitors.new("viewer", permissions=["clipboard-read", "clipboard-write"])
+    page = visitor.open(f"/console/jobs/{job}")
+    page.click("nav.tabs >> text=Request")
+    page.click("button[aria-label='Copy Python (httpx)'] >> nth=0")
+    expect(page.locator("#told")).to_have_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("import os")
+    assert "<b>bold</b>" in copied
+    page.click("summary:has-text('Support bundle')")
+    page.check("input[name=payloads]")
+    with page.expect_download() as saved:
+        page.click("button:has-text('Download')")
+    found = json.loads(saved.value.path().read_text())
+    assert saved.value.suggested_filename.startswith(f"job-{job}")
+    assert found["explanation"]["whoActs"]
+    assert found["job"]["workflowParams"]

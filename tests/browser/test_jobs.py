@@ -25,7 +25,7 @@ def full(gateway: Gateway, tenant: TenantOfGateway) -> None:
 
 def begin(page: Page, label: str, button: str) -> None:
     """Ask for an act, and confirm what is counted."""
-    page.click(f".acts >> text={label}")
+    page.click(f".row-acts >> text={label}")
     page.click(f"button:has-text('{button}')")
     page.wait_for_url("**/console/bulk/*")
 
@@ -40,7 +40,7 @@ def test_all_that_match_are_retried_others_see_it_and_it_is_stopped(
     page = visitors.new("support").open(f"/console/jobs?tenant={tenant.slug}")
     page.click(".presets >> text=failed")
     expect(page.locator(ROWS)).to_have_count(3)
-    page.click(".acts >> text=Retry all")
+    page.click(".row-acts >> text=Retry all")
     expect(page.locator(".panel")).to_contain_text("Creates 3 new jobs")
     page.click("button:has-text('Retry 3 jobs')")
     page.wait_for_url("**/console/bulk/*")
@@ -61,7 +61,7 @@ def test_two_ticked_rows_are_retried_without_scripts(visitors: Visitors, gateway
     page = visitor.open(f"/console/jobs?tenant={tenant.slug}")
     for name in ("<b>one</b>", "three"):
         page.locator(ROWS, has_text=name).locator("input[name=id]").check()
-    page.click(".acts >> button:has-text('Retry')")
+    page.click(".row-acts >> button:has-text('Retry')")
     expect(page.locator(".panel")).to_contain_text("2 of the 2 that you ticked")
     page.click("button:has-text('Retry 2 jobs')")
     expect(page.locator("#progress")).to_contain_text("of 2")
@@ -69,7 +69,7 @@ def test_two_ticked_rows_are_retried_without_scripts(visitors: Visitors, gateway
     page.click("text=Count them by status and error code")
     expect(page.get_by_role("link", name=re.compile("^TIMEOUT"))).to_be_visible()
     page.click("a:has-text('failed')")
-    page.click(".acts >> text=Retry all")
+    page.click(".row-acts >> text=Retry all")
     page.click("text=Back without a change")
     expect(page.locator("h1")).to_have_text("Jobs")
 

@@ -1,5 +1,7 @@
 """What scripts add: pages renew themselves, keys, the theme, filters without a reload, links that sign in."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -88,6 +90,33 @@ def test_the_theme_is_kept(visitors: Visitors) -> None:
     assert page.evaluate("() => getComputedStyle(document.body).color") != before
     page.goto("/console/jobs")
     assert page.locator("html").get_attribute("data-theme") == "dark"
+
+
+def test_times_are_shown_in_utc_or_by_the_browsers_clock(
+    visitors: Visitors, gateway: Gateway
+) -> None:
+    tenant = gateway.tenant()
+    job = tenant.job()
+    page = visitors.new("viewer", timezone_id="Asia/Kolkata").open(f"/console/jobs/{job}")
+    clock = page.locator(".timeline time").first
+    utc = clock.inner_text()
+    assert (clock.get_attribute("datetime") or "")[11:23] == utc
+    pill = page.locator(".title .pill")
+    expect(pill).to_have_attribute("title", re.compile(r"UTC$"))
+    page.click("#account")
+    page.click("text=Times: local")
+    expect(pill).to_have_attribute("title", re.compile(r"\+05:30$"))
+    there = clock.inner_text()
+    minutes = [int(one[:2]) * 60 + int(one[3:5]) for one in (utc, there)]
+    assert (minutes[1] - minutes[0]) % 1440 == 330
+    expect(clock).to_have_attribute("title", re.compile(r"\+05:30\n.*UTC$"))
+    page.goto("/console/jobs")
+    expect(page.locator("tr[data-row] time").first).to_contain_text(re.compile("ago|now"))
+    page.click("#account")
+    page.click("text=Times: UTC")
+    expect(page.locator("tr[data-row] time").first).to_have_attribute(
+        "title", re.compile(r"UTC\n.*here$")
+    )
 
 
 def test_a_link_signs_in_by_itself_and_once(visitors: Visitors, gateway: Gateway) -> None:

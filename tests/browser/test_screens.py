@@ -55,6 +55,7 @@ def _paths(tenant: TenantOfGateway) -> dict[str, str]:
         "jobs, choose a tenant": "/console/jobs/act?act=cancel",
         "job": f"/console/jobs/{failed}",
         "job, raw": f"/console/jobs/{failed}?tab=raw",
+        "job, request": f"/console/jobs/{failed}?tab=request",
         "waiting job": f"/console/jobs/{waiting}",
         "tenants": "/console/tenants",
         "no tenants": "/console/tenants?text=nobody-has-this",

@@ -46,6 +46,15 @@ def test_from_submit_to_its_end(running: Running) -> None:
     assert "succeeded" in types
 
 
+def test_a_bundle_is_printed(running: Running) -> None:
+    made = shown(running, "submit", WORKFLOW, "--name", "bundled", "--params", script())
+    bundle = json.loads(call("job", "bundle", made["id"], env=running.tenant).stdout)
+    assert bundle["job"]["id"] == made["id"]
+    assert bundle["job"]["workflowParams"] == {}
+    whole = call("job", "bundle", made["id"], "--payloads", env=running.tenant).stdout
+    assert json.loads(whole)["job"]["workflowParams"]["inputUrl"]
+
+
 def test_the_idempotency_key_makes_one_job(running: Running) -> None:
     arguments = ("submit", WORKFLOW, "--name", "once", "--params", script())
     ids = {shown(running, *arguments, "--idempotency-key", "once")["id"] for _ in range(2)}

@@ -1,10 +1,14 @@
 """Screens without a browser: what they say in each state, and what wrong input gets."""
 
+from uuid import UUID
+
 import httpx
 import pytest
 
 from gateway.core.lifecycle import Finish, expired
 from gateway.core.model import JobState
+from gateway.store.retention import prune
+from gateway.store.retention.rules import PAYLOADS
 from tests.console.conftest import signed_in
 from tests.web.conftest import NOBODY, World
 
@@ -184,3 +188,50 @@ async def test_search_lists_several_hits_or_none(world: World, client: httpx.Asy
     assert all(f"/console/tenants/{slug}" in page for slug in slugs)
     assert "Nothing found" in (await client.get("/console/search?q=nothing")).text
     assert "What are you looking for?" in (await client.get("/console/search?q=")).text
+
+
+async def test_a_job_shows_its_requests_as_code(world: World, client: httpx.AsyncClient) -> None:
+    slug = await world.tenant("acme")
+    job_id = await world.job(slug, name="it's <b>\u202e$(id)</b>")
+    await signed_in(world, client, "viewer")
+    page = (await client.get(f"/console/jobs/{job_id}?tab=request")).text
+    for language in ("curl", "Python (httpx)", "Node (fetch)"):
+        assert f"Create it again: {language}" in page
+        assert f"Read it: {language}" in page
+    assert "<b>" not in page
+    assert "\u202e" not in page
+    assert world.keys[slug] not in page
+
+
+async def test_the_requests_of_a_pruned_job_say_that_the_input_is_gone(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    slug = await world.tenant("acme")
+    job_id, tenant = await world.job(slug), await world.find(slug)
+    async with world.deps.db.begin() as tx:
+        await prune.prune(tx, tenant.id, PAYLOADS, [UUID(job_id)])
+    await signed_in(world, client, "viewer")
+    page = (await client.get(f"/console/jobs/{job_id}?tab=request")).text
+    assert "input is not kept any more" in page
+
+
+async def test_a_bundle_is_a_file(world: World, client: httpx.AsyncClient) -> None:
+    slug = await world.tenant("acme")
+    job_id = await world.job(slug)
+    await signed_in(world, client, "viewer")
+    path = f"/console/jobs/{job_id}/support-bundle"
+    answer = await client.get(path)
+    assert "attachment" in answer.headers["content-disposition"]
+    assert answer.json()["hasPayloads"] is False
+    answer = await client.get(f"{path}?payloads=true")
+    assert answer.json()["job"]["workflowParams"] == {"inputUrl": "https://media.example.com/a.wav"}
+    assert (await client.get(f"/console/jobs/{NOBODY}/support-bundle")).status_code == 404
+
+
+async def test_times_are_chosen_and_kept(world: World, client: httpx.AsyncClient) -> None:
+    console = await signed_in(world, client, "viewer")
+    assert 'data-times="utc"' in (await client.get("/console/jobs")).text
+    assert (await console.post("/console/times", {"times": "mars"})).status_code == 400
+    answer = await console.post("/console/times", {"times": "local", "next": "//evil.example"})
+    assert answer.headers["location"] == "/console"
+    assert 'data-times="local"' in (await client.get("/console/jobs")).text

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from gateway.core.webhooks.receiver_probe import ReceiverProbe
 from gateway.core.webhooks.signing import SignatureError, parse_secret, verify
 from gateway.ports import Reply, SendFault, Webhook
 from tests.fakes import FixedClock
@@ -48,7 +49,10 @@ class Receivers:
         self.breaches: list[str] = []
         self._calls: defaultdict[tuple[str, str], int] = defaultdict(int)
 
-    async def send(self, webhook: Webhook) -> Reply | SendFault:
+    async def probe(self, url: str, within: float) -> ReceiverProbe:
+        return ReceiverProbe(url_fault="" if url in self.at else f"nobody is at {url}")
+
+    async def send(self, webhook: Webhook, within: float | None = None) -> Reply | SendFault:
         receiver, headers = self.at[webhook.url], dict(webhook.headers)
         id_ = headers["webhook-id"]
         if receiver.bodies.setdefault(id_, webhook.body) != webhook.body:

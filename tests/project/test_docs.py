@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -32,7 +33,9 @@ ERRORS = ROOT / "docs/errors.md"
 RUN = "python run"
 
 
+@cache
 def _tokens(page: Path) -> list[Token]:
+    """A page is parsed once for all that is asked of it."""
     return MarkdownIt("commonmark").enable("table").parse(page.read_text())
 
 
@@ -78,6 +81,8 @@ def test_links_resolve(page: Path) -> None:
 
 
 def _runnable(page: Path) -> list[Token]:
+    if RUN not in page.read_text():  # each worker asks all pages as it collects
+        return []
     return [token for token in _tokens(page) if token.type == "fence" and token.info == RUN]
 
 

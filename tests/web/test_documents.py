@@ -58,10 +58,9 @@ async def test_the_same_bytes_each_time_with_a_tag(world: World, path: str) -> N
 
 @pytest.mark.parametrize("path", _FACES)
 async def test_a_document_is_valid(world: World, path: str) -> None:
-    for _ in range(2):
-        document = (await world.call("GET", path)).json()
-        assert document == _FACES[path]()
-        assert document["openapi"] == "3.1.0"
+    document = (await world.call("GET", path)).json()
+    assert document == _FACES[path]() == (await world.call("GET", path)).json()
+    assert document["openapi"] == "3.1.0"
     OpenAPIV31SpecValidator(document).validate()
 
 

@@ -16,7 +16,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from gateway.adapters.musicai.token_bucket import TokenBucket
-from gateway.adapters.tls import trusted_authorities
+from gateway.adapters.tls import shared_authorities
 from gateway.ports import Access, Busy, Clock, Denied, Unknown, UpstreamProblem
 
 # aiohttp raises these before it has a connection, so no byte of the request was written. Later it raises
@@ -82,7 +82,7 @@ class UpstreamHttp:
         self._listener = listener
         self._rate = rate
         self._buckets: dict[UUID, TokenBucket] = {}
-        self._context = trusted_authorities()
+        self._context = shared_authorities()
         self._connections = connections
         self._per_host = connections_per_host
         self._transport = AiohttpTransport(verify=self._context, client=self._session)

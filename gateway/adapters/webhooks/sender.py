@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
-from gateway.adapters.tls import trusted_authorities
+from gateway.adapters.tls import shared_authorities
 from gateway.adapters.webhooks.connection_pool import ConnectionPool
 from gateway.adapters.webhooks.connector import WebhookConnector
 from gateway.adapters.webhooks.errors import SEND_ERRORS
@@ -70,7 +70,7 @@ class HttpSender:
         allowed = (*allowed_networks, *(_DEV_NETWORKS if allow_private else ()))
         self._guard = SsrfGuard(allowed, lookup)
         self._tunnels = None if proxy is None else ProxyTunnels(proxy, self._guard)
-        self._tls = tls or trusted_authorities()
+        self._tls = tls or shared_authorities()
         connector = WebhookConnector(self._guard, self._tls, self._tunnels)
         self._connections = ConnectionPool(connector.open, _MAX_CONNECTIONS)
         self._check = lru_cache(_CHECKED_URLS)(self._check_now)

@@ -173,6 +173,16 @@ def events(api: Api, *, job_id: str, as_json: bool) -> None:
 
 @job.command()
 @_id
+@click.option("--payloads", is_flag=True, help="Also the input, the result and the metadata.")
+@with_tenant
+def bundle(api: Api, *, job_id: str, payloads: bool) -> None:
+    """Print what explains a job as JSON without secrets, to send it to somebody else."""
+    params = {"payloads": "true"} if payloads else {}
+    show(api.call("GET", f"{_path(job_id)}/support-bundle", params=params), as_json=True)
+
+
+@job.command()
+@_id
 @with_tenant
 @json_option
 def explain(api: Api, *, job_id: str, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Job: why it ended as it did, what happened when, its data and its webhooks; retry and cancel."""
+"""Job: why it ended as it did, what happened when, its data and its webhooks; retry, cancel, copy, bundle."""
 
 import asyncio
 import json
@@ -17,24 +17,27 @@ from gateway.console.show.phases import phases
 from gateway.console.view import View
 from gateway.core.events import job_json
 from gateway.core.explain.explanation import explain_job
+from gateway.core.job_requests import code_samples
 from gateway.core.model import TERMINAL, Job, JobState, Scope, Tenant
 from gateway.core.text.cursor import PageCursor
 from gateway.errors import Conflict, NotFound, TenantSuspended
 from gateway.flows.accept.acceptor import Order
 from gateway.flows.accept.retry_job import job_again
 from gateway.flows.admin.audit import note_before
+from gateway.flows.admin.support_bundle import support_bundle
 from gateway.flows.read.deliveries import webhooks_of_job
 from gateway.flows.read.job_rows import job_rows
-from gateway.flows.read.jobs import find_job, find_owner
+from gateway.flows.read.jobs import find_job, find_owner, is_input_kept
 from gateway.flows.read.timeline import timeline_of
 from gateway.flows.upstream.delete_job import delete_job
 from gateway.store.job_search.filter import JobFilter
 from gateway.web.context import Injected
 from gateway.web.respond.csv import file_named
-from gateway.web.schemas.requests import In
+from gateway.web.respond.raw_response import JSON
+from gateway.web.schemas.bundle_responses import SupportBundleOut
+from gateway.web.schemas.requests import BundleQuery, In
 
-Tab = Literal["timeline", "input", "result", "error", "metadata", "webhooks", "raw"]
-_JSON = "application/json"
+Tab = Literal["timeline", "input", "result", "error", "metadata", "webhooks", "request", "raw"]
 _DATA: Mapping[str, Callable[[Job], str | None]] = {
     "input": lambda job: job.params,
     "result": lambda job: job.result,
@@ -79,6 +82,8 @@ async def show_job(
         entries=entries,
         webhooks=webhooks,
         text=_text(job, tab) if tab in _DATA else "",
+        samples=code_samples(job) if tab == "request" else [],
+        is_input_kept=tab != "request" or await is_input_kept(view.deps, job.tenant_id, job.id),
         most_to_copy=_MOST_TO_COPY,
         tabs=_tabs(job),
         tab=tab,
@@ -86,6 +91,23 @@ async def show_job(
         path=view.at(f"{JOBS}/{job.id}"),
         once=view.deps.ids.uuid(),
     )
+
+
+@get("/jobs/{job_id:uuid}/support-bundle", opt=_READS)
+async def download_bundle(
+    job_id: FromPath[UUID], parameters: Injected[BundleQuery], view: Injected[View]
+) -> Response[bytes]:
+    """What explains the job, as a file without secrets."""
+    job = await _job(view, job_id)
+    found = await support_bundle(
+        view.deps,
+        view.context.watchers.reads,
+        job.tenant_id,
+        job.id,
+        payloads=parameters.payloads,
+    )
+    headers = {**page_headers(), **file_named(f"job-{job.id}", found.made_at, "json")}
+    return Response(SupportBundleOut.of(found).file(), media_type=JSON, headers=headers)
 
 
 @get("/jobs/{job_id:uuid}/data/{tab:str}", opt=_READS)
@@ -97,7 +119,7 @@ async def job_file(
     if tab not in _DATA or tab not in _tabs(job):
         raise NotFound("There is no such part of the job.")
     named = file_named(f"job-{job.id}-{tab}", view.deps.clock.now(), "json")
-    return Response(_text(job, tab).encode(), media_type=_JSON, headers={**page_headers(), **named})
+    return Response(_text(job, tab).encode(), media_type=JSON, headers={**page_headers(), **named})
 
 
 @post("/jobs/{job_id:uuid}/retry", status_code=200, opt=_WRITES)
@@ -179,4 +201,4 @@ def _text(job: Job, tab: str) -> str:
     return read(job) or "null"
 
 
-HANDLERS = [show_job, job_file, retry_job, cancel_job]
+HANDLERS = [show_job, job_file, download_bundle, retry_job, cancel_job]

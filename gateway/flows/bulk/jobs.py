@@ -45,7 +45,7 @@ async def cancel_jobs(
     if set(wanted.states) & _ENDED:
         raise BadRequest.of("status", "only jobs that have not ended can be cancelled")
     wanted = replace(wanted, tenants=(tenant_id,), states=wanted.states or _OPEN)
-    return await _begin_on_jobs(deps, CANCEL, wanted, dry_run=dry_run, once=once)
+    return await _begin_on_jobs(deps, CANCEL, tenant_id, wanted, dry_run=dry_run, once=once)
 
 
 async def retry_jobs(
@@ -63,7 +63,7 @@ async def retry_jobs(
     if not set(wanted.states) <= _ENDED:
         raise BadRequest.of("status", "only jobs that have ended can be retried")
     wanted = replace(wanted, tenants=(tenant_id,), states=wanted.states or _FAILED)
-    return await _begin_on_jobs(deps, RETRY, wanted, dry_run=dry_run, once=once)
+    return await _begin_on_jobs(deps, RETRY, tenant_id, wanted, dry_run=dry_run, once=once)
 
 
 async def resend_webhooks(
@@ -76,7 +76,7 @@ async def resend_webhooks(
 ) -> Operation | DryRun:
     """Send all webhooks of the jobs that a filter selects again; `once` as in `begin`. Raises BulkFull."""
     wanted = replace(wanted, tenants=(tenant_id,))
-    return await _begin_on_jobs(deps, RESEND, wanted, dry_run=dry_run, once=once)
+    return await _begin_on_jobs(deps, RESEND, tenant_id, wanted, dry_run=dry_run, once=once)
 
 
 async def webhooks_again(tx: Tx, deps: Deps, operation: Operation) -> Progress:
@@ -124,11 +124,14 @@ def _progress(deps: Deps, found: Sequence[tuple[UUID, UUID]]) -> Progress:
 
 
 async def _begin_on_jobs(
-    deps: Deps, kind: str, wanted: JobFilter, *, dry_run: bool, once: UUID | None
+    deps: Deps,
+    kind: str,
+    tenant_id: UUID,
+    wanted: JobFilter,
+    *,
+    dry_run: bool,
+    once: UUID | None,
 ) -> Operation | DryRun:
-    if wanted.tenants is None or len(wanted.tenants) != 1:
-        raise ValueError("an operation is of one tenant")
-    tenant_id = wanted.tenants[0]
     async with deps.db.of(tenant_id) as tx:
         if not dry_run:
             await require_room(tx, deps, tenant_id)

@@ -24,8 +24,6 @@ _TENANTS = 20
 _REST_SECONDS = 0.02
 # Sessions and links that have expired: the audit log keeps who was there.
 _SESSIONS_KEPT = timedelta(days=1)
-# A month goes as a whole when its last day is past the retention. If nobody drops it then, its rows are pruned.
-_MONTH_DAYS = 35
 
 
 async def prune_some(deps: Deps, seconds: float) -> Mapping[str, int]:
@@ -123,6 +121,6 @@ async def _bound(deps: Deps, keeping: Keeping, rule: PruneRule) -> UUID | None:
         if rule.kind == "jobs" and days == await prune.whole_months(
             tx, deps.policy.keep_days["jobs"]
         ):
-            days += _MONTH_DAYS
+            days += deps.policy.month_grace_days
     bound = first_id(deps.clock.now() - timedelta(days=days))
     return bound if oldest is None else min(bound, oldest)

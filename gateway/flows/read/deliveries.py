@@ -96,11 +96,10 @@ async def dead_letter_groups(deps: Deps, tenant_id: UUID | None) -> DeadLetters:
     """The dead letters of a tenant (None: of all) by their reason."""
     tenants = None if tenant_id is None else (tenant_id,)
     async with reading(deps.db, tenants) as tx:
-        found = await dead_letters.groups(tx, tenant_id, most=_MOST_DEAD + 1)
-    counted = sum(one.letters for one in found)
-    hidden = max(len(found) - _MOST_GROUPS, 0)
-    shown = found[:_MOST_GROUPS]
-    return DeadLetters(shown, min(counted, _MOST_DEAD), counted > _MOST_DEAD, hidden)
+        found = await dead_letters.groups(tx, tenant_id, most=_MOST_DEAD + 1, shown=_MOST_GROUPS)
+    counted = found[0].of_letters if found else 0
+    hidden = found[0].of_groups - len(found) if found else 0
+    return DeadLetters(found, min(counted, _MOST_DEAD), counted > _MOST_DEAD, hidden)
 
 
 def _missing() -> NotFound:

@@ -6,6 +6,8 @@ from uuid import UUID
 from gateway.core.model import Job
 from gateway.errors import NotFound
 from gateway.flows.deps import Deps
+from gateway.store.retention import prune
+from gateway.store.retention.rules import PAYLOADS
 from gateway.store.work import jobs
 
 
@@ -13,6 +15,12 @@ async def find_job(deps: Deps, tenant_id: UUID, job_id: UUID) -> Job:
     """A job of a tenant; raises NotFound."""
     async with deps.db.of(tenant_id) as tx:
         return known_job(await jobs.find(tx, tenant_id, job_id))
+
+
+async def is_input_kept(deps: Deps, tenant_id: UUID, job_id: UUID) -> bool:
+    """Whether the input of a job was not pruned yet."""
+    async with deps.db.of(tenant_id) as tx:
+        return await prune.cursor(tx, tenant_id, PAYLOADS) < job_id
 
 
 async def find_owner(deps: Deps, job_id: UUID, allowed: Collection[UUID] | None) -> UUID:

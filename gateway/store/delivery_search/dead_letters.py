@@ -10,7 +10,10 @@ from gateway.store.statement import Query
 
 
 class DeadLetterGroup(NamedTuple):
-    """Dead letters with the same reason; without an endpoint they went to callback URLs of jobs."""
+    """Dead letters with the same reason; without an endpoint they went to callback URLs of jobs.
+
+    `of_letters` and `of_groups` are how many dead letters and groups there are with those that are left out.
+    """
 
     tenant: str
     endpoint_id: UUID | None
@@ -22,6 +25,8 @@ class DeadLetterGroup(NamedTuple):
     letters: int
     oldest: datetime
     newest: datetime
+    of_letters: int
+    of_groups: int
 
 
 def _groups(of_tenant: str) -> str:
@@ -34,11 +39,13 @@ WITH dead AS MATERIALIZED (
   ORDER BY d.id DESC LIMIT :most),
 groups AS (SELECT tenant_id, endpoint_id, last_class, last_status, count(*) AS letters,
     min(created_at) AS oldest, max(created_at) AS newest
-  FROM dead GROUP BY tenant_id, endpoint_id, last_class, last_status)
+  FROM dead GROUP BY tenant_id, endpoint_id, last_class, last_status),
+largest AS MATERIALIZED (SELECT *, (sum(letters) OVER ())::bigint AS of_letters, count(*) OVER () AS of_groups
+  FROM groups ORDER BY letters DESC, newest DESC LIMIT :shown)
 SELECT t.slug AS tenant, g.endpoint_id, p.url, p.disabled_at IS NOT NULL AS is_disabled,
   p.deleted_at IS NOT NULL AS is_deleted, g.last_class AS error_class, g.last_status AS status,
-  g.letters, g.oldest, g.newest
-FROM groups g JOIN tenant t ON t.id = g.tenant_id LEFT JOIN endpoint p ON p.id = g.endpoint_id
+  g.letters, g.oldest, g.newest, g.of_letters, g.of_groups
+FROM largest g JOIN tenant t ON t.id = g.tenant_id LEFT JOIN endpoint p ON p.id = g.endpoint_id
 ORDER BY g.letters DESC, g.newest DESC"""
 
 
@@ -46,9 +53,9 @@ _OF_ALL = Query(_groups(""), DeadLetterGroup)
 _OF_ONE = Query(_groups("d.tenant_id = :tenant_id AND "), DeadLetterGroup)
 
 
-async def groups(tx: Tx, tenant_id: UUID | None, *, most: int) -> list[DeadLetterGroup]:
-    """The groups of a tenant (None: of all), the largest first; the newest `most` dead letters are counted."""
+async def groups(tx: Tx, tenant_id: UUID | None, *, most: int, shown: int) -> list[DeadLetterGroup]:
+    """The `shown` largest groups of a tenant (None: of all); the newest `most` dead letters are counted."""
     await tx.prepare(PROBE_INDEXES)
     if tenant_id is None:
-        return await _OF_ALL.rows(tx, most=most)
-    return await _OF_ONE.rows(tx, tenant_id=tenant_id, most=most)
+        return await _OF_ALL.rows(tx, most=most, shown=shown)
+    return await _OF_ONE.rows(tx, tenant_id=tenant_id, most=most, shown=shown)

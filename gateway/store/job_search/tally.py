@@ -4,6 +4,7 @@ A tally reads a limited number of jobs, so it costs the same in a table of any s
 higher says so.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -41,13 +42,17 @@ async def by_status(tx: Tx, wanted: JobFilter) -> list[Tally]:
 
 
 async def by_error_code(tx: Tx, wanted: JobFilter) -> list[Tally]:
-    """The failed jobs of each error code, the most frequent first; those that were cancelled have none."""
-    states = tuple(state for state in FAILED if not wanted.states or state in wanted.states)
-    if not states:
-        return []
-    rows, is_floor = await _tally(tx, replace(wanted, states=states), _CODE)
-    known = [Tally(row.key, row.jobs, is_floor) for row in rows if row.key and row.jobs]
-    return known[:_MOST_CODES]
+    """The failed jobs of each error code, the most frequent first.
+
+    Each state is read by itself, so that many jobs of one do not hide those of another.
+    """
+    jobs, floors = Counter[str](), False
+    for state in FAILED:
+        if not wanted.states or state in wanted.states:
+            rows, is_floor = await _tally(tx, replace(wanted, states=(state,)), _CODE)
+            jobs.update({row.key: row.jobs for row in rows if row.key and row.jobs})
+            floors = floors or is_floor
+    return [Tally(key, number, floors) for key, number in jobs.most_common(_MOST_CODES)]
 
 
 async def _tally(tx: Tx, wanted: JobFilter, group: str) -> tuple[Sequence[AnyRow], bool]:

@@ -1,6 +1,9 @@
 """The meaning of each field, parameter and header: by its name, or by `Type.field` where types differ."""
 
+from gateway.web.openapi.glossary_of_support import SUPPORT_TEXTS
+
 _TEXTS = {
+    **SUPPORT_TEXTS,
     "SessionOut.createdAt": "When it was opened.",
     "SessionOut.expiresAt": "When it ends at the latest; it ends an hour after its last use, too.",
     "SessionOut.keyId": "The access key that it depends on; null if it was opened by a link of the command line.",
@@ -67,26 +70,6 @@ _TEXTS = {
     "deadline": "The longest time for the job in all: seconds, or an ISO 8601 duration such as `PT2H`. 24 hours by default, 30 days at most.",
     "deferred": "Deliveries that wait for their next attempt.",
     "delivered": "Webhooks that reached their receiver.",
-    "CheckStepOut.durationMs": "How long the step took, in milliseconds; null if it took no time or did not end.",
-    "CheckStepOut.found": "What was found, in words.",
-    "CheckStepOut.result": "How the step went; `skipped` if an earlier one failed, or the URL does not need it.",
-    "CheckStepOut.step": "The step.",
-    "CheckStepOut.toDo": "What to do about it; empty if nothing is.",
-    "CheckTlsOut.daysLeft": "Days until the certificate ends; negative if it has. Below 14 is a warning.",
-    "CheckTlsOut.issuer": "Who signed the certificate; null if it could not be read.",
-    "CheckTlsOut.names": "The hosts that the certificate is for, at most 20.",
-    "CheckTlsOut.notAfter": "When the certificate ends; null if it could not be read.",
-    "CheckTlsOut.protocol": "The version of TLS, such as `TLSv1.3`; empty without a handshake.",
-    "CheckTlsOut.verified": "Whether the certificate and its chain were accepted.",
-    "EndpointCheckOut.addresses": "What the host's name resolves to; without addresses inside the operator's network.",
-    "EndpointCheckOut.checkedAt": "When the check began.",
-    "EndpointCheckOut.deliveryId": "The delivery of the test event; null if none was sent.",
-    "EndpointCheckOut.durationMs": "How long the whole check took, in milliseconds.",
-    "EndpointCheckOut.location": "Where the answer points, if it is a redirect, which is not followed; else null.",
-    "EndpointCheckOut.result": "The worst result of a step.",
-    "EndpointCheckOut.status": "The HTTP status of the answer to the test event; null without an answer.",
-    "EndpointCheckOut.steps": "The steps in their order: dns, guard, connect, tls, request.",
-    "EndpointCheckOut.tls": "The TLS of the receiver; null if no handshake was begun.",
     "TrialOut.delivered": "Whether the receiver accepted it.",
     "deliveries": "Webhooks that are not delivered yet.",
     "deliveryId": "The id of the delivery.",

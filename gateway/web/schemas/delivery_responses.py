@@ -114,7 +114,7 @@ class AttemptOut(Out):
             attempt.response_body,
             attempt.error_class,
             attempt.detail,
-            _timings(attempt),
+            timings_of(attempt),
             maybe_stamp(attempt.next_at),
             attempt.truncated,
         )
@@ -178,7 +178,7 @@ class TrialOut(Out):
             attempt.error_class,
             attempt.detail,
             attempt.duration_ms,
-            _timings(attempt),
+            timings_of(attempt),
         )
 
 
@@ -187,7 +187,8 @@ def _maybe_headers(attempt: Attempt) -> dict[str, str] | None:
     return None if headers is None else json.loads(headers)
 
 
-def _timings(attempt: Attempt) -> TimingsOut:
+def timings_of(attempt: Attempt) -> TimingsOut:
+    """The phases of an attempt."""
     seconds: dict[str, float] = json.loads(attempt.timings or "{}")
     return TimingsOut(
         *(round(seconds[name] * 1000, 3) if name in seconds else None for name in _PHASES)

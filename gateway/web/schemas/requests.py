@@ -299,6 +299,12 @@ class JobQuery(In):
     wait: Wait = 0
 
 
+class BundleQuery(In):
+    """Whether the input, the result and the metadata of the job are in the bundle."""
+
+    payloads: bool = False
+
+
 class JobsQuery(In):
     """Which jobs to list."""
 

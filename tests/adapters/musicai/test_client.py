@@ -17,6 +17,7 @@ import trustme
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.musicai.client import Deadlines, MusicAi
+from gateway.adapters.tls import shared_authorities
 from gateway.core.crypto.cipher import Secret
 from gateway.ports import (
     Absent,
@@ -391,11 +392,13 @@ async def test_a_private_authority_is_trusted_by_ssl_cert_file(
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    shared_authorities.cache_clear()  # as in a process that begins
     upstream = client()
     async with serving(reply(200, '{"id":"j1"}'), tls=tls) as server:
         at = access(server.url.replace("http:", "https:"))
         assert await upstream.submit(at, submission()) == Submitted("j1")
     await upstream.close()
+    shared_authorities.cache_clear()
 
 
 async def test_no_free_connection_is_busy() -> None:

@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from typing_extensions import override
 
+from gateway.adapters.tls import shared_authorities
 from gateway.adapters.webhooks.connection import Origin, WebhookConnection
 from gateway.adapters.webhooks.connection_pool import ConnectionPool
 from gateway.adapters.webhooks.connector import WebhookConnector
@@ -25,7 +26,6 @@ from tests.adapters.receiver import (
     Talk,
     answering,
     hang,
-    public_authorities,
     read_request,
     receiving,
     sending,
@@ -38,7 +38,7 @@ LARGER = bytes(20_000_000)  # more than the sockets of this machine take in
 
 
 def opener() -> WebhookConnector:
-    return WebhookConnector(SsrfGuard([IPv4Network("127.0.0.0/8")]), public_authorities(), None)
+    return WebhookConnector(SsrfGuard([IPv4Network("127.0.0.0/8")]), shared_authorities(), None)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network
 import pytest
 from typing_extensions import override
 
+from gateway.adapters.tls import shared_authorities
 from gateway.adapters.webhooks.connection import Origin, WebhookConnection
 from gateway.adapters.webhooks.connection_pool import ConnectionPool
 from gateway.adapters.webhooks.connector import WebhookConnector
@@ -25,7 +26,6 @@ from tests.adapters.receiver import (
     OK,
     Talk,
     hang,
-    public_authorities,
     read_request,
     receiving,
     reset,
@@ -41,7 +41,7 @@ class Tries(WebhookConnector):
     """Counts them, and has the receiver listen after the first one that failed."""
 
     def __init__(self, sock: socket.socket | None = None) -> None:
-        super().__init__(SsrfGuard([IPv4Network("127.0.0.0/8")]), public_authorities(), None)
+        super().__init__(SsrfGuard([IPv4Network("127.0.0.0/8")]), shared_authorities(), None)
         self.sock = sock
         self.count = 0
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.adapters.tls import shared_authorities
 from gateway.adapters.webhooks.connection import Origin
 from gateway.adapters.webhooks.connector import WebhookConnector
 from gateway.adapters.webhooks.request import RequestTarget
@@ -15,7 +16,7 @@ from gateway.adapters.webhooks.ssrf_guard import BlockedError, SsrfGuard, Unreso
 from gateway.adapters.webhooks.timings import PhaseTimer
 from gateway.core.webhooks.ssrf_rules import CheckedUrl, check_url
 from gateway.ports import Reply, SendFault, Webhook
-from tests.adapters.receiver import Receiver, public_authorities, receiving, sending
+from tests.adapters.receiver import Receiver, receiving, sending
 
 PUBLIC = "93.184.216.34"
 LOOPBACK = IPv4Network("127.0.0.0/8")
@@ -82,7 +83,7 @@ def test_the_host_that_was_vetted_is_connected_to_and_named_in_the_request(url: 
 
 async def test_the_socket_is_the_second_line_of_defence() -> None:
     vetting = SsrfGuard(())
-    connector = WebhookConnector(vetting, public_authorities(), None)
+    connector = WebhookConnector(vetting, shared_authorities(), None)
     async with receiving() as canary:
         with pytest.raises(BlockedError):
             await connector.open(Origin("127.0.0.1", canary.port, is_tls=False), PhaseTimer())

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -17,12 +18,13 @@ from gateway.core.text.cursor import encode_cursor
 from gateway.core.uuid7 import first_id
 from gateway.embedded import run_tool
 from tests.bench.harness.gateways import make_gateway
-from tests.bench.harness.parts import Running, Servers, start_outside
+from tests.bench.harness.parts import Running, Servers, cpu_seconds, start_outside
 from tests.bench.options import Options
 from tests.bench.sections.history_data import DAYS, LARGEST, ROWS
 from tests.bench.sections.pages_data import Examples, fill_pages
 
 _WARM_UP = 3
+_CPU_SAMPLES = 10
 # What a page is of: nobody, every tenant, or the largest one.
 _ALL = "all tenants"
 # A file that somebody keeps, and no page that somebody waits for.
@@ -41,7 +43,8 @@ async def measure(servers: Servers, options: Options) -> dict[str, Any]:
         key = json.loads(made)["accessKey"]
         load = os.getloadavg()[0]
         async with gateway.api() as api:
-            pages = await measure_pages(api, key, examples, max(options.page_samples // 3, 10))
+            samples = max(options.page_samples // 4, 10)
+            pages = await measure_pages(api, servers.postgres.pid, key, examples, samples)
     return {
         "rows": ROWS,
         "fillSeconds": round(filled, 1),
@@ -62,10 +65,13 @@ async def measure(servers: Servers, options: Options) -> dict[str, Any]:
 
 
 async def measure_pages(
-    api: Running, key: str, examples: Examples, samples: int
+    api: Running, postgres: int, key: str, examples: Examples, samples: int
 ) -> dict[str, dict[str, Any]]:
-    """The times of each page; the pages take turns, so that a slow moment of the machine meets all of them."""
-    asked = {_ALL: _of_all(), LARGEST: _of_largest(examples)}
+    """The times of each page, and the CPU of the API and of Postgres for it.
+
+    For the times pages take turns, so that a slow moment of the machine meets all of them.
+    """
+    asked = {_ALL: paths_of_all(), LARGEST: paths_of_largest(examples)}
     times = {(who, name): list[float]() for who, paths in asked.items() for name in paths}
     sizes: dict[tuple[str, str], int] = {}
     async with aiohttp.ClientSession(api.url, cookie_jar=aiohttp.DummyCookieJar()) as client:
@@ -76,10 +82,23 @@ async def measure_pages(
                 sizes[who, name] = await _ask(client, cookie, asked[who][name])
                 if sample >= _WARM_UP:
                     took.append((time.perf_counter() - began) * 1000)
+        cpu = {
+            (who, name): await _cpu(client, cookie, asked[who][name], (api.pid, postgres))
+            for who, name in times
+        }
     found: dict[str, dict[str, Any]] = {who: {} for who in asked}
     for (who, name), took in times.items():
-        found[who][name] = {**_shares(sorted(took)), "bytes": sizes[who, name]}
+        more = {"cpuMs": cpu[who, name], "bytes": sizes[who, name]}
+        found[who][name] = {**_shares(sorted(took)), **more}
     return found
+
+
+async def _cpu(client: aiohttp.ClientSession, cookie: str, path: str, pids: Sequence[int]) -> float:
+    """Milliseconds of CPU for one page: what it takes where nobody else uses the machine."""
+    before = sum(map(cpu_seconds, pids))
+    for _ in range(_CPU_SAMPLES):
+        await _ask(client, cookie, path)
+    return round((sum(map(cpu_seconds, pids)) - before) * 1000 / _CPU_SAMPLES, 1)
 
 
 async def _sign_in(client: aiohttp.ClientSession, key: str) -> str:
@@ -107,7 +126,7 @@ def _shares(ordered: list[float]) -> dict[str, float]:
     }
 
 
-def _of_all() -> dict[str, str]:
+def paths_of_all() -> dict[str, str]:
     """Pages of the gateway, and lists of all tenants."""
     now = datetime.now(UTC)
     last_month = (now.replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
@@ -129,6 +148,11 @@ def _of_all() -> dict[str, str]:
         "usage, CSV by tenant": f"/usage.csv?month={last_month}&by=tenant",
         "search, a tenant": "/search?q=tenant-01",
         "search, nothing": "/search?q=nothing-has-this-name",
+        "event types": "/events",
+        "feed": "/feed",
+        "feed, a type": "/feed?type=job.failed",
+        "saved views": "/jobs/views",
+        "columns of the list of jobs": "/jobs/columns",
         "signature checker": "/signature",
         "sign in": "/sign-in",
         "activity, an action": "/activity?action=tenant.deleted",
@@ -137,7 +161,7 @@ def _of_all() -> dict[str, str]:
     }
 
 
-def _of_largest(examples: Examples) -> dict[str, str]:
+def paths_of_largest(examples: Examples) -> dict[str, str]:
     """Pages of one thing, and lists of the largest tenant."""
     now = datetime.now(UTC)
     last_month = (now.replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
@@ -146,6 +170,7 @@ def _of_largest(examples: Examples) -> dict[str, str]:
     return {
         "job": job,
         **{f"job, {tab}": f"{job}?tab={tab}" for tab in ("input", "error", "webhooks", "raw")},
+        "job, as a file": f"{job}/data/raw",
         "tenant": f"/tenants/{LARGEST}",
         "delivery": f"/deliveries/{examples.delivery}",
         "dead letter": f"/deliveries/{examples.dead_letter}",
@@ -157,6 +182,10 @@ def _of_largest(examples: Examples) -> dict[str, str]:
         "deliveries of a job": f"/deliveries?job={examples.job}",
         "dead letters, count": f"/dead-letters/send?tenant={LARGEST}&outcome=connect",
         "bulk operation": f"/bulk/{examples.operation}",
+        "act on jobs, count": f"/jobs/act?act=retry&tenant={LARGEST}&errorCode=UPSTREAM_LOST",
+        "endpoint, new": f"/endpoints/new?tenant={LARGEST}",
+        "feed": f"/feed?tenant={LARGEST}",
+        "event": f"/feed/{examples.event}",
         "usage": f"/usage?tenant={LARGEST}&month={last_month}",
         "search, a job": f"/search?q={examples.job}",
         "search, an upstream id": f"/search?q={examples.upstream_id}",
@@ -213,7 +242,17 @@ def _lists(tenant: str) -> dict[str, str]:
         "activity": {},
         "activity, last night": {"span": "night"},
     }
-    places = {"jobs": jobs, "deliveries": deliveries}
+    counts: dict[str, dict[str, str]] = {
+        "counts of jobs": {},
+        "counts of jobs, failed": {"status": "FAILED"},
+        "counts of jobs, a label": {"label": "source=web"},
+    }
+    places = {
+        "jobs": jobs,
+        "jobs/new": {"new jobs": {}},
+        "jobs/counts": counts,
+        "deliveries": deliveries,
+    }
     found = {
         name: ("/" + place, query) for place, all_ in places.items() for name, query in all_.items()
     }

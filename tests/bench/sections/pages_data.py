@@ -168,6 +168,7 @@ class Examples:
     job: UUID
     upstream_id: str
     delivery: UUID
+    event: UUID
     dead_letter: UUID
     endpoint: UUID
     operation: UUID
@@ -179,6 +180,8 @@ SELECT (SELECT id FROM job WHERE tenant_id = t.id AND state = 'failed' ORDER BY 
     AS upstream_id,
   (SELECT id FROM delivery WHERE tenant_id = t.id AND state = 'delivered' ORDER BY id DESC LIMIT 1)
     AS delivery,
+  (SELECT event_id FROM delivery WHERE tenant_id = t.id AND state = 'delivered' ORDER BY id DESC LIMIT 1)
+    AS event,
   (SELECT id FROM delivery WHERE tenant_id = t.id AND state = 'exhausted' ORDER BY id DESC LIMIT 1)
     AS dead_letter,
   (SELECT id FROM endpoint WHERE tenant_id = t.id AND disabled_at IS NULL AND failing_since IS NOT NULL

@@ -14,9 +14,9 @@ from tests.web.webhooks import delivery, endpoint, event
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def rows(page: str) -> list[str]:
+def rows(page: str, home: str = "/console") -> list[str]:
     """The ids of the events of a list."""
-    return re.findall(r'href="/console/feed/([0-9a-f-]{36})" data-open', page)
+    return re.findall(rf'href="{home}/feed/([0-9a-f-]{{36}})" data-open', page)
 
 
 async def listed(world: World, slug: str, count: int) -> None:

@@ -123,10 +123,10 @@ def breaks(world: World, *urls: str) -> None:
     """Have the sender break down at these URLs."""
     real = world.sender.send
 
-    async def send(webhook: Any) -> Any:
+    async def send(webhook: Any, within: float | None = None) -> Any:
         if webhook.url in urls:
             raise ZeroDivisionError(webhook.url)
-        return await real(webhook)
+        return await real(webhook, within)
 
     world.sender.send = send
 

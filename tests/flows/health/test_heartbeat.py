@@ -12,6 +12,7 @@ from gateway.flows.health import heartbeat
 from gateway.flows.health.heartbeat import Heart, beating
 from gateway.store import processes, throughput
 from gateway.store.processes import Identity
+from gateway.store.throughput import ThroughputTotals
 from tests.flows.database_faults import refused_writes
 from tests.flows.world import World
 
@@ -112,7 +113,7 @@ def test_heartbeats_are_so_frequent_that_two_may_be_lost():
     assert 2 * heartbeat.EVERY_SECONDS < processes.STALE_SECONDS < 15
 
 
-async def totals(world: World) -> tuple[int, ...]:
+async def totals(world: World) -> ThroughputTotals:
     async with world.deps.db.single() as tx:
         return await throughput.totals(tx)
 
@@ -121,10 +122,10 @@ async def test_each_heartbeat_and_the_end_write_what_was_done_since_the_last(wor
     async with beating(world.deps, who(world)):
         world.deps.vitals.throughput.counts["accepted"] += 2
         async with asyncio.timeout(20):
-            while (await totals(world))[0] != 2:
+            while (await totals(world)).accepted != 2:
                 assert await Heart(world.deps, who(world)).beat()
         world.deps.vitals.throughput.counts["accepted"] += 1
-    assert (await totals(world))[0] == 3
+    assert (await totals(world)).accepted == 3
 
 
 async def test_what_cannot_be_written_is_written_by_a_later_heartbeat(world: World):
@@ -134,4 +135,4 @@ async def test_what_cannot_be_written_is_written_by_a_later_heartbeat(world: Wor
         assert not await heart.beat()
         world.deps.vitals.throughput.counts["accepted"] += 1
     assert await heart.beat()
-    assert (await totals(world))[0] == 2
+    assert (await totals(world)).accepted == 2

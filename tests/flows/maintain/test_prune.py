@@ -32,21 +32,15 @@ DAY = 86_400.0
 TABLES = ("job", "job_event", "event", "delivery", "attempt")
 
 
-@pytest.fixture(autouse=True)
-def by_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs go by row where those of all tests are partitioned as well."""
-    monkeypatch.setattr("gateway.flows.maintain.prune._MONTH_DAYS", 0)
-
-
 async def counts(world: World) -> dict[str, int]:
     return {name: await world.value(f"SELECT count(*) FROM {name}") for name in TABLES}
 
 
-def later(world: World, days: float, **keep: int) -> World:
-    """A process that many days from now, which keeps things that long."""
+def later(world: World, days: float, grace: int = 0, **keep: int) -> World:
+    """A process that many days from now, which keeps things that long, and jobs by month for `grace` days more."""
     world.clock.ahead = days * DAY
     kept = {"payloads": 0, "jobs": 0, "attempts": 0, "events": 0} | keep
-    return world.other_process(policy=Policy(keep_days=kept))
+    return world.other_process(policy=Policy(keep_days=kept, month_grace_days=grace))
 
 
 def batched(world: World, batch: int, ahead: int = 20) -> World:
@@ -269,7 +263,8 @@ async def test_it_stops_when_its_time_is_up_and_goes_on_later(world: World):
 async def test_no_tenant_is_begun_without_time(world: World, reason: str):
     await aged(world, await world.tenant(), 20)
     process = later(world, 0, jobs=10).other_process(
-        slots=Slots(world.clock), policy=Policy(keep_days=dict.fromkeys(KINDS, 10))
+        slots=Slots(world.clock),
+        policy=Policy(keep_days=dict.fromkeys(KINDS, 10), month_grace_days=0),
     )
     process.deps.slots.closing = reason == "closing"
     seconds = 60.0 if reason == "closing" else -1.0

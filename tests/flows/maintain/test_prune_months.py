@@ -22,18 +22,18 @@ def database_url(database_url: str) -> str:
 async def test_the_jobs_that_are_kept_longest_wait_for_their_month(world: World):
     await lived(world, slug="long")
     await lived(world, slug="short", keep_jobs=5)
-    at = later(world, 31, jobs=30)
+    at = later(world, 31, 35, jobs=30)
     assert await prune_now(at.deps) == {"long": Counter(), "short": Counter(jobs=1)}
 
 
 async def test_they_go_by_row_if_nobody_drops_the_month(world: World):
     await lived(world)
-    at = later(world, 66, jobs=30)
+    at = later(world, 66, 35, jobs=30)
     assert await prune_now(at.deps) == {"acme": Counter(jobs=1)}
 
 
 async def test_no_job_waits_for_a_month_that_somebody_keeps_for_ever(world: World):
     await lived(world)
     await world.tenant("archive", limits=Limits(keep_jobs=0))
-    at = later(world, 31, jobs=30)
+    at = later(world, 31, 35, jobs=30)
     assert (await prune_now(at.deps))["acme"] == Counter(jobs=1)

@@ -55,3 +55,14 @@ async def test_a_filter_that_no_job_can_meet_has_no_tally(tx: Tx) -> None:
     wanted = JobFilter(tuple(past.tenants), states=("accepted",), error_codes=("E1",))
     assert [one.jobs for one in await tally.by_status(tx, wanted)] == [0]
     assert await tally.by_error_code(tx, wanted) == []
+
+
+async def test_many_cancelled_jobs_do_not_hide_the_codes_of_failed_ones(
+    tx: Tx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past = await add_past(tx, random.Random(3))
+    wanted = JobFilter(tuple(past.tenants))
+    cancelled = sum(row.state == "cancelled" for row in past.jobs)
+    monkeypatch.setattr(tally, "MOST", cancelled - 1)
+    codes = await tally.by_error_code(tx, wanted)
+    assert sum(one.jobs for one in codes) > cancelled

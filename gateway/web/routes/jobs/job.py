@@ -1,7 +1,7 @@
 """One job: create it, read it, wait for it, delete it, read its timeline."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from litestar import Response, delete, get, post
@@ -11,17 +11,20 @@ from gateway.core.events import job_json
 from gateway.core.model import STATE_STATUS, TERMINAL, Job, JobState, Scope, Tenant
 from gateway.core.waits_for import Wait
 from gateway.errors import Forbidden
+from gateway.flows.admin.support_bundle import support_bundle
 from gateway.flows.deps import Deps
 from gateway.flows.read.jobs import find_job
 from gateway.flows.read.timeline import timeline
 from gateway.flows.upstream.delete_job import delete_job
 from gateway.web.asgi.request_context import Caller
 from gateway.web.context import AnyRequest, Context, Injected, request_context_of
+from gateway.web.respond.csv import file_named
 from gateway.web.respond.raw_response import JSON
 from gateway.web.routes.jobs.create_job import accept
 from gateway.web.routes.jobs.long_poll import awaited_job, etag, owner_of
 from gateway.web.routes.jobs.workflow_forms import shown_workflow
-from gateway.web.schemas.requests import JobIn, JobQuery
+from gateway.web.schemas.bundle_responses import SupportBundleOut, moments_of
+from gateway.web.schemas.requests import BundleQuery, JobIn, JobQuery
 from gateway.web.schemas.responses import (
     Deleted,
     JobMade,
@@ -29,7 +32,6 @@ from gateway.web.schemas.responses import (
     JobStatus,
     Moment,
     described,
-    stamp,
 )
 
 
@@ -170,16 +172,43 @@ async def get_job_timeline(
 
 async def moments(deps: Deps, tenant_id: UUID, job_id: UUID) -> list[Moment]:
     """The timeline of a job as it is shown; raises NotFound."""
-    found = await timeline(deps, tenant_id, job_id)
-    before = [moment.at for moment in (*found[:1], *found)]
-    return [
-        Moment(stamp(one.at), _seconds(one.at - at), one.type, one.text, one.detail)
-        for at, one in zip(before, found, strict=False)
-    ]
+    return moments_of(await timeline(deps, tenant_id, job_id))
 
 
-def _seconds(between: timedelta) -> float:
-    return round(between.total_seconds(), 3)
+@get(
+    "/job/{job_id:uuid}/support-bundle",
+    opt=_READ,
+    responses=described(SupportBundleOut),
+    operation_id="getJobSupportBundle",
+    summary="Read what explains a job, to send it to somebody else",
+)
+async def get_job_support_bundle(
+    job_id: FromPath[UUID],
+    parameters: Injected[BundleQuery],
+    caller: Injected[Caller],
+    context: Injected[Context],
+) -> Response[bytes]:
+    """One JSON object without keys, signing secrets, headers, and queries of URLs.
+
+    With `payloads=true` also the job's input, result and metadata.
+    """
+    tenant_id = await owner_of(context.deps, caller, job_id)
+    found = await support_bundle(
+        context.deps,
+        context.watchers.reads,
+        tenant_id,
+        job_id,
+        payloads=parameters.payloads,
+    )
+    headers = file_named(f"job-{job_id}", found.made_at, "json")
+    return Response(SupportBundleOut.of(found).file(), media_type=JSON, headers=headers)
 
 
-HANDLERS = [create_job, get_job, get_job_status, remove_job, get_job_timeline]
+HANDLERS = [
+    create_job,
+    get_job,
+    get_job_status,
+    remove_job,
+    get_job_timeline,
+    get_job_support_bundle,
+]
