@@ -104,15 +104,31 @@ async def test_a_lock_that_never_comes(
     assert not (await layout(database_url, hush)).unfinished
 
 
+async def test_a_table_that_is_in_the_way(database_url: str, plain: Database) -> None:
+    async with plain.single() as tx:
+        await tx.rows("CREATE TABLE job_default (id uuid)")
+    try:
+        with pytest.raises(DatabaseRefusedError, match='"job_default" already exists'):
+            await turn_on(database_url, hush, MONTH, __version__)
+    finally:
+        async with plain.single() as tx:
+            await tx.rows("DROP TABLE job_default")
+    found = await layout(database_url, hush)
+    assert (found.is_on, found.unfinished) == (False, False)
+
+
 class _Meddling:
     """A session beside which somebody opens a job of the month that is about to go."""
 
     def __init__(self, session: Any, url: str) -> None:
         self._session = session
         self._url = url
+        self._locks = 0
 
     async def execute(self, sql: str) -> Any:
-        if sql.startswith("LOCK TABLE"):
+        self._locks += sql.startswith("LOCK TABLE job,")
+        if self._locks == 2:  # the first to go are the jobs from before all months
+            self._locks += 1
             other = await asyncpg.connect(self._url.replace("+asyncpg", ""))
             await other.execute("UPDATE job SET upstream_delete_at = now()")
             await other.close()
