@@ -171,6 +171,7 @@ def paths_of_largest(examples: Examples) -> dict[str, str]:
         "job": job,
         **{f"job, {tab}": f"{job}?tab={tab}" for tab in ("input", "error", "webhooks", "raw")},
         "job, as a file": f"{job}/data/raw",
+        "job, support bundle": f"{job}/support-bundle",
         "tenant": f"/tenants/{LARGEST}",
         "delivery": f"/deliveries/{examples.delivery}",
         "dead letter": f"/deliveries/{examples.dead_letter}",
