@@ -60,3 +60,10 @@ def test_pictures(gateway: Gateway, visitors: Visitors) -> None:
         ("tenant", f"/console/tenants/{tenant.slug}"),
     ):
         visitor.open(path).screenshot(path=_IMAGES / f"console-{name}.png")
+    link = gateway.send("POST", "/v1/portal-link", tenant.key, {"theme": {"accent": "#0a7a3f"}})[
+        "url"
+    ]
+    guest = visitors.new(viewport=size, device_scale_factor=1.5)
+    page = guest.open(link if link.startswith("http") else f"{gateway.api}{link}")
+    page.wait_for_url("**/portal")
+    page.screenshot(path=_IMAGES / "portal.png")

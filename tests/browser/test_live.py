@@ -12,9 +12,10 @@ pytestmark = pytest.mark.timeout(600)  # the first test waits for npm and for a 
 
 def test_a_running_job_shows_its_end_without_a_reload(visitors: Visitors, gateway: Gateway) -> None:
     tenant = gateway.tenant()
-    job_id = tenant.waiting("live", {"queueSeconds": 0, "runSeconds": 8})
+    job_id = tenant.waiting("live", {"queueSeconds": 0, "runSeconds": 15})
     page = visitors.new("viewer").open(f"/console/jobs/{job_id}")
-    expect(page.locator(".title .pill")).to_have_text("running")
+    # The page renews itself every five seconds.
+    expect(page.locator(".title .pill")).to_have_text("running", timeout=12_000)
     expect(page.locator(".title .pill")).to_have_text("succeeded", timeout=30_000)
     expect(page.locator(".verdict")).to_contain_text("It succeeded in")
 

@@ -65,6 +65,12 @@ async def seen(rig: Rig, tenant: Tenant) -> list[dict[str, Any]]:
     return [one for one in await rig.received() if one["path"].endswith(f"/{tenant.slug}")]
 
 
+async def logged(world: World, role: str, event: str) -> list[str]:
+    """The lines of an event that have the trace's id."""
+    lines = [one for one in world.log(role).splitlines() if f'"event":"{event}"' in one]
+    return [one for one in lines if f'"trace_id":"{TRACE}"' in one]
+
+
 async def test_a_job_is_one_trace_from_its_caller_to_its_receiver(world: World, sink: Sink) -> None:
     (tenant,) = world.tenants
     await world.work()
@@ -87,8 +93,8 @@ async def test_a_job_is_one_trace_from_its_caller_to_its_receiver(world: World, 
     shown = await world.told("GET", f"/v1/job/{job_id}", tenant.key)
     assert shown["gateway"]["traceId"] == TRACE
     for role, event in (("serve", "http"), ("worker", "submit"), ("worker", "job")):
-        lines = [one for one in world.log(role).splitlines() if f'"event":"{event}"' in one]
-        assert [one for one in lines if f'"trace_id":"{TRACE}"' in one], (role, event)
+        # The lines of finished work are held for a moment.
+        await until(lambda role=role, event=event: logged(world, role, event), 10)
 
 
 @pytest.mark.parametrize("point", ["submit.sent", "submit.committed", "poll.settled"])

@@ -31,8 +31,8 @@ class _Sending:
     inner: HttpSender
     client: httpx.AsyncClient | None = None
 
-    async def send(self, webhook: Webhook) -> Reply | SendFault:
-        return await self.inner.send(webhook)
+    async def send(self, webhook: Webhook, within: float | None = None) -> Reply | SendFault:
+        return await self.inner.send(webhook, within)
 
     async def refusal(self, url: str) -> str | None:
         return await self.inner.refusal(url)
