@@ -25,10 +25,14 @@ def upgrade() -> None:
     """Apply."""
     for name in _COUNTS:
         op.add_column(
-            "throughput", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0")
+            "throughput",
+            sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"),
+            if_not_exists=True,
         )
     op.add_column(
-        "throughput", sa.Column("call_histogram", sa.Numeric(), nullable=False, server_default="0")
+        "throughput",
+        sa.Column("call_histogram", sa.Numeric(), nullable=False, server_default="0"),
+        if_not_exists=True,
     )
     with op.get_context().autocommit_block():
         op.create_index(

@@ -18,7 +18,7 @@ TENANTS: Mapping[str, dict[str, Any]] = {
     "initech": {"name": "Initech", "metadata": {"plan": "trial", "costCentre": "TPS-42"}},
 }
 _SECONDS = 30
-_CONFLICT = 409
+_CONFLICT, _NOT_FOUND = 409, 404
 
 
 class SeedError(Exception):
@@ -83,10 +83,13 @@ async def plant(folder: Path, site: Site, env: Mapping[str, str]) -> Seeds:
         await _plant_keys(api, seeds, env)
         if site.simulator is not None:
             seeds.tenants = [_known(seeds, slug) for slug in TENANTS]
+            secrets: dict[str, list[str]] = {}
             for tenant in seeds.tenants:
+                if await _is_suspended(api, tenant.slug):
+                    continue  # its key is refused until somebody resumes it
                 await _plant_tenant(api, site, tenant)
                 write_private(file, json.dumps(asdict(seeds)))
-            secrets = {tenant.slug: await _secrets(api, tenant) for tenant in seeds.tenants}
+                secrets[tenant.slug] = await _secrets(api, tenant)
             (await client.post(f"{site.receiver}/secrets", json=secrets)).raise_for_status()
     write_private(file, json.dumps(asdict(seeds)))
     return seeds
@@ -112,6 +115,11 @@ async def _plant_keys(api: _Api, seeds: Seeds, env: Mapping[str, str]) -> None:
     if not await api.accepts("/v1/job", seeds.service_key):
         made = await api.admin("POST", "/key", {"kind": "service", "name": "dev"})
         seeds.service_key = made.json()["accessKey"]
+
+
+async def _is_suspended(api: _Api, slug: str) -> bool:
+    answer = await api.admin("GET", f"/tenant/{slug}", also=_NOT_FOUND)
+    return answer.is_success and answer.json()["suspendedAt"] is not None
 
 
 async def _plant_tenant(api: _Api, site: Site, tenant: TenantSeed) -> None:

@@ -238,6 +238,10 @@ def test_after_kill_9_it_comes_back_with_its_keys_and_jobs_and_a_second_signal_e
 ) -> None:
     job = run_job(facts, facts["tenants"][1])
     pids = pids_of(dev.facts())
+    suspended = facts["tenants"][2]["slug"]
+    operator = {"Authorization": facts["operatorKey"]}
+    path = f"{facts['api']}/admin/v1/tenant/{suspended}/suspend"
+    assert httpx.post(path, json={}, headers=operator).is_success
 
     dev.stop(signal.SIGKILL)
 
@@ -250,6 +254,8 @@ def test_after_kill_9_it_comes_back_with_its_keys_and_jobs_and_a_second_signal_e
         facts["operatorKey"],
         facts["serviceKey"],
     )
+    found = get(f"{theirs['api']}/admin/v1/tenant/{suspended}", theirs["operatorKey"])
+    assert found["suspendedAt"] is not None
     tenant = theirs["tenants"][1]
     assert get(f"{theirs['api']}/v1/job/{job}", tenant["accessKey"])["status"] == "SUCCEEDED"
     assert len(get(f"{theirs['api']}/v1/endpoint", tenant["accessKey"])) == 1
