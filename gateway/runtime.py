@@ -20,6 +20,7 @@ from gateway.adapters.webhooks.proxy_tunnel import Proxy
 from gateway.adapters.webhooks.sender import HttpSender
 from gateway.core.crypto.cipher import Cipher, Secret
 from gateway.core.policy import Policy
+from gateway.core.portal.look import PortalAccess
 from gateway.core.roles import Role
 from gateway.core.sign_in.staff_rules import StaffRules
 from gateway.core.trace_context import trace_id_of
@@ -218,7 +219,7 @@ async def open_deps(
             policy=policy_of(settings),
             upstream_url=settings.upstream_url,
             public_url=settings.public_url,
-            frame_ancestors=settings.portal_frame_ancestors,
+            portal=PortalAccess(settings.portal, settings.portal_frame_ancestors),
             slots=Slots(clock),
             vitals=vitals,
             identity_provider=await stack.enter_async_context(_identity_provider(settings, clock)),

@@ -28,7 +28,7 @@ class PageSettings(BaseSettings):
     )
     portal: bool = Field(
         True,
-        description="Serves the [portal](portal.md) of tenants at `/portal`; `off` leaves its routes out.",
+        description="Serves the [portal](portal.md) of tenants at `/portal`; `off` leaves its routes out, and no links into it are made.",
     )
     portal_frame_ancestors: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

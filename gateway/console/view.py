@@ -150,7 +150,7 @@ class View:
         if self.session is None:  # nothing can be done there but to begin
             return dict(page_headers(FRAMES_ANY))
         look = self.session.look
-        origins = look.frame_ancestors or self.deps.frame_ancestors
+        origins = look.frame_ancestors or self.deps.portal.frame_ancestors
         return dict(page_headers(" ".join(origins) or FRAMES_NONE, origin_of(look.logo_url)))
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from gateway.core.crypto.cipher import AssociatedData, CannotOpenError, Cipher, Secret
 from gateway.core.policy import Policy
+from gateway.core.portal.look import PortalAccess
 from gateway.core.sign_in.staff_rules import StaffRules
 from gateway.flows.process.history_reader import HistoryReader
 from gateway.flows.process.read_replica import Replica
@@ -69,8 +70,7 @@ class Deps:
     slots: Slots
     # Where people reach the gateway, for links that are handed out; empty: the links are relative.
     public_url: str = ""
-    # Origins whose pages may show a portal in a frame, unless the tenant has its own.
-    frame_ancestors: tuple[str, ...] = ()
+    portal: PortalAccess = field(default_factory=PortalAccess)
     # When a missing master key is reported again, by its number.
     next_reports: dict[str, float] = field(default_factory=dict[str, float])
     restore_detector: RestoreDetector = field(default_factory=RestoreDetector)

@@ -2,6 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class PortalAccess(NamedTuple):
+    """Whether this gateway serves portals, and the origins whose pages may show one in a frame."""
+
+    is_on: bool = True
+    frame_ancestors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

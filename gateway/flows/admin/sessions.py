@@ -28,7 +28,7 @@ from gateway.core.events import instant
 from gateway.core.model import KeyKind, Tenant
 from gateway.core.portal.look import PortalLook
 from gateway.core.roles import Role, role_of
-from gateway.errors import Forbidden, RateLimited, TenantSuspended, Unauthorized
+from gateway.errors import Conflict, Forbidden, RateLimited, TenantSuspended, Unauthorized
 from gateway.flows.accept.authenticate import Authenticator
 from gateway.flows.admin import audit
 from gateway.flows.admin.portal_look import portal_look
@@ -152,8 +152,10 @@ async def make_portal_link(
 ) -> PortalLink:
     """Make a one-time link into the portal of a tenant; its session ends with the key, too.
 
-    `theme` may have `accent`, `logoUrl` and `mode`. Raises BadRequest, TenantSuspended.
+    `theme` may have `accent`, `logoUrl` and `mode`. Raises BadRequest, Conflict, TenantSuspended.
     """
+    if not deps.portal.is_on:
+        raise Conflict("This gateway serves no portal: GATEWAY_PORTAL is off.")
     look = portal_look(pages, return_url, theme or {})
     if tenant.suspended_at is not None:
         raise TenantSuspended("The tenant is suspended, so its portal is closed.")

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from gateway.core.model import KeyKind
-from gateway.core.portal.look import PortalLook
+from gateway.core.portal.look import PortalAccess, PortalLook
 from gateway.core.roles import Role
 from gateway.flows.admin.sessions import Session, redeem
 from gateway.flows.admin.tenants import suspend_tenant
@@ -149,3 +149,9 @@ async def test_what_a_link_may_not_carry(
 async def test_there_is_no_link_for_a_tenant_that_is_not_there(world: World) -> None:
     answer = await world.call("POST", "/admin/v1/tenant/nobody/portal-link", world.operator)
     problem(answer, 404, "NOT_FOUND")
+
+
+async def test_a_gateway_without_a_portal_makes_no_links(world: World, acme: str) -> None:
+    world.client = await world.serve(portal=PortalAccess(is_on=False))
+    answer = await world.call("POST", "/v1/portal-link", acme, json={})
+    assert "GATEWAY_PORTAL is off" in problem(answer, 409, "CONFLICT")["detail"]
