@@ -42,8 +42,8 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _SESSION_PID = os.getppid() if _WORKER else os.getpid()
 _TEMPLATE = "gateway_test_template"
 _COVERED = ("gateway.core", "gateway.store", "gateway.flows")
-# Together they reach all of it; of the tests of the API those of the routes do.
-_MEASURED = ("console", "core", "flows", "model", "store", "web/routes")
+# Together they reach all of it.
+_MEASURED = ("adapters", "cli", "console", "core", "flows", "model", "simulator", "store", "web")
 # Where single files take longest: they start processes, servers or compilers.
 _LONG = frozenset(
     {"browser", "cli", "deploy", "e2e", "embedded", "faults", "model", "project", "real_servers"}

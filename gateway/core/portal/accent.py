@@ -49,11 +49,8 @@ def accent_style(colour: str, mode: str) -> str | None:
 def readable_on(colour: str, background: str) -> str:
     """The colour, made lighter or darker in steps until text of it can be read on a background."""
     aim = "#000000" if _luminance(background) > _MIDDLE else "#ffffff"
-    for step in range(_STEPS + 1):
-        mixed = _mix(colour, aim, step / _STEPS)
-        if contrast(mixed, background) >= LEAST_CONTRAST:
-            return mixed
-    return aim
+    steps = (_mix(colour, aim, step / _STEPS) for step in range(_STEPS + 1))
+    return next(mixed for mixed in steps if contrast(mixed, background) >= LEAST_CONTRAST)
 
 
 def _text_on(colour: str) -> str:

@@ -57,7 +57,7 @@ def test_somebody_finds_a_dead_letter_reads_why_and_resends_it(
     assert page.url.endswith(f"/console/deliveries/{dead}")
     expect(page.locator(".verdict")).to_contain_text("the receiver broke")
     expect(page.locator(".headers").first).to_contain_text("webhook-signature")
-    expect(page.locator(".legend")).to_contain_text("first byte")
+    expect(page.locator(".phases-legend")).to_contain_text("first byte")
     assert page.locator("main script").count() == 0
     assert HOSTILE not in page.content()
     page = resent(page, tenant, hooks)
