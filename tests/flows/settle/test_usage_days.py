@@ -55,3 +55,15 @@ async def test_of_all_tenants_days_that_are_over_are_remembered_for_a_while(worl
     assert await jobs(UsageDays(world.deps), world) == [3, 2]
     world.clock.advance(601)
     assert await jobs(reports, world) == [3, 2]
+
+
+async def test_months_that_are_over_and_still_to_come_are_read_too(world: World):
+    tenant, reports = await world.tenant(), UsageDays(world.deps)
+    await world.ended(tenant, 2)
+    today = month(world)[0] + 20 * DAY
+    assert await reports.read(None, today - 40 * DAY, today - 20 * DAY) == ([], None)
+    days, _ = await reports.read(None, today, today + DAY)
+    assert [one.jobs for one in days] == [2]
+    for number in range(102):  # more than it remembers
+        since = today - (number + 20) * DAY
+        assert await reports.read(None, since, since + DAY) == ([], None)
