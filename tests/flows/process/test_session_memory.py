@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gateway.flows.process import session_memory
 from gateway.flows.process.session_memory import KnownSession, SessionMemory
 
+MANY = 10_000  # as many as it remembers
 KNOWN: Any = KnownSession(None, None)  # type: ignore[arg-type]
 
 
@@ -25,7 +25,7 @@ def test_other_announcements_change_nothing():
 
 def test_it_starts_anew_when_it_is_full():
     memory = SessionMemory()
-    for number in range(session_memory._MOST + 1):
+    for number in range(MANY + 1):
         memory.keeper(number.to_bytes(4), 1.0)(KNOWN)
     assert memory.get((0).to_bytes(4), 1.0) is None
-    assert memory.get(session_memory._MOST.to_bytes(4), 1.0) is KNOWN
+    assert memory.get(MANY.to_bytes(4), 1.0) is KNOWN
