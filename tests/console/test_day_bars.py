@@ -7,7 +7,7 @@ import pytest
 
 from gateway.console.screens.acts import acts_of
 from gateway.console.screens.operations.day_bars import HEIGHT, WIDTH, day_bars
-from gateway.console.screens.operations.usage import month_of
+from gateway.console.screens.operations.usage import days_so_far, month_of
 from gateway.console.show.words import size
 from gateway.store.tenancy.audit import AuditEntry
 
@@ -59,3 +59,17 @@ def test_an_act_tells_from_and_to() -> None:
     (act,) = acts_of([entry])
     assert (act.who, act.words, act.reason) == ("the command line", "changed the tenant", "late")
     assert act.changes == [("limits.maxQueued", "default", "6")]
+
+
+@pytest.mark.parametrize(
+    ("month", "now", "days"),
+    [
+        ("2026-12", datetime(2026, 12, 1, 0, 0, 1, tzinfo=UTC), 1),
+        ("2026-12", datetime(2026, 12, 1, 23, 59, tzinfo=UTC), 1),
+        ("2026-12", datetime(2026, 12, 31, 23, 59, tzinfo=UTC), 31),
+        ("2026-11", datetime(2026, 12, 1, tzinfo=UTC), 30),
+        ("2027-02", datetime(2026, 12, 1, tzinfo=UTC), 0),
+    ],
+)
+def test_a_month_is_drawn_up_to_today(month: str, now: datetime, days: int) -> None:
+    assert len(days_so_far(month_of(month, now), now)) == days

@@ -252,6 +252,16 @@ async def test_all_webhooks_of_jobs_are_sent_again(world: World):
     assert [row.resent_at is None for row in rows if row.job_id == jobs_[2]] == [True]
 
 
+async def test_an_operation_whose_jobs_went_meanwhile_ends(world: World):
+    tenant = await world.tenant(hook=HOOK)
+    (job_id,) = await ended(world, tenant, 1)
+    await resend_webhooks(world.deps, tenant.id, ALL)
+    await world.run("DELETE FROM job WHERE id = $1", job_id)
+    await run_all(world)
+    row = await operation(world)
+    assert (row.state, row.done) == ("done", 0)
+
+
 async def test_webhooks_of_a_disabled_endpoint_stay(world: World):
     tenant = await world.tenant(hook=HOOK)
     await ended(world, tenant, 1)

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.core.webhooks import receiver_check
 from gateway.core.webhooks.receiver_check import StepName, StepResult
+from gateway.core.webhooks.receiver_probe import ReceiverProbe
 from gateway.errors import NotFound
 from gateway.flows.deliver import check_receiver as flow
 from gateway.flows.deliver.check_receiver import ReceiverCheck, check_receiver
@@ -93,6 +94,21 @@ async def test_an_endpoint_without_a_secret_says_so(world: World):
     assert step(check, StepName.REQUEST)[0] is StepResult.FAIL
     assert "rotate the secret" in step(check, StepName.REQUEST)[1]
     assert world.sender.sent == []
+
+
+async def test_a_way_that_takes_all_the_time_leaves_none_for_the_event(world: World):
+    tenant = await world.tenant(hook=HOOK)
+    look = world.sender.probe
+
+    async def slow(url: str, within: float) -> ReceiverProbe:
+        world.clock.advance(within)
+        return await look(url, within)
+
+    world.sender.probe = slow
+    check = await check_receiver(world.deps, tenant, (await endpoint_row(world)).id)
+    result, text = step(check, StepName.REQUEST)
+    assert (result, check.trial) == (StepResult.FAIL, None)
+    assert "No time was left of 10 s" in text
 
 
 async def test_without_a_way_no_event_is_sent(world: World):

@@ -8,17 +8,19 @@ import pytest
 
 from gateway.core.model import STATUS_STATES
 from gateway.store.database import Tx
-from gateway.store.job_search import indexes, tally
+from gateway.store.job_search import indexes, search, tally
 from gateway.store.job_search.filter import JobFilter
 from tests.store.job_search.test_search import FAILED, add_past, any_filter, fits
 
 STATUS_OF = {state.value: status for status, states in STATUS_STATES.items() for state in states}
 
 
+@pytest.mark.parametrize("few", [2_000, 1])
 @pytest.mark.parametrize("most_tenants", [100, 0])
 async def test_a_tally_counts_the_jobs_that_fit(
-    tx: Tx, monkeypatch: pytest.MonkeyPatch, most_tenants: int
+    tx: Tx, monkeypatch: pytest.MonkeyPatch, most_tenants: int, few: int
 ) -> None:
+    monkeypatch.setattr(search, "_FEW", few)  # beyond it the order of ids decides
     monkeypatch.setattr(indexes, "_MOST_TENANTS", most_tenants)
     chance = random.Random(11)
     past = await add_past(tx, chance)

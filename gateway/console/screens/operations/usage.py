@@ -141,12 +141,16 @@ def _codes(total: Group | None) -> list[tuple[str, int]]:
 
 def _bars(days: Sequence[Group], month: Month, now: datetime) -> Sequence[DayBar]:
     found = {one.by[0]: (one.succeeded, one.failed) for one in days}
-    count = (min(month.until, max(now, month.since + timedelta(days=1))) - month.since).days
-    if month.until > now:
-        count += 1  # today
+    dates = days_so_far(month, now)
     whole = (month.until - month.since).days
-    dates = [month.since + timedelta(days=n) for n in range(min(count, whole))]
     return day_bars([(date, *found.get(date, (0, 0))) for date in dates], whole)
+
+
+def days_so_far(month: Month, now: datetime) -> list[datetime]:
+    """The days of a month up to today; none of one that is still to come."""
+    whole = (month.until - month.since).days
+    begun = (now - month.since).days + 1
+    return [month.since + timedelta(days=n) for n in range(min(max(begun, 0), whole))]
 
 
 HANDLERS = [show_usage, usage_file]
