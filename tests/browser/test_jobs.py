@@ -92,6 +92,7 @@ def test_counts_columns_and_a_saved_view(visitors: Visitors, gateway: Gateway) -
     page = visitors.new("operator").open(f"/console/jobs?tenant={tenant.slug}")
     counts = page.locator("#counts")
     expect(counts).to_contain_text("BAD_INPUT 1")
+    expect(page).to_have_title("Jobs · job gateway")
     counts.locator("a", has_text="BAD_INPUT").click()
     expect(page.locator(ROWS)).to_have_count(1)
     page.click("summary:has-text('Columns')")
